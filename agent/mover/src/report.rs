@@ -1,0 +1,98 @@
+//! What a mover tells the agent when it ends: one JSON document of at most 4 KiB.
+//!
+//! Written to the container's termination-message path; the agent reads it from the pod's status.
+//! Imports nothing of this crate.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// How a mover's run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// The volume and the remote agree on [`Report::revision`].
+    Successful,
+    /// Nothing has been pushed to this path yet (pull only): no failure, look again later.
+    WaitingForFirstPush,
+    /// The attempt failed; [`Report::reason`] and [`Report::message`] say why.
+    Failed,
+}
+
+/// Why an attempt failed. The names are part of the API: they become condition reasons.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Reason {
+    /// The Secret named by `rcloneConfig` does not exist, or is empty.
+    SecretMissing,
+    /// The Secret exists but has no usable `rclone.conf`, or not the named section.
+    SecretInvalid,
+    /// The remote refused the credentials.
+    AccessDenied,
+    /// The path holds files of another owner, or of no known owner.
+    PathNotOurs,
+    /// The sync would delete more than the guard allows.
+    DeletionGuard,
+    /// The volume or the remote is full.
+    NoSpace,
+    /// The remote did not answer.
+    Unreachable,
+    /// The remote asked us to slow down.
+    Throttled,
+    /// The bucket does not exist and could not be made.
+    BucketMissing,
+    /// Files kept changing while they were read.
+    SourceChanging,
+    /// A file of the volume could not be read or written; the message names it.
+    VolumeUnreadable,
+    /// What the remote holds does not match its own manifest.
+    RemoteInconsistent,
+    /// The mover was told to stop before it was done.
+    MoverKilled,
+    /// Anything else; the message has the whole story.
+    MoverFailed,
+}
+
+/// The document itself. Unknown fields are ignored, so that an older agent reads a newer mover.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// How it ended.
+    pub result: Outcome,
+    /// Set if and only if `result` is [`Outcome::Failed`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    /// One or two sentences for a person: what happened and what to do.
+    #[serde(default)]
+    pub message: String,
+    /// False when everything was in place already: nothing written to the remote or to the volume.
+    #[serde(default)]
+    pub changed: bool,
+    /// The revision that volume and remote now agree on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
+    /// When the source volume of that revision was captured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_time: Option<Timestamp>,
+    /// Regular files in that revision.
+    #[serde(default)]
+    pub files: u64,
+    /// Their total size in bytes.
+    #[serde(default)]
+    pub bytes: u64,
+    /// File content sent or fetched, in bytes.
+    #[serde(default)]
+    pub transferred: u64,
+    /// Names removed from the remote (push) or from the volume (pull).
+    #[serde(default)]
+    pub deleted: u64,
+    /// Entries or metadata that could not be replicated, by kind, for example `{"sockets": 2}`.
+    #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+    pub skipped: std::collections::BTreeMap<String, u64>,
+    /// How long the mover ran, in milliseconds.
+    #[serde(default)]
+    pub duration_ms: u64,
+    /// At most 1 KiB of log, ending in rclone's own summary words (`Transferred:`, `Checks:`, …).
+    #[serde(default)]
+    pub logs: String,
+}
+
+/// Kubernetes cuts a termination message at this many bytes.
+pub const MAX_REPORT_BYTES: usize = 4096;

@@ -1,0 +1,1 @@
+//! scribe-agent: replicates the volumes of one Kubernetes namespace through an rclone remote.
