@@ -1,0 +1,111 @@
+//! `ReplicationDestination`: pulls what a source pushed and keeps a snapshot of the last good copy.
+
+use super::source::AccessMode;
+use super::status::Status;
+use super::trigger::TriggerSpec;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Pulls a volume from an rclone remote and keeps an image of the last good copy.
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+#[kube(
+    group = "scribe.backube",
+    version = "v1alpha1",
+    kind = "ReplicationDestination",
+    plural = "replicationdestinations",
+    shortname = "rdst",
+    category = "scribe",
+    namespaced,
+    derive = "PartialEq",
+    status = "Status",
+    doc = "Pulls a volume from an rclone remote and keeps an image of the last good copy."
+)]
+#[kube(
+    printcolumn = r#"{"name":"Image","type":"string","jsonPath":".status.latestImage.name","description":"The last good copy"}"#,
+    printcolumn = r#"{"name":"Last sync","type":"date","jsonPath":".status.lastSyncTime"}"#,
+    printcolumn = r#"{"name":"Data age","type":"date","jsonPath":".status.dataTime","description":"How long ago the source volume was captured"}"#,
+    printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#
+)]
+pub struct ReplicationDestinationSpec {
+    /// While true nothing starts: no snapshot and no Job. A sync that is running finishes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub paused: bool,
+
+    /// When to sync; left out, syncs follow one another continuously.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trigger: Option<TriggerSpec>,
+
+    /// Where to pull from, and which volume to pull into.
+    pub rclone: DestinationRclone,
+}
+
+/// Where a destination pulls from, and which volume it pulls into.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.capacity) || has(self.destinationPVC)")
+    .message("write capacity (the size of the volume to make, such as 10Gi) or destinationPVC (an existing claim to pull into)"))]
+#[x_kube(validation = Rule::new("!has(self.volumeSnapshotClassName) || !has(self.copyMethod) || self.copyMethod == 'Snapshot'")
+    .message("volumeSnapshotClassName only has a meaning with copyMethod Snapshot: remove it or change copyMethod"))]
+pub struct DestinationRclone {
+    /// Name of the Secret with the key `rclone.conf`.
+    #[schemars(length(min = 1, max = 253))]
+    pub rclone_config: String,
+
+    /// Section of `rclone.conf` that describes the remote.
+    #[x_kube(validation = Rule::new(r"self.matches('^[A-Za-z0-9_.+@][A-Za-z0-9_.+@ -]*$') && !self.endsWith(' ')")
+        .message("write the name of a section of rclone.conf as it stands between the brackets, without a colon"))]
+    #[schemars(length(min = 1, max = 253))]
+    pub rclone_config_section: String,
+
+    /// Path on the remote that a `ReplicationSource` pushes to, for example `bucket/database`.
+    #[x_kube(validation = Rule::new(r"!self.matches('[\\x00-\\x1f\\x7f]') && !self.matches('(^|/)\\.\\.?(/|$)') && !self.matches('^/*$')")
+        .message("write a path such as 'bucket/database', without '.' or '..' components and control characters"))]
+    #[schemars(length(min = 1, max = 1024))]
+    pub rclone_dest_path: String,
+
+    /// What stands for the last good copy: a `VolumeSnapshot` (the default), or the claim itself (`Direct`; `None` is another word for it).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copy_method: Option<DestinationCopyMethod>,
+
+    /// Size of the volume to make. Required unless `destinationPVC` is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new(r"self.matches('^[0-9]+(\\.[0-9]+)?(Ki|Mi|Gi|Ti|Pi|Ei|k|M|G|T|P|E)?$')")
+        .message("write a size such as '10Gi'"))]
+    #[schemars(length(max = 32))]
+    pub capacity: Option<String>,
+
+    /// Access modes of the volume to make. Default: `ReadWriteOnce`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 4))]
+    #[x_kube(validation = Rule::new("self.exists(m, m != 'ReadOnlyMany')")
+        .message("the mover has to write to this volume: add ReadWriteOnce, ReadWriteMany or ReadWriteOncePod"))]
+    pub access_modes: Option<Vec<AccessMode>>,
+
+    /// Storage class of the volume to make. Default: the cluster's default class.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub storage_class_name: Option<String>,
+
+    /// `VolumeSnapshotClass` of the images. Default: the cluster's default for the volume's driver.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub volume_snapshot_class_name: Option<String>,
+
+    /// Name of an existing claim to pull into, instead of one made for this object. Files in it that the source does not have are deleted.
+    #[serde(default, rename = "destinationPVC", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub destination_pvc: Option<String>,
+}
+
+/// What stands for the last good copy.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DestinationCopyMethod {
+    /// A `VolumeSnapshot`, made after each sync that brought something new.
+    Snapshot,
+    /// The claim itself.
+    Direct,
+    /// Another word for `Direct`.
+    None,
+}

@@ -1,0 +1,25 @@
+//! Labels and annotations on the objects that the agent makes, and those that users set on theirs.
+
+/// Who made an object: always [`MANAGER`]. Selects everything the agent ever made.
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// The value of [`MANAGED_BY`], the field manager of server-side apply, and the reporter of events.
+pub const MANAGER: &str = "scribe-agent";
+/// Standard label: the application.
+pub const APP_NAME: &str = "app.kubernetes.io/name";
+/// Standard label: one of [`Role`](crate::core::facts::Role)'s words.
+pub const COMPONENT: &str = "app.kubernetes.io/component";
+/// UID of the `ReplicationSource` or `ReplicationDestination` that a child belongs to.
+pub const OWNER_UID: &str = "scribe.backube/owner-uid";
+/// The run that a child was made for.
+pub const RUN: &str = "scribe.backube/run";
+/// The attempt of that run; on Jobs and their pods.
+pub const ATTEMPT: &str = "scribe.backube/attempt";
+
+/// Set by users on an image: the agent lets go of it and never deletes it.
+pub const DO_NOT_DELETE: &str = "scribe.backube/do-not-delete";
+/// Annotation on an image: the revision it holds.
+pub const REVISION: &str = "scribe.backube/revision";
+/// Annotation on an image: UID of the claim it was taken from.
+pub const PVC_UID: &str = "scribe.backube/pvc-uid";
+/// Annotation set by users on a source: the path whose files it may take over.
+pub const ADOPT_PATH: &str = "scribe.backube/adopt-path";

@@ -1,0 +1,167 @@
+//! `status` of both kinds. A source never sets [`Status::latest_image`], and its CRD leaves the field out.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, Time};
+use kube::KubeSchema;
+use scribe_mover::report::Outcome;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What the agent knows of one replication. Written whole, by server-side apply.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Status {
+    /// The `metadata.generation` that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+
+    /// `Ready`, `Reconciled`, `Synchronizing` and `Stalled`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+
+    /// When the latest sync started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_sync_start_time: Option<Time>,
+
+    /// When the last successful sync ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_sync_time: Option<Time>,
+
+    /// How long the last successful sync took, in Go's notation, for example `7.066022s`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_sync_duration: Option<String>,
+
+    /// When the next sync is due, by schedule or, without a trigger, by the continuous interval.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_sync_time: Option<Time>,
+
+    /// The `spec.trigger.manual` that the last completed manual sync was started by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_manual_sync: Option<String>,
+
+    /// The sync under way; absent while none is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<Run>,
+
+    /// What went wrong last; cleared by the next success.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<LastError>,
+
+    /// The last good copy: a `VolumeSnapshot`, or the claim itself with copyMethod Direct.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latest_image: Option<ImageRef>,
+
+    /// Revision of the data last pushed or pulled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
+
+    /// When the source volume of that revision was captured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_time: Option<Time>,
+
+    /// Regular files in that revision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<i64>,
+
+    /// Their total size in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<i64>,
+
+    /// The last words of the latest mover.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latest_mover_status: Option<MoverStatus>,
+}
+
+/// The sync under way.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Run {
+    /// Identity of this sync, derived from the object, its trigger and the sync before it.
+    pub id: String,
+
+    /// What the sync is at.
+    pub phase: Phase,
+
+    /// When the sync started.
+    pub start_time: MicroTime,
+
+    /// Number of the current or coming attempt, counted from 1.
+    pub attempt: i64,
+
+    /// When the current phase began; its deadline counts from here.
+    pub phase_time: MicroTime,
+
+    /// The `metadata.generation` whose spec this sync follows.
+    pub generation: i64,
+
+    /// The `spec.trigger.manual` that started this sync, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manual: Option<String>,
+}
+
+/// What a sync is at. `docs/development.md` has the state diagram.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// The source's snapshot or clone is being made.
+    Capturing,
+    /// The mover's Job is there or about to be.
+    Transferring,
+    /// The destination's image is being made.
+    Publishing,
+    /// An attempt failed; the next one waits for its time.
+    Backoff,
+    /// Nothing has been pushed to the path yet; the destination looks again later.
+    WaitingForFirstPush,
+}
+
+/// What went wrong last.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct LastError {
+    /// One word; `docs/operations.md` explains each.
+    pub reason: String,
+    /// What happened and what to do about it.
+    pub message: String,
+    /// When it happened.
+    pub time: Time,
+}
+
+/// A reference to the last good copy.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ImageRef {
+    /// `snapshot.storage.k8s.io`, or empty for a claim.
+    pub api_group: String,
+    /// `VolumeSnapshot` or `PersistentVolumeClaim`.
+    pub kind: String,
+    /// Name in the object's own namespace.
+    pub name: String,
+}
+
+/// The last words of a mover.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct MoverStatus {
+    /// Whether it did its work.
+    pub result: MoverResult,
+    /// The end of its log, at most 1 KiB.
+    pub logs: String,
+}
+
+/// Whether a mover did its work.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MoverResult {
+    /// It did.
+    Successful,
+    /// It did not.
+    Failed,
+}
+
+impl From<Outcome> for MoverResult {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Successful | Outcome::WaitingForFirstPush => MoverResult::Successful,
+            Outcome::Failed => MoverResult::Failed,
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! `spec.trigger`: when to sync. The same for both kinds.
+
+use kube::KubeSchema;
+use serde::{Deserialize, Serialize};
+
+/// When a sync starts. Without `schedule` and `manual`, syncs follow one another continuously.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.timeZone) || has(self.schedule)")
+    .message("timeZone only has a meaning beside schedule: add schedule or remove timeZone"))]
+#[x_kube(validation = Rule::new("!has(self.timeZone) || !has(self.schedule) || !self.schedule.contains('TZ=')")
+    .message("the time zone is given twice: keep either timeZone or the TZ= prefix of schedule"))]
+pub struct TriggerSpec {
+    /// Cron expression of five fields (minute, hour, day of month, month, day of week), one of `@hourly`, `@daily`,
+    /// `@midnight`, `@weekly`, `@monthly`, `@yearly`, `@annually`, or `@every` with a duration such as `90m`.
+    /// Day of month and day of week are alternatives, as in cron.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new(r"self.matches('^\\s*((CRON_)?TZ=\\S+\\s+)?(\\S+\\s+\\S+\\s+\\S+\\s+\\S+\\s+\\S+|@(hourly|daily|midnight|weekly|monthly|yearly|annually)|@every\\s+\\S+)\\s*$')")
+        .message("write five cron fields (minute hour day-of-month month day-of-week) such as '*/6 * * * *', a word such as '@hourly', or '@every 90m'"))]
+    #[schemars(length(max = 256))]
+    pub schedule: Option<String>,
+
+    /// IANA name of the time zone that `schedule` is read in, for example `Europe/Berlin`. Default: UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new(r"self.matches('^[A-Za-z][A-Za-z0-9_+/-]*$')")
+        .message("write an IANA time zone name such as 'Europe/Berlin' or 'UTC'"))]
+    #[schemars(length(max = 64))]
+    pub time_zone: Option<String>,
+
+    /// Any text; a new value starts one sync now. `status.lastManualSync` repeats it when that sync is complete.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub manual: Option<String>,
+
+    /// Whether a new object syncs at once (the default) or waits for the first slot of its schedule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_on_create: Option<bool>,
+}

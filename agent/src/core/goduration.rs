@@ -1,0 +1,42 @@
+//! Durations as Go prints them, `7.066022s`: the notation of `status.lastSyncDuration`.
+//!
+//! Imports nothing of this crate.
+
+use jiff::SignedDuration;
+
+/// Prints a duration like Go's `time.Duration.String` for values of a second and more;
+/// shorter ones keep the unit of seconds (`0.25s`). Negative durations count as zero.
+pub fn format(duration: SignedDuration) -> String {
+    let total = duration.max(SignedDuration::ZERO);
+    let (hours, minutes) = (total.as_secs() / 3600, total.as_secs() / 60 % 60);
+    let mut seconds = format!("{}.{:09}", total.as_secs() % 60, total.subsec_nanos());
+    seconds.truncate(seconds.trim_end_matches('0').trim_end_matches('.').len());
+    match (hours, minutes) {
+        (0, 0) => format!("{seconds}s"),
+        (0, m) => format!("{m}m{seconds}s"),
+        (h, m) => format!("{h}h{m}m{seconds}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case(0, 0, "0s")]
+    #[case(7, 66_022_293, "7.066022293s")]
+    #[case(3, 0, "3s")]
+    #[case(60, 0, "1m0s")]
+    #[case(3661, 500_000_000, "1h1m1.5s")]
+    #[case(0, 250_000_000, "0.25s")]
+    #[case(10, 0, "10s")]
+    fn like_go(#[case] seconds: i64, #[case] nanos: i32, #[case] expected: &str) {
+        assert_eq!(format(SignedDuration::new(seconds, nanos)), expected);
+    }
+
+    #[test]
+    fn a_clock_set_back_gives_zero() {
+        assert_eq!(format(SignedDuration::from_secs(-5)), "0s");
+    }
+}

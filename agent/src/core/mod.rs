@@ -1,0 +1,19 @@
+//! The decisions: pure functions from what was observed, and the time, to what is to be done.
+//!
+//! Nothing here reads a clock, a file or the cluster, so property tests can drive it through every crash.
+//! Imports `api` only. Read it in this order: [`facts`] → [`decide`] → [`plan`].
+
+pub mod backoff;
+pub mod conditions;
+pub mod decide;
+pub mod due;
+pub mod facts;
+pub mod goduration;
+pub mod identity;
+pub mod names;
+pub mod plan;
+pub mod quantity;
+pub mod run;
+pub mod schedule;
+pub mod spec;
+pub mod tidy;

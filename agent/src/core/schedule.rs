@@ -1,0 +1,163 @@
+//! Cron: when is the next slot? croner reads the expression, jiff does the arithmetic in the zone.
+//!
+//! In a gap of daylight saving time a slot moves to the first moment after it; in an overlap it comes once.
+//! Imports nothing of this crate.
+
+use croner::Cron;
+use croner::parser::{CronParser, Seconds, Year};
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+
+/// A schedule that is known to be readable and to have slots.
+#[derive(Debug, Clone)]
+pub struct Schedule {
+    rule: Rule,
+}
+
+#[derive(Debug, Clone)]
+enum Rule {
+    Cron(Box<Cron>, TimeZone),
+    Every(SignedDuration),
+}
+
+impl Schedule {
+    /// Reads a schedule: five cron fields, a word such as `@daily`, or `@every 90m`, each with an optional
+    /// `TZ=` or `CRON_TZ=` prefix.
+    ///
+    /// # Errors
+    /// A sentence for a person that says what is wrong and what to write instead.
+    pub fn parse(text: &str, time_zone: Option<&str>) -> Result<Schedule, String> {
+        let (prefix, expression) = split_zone(text.trim());
+        let zone_name = prefix.or(time_zone).unwrap_or("UTC");
+        let zone = TimeZone::get(zone_name)
+            .map_err(|_| format!("there is no time zone {zone_name:?}: write an IANA name such as Europe/Berlin"))?;
+        if let Some(every) = expression.strip_prefix("@every") {
+            return Ok(Schedule { rule: Rule::Every(parse_every(every.trim())?) });
+        }
+        let expression = match expression {
+            "@midnight" => "@daily",
+            other => other,
+        };
+        if expression.starts_with('@')
+            && !["@yearly", "@annually", "@monthly", "@weekly", "@daily", "@hourly"].contains(&expression)
+        {
+            return Err(format!("schedule {text:?} has an unknown word: write @hourly, @daily, @weekly, @monthly, @yearly or @every 90m"));
+        }
+        // croner takes `?` for a star only in the two day fields.
+        let cron = CronParser::builder()
+            .seconds(Seconds::Disallowed)
+            .year(Year::Disallowed)
+            .sloppy_ranges(true)
+            .build()
+            .parse(&expression.replace('?', "*"))
+            .map_err(|e| format!("schedule {text:?} is not a cron expression ({e}): write five fields such as '*/6 * * * *'"))?;
+        let schedule = Schedule { rule: Rule::Cron(Box::new(cron), zone) };
+        if schedule.next_after(Timestamp::UNIX_EPOCH).is_none() {
+            return Err(format!("schedule {text:?} never comes: no such day exists"));
+        }
+        Ok(schedule)
+    }
+
+    /// The first slot strictly after `time`; none where the calendar of the time zone ends.
+    pub fn next_after(&self, time: Timestamp) -> Option<Timestamp> {
+        match &self.rule {
+            Rule::Every(interval) => time.checked_add(*interval).ok(),
+            Rule::Cron(cron, zone) => {
+                let next = cron.find_next_occurrence(&time.to_zoned(zone.clone()), false).ok()?;
+                Some(next.timestamp())
+            }
+        }
+    }
+}
+
+fn split_zone(text: &str) -> (Option<&str>, &str) {
+    let rest = text.strip_prefix("CRON_TZ=").or_else(|| text.strip_prefix("TZ="));
+    match rest.and_then(|r| r.split_once(char::is_whitespace)) {
+        Some((zone, expression)) => (Some(zone), expression.trim()),
+        None => (None, text),
+    }
+}
+
+/// Reads a duration in Go's notation, as `@every` takes it: whole numbers with the units h, m and s.
+fn parse_every(text: &str) -> Result<SignedDuration, String> {
+    let wrong = || format!("@every {text:?} is not a duration: write for example '@every 90m' or '@every 1h30m'");
+    let (mut seconds, mut digits) = (0i64, String::new());
+    for c in text.chars() {
+        let unit = match c {
+            '0'..='9' => {
+                digits.push(c);
+                continue;
+            }
+            'h' => 3600,
+            'm' => 60,
+            's' => 1,
+            _ => return Err(wrong()),
+        };
+        let count: i64 = digits.parse().map_err(|_| wrong())?;
+        seconds = count.checked_mul(unit).and_then(|s| seconds.checked_add(s)).ok_or_else(wrong)?;
+        digits.clear();
+    }
+    // A hundred years is no interval of anybody's, and keeps the arithmetic away from the calendar's end.
+    if !digits.is_empty() || !(1..=100 * 366 * 86_400).contains(&seconds) {
+        return Err(wrong());
+    }
+    Ok(SignedDuration::from_secs(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    fn next(text: &str, zone: Option<&str>, after: &str) -> String {
+        let schedule = Schedule::parse(text, zone).unwrap();
+        schedule.next_after(after.parse().unwrap()).unwrap().to_string()
+    }
+
+    #[rstest]
+    #[case::steps("*/6 * * * *", None, "2021-01-18T21:55:00Z", "2021-01-18T22:00:00Z")]
+    #[case::strictly_after("0 * * * *", None, "2026-01-01T10:00:00Z", "2026-01-01T11:00:00Z")]
+    #[case::names("30 4 * JAN MON", None, "2026-01-01T00:00:00Z", "2026-01-05T04:30:00Z")]
+    #[case::sunday_is_seven("0 0 * * 7", None, "2026-01-01T00:00:00Z", "2026-01-04T00:00:00Z")]
+    #[case::day_of_month_or_weekday("0 0 13 * 5", None, "2026-01-03T00:00:00Z", "2026-01-09T00:00:00Z")]
+    #[case::start_with_step("5/15 * * * *", None, "2026-01-01T00:06:00Z", "2026-01-01T00:20:00Z")]
+    #[case::question_mark("? ? * * *", None, "2026-01-01T00:06:30Z", "2026-01-01T00:07:00Z")]
+    #[case::midnight("@midnight", None, "2026-01-01T00:06:00Z", "2026-01-02T00:00:00Z")]
+    #[case::every("@every 1h30m", None, "2026-01-01T00:06:00Z", "2026-01-01T01:36:00Z")]
+    #[case::leap_day("0 0 29 2 *", None, "2026-01-01T00:00:00Z", "2028-02-29T00:00:00Z")]
+    #[case::zone("0 9 * * *", Some("Europe/Berlin"), "2026-01-01T00:00:00Z", "2026-01-01T08:00:00Z")]
+    #[case::zone_prefix("TZ=America/New_York 0 9 * * *", None, "2026-01-01T00:00:00Z", "2026-01-01T14:00:00Z")]
+    #[case::gap_runs_after_it("30 2 * * *", Some("America/New_York"), "2026-03-08T00:00:00Z", "2026-03-08T07:00:00Z")]
+    #[case::overlap_once_first("30 1 * * *", Some("America/New_York"), "2026-11-01T00:00:00Z", "2026-11-01T05:30:00Z")]
+    #[case::overlap_once_then_next_day("30 1 * * *", Some("America/New_York"), "2026-11-01T05:30:00Z", "2026-11-02T06:30:00Z")]
+    fn slots(#[case] text: &str, #[case] zone: Option<&str>, #[case] after: &str, #[case] expected: &str) {
+        assert_eq!(next(text, zone, after), expected);
+    }
+
+    #[rstest]
+    #[case::four_fields("* * * *", None, "five fields")]
+    #[case::six_fields("0 * * * * *", None, "five fields")]
+    #[case::minute_99("99 * * * *", None, "five fields")]
+    #[case::never("0 0 30 2 *", None, "never comes")]
+    #[case::zone("0 9 * * *", Some("Europe/Nowhere"), "IANA name")]
+    #[case::word("@fortnightly", None, "unknown word")]
+    #[case::every_zero("@every 0s", None, "not a duration")]
+    #[case::every_words("@every day", None, "not a duration")]
+    #[case::every_unitless("@every 90", None, "not a duration")]
+    fn mistakes_are_named(#[case] text: &str, #[case] zone: Option<&str>, #[case] expected: &str) {
+        let error = Schedule::parse(text, zone).unwrap_err();
+        assert!(error.contains(expected), "{error}");
+    }
+
+    proptest::proptest! {
+        /// A next slot is always later, and asking again from just before it finds the same one.
+        #[test]
+        fn next_is_later_and_stable(minute in 0u8..60, step in 1u8..30, seconds in 0i64..4_000_000_000) {
+            let schedule = Schedule::parse(&format!("{minute}/{step} * * * *"), Some("Europe/Berlin")).unwrap();
+            let time = Timestamp::from_second(seconds).unwrap();
+            let next = schedule.next_after(time).unwrap();
+            proptest::prop_assert!(next > time);
+            proptest::prop_assert_eq!(schedule.next_after(next - SignedDuration::from_secs(1)).unwrap(), next);
+        }
+    }
+}
