@@ -1,0 +1,25 @@
+# Two commands do everything, set-up included: `make demo` and `make test`.
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-down test image node-up node-down
+export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/scribe-agent/target
+
+help: ## this list
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target what; do printf '  make %-10s  %s\n' "$$target" "$$what"; done
+
+demo: ## replicate a real database's volume on a Kubernetes node of its own (or on KUBECONFIG with IMAGE and DB_IMAGE)
+	@tests/demo/run
+
+demo-down: ## end the demo and remove what it left
+	@tests/demo/down
+
+test: ## every check there is, on a node of its own
+	@tests/tools/suite
+
+image: ## the agent's image as an archive; PROFILE=dev is quicker
+	@tests/cluster/images/agent
+
+node-up: ## a Kubernetes node to develop on, with the images loaded; NODE_NAME names it
+	@tests/cluster/up $$(tests/cluster/images/all)
+
+node-down: ## end that node
+	@tests/cluster/down
