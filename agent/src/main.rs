@@ -1,2 +1,40 @@
-//! The binary.
-fn main() {}
+//! The one binary: the agent in its Deployment, and the mover in its Jobs.
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+/// rclone-based volume replication for Kubernetes: one small agent per namespace.
+#[derive(Parser)]
+#[command(version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Replicate the volumes of one namespace.
+    Run(scribe_agent::agent::Options),
+}
+
+fn main() -> ExitCode {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).with_writer(std::io::stderr).init();
+    match Cli::parse().command {
+        Command::Run(options) => run(options),
+    }
+}
+
+fn run(options: scribe_agent::agent::Options) -> ExitCode {
+    // One thread does: the agent waits almost all of the time, and each thread costs memory.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(2).build();
+    let ended = runtime.map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(scribe_agent::agent::run(options)));
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(error = format!("{error:#}"), "the agent cannot go on");
+            ExitCode::FAILURE
+        }
+    }
+}

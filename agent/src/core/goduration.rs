@@ -1,4 +1,4 @@
-//! Durations as Go prints them, `7.066022s`: the notation of `status.lastSyncDuration`.
+//! Durations in Go's notation: `7.066022s` in `status.lastSyncDuration`, `90m` in `@every` and in the settings.
 //!
 //! Imports nothing of this crate.
 
@@ -16,6 +16,35 @@ pub fn format(duration: SignedDuration) -> String {
         (0, m) => format!("{m}m{seconds}s"),
         (h, m) => format!("{h}h{m}m{seconds}s"),
     }
+}
+
+/// Reads a duration of whole hours, minutes and seconds, such as `90m` or `1h30m`.
+///
+/// # Errors
+/// A sentence that says what to write.
+pub fn parse(text: &str) -> Result<SignedDuration, String> {
+    let wrong = || format!("{text:?} is not a duration: write for example 90m or 1h30m");
+    let (mut seconds, mut digits) = (0i64, String::new());
+    for c in text.chars() {
+        let unit = match c {
+            '0'..='9' => {
+                digits.push(c);
+                continue;
+            }
+            'h' => 3600,
+            'm' => 60,
+            's' => 1,
+            _ => return Err(wrong()),
+        };
+        let count: i64 = digits.parse().map_err(|_| wrong())?;
+        seconds = count.checked_mul(unit).and_then(|s| seconds.checked_add(s)).ok_or_else(wrong)?;
+        digits.clear();
+    }
+    // A hundred years is no interval of anybody's, and keeps the arithmetic away from the calendar's end.
+    if !digits.is_empty() || !(1..=100 * 366 * 86_400).contains(&seconds) {
+        return Err(wrong());
+    }
+    Ok(SignedDuration::from_secs(seconds))
 }
 
 #[cfg(test)]

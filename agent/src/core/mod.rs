@@ -4,16 +4,18 @@
 //! Imports `api` only. Read it in this order: [`facts`] → [`decide`] → [`plan`].
 
 pub mod backoff;
+mod children;
 pub mod conditions;
 pub mod decide;
 pub mod due;
 pub mod facts;
+mod failure;
 pub mod goduration;
 pub mod identity;
 pub mod names;
 pub mod plan;
 pub mod quantity;
-pub mod run;
+mod run;
 pub mod schedule;
 pub mod spec;
-pub mod tidy;
+mod tidy;

@@ -1,8 +1,9 @@
 //! Cron: when is the next slot? croner reads the expression, jiff does the arithmetic in the zone.
 //!
 //! In a gap of daylight saving time a slot moves to the first moment after it; in an overlap it comes once.
-//! Imports nothing of this crate.
+//! Imports `goduration`.
 
+use super::goduration;
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
 use jiff::tz::TimeZone;
@@ -32,7 +33,7 @@ impl Schedule {
         let zone = TimeZone::get(zone_name)
             .map_err(|_| format!("there is no time zone {zone_name:?}: write an IANA name such as Europe/Berlin"))?;
         if let Some(every) = expression.strip_prefix("@every") {
-            return Ok(Schedule { rule: Rule::Every(parse_every(every.trim())?) });
+            return Ok(Schedule { rule: Rule::Every(goduration::parse(every.trim()).map_err(|e| format!("schedule {text:?}: {e}"))?) });
         }
         let expression = match expression {
             "@midnight" => "@daily",
@@ -76,32 +77,6 @@ fn split_zone(text: &str) -> (Option<&str>, &str) {
         Some((zone, expression)) => (Some(zone), expression.trim()),
         None => (None, text),
     }
-}
-
-/// Reads a duration in Go's notation, as `@every` takes it: whole numbers with the units h, m and s.
-fn parse_every(text: &str) -> Result<SignedDuration, String> {
-    let wrong = || format!("@every {text:?} is not a duration: write for example '@every 90m' or '@every 1h30m'");
-    let (mut seconds, mut digits) = (0i64, String::new());
-    for c in text.chars() {
-        let unit = match c {
-            '0'..='9' => {
-                digits.push(c);
-                continue;
-            }
-            'h' => 3600,
-            'm' => 60,
-            's' => 1,
-            _ => return Err(wrong()),
-        };
-        let count: i64 = digits.parse().map_err(|_| wrong())?;
-        seconds = count.checked_mul(unit).and_then(|s| seconds.checked_add(s)).ok_or_else(wrong)?;
-        digits.clear();
-    }
-    // A hundred years is no interval of anybody's, and keeps the arithmetic away from the calendar's end.
-    if !digits.is_empty() || !(1..=100 * 366 * 86_400).contains(&seconds) {
-        return Err(wrong());
-    }
-    Ok(SignedDuration::from_secs(seconds))
 }
 
 #[cfg(test)]

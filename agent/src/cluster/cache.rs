@@ -1,0 +1,74 @@
+//! The watched children of the namespace, in memory.
+//!
+//! Imports `slim`.
+
+use super::slim;
+use crate::api::labels;
+use futures::{Stream, StreamExt, TryStreamExt};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::runtime::reflector::{self, Store};
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Client, Resource};
+use serde::de::DeserializeOwned;
+use std::fmt::Debug;
+use std::hash::Hash;
+
+/// Page size of lists: keeps the peak of memory low in a large namespace.
+const PAGE: u32 = 50;
+
+/// Read access to what the watches have seen.
+#[derive(Clone)]
+pub struct Cache {
+    /// All claims of the namespace: the user's are sources, targets and users of images.
+    pub claims: Store<slim::Claim>,
+    /// The agent's snapshots.
+    pub snapshots: Store<slim::Snapshot>,
+    /// The agent's Jobs.
+    pub jobs: Store<slim::Job>,
+    /// The movers' pods.
+    pub pods: Store<slim::Pod>,
+}
+
+/// Metadata of children that changed: their labels and owners tell whose they are.
+pub type Changes = futures::stream::BoxStream<'static, ObjectMeta>;
+
+/// Starts the watches; the stream has to be polled for the cache to be filled.
+pub fn watch(client: &Client, namespace: &str) -> (Cache, Changes) {
+    let all = watcher::Config::default().page_size(PAGE);
+    let ours = all.clone().labels(&format!("{}={}", labels::MANAGED_BY, labels::MANAGER));
+    let (claims, claim_changes) = reflect::<slim::Claim>(Api::namespaced(client.clone(), namespace), all);
+    let (snapshots, snapshot_changes) = reflect::<slim::Snapshot>(Api::namespaced(client.clone(), namespace), ours.clone());
+    let (jobs, job_changes) = reflect::<slim::Job>(Api::namespaced(client.clone(), namespace), ours.clone());
+    let (pods, pod_changes) = reflect::<slim::Pod>(Api::namespaced(client.clone(), namespace), ours);
+    let changes = futures::stream::select_all([claim_changes, snapshot_changes, job_changes, pod_changes]);
+    (Cache { claims, snapshots, jobs, pods }, changes.boxed())
+}
+
+fn reflect<K>(api: Api<K>, config: watcher::Config) -> (Store<K>, Changes)
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    K::DynamicType: Hash + Eq + Clone + Default,
+{
+    let (store, writer) = reflector::store();
+    let stream = watcher(api, config).default_backoff().reflect(writer).touched_objects();
+    (store, changes(stream).boxed())
+}
+
+fn changes<K: Resource>(stream: impl Stream<Item = watcher::Result<K>> + Send) -> impl Stream<Item = ObjectMeta> + Send {
+    stream
+        .inspect_err(|error| tracing::warn!(%error, kind = std::any::type_name::<K>(), "a watch failed; trying again"))
+        .filter_map(|object| std::future::ready(object.ok().map(|object| object.meta().clone())))
+}
+
+impl Cache {
+    /// Waits until every first list is in.
+    ///
+    /// # Errors
+    /// When the watches have ended, which means that the agent is shutting down.
+    pub async fn ready(&self) -> anyhow::Result<()> {
+        self.claims.wait_until_ready().await?;
+        self.jobs.wait_until_ready().await?;
+        self.pods.wait_until_ready().await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,66 @@
+//! Who the agent itself is: what its movers inherit from its own pod.
+//!
+//! Imports `slim`.
+
+use super::slim::resource;
+use anyhow::{Context, Result};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::{Api, Client, Resource};
+use serde::Deserialize;
+use std::borrow::Cow;
+
+/// What movers inherit: kustomize rewrites only `image:` fields, so the agent's pod is the one place that has them.
+#[derive(Clone, Debug, Default)]
+pub struct Inherited {
+    /// Image.
+    pub image: String,
+    /// When it is pulled.
+    pub image_pull_policy: Option<String>,
+    /// Names of Secrets to pull it with.
+    pub image_pull_secrets: Vec<String>,
+}
+
+#[derive(Deserialize, Clone, Debug)]
+struct OwnPod {
+    metadata: ObjectMeta,
+    spec: OwnSpec,
+}
+resource!(OwnPod, "", "v1", "Pod", "pods");
+
+#[derive(Deserialize, Clone, Debug)]
+#[serde(rename_all = "camelCase")]
+struct OwnSpec {
+    containers: Vec<OwnContainer>,
+    #[serde(default)]
+    image_pull_secrets: Vec<Named>,
+}
+
+#[derive(Deserialize, Clone, Debug)]
+#[serde(rename_all = "camelCase")]
+struct OwnContainer {
+    name: String,
+    image: String,
+    image_pull_policy: Option<String>,
+}
+
+#[derive(Deserialize, Clone, Debug)]
+struct Named {
+    name: String,
+}
+
+/// Reads the agent's own pod.
+///
+/// # Errors
+/// When the pod cannot be read: without it no mover could be started.
+pub async fn inherited(client: &Client, namespace: &str, pod: &str) -> Result<Inherited> {
+    let api: Api<OwnPod> = Api::namespaced(client.clone(), namespace);
+    let own = api.get(pod).await.with_context(|| format!("reading the agent's own pod {namespace}/{pod}"))?;
+    let containers = &own.spec.containers;
+    let container = containers.iter().find(|c| c.name == "agent").or_else(|| containers.first());
+    let container = container.with_context(|| format!("the agent's own pod {namespace}/{pod} has no container"))?;
+    Ok(Inherited {
+        image: container.image.clone(),
+        image_pull_policy: container.image_pull_policy.clone(),
+        image_pull_secrets: own.spec.image_pull_secrets.into_iter().map(|s| s.name).collect(),
+    })
+}

@@ -1,0 +1,11 @@
+//! All traffic with the API server: what is watched, read and written, and nothing that decides.
+//!
+//! Imports `manifests`, `core` and `api`.
+
+pub mod cache;
+pub mod identity;
+pub mod read;
+pub mod refusal;
+pub mod slim;
+pub mod view;
+pub mod write;

@@ -1,0 +1,106 @@
+//! Fresh reads, for decisions that a cache must not make.
+//!
+//! Imports `slim`, `view`, `core`.
+
+use super::slim;
+use super::view::{Replicated, Replication};
+use crate::api::{ReplicationDestination, ReplicationSource, labels};
+use crate::core::facts::Kind;
+use kube::api::ListParams;
+use kube::{Api, Client, Resource};
+use serde::de::DeserializeOwned;
+use std::fmt::Debug;
+
+/// Reads from one namespace.
+#[derive(Clone)]
+pub struct Reader {
+    client: Client,
+    namespace: String,
+}
+
+impl Reader {
+    /// Reads from `namespace`.
+    pub fn new(client: Client, namespace: &str) -> Self {
+        Reader { client, namespace: namespace.to_owned() }
+    }
+
+    /// The object as it is now; none where it is gone.
+    ///
+    /// # Errors
+    /// What the API server says.
+    pub async fn replication(&self, kind: Kind, name: &str) -> kube::Result<Option<Replication>> {
+        match kind {
+            Kind::Source => self.get::<ReplicationSource>(name).await,
+            Kind::Destination => self.get::<ReplicationDestination>(name).await,
+        }
+    }
+
+    async fn get<K>(&self, name: &str) -> kube::Result<Option<Replication>>
+    where
+        K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope> + Replicated + Clone + Debug + DeserializeOwned,
+    {
+        let api: Api<K> = Api::namespaced(self.client.clone(), &self.namespace);
+        Ok(api.get_opt(name).await?.map(|object| object.replication()))
+    }
+
+    /// All claims of the namespace.
+    ///
+    /// # Errors
+    /// What the API server says.
+    pub async fn claims(&self) -> kube::Result<Vec<slim::Claim>> {
+        self.list(&ListParams::default()).await
+    }
+
+    /// The snapshots that belong to `owner`; none where the cluster has no snapshots.
+    ///
+    /// # Errors
+    /// What the API server says.
+    pub async fn snapshots(&self, owner: &str) -> kube::Result<Vec<slim::Snapshot>> {
+        match self.list(&of(owner)).await {
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(Vec::new()),
+            other => other,
+        }
+    }
+
+    /// The Jobs that belong to `owner`.
+    ///
+    /// # Errors
+    /// What the API server says.
+    pub async fn jobs(&self, owner: &str) -> kube::Result<Vec<slim::Job>> {
+        self.list(&of(owner)).await
+    }
+
+    /// The mover pods that belong to `owner`.
+    ///
+    /// # Errors
+    /// What the API server says.
+    pub async fn pods(&self, owner: &str) -> kube::Result<Vec<slim::Pod>> {
+        self.list(&of(owner)).await
+    }
+
+    /// The latest warning about any of these objects, in the cluster's words.
+    ///
+    /// # Errors
+    /// What the API server says.
+    pub async fn warning_about(&self, uids: &[String]) -> kube::Result<Option<String>> {
+        let warnings: Vec<slim::ClusterEvent> = self.list(&ListParams::default().fields("type=Warning")).await?;
+        let about = |event: &&slim::ClusterEvent| event.involved_object.uid.as_ref().is_some_and(|uid| uids.contains(uid));
+        let latest = warnings.iter().filter(about).max_by_key(|event| event.metadata.creation_timestamp.as_ref().map(|t| t.0));
+        Ok(latest.map(|event| {
+            let (reason, message) = (event.reason.as_deref().unwrap_or_default(), event.message.as_deref().unwrap_or_default());
+            format!("{reason}: {}", message.trim())
+        }))
+    }
+
+    async fn list<K>(&self, params: &ListParams) -> kube::Result<Vec<K>>
+    where
+        K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+    {
+        let api: Api<K> = Api::namespaced(self.client.clone(), &self.namespace);
+        Ok(api.list(params).await?.items)
+    }
+}
+
+fn of(owner: &str) -> ListParams {
+    ListParams::default().labels(&format!("{}={owner}", labels::OWNER_UID))
+}

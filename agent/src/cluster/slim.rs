@@ -1,0 +1,316 @@
+//! The watched kinds, cut down to what is used.
+//!
+//! A watch keeps every object in memory; the full types cost ten times as much, most of it `managedFields` that nobody reads.
+
+use crate::api::labels;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
+use kube::Resource;
+use serde::{Deserialize, Deserializer};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+/// Reads metadata without keeping what nobody reads.
+fn trimmed<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Trimmed {
+        name: Option<String>,
+        namespace: Option<String>,
+        uid: Option<String>,
+        resource_version: Option<String>,
+        creation_timestamp: Option<Time>,
+        deletion_timestamp: Option<Time>,
+        labels: Option<BTreeMap<String, String>>,
+        annotations: Option<BTreeMap<String, String>>,
+        owner_references: Option<Vec<OwnerReference>>,
+    }
+    let meta = Trimmed::deserialize(deserializer)?;
+    let ours = |map: Option<BTreeMap<String, String>>| {
+        map.map(|mut map| {
+            map.retain(|key, _| key.starts_with("scribe.backube/") || key == labels::COMPONENT);
+            map
+        })
+    };
+    Ok(ObjectMeta {
+        name: meta.name,
+        namespace: meta.namespace,
+        uid: meta.uid,
+        resource_version: meta.resource_version,
+        creation_timestamp: meta.creation_timestamp,
+        deletion_timestamp: meta.deletion_timestamp,
+        labels: ours(meta.labels),
+        annotations: ours(meta.annotations),
+        owner_references: meta.owner_references,
+        ..ObjectMeta::default()
+    })
+}
+
+macro_rules! resource {
+    ($name:ident, $group:literal, $version:literal, $kind:literal, $plural:literal) => {
+        impl Resource for $name {
+            type DynamicType = ();
+            type Scope = kube::core::NamespaceResourceScope;
+
+            fn kind(_: &()) -> Cow<'_, str> {
+                $kind.into()
+            }
+            fn group(_: &()) -> Cow<'_, str> {
+                $group.into()
+            }
+            fn version(_: &()) -> Cow<'_, str> {
+                $version.into()
+            }
+            fn plural(_: &()) -> Cow<'_, str> {
+                $plural.into()
+            }
+            fn meta(&self) -> &ObjectMeta {
+                &self.metadata
+            }
+            fn meta_mut(&mut self) -> &mut ObjectMeta {
+                &mut self.metadata
+            }
+        }
+    };
+}
+
+pub(super) use resource;
+
+/// A `Job`.
+#[derive(Deserialize, Clone, Debug, Default)]
+pub struct Job {
+    /// Metadata, trimmed.
+    #[serde(deserialize_with = "trimmed")]
+    pub metadata: ObjectMeta,
+    /// Status.
+    #[serde(default)]
+    pub status: JobStatus,
+}
+resource!(Job, "batch", "v1", "Job", "jobs");
+
+/// Status of a `Job`.
+#[derive(Deserialize, Clone, Debug, Default)]
+pub struct JobStatus {
+    /// Conditions.
+    #[serde(default)]
+    pub conditions: Vec<JobCondition>,
+}
+
+/// One condition of a `Job`.
+#[derive(Deserialize, Clone, Debug)]
+pub struct JobCondition {
+    /// `Complete` or `Failed`, among others.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// `True` or not.
+    pub status: String,
+    /// The controller's words.
+    pub message: Option<String>,
+}
+
+/// A `Pod`.
+#[derive(Deserialize, Clone, Debug, Default)]
+pub struct Pod {
+    /// Metadata, trimmed.
+    #[serde(deserialize_with = "trimmed")]
+    pub metadata: ObjectMeta,
+    /// Status.
+    #[serde(default)]
+    pub status: PodStatus,
+}
+resource!(Pod, "", "v1", "Pod", "pods");
+
+/// Status of a `Pod`.
+#[derive(Deserialize, Clone, Debug, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct PodStatus {
+    /// `Pending`, `Running`, `Succeeded`, `Failed` or `Unknown`.
+    pub phase: Option<String>,
+    /// Why the pod is as it is (`Evicted`, …).
+    pub reason: Option<String>,
+    /// The same in more words.
+    pub message: Option<String>,
+    /// Conditions.
+    #[serde(default)]
+    pub conditions: Vec<PodCondition>,
+    /// Containers.
+    #[serde(default)]
+    pub container_statuses: Vec<ContainerStatus>,
+}
+
+/// One condition of a `Pod`.
+#[derive(Deserialize, Clone, Debug)]
+pub struct PodCondition {
+    /// `PodScheduled`, among others.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// `True` or not.
+    pub status: String,
+    /// The scheduler's words.
+    pub message: Option<String>,
+}
+
+/// State of a container.
+#[derive(Deserialize, Clone, Debug, Default)]
+pub struct ContainerStatus {
+    /// At most one is set.
+    #[serde(default)]
+    pub state: ContainerState,
+}
+
+/// What a container is doing.
+#[derive(Deserialize, Clone, Debug, Default)]
+pub struct ContainerState {
+    /// It cannot start yet.
+    pub waiting: Option<Waiting>,
+    /// It runs.
+    pub running: Option<Running>,
+    /// It has ended.
+    pub terminated: Option<Terminated>,
+}
+
+/// A container that cannot start yet.
+#[derive(Deserialize, Clone, Debug)]
+pub struct Waiting {
+    /// `ErrImagePull`, among others.
+    pub reason: Option<String>,
+    /// The same in more words.
+    pub message: Option<String>,
+}
+
+/// A container that runs.
+#[derive(Deserialize, Clone, Debug)]
+pub struct Running {}
+
+/// A container that has ended.
+#[derive(Deserialize, Clone, Debug)]
+#[serde(rename_all = "camelCase")]
+pub struct Terminated {
+    /// Its exit code.
+    pub exit_code: i32,
+    /// `Completed`, `Error`, `OOMKilled`, …
+    pub reason: Option<String>,
+    /// The termination message.
+    pub message: Option<String>,
+    /// When it ended.
+    pub finished_at: Option<Time>,
+}
+
+/// A `PersistentVolumeClaim`.
+#[derive(Deserialize, Clone, Debug, Default)]
+pub struct Claim {
+    /// Metadata, trimmed.
+    #[serde(deserialize_with = "trimmed")]
+    pub metadata: ObjectMeta,
+    /// Spec.
+    #[serde(default)]
+    pub spec: ClaimSpec,
+    /// Status.
+    #[serde(default)]
+    pub status: ClaimStatus,
+}
+resource!(Claim, "", "v1", "PersistentVolumeClaim", "persistentvolumeclaims");
+
+/// Spec of a `PersistentVolumeClaim`.
+#[derive(Deserialize, Clone, Debug, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct ClaimSpec {
+    /// Access modes.
+    pub access_modes: Option<Vec<String>>,
+    /// Storage class.
+    pub storage_class_name: Option<String>,
+    /// `Filesystem` or `Block`.
+    pub volume_mode: Option<String>,
+    /// What it is filled from.
+    pub data_source: Option<DataSource>,
+    /// Size.
+    #[serde(default)]
+    pub resources: Resources,
+}
+
+/// What a claim is filled from.
+#[derive(Deserialize, Clone, Debug)]
+pub struct DataSource {
+    /// Kind of the source.
+    pub kind: String,
+    /// Name of the source.
+    pub name: String,
+}
+
+/// Requested resources.
+#[derive(Deserialize, Clone, Debug, Default)]
+pub struct Resources {
+    /// By name; `storage` is the size.
+    #[serde(default)]
+    pub requests: BTreeMap<String, String>,
+}
+
+/// Status of a `PersistentVolumeClaim`.
+#[derive(Deserialize, Clone, Debug, Default)]
+pub struct ClaimStatus {
+    /// `Pending`, `Bound` or `Lost`.
+    pub phase: Option<String>,
+    /// By name; `storage` is the size.
+    #[serde(default)]
+    pub capacity: BTreeMap<String, String>,
+}
+
+/// A `VolumeSnapshot`.
+#[derive(Deserialize, Clone, Debug, Default)]
+pub struct Snapshot {
+    /// Metadata, trimmed.
+    #[serde(deserialize_with = "trimmed")]
+    pub metadata: ObjectMeta,
+    /// Status.
+    #[serde(default)]
+    pub status: Option<SnapshotStatus>,
+}
+resource!(Snapshot, "snapshot.storage.k8s.io", "v1", "VolumeSnapshot", "volumesnapshots");
+
+/// Status of a `VolumeSnapshot`.
+#[derive(Deserialize, Clone, Debug, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct SnapshotStatus {
+    /// Whether a volume can be made from it.
+    pub ready_to_use: Option<bool>,
+    /// When the data was captured.
+    pub creation_time: Option<Time>,
+    /// Smallest size of a volume made from it.
+    pub restore_size: Option<String>,
+    /// What the driver complains of.
+    pub error: Option<SnapshotError>,
+}
+
+/// What a driver complains of.
+#[derive(Deserialize, Clone, Debug)]
+pub struct SnapshotError {
+    /// In its own words.
+    pub message: Option<String>,
+}
+
+/// A `core/v1` event, for the cluster's words about children.
+#[derive(Deserialize, Clone, Debug)]
+#[serde(rename_all = "camelCase")]
+pub struct ClusterEvent {
+    /// Metadata, trimmed.
+    #[serde(deserialize_with = "trimmed")]
+    pub metadata: ObjectMeta,
+    /// `Warning` or `Normal`.
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+    /// One word.
+    pub reason: Option<String>,
+    /// A sentence.
+    pub message: Option<String>,
+    /// What it is about.
+    pub involved_object: Involved,
+}
+resource!(ClusterEvent, "", "v1", "Event", "events");
+
+/// What an event is about.
+#[derive(Deserialize, Clone, Debug)]
+pub struct Involved {
+    /// UID of the object.
+    pub uid: Option<String>,
+    /// Name of the object.
+    pub name: Option<String>,
+}

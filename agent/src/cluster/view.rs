@@ -1,0 +1,176 @@
+//! From the cluster's types to the facts that decisions are made of.
+//!
+//! Imports `slim`, `core` and `api`.
+
+use super::slim;
+use crate::api::{ReplicationDestination, ReplicationSource, Status, labels};
+use crate::core::facts::{Claim, Job, Kind, Meta, Object, Pod, Role, Snapshot};
+use crate::core::quantity;
+use crate::core::spec::{self, ClaimShape, Spec};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+/// One of the two kinds, reduced to what they share.
+#[derive(Clone, Debug)]
+pub struct Replication {
+    /// The object.
+    pub object: Object,
+    /// Its spec, or what is wrong with it.
+    pub spec: Result<Spec, String>,
+    /// Its status.
+    pub status: Status,
+}
+
+/// Makes a [`Replication`] of an API object.
+pub trait Replicated {
+    /// Which kind it is.
+    const KIND: Kind;
+    /// Reads the object.
+    fn replication(&self) -> Replication;
+}
+
+impl Replicated for ReplicationSource {
+    const KIND: Kind = Kind::Source;
+    fn replication(&self) -> Replication {
+        Replication {
+            object: object(Self::KIND, &self.metadata),
+            spec: spec::source(&self.spec),
+            status: self.status.clone().unwrap_or_default(),
+        }
+    }
+}
+
+impl Replicated for ReplicationDestination {
+    const KIND: Kind = Kind::Destination;
+    fn replication(&self) -> Replication {
+        Replication {
+            object: object(Self::KIND, &self.metadata),
+            spec: spec::destination(&self.spec),
+            status: self.status.clone().unwrap_or_default(),
+        }
+    }
+}
+
+fn object(kind: Kind, meta: &ObjectMeta) -> Object {
+    Object {
+        kind,
+        namespace: meta.namespace.clone().unwrap_or_default(),
+        name: meta.name.clone().unwrap_or_default(),
+        uid: meta.uid.clone().unwrap_or_default(),
+        resource_version: meta.resource_version.clone().unwrap_or_default(),
+        generation: meta.generation.unwrap_or_default(),
+        deleting: meta.deletion_timestamp.is_some(),
+        adopt_path: meta.annotations.as_ref().and_then(|a| a.get(labels::ADOPT_PATH)).cloned(),
+    }
+}
+
+/// The user's or our own child, with a role only where `owner` really owns it.
+fn meta(meta: &ObjectMeta, owner: &str) -> Meta {
+    let label = |key: &str| meta.labels.as_ref().and_then(|l| l.get(key)).cloned();
+    let owned = belongs_to(meta, owner);
+    Meta {
+        name: meta.name.clone().unwrap_or_default(),
+        uid: meta.uid.clone().unwrap_or_default(),
+        role: label(labels::COMPONENT).as_deref().and_then(Role::parse).filter(|_| owned),
+        run: label(labels::RUN).filter(|_| owned),
+        attempt: label(labels::ATTEMPT).and_then(|a| a.parse().ok()),
+        deleting: meta.deletion_timestamp.is_some(),
+    }
+}
+
+/// Whether an owner reference names this UID. Labels can be copied with a namespace, UIDs cannot.
+pub fn belongs_to(meta: &ObjectMeta, owner: &str) -> bool {
+    meta.owner_references.iter().flatten().any(|r| r.uid == owner)
+}
+
+fn time(time: Option<&k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>) -> Option<Timestamp> {
+    time.map(|t| t.0)
+}
+
+/// A claim, as `owner` sees it.
+pub fn claim(claim: &slim::Claim, owner: &str) -> Claim {
+    let size = |sizes: &std::collections::BTreeMap<String, String>| sizes.get("storage").and_then(|s| quantity::bytes(s));
+    Claim {
+        meta: meta(&claim.metadata, owner),
+        created: time(claim.metadata.creation_timestamp.as_ref()),
+        bound: claim.status.phase.as_deref() == Some("Bound"),
+        shape: ClaimShape {
+            size: size(&claim.spec.resources.requests).max(size(&claim.status.capacity)),
+            access_modes: claim.spec.access_modes.clone(),
+            storage_class: claim.spec.storage_class_name.clone(),
+        },
+        block: claim.spec.volume_mode.as_deref() == Some("Block"),
+    }
+}
+
+/// Name of the snapshot that this claim is still being made from.
+pub fn image_in_use(claim: &slim::Claim) -> Option<String> {
+    let source = claim.spec.data_source.as_ref().filter(|s| s.kind == "VolumeSnapshot")?;
+    (claim.status.phase.as_deref() != Some("Bound") && claim.metadata.deletion_timestamp.is_none()).then(|| source.name.clone())
+}
+
+/// A snapshot, as `owner` sees it.
+pub fn snapshot(snapshot: &slim::Snapshot, owner: &str) -> Snapshot {
+    let status = snapshot.status.clone().unwrap_or_default();
+    let annotation = |key: &str| snapshot.metadata.annotations.as_ref().and_then(|a| a.get(key)).cloned();
+    Snapshot {
+        meta: meta(&snapshot.metadata, owner),
+        ready: status.ready_to_use == Some(true),
+        captured: time(status.creation_time.as_ref()),
+        restore_size: status.restore_size.as_deref().and_then(quantity::bytes),
+        error: status.error.and_then(|e| e.message),
+        keep: snapshot.metadata.labels.as_ref().is_some_and(|l| l.contains_key(labels::DO_NOT_DELETE)),
+        revision: annotation(labels::REVISION),
+        claim_uid: annotation(labels::PVC_UID),
+    }
+}
+
+/// A Job, as `owner` sees it.
+pub fn job(job: &slim::Job, owner: &str) -> Job {
+    let condition = |kind: &str| job.status.conditions.iter().find(|c| c.kind == kind && c.status == "True");
+    let failed = condition("Failed");
+    Job {
+        meta: meta(&job.metadata, owner),
+        succeeded: if failed.is_some() { Some(false) } else { condition("Complete").map(|_| true) },
+        message: failed.and_then(|c| c.message.clone()).unwrap_or_default(),
+    }
+}
+
+/// A mover's pod. It belongs to its Job, and to the object by the label that only the agent's Jobs set.
+pub fn pod(pod: &slim::Pod) -> Pod {
+    let label = |key: &str| pod.metadata.labels.as_ref().and_then(|l| l.get(key)).cloned();
+    let status = &pod.status;
+    let state = status.container_statuses.first().map(|c| c.state.clone()).unwrap_or_default();
+    let ended = matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"));
+    Pod {
+        meta: Meta {
+            name: pod.metadata.name.clone().unwrap_or_default(),
+            uid: pod.metadata.uid.clone().unwrap_or_default(),
+            role: Some(Role::Mover),
+            run: label(labels::RUN),
+            attempt: label(labels::ATTEMPT).and_then(|a| a.parse().ok()),
+            deleting: pod.metadata.deletion_timestamp.is_some(),
+        },
+        started: state.running.is_some() || state.terminated.is_some(),
+        ended,
+        report: state.terminated.as_ref().and_then(|t| t.message.clone()),
+        finished: state.terminated.as_ref().and_then(|t| time(t.finished_at.as_ref())),
+        words: pod_words(status, &state),
+    }
+}
+
+fn pod_words(status: &slim::PodStatus, state: &slim::ContainerState) -> Option<String> {
+    let join = |reason: Option<&String>, message: Option<&String>| match (reason, message) {
+        (Some(reason), Some(message)) => Some(format!("{reason}: {message}")),
+        (reason, message) => reason.or(message).cloned(),
+    };
+    if let Some(ended) = &state.terminated {
+        let reason = ended.reason.clone().unwrap_or_else(|| "Error".to_owned());
+        return Some(format!("{reason}, exit code {}", ended.exit_code));
+    }
+    if let Some(waiting) = state.waiting.as_ref().filter(|w| w.reason.as_deref() != Some("ContainerCreating")) {
+        return join(waiting.reason.as_ref(), waiting.message.as_ref());
+    }
+    let unscheduled = status.conditions.iter().find(|c| c.kind == "PodScheduled" && c.status == "False");
+    unscheduled.and_then(|c| c.message.clone()).or_else(|| join(status.reason.as_ref(), status.message.as_ref()))
+}

@@ -1,0 +1,127 @@
+//! The loop: whatever happens to an object or its children, look at it again.
+//!
+//! `observe` reads facts, `core::decide` decides, `reconcile` carries out. Imports `cluster`, `metrics`, `core`, `api`.
+
+mod observe;
+mod reconcile;
+pub mod objects;
+pub mod wake;
+
+use crate::api::{ReplicationDestination, ReplicationSource};
+use crate::cluster::cache::{Cache, Changes};
+use crate::cluster::identity::Inherited;
+use crate::cluster::read::Reader;
+use crate::cluster::view::Replicated;
+use crate::cluster::write::Writer;
+use crate::core::facts::Refusal;
+use crate::metrics::Metrics;
+use crate::reload::Current;
+use futures::{Stream, StreamExt};
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::{Controller, WatchStreamExt, controller, reflector, watcher};
+use kube::{Api, Client, Resource};
+use objects::Objects;
+use serde::de::DeserializeOwned;
+use std::collections::HashMap;
+use std::fmt::Debug;
+use std::future::Future;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// Changes that come close together are looked at once.
+const DEBOUNCE: Duration = Duration::from_millis(50);
+
+/// What every reconcile needs.
+pub struct Context {
+    /// Fresh reads.
+    pub reader: Reader,
+    /// Writes.
+    pub writer: Writer,
+    /// Watched children.
+    pub cache: Cache,
+    /// Settings in force.
+    pub settings: watch::Receiver<Current>,
+    /// What movers inherit from the agent's pod.
+    pub inherited: Inherited,
+    /// Counters.
+    pub metrics: Metrics,
+    /// Per object, what did not survive in the cluster: refused writes and failed looks in a row.
+    pub memory: Mutex<HashMap<String, Memory>>,
+}
+
+/// What the agent remembers of an object between two looks. Losing it costs nothing but a repeated request.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    /// A write that the API server refused, for the next decision.
+    pub refusal: Option<Refusal>,
+    /// Looks in a row that failed.
+    pub failures: i64,
+}
+
+/// Both kinds' stores and the streams that fill them.
+pub struct Watched {
+    /// Read access.
+    pub objects: Objects,
+    sources: futures::stream::BoxStream<'static, Result<ReplicationSource, watcher::Error>>,
+    destinations: futures::stream::BoxStream<'static, Result<ReplicationDestination, watcher::Error>>,
+}
+
+/// Watches both kinds.
+pub fn watch_objects(client: &Client, namespace: &str) -> Watched {
+    let (sources, source_stream) = reflect(Api::namespaced(client.clone(), namespace));
+    let (destinations, destination_stream) = reflect(Api::namespaced(client.clone(), namespace));
+    Watched { objects: Objects { sources, destinations }, sources: source_stream, destinations: destination_stream }
+}
+
+fn reflect<K>(api: Api<K>) -> (Store<K>, futures::stream::BoxStream<'static, Result<K, watcher::Error>>)
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    let (store, writer) = reflector::store();
+    let stream = watcher(api, watcher::Config::default().page_size(50))
+        .default_backoff()
+        .modify(|object| object.meta_mut().managed_fields = None)
+        .reflect(writer)
+        .applied_objects();
+    (store, stream.boxed())
+}
+
+/// Runs until `shutdown`, then lets the looks under way finish.
+pub async fn run(watched: Watched, changes: Changes, wakes: wake::Wakes, context: Arc<Context>, shutdown: impl Future<Output = ()> + Clone + Send + Sync + 'static) {
+    let Watched { objects, sources, destinations } = watched;
+    let pokes = wake::by_children(changes, objects.clone(), wakes.sender());
+    let (source_wakes, destination_wakes) = wakes.split();
+    tokio::join!(
+        drive(sources, objects.sources, source_wakes, context.clone(), shutdown.clone()),
+        drive(destinations, objects.destinations, destination_wakes, context, shutdown.clone()),
+        async {
+            tokio::select! { () = pokes => {}, () = shutdown => {} }
+        },
+    );
+}
+
+async fn drive<K>(
+    stream: impl Stream<Item = Result<K, watcher::Error>> + Send + 'static,
+    store: Store<K>,
+    wakes: impl Stream<Item = ObjectRef<K>> + Send + 'static,
+    context: Arc<Context>,
+    shutdown: impl Future<Output = ()> + Send + Sync + 'static,
+) where
+    K: Resource<DynamicType = ()> + Replicated + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    Controller::for_stream(stream, store)
+        .with_config(controller::Config::default().debounce(DEBOUNCE))
+        .reconcile_on(wakes)
+        .graceful_shutdown_on(shutdown)
+        .run(reconcile::look::<K>, reconcile::again_after_failure::<K>, context)
+        .for_each(|result| {
+            if let Err(error) = result
+                && !matches!(error, controller::Error::ReconcilerFailed(..) | controller::Error::ObjectNotFound(_))
+            {
+                tracing::warn!(%error, kind = K::KIND.as_str(), "the watch of the objects failed; trying again");
+            }
+            std::future::ready(())
+        })
+        .await;
+}

@@ -1,0 +1,84 @@
+//! Facts about one object: from the cache, and from fresh reads where the cache must not be trusted.
+//!
+//! Imports `cluster`, `core`.
+
+use super::Context;
+use crate::api::labels;
+use crate::cluster::slim;
+use crate::cluster::view::{self, Replication};
+use crate::core::facts::{Facts, Fresh, Refusal};
+use kube::Resource;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// What the cache says.
+pub(super) fn cached(context: &Context, replication: Replication, refusal: Option<Refusal>) -> Facts {
+    let Replication { object, spec, status } = replication;
+    let cache = &context.cache;
+    let mut facts = Facts {
+        spec,
+        status,
+        claims: Vec::new(),
+        snapshots: cache.snapshots.state().iter().filter(|s| of(&***s, &object.uid)).map(|s| view::snapshot(s, &object.uid)).collect(),
+        jobs: cache.jobs.state().iter().filter(|j| view::belongs_to(&j.metadata, &object.uid)).map(|j| view::job(j, &object.uid)).collect(),
+        pods: cache.pods.state().iter().filter(|p| of(&***p, &object.uid)).map(|p| view::pod(p)).collect(),
+        images_in_use: BTreeSet::new(),
+        fresh: BTreeSet::new(),
+        words: None,
+        refusal,
+        object,
+    };
+    let claims = cache.claims.state();
+    set_claims(&mut facts, claims.iter().map(Arc::as_ref));
+    facts
+}
+
+/// Reads again what a plan must not take from the cache.
+pub(super) async fn refresh(context: &Context, facts: &mut Facts, needs: &BTreeSet<Fresh>) -> kube::Result<()> {
+    let owner = facts.object.uid.clone();
+    for need in needs {
+        match need {
+            Fresh::Claims => {
+                let claims = context.reader.claims().await?;
+                set_claims(facts, claims.iter());
+            }
+            Fresh::Snapshots => {
+                let snapshots = context.reader.snapshots(&owner).await?;
+                facts.snapshots = snapshots.iter().filter(|s| of(*s, &owner)).map(|s| view::snapshot(s, &owner)).collect();
+            }
+            Fresh::Movers => {
+                let jobs = context.reader.jobs(&owner).await?;
+                facts.jobs = jobs.iter().filter(|j| view::belongs_to(&j.metadata, &owner)).map(|j| view::job(j, &owner)).collect();
+                facts.pods = context.reader.pods(&owner).await?.iter().map(view::pod).collect();
+            }
+            Fresh::Words => facts.words = words(context, facts).await?,
+        }
+        facts.fresh.insert(*need);
+    }
+    Ok(())
+}
+
+/// What the cluster says about children that are not where they should be.
+async fn words(context: &Context, facts: &Facts) -> kube::Result<Option<String>> {
+    let claims = facts.claims.iter().filter(|c| !c.bound).map(|c| &c.meta.uid);
+    let snapshots = facts.snapshots.iter().filter(|s| !s.ready).map(|s| &s.meta.uid);
+    let jobs = facts.jobs.iter().map(|j| &j.meta.uid);
+    let pods = facts.pods.iter().filter(|p| !p.started).map(|p| &p.meta.uid);
+    // The deepest cause first: a pod waits for its volume, a volume for its snapshot.
+    for group in [claims.chain(snapshots).cloned().collect::<Vec<_>>(), pods.chain(jobs).cloned().collect()] {
+        if let Some(words) = context.reader.warning_about(&group).await? {
+            return Ok(Some(words));
+        }
+    }
+    Ok(None)
+}
+
+fn set_claims<'a>(facts: &mut Facts, claims: impl Iterator<Item = &'a slim::Claim> + Clone) {
+    let owner = facts.object.uid.clone();
+    facts.images_in_use = claims.clone().filter_map(view::image_in_use).collect();
+    facts.claims = claims.map(|c| view::claim(c, &owner)).collect();
+}
+
+fn of<K: Resource>(child: &K, owner: &str) -> bool {
+    child.meta().labels.as_ref().and_then(|l| l.get(labels::OWNER_UID)).is_some_and(|uid| uid == owner)
+}

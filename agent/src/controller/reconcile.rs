@@ -1,0 +1,153 @@
+//! One look at one object: observe, decide, and do what was decided on fresh facts.
+//!
+//! Imports `observe`, `cluster`, `core`, `metrics`.
+
+use super::{Context, Memory, observe};
+use crate::api::Status;
+use crate::api::reason::Reason;
+use crate::cluster::refusal::Answer;
+use crate::cluster::view::{Replicated, Replication};
+use crate::core::backoff;
+use crate::core::decide::decide;
+use crate::core::facts::Facts;
+use crate::core::plan::{Plan, Step};
+use crate::manifests::job::Mover;
+use jiff::{SignedDuration, Timestamp};
+use kube::runtime::controller::Action;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Every object is looked at this often even if nothing happens: a lost tick, a suspend or a clock step then does no harm.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// After a conflict the cache is behind; by then it has caught up.
+const AFTER_CONFLICT: Duration = Duration::from_millis(500);
+
+/// Why a look failed. The next one follows with a growing delay.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    /// The API server could not be read.
+    #[error("reading from the API server: {0}")]
+    Read(#[source] kube::Error),
+    /// The API server did not take a write.
+    #[error("writing to the API server: {0}")]
+    Write(#[source] kube::Error),
+    /// The API server will not take a status or deletion as it is.
+    #[error("the API server refuses: {0}")]
+    Refused(String),
+}
+
+/// Looks at one object.
+pub(super) async fn look<K: Replicated>(object: Arc<K>, context: Arc<Context>) -> Result<Action, Failure> {
+    let replication = object.replication();
+    let uid = replication.object.uid.clone();
+    let action = look_at(replication, &context).await?;
+    remember(&context, &uid, |memory| memory.failures = 0);
+    Ok(action)
+}
+
+async fn look_at(seen: Replication, context: &Context) -> Result<Action, Failure> {
+    let limits = context.settings.borrow().settings.limits;
+    let (uid, kind, name) = (seen.object.uid.clone(), seen.object.kind, seen.object.name.clone());
+    let refusal = recall(context, &uid).refusal;
+    let plan = decide(&observe::cached(context, seen, refusal.clone()), &limits, Timestamp::now());
+    if plan.steps.is_empty() {
+        return Ok(wait(&plan));
+    }
+    let Some(fresh) = context.reader.replication(kind, &name).await.map_err(Failure::Read)? else {
+        return Ok(Action::await_change());
+    };
+    if fresh.object.uid != uid {
+        return Ok(Action::requeue(AFTER_CONFLICT));
+    }
+    let mut facts = observe::cached(context, fresh, refusal);
+    let plan = loop {
+        let plan = decide(&facts, &limits, Timestamp::now());
+        let stale = &plan.needs - &facts.fresh;
+        if stale.is_empty() {
+            break plan;
+        }
+        observe::refresh(context, &mut facts, &stale).await.map_err(Failure::Read)?;
+    };
+    // The decision has taken note of it.
+    remember(context, &uid, |memory| memory.refusal = None);
+    carry_out(context, &facts, &plan).await
+}
+
+async fn carry_out(context: &Context, facts: &Facts, plan: &Plan) -> Result<Action, Failure> {
+    let settings = context.settings.borrow().settings.clone();
+    let mover = Mover {
+        image: context.inherited.image.clone(),
+        image_pull_policy: context.inherited.image_pull_policy.clone(),
+        image_pull_secrets: context.inherited.image_pull_secrets.clone(),
+        service_account: settings.mover.service_account_name.clone(),
+        resources: settings.mover.resources.clone(),
+    };
+    for step in &plan.steps {
+        match context.writer.step(&facts.object, step, &mover, Timestamp::now()).await {
+            Ok(()) => note(context, facts, step),
+            Err(Answer::Conflict) => return Ok(Action::requeue(AFTER_CONFLICT)),
+            Err(Answer::Transient(error)) => return Err(Failure::Write(error)),
+            Err(Answer::Refused(refusal)) if matches!(step, Step::Create(_)) => {
+                tracing::warn!(object = facts.object.name, reason = refusal.reason.as_str(), message = refusal.message, "refused");
+                remember(context, &facts.object.uid, |memory| memory.refusal = Some(refusal));
+                return Ok(Action::requeue(Duration::ZERO));
+            }
+            Err(Answer::Refused(refusal)) => return Err(Failure::Refused(refusal.message)),
+        }
+    }
+    Ok(wait(plan))
+}
+
+/// Logs and counts what a written status means.
+fn note(context: &Context, facts: &Facts, step: &Step) {
+    let (kind, name) = (facts.object.kind, facts.object.name.as_str());
+    match step {
+        Step::WriteStatus(status) => count(context, facts, status),
+        Step::Publish(event) => {
+            tracing::info!(kind = kind.as_str(), name, reason = event.reason.as_str(), note = event.note, "{}", event.reason.as_str());
+        }
+        other => tracing::debug!(kind = kind.as_str(), name, step = ?other, "done"),
+    }
+}
+
+fn count(context: &Context, facts: &Facts, status: &Status) {
+    let (object, before) = (&facts.object, &facts.status);
+    if status.last_sync_time != before.last_sync_time {
+        context.metrics.synced(object.kind, &object.name);
+    }
+    if let Some(error) = status.last_error.as_ref().filter(|error| before.last_error.as_ref() != Some(error)) {
+        let reason = Reason::parse(&error.reason).unwrap_or(Reason::MoverFailed);
+        context.metrics.failed(object.kind, &object.name, reason);
+    }
+}
+
+fn wait(plan: &Plan) -> Action {
+    let until = plan.wake.map(|wake| wake.duration_since(Timestamp::now()).max(SignedDuration::ZERO));
+    let until = until.and_then(|d| Duration::try_from(d).ok()).unwrap_or(LONGEST_WAIT);
+    Action::requeue(until.min(LONGEST_WAIT))
+}
+
+/// Waits longer after each failure in a row.
+#[allow(clippy::needless_pass_by_value, reason = "the signature is the controller's")]
+pub(super) fn again_after_failure<K: Replicated>(object: Arc<K>, failure: &Failure, context: Arc<Context>) -> Action {
+    let object = object.replication().object;
+    let failures = remember(&context, &object.uid, |memory| memory.failures += 1).failures;
+    let delay = backoff::delay(SignedDuration::from_secs(1), SignedDuration::from_secs(60), failures, &object.uid);
+    tracing::warn!(kind = object.kind.as_str(), name = object.name, error = %failure, failures, "a look failed; trying again");
+    Action::requeue(Duration::try_from(delay).unwrap_or(LONGEST_WAIT))
+}
+
+fn recall(context: &Context, uid: &str) -> Memory {
+    remember(context, uid, |_| ())
+}
+
+fn remember(context: &Context, uid: &str, change: impl FnOnce(&mut Memory)) -> Memory {
+    let mut all = context.memory.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let memory = all.entry(uid.to_owned()).or_default();
+    change(memory);
+    let now = memory.clone();
+    if now.refusal.is_none() && now.failures == 0 {
+        all.remove(uid);
+    }
+    now
+}

@@ -1,0 +1,195 @@
+//! Which children a run needs next, and what they are to look like.
+//!
+//! Imports `facts`, `names`, `plan`, `spec`.
+
+use super::facts::{Claim, Facts, Kind, Meta, Role};
+use super::names;
+use super::plan::{Child, NewClaim, NewJob, NewSnapshot, Origin, Step, Work};
+use super::spec::{Capture, ClaimShape, Spec, Target, Volume};
+use crate::api::Status;
+use crate::api::reason::Reason;
+use crate::api::status::Run;
+use jiff::{SignedDuration, Timestamp};
+use scribe_mover::report::Report;
+
+/// What keeps the volumes that the spec names from being used, if anything does.
+pub(super) fn volume_problem(facts: &Facts, spec: &Spec) -> Option<(Reason, String)> {
+    let (name, missing, hint) = match &spec.volume {
+        Volume::Source { claim, .. } => (claim, Reason::SourcePVCMissing, "spec.sourcePVC names it; create it or correct the name"),
+        Volume::Destination { claim: Target::Existing(claim), .. } => {
+            (claim, Reason::DestinationPVCMissing, "spec.rclone.destinationPVC names it; create it or correct the name")
+        }
+        Volume::Destination { claim: Target::Private(_), .. } => return None,
+    };
+    match facts.users_claim(name) {
+        None => Some((missing, format!("There is no PVC {name:?} in namespace {}: {hint}", facts.object.namespace))),
+        Some(claim) if claim.block => {
+            Some((Reason::InvalidSpec, format!("PVC {name:?} is a raw block volume: only volumes with a file system can be replicated")))
+        }
+        Some(_) => None,
+    }
+}
+
+/// The temporary snapshot of a source, where its claim is there.
+pub(super) fn capture_snapshot(facts: &Facts, spec: &Spec, run: &Run) -> Option<Step> {
+    let Volume::Source { claim, capture: Capture::Snapshot(class), .. } = &spec.volume else { return None };
+    facts.users_claim(claim)?;
+    let name = names::capture(&facts.object.name);
+    if facts.snapshots.iter().any(|s| s.meta.name == name) {
+        return None; // an earlier run's, on its way out
+    }
+    Some(Step::Create(Child::Snapshot(NewSnapshot {
+        name,
+        role: Role::Capture,
+        run: run.id.clone(),
+        claim: claim.clone(),
+        class: class.clone(),
+        content: None,
+    })))
+}
+
+/// The volume that the mover needs, if it is not there, and the mover's Job. The Job never waits for the volume to be bound: the volume may be waiting for the Job's pod.
+///
+/// Nothing while a fixed name is still taken by a child on its way out.
+pub(super) fn mover(facts: &Facts, spec: &Spec, run: &Run, status: &Status) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let name = match facts.object.kind {
+        Kind::Source => names::source_job(&facts.object.name),
+        Kind::Destination => names::destination_job(&facts.object.name),
+    };
+    let outgoing = facts.claims.iter().any(|c| matches!(c.meta.role, Some(Role::Capture | Role::Volume)) && !lasting(&c.meta, run));
+    if outgoing || facts.jobs.iter().any(|j| j.meta.name == name) {
+        return steps;
+    }
+    let (claim, work) = match &spec.volume {
+        Volume::Source { claim, capture, temporary } => {
+            let Some(source) = facts.users_claim(claim) else { return steps };
+            let (mounted, captured) = match capture {
+                Capture::Direct => (claim.clone(), None),
+                Capture::Clone => {
+                    let (step, captured) = temporary_claim(facts, run, source, temporary, Origin::Claim(claim.clone()));
+                    steps.extend(step);
+                    (names::capture(&facts.object.name), captured)
+                }
+                Capture::Snapshot(_) => {
+                    let name = names::capture(&facts.object.name);
+                    let (step, _) = temporary_claim(facts, run, source, temporary, Origin::Snapshot(name.clone()));
+                    steps.extend(step);
+                    (name, facts.snapshots_as(Role::Capture).find(|s| s.meta.serves(&run.id)).and_then(|s| s.captured))
+                }
+            };
+            let adopt = facts.object.adopt_path.as_deref() == Some(spec.remote.path.as_str());
+            (mounted, Work::Push { captured, pushed: status.revision.clone(), adopt })
+        }
+        Volume::Destination { claim, .. } => {
+            let private = match claim {
+                Target::Existing(_) => false,
+                Target::Private(shape) => {
+                    steps.extend(destination_volume(facts, shape));
+                    true
+                }
+            };
+            (destination_claim(facts, claim), Work::Pull { applied: applied(facts, spec, status), private })
+        }
+    };
+    steps.push(Step::Create(Child::Job(Box::new(NewJob {
+        name,
+        run: run.id.clone(),
+        attempt: run.attempt,
+        claim,
+        remote: spec.remote.clone(),
+        work,
+    }))));
+    steps
+}
+
+/// Whether a child of this name is not about to go: it is not being deleted, and no other run's.
+fn lasting(meta: &Meta, run: &Run) -> bool {
+    !meta.deleting && meta.run.as_ref().is_none_or(|r| *r == run.id)
+}
+
+/// The temporary claim of a source, if it is not there; and when it was made, which for a clone is not later than its data.
+fn temporary_claim(facts: &Facts, run: &Run, source: &Claim, wanted: &ClaimShape, from: Origin) -> (Option<Step>, Option<Timestamp>) {
+    if let Some(claim) = facts.claims_as(Role::Capture).find(|c| c.meta.serves(&run.id)) {
+        return (None, claim.created);
+    }
+    let restore_size = match &from {
+        Origin::Snapshot(_) => facts.snapshots_as(Role::Capture).find(|s| s.meta.serves(&run.id)).and_then(|s| s.restore_size),
+        _ => None,
+    };
+    let shape = ClaimShape {
+        size: [wanted.size, restore_size, source.shape.size].into_iter().flatten().max(),
+        access_modes: wanted.access_modes.clone().or_else(|| source.shape.access_modes.clone()),
+        storage_class: wanted.storage_class.clone().or_else(|| source.shape.storage_class.clone()),
+    };
+    let claim = NewClaim { name: names::capture(&facts.object.name), role: Role::Capture, run: Some(run.id.clone()), from, shape };
+    (Some(Step::Create(Child::Claim(claim))), None)
+}
+
+fn destination_volume(facts: &Facts, shape: &ClaimShape) -> Option<Step> {
+    if facts.claims_as(Role::Volume).any(|c| !c.meta.deleting) {
+        return None;
+    }
+    let shape = ClaimShape { access_modes: shape.access_modes.clone().or_else(|| Some(vec!["ReadWriteOnce".to_owned()])), ..shape.clone() };
+    let claim = NewClaim { name: names::volume(&facts.object.name), role: Role::Volume, run: None, from: Origin::Empty, shape };
+    Some(Step::Create(Child::Claim(claim)))
+}
+
+/// Name of the claim that a destination pulls into.
+pub(super) fn destination_claim(facts: &Facts, claim: &Target) -> String {
+    match claim {
+        Target::Existing(name) => name.clone(),
+        Target::Private(_) => names::volume(&facts.object.name),
+    }
+}
+
+/// The claim itself.
+fn pulled_into<'a>(facts: &'a Facts, spec: &Spec) -> Option<&'a Claim> {
+    match &spec.volume {
+        Volume::Destination { claim: Target::Existing(name), .. } => facts.users_claim(name),
+        Volume::Destination { claim: Target::Private(_), .. } => facts.claims_as(Role::Volume).find(|c| !c.meta.deleting),
+        Volume::Source { .. } => None,
+    }
+}
+
+/// The revision that the volume is certain to hold: it is private, and the published image of that revision was taken from this very claim.
+fn applied(facts: &Facts, spec: &Spec, status: &Status) -> Option<String> {
+    let Volume::Destination { claim: Target::Private(_), image: Some(_) } = &spec.volume else { return None };
+    let revision = status.revision.as_ref()?;
+    published(facts, spec, status, revision).then(|| revision.clone())
+}
+
+/// Whether the published image holds what the mover reports, so that no new one is needed.
+pub(super) fn image_holds(facts: &Facts, spec: &Spec, status: &Status, report: &Report) -> bool {
+    !report.changed && report.revision.as_ref().is_some_and(|revision| published(facts, spec, status, revision))
+}
+
+fn published(facts: &Facts, spec: &Spec, status: &Status, revision: &str) -> bool {
+    let (Some(claim), Some(image)) = (pulled_into(facts, spec), &status.latest_image) else { return false };
+    facts.snapshots_as(Role::Image).any(|s| {
+        s.meta.name == image.name
+            && !s.meta.deleting
+            && s.ready
+            && s.revision.as_deref() == Some(revision)
+            && s.claim_uid.as_deref() == Some(claim.meta.uid.as_str())
+    })
+}
+
+/// The image of what the mover just applied, named after the second in which it finished; none where the claim is gone.
+pub(super) fn image(facts: &Facts, spec: &Spec, run: &Run, report: &Report, finished: Timestamp) -> Option<Child> {
+    let Volume::Destination { image: Some(class), .. } = &spec.volume else { return None };
+    let claim = pulled_into(facts, spec)?;
+    let mut time = finished;
+    // A clock set back may bring a second twice; the name of another run's image is never used again.
+    while facts.snapshots.iter().any(|s| s.meta.name == names::image(&facts.object.name, time) && s.meta.run.as_deref() != Some(run.id.as_str())) {
+        time = time.saturating_add(SignedDuration::from_secs(1)).unwrap_or(time);
+    }
+    Some(Child::Snapshot(NewSnapshot {
+        name: names::image(&facts.object.name, time),
+        role: Role::Image,
+        run: run.id.clone(),
+        claim: claim.meta.name.clone(),
+        class: class.clone(),
+        content: Some((report.revision.clone().unwrap_or_default(), claim.meta.uid.clone())),
+    }))
+}

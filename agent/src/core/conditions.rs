@@ -1,0 +1,132 @@
+//! The four conditions, computed from the rest of the status.
+//!
+//! Imports `facts`, `spec`, `due`.
+
+use super::due;
+use super::spec::Spec;
+use crate::api::Status;
+use crate::api::reason::{Policy, Reason};
+use crate::api::status::Phase;
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+/// A condition before it has times.
+struct Verdict {
+    holds: bool,
+    reason: Reason,
+    message: String,
+}
+
+fn verdict(holds: bool, reason: Reason, message: impl Into<String>) -> Verdict {
+    Verdict { holds, reason, message: message.into() }
+}
+
+/// Sets all conditions; the time of a transition stays where nothing but words changed.
+///
+/// `closed` is the generation of the run that has just ended well, if one has.
+pub fn set(status: &mut Status, spec: &Result<Spec, String>, generation: i64, closed: Option<i64>, now: Timestamp) {
+    let (stalled, ready) = (stalled(status, spec), ready(status, spec, generation, closed));
+    let all = [
+        ("Reconciled", reconciled(spec), generation),
+        ("Synchronizing", synchronizing(status, spec, now), generation),
+        ("Stalled", stalled, generation),
+        ("Ready", ready.0, ready.1),
+    ];
+    status.conditions = all
+        .into_iter()
+        .map(|(kind, verdict, generation)| {
+            let word = if verdict.holds { "True" } else { "False" };
+            let old = status.conditions.iter().find(|c| c.type_ == kind && c.status == word);
+            Condition {
+                type_: kind.to_owned(),
+                status: word.to_owned(),
+                reason: verdict.reason.as_str().to_owned(),
+                message: verdict.message,
+                observed_generation: Some(generation),
+                last_transition_time: old.map_or(Time(now), |c| c.last_transition_time.clone()),
+            }
+        })
+        .collect();
+}
+
+fn reconciled(spec: &Result<Spec, String>) -> Verdict {
+    match spec {
+        Ok(_) => verdict(true, Reason::ReconcileComplete, "Reconcile complete"),
+        Err(problem) => verdict(false, Reason::ReconcileError, problem),
+    }
+}
+
+fn synchronizing(status: &Status, spec: &Result<Spec, String>, now: Timestamp) -> Verdict {
+    let spec = match spec {
+        Ok(spec) => spec,
+        Err(problem) => return verdict(false, Reason::Error, problem),
+    };
+    let problem = status.last_error.as_ref().map_or("", |e| e.message.as_str());
+    match status.run.as_ref().map(|run| (run.phase, run.attempt)) {
+        Some((Phase::Backoff, _)) if spec.paused => verdict(false, Reason::Paused, format!("Paused after a failure: {problem}")),
+        Some((Phase::Backoff, attempt)) => verdict(false, Reason::Backoff, format!("Attempt {attempt} will follow: {problem}")),
+        Some((Phase::WaitingForFirstPush, _)) => {
+            verdict(false, Reason::WaitingForFirstPush, "Nothing has been pushed to this path yet; looking again every few minutes")
+        }
+        Some((Phase::Capturing, _)) => verdict(true, Reason::SyncInProgress, "Capturing the volume"),
+        Some((Phase::Transferring, _)) => verdict(true, Reason::SyncInProgress, "Moving data"),
+        Some((Phase::Publishing, _)) => verdict(true, Reason::SyncInProgress, "Making an image of the new data"),
+        None => idle(status, spec, now),
+    }
+}
+
+fn idle(status: &Status, spec: &Spec, now: Timestamp) -> Verdict {
+    if spec.paused {
+        return verdict(false, Reason::Paused, "Paused: no sync starts until spec.paused is false");
+    }
+    if due::cause(&spec.trigger, status, now).is_some() {
+        return verdict(true, Reason::SyncInProgress, "Starting");
+    }
+    if spec.trigger.schedule.is_some() {
+        verdict(false, Reason::WaitingForSchedule, "Waiting for the next slot of the schedule")
+    } else if spec.trigger.manual.is_some() {
+        verdict(false, Reason::WaitingForManual, "Waiting for a new value of spec.trigger.manual")
+    } else {
+        verdict(false, Reason::WaitingForInterval, "Waiting for the continuous interval to pass")
+    }
+}
+
+fn stalled(status: &Status, spec: &Result<Spec, String>) -> Verdict {
+    if let Err(problem) = spec {
+        return verdict(true, Reason::InvalidSpec, problem);
+    }
+    match stalling(status) {
+        Some((reason, message)) => verdict(true, reason, message),
+        None => verdict(false, Reason::NotStalled, "Nothing needs a person's help"),
+    }
+}
+
+/// The last error, where it takes a person to mend it.
+fn stalling(status: &Status) -> Option<(Reason, &str)> {
+    let error = status.last_error.as_ref()?;
+    let reason = Reason::parse(&error.reason)?;
+    (reason.policy() == Policy::Stalled).then_some((reason, error.message.as_str()))
+}
+
+/// Ready, and the generation that it speaks of: the one that was synced last, so that waiting for Ready after an edit waits for its sync.
+fn ready(status: &Status, spec: &Result<Spec, String>, generation: i64, closed: Option<i64>) -> (Verdict, i64) {
+    if let Err(problem) = spec {
+        return (verdict(false, Reason::InvalidSpec, problem), generation);
+    }
+    if let Some((reason, message)) = stalling(status) {
+        return (verdict(false, reason, message), generation);
+    }
+    if status.last_sync_time.is_none() {
+        return (verdict(false, Reason::NeverSynced, "No sync has succeeded yet"), generation);
+    }
+    let before = status.conditions.iter().find(|c| c.type_ == "Ready" && c.status == "True");
+    let synced = closed.or(before.and_then(|c| c.observed_generation));
+    let of_a_changed_spec = status.run.as_ref().is_some_and(|run| Some(run.generation) > synced);
+    match &status.last_error {
+        Some(error) if synced.is_none() || of_a_changed_spec => {
+            let reason = Reason::parse(&error.reason).unwrap_or(Reason::MoverFailed);
+            (verdict(false, reason, error.message.clone()), generation)
+        }
+        _ => (verdict(true, Reason::Synced, "The last sync succeeded"), synced.unwrap_or(generation)),
+    }
+}

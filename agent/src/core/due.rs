@@ -1,0 +1,136 @@
+//! What makes a sync due, and when the next one is.
+//!
+//! `status.nextSyncTime` is the truth: a slot that passed while nobody looked is still due, and several collapse into one.
+//! Imports `facts`, `identity`, `spec`.
+
+use super::facts::Limits;
+use super::identity::Cause;
+use super::spec::Trigger;
+use crate::api::Status;
+use jiff::Timestamp;
+
+/// What makes a sync due now, if anything does.
+pub fn cause(trigger: &Trigger, status: &Status, now: Timestamp) -> Option<Cause> {
+    if let Some(tag) = new_tag(trigger, status) {
+        return Some(Cause::Manual(tag.to_owned()));
+    }
+    if let Some(next) = &status.next_sync_time
+        && next.0 <= now
+    {
+        return Some(Cause::Slot(next.0));
+    }
+    let starts_at_once = trigger.manual.is_none() && !trigger.wait_for_first_slot || trigger.continuous();
+    (status.last_sync_time.is_none() && status.last_sync_start_time.is_none() && starts_at_once).then_some(Cause::Created)
+}
+
+/// The manual tag, where it is not the one that was synced last.
+pub fn new_tag<'a>(trigger: &'a Trigger, status: &Status) -> Option<&'a str> {
+    trigger.manual.as_deref().filter(|tag| status.last_manual_sync.as_deref() != Some(*tag))
+}
+
+/// What `status.nextSyncTime` should be while nothing is opened or closed.
+///
+/// A time that has come stays until a run is opened for it. One that lies later than the next slot counted from now was
+/// computed under a wrong clock or another schedule, and is computed again; so it is when `spec_changed`.
+pub fn next_sync_time(trigger: &Trigger, status: &Status, limits: &Limits, spec_changed: bool, now: Timestamp) -> Option<Timestamp> {
+    let current = status.next_sync_time.as_ref().map(|t| t.0);
+    let latest = match &trigger.schedule {
+        Some(schedule) => schedule.next_after(now)?,
+        None if trigger.continuous() && status.run.is_none() && status.last_sync_time.is_some() => {
+            now.checked_add(limits.continuous_interval).ok()?
+        }
+        None => return None,
+    };
+    match current {
+        Some(time) if time <= now => Some(time),
+        Some(time) if time <= latest && !(spec_changed && trigger.schedule.is_some()) => Some(time),
+        _ => Some(latest),
+    }
+}
+
+/// What `status.nextSyncTime` becomes when a run is opened: all slots up to now are taken by it.
+pub fn after_opening(trigger: &Trigger, now: Timestamp) -> Option<Timestamp> {
+    trigger.schedule.as_ref().and_then(|s| s.next_after(now))
+}
+
+/// What it becomes when a run is closed.
+pub fn after_closing(trigger: &Trigger, status: &Status, limits: &Limits, now: Timestamp) -> Option<Timestamp> {
+    if trigger.continuous() {
+        return now.checked_add(limits.continuous_interval).ok();
+    }
+    next_sync_time(trigger, status, limits, false, now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::schedule::Schedule;
+    use jiff::SignedDuration;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn every_six_minutes() -> Trigger {
+        Trigger { schedule: Some(Schedule::parse("*/6 * * * *", None).unwrap()), ..Trigger::default() }
+    }
+
+    fn limits() -> Limits {
+        let minute = SignedDuration::from_mins(1);
+        Limits { continuous_interval: minute, snapshot_timeout: minute, pod_start_timeout: minute, retry_initial: minute, retry_cap: minute }
+    }
+
+    fn synced(next: Option<&str>) -> Status {
+        Status {
+            last_sync_start_time: Some(Time(at("2026-01-01T00:00:00Z"))),
+            last_sync_time: Some(Time(at("2026-01-01T00:00:10Z"))),
+            next_sync_time: next.map(|t| Time(at(t))),
+            ..Status::default()
+        }
+    }
+
+    #[test]
+    fn a_new_object_is_due_at_once_unless_told_to_wait() {
+        let now = at("2026-01-01T00:01:00Z");
+        assert_eq!(cause(&every_six_minutes(), &Status::default(), now), Some(Cause::Created));
+        let waiting = Trigger { wait_for_first_slot: true, ..every_six_minutes() };
+        assert_eq!(cause(&waiting, &Status::default(), now), None);
+        assert_eq!(next_sync_time(&waiting, &Status::default(), &limits(), false, now), Some(at("2026-01-01T00:06:00Z")));
+    }
+
+    #[test]
+    fn missed_slots_collapse_into_one() {
+        let (status, now) = (synced(Some("2026-01-01T00:06:00Z")), at("2026-01-02T00:07:00Z"));
+        assert_eq!(cause(&every_six_minutes(), &status, now), Some(Cause::Slot(at("2026-01-01T00:06:00Z"))));
+        assert_eq!(next_sync_time(&every_six_minutes(), &status, &limits(), false, now), Some(at("2026-01-01T00:06:00Z")));
+        assert_eq!(after_opening(&every_six_minutes(), now), Some(at("2026-01-02T00:12:00Z")));
+    }
+
+    #[test]
+    fn a_time_from_a_wrong_clock_is_computed_again() {
+        let (status, now) = (synced(Some("2031-01-01T00:00:00Z")), at("2026-01-01T00:01:00Z"));
+        assert_eq!(next_sync_time(&every_six_minutes(), &status, &limits(), false, now), Some(at("2026-01-01T00:06:00Z")));
+        let continuous = Trigger::default();
+        assert_eq!(next_sync_time(&continuous, &status, &limits(), false, now), Some(at("2026-01-01T00:02:00Z")));
+    }
+
+    #[test]
+    fn an_edited_schedule_takes_effect_but_a_due_slot_stays_due() {
+        let hourly = Trigger { schedule: Some(Schedule::parse("@hourly", None).unwrap()), ..Trigger::default() };
+        let now = at("2026-01-01T00:01:00Z");
+        let waiting = synced(Some("2026-01-01T00:06:00Z"));
+        assert_eq!(next_sync_time(&hourly, &waiting, &limits(), true, now), Some(at("2026-01-01T01:00:00Z")));
+        let due = synced(Some("2026-01-01T00:00:30Z"));
+        assert_eq!(next_sync_time(&hourly, &due, &limits(), true, now), Some(at("2026-01-01T00:00:30Z")));
+    }
+
+    #[test]
+    fn a_tag_is_due_until_it_is_the_one_synced_last() {
+        let manual = Trigger { manual: Some("a".into()), ..Trigger::default() };
+        let mut status = synced(None);
+        assert_eq!(cause(&manual, &status, at("2026-01-01T00:01:00Z")), Some(Cause::Manual("a".into())));
+        status.last_manual_sync = Some("a".into());
+        assert_eq!(cause(&manual, &status, at("2026-01-01T00:01:00Z")), None);
+    }
+}

@@ -1,0 +1,258 @@
+//! What was observed of one object and its children, reduced to what decisions need.
+//!
+//! Imports `spec`.
+
+use super::spec::Spec;
+use crate::api::Status;
+use crate::api::reason::Reason;
+use jiff::{SignedDuration, Timestamp};
+use std::collections::BTreeSet;
+
+/// Everything that [`decide`](super::decide::decide) looks at, but for the time.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// The object itself.
+    pub object: Object,
+    /// Its spec, or what is wrong with it.
+    pub spec: Result<Spec, String>,
+    /// Its status as it stands in the cluster.
+    pub status: Status,
+    /// PVCs that matter: the object's own, and the user's that the spec names.
+    pub claims: Vec<Claim>,
+    /// Snapshots that belong to the object.
+    pub snapshots: Vec<Snapshot>,
+    /// Jobs that belong to the object.
+    pub jobs: Vec<Job>,
+    /// Mover pods that belong to the object.
+    pub pods: Vec<Pod>,
+    /// Names of snapshots that a PVC is being made from: it names them and is still unbound.
+    pub images_in_use: BTreeSet<String>,
+    /// Which facts were just read from the API server instead of taken from the cache.
+    pub fresh: BTreeSet<Fresh>,
+    /// What the cluster says about children that keep it waiting; read only when asked for ([`Fresh::Words`]).
+    pub words: Option<String>,
+    /// The API server refused one of the last plan's writes, and why.
+    pub refusal: Option<Refusal>,
+}
+
+/// Facts that a plan may ask to be read afresh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fresh {
+    /// The PVCs of the namespace.
+    Claims,
+    /// The object's snapshots.
+    Snapshots,
+    /// The object's Jobs and their pods.
+    Movers,
+    /// Warnings of the cluster about children.
+    Words,
+}
+
+impl Fresh {
+    /// All of them: for plans that give an attempt up.
+    pub const ALL: [Fresh; 4] = [Fresh::Claims, Fresh::Snapshots, Fresh::Movers, Fresh::Words];
+}
+
+/// Which of the two kinds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// `ReplicationSource`
+    Source,
+    /// `ReplicationDestination`
+    Destination,
+}
+
+impl Kind {
+    /// The kind's name in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kind::Source => "ReplicationSource",
+            Kind::Destination => "ReplicationDestination",
+        }
+    }
+}
+
+/// The object itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Object {
+    /// Which kind.
+    pub kind: Kind,
+    /// `metadata.namespace`
+    pub namespace: String,
+    /// `metadata.name`
+    pub name: String,
+    /// `metadata.uid`
+    pub uid: String,
+    /// `metadata.resourceVersion`; guards status writes.
+    pub resource_version: String,
+    /// `metadata.generation`
+    pub generation: i64,
+    /// Whether it is being deleted.
+    pub deleting: bool,
+    /// The path whose files it may take over, by the user's annotation.
+    pub adopt_path: Option<String>,
+}
+
+/// What a child is for; the label `app.kubernetes.io/component`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// A source's temporary snapshot or PVC.
+    Capture,
+    /// The PVC made for a destination.
+    Volume,
+    /// A destination's good copy.
+    Image,
+    /// A Job or pod that moves data.
+    Mover,
+}
+
+impl Role {
+    /// The label's value.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Role::Capture => "capture",
+            Role::Volume => "volume",
+            Role::Image => "image",
+            Role::Mover => "mover",
+        }
+    }
+
+    /// The role with this label.
+    pub fn parse(text: &str) -> Option<Role> {
+        [Role::Capture, Role::Volume, Role::Image, Role::Mover].into_iter().find(|r| r.as_str() == text)
+    }
+}
+
+/// What all children have in common.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Meta {
+    /// `metadata.name`
+    pub name: String,
+    /// `metadata.uid`
+    pub uid: String,
+    /// What it is for; none for the user's own objects.
+    pub role: Option<Role>,
+    /// The run it was made for.
+    pub run: Option<String>,
+    /// The attempt of that run.
+    pub attempt: Option<i64>,
+    /// Whether it is being deleted.
+    pub deleting: bool,
+}
+
+impl Meta {
+    /// Whether this child was made for `run` and will stay.
+    pub fn serves(&self, run: &str) -> bool {
+        !self.deleting && self.run.as_deref() == Some(run)
+    }
+}
+
+/// A `PersistentVolumeClaim`.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Claim {
+    /// Common part.
+    pub meta: Meta,
+    /// When it was made.
+    pub created: Option<Timestamp>,
+    /// Whether it has its volume.
+    pub bound: bool,
+    /// Storage class, access modes and the larger of requested and actual size.
+    pub shape: super::spec::ClaimShape,
+    /// Whether it is a raw block volume, which holds no files.
+    pub block: bool,
+}
+
+/// A `VolumeSnapshot`.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Snapshot {
+    /// Common part.
+    pub meta: Meta,
+    /// `status.readyToUse`
+    pub ready: bool,
+    /// `status.creationTime`: when the data was captured.
+    pub captured: Option<Timestamp>,
+    /// `status.restoreSize` in bytes.
+    pub restore_size: Option<u64>,
+    /// `status.error.message`
+    pub error: Option<String>,
+    /// The user asked to keep it.
+    pub keep: bool,
+    /// Revision it holds (images).
+    pub revision: Option<String>,
+    /// UID of the claim it was taken from (images).
+    pub claim_uid: Option<String>,
+}
+
+/// A `Job`.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Job {
+    /// Common part.
+    pub meta: Meta,
+    /// None while it runs, then whether it succeeded.
+    pub succeeded: Option<bool>,
+    /// The Job controller's words on a failure.
+    pub message: String,
+}
+
+/// A mover's pod.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Pod {
+    /// Common part.
+    pub meta: Meta,
+    /// Whether the mover's process has begun.
+    pub started: bool,
+    /// Whether all containers have ended for good.
+    pub ended: bool,
+    /// The termination message.
+    pub report: Option<String>,
+    /// When the container ended.
+    pub finished: Option<Timestamp>,
+    /// Why the container ended or does not start, in the cluster's words (`OOMKilled`, `ErrImagePull: …`).
+    pub words: Option<String>,
+}
+
+/// A write that the API server refused for good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// What kind of refusal.
+    pub reason: Reason,
+    /// The server's words, and what to do.
+    pub message: String,
+}
+
+/// Durations that decisions depend on; part of the agent's settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Pause between two syncs of an object without a trigger.
+    pub continuous_interval: SignedDuration,
+    /// How long a snapshot may take to become ready.
+    pub snapshot_timeout: SignedDuration,
+    /// How long a mover's pod may take to start, the binding of its volume included.
+    pub pod_start_timeout: SignedDuration,
+    /// Delay after a first failure.
+    pub retry_initial: SignedDuration,
+    /// Longest delay after failures.
+    pub retry_cap: SignedDuration,
+}
+
+impl Facts {
+    /// The PVC of the user's with this name.
+    pub fn users_claim(&self, name: &str) -> Option<&Claim> {
+        self.claims.iter().find(|c| c.meta.name == name && c.meta.role.is_none() && !c.meta.deleting)
+    }
+
+    /// Children of the object with this role.
+    pub fn claims_as(&self, role: Role) -> impl Iterator<Item = &Claim> {
+        self.claims.iter().filter(move |c| c.meta.role == Some(role))
+    }
+
+    /// Snapshots with this role.
+    pub fn snapshots_as(&self, role: Role) -> impl Iterator<Item = &Snapshot> {
+        self.snapshots.iter().filter(move |s| s.meta.role == Some(role))
+    }
+
+    /// Whether a mover pod of the object may still be writing.
+    pub fn mover_lives(&self) -> bool {
+        self.pods.iter().any(|p| !p.ended)
+    }
+}

@@ -1,0 +1,170 @@
+//! What is to be done: an ordered list of writes, each safe to repeat.
+//!
+//! Imports `facts` and `spec`.
+
+use super::facts::{Fresh, Role};
+use super::spec::{ClaimShape, Remote, SnapshotClass};
+use crate::api::Status;
+use crate::api::reason::Reason;
+use jiff::Timestamp;
+use std::collections::BTreeSet;
+
+/// What is to be done now, and when to look again.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    /// Writes, in this order; after a failed one the rest is left for the next look.
+    pub steps: Vec<Step>,
+    /// Facts that these steps must not take from a cache.
+    pub needs: BTreeSet<Fresh>,
+    /// When time alone may change the decision.
+    pub wake: Option<Timestamp>,
+}
+
+impl Plan {
+    /// Looks again at `time`, or earlier if that was planned already.
+    pub fn wake_at(&mut self, time: Timestamp) {
+        self.wake = Some(self.wake.map_or(time, |w| w.min(time)));
+    }
+}
+
+/// One write.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// The whole status, by server-side apply, guarded by the resourceVersion just read.
+    WriteStatus(Box<Status>),
+    /// A child with a fixed name; one that is there already is left alone.
+    Create(Child),
+    /// A child, by name and UID.
+    Delete(Target),
+    /// Owner reference and labels off an image that the user wants to keep.
+    Release(Target),
+    /// An event on the object.
+    Publish(Event),
+}
+
+/// A child to create.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Child {
+    /// A `VolumeSnapshot`.
+    Snapshot(NewSnapshot),
+    /// A `PersistentVolumeClaim`.
+    Claim(NewClaim),
+    /// A mover's `Job`.
+    Job(Box<NewJob>),
+}
+
+/// A `VolumeSnapshot` to create.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewSnapshot {
+    /// Its name.
+    pub name: String,
+    /// What it is for.
+    pub role: Role,
+    /// The run it is made for.
+    pub run: String,
+    /// The claim it is taken from.
+    pub claim: String,
+    /// Its class.
+    pub class: SnapshotClass,
+    /// Revision and UID of the claim, for images.
+    pub content: Option<(String, String)>,
+}
+
+/// A `PersistentVolumeClaim` to create.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewClaim {
+    /// Its name.
+    pub name: String,
+    /// What it is for.
+    pub role: Role,
+    /// The run it is made for; none for a destination's lasting volume.
+    pub run: Option<String>,
+    /// Its content.
+    pub from: Origin,
+    /// Size, modes, class.
+    pub shape: ClaimShape,
+}
+
+/// What a new claim is filled from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Origin {
+    /// Nothing.
+    Empty,
+    /// A snapshot of this name.
+    Snapshot(String),
+    /// Another claim of this name.
+    Claim(String),
+}
+
+/// A mover's `Job` to create.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewJob {
+    /// Its name.
+    pub name: String,
+    /// The run it is made for.
+    pub run: String,
+    /// The attempt of that run.
+    pub attempt: i64,
+    /// The claim it mounts.
+    pub claim: String,
+    /// The remote.
+    pub remote: Remote,
+    /// What the mover does.
+    pub work: Work,
+}
+
+/// What a mover does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Work {
+    /// Volume to remote; the volume is mounted read-only.
+    Push {
+        /// When the volume was captured; the mover takes the time of its start where this is not known.
+        captured: Option<Timestamp>,
+        /// The revision this object pushed last, if it ever did.
+        pushed: Option<String>,
+        /// Whether the user lets it take over the path.
+        adopt: bool,
+    },
+    /// Remote to volume.
+    Pull {
+        /// The revision that this very volume holds, where that is certain.
+        applied: Option<String>,
+        /// Whether the volume was made for this object, so that nobody else reads it meanwhile.
+        private: bool,
+    },
+}
+
+/// A child to delete or let go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Its kind.
+    pub kind: ChildKind,
+    /// Its name.
+    pub name: String,
+    /// Its UID: nothing else of that name is touched.
+    pub uid: String,
+}
+
+/// Kinds of children.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ChildKind {
+    /// `Job`
+    Job,
+    /// `PersistentVolumeClaim`
+    Claim,
+    /// `VolumeSnapshot`
+    Snapshot,
+}
+
+/// An event on the object. Its name is derived from `key`, so that a repeated write makes no second event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// `Warning` instead of `Normal`.
+    pub warning: bool,
+    /// One word.
+    pub reason: Reason,
+    /// A sentence.
+    pub note: String,
+    /// What makes this event different from any other of the object.
+    pub key: String,
+}

@@ -1,0 +1,298 @@
+//! One open run, from its first child to its end: what each phase waits for and does.
+//!
+//! Imports `decide`'s draft, `facts`, `plan`, `children` and `failure`.
+
+use super::backoff;
+use super::children;
+use super::decide::Draft;
+use super::due;
+use super::facts::{Fresh, Job, Pod, Role};
+use super::failure;
+use super::goduration;
+use super::identity::Cause;
+use super::plan::Step;
+use super::spec::{Capture, Spec, Volume};
+use crate::api::reason::Reason;
+use crate::api::status::{ImageRef, MoverStatus, Phase, Run};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use scribe_mover::report::{Outcome, Report};
+
+/// The phase that a run, or an attempt without a capture, begins with.
+pub(super) fn first_phase(spec: &Spec) -> Phase {
+    match &spec.volume {
+        Volume::Source { capture: Capture::Snapshot(_), .. } => Phase::Capturing,
+        _ => Phase::Transferring,
+    }
+}
+
+/// What takes the place of this run, if anything does: a changed spec as long as no mover lives, and after a failure a newer tag or slot.
+pub(super) fn superseded_by(draft: &Draft<'_>, spec: &Spec, run: &Run) -> Option<Cause> {
+    let facts = draft.facts;
+    let waiting = matches!(run.phase, Phase::Backoff | Phase::WaitingForFirstPush);
+    let mover = facts.mover_lives() || facts.jobs.iter().any(|j| j.meta.serves(&run.id) && j.meta.attempt == Some(run.attempt));
+    if mover || run.phase == Phase::Publishing || spec.paused {
+        return None;
+    }
+    let new_tag = due::new_tag(&spec.trigger, &draft.status).filter(|tag| run.manual.as_deref() != Some(*tag));
+    if let Some(tag) = new_tag.filter(|_| waiting) {
+        return Some(Cause::Manual(tag.to_owned()));
+    }
+    if run.generation != facts.object.generation {
+        // The tag that opened the run stays due until it is synced.
+        return Some(match due::new_tag(&spec.trigger, &draft.status) {
+            Some(tag) => Cause::Manual(tag.to_owned()),
+            None => Cause::SpecChanged(facts.object.generation),
+        });
+    }
+    let slot = draft.status.next_sync_time.as_ref().map(|t| t.0).filter(|t| *t <= draft.now);
+    slot.filter(|_| waiting && run.manual.is_none()).map(Cause::Slot)
+}
+
+/// The first children of a run or attempt that has just begun, as far as they can be made without waiting.
+pub(super) fn begin(draft: &mut Draft<'_>, spec: &Spec, run: &Run) {
+    match run.phase {
+        Phase::Capturing => {
+            if let Some(step) = children::capture_snapshot(draft.facts, spec, run) {
+                draft.plan.steps.push(step);
+            }
+        }
+        Phase::Transferring => mover(draft, spec, run),
+        _ => {}
+    }
+}
+
+/// Takes the run as far as the facts allow.
+pub(super) fn advance(draft: &mut Draft<'_>, spec: &Spec, run: Run) {
+    if let Some(refusal) = &draft.facts.refusal
+        && !matches!(run.phase, Phase::Backoff | Phase::WaitingForFirstPush)
+    {
+        return failure::give_up(draft, &run, refusal.reason, refusal.message.clone(), None);
+    }
+    match run.phase {
+        Phase::Capturing => capturing(draft, spec, &run),
+        Phase::Transferring => transferring(draft, spec, &run),
+        Phase::Publishing => publishing(draft, spec, &run),
+        Phase::Backoff => {
+            let (initial, cap) = (draft.limits.retry_initial, draft.limits.retry_cap);
+            wait_then_retry(draft, spec, &run, backoff::delay(initial, cap, run.attempt - 1, &run.id));
+        }
+        Phase::WaitingForFirstPush => wait_then_retry(draft, spec, &run, backoff::first_push_delay(run.attempt - 1, &run.id)),
+    }
+}
+
+fn wait_then_retry(draft: &mut Draft<'_>, spec: &Spec, run: &Run, delay: jiff::SignedDuration) {
+    // A clock set back must not stretch the wait: it never exceeds its own length from now.
+    let time = run.phase_time.0.min(draft.now).saturating_add(delay).unwrap_or(draft.now);
+    if spec.paused {
+        return;
+    }
+    if draft.now < time {
+        if let Some(slot) = draft.status.next_sync_time.as_ref().map(|t| t.0) {
+            draft.plan.wake_at(slot);
+        }
+        return draft.plan.wake_at(time);
+    }
+    let captured = draft.facts.snapshots_as(Role::Capture).any(|s| s.meta.serves(&run.id) && s.ready);
+    draft.enter(if captured { Phase::Transferring } else { first_phase(spec) });
+    if let Some(run) = draft.status.run.clone() {
+        begin(draft, spec, &run);
+    }
+}
+
+fn capturing(draft: &mut Draft<'_>, spec: &Spec, run: &Run) {
+    let facts = draft.facts;
+    if let Some((reason, problem)) = children::volume_problem(facts, spec) {
+        draft.plan.needs.insert(Fresh::Claims);
+        return failure::give_up(draft, run, reason, problem, None);
+    }
+    match facts.snapshots_as(Role::Capture).find(|s| s.meta.serves(&run.id)) {
+        None => begin(draft, spec, run),
+        Some(snapshot) if snapshot.ready => {
+            draft.enter(Phase::Transferring);
+            if let Some(run) = draft.status.run.clone() {
+                mover(draft, spec, &run);
+            }
+        }
+        Some(snapshot) => {
+            let deadline = failure::deadline(run, draft.limits.snapshot_timeout);
+            if draft.now < deadline {
+                return draft.plan.wake_at(deadline);
+            }
+            draft.plan.needs.extend(Fresh::ALL);
+            let words = facts.words.clone().or_else(|| snapshot.error.clone());
+            failure::snapshot_not_ready(draft, run, snapshot, words);
+        }
+    }
+}
+
+fn transferring(draft: &mut Draft<'_>, spec: &Spec, run: &Run) {
+    let facts = draft.facts;
+    let job = facts.jobs.iter().find(|j| j.meta.serves(&run.id) && j.meta.attempt == Some(run.attempt));
+    match job {
+        None => {
+            if let Some((reason, problem)) = children::volume_problem(facts, spec) {
+                draft.plan.needs.insert(Fresh::Claims);
+                return failure::give_up(draft, run, reason, problem, None);
+            }
+            if matches!(&spec.volume, Volume::Source { capture: Capture::Snapshot(_), .. })
+                && !facts.snapshots_as(Role::Capture).any(|s| s.meta.serves(&run.id))
+                && !facts.claims_as(Role::Capture).any(|c| c.meta.serves(&run.id))
+            {
+                draft.plan.needs.extend([Fresh::Snapshots, Fresh::Claims]);
+                let gone = "The temporary snapshot is gone; somebody deleted it".to_owned();
+                return failure::give_up(draft, run, Reason::SnapshotNotReady, gone, None);
+            }
+            mover(draft, spec, run);
+        }
+        Some(job) => {
+            let pod = facts.pods.iter().find(|p| p.meta.run.as_deref() == Some(run.id.as_str()) && p.meta.attempt == Some(run.attempt));
+            match job.succeeded {
+                None => mover_running(draft, run, job, pod),
+                Some(_) if facts.mover_lives() => {}
+                Some(succeeded) => mover_ended(draft, spec, run, job, pod, succeeded),
+            }
+        }
+    }
+}
+
+/// Plans the mover's volume and Job, unless an older mover pod of the object has not ended.
+fn mover(draft: &mut Draft<'_>, spec: &Spec, run: &Run) {
+    draft.plan.needs.insert(Fresh::Movers);
+    if draft.facts.mover_lives() {
+        return;
+    }
+    let steps = children::mover(draft.facts, spec, run, &draft.status);
+    draft.plan.steps.extend(steps);
+    draft.plan.wake_at(failure::deadline(run, draft.limits.pod_start_timeout));
+}
+
+fn mover_running(draft: &mut Draft<'_>, run: &Run, job: &Job, pod: Option<&Pod>) {
+    if pod.is_some_and(|p| p.started || p.ended) {
+        return;
+    }
+    let deadline = failure::deadline(run, draft.limits.pod_start_timeout);
+    if draft.now < deadline {
+        return draft.plan.wake_at(deadline);
+    }
+    draft.plan.needs.extend(Fresh::ALL);
+    failure::pod_not_started(draft, run, job, pod);
+}
+
+fn mover_ended(draft: &mut Draft<'_>, spec: &Spec, run: &Run, job: &Job, pod: Option<&Pod>, succeeded: bool) {
+    let report = pod.and_then(|p| p.report.as_deref()).and_then(|text| serde_json::from_str::<Report>(text).ok());
+    match report {
+        Some(report) if report.result == Outcome::Failed => {
+            let reason = report.reason.map_or(Reason::MoverFailed, Reason::from);
+            let message = report.message.clone();
+            failure::give_up(draft, run, reason, message, Some(&report));
+        }
+        // The exit code and the report must tell the same story.
+        Some(report) if succeeded && report.result == Outcome::WaitingForFirstPush => failure::wait_for_first_push(draft, &report),
+        Some(report) if succeeded => complete(draft, spec, run, &report, pod),
+        _ => {
+            draft.plan.needs.insert(Fresh::Movers);
+            failure::no_report(draft, run, job, pod);
+        }
+    }
+}
+
+/// A mover did its work: closes the run, or makes the image first.
+fn complete(draft: &mut Draft<'_>, spec: &Spec, run: &Run, report: &Report, pod: Option<&Pod>) {
+    match &spec.volume {
+        Volume::Destination { image: Some(_), .. } if !children::image_holds(draft.facts, spec, &draft.status, report) => {
+            draft.enter(Phase::Publishing);
+            image(draft, spec, run, report, pod);
+        }
+        Volume::Destination { image: Some(_), .. } => {
+            let image = draft.status.latest_image.clone();
+            close(draft, spec, run, report, image);
+        }
+        Volume::Destination { claim, image: None } => {
+            let name = children::destination_claim(draft.facts, claim);
+            let image = ImageRef { api_group: String::new(), kind: "PersistentVolumeClaim".to_owned(), name };
+            close(draft, spec, run, report, Some(image));
+        }
+        Volume::Source { .. } => close(draft, spec, run, report, None),
+    }
+}
+
+/// The mover's report is still in its pod: the Job stays until the run is closed.
+fn publishing(draft: &mut Draft<'_>, spec: &Spec, run: &Run) {
+    let facts = draft.facts;
+    let job = facts.jobs.iter().find(|j| j.meta.serves(&run.id) && j.meta.attempt == Some(run.attempt));
+    let pod = facts.pods.iter().find(|p| p.meta.run.as_deref() == Some(run.id.as_str()) && p.meta.attempt == Some(run.attempt));
+    let report = pod.and_then(|p| p.report.as_deref()).and_then(|text| serde_json::from_str::<Report>(text).ok());
+    let (Some(job), Some(report)) = (job, report) else {
+        draft.plan.needs.insert(Fresh::Movers);
+        let gone = "The mover's Job was deleted before its image was made; the volume is pulled again".to_owned();
+        return failure::give_up(draft, run, Reason::MoverKilled, gone, None);
+    };
+    match facts.snapshots_as(Role::Image).find(|s| s.meta.serves(&run.id)) {
+        None if job.succeeded == Some(true) => image(draft, spec, run, &report, pod),
+        None => {}
+        Some(snapshot) if snapshot.ready => {
+            let image = ImageRef {
+                api_group: "snapshot.storage.k8s.io".to_owned(),
+                kind: "VolumeSnapshot".to_owned(),
+                name: snapshot.meta.name.clone(),
+            };
+            close(draft, spec, run, &report, Some(image));
+        }
+        Some(snapshot) => {
+            let deadline = failure::deadline(run, draft.limits.snapshot_timeout);
+            if draft.now < deadline {
+                return draft.plan.wake_at(deadline);
+            }
+            draft.plan.needs.extend(Fresh::ALL);
+            let words = facts.words.clone().or_else(|| snapshot.error.clone());
+            failure::snapshot_not_ready(draft, run, snapshot, words);
+        }
+    }
+}
+
+fn image(draft: &mut Draft<'_>, spec: &Spec, run: &Run, report: &Report, pod: Option<&Pod>) {
+    let finished = pod.and_then(|p| p.finished).unwrap_or(draft.now);
+    match children::image(draft.facts, spec, run, report, finished) {
+        Some(snapshot) => draft.plan.steps.push(Step::Create(snapshot)),
+        None => {
+            draft.plan.needs.insert(Fresh::Claims);
+            let gone = "The destination's PVC is gone; somebody deleted it".to_owned();
+            failure::give_up(draft, run, Reason::DestinationPVCMissing, gone, None);
+        }
+    }
+}
+
+/// The run ended well. Everything that a person reads about it is written before its children go.
+fn close(draft: &mut Draft<'_>, spec: &Spec, run: &Run, report: &Report, image: Option<ImageRef>) {
+    let now: Timestamp = draft.now;
+    let status = &mut draft.status;
+    let duration = goduration::format(now.duration_since(run.start_time.0));
+    status.run = None;
+    status.last_error = None;
+    status.last_sync_time = Some(Time(now));
+    status.last_sync_duration = Some(duration.clone());
+    if run.manual.is_some() {
+        status.last_manual_sync.clone_from(&run.manual);
+    }
+    status.latest_image = image;
+    status.revision.clone_from(&report.revision);
+    status.data_time = report.data_time.map(|t| Time(seconds(t)));
+    status.files = i64::try_from(report.files).ok();
+    status.bytes = i64::try_from(report.bytes).ok();
+    status.latest_mover_status = Some(MoverStatus { result: report.result.into(), logs: report.logs.clone() });
+    status.next_sync_time = due::after_closing(&spec.trigger, status, draft.limits, now).map(Time);
+    if let Some(next) = &status.next_sync_time {
+        let next = next.0;
+        draft.plan.wake_at(next);
+    }
+    draft.closed = Some(run.generation);
+    let what = if report.changed { "new data" } else { "nothing new" };
+    let note = format!("Sync completed in {duration}: {what}, {} files, {} bytes", report.files, report.bytes);
+    draft.event(false, Reason::SyncCompleted, note, &run.id);
+}
+
+/// Kubernetes' times hold whole seconds; anything finer would look like a change at the next read.
+fn seconds(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
+}

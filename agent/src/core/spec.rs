@@ -1,0 +1,189 @@
+//! From what a user wrote to a spec that can be worked on: parsed, with defaults, or a sentence that names the field.
+//!
+//! Both kinds become one [`Spec`], so that one state machine serves both. Imports `schedule`, `quantity`.
+
+use super::quantity;
+use super::schedule::Schedule;
+use crate::api::destination::DestinationCopyMethod;
+use crate::api::source::{AccessMode, SourceCopyMethod};
+use crate::api::trigger::TriggerSpec;
+use crate::api::{ReplicationDestinationSpec, ReplicationSourceSpec};
+
+/// A spec that is known to make sense.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    /// Nothing new starts.
+    pub paused: bool,
+    /// When to sync.
+    pub trigger: Trigger,
+    /// Where the data goes to or comes from.
+    pub remote: Remote,
+    /// Which volume, and how it is handled.
+    pub volume: Volume,
+}
+
+/// When to sync; neither schedule nor manual means continuously.
+#[derive(Clone, Debug, Default)]
+pub struct Trigger {
+    /// Slots to sync at.
+    pub schedule: Option<Schedule>,
+    /// The tag that starts one sync when it changes.
+    pub manual: Option<String>,
+    /// Whether a new object waits for its first slot.
+    pub wait_for_first_slot: bool,
+}
+
+impl Trigger {
+    /// Whether syncs follow one another without an outside cause.
+    pub fn continuous(&self) -> bool {
+        self.schedule.is_none() && self.manual.is_none()
+    }
+}
+
+/// Where the data goes to or comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remote {
+    /// Name of the Secret.
+    pub secret: String,
+    /// Section of its `rclone.conf`.
+    pub section: String,
+    /// Path behind the colon.
+    pub path: String,
+}
+
+/// Which volume, and how it is handled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Volume {
+    /// A source's.
+    Source {
+        /// The claim to replicate.
+        claim: String,
+        /// How it is captured.
+        capture: Capture,
+        /// What the temporary claim is to look like; unset parts come from the source claim.
+        temporary: ClaimShape,
+    },
+    /// A destination's.
+    Destination {
+        /// The claim to pull into.
+        claim: Target,
+        /// Whether each good copy becomes a snapshot, and of which class.
+        image: Option<SnapshotClass>,
+    },
+}
+
+/// A `VolumeSnapshotClass`; the cluster's default where it has no name.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct SnapshotClass(pub Option<String>);
+
+/// How a source's volume is captured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Capture {
+    /// Through a snapshot.
+    Snapshot(SnapshotClass),
+    /// Through a clone.
+    Clone,
+    /// Read in place.
+    Direct,
+}
+
+/// The claim that a destination pulls into.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// One of the user's.
+    Existing(String),
+    /// One made for this object.
+    Private(ClaimShape),
+}
+
+/// What a claim is to look like.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct ClaimShape {
+    /// Size in bytes.
+    pub size: Option<u64>,
+    /// Access modes.
+    pub access_modes: Option<Vec<String>>,
+    /// Storage class.
+    pub storage_class: Option<String>,
+}
+
+/// Reads a source's spec.
+///
+/// # Errors
+/// A sentence that names the field and says what to write instead.
+pub fn source(spec: &ReplicationSourceSpec) -> Result<Spec, String> {
+    let rclone = &spec.rclone;
+    let capture = match rclone.copy_method.unwrap_or(SourceCopyMethod::Snapshot) {
+        SourceCopyMethod::Snapshot => Capture::Snapshot(SnapshotClass(rclone.volume_snapshot_class_name.clone())),
+        SourceCopyMethod::Clone => Capture::Clone,
+        SourceCopyMethod::Direct | SourceCopyMethod::None => Capture::Direct,
+    };
+    let temporary = shape(rclone.capacity.as_deref(), rclone.access_modes.as_deref(), rclone.storage_class_name.as_deref())?;
+    Ok(Spec {
+        paused: spec.paused,
+        trigger: trigger(spec.trigger.as_ref())?,
+        remote: remote(&rclone.rclone_config, &rclone.rclone_config_section, &rclone.rclone_dest_path),
+        volume: Volume::Source { claim: spec.source_pvc.clone(), capture, temporary },
+    })
+}
+
+/// Reads a destination's spec.
+///
+/// # Errors
+/// A sentence that names the field and says what to write instead.
+pub fn destination(spec: &ReplicationDestinationSpec) -> Result<Spec, String> {
+    let rclone = &spec.rclone;
+    let claim = match &rclone.destination_pvc {
+        Some(name) => Target::Existing(name.clone()),
+        None => {
+            let shape = shape(rclone.capacity.as_deref(), rclone.access_modes.as_deref(), rclone.storage_class_name.as_deref())?;
+            if shape.size.is_none() {
+                return Err("spec.rclone needs capacity (such as 10Gi) or destinationPVC (an existing claim)".to_owned());
+            }
+            Target::Private(shape)
+        }
+    };
+    let image = match rclone.copy_method.unwrap_or(DestinationCopyMethod::Snapshot) {
+        DestinationCopyMethod::Snapshot => Some(SnapshotClass(rclone.volume_snapshot_class_name.clone())),
+        DestinationCopyMethod::Direct | DestinationCopyMethod::None => None,
+    };
+    Ok(Spec {
+        paused: spec.paused,
+        trigger: trigger(spec.trigger.as_ref())?,
+        remote: remote(&rclone.rclone_config, &rclone.rclone_config_section, &rclone.rclone_dest_path),
+        volume: Volume::Destination { claim, image },
+    })
+}
+
+fn trigger(trigger: Option<&TriggerSpec>) -> Result<Trigger, String> {
+    let Some(trigger) = trigger else { return Ok(Trigger::default()) };
+    let schedule = match &trigger.schedule {
+        None => None,
+        Some(text) => Some(Schedule::parse(text, trigger.time_zone.as_deref()).map_err(|e| format!("spec.trigger: {e}"))?),
+    };
+    Ok(Trigger {
+        schedule,
+        manual: trigger.manual.clone(),
+        wait_for_first_slot: trigger.run_on_create == Some(false),
+    })
+}
+
+fn remote(secret: &str, section: &str, path: &str) -> Remote {
+    Remote { secret: secret.to_owned(), section: section.to_owned(), path: path.to_owned() }
+}
+
+fn shape(capacity: Option<&str>, modes: Option<&[AccessMode]>, class: Option<&str>) -> Result<ClaimShape, String> {
+    let size = match capacity {
+        None => None,
+        Some(text) => Some(
+            quantity::bytes(text)
+                .filter(|size| *size > 0)
+                .ok_or_else(|| format!("spec.rclone.capacity {text:?} is not a size: write for example 10Gi"))?,
+        ),
+    };
+    Ok(ClaimShape {
+        size,
+        access_modes: modes.map(|modes| modes.iter().map(|m| m.as_str().to_owned()).collect()),
+        storage_class: class.map(str::to_owned),
+    })
+}

@@ -1,0 +1,57 @@
+//! Deletes children that no run needs any more. Runs after every decision, so whatever a crash left behind goes at the next look.
+//!
+//! Imports `facts`, `plan`, `decide`'s draft.
+
+use super::decide::Draft;
+use super::facts::{Fresh, Meta, Role, Snapshot};
+use super::plan::{ChildKind, Step, Target};
+
+/// Plans the deletions that the status in the making leaves room for.
+pub(super) fn children(draft: &mut Draft<'_>) {
+    let facts = draft.facts;
+    let run = draft.status.run.clone();
+    let current = run.as_ref().map(|r| r.id.as_str());
+    let needed = |meta: &Meta| meta.run.is_some() && meta.run.as_deref() == current;
+
+    for job in facts.jobs.iter().filter(|j| !j.meta.deleting) {
+        let attempt = run.as_ref().map(|r| r.attempt);
+        if !needed(&job.meta) || job.meta.attempt != attempt {
+            delete(draft, ChildKind::Job, &job.meta);
+        }
+    }
+    for claim in facts.claims_as(Role::Capture).filter(|c| !c.meta.deleting && !needed(&c.meta)) {
+        delete(draft, ChildKind::Claim, &claim.meta);
+    }
+    // Some drivers refuse to delete a snapshot while a volume made from it is there.
+    if !facts.claims_as(Role::Capture).any(|c| !needed(&c.meta)) {
+        for snapshot in facts.snapshots_as(Role::Capture).filter(|s| !s.meta.deleting && !needed(&s.meta)) {
+            delete(draft, ChildKind::Snapshot, &snapshot.meta);
+        }
+    }
+    for image in facts.snapshots_as(Role::Image).filter(|i| !i.meta.deleting) {
+        old_image(draft, image, current);
+    }
+}
+
+/// An image goes when a newer one is published, unless somebody needs or wants it.
+fn old_image(draft: &mut Draft<'_>, image: &Snapshot, current: Option<&str>) {
+    let facts = draft.facts;
+    let published = |status: &crate::api::Status| status.latest_image.as_ref().is_some_and(|i| i.name == image.meta.name);
+    if image.keep {
+        draft.plan.steps.push(Step::Release(target(ChildKind::Snapshot, &image.meta)));
+    } else if !published(&draft.status)
+        && !(image.meta.run.is_some() && image.meta.run.as_deref() == current)
+        && !facts.images_in_use.contains(&image.meta.name)
+    {
+        draft.plan.needs.extend([Fresh::Claims, Fresh::Snapshots]);
+        delete(draft, ChildKind::Snapshot, &image.meta);
+    }
+}
+
+fn delete(draft: &mut Draft<'_>, kind: ChildKind, meta: &Meta) {
+    draft.plan.steps.push(Step::Delete(target(kind, meta)));
+}
+
+fn target(kind: ChildKind, meta: &Meta) -> Target {
+    Target { kind, name: meta.name.clone(), uid: meta.uid.clone() }
+}

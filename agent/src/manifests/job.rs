@@ -1,0 +1,115 @@
+//! The mover's `Job`: one pod, no retries of its own, no access to the API server.
+
+use super::meta;
+use crate::core::facts::{Object, Role};
+use crate::core::plan::{NewJob, Work};
+use serde_json::{Value, json};
+
+/// What every mover of this agent has in common.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Mover {
+    /// Image of the agent's own pod: kustomize rewrites only `image:` fields.
+    pub image: String,
+    /// When the image is pulled, as in the agent's own pod.
+    pub image_pull_policy: Option<String>,
+    /// Names of the Secrets that the agent's own image was pulled with.
+    pub image_pull_secrets: Vec<String>,
+    /// ServiceAccount without any rights.
+    pub service_account: String,
+    /// `resources` of the container.
+    pub resources: Value,
+}
+
+const VOLUME: &str = "/volume";
+const SECRET: &str = "/etc/rclone";
+
+/// The Job as it is created.
+pub fn build(owner: &Object, new: &NewJob, mover: &Mover) -> Value {
+    let labels = meta::labels(owner, Role::Mover, Some(&new.run), Some(new.attempt));
+    let read_only = matches!(new.work, Work::Push { .. });
+    let mut pod = json!({
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": false,
+        "enableServiceLinks": false,
+        "serviceAccountName": mover.service_account,
+        "terminationGracePeriodSeconds": 10,
+        "securityContext": { "seccompProfile": { "type": "RuntimeDefault" } },
+        "containers": [{
+            "name": "mover",
+            "image": mover.image,
+            "args": arguments(owner, new),
+            "resources": mover.resources,
+            "terminationMessagePolicy": "File",
+            // Root with the few capabilities that it takes to read and restore foreign owners' files.
+            "securityContext": {
+                "runAsUser": 0,
+                "runAsGroup": 0,
+                "runAsNonRoot": false,
+                "allowPrivilegeEscalation": false,
+                "readOnlyRootFilesystem": true,
+                "capabilities": { "drop": ["ALL"], "add": ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "SETFCAP"] },
+            },
+            "volumeMounts": [
+                { "name": "volume", "mountPath": VOLUME, "readOnly": read_only },
+                { "name": "rclone", "mountPath": SECRET, "readOnly": true },
+                { "name": "tmp", "mountPath": "/tmp" },
+            ],
+        }],
+        "volumes": [
+            { "name": "volume", "persistentVolumeClaim": { "claimName": new.claim } },
+            // Optional, so that a missing Secret becomes the mover's precise error instead of a pod that never starts.
+            { "name": "rclone", "secret": { "secretName": new.remote.secret, "optional": true, "defaultMode": 0o400 } },
+            { "name": "tmp", "emptyDir": {} },
+        ],
+    });
+    if let Some(policy) = &mover.image_pull_policy {
+        pod["containers"][0]["imagePullPolicy"] = json!(policy);
+    }
+    if !mover.image_pull_secrets.is_empty() {
+        pod["imagePullSecrets"] = mover.image_pull_secrets.iter().map(|name| json!({ "name": name })).collect();
+    }
+    json!({
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": meta::metadata(owner, &new.name, labels.clone()),
+        "spec": {
+            "backoffLimit": 0,
+            "completions": 1,
+            "parallelism": 1,
+            "podReplacementPolicy": "Failed",
+            "template": { "metadata": { "labels": labels }, "spec": pod },
+        },
+    })
+}
+
+fn arguments(owner: &Object, new: &NewJob) -> Vec<String> {
+    let mut arguments = Vec::new();
+    let mut add = |parts: &[&str]| arguments.extend(parts.iter().map(|part| (*part).to_owned()));
+    match &new.work {
+        Work::Push { captured, pushed, adopt } => {
+            add(&["mover", "push", "--owner", &format!("{}/{}", owner.namespace, owner.name), "--owner-uid", &owner.uid]);
+            if let Some(revision) = pushed {
+                add(&["--pushed-revision", revision]);
+            }
+            if let Some(time) = captured {
+                add(&["--data-time", &time.to_string()]);
+            }
+            if *adopt {
+                add(&["--adopt"]);
+            }
+        }
+        Work::Pull { applied, private } => {
+            add(&["mover", "pull"]);
+            if let Some(revision) = applied {
+                add(&["--applied-revision", revision]);
+            }
+            if *private {
+                add(&["--private-volume"]);
+            }
+        }
+    }
+    let remote = format!("{}:{}", new.remote.section, new.remote.path);
+    add(&["--volume", VOLUME, "--remote", &remote, "--secret-name", &new.remote.secret]);
+    add(&["--config-dir", SECRET, "--report", "/dev/termination-log"]);
+    arguments
+}

@@ -1,0 +1,11 @@
+//! The children as Kubernetes writes them: pure functions from a plan's child to JSON.
+//!
+//! Imports `core` and `api`. Every function has a YAML snapshot beside it, so that a change is reviewed as YAML.
+
+pub mod claim;
+pub mod event;
+pub mod job;
+pub mod meta;
+pub mod snapshot;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,124 @@
+//! The agent's settings: from the text of `agent.yaml` to values that can be worked with.
+//!
+//! Imports `core`.
+
+use crate::core::facts::Limits;
+use crate::core::goduration;
+use jiff::SignedDuration;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// Settings that are known to make sense.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// Durations that decisions depend on.
+    pub limits: Limits,
+    /// What movers are started with.
+    pub mover: MoverSettings,
+}
+
+/// What movers are started with.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MoverSettings {
+    /// `ServiceAccount` of the movers' pods.
+    pub service_account_name: String,
+    /// `resources` of the movers' container.
+    pub resources: Value,
+}
+
+/// The file as it is written. Every field has a default.
+#[derive(Deserialize, Debug, Default)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Raw {
+    continuous_interval: Option<String>,
+    snapshot_timeout: Option<String>,
+    pod_start_timeout: Option<String>,
+    #[serde(default)]
+    retry: RawRetry,
+    #[serde(default)]
+    mover: RawMover,
+}
+
+#[derive(Deserialize, Debug, Default)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct RawRetry {
+    initial: Option<String>,
+    max: Option<String>,
+}
+
+#[derive(Deserialize, Debug, Default)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct RawMover {
+    service_account_name: Option<String>,
+    resources: Option<RawResources>,
+}
+
+#[derive(Deserialize, Debug, Default)]
+#[serde(deny_unknown_fields)]
+struct RawResources {
+    #[serde(default)]
+    requests: std::collections::BTreeMap<String, String>,
+    #[serde(default)]
+    limits: std::collections::BTreeMap<String, String>,
+}
+
+impl Settings {
+    /// Reads the text of `agent.yaml`. An empty text gives the defaults.
+    ///
+    /// # Errors
+    /// A sentence that names the field.
+    pub fn parse(text: &str) -> Result<Settings, String> {
+        let empty = text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'));
+        let raw: Raw = if empty { Raw::default() } else { serde_saphyr::from_str(text).map_err(|e| format!("agent.yaml: {e}"))? };
+        let limits = Limits {
+            continuous_interval: duration("continuousInterval", raw.continuous_interval.as_deref(), 60)?,
+            snapshot_timeout: duration("snapshotTimeout", raw.snapshot_timeout.as_deref(), 600)?,
+            pod_start_timeout: duration("podStartTimeout", raw.pod_start_timeout.as_deref(), 600)?,
+            retry_initial: duration("retry.initial", raw.retry.initial.as_deref(), 10)?,
+            retry_cap: duration("retry.max", raw.retry.max.as_deref(), 900)?,
+        };
+        if limits.retry_initial > limits.retry_cap {
+            return Err("agent.yaml: retry.initial is longer than retry.max".to_owned());
+        }
+        let resources = match raw.mover.resources {
+            Some(resources) => json!({ "requests": resources.requests, "limits": resources.limits }),
+            None => json!({ "requests": { "cpu": "10m", "memory": "64Mi" }, "limits": { "memory": "384Mi" } }),
+        };
+        let service_account_name = raw.mover.service_account_name.unwrap_or_else(|| "scribe-mover".to_owned());
+        Ok(Settings { limits, mover: MoverSettings { service_account_name, resources } })
+    }
+}
+
+fn duration(field: &str, text: Option<&str>, default: i64) -> Result<SignedDuration, String> {
+    match text {
+        None => Ok(SignedDuration::from_secs(default)),
+        Some(text) => goduration::parse(text).map_err(|e| format!("agent.yaml: {field}: {e}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shipped_file_says_what_the_defaults_are() {
+        let shipped = include_str!("../../config/agent.yaml");
+        assert_eq!(Settings::parse(shipped).unwrap(), Settings::parse("").unwrap());
+        for field in ["continuousInterval", "snapshotTimeout", "podStartTimeout", "initial", "max", "serviceAccountName", "resources"] {
+            assert!(shipped.contains(&format!("{field}:")), "{field} is missing from config/agent.yaml");
+        }
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (text, expected) in [
+            ("continuousInterval: soon", "continuousInterval"),
+            ("continousInterval: 60s", "continousInterval"),
+            ("retry: {initial: 1h}", "retry.initial"),
+            ("mover: [", "agent.yaml"),
+        ] {
+            let error = Settings::parse(text).unwrap_err();
+            assert!(error.contains(expected), "{text}: {error}");
+        }
+    }
+}

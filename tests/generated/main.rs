@@ -1,0 +1,24 @@
+//! Generated files are what the code would generate: `make generate` writes them, everybody else only compares.
+
+use std::path::{Path, PathBuf};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn compare(path: PathBuf, generated: &str) {
+    if std::env::var_os("UPDATE_GENERATED").is_some() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, generated).unwrap();
+        return;
+    }
+    let committed = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(committed == generated, "{} is not what the code generates: run `make generate` and commit it", path.display());
+}
+
+#[test]
+fn crds() {
+    for (name, text) in scribe_agent::api::crd::files().unwrap() {
+        compare(root().join("kustomize/crds").join(name), &text);
+    }
+}
