@@ -76,10 +76,8 @@ fn answer(request: &Request<Incoming>, state: &State) -> Response<Full<Bytes>> {
 
 fn metrics(state: &State) -> Response<Full<Bytes>> {
     let all = state.objects.all();
-    let samples: Vec<_> = all
-        .iter()
-        .map(|r| Sample { object: &r.object, status: &r.status, paused: r.spec.as_ref().is_ok_and(|s| s.paused) })
-        .collect();
+    let samples: Vec<_> =
+        all.iter().map(|r| Sample { object: &r.object, status: &r.status, paused: r.spec.as_ref().is_ok_and(|s| s.paused) }).collect();
     let good = state.settings.borrow().problem.is_none();
     match state.metrics.exposition(&samples, good, Timestamp::now()) {
         Ok(body) => typed(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", body),
@@ -89,21 +87,26 @@ fn metrics(state: &State) -> Response<Full<Bytes>> {
 
 /// Each replication: how old its data is, and what it waits for.
 fn health(state: &State, now: Timestamp) -> Value {
-    let replications: Vec<_> = state.objects.all().iter().map(|r| {
-        let condition = |kind: &str| r.status.conditions.iter().find(|c| c.type_ == kind);
-        json!({
-            "kind": r.object.kind.as_str(),
-            "name": r.object.name,
-            "ready": condition("Ready").is_some_and(|c| c.status == "True"),
-            "stalled": condition("Stalled").filter(|c| c.status == "True").map(|c| &c.message),
-            "state": condition("Synchronizing").map(|c| &c.reason),
-            "message": condition("Synchronizing").map(|c| &c.message),
-            "lastSyncTime": r.status.last_sync_time,
-            "nextSyncTime": r.status.next_sync_time,
-            "dataAgeSeconds": r.status.data_time.as_ref().map(|t| now.duration_since(t.0).as_secs()),
-            "lastError": r.status.last_error,
+    let replications: Vec<_> = state
+        .objects
+        .all()
+        .iter()
+        .map(|r| {
+            let condition = |kind: &str| r.status.conditions.iter().find(|c| c.type_ == kind);
+            json!({
+                "kind": r.object.kind.as_str(),
+                "name": r.object.name,
+                "ready": condition("Ready").is_some_and(|c| c.status == "True"),
+                "stalled": condition("Stalled").filter(|c| c.status == "True").map(|c| &c.message),
+                "state": condition("Synchronizing").map(|c| &c.reason),
+                "message": condition("Synchronizing").map(|c| &c.message),
+                "lastSyncTime": r.status.last_sync_time,
+                "nextSyncTime": r.status.next_sync_time,
+                "dataAgeSeconds": r.status.data_time.as_ref().map(|t| now.duration_since(t.0).as_secs()),
+                "lastError": r.status.last_error,
+            })
         })
-    }).collect();
+        .collect();
     json!({
         "ready": state.ready.load(Ordering::Relaxed),
         "settingsProblem": state.settings.borrow().problem,

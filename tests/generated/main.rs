@@ -1,24 +1,26 @@
 //! Generated files are what the code would generate: `make generate` writes them, everybody else only compares.
 
-use std::path::{Path, PathBuf};
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+use std::path::Path;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn compare(path: PathBuf, generated: &str) {
+fn compare(path: &Path, generated: &str) {
     if std::env::var_os("UPDATE_GENERATED").is_some() {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(&path, generated).unwrap();
+        std::fs::write(path, generated).unwrap();
         return;
     }
-    let committed = std::fs::read_to_string(&path).unwrap_or_default();
+    let committed = std::fs::read_to_string(path).unwrap_or_default();
     assert!(committed == generated, "{} is not what the code generates: run `make generate` and commit it", path.display());
 }
 
 #[test]
 fn crds() {
     for (name, text) in scribe_agent::api::crd::files().unwrap() {
-        compare(root().join("kustomize/crds").join(name), &text);
+        compare(&root().join("kustomize/crds").join(name), &text);
     }
 }

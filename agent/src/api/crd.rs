@@ -10,9 +10,8 @@ use serde_json::Value;
 /// When a schema cannot be written as YAML, which a test would have seen.
 pub fn files() -> anyhow::Result<Vec<(&'static str, String)>> {
     let mut source = serde_json::to_value(ReplicationSource::crd())?;
-    if let Some(status) = source.pointer_mut(
-        "/spec/versions/0/schema/openAPIV3Schema/properties/status/properties",
-    ) && let Value::Object(properties) = status
+    if let Some(status) = source.pointer_mut("/spec/versions/0/schema/openAPIV3Schema/properties/status/properties")
+        && let Value::Object(properties) = status
     {
         properties.remove("latestImage");
     }
@@ -24,8 +23,5 @@ pub fn files() -> anyhow::Result<Vec<(&'static str, String)>> {
 }
 
 fn yaml(crd: &Value) -> anyhow::Result<String> {
-    Ok(format!(
-        "# Generated from agent/src/api by `make generate`; do not edit.\n{}",
-        serde_saphyr::to_string(crd)?
-    ))
+    Ok(format!("# Generated from agent/src/api by `make generate`; do not edit.\n{}", serde_saphyr::to_string(crd)?))
 }

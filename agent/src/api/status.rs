@@ -2,8 +2,8 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, Time};
 use kube::KubeSchema;
-use scribe_mover::report::Outcome;
 use schemars::JsonSchema;
+use scribe_mover::report::Outcome;
 use serde::{Deserialize, Serialize};
 
 /// What the agent knows of one replication. Written whole, by server-side apply.

@@ -37,7 +37,9 @@ impl Writer {
             Step::Create(child) => self.create(object, child, mover).await,
             Step::Delete(target) => self.delete(target).await,
             Step::Release(target) => self.release(object, target).await,
-            Step::Publish(new) => already_there(self.post("events.k8s.io", "v1", "Event", &event::build(object, new, &self.instance, now)).await),
+            Step::Publish(new) => {
+                already_there(self.post("events.k8s.io", "v1", "Event", &event::build(object, new, &self.instance, now)).await)
+            }
         };
         done.map_err(|error| classify(step, error))
     }
@@ -97,7 +99,9 @@ impl Writer {
     /// Takes the owner reference and our labels off, so that neither the agent nor the garbage collector touches the image again.
     async fn release(&self, object: &Object, target: &Target) -> kube::Result<()> {
         let api = self.children(target.kind);
-        let Some(image) = api.get_opt(&target.name).await?.filter(|i| i.metadata.uid.as_deref() == Some(&target.uid)) else { return Ok(()) };
+        let Some(image) = api.get_opt(&target.name).await?.filter(|i| i.metadata.uid.as_deref() == Some(&target.uid)) else {
+            return Ok(());
+        };
         let ours = [labels::MANAGED_BY, labels::APP_NAME, labels::COMPONENT, labels::OWNER_UID, labels::RUN];
         let removed: serde_json::Map<String, Value> = ours.iter().map(|key| ((*key).to_owned(), Value::Null)).collect();
         let others: Vec<_> = image.metadata.owner_references.iter().flatten().filter(|r| r.uid != object.uid).cloned().collect();
@@ -135,6 +139,10 @@ fn warn_about_dropped_fields(object: &Object, sent: &Value, kept: &Value) {
     let fields = |status: &Value| status.as_object().map(|s| s.keys().cloned().collect::<Vec<_>>()).unwrap_or_default();
     let dropped: Vec<_> = fields(sent).into_iter().filter(|field| kept.get(field).is_none_or(Value::is_null)).collect();
     if !dropped.is_empty() {
-        tracing::error!(name = object.name, ?dropped, "the cluster's CRD is older than this agent and drops status fields: apply kustomize/crds");
+        tracing::error!(
+            name = object.name,
+            ?dropped,
+            "the cluster's CRD is older than this agent and drops status fields: apply kustomize/crds"
+        );
     }
 }

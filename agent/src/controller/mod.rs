@@ -2,9 +2,9 @@
 //!
 //! `observe` reads facts, `core::decide` decides, `reconcile` carries out. Imports `cluster`, `metrics`, `core`, `api`.
 
+pub mod objects;
 mod observe;
 mod reconcile;
-pub mod objects;
 pub mod wake;
 
 use crate::api::{ReplicationDestination, ReplicationSource};
@@ -88,7 +88,13 @@ where
 }
 
 /// Runs until `shutdown`, then lets the looks under way finish.
-pub async fn run(watched: Watched, changes: Changes, wakes: wake::Wakes, context: Arc<Context>, shutdown: impl Future<Output = ()> + Clone + Send + Sync + 'static) {
+pub async fn run(
+    watched: Watched,
+    changes: Changes,
+    wakes: wake::Wakes,
+    context: Arc<Context>,
+    shutdown: impl Future<Output = ()> + Clone + Send + Sync + 'static,
+) {
     let Watched { objects, sources, destinations } = watched;
     let pokes = wake::by_children(changes, objects.clone(), wakes.sender());
     let (source_wakes, destination_wakes) = wakes.split();

@@ -181,7 +181,11 @@ pub(super) fn image(facts: &Facts, spec: &Spec, run: &Run, report: &Report, fini
     let claim = pulled_into(facts, spec)?;
     let mut time = finished;
     // A clock set back may bring a second twice; the name of another run's image is never used again.
-    while facts.snapshots.iter().any(|s| s.meta.name == names::image(&facts.object.name, time) && s.meta.run.as_deref() != Some(run.id.as_str())) {
+    while facts
+        .snapshots
+        .iter()
+        .any(|s| s.meta.name == names::image(&facts.object.name, time) && s.meta.run.as_deref() != Some(run.id.as_str()))
+    {
         time = time.saturating_add(SignedDuration::from_secs(1)).unwrap_or(time);
     }
     Some(Child::Snapshot(NewSnapshot {

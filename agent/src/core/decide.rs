@@ -59,7 +59,7 @@ impl Draft<'_> {
             },
             Some(run) => match run::superseded_by(self, spec, &run) {
                 Some(cause) => self.open(spec, &cause, Some(&run.id)),
-                None => run::advance(self, spec, run),
+                None => run::advance(self, spec, &run),
             },
         }
     }
@@ -89,7 +89,10 @@ impl Draft<'_> {
             },
         };
         self.status.last_sync_start_time = Some(Time(self.now));
-        if spec.trigger.schedule.is_none() || self.status.next_sync_time.as_ref().is_some_and(|t| t.0 <= self.now) || self.status.next_sync_time.is_none() {
+        if spec.trigger.schedule.is_none()
+            || self.status.next_sync_time.as_ref().is_some_and(|t| t.0 <= self.now)
+            || self.status.next_sync_time.is_none()
+        {
             self.status.next_sync_time = due::after_opening(&spec.trigger, self.now).map(Time);
         }
         self.event(false, Reason::SyncStarted, "Sync started".to_owned(), &run.id);

@@ -78,7 +78,13 @@ mod tests {
 
     fn limits() -> Limits {
         let minute = SignedDuration::from_mins(1);
-        Limits { continuous_interval: minute, snapshot_timeout: minute, pod_start_timeout: minute, retry_initial: minute, retry_cap: minute }
+        Limits {
+            continuous_interval: minute,
+            snapshot_timeout: minute,
+            pod_start_timeout: minute,
+            retry_initial: minute,
+            retry_cap: minute,
+        }
     }
 
     fn synced(next: Option<&str>) -> Status {

@@ -23,7 +23,7 @@ pub fn bytes(text: &str) -> Option<u64> {
         "Ei" => 1024f64.powi(6),
         exponent => 10f64.powi(exponent.strip_prefix(['e', 'E'])?.parse().ok()?),
     };
-    if let (Ok(whole), true) = (digits.parse::<u64>(), factor == 1.0) {
+    if let (Ok(whole), "") = (digits.parse::<u64>(), suffix) {
         return Some(whole);
     }
     let value = (digits.parse::<f64>().ok()? * factor).ceil();

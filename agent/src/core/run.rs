@@ -63,21 +63,21 @@ pub(super) fn begin(draft: &mut Draft<'_>, spec: &Spec, run: &Run) {
 }
 
 /// Takes the run as far as the facts allow.
-pub(super) fn advance(draft: &mut Draft<'_>, spec: &Spec, run: Run) {
+pub(super) fn advance(draft: &mut Draft<'_>, spec: &Spec, run: &Run) {
     if let Some(refusal) = &draft.facts.refusal
         && !matches!(run.phase, Phase::Backoff | Phase::WaitingForFirstPush)
     {
-        return failure::give_up(draft, &run, refusal.reason, refusal.message.clone(), None);
+        return failure::give_up(draft, run, refusal.reason, refusal.message.clone(), None);
     }
     match run.phase {
-        Phase::Capturing => capturing(draft, spec, &run),
-        Phase::Transferring => transferring(draft, spec, &run),
-        Phase::Publishing => publishing(draft, spec, &run),
+        Phase::Capturing => capturing(draft, spec, run),
+        Phase::Transferring => transferring(draft, spec, run),
+        Phase::Publishing => publishing(draft, spec, run),
         Phase::Backoff => {
             let (initial, cap) = (draft.limits.retry_initial, draft.limits.retry_cap);
-            wait_then_retry(draft, spec, &run, backoff::delay(initial, cap, run.attempt - 1, &run.id));
+            wait_then_retry(draft, spec, run, backoff::delay(initial, cap, run.attempt - 1, &run.id));
         }
-        Phase::WaitingForFirstPush => wait_then_retry(draft, spec, &run, backoff::first_push_delay(run.attempt - 1, &run.id)),
+        Phase::WaitingForFirstPush => wait_then_retry(draft, spec, run, backoff::first_push_delay(run.attempt - 1, &run.id)),
     }
 }
 

@@ -39,9 +39,7 @@ impl Schedule {
             "@midnight" => "@daily",
             other => other,
         };
-        if expression.starts_with('@')
-            && !["@yearly", "@annually", "@monthly", "@weekly", "@daily", "@hourly"].contains(&expression)
-        {
+        if expression.starts_with('@') && !["@yearly", "@annually", "@monthly", "@weekly", "@daily", "@hourly"].contains(&expression) {
             return Err(format!("schedule {text:?} has an unknown word: write @hourly, @daily, @weekly, @monthly, @yearly or @every 90m"));
         }
         // croner takes `?` for a star only in the two day fields.

@@ -161,11 +161,7 @@ fn trigger(trigger: Option<&TriggerSpec>) -> Result<Trigger, String> {
         None => None,
         Some(text) => Some(Schedule::parse(text, trigger.time_zone.as_deref()).map_err(|e| format!("spec.trigger: {e}"))?),
     };
-    Ok(Trigger {
-        schedule,
-        manual: trigger.manual.clone(),
-        wait_for_first_slot: trigger.run_on_create == Some(false),
-    })
+    Ok(Trigger { schedule, manual: trigger.manual.clone(), wait_for_first_slot: trigger.run_on_create == Some(false) })
 }
 
 fn remote(secret: &str, section: &str, path: &str) -> Remote {

@@ -36,13 +36,11 @@ pub(super) fn children(draft: &mut Draft<'_>) {
 /// An image goes when a newer one is published, unless somebody needs or wants it.
 fn old_image(draft: &mut Draft<'_>, image: &Snapshot, current: Option<&str>) {
     let facts = draft.facts;
-    let published = |status: &crate::api::Status| status.latest_image.as_ref().is_some_and(|i| i.name == image.meta.name);
+    let published = draft.status.latest_image.as_ref().is_some_and(|i| i.name == image.meta.name);
+    let being_made = image.meta.run.is_some() && image.meta.run.as_deref() == current;
     if image.keep {
         draft.plan.steps.push(Step::Release(target(ChildKind::Snapshot, &image.meta)));
-    } else if !published(&draft.status)
-        && !(image.meta.run.is_some() && image.meta.run.as_deref() == current)
-        && !facts.images_in_use.contains(&image.meta.name)
-    {
+    } else if !(published || being_made || facts.images_in_use.contains(&image.meta.name)) {
         draft.plan.needs.extend([Fresh::Claims, Fresh::Snapshots]);
         delete(draft, ChildKind::Snapshot, &image.meta);
     }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 /// The claim as it is created.
 pub fn build(owner: &Object, new: &NewClaim) -> Value {
-    let metadata = meta::metadata(owner, &new.name, meta::labels(owner, new.role, new.run.as_deref(), None));
+    let metadata = meta::metadata(owner, &new.name, &meta::labels(owner, new.role, new.run.as_deref(), None));
     let mut spec = json!({
         "accessModes": new.shape.access_modes.clone().unwrap_or_else(|| vec!["ReadWriteOnce".to_owned()]),
         "resources": { "requests": { "storage": new.shape.size.unwrap_or(0).to_string() } },

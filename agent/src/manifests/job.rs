@@ -71,7 +71,7 @@ pub fn build(owner: &Object, new: &NewJob, mover: &Mover) -> Value {
     json!({
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": meta::metadata(owner, &new.name, labels.clone()),
+        "metadata": meta::metadata(owner, &new.name, &labels),
         "spec": {
             "backoffLimit": 0,
             "completions": 1,

@@ -22,7 +22,7 @@ pub fn labels(owner: &Object, role: Role, run: Option<&str>, attempt: Option<i64
 }
 
 /// `metadata` of a child. Its owner does not wait for it: an agent may be uninstalled at any time.
-pub fn metadata(owner: &Object, name: &str, labels: Value) -> Value {
+pub fn metadata(owner: &Object, name: &str, labels: &Value) -> Value {
     json!({
         "name": name,
         "namespace": owner.namespace,

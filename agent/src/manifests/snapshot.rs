@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 /// The snapshot as it is created.
 pub fn build(owner: &Object, new: &NewSnapshot) -> Value {
-    let mut metadata = meta::metadata(owner, &new.name, meta::labels(owner, new.role, Some(&new.run), None));
+    let mut metadata = meta::metadata(owner, &new.name, &meta::labels(owner, new.role, Some(&new.run), None));
     if let Some((revision, claim_uid)) = &new.content {
         metadata["annotations"] = json!({ labels::REVISION: revision, labels::PVC_UID: claim_uid });
     }
