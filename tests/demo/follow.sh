@@ -16,9 +16,9 @@ until_true() {
 
 # state NAMESPACE OBJECT: what the object is doing, and which children it has right now, in one line.
 state() {
-  kubectl -n "$1" get "$2" -o jsonpath='{range .status.conditions[?(@.type=="Synchronizing")]}{.reason}: {.message}{end}{" "}{.status.lastError.message}'
-  printf ' |'
-  kubectl -n "$1" get volumesnapshots,persistentvolumeclaims,jobs -o name | sed -n 's#^\([a-z]*\)[^/]*/\(scribe-.*\)#\1 \2#p' | paste -sd, | sed 's/,/, /g;s/^/ /'
+  kubectl -n "$1" get "$2" -o jsonpath='{range .status.conditions[?(@.type=="Synchronizing")]}{.reason}: {.message}{end}'
+  kubectl -n "$1" get volumesnapshots,persistentvolumeclaims,jobs -o name |
+    sed -n 's#^\([a-z]*\)[^/]*/\(scribe-.*\)#\1 \2#p' | paste -sd, | sed 's/,/, /g; s/..*/  [&]/'
 }
 
 # follow NAMESPACE OBJECT JSONPATH VALUE: shows every change of the object's state until the field has the value (an empty
@@ -37,7 +37,7 @@ follow() {
       echo "$object in $namespace has not come so far:" >&2
       kubectl -n "$namespace" describe "$object" >&2
       kubectl -n "$namespace" get pods,jobs,persistentvolumeclaims,volumesnapshots >&2
-      kubectl -n "$namespace" logs deployment/scribe-agent --tail=30 >&2
+      kubectl -n "$namespace" logs deployment/scribe-agent --tail=15 >&2
       return 1
     fi
     sleep 0.2

@@ -9,7 +9,9 @@ export NODE_NAME=demo
 own_node() { [ -z "${DEMO_CLUSTER:-}" ]; }
 if [ -n "${KUBECONFIG:-}" ]; then DEMO_CLUSTER=$KUBECONFIG; fi
 
-step() { printf '\n\033[1m==> %s\033[0m  (%d s)\n' "$*" "$SECONDS"; }
+bold='' plain=''
+if [ -t 1 ]; then bold=$'\e[1m' plain=$'\e[0m'; fi
+step() { printf '\n%s==> %s%s  (%d s)\n' "$bold" "$*" "$plain" "$SECONDS"; }
 # run COMMAND…: shows a command as a reader would type it, and runs it.
 run() {
   echo "\$ $*"
