@@ -1,0 +1,109 @@
+//! What users write is accepted, the document's two manifests first of all.
+
+use crate::objects::Kind::{Destination, Source};
+use crate::objects::{Kind, changed, tried};
+use rstest::rstest;
+use serde_json::{Value, json};
+
+/// As they stand in the document that the project began with, letter by letter.
+pub const SEED_SOURCE: &str = r#"
+---
+apiVersion: scribe.backube/v1alpha1
+kind: ReplicationSource
+metadata:
+  name: database-source
+  namespace: source
+spec:
+  sourcePVC: mysql-pv-claim
+  trigger:
+    schedule: "*/6 * * * *"
+  rclone:
+    rcloneConfigSection: "aws-s3-bucket"
+    rcloneDestPath: "scribe-test-bucket"
+    rcloneConfig: "rclone-secret"
+    copyMethod: Snapshot
+"#;
+
+/// The destination of the same document.
+pub const SEED_DESTINATION: &str = r#"
+---
+apiVersion: scribe.backube/v1alpha1
+kind: ReplicationDestination
+metadata:
+  name: database-destination
+  namespace: dest
+spec:
+  rclone:
+    rcloneConfigSection: "aws-s3-bucket"
+    rcloneDestPath: "scribe-test-bucket"
+    rcloneConfig: "rclone-secret"
+    copyMethod: Snapshot
+    accessModes: [ReadWriteMany]
+    capacity: 10Gi
+"#;
+
+/// Nothing of what the document writes is dropped or changed on the way into the store. Only the namespace is another.
+#[rstest]
+#[case::source(Source, SEED_SOURCE)]
+#[case::destination(Destination, SEED_DESTINATION)]
+#[tokio::test]
+async fn the_documents_manifest_is_stored_as_it_stands(#[case] kind: Kind, #[case] manifest: &str) {
+    let mut object: Value = serde_saphyr::from_str(manifest).unwrap();
+    object["metadata"]["namespace"] = json!(crate::objects::NAMESPACE);
+    let stored = tried(kind, &object).await.unwrap();
+    assert_eq!(stored.data["spec"], object["spec"]);
+}
+
+#[rstest]
+#[case::cron_with_names_ranges_and_steps(json!({"schedule": "0,30 8-18/2 1 JAN-MAR mon-fri"}))]
+#[case::a_word(json!({"schedule": "@hourly"}))]
+#[case::another_word(json!({"schedule": "@midnight"}))]
+#[case::a_period(json!({"schedule": "@every 90m"}))]
+#[case::a_zone_beside_the_schedule(json!({"schedule": "0 3 * * *", "timeZone": "America/Argentina/Buenos_Aires"}))]
+#[case::a_zone_with_a_sign(json!({"schedule": "0 3 * * *", "timeZone": "Etc/GMT+5"}))]
+#[case::a_zone_within_the_schedule(json!({"schedule": "CRON_TZ=Europe/Berlin 0 3 * * *"}))]
+#[case::the_short_form_of_it(json!({"schedule": "TZ=UTC @daily"}))]
+#[case::a_tag_of_any_text(json!({"manual": "before the upgrade to 2.0: läuft?"}))]
+#[case::a_tag_beside_a_schedule(json!({"manual": "now", "schedule": "0 3 * * *", "runOnCreate": false}))]
+#[case::nothing(json!({}))]
+#[tokio::test]
+async fn a_trigger_is_accepted(#[values(Source, Destination)] kind: Kind, #[case] trigger: Value) {
+    tried(kind, &changed(kind, &json!({ "trigger": trigger }))).await.unwrap();
+}
+
+#[rstest]
+#[case::a_section_with_a_space("rcloneConfigSection", "my remote")]
+#[case::a_path_of_one_part("rcloneDestPath", "bucket")]
+#[case::a_path_with_dots_in_names("rcloneDestPath", "bucket/.hidden/a..b/v1.0")]
+#[case::an_absolute_path("rcloneDestPath", "/srv/backup")]
+#[case::a_path_with_a_slash_at_its_end("rcloneDestPath", "bucket/database/")]
+#[case::a_path_beyond_ascii("rcloneDestPath", "bücket/日本 語")]
+#[case::a_size_in_powers_of_two("capacity", "1.5Ti")]
+#[case::a_size_in_bytes("capacity", "1073741824")]
+#[tokio::test]
+async fn a_remote_is_accepted(#[values(Source, Destination)] kind: Kind, #[case] field: &str, #[case] value: &str) {
+    tried(kind, &changed(kind, &json!({ "rclone": { field: value } }))).await.unwrap();
+}
+
+#[rstest]
+#[case::copied_by_snapshot(Source, json!({"copyMethod": "Snapshot", "volumeSnapshotClassName": "c", "capacity": "1Gi", "storageClassName": "s"}))]
+#[case::a_snapshot_class_without_a_method(Source, json!({"volumeSnapshotClassName": "c"}))]
+#[case::a_read_only_copy(Source, json!({"accessModes": ["ReadOnlyMany"]}))]
+#[case::copied_by_clone(Source, json!({"copyMethod": "Clone", "capacity": "1Gi", "accessModes": ["ReadWriteOncePod"]}))]
+#[case::read_in_place(Source, json!({"copyMethod": "Direct"}))]
+#[case::read_in_place_by_another_word(Source, json!({"copyMethod": "None"}))]
+#[case::kept_as_a_snapshot(Destination, json!({"copyMethod": "Snapshot", "volumeSnapshotClassName": "c"}))]
+#[case::kept_as_the_claim(Destination, json!({"copyMethod": "Direct"}))]
+#[case::kept_as_the_claim_by_another_word(Destination, json!({"copyMethod": "None"}))]
+#[case::an_existing_claim_instead_of_a_size(Destination, json!({"destinationPVC": "claim", "capacity": null}))]
+#[case::read_and_written_by_many(Destination, json!({"accessModes": ["ReadWriteMany", "ReadWriteOnce"], "storageClassName": "s"}))]
+#[tokio::test]
+async fn a_way_of_copying_is_accepted(#[case] kind: Kind, #[case] rclone: Value) {
+    tried(kind, &changed(kind, &json!({ "rclone": rclone }))).await.unwrap();
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_pause_is_accepted(#[values(Source, Destination)] kind: Kind, #[values(true, false)] paused: bool) {
+    tried(kind, &changed(kind, &json!({ "paused": paused }))).await.unwrap();
+}

@@ -1,0 +1,130 @@
+//! What cannot work is refused by the API server, in words that say what to write instead.
+
+use crate::objects::Kind::{Destination, Source};
+use crate::objects::{Kind, changed, tried};
+use rstest::rstest;
+use serde_json::{Value, json};
+
+const SCHEDULE: &str =
+    "write five cron fields (minute hour day-of-month month day-of-week) such as '*/6 * * * *', a word such as '@hourly', or '@every 90m'";
+const SECTION: &str = "write the name of a section of rclone.conf as it stands between the brackets, without a colon";
+const PATH: &str = "write a path such as 'bucket/database', without '.' or '..' components and control characters";
+const SIZE: &str = "write a size such as '10Gi'";
+const ZONE: &str = "write an IANA time zone name such as 'Europe/Berlin' or 'UTC'";
+const SNAPSHOT_CLASS: &str = "volumeSnapshotClassName only has a meaning with copyMethod Snapshot: remove it or change copyMethod";
+const TEMPORARY: &str = "capacity, accessModes and storageClassName describe the temporary PVC, and copyMethod Direct or None makes none: remove them or use Snapshot or Clone";
+
+/// The object is refused, the message is in the refusal, and the refusal names the field.
+async fn refuses(kind: Kind, spec: Value, field: &str, message: &str) {
+    match tried(kind, &changed(kind, &spec)).await {
+        Ok(_) => panic!("accepted: {spec}"),
+        Err(refusal) => {
+            assert!(refusal.contains(message), "expected {message:?}, but the refusal is: {refusal}");
+            assert!(refusal.contains(field), "the refusal does not name {field}: {refusal}");
+        }
+    }
+}
+
+#[rstest]
+#[case::four_fields(json!({"schedule": "* * * *"}), "schedule", SCHEDULE)]
+#[case::six_fields(json!({"schedule": "0 */6 * * * *"}), "schedule", SCHEDULE)]
+#[case::an_unknown_word(json!({"schedule": "@fortnightly"}), "schedule", SCHEDULE)]
+#[case::a_period_without_a_length(json!({"schedule": "@every"}), "schedule", SCHEDULE)]
+#[case::nothing(json!({"schedule": ""}), "schedule", SCHEDULE)]
+#[case::a_zone_by_offset(json!({"schedule": "@daily", "timeZone": "+02:00"}), "timeZone", ZONE)]
+#[case::a_zone_with_a_space(json!({"schedule": "@daily", "timeZone": "Europe/Ber lin"}), "timeZone", ZONE)]
+#[case::a_zone_without_a_schedule(
+    json!({"timeZone": "UTC", "manual": "a"}),
+    "trigger",
+    "timeZone only has a meaning beside schedule: add schedule or remove timeZone"
+)]
+#[case::two_zones(
+    json!({"schedule": "TZ=UTC @daily", "timeZone": "Europe/Berlin"}),
+    "trigger",
+    "the time zone is given twice: keep either timeZone or the TZ= prefix of schedule"
+)]
+#[case::an_empty_tag(json!({"manual": ""}), "manual", "at least 1 chars long")]
+#[case::a_schedule_of_another_type(json!({"schedule": 6}), "schedule", "must be of type string")]
+#[tokio::test]
+async fn a_trigger_is_refused(
+    #[values(Source, Destination)] kind: Kind,
+    #[case] trigger: Value,
+    #[case] field: &str,
+    #[case] message: &str,
+) {
+    refuses(kind, json!({ "trigger": trigger }), field, message).await;
+}
+
+#[rstest]
+#[case::a_section_with_its_colon("rcloneConfigSection", json!("remote:"), SECTION)]
+#[case::a_section_in_brackets("rcloneConfigSection", json!("[remote]"), SECTION)]
+#[case::a_section_that_ends_in_a_space("rcloneConfigSection", json!("remote "), SECTION)]
+#[case::a_section_that_looks_like_a_flag("rcloneConfigSection", json!("--config"), SECTION)]
+#[case::no_section("rcloneConfigSection", json!(null), "Required value")]
+#[case::a_path_up("rcloneDestPath", json!("bucket/../other"), PATH)]
+#[case::a_path_that_ends_above("rcloneDestPath", json!("bucket/.."), PATH)]
+#[case::a_path_that_goes_nowhere("rcloneDestPath", json!("./bucket"), PATH)]
+#[case::a_path_with_a_line_break("rcloneDestPath", json!("bucket/a\nb"), PATH)]
+#[case::a_path_of_slashes_alone("rcloneDestPath", json!("//"), PATH)]
+#[case::an_empty_path("rcloneDestPath", json!(""), "at least 1 chars long")]
+#[case::no_path("rcloneDestPath", json!(null), "Required value")]
+#[case::an_empty_secret_name("rcloneConfig", json!(""), "at least 1 chars long")]
+#[case::no_secret_name("rcloneConfig", json!(null), "Required value")]
+#[case::a_size_in_words("capacity", json!("10 GB"), SIZE)]
+#[case::a_negative_size("capacity", json!("-1Gi"), SIZE)]
+#[case::a_snapshot_class_without_snapshots("volumeSnapshotClassName", json!("c"), SNAPSHOT_CLASS)]
+#[case::an_unknown_access_mode("accessModes", json!(["ReadWriteSometimes"]), "supported values")]
+#[case::no_access_mode_at_all("accessModes", json!([]), "at least 1 items")]
+#[tokio::test]
+async fn a_remote_is_refused(#[values(Source, Destination)] kind: Kind, #[case] field: &str, #[case] value: Value, #[case] message: &str) {
+    let mut rclone = json!({ field: value });
+    if field == "volumeSnapshotClassName" {
+        rclone["copyMethod"] = json!("Direct");
+    }
+    // The rule compares fields, so the refusal names their parent.
+    let named = if field == "volumeSnapshotClassName" { "spec.rclone" } else { field };
+    refuses(kind, json!({ "rclone": rclone }), named, message).await;
+}
+
+#[rstest]
+#[case::no_claim(json!({"sourcePVC": null}), "sourcePVC", "Required value")]
+#[case::an_empty_claim_name(json!({"sourcePVC": ""}), "sourcePVC", "at least 1 chars long")]
+#[case::an_unknown_method(json!({"rclone": {"copyMethod": "Restic"}}), "copyMethod", "supported values")]
+#[case::a_size_of_no_temporary_claim(json!({"rclone": {"copyMethod": "Direct", "capacity": "1Gi"}}), "spec.rclone", TEMPORARY)]
+#[case::a_class_of_no_temporary_claim(json!({"rclone": {"copyMethod": "None", "storageClassName": "s"}}), "spec.rclone", TEMPORARY)]
+#[case::modes_of_no_temporary_claim(json!({"rclone": {"copyMethod": "None", "accessModes": ["ReadOnlyMany"]}}), "spec.rclone", TEMPORARY)]
+#[case::a_snapshot_class_for_a_clone(
+    json!({"rclone": {"copyMethod": "Clone", "volumeSnapshotClassName": "c"}}),
+    "spec.rclone",
+    SNAPSHOT_CLASS
+)]
+#[tokio::test]
+async fn a_source_is_refused(#[case] spec: Value, #[case] field: &str, #[case] message: &str) {
+    refuses(Source, spec, field, message).await;
+}
+
+#[rstest]
+#[case::neither_size_nor_claim(
+    json!({"rclone": {"capacity": null}}),
+    "spec.rclone",
+    "write capacity (the size of the volume to make, such as 10Gi) or destinationPVC (an existing claim to pull into)"
+)]
+#[case::a_volume_that_cannot_be_written(
+    json!({"rclone": {"accessModes": ["ReadOnlyMany"]}}),
+    "accessModes",
+    "the mover has to write to this volume: add ReadWriteOnce, ReadWriteMany or ReadWriteOncePod"
+)]
+#[case::a_sources_method(json!({"rclone": {"copyMethod": "Clone"}}), "copyMethod", "supported values")]
+#[tokio::test]
+async fn a_destination_is_refused(#[case] spec: Value, #[case] field: &str, #[case] message: &str) {
+    refuses(Destination, spec, field, message).await;
+}
+
+/// A null is a field left out: it must not slip past the rule that asks for one of two fields.
+#[tokio::test]
+async fn a_null_does_not_stand_for_a_value() {
+    let mut object = Destination.minimal();
+    object["spec"]["rclone"]["capacity"] = json!(null);
+    let refusal = tried(Destination, &object).await.map(|stored| stored.data).unwrap_err();
+    assert!(refusal.contains("write capacity"), "{refusal}");
+}
