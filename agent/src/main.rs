@@ -19,11 +19,24 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).with_writer(std::io::stderr).init();
+    start_logging();
     match Cli::parse().command {
         Command::Run(options) => run(options),
     }
+}
+
+/// JSON lines on stderr. `RUST_LOG` sets another filter.
+fn start_logging() {
+    // The ticker's own start-up chatter says nothing to a user.
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,tokio_cron_scheduler=warn"));
+    tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_current_span(false)
+        .with_span_list(false)
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
 }
 
 fn run(options: scribe_agent::agent::Options) -> ExitCode {

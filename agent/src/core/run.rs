@@ -10,7 +10,7 @@ use super::facts::{Fresh, Job, Pod, Role};
 use super::failure;
 use super::goduration;
 use super::identity::Cause;
-use super::plan::Step;
+use super::plan::{Child, Origin, Step};
 use super::spec::{Capture, Spec, Volume};
 use crate::api::reason::Reason;
 use crate::api::status::{ImageRef, MoverStatus, Phase, Run};
@@ -136,12 +136,17 @@ fn transferring(draft: &mut Draft<'_>, spec: &Spec, run: &Run) {
                 return failure::give_up(draft, run, reason, problem, None);
             }
             if matches!(&spec.volume, Volume::Source { capture: Capture::Snapshot(_), .. })
-                && !facts.snapshots_as(Role::Capture).any(|s| s.meta.serves(&run.id))
                 && !facts.claims_as(Role::Capture).any(|c| c.meta.serves(&run.id))
             {
-                draft.plan.needs.extend([Fresh::Snapshots, Fresh::Claims]);
-                let gone = "The temporary snapshot is gone; somebody deleted it".to_owned();
-                return failure::give_up(draft, run, Reason::SnapshotNotReady, gone, None);
+                match facts.snapshots_as(Role::Capture).find(|s| s.meta.serves(&run.id)) {
+                    None => {
+                        draft.plan.needs.extend([Fresh::Snapshots, Fresh::Claims]);
+                        let gone = "The temporary snapshot is gone; somebody deleted it".to_owned();
+                        return failure::give_up(draft, run, Reason::SnapshotNotReady, gone, None);
+                    }
+                    Some(snapshot) if !snapshot.ready => return draft.enter(Phase::Capturing),
+                    Some(_) => {}
+                }
             }
             mover(draft, spec, run);
         }
@@ -163,6 +168,9 @@ fn mover(draft: &mut Draft<'_>, spec: &Spec, run: &Run) {
         return;
     }
     let steps = children::mover(draft.facts, spec, run, &draft.status);
+    if steps.iter().any(|s| matches!(s, Step::Create(Child::Claim(claim)) if matches!(claim.from, Origin::Snapshot(_)))) {
+        draft.plan.needs.insert(Fresh::Snapshots);
+    }
     draft.plan.steps.extend(steps);
     draft.plan.wake_at(failure::deadline(run, draft.limits.pod_start_timeout));
 }

@@ -1,1 +1,133 @@
-//! Snapshots of the generated YAML.
+//! Every child as YAML, for review.
+
+use super::job::Mover;
+use super::{claim, event, job, snapshot};
+use crate::api::reason::Reason;
+use crate::core::facts::{Kind, Object, Role};
+use crate::core::plan::{Event, NewClaim, NewJob, NewSnapshot, Origin, Work};
+use crate::core::spec::{ClaimShape, Remote, SnapshotClass};
+use insta::assert_yaml_snapshot;
+use serde_json::json;
+
+fn owner(kind: Kind) -> Object {
+    Object {
+        kind,
+        namespace: "edge-7".into(),
+        name: "database".into(),
+        uid: "0b3c8f1e-4a43-4d6e-9d53-1f4d6f1f7a11".into(),
+        resource_version: "41".into(),
+        generation: 1,
+        deleting: false,
+        adopt_path: None,
+    }
+}
+
+fn shape() -> ClaimShape {
+    ClaimShape { size: Some(10 << 30), access_modes: Some(vec!["ReadWriteOnce".into()]), storage_class: Some("fast".into()) }
+}
+
+fn new_job(work: Work) -> NewJob {
+    NewJob {
+        name: "scribe-rclone-database".into(),
+        run: "5a8bc966d3102cd5".into(),
+        attempt: 2,
+        claim: "data".into(),
+        remote: Remote { secret: "rclone-secret".into(), section: "aws-s3-bucket".into(), path: "bucket/database".into() },
+        work,
+    }
+}
+
+fn mover() -> Mover {
+    Mover {
+        image: "example.org/scribe-agent:1".into(),
+        image_pull_policy: Some("IfNotPresent".into()),
+        image_pull_secrets: vec!["pull".into()],
+        service_account: "scribe-mover".into(),
+        resources: json!({ "requests": { "memory": "64Mi" } }),
+    }
+}
+
+#[test]
+fn temporary_snapshot() {
+    let new = NewSnapshot {
+        name: "scribe-src-database".into(),
+        role: Role::Capture,
+        run: "5a8bc966d3102cd5".into(),
+        claim: "data".into(),
+        class: SnapshotClass(None),
+        content: None,
+    };
+    assert_yaml_snapshot!(snapshot::build(&owner(Kind::Source), &new));
+}
+
+#[test]
+fn image() {
+    let new = NewSnapshot {
+        name: "scribe-dest-database-20210119221601".into(),
+        role: Role::Image,
+        run: "5a8bc966d3102cd5".into(),
+        claim: "scribe-dest-database".into(),
+        class: SnapshotClass(Some("csi".into())),
+        content: Some(("revision".into(), "claim-uid".into())),
+    };
+    assert_yaml_snapshot!(snapshot::build(&owner(Kind::Destination), &new));
+}
+
+#[test]
+fn temporary_claim_from_a_snapshot() {
+    let new = NewClaim {
+        name: "scribe-src-database".into(),
+        role: Role::Capture,
+        run: Some("5a8bc966d3102cd5".into()),
+        from: Origin::Snapshot("scribe-src-database".into()),
+        shape: shape(),
+    };
+    assert_yaml_snapshot!(claim::build(&owner(Kind::Source), &new));
+}
+
+#[test]
+fn clone() {
+    let new = NewClaim {
+        name: "scribe-src-database".into(),
+        role: Role::Capture,
+        run: Some("5a8bc966d3102cd5".into()),
+        from: Origin::Claim("data".into()),
+        shape: shape(),
+    };
+    assert_yaml_snapshot!(claim::build(&owner(Kind::Source), &new));
+}
+
+#[test]
+fn destination_volume() {
+    let shape = ClaimShape { storage_class: None, ..shape() };
+    let new = NewClaim { name: "scribe-dest-database".into(), role: Role::Volume, run: None, from: Origin::Empty, shape };
+    assert_yaml_snapshot!(claim::build(&owner(Kind::Destination), &new));
+}
+
+#[test]
+fn push_job() {
+    let captured = Some("2026-01-01T00:00:00Z".parse().unwrap());
+    let work = Work::Push { captured, pushed: Some("revision".into()), adopt: true };
+    assert_yaml_snapshot!(job::build(&owner(Kind::Source), &new_job(work), &mover()));
+}
+
+#[test]
+fn pull_job() {
+    let work = Work::Pull { applied: Some("revision".into()), private: true };
+    assert_yaml_snapshot!(job::build(&owner(Kind::Destination), &new_job(work), &mover()));
+}
+
+#[test]
+fn describe_event() {
+    let event = Event { warning: true, reason: Reason::Unreachable, note: "The remote did not answer".into(), key: "run/1".into() };
+    let now = "2026-01-01T00:00:00Z".parse().unwrap();
+    assert_yaml_snapshot!(event::build(&owner(Kind::Source), &event, "scribe-agent-0", now));
+}
+
+/// Notes are cut at what the API server takes, never in the middle of a character.
+#[test]
+fn long_notes_are_cut_between_characters() {
+    let event = Event { warning: true, reason: Reason::Unreachable, note: "ä".repeat(2000), key: "k".into() };
+    let built = event::build(&owner(Kind::Source), &event, "i", "2026-01-01T00:00:00Z".parse().unwrap());
+    assert_eq!(built["note"].as_str().unwrap().len(), 1024);
+}

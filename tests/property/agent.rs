@@ -1,0 +1,55 @@
+//! The agent of the fake world: looks, decides and writes as the real one does, but may be stale, interrupted or doubled.
+
+use crate::world::World;
+use scribe_agent::core::decide::decide;
+use scribe_agent::core::facts::{Facts, Fresh};
+
+/// How one look goes wrong, if it does.
+#[derive(Clone, Debug, Default)]
+pub struct Look {
+    /// How many changes the cache is behind.
+    pub behind: usize,
+    /// Number of the write before which the agent dies.
+    pub crash_at: Option<usize>,
+    /// Another agent takes a whole look between this one's decision and its first write.
+    pub doubled: bool,
+}
+
+/// One look, as `controller::reconcile` takes it.
+pub fn look(world: &mut World, how: &Look) {
+    let current = world.facts();
+    world.past.push(current.clone());
+    let cached = world.past.iter().rev().nth(how.behind).cloned().unwrap_or(current);
+    let limits = World::limits();
+    if decide(&cached, &limits, world.now).steps.is_empty() {
+        return;
+    }
+    let mut facts = Facts { object: world.object.clone(), spec: Ok(world.spec.clone()), status: world.status.clone(), ..cached };
+    let plan = loop {
+        let plan = decide(&facts, &limits, world.now);
+        let stale = &plan.needs - &facts.fresh;
+        if stale.is_empty() {
+            break plan;
+        }
+        for need in stale {
+            match need {
+                Fresh::Claims => facts.claims.clone_from(&world.claims),
+                Fresh::Snapshots => facts.snapshots.clone_from(&world.snapshots),
+                Fresh::Movers => {
+                    facts.jobs.clone_from(&world.jobs);
+                    facts.pods.clone_from(&world.pods);
+                }
+                Fresh::Words => facts.words = Some("words".into()),
+            }
+            facts.fresh.insert(need);
+        }
+    };
+    if how.doubled {
+        look(world, &Look::default());
+    }
+    for (number, step) in plan.steps.iter().enumerate() {
+        if how.crash_at == Some(number) || !world.apply(&facts.object, step) {
+            return;
+        }
+    }
+}

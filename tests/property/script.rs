@@ -1,0 +1,203 @@
+//! What happens in the fake world: looks of the agent, the cluster at work, users, failures, and the clock.
+
+use crate::agent::{self, Look};
+use crate::world::World;
+use jiff::SignedDuration;
+use proptest::prelude::*;
+use scribe_agent::core::facts::{Meta, Pod, Role};
+use scribe_agent::core::spec::{Capture, SnapshotClass, Volume};
+use scribe_mover::report::{Outcome, Reason, Report};
+
+/// One thing that happens.
+#[derive(Clone, Debug)]
+pub enum Happening {
+    Look(Look),
+    /// All that the cluster has to do.
+    Cluster,
+    /// A pod of the current Job starts.
+    PodStarts,
+    /// A mover ends, in this way.
+    MoverEnds(Ending),
+    Clock(i64),
+    /// A new manual tag.
+    Tag,
+    /// The spec changes: the copy method of a source, or just its generation.
+    Edit,
+    Pause(bool),
+    /// The source has something new.
+    Push,
+    /// Somebody deletes temporary children by hand.
+    HandDelete(Role),
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum Ending {
+    Good,
+    Failed,
+    WithoutReport,
+    NothingPushedYet,
+}
+
+/// Scripts of up to 60 happenings.
+pub fn happenings() -> impl Strategy<Value = Vec<Happening>> {
+    let look = (0usize..4, proptest::option::weighted(0.3, 0usize..8), proptest::bool::weighted(0.1))
+        .prop_map(|(behind, crash_at, doubled)| Happening::Look(Look { behind, crash_at, doubled }));
+    let ending = prop_oneof![
+        4 => Just(Ending::Good),
+        2 => Just(Ending::Failed),
+        1 => Just(Ending::WithoutReport),
+        1 => Just(Ending::NothingPushedYet)
+    ];
+    let one = prop_oneof![
+        10 => look,
+        6 => Just(Happening::Cluster),
+        4 => Just(Happening::PodStarts),
+        4 => ending.prop_map(Happening::MoverEnds),
+        2 => (-120i64..1200).prop_map(Happening::Clock),
+        1 => Just(Happening::Tag),
+        1 => Just(Happening::Edit),
+        1 => any::<bool>().prop_map(Happening::Pause),
+        1 => Just(Happening::Push),
+        1 => prop_oneof![Just(Role::Capture), Just(Role::Mover)].prop_map(Happening::HandDelete),
+    ];
+    proptest::collection::vec(one, 0..60)
+}
+
+pub fn play(world: &mut World, happening: &Happening) {
+    match happening {
+        Happening::Look(how) => agent::look(world, how),
+        Happening::Cluster => let_the_cluster_work(world),
+        Happening::PodStarts => start_pods(world),
+        Happening::MoverEnds(ending) => end_movers(world, *ending),
+        Happening::Clock(seconds) => world.now += SignedDuration::from_secs(*seconds),
+        Happening::Tag => {
+            let next = world.spec.trigger.manual.as_ref().map_or(0, |t| t.parse::<u32>().unwrap()) + 1;
+            // Tags come back: three different ones are enough.
+            edit(world, |world| world.spec.trigger.manual = Some((next % 3).to_string()));
+        }
+        Happening::Edit => edit(world, |world| {
+            if let Volume::Source { capture, .. } = &mut world.spec.volume {
+                *capture = if *capture == Capture::Clone { Capture::Snapshot(SnapshotClass(None)) } else { Capture::Clone };
+            }
+        }),
+        Happening::Pause(paused) => edit(world, |world| world.spec.paused = *paused),
+        Happening::Push => world.remote = world.remote.map(|r| r + 1),
+        Happening::HandDelete(role) => hand_delete(world, *role),
+    }
+}
+
+fn edit(world: &mut World, change: impl FnOnce(&mut World)) {
+    change(world);
+    world.object.generation += 1;
+    world.writes += 1;
+    world.object.resource_version = format!("edit-{}", world.writes);
+}
+
+fn hand_delete(world: &mut World, role: Role) {
+    match role {
+        Role::Capture => world.snapshots.iter_mut().filter(|s| s.meta.role == Some(role)).for_each(|s| s.meta.deleting = true),
+        _ => {
+            for job in &mut world.jobs {
+                job.meta.deleting = true;
+            }
+        }
+    }
+}
+
+/// Snapshots become ready, claims bind, Jobs learn of their pods, and what is being deleted goes when nothing holds it.
+pub fn let_the_cluster_work(world: &mut World) {
+    let now = world.now;
+    for snapshot in &mut world.snapshots {
+        if !snapshot.ready {
+            snapshot.ready = true;
+            snapshot.captured = Some(now);
+        }
+    }
+    for claim in &mut world.claims {
+        claim.bound = true;
+    }
+    // A pod of a Job that is being deleted is told to stop, and does.
+    let (jobs, pods) = (&mut world.jobs, &mut world.pods);
+    for job in jobs.iter_mut() {
+        let mut mine = pods.iter_mut().filter(|p| p.meta.run == job.meta.run && p.meta.attempt == job.meta.attempt);
+        if job.meta.deleting {
+            mine.for_each(|p| p.ended = true);
+        } else if let Some(pod) = mine.next().filter(|p| p.ended) {
+            job.succeeded = Some(pod.report.as_deref().is_some_and(|r| !r.contains("\"Failed\"")));
+        }
+    }
+    let gone: Vec<Meta> = jobs.iter().filter(|j| j.meta.deleting).map(|j| j.meta.clone()).collect();
+    pods.retain(|p| !gone.iter().any(|j| p.meta.run == j.run && p.meta.attempt == j.attempt));
+    jobs.retain(|j| !j.meta.deleting);
+    let pods_live = pods.iter().any(|p| !p.ended);
+    world.claims.retain(|c| !c.meta.deleting || pods_live);
+    world.snapshots.retain(|s| !s.meta.deleting);
+    if world.applied.as_ref().is_some_and(|(uid, _)| !world.claims.iter().any(|c| c.meta.uid == *uid)) {
+        world.applied = None;
+    }
+}
+
+fn start_pods(world: &mut World) {
+    let jobs: Vec<_> = world.jobs.iter().filter(|j| !j.meta.deleting && j.succeeded.is_none()).map(|j| j.meta.clone()).collect();
+    for job in jobs {
+        if !world.pods.iter().any(|p| p.meta.run == job.run && p.meta.attempt == job.attempt) {
+            let meta = Meta { name: format!("{}-pod", job.name), uid: world.uid(), ..job };
+            world.pods.push(Pod { meta, started: true, ..Pod::default() });
+        }
+    }
+}
+
+fn end_movers(world: &mut World, ending: Ending) {
+    let (now, remote) = (world.now, world.remote.unwrap_or(0));
+    let destination = world.object.kind == scribe_agent::core::facts::Kind::Destination;
+    let volume = world.claims.iter().find(|c| c.meta.role == Some(Role::Volume)).or(world.claims.first()).map(|c| c.meta.uid.clone());
+    for pod in world.pods.iter_mut().filter(|p| !p.ended) {
+        pod.ended = true;
+        pod.finished = Some(now);
+        let mut report = Report {
+            result: Outcome::Successful,
+            reason: None,
+            message: String::new(),
+            changed: false,
+            revision: Some(format!("r{remote}")),
+            data_time: None,
+            files: 1,
+            bytes: 1,
+            transferred: 0,
+            deleted: 0,
+            skipped: std::collections::BTreeMap::default(),
+            duration_ms: 1,
+            logs: String::new(),
+        };
+        match ending {
+            Ending::Good => {
+                let applied = volume.clone().map(|uid| (uid, remote));
+                report.changed = world.applied != applied;
+                world.applied = applied;
+            }
+            Ending::NothingPushedYet if destination => report.result = Outcome::WaitingForFirstPush,
+            Ending::Failed | Ending::NothingPushedYet => {
+                report.result = Outcome::Failed;
+                report.reason = Some(Reason::Unreachable);
+            }
+            Ending::WithoutReport => continue,
+        }
+        pod.report = Some(serde_json::to_string(&report).unwrap());
+    }
+}
+
+/// From here on all goes well: nothing is paused, time passes, the cluster works and movers succeed. One more tag is to be synced.
+pub fn recover(world: &mut World) {
+    play(world, &Happening::Pause(false));
+    edit(world, |world| world.spec.trigger.manual = Some("last".into()));
+    world.past.clear();
+    for _ in 0..60 {
+        agent::look(world, &Look::default());
+        start_pods(world);
+        let_the_cluster_work(world);
+        agent::look(world, &Look::default());
+        end_movers(world, Ending::Good);
+        let_the_cluster_work(world);
+        world.now += SignedDuration::from_secs(60);
+    }
+}

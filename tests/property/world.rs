@@ -1,0 +1,260 @@
+//! A cluster of one replication: objects with UIDs, a clock, and the invariants that every write is held against.
+
+use jiff::{SignedDuration, Timestamp};
+use proptest_derive::Arbitrary;
+use scribe_agent::api::Status;
+use scribe_agent::core::facts::{Claim, Facts, Job, Kind, Limits, Meta, Object, Pod, Role, Snapshot};
+use scribe_agent::core::plan::{Child, ChildKind, NewClaim, NewSnapshot, Origin, Step, Target};
+use scribe_agent::core::spec::{Capture, ClaimShape, Remote, SnapshotClass, Spec, Target as VolumeTarget, Trigger, Volume};
+use std::collections::BTreeSet;
+
+/// Which kind of replication the world holds.
+#[derive(Clone, Copy, Debug, Arbitrary, PartialEq)]
+pub enum Flavour {
+    SourceSnapshot,
+    SourceClone,
+    SourceDirect,
+    DestinationImage,
+    DestinationDirect,
+    DestinationExisting,
+}
+
+impl Flavour {
+    pub const ALL: [Flavour; 6] = [
+        Flavour::SourceSnapshot,
+        Flavour::SourceClone,
+        Flavour::SourceDirect,
+        Flavour::DestinationImage,
+        Flavour::DestinationDirect,
+        Flavour::DestinationExisting,
+    ];
+
+    fn volume(self) -> Volume {
+        let class = SnapshotClass(None);
+        let shape = ClaimShape { size: Some(1 << 30), ..ClaimShape::default() };
+        let source = |capture| Volume::Source { claim: USERS_CLAIM.into(), capture, temporary: ClaimShape::default() };
+        match self {
+            Flavour::SourceSnapshot => source(Capture::Snapshot(class)),
+            Flavour::SourceClone => source(Capture::Clone),
+            Flavour::SourceDirect => source(Capture::Direct),
+            Flavour::DestinationImage => Volume::Destination { claim: VolumeTarget::Private(shape), image: Some(class) },
+            Flavour::DestinationDirect => Volume::Destination { claim: VolumeTarget::Private(shape), image: None },
+            Flavour::DestinationExisting => Volume::Destination { claim: VolumeTarget::Existing(USERS_CLAIM.into()), image: Some(class) },
+        }
+    }
+
+    fn kind(self) -> Kind {
+        match self {
+            Flavour::SourceSnapshot | Flavour::SourceClone | Flavour::SourceDirect => Kind::Source,
+            _ => Kind::Destination,
+        }
+    }
+}
+
+pub const USERS_CLAIM: &str = "data";
+
+pub struct World {
+    pub now: Timestamp,
+    pub object: Object,
+    pub spec: Spec,
+    pub status: Status,
+    pub claims: Vec<Claim>,
+    pub snapshots: Vec<Snapshot>,
+    pub jobs: Vec<Job>,
+    pub pods: Vec<Pod>,
+    pub writes: usize,
+    /// What the cache may still show.
+    pub past: Vec<Facts>,
+    /// The revision on the remote; none before the first push.
+    pub remote: Option<u32>,
+    /// The revision on the destination's volume.
+    pub applied: Option<(String, u32)>,
+    closed: BTreeSet<String>,
+    uids: u32,
+}
+
+impl World {
+    pub fn new(flavour: Flavour) -> Self {
+        let trigger = Trigger { wait_for_first_slot: true, ..Trigger::default() };
+        let remote = Remote { secret: "s".into(), section: "r".into(), path: "p".into() };
+        let mut world = World {
+            now: "2026-01-01T00:00:00Z".parse().unwrap(),
+            object: Object {
+                kind: flavour.kind(),
+                namespace: "ns".into(),
+                name: "db".into(),
+                uid: "owner".into(),
+                resource_version: "1".into(),
+                generation: 1,
+                deleting: false,
+                adopt_path: None,
+            },
+            spec: Spec { paused: false, trigger, remote, volume: flavour.volume() },
+            status: Status::default(),
+            claims: Vec::new(),
+            snapshots: Vec::new(),
+            jobs: Vec::new(),
+            pods: Vec::new(),
+            writes: 0,
+            past: Vec::new(),
+            remote: Some(1),
+            applied: None,
+            closed: BTreeSet::new(),
+            uids: 0,
+        };
+        world.spec.trigger.manual = Some("0".into());
+        let meta = Meta { name: USERS_CLAIM.into(), uid: world.uid(), ..Meta::default() };
+        world.claims.push(Claim { meta, bound: true, ..Claim::default() });
+        world
+    }
+
+    pub fn limits() -> Limits {
+        Limits {
+            continuous_interval: SignedDuration::from_secs(60),
+            snapshot_timeout: SignedDuration::from_mins(10),
+            pod_start_timeout: SignedDuration::from_mins(10),
+            retry_initial: SignedDuration::from_secs(10),
+            retry_cap: SignedDuration::from_mins(15),
+        }
+    }
+
+    pub fn uid(&mut self) -> String {
+        self.uids += 1;
+        format!("uid-{}", self.uids)
+    }
+
+    /// Everything as it is now.
+    pub fn facts(&self) -> Facts {
+        Facts {
+            object: self.object.clone(),
+            spec: Ok(self.spec.clone()),
+            status: self.status.clone(),
+            claims: self.claims.clone(),
+            snapshots: self.snapshots.clone(),
+            jobs: self.jobs.clone(),
+            pods: self.pods.clone(),
+            images_in_use: BTreeSet::new(),
+            fresh: BTreeSet::new(),
+            words: None,
+            refusal: None,
+        }
+    }
+
+    /// Carries one step out as the API server would; false where it answers with a conflict.
+    pub fn apply(&mut self, decided_on: &Object, step: &Step) -> bool {
+        match step {
+            Step::WriteStatus(status) => {
+                if decided_on.resource_version != self.object.resource_version {
+                    return false;
+                }
+                self.write_status(status);
+            }
+            Step::Create(Child::Snapshot(new)) => self.create_snapshot(new),
+            Step::Create(Child::Claim(new)) => self.create_claim(new),
+            Step::Create(Child::Job(new)) => {
+                if self.jobs.iter().all(|j| j.meta.name != new.name) {
+                    assert!(self.pods.iter().all(|p| p.ended), "a mover was started while another lives");
+                    let meta = self.meta(&new.name, Role::Mover, Some(&new.run), Some(new.attempt));
+                    self.jobs.push(Job { meta, ..Job::default() });
+                }
+            }
+            Step::Delete(target) => self.delete(target),
+            Step::Release(_) | Step::Publish(_) => {}
+        }
+        self.writes += 1;
+        true
+    }
+
+    fn write_status(&mut self, status: &Status) {
+        let (old, new) = (self.status.run.as_ref(), status.run.as_ref());
+        if let Some(run) = new {
+            assert!(!self.closed.contains(&run.id), "a finished run was opened again");
+        }
+        if status.last_sync_time != self.status.last_sync_time || new.is_none() {
+            self.closed.extend(old.map(|run| run.id.clone()));
+        }
+        if let Some(image) =
+            status.latest_image.as_ref().filter(|i| i.kind == "VolumeSnapshot" && status.latest_image != self.status.latest_image)
+        {
+            let snapshot = self.snapshots.iter().find(|s| s.meta.name == image.name);
+            assert!(snapshot.is_some_and(|s| s.ready && !s.meta.deleting), "latestImage was set to {image:?}, which is not ready");
+        }
+        self.status = status.clone();
+        self.object.resource_version = (self.writes + 2).to_string();
+    }
+
+    fn create_snapshot(&mut self, new: &NewSnapshot) {
+        if self.snapshots.iter().any(|s| s.meta.name == new.name) {
+            return;
+        }
+        assert!(self.claims.iter().any(|c| c.meta.name == new.claim), "a snapshot of a claim that is not there");
+        if new.role == Role::Image {
+            assert!(self.pods.iter().all(|p| p.ended), "an image was taken while a mover writes");
+        }
+        let meta = self.meta(&new.name, new.role, Some(&new.run), None);
+        let (revision, claim_uid) = new.content.clone().unzip();
+        self.snapshots.push(Snapshot { meta, revision, claim_uid, ..Snapshot::default() });
+    }
+
+    fn create_claim(&mut self, new: &NewClaim) {
+        if self.claims.iter().any(|c| c.meta.name == new.name) {
+            return;
+        }
+        if let Origin::Snapshot(name) = &new.from
+            && let Some(snapshot) = self.snapshots.iter().find(|s| s.meta.name == *name)
+        {
+            assert!(snapshot.ready, "a claim was made from an unready snapshot");
+        }
+        let meta = self.meta(&new.name, new.role, new.run.as_deref(), None);
+        self.claims.push(Claim { meta, ..Claim::default() });
+    }
+
+    fn meta(&mut self, name: &str, role: Role, run: Option<&str>, attempt: Option<i64>) -> Meta {
+        Meta { name: name.into(), uid: self.uid(), role: Some(role), run: run.map(str::to_owned), attempt, deleting: false }
+    }
+
+    fn delete(&mut self, target: &Target) {
+        let doomed = |meta: &Meta| meta.uid == target.uid && meta.name == target.name;
+        match target.kind {
+            ChildKind::Job => {
+                // A mover that was given up before its pod started may start all the same; it is no longer the run's.
+                let current = self.status.run.as_ref().map(|r| (Some(r.id.clone()), Some(r.attempt)));
+                for job in self.jobs.iter_mut().filter(|j| doomed(&j.meta)) {
+                    let lives = |p: &Pod| p.meta.run == job.meta.run && p.meta.attempt == job.meta.attempt && p.started && !p.ended;
+                    let needed = current == Some((job.meta.run.clone(), job.meta.attempt));
+                    assert!(!(needed && self.pods.iter().any(lives)), "a live mover was deleted");
+                    job.meta.deleting = true;
+                }
+            }
+            ChildKind::Claim => {
+                for claim in self.claims.iter_mut().filter(|c| doomed(&c.meta)) {
+                    assert!(claim.meta.role == Some(Role::Capture) || !claim.bound, "a volume with data was deleted");
+                    claim.meta.deleting = true;
+                }
+            }
+            ChildKind::Snapshot => {
+                let published = self.status.latest_image.as_ref().map(|i| i.name.clone());
+                for snapshot in self.snapshots.iter_mut().filter(|s| doomed(&s.meta)) {
+                    assert!(Some(&snapshot.meta.name) != published.as_ref(), "the published image was deleted");
+                    snapshot.meta.deleting = true;
+                }
+            }
+        }
+    }
+
+    /// The last tag is synced, and nothing is left of the work.
+    pub fn assert_settled(&self) {
+        let status = &self.status;
+        assert_eq!(status.last_manual_sync, self.spec.trigger.manual, "the tag was not synced: {:#?}", status.run);
+        assert!(status.run.is_none() && status.last_error.is_none(), "{status:#?}");
+        assert!(self.jobs.is_empty(), "Jobs are left: {:?}", self.jobs);
+        let captures = self.claims.iter().map(|c| &c.meta).chain(self.snapshots.iter().map(|s| &s.meta));
+        assert!(captures.clone().all(|m| m.role != Some(Role::Capture)), "temporary children are left: {:?}", captures.collect::<Vec<_>>());
+        let images: Vec<_> = self.snapshots.iter().filter(|s| s.meta.role == Some(Role::Image)).collect();
+        if matches!(self.spec.volume, Volume::Destination { image: Some(_), .. }) {
+            assert_eq!(images.len(), 1, "not one image: {images:?}");
+            assert_eq!(status.latest_image.as_ref().map(|i| &i.name), Some(&images[0].meta.name));
+            assert!(images[0].ready && images[0].revision == self.remote.map(|r| format!("r{r}")));
+        }
+    }
+}
