@@ -31,4 +31,5 @@ export_image() {
 # The vfs driver works everywhere; what it stores is removed again as soon as the archive is written.
 buildah_() { buildah --storage-driver vfs --root "$cache/buildah/root" --runroot "$cache/buildah/run" "$@"; }
 
-key_of() { sha256sum "$@" | sha256sum | cut -d' ' -f1; }
+# key_of FILE…: a hash of their contents, wherever they are.
+key_of() { sha256sum "$@" | cut -d' ' -f1 | sha256sum | cut -d' ' -f1; }
