@@ -35,10 +35,8 @@ pub fn look(world: &mut World, how: &Look) {
             match need {
                 Fresh::Claims => facts.claims.clone_from(&world.claims),
                 Fresh::Snapshots => facts.snapshots.clone_from(&world.snapshots),
-                Fresh::Movers => {
-                    facts.jobs.clone_from(&world.jobs);
-                    facts.pods.clone_from(&world.pods);
-                }
+                Fresh::Jobs => facts.jobs.clone_from(&world.jobs),
+                Fresh::Pods => facts.pods.clone_from(&world.pods),
                 Fresh::Words => facts.words = Some("words".into()),
             }
             facts.fresh.insert(need);

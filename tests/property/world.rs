@@ -149,20 +149,35 @@ impl World {
                 }
                 self.write_status(status);
             }
-            Step::Create(Child::Snapshot(new)) => self.create_snapshot(new),
-            Step::Create(Child::Claim(new)) => self.create_claim(new),
-            Step::Create(Child::Job(new)) => {
-                if self.jobs.iter().all(|j| j.meta.name != new.name) {
-                    assert!(self.pods.iter().all(|p| p.ended), "a mover was started while another lives");
-                    let meta = self.meta(&new.name, Role::Mover, Some(&new.run), Some(new.attempt));
-                    self.jobs.push(Job { meta, ..Job::default() });
+            Step::Create(child) => {
+                let mut names = match child {
+                    Child::Snapshot(_) => self.snapshots.iter().map(|s| &s.meta.name).collect::<Vec<_>>(),
+                    Child::Claim(_) => self.claims.iter().map(|c| &c.meta.name).collect(),
+                    Child::Job(_) => self.jobs.iter().map(|j| &j.meta.name).collect(),
                 }
+                .into_iter();
+                if names.any(|name| name == child.name()) {
+                    return false;
+                }
+                self.create(child);
             }
             Step::Delete(target) => self.delete(target),
             Step::Release(_) | Step::Publish(_) => {}
         }
         self.writes += 1;
         true
+    }
+
+    fn create(&mut self, child: &Child) {
+        match child {
+            Child::Snapshot(new) => self.create_snapshot(new),
+            Child::Claim(new) => self.create_claim(new),
+            Child::Job(new) => {
+                assert!(self.pods.iter().all(|p| p.ended), "a mover was started while another lives");
+                let meta = self.meta(&new.name, Role::Mover, Some(&new.run), Some(new.attempt));
+                self.jobs.push(Job { meta, ..Job::default() });
+            }
+        }
     }
 
     fn write_status(&mut self, status: &Status) {
@@ -184,9 +199,6 @@ impl World {
     }
 
     fn create_snapshot(&mut self, new: &NewSnapshot) {
-        if self.snapshots.iter().any(|s| s.meta.name == new.name) {
-            return;
-        }
         assert!(self.claims.iter().any(|c| c.meta.name == new.claim), "a snapshot of a claim that is not there");
         if new.role == Role::Image {
             assert!(self.pods.iter().all(|p| p.ended), "an image was taken while a mover writes");
@@ -197,9 +209,6 @@ impl World {
     }
 
     fn create_claim(&mut self, new: &NewClaim) {
-        if self.claims.iter().any(|c| c.meta.name == new.name) {
-            return;
-        }
         if let Origin::Snapshot(name) = &new.from
             && let Some(snapshot) = self.snapshots.iter().find(|s| s.meta.name == *name)
         {

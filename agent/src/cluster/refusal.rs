@@ -12,6 +12,8 @@ use kube::core::Status;
 pub enum Answer {
     /// Something changed since the decision: decide again.
     Conflict,
+    /// The name is taken: by an earlier look's child that the cache does not show yet, or by a stranger's, which must not be used.
+    Taken,
     /// The server is in trouble, or we are too fast: the same write may work later.
     Transient(kube::Error),
     /// The write will not work as it is; a person should hear why.
@@ -22,6 +24,7 @@ pub enum Answer {
 pub fn classify(step: &Step, error: kube::Error) -> Answer {
     let kube::Error::Api(status) = &error else { return Answer::Transient(error) };
     match status.code {
+        409 if status.reason == "AlreadyExists" => Answer::Taken,
         409 => Answer::Conflict,
         400 | 403 | 404 | 405 | 413 | 422 => refused(step, status),
         _ => Answer::Transient(error),

@@ -27,7 +27,7 @@ impl Writer {
         Writer { client, namespace: namespace.to_owned(), instance: instance.to_owned() }
     }
 
-    /// Does one step. A child that exists already, and one that is gone already, are as good as done.
+    /// Does one step. A child that is gone already is as good as deleted.
     ///
     /// # Errors
     /// What the API server's answer means for the plan.
@@ -38,7 +38,7 @@ impl Writer {
             Step::Delete(target) => self.delete(target).await,
             Step::Release(target) => self.release(object, target).await,
             Step::Publish(new) => {
-                already_there(self.post("events.k8s.io", "v1", "Event", &event::build(object, new, &self.instance, now)).await)
+                told_already(self.post("events.k8s.io", "v1", "Event", &event::build(object, new, &self.instance, now)).await)
             }
         };
         done.map_err(|error| classify(step, error))
@@ -69,11 +69,11 @@ impl Writer {
     }
 
     async fn create(&self, object: &Object, child: &Child, mover: &job::Mover) -> kube::Result<()> {
-        already_there(match child {
+        match child {
             Child::Snapshot(new) => self.post("snapshot.storage.k8s.io", "v1", "VolumeSnapshot", &snapshot::build(object, new)).await,
             Child::Claim(new) => self.post("", "v1", "PersistentVolumeClaim", &claim::build(object, new)).await,
             Child::Job(new) => self.post("batch", "v1", "Job", &job::build(object, new, mover)).await,
-        })
+        }
     }
 
     async fn post(&self, group: &str, version: &str, kind: &str, body: &Value) -> kube::Result<()> {
@@ -126,10 +126,10 @@ impl Writer {
     }
 }
 
-/// A child with this name is there: an earlier look made it, or it belongs to an earlier run and is about to go. The watch tells.
-fn already_there(result: kube::Result<()>) -> kube::Result<()> {
+/// An event of this name tells the same story already.
+fn told_already(result: kube::Result<()>) -> kube::Result<()> {
     match result {
-        Err(kube::Error::Api(status)) if status.code == 409 && status.reason == "AlreadyExists" => Ok(()),
+        Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => Ok(()),
         other => other,
     }
 }

@@ -46,11 +46,11 @@ pub(super) async fn refresh(context: &Context, facts: &mut Facts, needs: &BTreeS
                 let snapshots = context.reader.snapshots(&owner).await?;
                 facts.snapshots = snapshots.iter().filter(|s| of(*s, &owner)).map(|s| view::snapshot(s, &owner)).collect();
             }
-            Fresh::Movers => {
+            Fresh::Jobs => {
                 let jobs = context.reader.jobs(&owner).await?;
                 facts.jobs = jobs.iter().filter(|j| view::belongs_to(&j.metadata, &owner)).map(|j| view::job(j, &owner)).collect();
-                facts.pods = context.reader.pods(&owner).await?.iter().map(view::pod).collect();
             }
+            Fresh::Pods => facts.pods = context.reader.pods(&owner).await?.iter().map(view::pod).collect(),
             Fresh::Words => facts.words = words(context, facts).await?,
         }
         facts.fresh.insert(*need);

@@ -31,6 +31,9 @@ pub(super) enum Failure {
     /// The API server did not take a write.
     #[error("writing to the API server: {0}")]
     Write(#[source] kube::Error),
+    /// A child's name is taken.
+    #[error("a child cannot be created yet, its name is taken: {0}")]
+    Taken(String),
     /// The API server will not take a status or deletion as it is.
     #[error("the API server refuses: {0}")]
     Refused(String),
@@ -86,6 +89,7 @@ async fn carry_out(context: &Context, facts: &Facts, plan: &Plan) -> Result<Acti
         match context.writer.step(&facts.object, step, &mover, Timestamp::now()).await {
             Ok(()) => note(context, facts, step),
             Err(Answer::Conflict) => return Ok(Action::requeue(AFTER_CONFLICT)),
+            Err(Answer::Taken) => return Err(Failure::Taken(taken_name(step))),
             Err(Answer::Transient(error)) => return Err(Failure::Write(error)),
             Err(Answer::Refused(refusal)) if matches!(step, Step::Create(_)) => {
                 tracing::warn!(object = facts.object.name, reason = refusal.reason.as_str(), message = refusal.message, "refused");
@@ -96,6 +100,13 @@ async fn carry_out(context: &Context, facts: &Facts, plan: &Plan) -> Result<Acti
         }
     }
     Ok(wait(plan))
+}
+
+fn taken_name(step: &Step) -> String {
+    match step {
+        Step::Create(child) => child.name().to_owned(),
+        other => format!("{other:?}"),
+    }
 }
 
 /// Logs and counts what a written status means.

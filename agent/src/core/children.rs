@@ -12,22 +12,44 @@ use crate::api::status::Run;
 use jiff::{SignedDuration, Timestamp};
 use scribe_mover::report::Report;
 
-/// What keeps the volumes that the spec names from being used, if anything does.
+/// What keeps the volumes that the spec needs from being used, if anything does.
 pub(super) fn volume_problem(facts: &Facts, spec: &Spec) -> Option<(Reason, String)> {
-    let (name, missing, hint) = match &spec.volume {
-        Volume::Source { claim, .. } => (claim, Reason::SourcePVCMissing, "spec.sourcePVC names it; create it or correct the name"),
-        Volume::Destination { claim: Target::Existing(claim), .. } => {
-            (claim, Reason::DestinationPVCMissing, "spec.rclone.destinationPVC names it; create it or correct the name")
+    match &spec.volume {
+        Volume::Source { claim, capture, .. } => {
+            named(facts, claim, Reason::SourcePVCMissing, "spec.sourcePVC").or_else(|| match capture {
+                Capture::Direct => None,
+                _ => taken(facts, &names::capture(&facts.object.name)),
+            })
         }
-        Volume::Destination { claim: Target::Private(_), .. } => return None,
-    };
+        Volume::Destination { claim: Target::Existing(claim), .. } => {
+            named(facts, claim, Reason::DestinationPVCMissing, "spec.rclone.destinationPVC")
+        }
+        Volume::Destination { claim: Target::Private(_), .. } => taken(facts, &names::volume(&facts.object.name)),
+    }
+}
+
+/// A claim of the user's has to be there and to hold files.
+fn named(facts: &Facts, name: &str, missing: Reason, field: &str) -> Option<(Reason, String)> {
     match facts.users_claim(name) {
-        None => Some((missing, format!("There is no PVC {name:?} in namespace {}: {hint}", facts.object.namespace))),
+        None => {
+            let namespace = &facts.object.namespace;
+            Some((missing, format!("There is no PVC {name:?} in namespace {namespace}: {field} names it; create it or correct the name")))
+        }
         Some(claim) if claim.block => {
             Some((Reason::InvalidSpec, format!("PVC {name:?} is a raw block volume: only volumes with a file system can be replicated")))
         }
         Some(_) => None,
     }
+}
+
+/// A claim of ours must not be somebody else's: a pull would delete what is in it.
+fn taken(facts: &Facts, name: &str) -> Option<(Reason, String)> {
+    facts.users_claim(name).map(|_| {
+        let message = format!(
+            "PVC {name:?} is not this object's, but has the name that its own would get: rename or delete it, or name it in the spec"
+        );
+        (Reason::InvalidSpec, message)
+    })
 }
 
 /// The temporary snapshot of a source, where its claim is there.

@@ -42,15 +42,17 @@ pub enum Fresh {
     Claims,
     /// The object's snapshots.
     Snapshots,
-    /// The object's Jobs and their pods.
-    Movers,
+    /// The object's Jobs.
+    Jobs,
+    /// The object's mover pods.
+    Pods,
     /// Warnings of the cluster about children.
     Words,
 }
 
 impl Fresh {
     /// All of them: for plans that give an attempt up.
-    pub const ALL: [Fresh; 4] = [Fresh::Claims, Fresh::Snapshots, Fresh::Movers, Fresh::Words];
+    pub const ALL: [Fresh; 5] = [Fresh::Claims, Fresh::Snapshots, Fresh::Jobs, Fresh::Pods, Fresh::Words];
 }
 
 /// Which of the two kinds.

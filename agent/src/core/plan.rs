@@ -32,7 +32,7 @@ impl Plan {
 pub enum Step {
     /// The whole status, by server-side apply, guarded by the resourceVersion just read.
     WriteStatus(Box<Status>),
-    /// A child with a fixed name; one that is there already is left alone.
+    /// A child with a fixed name; where the name is taken, the plan stops.
     Create(Child),
     /// A child, by name and UID.
     Delete(Target),
@@ -51,6 +51,17 @@ pub enum Child {
     Claim(NewClaim),
     /// A mover's `Job`.
     Job(Box<NewJob>),
+}
+
+impl Child {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        match self {
+            Child::Snapshot(new) => &new.name,
+            Child::Claim(new) => &new.name,
+            Child::Job(new) => &new.name,
+        }
+    }
 }
 
 /// A `VolumeSnapshot` to create.

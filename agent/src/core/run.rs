@@ -163,7 +163,7 @@ fn transferring(draft: &mut Draft<'_>, spec: &Spec, run: &Run) {
 
 /// Plans the mover's volume and Job, unless an older mover pod of the object has not ended.
 fn mover(draft: &mut Draft<'_>, spec: &Spec, run: &Run) {
-    draft.plan.needs.insert(Fresh::Movers);
+    draft.plan.needs.insert(Fresh::Pods);
     if draft.facts.mover_lives() {
         return;
     }
@@ -199,7 +199,7 @@ fn mover_ended(draft: &mut Draft<'_>, spec: &Spec, run: &Run, job: &Job, pod: Op
         Some(report) if succeeded && report.result == Outcome::WaitingForFirstPush => failure::wait_for_first_push(draft, &report),
         Some(report) if succeeded => complete(draft, spec, run, &report, pod),
         _ => {
-            draft.plan.needs.insert(Fresh::Movers);
+            draft.plan.needs.extend([Fresh::Jobs, Fresh::Pods]);
             failure::no_report(draft, run, job, pod);
         }
     }
@@ -232,7 +232,7 @@ fn publishing(draft: &mut Draft<'_>, spec: &Spec, run: &Run) {
     let pod = facts.pods.iter().find(|p| p.meta.run.as_deref() == Some(run.id.as_str()) && p.meta.attempt == Some(run.attempt));
     let report = pod.and_then(|p| p.report.as_deref()).and_then(|text| serde_json::from_str::<Report>(text).ok());
     let (Some(job), Some(report)) = (job, report) else {
-        draft.plan.needs.insert(Fresh::Movers);
+        draft.plan.needs.extend([Fresh::Jobs, Fresh::Pods]);
         let gone = "The mover's Job was deleted before its image was made; the volume is pulled again".to_owned();
         return failure::give_up(draft, run, Reason::MoverKilled, gone, None);
     };
