@@ -24,3 +24,12 @@ fn crds() {
         compare(&root().join("kustomize/crds").join(name), &text);
     }
 }
+
+/// Every word that users may meet is explained to them.
+#[test]
+fn every_reason_is_in_the_operations_guide() {
+    let guide = std::fs::read_to_string(root().join("docs/operations.md")).unwrap();
+    for reason in scribe_agent::api::reason::Reason::ALL {
+        assert!(guide.contains(&format!("`{}`", reason.as_str())), "docs/operations.md does not explain {}", reason.as_str());
+    }
+}
