@@ -14,7 +14,12 @@ if [ -t 1 ]; then bold=$'\e[1m' plain=$'\e[0m'; fi
 step() { printf '\n%s==> %s%s  (%d s)\n' "$bold" "$*" "$plain" "$SECONDS"; }
 # run COMMAND…: shows a command as a reader would type it, and runs it.
 run() {
-  echo "\$ $*"
+  local word
+  printf '$'
+  for word in "$@"; do
+    if [[ $word == *[^A-Za-z0-9_./:=,@-]* ]]; then printf " '%s'" "$word"; else printf ' %s' "$word"; fi
+  done
+  printf '\n'
   "$@"
 }
 
