@@ -2,50 +2,14 @@
 
 use crate::objects::Kind::{Destination, Source};
 use crate::objects::{Kind, changed, tried};
+use crate::support::seeds;
 use rstest::rstest;
 use serde_json::{Value, json};
 
-/// As they stand in the document that the project began with, letter by letter.
-pub const SEED_SOURCE: &str = r#"
----
-apiVersion: scribe.backube/v1alpha1
-kind: ReplicationSource
-metadata:
-  name: database-source
-  namespace: source
-spec:
-  sourcePVC: mysql-pv-claim
-  trigger:
-    schedule: "*/6 * * * *"
-  rclone:
-    rcloneConfigSection: "aws-s3-bucket"
-    rcloneDestPath: "scribe-test-bucket"
-    rcloneConfig: "rclone-secret"
-    copyMethod: Snapshot
-"#;
-
-/// The destination of the same document.
-pub const SEED_DESTINATION: &str = r#"
----
-apiVersion: scribe.backube/v1alpha1
-kind: ReplicationDestination
-metadata:
-  name: database-destination
-  namespace: dest
-spec:
-  rclone:
-    rcloneConfigSection: "aws-s3-bucket"
-    rcloneDestPath: "scribe-test-bucket"
-    rcloneConfig: "rclone-secret"
-    copyMethod: Snapshot
-    accessModes: [ReadWriteMany]
-    capacity: 10Gi
-"#;
-
 /// Nothing of what the document writes is dropped or changed on the way into the store. Only the namespace is another.
 #[rstest]
-#[case::source(Source, SEED_SOURCE)]
-#[case::destination(Destination, SEED_DESTINATION)]
+#[case::source(Source, seeds::SOURCE)]
+#[case::destination(Destination, seeds::DESTINATION)]
 #[tokio::test]
 async fn the_documents_manifest_is_stored_as_it_stands(#[case] kind: Kind, #[case] manifest: &str) {
     let mut object: Value = serde_saphyr::from_str(manifest).unwrap();

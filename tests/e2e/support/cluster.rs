@@ -1,6 +1,8 @@
 //! The cluster under test: a client, and kubectl.
 
 use kube::Client;
+use serde_json::Value;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -39,6 +41,14 @@ pub fn kubectl(arguments: &[&str]) -> String {
     let Output { status, stdout, stderr } = try_kubectl(arguments);
     assert!(status.success(), "kubectl {}: {}", arguments.join(" "), String::from_utf8_lossy(&stderr));
     String::from_utf8(stdout).unwrap()
+}
+
+/// Applies an object, or a list of objects.
+#[track_caller]
+pub fn apply(object: &Value) {
+    let mut kubectl = Command::new("kubectl").args(["apply", "--filename=-"]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    kubectl.stdin.take().unwrap().write_all(object.to_string().as_bytes()).unwrap();
+    assert!(kubectl.wait().unwrap().success(), "kubectl apply does not take {object:#}");
 }
 
 /// Runs kubectl, whatever comes of it.

@@ -1,7 +1,16 @@
 //! What the tests are written with. Imports nothing of the tests.
+//!
+//! `cluster` and `until` first; on them `namespace`, `overlay` and `s3`; on those `site`, of which all others are parts.
 
 pub mod cluster;
 pub mod dump;
+pub mod history;
+pub mod host;
 pub mod namespace;
 pub mod overlay;
+pub mod replication;
+pub mod s3;
+pub mod seeds;
+pub mod site;
 pub mod until;
+pub mod volume;

@@ -1,6 +1,7 @@
 //! A namespace of its own for each test, made before it and removed after it, however it ends.
 
 use super::dump;
+use super::until::until;
 use futures::FutureExt;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{DeleteParams, PostParams};
@@ -39,6 +40,18 @@ pub async fn create(client: &Client, name: &str) {
     namespace.meta_mut().name = Some(name.to_owned());
     namespace.meta_mut().labels = Some([("app.kubernetes.io/part-of".to_owned(), "scribe-tests".to_owned())].into());
     Api::<Namespace>::all(client.clone()).create(&PostParams::default(), &namespace).await.unwrap();
+}
+
+/// Removes namespaces that an interrupted run may have left, and waits until they are gone.
+pub async fn gone(client: &Client, namespaces: &[&str]) {
+    let api: Api<Namespace> = Api::all(client.clone());
+    for namespace in namespaces {
+        until(&format!("namespace {namespace} is gone"), 60, async || match api.delete(namespace, &DeleteParams::default()).await {
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            other => Err(other.map(|left| left.map_left(|namespace| namespace.status))),
+        })
+        .await;
+    }
 }
 
 /// Six characters that no other test has.

@@ -1,0 +1,23 @@
+//! Replication from end to end on a real Kubernetes node: real kubelet, real CSI drivers, a real S3 server, the real image.
+//!
+//! Each test has a namespace and an agent of its own, so they run side by side. Needs what `make test` sets up.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what it needs by failing")]
+
+#[allow(dead_code, reason = "shared with the measurements, which need other parts of it")]
+mod support;
+
+mod agent_killed;
+mod copy_methods;
+mod deletion;
+mod drivers;
+mod failures;
+mod first_push;
+mod health;
+mod images;
+mod mover_killed;
+mod names;
+mod ownership;
+mod second_sync;
+mod seed;
+mod triggers;

@@ -1,0 +1,77 @@
+//! The node's processes, which the machine that runs the tests sees as its own: for killing them where it hurts.
+
+use super::site::Site;
+use super::until::until;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::ListParams;
+use kube::{Api, ResourceExt};
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs;
+
+/// The main process of a pod.
+#[derive(Clone, Copy, Debug)]
+pub struct Process(Pid);
+
+impl Site {
+    /// The agent's process, once it serves.
+    pub async fn agent(&self) -> Process {
+        let pod = until("the agent is ready", 60, async || {
+            let pods = self.pods("app.kubernetes.io/component=agent").await;
+            let ready = pods.iter().find(|pod| is_ready(pod)).map(ResourceExt::name_any);
+            ready.ok_or_else(|| pods.iter().map(|pod| pod.status.clone()).collect::<Vec<_>>())
+        })
+        .await;
+        until("the agent has a process", 10, async || process_of(&pod).ok_or("none")).await
+    }
+
+    /// How often the agent was started again.
+    pub async fn restarts(&self) -> i32 {
+        let pods = self.pods("app.kubernetes.io/component=agent").await;
+        pods.iter().filter_map(|pod| pod.status.as_ref()?.container_statuses.as_ref()?.first().map(|c| c.restart_count)).sum()
+    }
+
+    /// The process of the mover that runs, once one does.
+    pub async fn mover(&self) -> Process {
+        until("a mover runs", 60, async || {
+            let pods = self.pods("app.kubernetes.io/component=mover").await;
+            pods.iter().find_map(|pod| process_of(&pod.name_any())).ok_or(pods.len())
+        })
+        .await
+    }
+
+    async fn pods(&self, selector: &str) -> Vec<Pod> {
+        let api: Api<Pod> = Api::namespaced(self.client.clone(), &self.namespace);
+        api.list(&ListParams::default().labels(selector)).await.unwrap().items
+    }
+}
+
+fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
+    conditions.into_iter().flatten().any(|c| c.type_ == "Ready" && c.status == "True")
+}
+
+/// The process of our binary whose container has this pod's host name.
+fn process_of(pod: &str) -> Option<Process> {
+    let host_name = format!("HOSTNAME={pod}");
+    let ids = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
+    let mut ours = ids.filter(|id| fs::read_to_string(format!("/proc/{id}/comm")).is_ok_and(|name| name.trim() == "scribe-agent"));
+    let found = ours.find(|id| {
+        let environment = fs::read(format!("/proc/{id}/environ")).unwrap_or_default();
+        environment.split(|byte| *byte == 0).any(|variable| variable == host_name.as_bytes())
+    });
+    found.and_then(Pid::from_raw).map(Process)
+}
+
+impl Process {
+    /// Ends the process without a warning.
+    pub fn kill(self) {
+        kill_process(self.0, Signal::KILL).unwrap();
+    }
+
+    /// A line of `/proc/<id>/status`, such as `VmRSS`, in KiB.
+    pub fn kibibytes(self, field: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.0.as_raw_nonzero())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':')).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+}
