@@ -16,12 +16,16 @@ struct Cli {
 enum Command {
     /// Replicate the volumes of one namespace.
     Run(scribe_agent::agent::Options),
+    /// Move one volume's data; the agent's Jobs do this.
+    #[command(subcommand)]
+    Mover(scribe_mover::MoverArgs),
 }
 
 fn main() -> ExitCode {
     start_logging();
     match Cli::parse().command {
         Command::Run(options) => run(options),
+        Command::Mover(args) => scribe_mover::run(args),
     }
 }
 
