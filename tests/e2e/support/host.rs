@@ -74,4 +74,22 @@ impl Process {
         let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':')).unwrap();
         line.trim().trim_end_matches(" kB").parse().unwrap()
     }
+
+    /// Size of a file by its path below `/proc/<id>`.
+    pub fn size_of_file(self, path: &str) -> u64 {
+        fs::metadata(format!("/proc/{}/{path}", self.0.as_raw_nonzero())).unwrap().len()
+    }
+
+    /// All bytes that the process has read by the time it ends. It is looked at all the time, because nobody keeps the figure.
+    pub fn bytes_read_until_its_end(self) -> u64 {
+        let file = format!("/proc/{}/io", self.0.as_raw_nonzero());
+        let mut last = 0;
+        while let Ok(io) = fs::read_to_string(&file) {
+            let read = io.lines().find_map(|line| line.strip_prefix("rchar: ")).and_then(|bytes| bytes.parse().ok());
+            let Some(read) = read else { break };
+            last = read;
+            std::thread::yield_now();
+        }
+        last
+    }
 }

@@ -85,6 +85,15 @@ impl Site {
         })
         .await;
     }
+
+    /// Waits until all that the agent made and that is still there is like this.
+    pub async fn only_children_like(&self, wanted: impl Fn(&str) -> bool) {
+        until("the other children are gone", 60, async || {
+            let others: Vec<_> = self.children().await.into_iter().filter(|child| !wanted(child)).collect();
+            if others.is_empty() { Ok(()) } else { Err(others) }
+        })
+        .await;
+    }
 }
 
 /// `change` over `base`; null removes a field.

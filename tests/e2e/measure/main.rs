@@ -1,0 +1,95 @@
+//! What replication costs, measured on a real node and printed as a Markdown table for `docs/performance.md`.
+//!
+//! Not a test: nothing fails because a number is bad. Needs what the end-to-end tests need, and a node with nothing else to do.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "it has nobody to report a failure to")]
+
+#[path = "../support/mod.rs"]
+#[allow(dead_code, reason = "shared with the end-to-end tests, which need other parts of it")]
+mod support;
+
+mod audit;
+mod bytes_read;
+mod requests;
+mod seconds;
+
+use support::cluster::{self, given};
+use support::namespace::{random, removed_afterwards};
+use support::replication::Replication;
+use support::site::{SETTINGS, Site};
+
+/// What was measured, in words; one row of the table.
+struct Row {
+    what: &'static str,
+    figure: String,
+}
+
+fn row(what: &'static str, figure: impl Into<String>) -> Row {
+    Row { what, figure: figure.into() }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() {
+    let client = cluster::client().await;
+    let namespace = format!("measure-{}", random());
+    removed_afterwards(&client, &[&namespace], async || {
+        let site = &Site::new(&client, &namespace, SETTINGS).await;
+        let pair = Pair::set_up(site).await;
+        let mut rows = requests::of_syncs(site, &pair).await;
+        rows.extend(requests::of_an_idle_minute(site, &pair).await);
+        rows.extend(sizes(site).await);
+        rows.extend(seconds::of_a_push(site, &pair).await);
+        rows.extend(bytes_read::by_an_unchanged_push(site, &pair).await);
+        println!("| what | measured |\n|---|---|");
+        for Row { what, figure } in rows {
+            println!("| {what} | {figure} |");
+        }
+    })
+    .await;
+}
+
+/// A source and a destination that have synced once, and a hand in the source's volume.
+struct Pair<'a> {
+    source: Replication<'a>,
+    destination: Replication<'a>,
+    data: support::volume::Hand<'a>,
+}
+
+impl<'a> Pair<'a> {
+    async fn set_up(site: &'a Site) -> Self {
+        let data = site.filled("data").await;
+        data.run("for i in $(seq 200); do head -c 10000 /dev/urandom >file-$i; done");
+        let source = site.source("push", "data", serde_json::json!({}));
+        source.synced("first").await;
+        let destination = site.destination("pull", serde_json::json!({}));
+        destination.synced("first").await;
+        Pair { source, destination, data }
+    }
+
+    /// Changes ten files of the source.
+    fn change(&self) {
+        self.data.run("for i in $(seq 10); do head -c 10000 /dev/urandom >file-$i; done");
+    }
+}
+
+/// Memory of the agent after the minute without work, and sizes of what is installed.
+async fn sizes(site: &Site) -> Vec<Row> {
+    let agent = site.agent().await;
+    let nodes: serde_json::Value = serde_json::from_str(&site.kubectl(&["get", "nodes", "--output=json"])).unwrap();
+    let image = given("E2E_IMAGE");
+    let images = nodes["items"][0]["status"]["images"].as_array().unwrap();
+    let of_this_name = images.iter().find(|i| i["names"].as_array().unwrap().iter().any(|name| name.as_str() == Some(&image)));
+    let image_size = of_this_name.and_then(|i| i["sizeBytes"].as_u64()).unwrap_or_else(|| panic!("the node does not know {image}"));
+    vec![
+        row("resident memory of the agent, idle", mebibytes(agent.kibibytes("VmRSS") * 1024)),
+        row("its peak", mebibytes(agent.kibibytes("VmHWM") * 1024)),
+        row("image, not compressed", mebibytes(image_size)),
+        row("binary: agent and mover", mebibytes(agent.size_of_file("exe"))),
+        row("rclone in the image", mebibytes(agent.size_of_file("root/usr/local/bin/rclone"))),
+    ]
+}
+
+#[allow(clippy::cast_precision_loss, reason = "for people")]
+fn mebibytes(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / 1_048_576.0)
+}
