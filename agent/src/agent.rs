@@ -52,7 +52,7 @@ pub async fn run(options: Options) -> Result<()> {
 
     let (cache, changes) = cache::watch(&client, &options.namespace);
     let watched = controller::watch_objects(&client, &options.namespace);
-    let wakes = Wakes::default();
+    let wakes = Wakes::new(&options.namespace);
     let metrics = Metrics::default();
     let _ticker = triggers::start(watched.objects.clone(), wakes.sender()).await?;
     let state = Arc::new(admin::State {
