@@ -155,6 +155,8 @@ pub fn pod(pod: &slim::Pod) -> Pod {
         ended,
         report: state.terminated.as_ref().and_then(|t| t.message.clone()),
         finished: state.terminated.as_ref().and_then(|t| time(t.finished_at.as_ref())),
+        // A shell's convention, and the kubelet's: 128 and more is a signal.
+        by_itself: state.terminated.as_ref().is_some_and(|t| (0..128).contains(&t.exit_code) && t.reason.as_deref() != Some("OOMKilled")),
         words: pod_words(status, &state),
     }
 }

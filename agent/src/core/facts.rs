@@ -209,6 +209,8 @@ pub struct Pod {
     pub report: Option<String>,
     /// When the container ended.
     pub finished: Option<Timestamp>,
+    /// Whether the mover ended by its own will, be it well or badly; false when it was killed or evicted.
+    pub by_itself: bool,
     /// Why the container ended or does not start, in the cluster's words (`OOMKilled`, `ErrImagePull: …`).
     pub words: Option<String>,
 }

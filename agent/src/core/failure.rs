@@ -74,7 +74,8 @@ pub(super) fn pod_not_started(draft: &mut Draft<'_>, run: &Run, job: &Job, pod: 
 pub(super) fn no_report(draft: &mut Draft<'_>, run: &Run, job: &Job, pod: Option<&Pod>) {
     let words = pod.and_then(|p| p.words.clone()).unwrap_or_else(|| job.message.clone());
     let words = if words.is_empty() { "its pod is gone".to_owned() } else { words };
-    give_up(draft, run, Reason::MoverKilled, format!("The mover ended without a report: {words}"), None);
+    let reason = if pod.is_some_and(|p| p.by_itself) { Reason::MoverFailed } else { Reason::MoverKilled };
+    give_up(draft, run, reason, format!("The mover ended without a report: {words}"), None);
 }
 
 fn remove(draft: &mut Draft<'_>, kind: ChildKind, name: &str, uid: &str) {

@@ -15,7 +15,7 @@ use super::spec::{Capture, Spec, Volume};
 use crate::api::reason::Reason;
 use crate::api::status::{ImageRef, MoverStatus, Phase, Run};
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 use scribe_mover::report::{Outcome, Report};
 
 /// The phase that a run, or an attempt without a capture, begins with.
@@ -92,6 +92,14 @@ fn wait_then_retry(draft: &mut Draft<'_>, spec: &Spec, run: &Run, delay: jiff::S
             draft.plan.wake_at(slot);
         }
         return draft.plan.wake_at(time);
+    }
+    if run.phase == Phase::WaitingForFirstPush {
+        // The waiting is not part of the sync.
+        let now = draft.now;
+        draft.status.last_sync_start_time = Some(Time(now));
+        if let Some(run) = draft.status.run.as_mut() {
+            run.start_time = MicroTime(now);
+        }
     }
     let captured = draft.facts.snapshots_as(Role::Capture).any(|s| s.meta.serves(&run.id) && s.ready);
     draft.enter(if captured { Phase::Transferring } else { first_phase(spec) });
