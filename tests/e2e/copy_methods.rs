@@ -27,7 +27,8 @@ async fn a_source_is_captured(#[case] method: &str, #[case] origin: Option<&str>
         assert_eq!(made("VolumeSnapshot"), if method == "Snapshot" { temporary } else { &[] });
         assert_eq!(made("Job"), ["scribe-rclone-src-push"]);
         let claims = history.all("PersistentVolumeClaim");
-        assert_eq!(claims.first().and_then(|seen| seen.object.data["spec"]["dataSource"]["kind"].as_str()), origin);
+        let claim = claims.iter().find(|seen| seen.made("PersistentVolumeClaim", "scribe-src-push"));
+        assert_eq!(claim.and_then(|seen| seen.object.data["spec"]["dataSource"]["kind"].as_str()), origin);
         let job = &history.all("Job")[0].object;
         let pod = &job.data["spec"]["template"]["spec"];
         assert_eq!(pod["volumes"][0]["persistentVolumeClaim"]["claimName"], if origin.is_some() { "scribe-src-push" } else { "data" });

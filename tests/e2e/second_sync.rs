@@ -58,8 +58,9 @@ async fn an_unchanged_source_makes_no_new_image() {
     site("unchanged", async |site| {
         let _source = site.filled("data").await;
         let history = site.history().await;
-        let (push, pull) = (site.source("push", "data", json!({})), site.destination("pull", json!({})));
+        let push = site.source("push", "data", json!({}));
         let pushed = push.synced("first").await;
+        let pull = site.destination("pull", json!({}));
         let pulled = pull.synced("first").await;
         let objects = s3::list(&site.path);
 

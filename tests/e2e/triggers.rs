@@ -2,6 +2,7 @@
 
 use crate::support::replication::{SYNC, is};
 use crate::support::site::site;
+use crate::support::until::until;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use serde_json::json;
@@ -33,6 +34,12 @@ async fn a_schedule_fires_in_its_minute() {
     site("schedule", async |site| {
         let _source = site.filled("data").await;
         let history = site.history().await;
+        // So late in a minute its end would come before anybody has seen the waiting.
+        until("the next slot is some seconds away", 15, async || {
+            let second = Timestamp::now().as_second() % 60;
+            if second < 50 { Ok(()) } else { Err(second) }
+        })
+        .await;
         let trigger = json!({ "schedule": "* * * * *", "manual": null, "runOnCreate": false });
         let push = site.source("push", "data", json!({ "rclone": { "copyMethod": "Direct" }, "trigger": trigger }));
         let waiting = push.until("it knows its slot", 30, |s| s.next_sync_time.is_some()).await;

@@ -83,7 +83,7 @@ async fn sizes(site: &Site) -> Vec<Row> {
     vec![
         row("resident memory of the agent, idle", mebibytes(agent.kibibytes("VmRSS") * 1024)),
         row("its peak", mebibytes(agent.kibibytes("VmHWM") * 1024)),
-        row("image, not compressed", mebibytes(image_size)),
+        row("image, compressed", mebibytes(image_size)),
         row("binary: agent and mover", mebibytes(agent.size_of_file("exe"))),
         row("rclone in the image", mebibytes(agent.size_of_file("root/usr/local/bin/rclone"))),
     ]
