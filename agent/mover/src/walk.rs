@@ -1,0 +1,256 @@
+//! Observes a volume: every entry with its metadata, in path order, on one file system.
+//!
+//! Imports [`crate::entry`], [`crate::path`], [`crate::names`], [`crate::stop`] and [`crate::failure`].
+
+use std::collections::BTreeMap;
+use std::fs::Metadata;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
+
+use walkdir::WalkDir;
+
+use crate::entry::{Hints, Meta, Time};
+use crate::failure::{Failure, Result};
+use crate::names::{LOST_AND_FOUND, STAGING_DIR};
+use crate::path::RelPath;
+use crate::report::Reason;
+use crate::stop::Stop;
+
+/// The type of what was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FoundKind {
+    /// A directory.
+    Dir,
+    /// A regular file of this size.
+    File(u64),
+    /// A symbolic link and its target.
+    Symlink(Box<[u8]>),
+    /// A named pipe.
+    Fifo,
+}
+
+/// One entry of the volume. Equal to an earlier look if and only if nothing touched it since.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Its name.
+    pub path: RelPath,
+    /// What it is.
+    pub kind: FoundKind,
+    /// What a pull would restore.
+    pub meta: Meta,
+    /// What tells it from an earlier state of itself.
+    pub hints: Hints,
+    /// Names of this inode.
+    pub links: u64,
+}
+
+/// A whole volume.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Walk {
+    /// In path order, the root first.
+    pub found: Vec<Found>,
+    /// What was left out, by kind: `sockets`, `devices`, `otherFileSystems`, `lostAndFound`.
+    pub skipped: BTreeMap<String, u64>,
+    /// Whether an unfinished pull left its staging folder behind.
+    pub staging: bool,
+}
+
+/// Walks the volume at `root`.
+pub fn walk(root: &Path, stop: &Stop) -> Result<Walk> {
+    let mut walk = Walk {
+        found: Vec::new(),
+        skipped: BTreeMap::new(),
+        staging: false,
+    };
+    let device = std::fs::metadata(root).map_err(|e| Failure::volume("read", root, &e))?;
+    if !device.is_dir() {
+        return Err(Failure::new(
+            Reason::VolumeUnreadable,
+            format!("{} is no directory", root.display()),
+        ));
+    }
+    let mut entries = WalkDir::new(root)
+        .follow_links(false)
+        .follow_root_links(true)
+        .sort_by_file_name()
+        .into_iter();
+    while let Some(entry) = entries.next() {
+        stop.check()?;
+        let entry = entry.map_err(|e| walk_failure(root, e))?;
+        let below = entry.path().strip_prefix(root).unwrap_or(Path::new(""));
+        let path = RelPath::new(below.as_os_str().as_bytes()).ok_or_else(|| {
+            Failure::new(
+                Reason::VolumeUnreadable,
+                format!("an impossible name: {}", below.display()),
+            )
+        })?;
+        let meta = if path.is_root() {
+            device.clone()
+        } else {
+            entry.metadata().map_err(|e| walk_failure(root, e))?
+        };
+        let mut skip = |kind: &str, dir: bool| {
+            *walk.skipped.entry(kind.to_owned()).or_default() += 1;
+            if dir {
+                entries.skip_current_dir();
+            }
+        };
+        if entry.depth() == 1 && path.as_bytes() == STAGING_DIR.as_bytes() {
+            walk.staging = true;
+            if meta.is_dir() {
+                entries.skip_current_dir();
+            }
+            continue;
+        }
+        if meta.is_dir() && meta.dev() != device.dev() {
+            skip("otherFileSystems", true);
+            continue;
+        }
+        if entry.depth() == 1 && meta.is_dir() && path.as_bytes() == LOST_AND_FOUND.as_bytes() {
+            // Empty on a healthy file system; what fsck put there belongs to that file system alone.
+            if std::fs::read_dir(entry.path()).is_ok_and(|mut dir| dir.next().is_some()) {
+                skip("lostAndFound", true);
+            } else {
+                entries.skip_current_dir();
+            }
+            continue;
+        }
+        let file_type = meta.file_type();
+        let kind = if file_type.is_dir() {
+            FoundKind::Dir
+        } else if file_type.is_file() {
+            FoundKind::File(meta.len())
+        } else if file_type.is_symlink() {
+            let target = std::fs::read_link(entry.path())
+                .map_err(|e| Failure::volume("read the link", entry.path(), &e))?;
+            FoundKind::Symlink(target.as_os_str().as_bytes().into())
+        } else if file_type.is_fifo() {
+            FoundKind::Fifo
+        } else {
+            skip(
+                if file_type.is_socket() {
+                    "sockets"
+                } else {
+                    "devices"
+                },
+                false,
+            );
+            continue;
+        };
+        walk.found.push(found(path, kind, &meta)?);
+    }
+    Ok(walk)
+}
+
+fn found(path: RelPath, kind: FoundKind, meta: &Metadata) -> Result<Found> {
+    let time = |secs: i64, nanos: i64| {
+        let nanos = u32::try_from(nanos).map_err(|_| {
+            Failure::new(
+                Reason::VolumeUnreadable,
+                format!("{path} has an impossible time"),
+            )
+        })?;
+        Ok::<_, Failure>(Time { secs, nanos })
+    };
+    let mode = if matches!(kind, FoundKind::Symlink(_)) {
+        0
+    } else {
+        meta.mode() & 0o7777
+    };
+    let mtime = time(meta.mtime(), meta.mtime_nsec())?;
+    let hints = Hints {
+        ctime: time(meta.ctime(), meta.ctime_nsec())?,
+        inode: meta.ino(),
+    };
+    Ok(Found {
+        kind,
+        meta: Meta {
+            mode,
+            uid: meta.uid(),
+            gid: meta.gid(),
+            mtime,
+        },
+        hints,
+        links: meta.nlink(),
+        path,
+    })
+}
+
+fn walk_failure(root: &Path, error: walkdir::Error) -> Failure {
+    let path = error.path().unwrap_or(root).to_path_buf();
+    Failure::volume(
+        "read",
+        &path,
+        &error
+            .into_io_error()
+            .unwrap_or_else(|| io::Error::other("a loop of links")),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use assert_fs::TempDir;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn the_walk_is_in_path_order_and_counts_what_it_leaves_out() {
+        let dir = TempDir::new().unwrap();
+        for name in [
+            "a.b",
+            "a-b",
+            "sub/lost+found/x",
+            "lost+found/x",
+            "sub/.scribe-staging",
+        ] {
+            let path = dir.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "12345").unwrap();
+        }
+        symlink("nowhere", dir.path().join("a")).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(dir.path().join("s")).unwrap();
+        let walk = walk(dir.path(), &Stop::default()).unwrap();
+        let names: Vec<_> = walk
+            .found
+            .iter()
+            .map(|f| String::from_utf8_lossy(f.path.as_bytes()).into_owned())
+            .collect();
+        assert_eq!(
+            names,
+            [
+                "",
+                "a",
+                "a-b",
+                "a.b",
+                "sub",
+                "sub/.scribe-staging",
+                "sub/lost+found",
+                "sub/lost+found/x"
+            ]
+        );
+        assert_eq!(
+            walk.skipped,
+            BTreeMap::from([("lostAndFound".into(), 1), ("sockets".into(), 1)])
+        );
+        assert_eq!(walk.found[1].kind, FoundKind::Symlink((*b"nowhere").into()));
+        assert_eq!(walk.found[2].kind, FoundKind::File(5));
+        assert!(!walk.staging);
+    }
+
+    #[test]
+    fn staging_of_an_unfinished_pull_is_reported_and_not_entered() {
+        let dir = TempDir::new().unwrap();
+        std::fs::create_dir_all(dir.path().join(STAGING_DIR).join("x")).unwrap();
+        let walk = walk(dir.path(), &Stop::default()).unwrap();
+        assert!(walk.staging && walk.found.len() == 1);
+    }
+
+    #[test]
+    fn a_missing_volume_is_named() {
+        let failure = walk(Path::new("/nonexistent/volume"), &Stop::default()).unwrap_err();
+        assert_eq!(failure.reason, Reason::VolumeUnreadable);
+        assert!(failure.message.contains("/nonexistent/volume"));
+    }
+}
