@@ -1,22 +1,33 @@
 //! The data plane: pushes a volume to an rclone remote and pulls it back.
 //!
-//! This crate knows nothing of Kubernetes; the agent starts it in a Job and reads its [`report`]. It is usable by hand too.
-//! `docs/remote-format.md` describes what is written to the remote. Read `push` and `pull` first.
+//! This crate knows nothing of Kubernetes; the agent starts it in a Job and reads its [`report`].
+//!
+//! Imports point downwards only: [`run`] → [`push`], [`pull`] → [`committed`] → [`remote`] → [`rclone`] and the plain
+//! data below them. What decides (`plan`, `owner`, `guard`) does no I/O.
 
-mod apply;
-mod args;
-mod config;
-mod control;
-mod failure;
-mod manifest;
-mod names;
-mod pull;
-mod push;
-mod rclone;
+pub mod args;
+pub mod committed;
+pub mod control;
+pub mod entry;
+pub mod failure;
+pub mod guard;
+pub mod hash;
+pub mod manifest;
+pub mod names;
+pub mod path;
+pub mod progress;
+pub mod pull;
+pub mod push;
+pub mod rclone;
+pub mod remote;
 pub mod report;
-mod run;
-mod scratch;
-mod walk;
+mod report_file;
+pub mod revision;
+pub mod run;
+pub mod scratch;
+pub mod secret;
+pub mod stop;
+pub mod walk;
 
 pub use args::MoverArgs;
 pub use run::run;

@@ -1,223 +1,392 @@
-//! The manifest and the commit: what a revision consists of. The schema is in `docs/remote-format.md`.
+//! The manifest: every entry of a revision, one JSON object a line, in path order, zstd around it.
 //!
-//! Imports `failure`, `report`.
+//! Format described in `docs/remote-format.md`. Readers ignore members they do not know and refuse values they do
+//! not know. Imports [`crate::entry`], [`crate::path`], [`crate::failure`] and [`crate::report`].
 
-use crate::failure::Failure;
-use crate::report::Reason;
-use jiff::Timestamp;
+use std::io::{BufRead, BufReader, Read, Write};
+
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
 
-/// The version of the format that this mover writes; it reads no later one.
-pub(crate) const FORMAT: u32 = 1;
+use crate::entry::{At, Digest, Entry, FileEntry, Hints, Kind, Meta, Time, unhex};
+use crate::failure::{Failure, Result};
+use crate::path::RelPath;
+use crate::report::Reason;
 
-/// `commit.json`
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Commit {
-    pub(crate) format: u32,
-    pub(crate) revision: String,
-    pub(crate) parent: Option<String>,
-    pub(crate) manifest: ManifestRef,
-    pub(crate) data_time: Timestamp,
-    pub(crate) owner: Owner,
-    pub(crate) files: u64,
-    pub(crate) bytes: u64,
-    /// Whether replaced files are still under `staged/<revision>` and names that are gone still there.
-    pub(crate) staged: bool,
-    /// When the path was last listed and held against the manifest.
-    pub(crate) verified: Timestamp,
-}
-
-/// Which manifest a commit means.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct ManifestRef {
-    pub(crate) sha256: String,
-    pub(crate) size: u64,
-}
-
-/// Who pushes to a path.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Owner {
-    pub(crate) namespace: String,
-    pub(crate) name: String,
-    #[serde(rename = "objectUID")]
-    pub(crate) object_uid: String,
-}
-
-/// `claim.json`
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Claim {
-    pub(crate) owner: Owner,
-    pub(crate) revision: String,
-}
-
-/// One entry of the volume.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Entry {
-    /// What it is.
-    #[serde(rename = "t")]
-    pub(crate) kind: Kind,
-    #[serde(rename = "m")]
-    pub(crate) mode: u32,
-    #[serde(rename = "u")]
-    pub(crate) uid: u32,
-    #[serde(rename = "g")]
-    pub(crate) gid: u32,
-    /// Modification time, in seconds and nanoseconds.
-    #[serde(rename = "mt")]
-    pub(crate) mtime: (i64, u32),
-    /// Change time and inode: hints for the next push alone.
-    #[serde(rename = "ct", default)]
-    pub(crate) ctime: (i64, u32),
-    #[serde(rename = "i", default)]
-    pub(crate) inode: u64,
-}
-
-/// What an entry is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Kind {
-    #[serde(rename = "d")]
-    Folder,
-    #[serde(rename = "f")]
-    File {
-        #[serde(rename = "s")]
-        size: u64,
-        #[serde(rename = "h")]
-        sha256: String,
-        #[serde(rename = "at")]
-        place: Place,
-    },
-    /// Another name of a file that stands earlier in the manifest.
-    #[serde(rename = "h")]
-    HardLink {
-        #[serde(rename = "to")]
-        first: Name,
-    },
-    #[serde(rename = "l")]
-    Symlink {
-        #[serde(rename = "to")]
-        target: Name,
-    },
-    #[serde(rename = "p")]
-    Fifo,
-}
-
-/// Where a file's content is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Place {
-    /// Under its own name.
-    #[serde(rename = "n")]
-    Name,
-    /// Under `staged/<revision>` until the commit says that it is promoted, then under its own name.
-    #[serde(rename = "s")]
-    Staged,
-    /// Under `objects/<sha256>`.
-    #[serde(rename = "o")]
-    Object,
-}
-
-/// A path or link target: any bytes. Written as text where it is UTF-8, else as numbers.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Name(pub(crate) Vec<u8>);
-
-impl Serialize for Name {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match std::str::from_utf8(&self.0) {
-            Ok(text) => serializer.serialize_str(text),
-            Err(_) => self.0.serialize(serializer),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Name {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Either {
-            Text(String),
-            Bytes(Vec<u8>),
-        }
-        Ok(Name(match Either::deserialize(deserializer)? {
-            Either::Text(text) => text.into_bytes(),
-            Either::Bytes(bytes) => bytes,
-        }))
-    }
-}
-
-/// All entries of a revision by path; the volume's root is the empty path.
-pub(crate) type Tree = BTreeMap<Name, Entry>;
+/// Version of the whole remote layout this program writes, and the newest it reads.
+pub const FORMAT: u32 = 1;
+/// zstd level: 3 costs little time and stays within 60 bytes an entry.
+const LEVEL: i32 = 3;
 
 #[derive(Serialize, Deserialize)]
 struct Header {
     format: u32,
     revision: String,
-    entries: usize,
 }
 
-/// The manifest as it is stored.
-pub(crate) fn encode(revision: &str, tree: &Tree) -> Result<Vec<u8>, Failure> {
-    let write = || -> std::io::Result<Vec<u8>> {
-        let mut encoder = zstd::Encoder::new(Vec::new(), 3)?;
-        let header = Header { format: FORMAT, revision: revision.to_owned(), entries: tree.len() };
-        line(&mut encoder, &header)?;
-        for item in tree {
-            line(&mut encoder, &item)?;
-        }
-        encoder.finish()
+/// One line. Short names, because a manifest has one for each file.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Line {
+    /// Path, if UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    p: Option<String>,
+    /// Path in hexadecimal, otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    px: Option<String>,
+    /// Type.
+    t: String,
+    /// Mode.
+    m: u32,
+    /// Owner and group.
+    o: (u32, u32),
+    /// mtime, seconds and nanoseconds.
+    mt: (i64, u32),
+    /// Size.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    s: Option<u64>,
+    /// sha256.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    h: Option<String>,
+    /// Where the content is, unless under its own name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at: Option<String>,
+    /// Generation in which the content last changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    g: Option<u64>,
+    /// First name of the same inode, as `p` or as `px`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    l: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lx: Option<String>,
+    /// Hints: ctime seconds, nanoseconds, inode.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    c: Option<(i64, u32, u64)>,
+    /// Link target, as text or as hexadecimal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    to: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tox: Option<String>,
+}
+
+/// Writes `entries`, which must be in path order, and returns the stream.
+pub fn write<'a, W: Write>(
+    out: W,
+    revision: &str,
+    entries: impl Iterator<Item = &'a Entry>,
+) -> std::io::Result<W> {
+    let mut zstd = zstd::Encoder::new(out, LEVEL)?;
+    zstd.include_checksum(true)?;
+    let mut line = |value: &dyn erased::Json| -> std::io::Result<()> {
+        value.write(&mut zstd)?;
+        zstd.write_all(b"\n")
     };
-    write().map_err(|e| Failure::internal("writing the manifest", e))
-}
-
-fn line<T: Serialize>(out: &mut impl std::io::Write, value: &T) -> std::io::Result<()> {
-    serde_json::to_writer(&mut *out, value)?;
-    out.write_all(b"\n")
-}
-
-/// The manifest of this commit; fails where it is not the very one that the commit means.
-pub(crate) fn decode(stored: &[u8], commit: &Commit) -> Result<Tree, Failure> {
-    let wrong = |why: String| Failure::new(Reason::RemoteInconsistent, format!("the manifest of revision {} {why}", commit.revision));
-    if stored.len() as u64 != commit.manifest.size || sha256(stored) != commit.manifest.sha256 {
-        return Err(wrong("is not the one that was committed: it is damaged, or somebody else changed it".to_owned()));
+    line(&Header {
+        format: FORMAT,
+        revision: revision.to_owned(),
+    })?;
+    for entry in entries {
+        line(&encode(entry))?;
     }
-    let text = zstd::decode_all(stored).map_err(|e| wrong(format!("cannot be unpacked: {e}")))?;
-    let mut lines = text.split(|b| *b == b'\n').filter(|line| !line.is_empty());
-    let header: Header = serde_json::from_slice(lines.next().unwrap_or_default()).map_err(|e| wrong(format!("has no header: {e}")))?;
-    if header.format > FORMAT {
-        return Err(wrong(format!("has format {}, and this scribe-agent reads up to {FORMAT}: update it", header.format)));
-    }
-    let mut tree = Tree::new();
-    for line in lines {
-        let (name, entry): (Name, Entry) = serde_json::from_slice(line).map_err(|e| wrong(format!("has an unreadable entry: {e}")))?;
-        tree.insert(name, entry);
-    }
-    if tree.len() != header.entries {
-        return Err(wrong(format!("has {} entries instead of {}", tree.len(), header.entries)));
-    }
-    if tree.keys().any(|name| !is_plain(&name.0)) {
-        return Err(wrong("names a path outside the volume".to_owned()));
-    }
-    Ok(tree)
+    zstd.finish()
 }
 
-/// A relative path without `.` and `..`: a manifest must not lead out of the volume.
-fn is_plain(path: &[u8]) -> bool {
-    path.is_empty() || path.split(|b| *b == b'/').all(|part| !part.is_empty() && part != b"." && part != b".." && !part.contains(&0))
+mod erased {
+    //! `serde::Serialize` is not object safe; this is the one method the writer needs.
+    pub(super) trait Json {
+        fn write(&self, out: &mut dyn std::io::Write) -> std::io::Result<()>;
+    }
+    impl<T: serde::Serialize> Json for T {
+        fn write(&self, out: &mut dyn std::io::Write) -> std::io::Result<()> {
+            serde_json::to_writer(out, self).map_err(std::io::Error::from)
+        }
+    }
 }
 
-/// Lower-case hexadecimal SHA-256.
-pub(crate) fn sha256(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
+/// Reads a manifest and checks its order, its paths and that every entry's directory is there.
+pub fn read<R: Read>(input: R, revision: &str) -> Result<Vec<Entry>> {
+    let corrupt = |what: String| {
+        Failure::new(
+            Reason::RemoteInconsistent,
+            format!("the manifest of {revision} is damaged: {what}"),
+        )
+    };
+    let zstd = zstd::Decoder::new(input).map_err(|e| corrupt(e.to_string()))?;
+    let mut lines = BufReader::new(zstd).split(b'\n');
+    let mut next = || lines.next().transpose().map_err(|e| corrupt(e.to_string()));
+    let header = next()?.ok_or_else(|| corrupt("empty".into()))?;
+    let header: Header = serde_json::from_slice(&header).map_err(|e| corrupt(e.to_string()))?;
+    check_format(header.format)?;
+    if header.revision != revision {
+        return Err(corrupt(format!("it is that of {}", header.revision)));
+    }
+    let mut entries: Vec<Entry> = Vec::new();
+    // The directories above the entry being read.
+    let mut above: Vec<RelPath> = Vec::new();
+    while let Some(bytes) = next()? {
+        let line: Line = serde_json::from_slice(&bytes).map_err(|e| corrupt(e.to_string()))?;
+        let entry = decode(line).map_err(&corrupt)?;
+        if entries.last().is_some_and(|last| last.path >= entry.path) {
+            return Err(corrupt(format!("{} is out of order", entry.path)));
+        }
+        while above.last().is_some_and(|dir| !entry.path.is_below(dir)) {
+            above.pop();
+        }
+        let in_place = match entry.path.parent() {
+            None => entry.kind == Kind::Dir,
+            Some(parent) => above.last().is_some_and(|dir| dir.as_bytes() == parent),
+        };
+        if !in_place {
+            return Err(corrupt(format!(
+                "the directory of {} is missing",
+                entry.path
+            )));
+        }
+        if entry.kind == Kind::Dir {
+            above.push(entry.path.clone());
+        }
+        entries.push(entry);
+    }
+    Ok(entries)
 }
 
-/// Lower-case hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().flat_map(|b| [b >> 4, b & 15]).filter_map(|digit| char::from_digit(u32::from(digit), 16)).collect()
+/// Refuses a remote written by a newer program, rather than guess.
+pub fn check_format(format: u32) -> Result<()> {
+    if format == FORMAT {
+        return Ok(());
+    }
+    Err(Failure::new(
+        Reason::MoverFailed,
+        format!(
+            "the remote path is in format {format}, this program knows format {FORMAT}: use the version that wrote it, or a newer one"
+        ),
+    ))
 }
 
-/// Regular files of a tree and their total size; hard links count once.
-pub(crate) fn totals(tree: &Tree) -> (u64, u64) {
-    let sizes = tree.values().filter_map(|entry| if let Kind::File { size, .. } = entry.kind { Some(size) } else { None });
-    sizes.fold((0, 0), |(files, bytes), size| (files + 1, bytes + size))
+fn text(bytes: &[u8]) -> (Option<String>, Option<String>) {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => (Some(text.to_owned()), None),
+        Err(_) => (
+            None,
+            Some(bytes.iter().map(|b| format!("{b:02x}")).collect()),
+        ),
+    }
+}
+
+fn bytes(text: Option<String>, hex: Option<&str>) -> Option<Vec<u8>> {
+    text.map(String::into_bytes).or_else(|| unhex(hex?))
+}
+
+fn encode(entry: &Entry) -> Line {
+    let (p, px) = text(entry.path.as_bytes());
+    let meta = &entry.meta;
+    let mut line = Line {
+        p,
+        px,
+        m: meta.mode,
+        o: (meta.uid, meta.gid),
+        mt: (meta.mtime.secs, meta.mtime.nanos),
+        ..Line::default()
+    };
+    line.t = match &entry.kind {
+        Kind::Dir => "d",
+        Kind::Fifo => "p",
+        Kind::Symlink(target) => {
+            (line.to, line.tox) = text(target);
+            "l"
+        }
+        Kind::File(file) => {
+            line.s = Some(file.size);
+            line.h = Some(file.sha256.hex());
+            line.g = Some(file.changed);
+            line.at = match file.at {
+                At::Own => None,
+                At::Staged => Some("staged".into()),
+                At::Object => Some("object".into()),
+            };
+            if let Some(link) = &file.link {
+                (line.l, line.lx) = text(link.as_bytes());
+            }
+            line.c = file.hints.map(|h| (h.ctime.secs, h.ctime.nanos, h.inode));
+            "f"
+        }
+    }
+    .into();
+    line
+}
+
+fn decode(line: Line) -> std::result::Result<Entry, String> {
+    let path = bytes(line.p, line.px.as_deref())
+        .and_then(|p| RelPath::new(&p))
+        .ok_or("an impossible path")?;
+    let time = |secs, nanos| {
+        if nanos < 1_000_000_000 {
+            Ok(Time { secs, nanos })
+        } else {
+            Err(format!("{path}: an impossible time"))
+        }
+    };
+    let meta = Meta {
+        mode: line.m & 0o7777,
+        uid: line.o.0,
+        gid: line.o.1,
+        mtime: time(line.mt.0, line.mt.1)?,
+    };
+    let kind = match line.t.as_str() {
+        "d" => Kind::Dir,
+        "p" => Kind::Fifo,
+        "l" => Kind::Symlink(
+            bytes(line.to, line.tox.as_deref())
+                .ok_or_else(|| format!("{path}: no link target"))?
+                .into(),
+        ),
+        "f" => {
+            let link = match (line.l, line.lx) {
+                (None, None) => None,
+                (l, lx) => {
+                    let first = bytes(l, lx.as_deref()).and_then(|p| RelPath::new(&p));
+                    // The first name comes first: a pull has it in place by then.
+                    Some(
+                        first
+                            .filter(|first| *first < path)
+                            .ok_or_else(|| format!("{path}: an impossible hard link"))?,
+                    )
+                }
+            };
+            Kind::File(FileEntry {
+                size: line.s.ok_or_else(|| format!("{path}: no size"))?,
+                sha256: line
+                    .h
+                    .and_then(|h| Digest::parse(&h))
+                    .ok_or_else(|| format!("{path}: no sha256"))?,
+                at: match line.at.as_deref() {
+                    None => At::Own,
+                    Some("staged") => At::Staged,
+                    Some("object") => At::Object,
+                    Some(other) => {
+                        return Err(format!("{path}: content at an unknown place {other:?}"));
+                    }
+                },
+                changed: line.g.ok_or_else(|| format!("{path}: no generation"))?,
+                link,
+                hints: match line.c {
+                    Some((secs, nanos, inode)) => Some(Hints {
+                        ctime: time(secs, nanos)?,
+                        inode,
+                    }),
+                    None => None,
+                },
+            })
+        }
+        other => return Err(format!("{path}: an unknown type {other:?}")),
+    };
+    Ok(Entry { path, meta, kind })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(path: &[u8], kind: Kind) -> Entry {
+        let meta = Meta {
+            mode: 0o4755,
+            uid: 7,
+            gid: 8,
+            mtime: Time {
+                secs: -2,
+                nanos: 999_999_999,
+            },
+        };
+        Entry {
+            path: RelPath::new(path).unwrap(),
+            meta,
+            kind,
+        }
+    }
+
+    fn file(link: Option<&[u8]>) -> Kind {
+        Kind::File(FileEntry {
+            size: 5,
+            sha256: Digest([0xab; 32]),
+            at: At::Staged,
+            changed: 3,
+            link: link.map(|l| RelPath::new(l).unwrap()),
+            hints: Some(Hints {
+                ctime: Time { secs: 9, nanos: 1 },
+                inode: u64::MAX,
+            }),
+        })
+    }
+
+    fn sample() -> Vec<Entry> {
+        vec![
+            entry(b"", Kind::Dir),
+            entry(b"a", file(None)),
+            entry(b"b", Kind::Dir),
+            entry(b"b/\xff\n", file(Some(b"a"))),
+            entry(b"c", Kind::Symlink(b"../\xfe".as_slice().into())),
+            entry(b"d", Kind::Fifo),
+        ]
+    }
+
+    fn packed(entries: &[Entry]) -> Vec<u8> {
+        write(Vec::new(), "R", entries.iter()).unwrap()
+    }
+
+    #[test]
+    fn everything_comes_back() {
+        assert_eq!(read(&*packed(&sample()), "R").unwrap(), sample());
+    }
+
+    #[test]
+    fn damage_is_noticed_at_any_length() {
+        let bytes = packed(&sample());
+        for cut in 0..bytes.len() {
+            let failure = read(&bytes[..cut], "R").unwrap_err();
+            assert_eq!(failure.reason, Reason::RemoteInconsistent, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn entries_that_would_leave_their_directory_are_refused() {
+        let through_link = [
+            entry(b"", Kind::Dir),
+            entry(b"a", Kind::Symlink((*b"/etc").into())),
+            entry(b"a/passwd", file(None)),
+        ];
+        let unordered = [
+            entry(b"", Kind::Dir),
+            entry(b"b", file(None)),
+            entry(b"a", file(None)),
+        ];
+        let twice = [
+            entry(b"", Kind::Dir),
+            entry(b"b", file(None)),
+            entry(b"b", file(None)),
+        ];
+        for bad in [&through_link[..], &unordered, &twice, &through_link[1..]] {
+            assert_eq!(
+                read(&*packed(bad), "R").unwrap_err().reason,
+                Reason::RemoteInconsistent
+            );
+        }
+    }
+
+    #[test]
+    fn unknown_members_are_ignored_and_unknown_formats_are_not() {
+        let zst = |text: &str| zstd::encode_all(text.as_bytes(), 1).unwrap();
+        let root = r#"{"p":"","t":"d","m":493,"o":[0,0],"mt":[0,0],"new":[1]}"#;
+        assert_eq!(
+            read(
+                &*zst(&format!(
+                    "{{\"format\":1,\"revision\":\"R\",\"new\":1}}\n{root}\n"
+                )),
+                "R"
+            )
+            .unwrap()
+            .len(),
+            1
+        );
+        let newer = read(&*zst("{\"format\":2,\"revision\":\"R\"}\n"), "R").unwrap_err();
+        assert!(newer.message.contains("newer"), "{newer}");
+    }
 }

@@ -65,6 +65,9 @@ pub struct Report {
     /// False when everything was in place already: nothing written to the remote or to the volume.
     #[serde(default)]
     pub changed: bool,
+    /// True when the path was another object's before this push (a re-created namesake's, or an adopted one).
+    #[serde(default)]
+    pub took_over: bool,
     /// The revision that volume and remote now agree on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
@@ -80,6 +83,9 @@ pub struct Report {
     /// File content sent or fetched, in bytes.
     #[serde(default)]
     pub transferred: u64,
+    /// File content read from the volume to compare it, in bytes: 0 when nothing changed.
+    #[serde(default)]
+    pub hashed: u64,
     /// Names removed from the remote (push) or from the volume (pull).
     #[serde(default)]
     pub deleted: u64,

@@ -1,110 +1,224 @@
-//! One mover from start to report: configuration, signals, the work, and the report in every case.
+//! Runs one push or pull from its command line to its report.
 //!
-//! Imports everything.
+//! Imports everything; only the binary imports it.
 
-use crate::args::{Common, MoverArgs};
-use crate::config;
-use crate::control::Remote;
-use crate::failure::Failure;
-use crate::pull::pull;
-use crate::push::push;
-use crate::rclone::Rclone;
-use crate::report::{MAX_REPORT_BYTES, Outcome, Reason, Report};
-use crate::scratch::Scratch;
-use signal_hook::consts::{SIGINT, SIGTERM};
-use std::io::Write;
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-/// Does what the command line asks for, and reports. The exit code is 0 where the report says anything but `Failed`.
+use jiff::Timestamp;
+
+use crate::args::{CommonArgs, MoverArgs, PullArgs, PushArgs};
+use crate::failure::{Failure, Result};
+use crate::guard::Guard;
+use crate::progress::Progress;
+use crate::pull::{PullOptions, PullOutcome, pull};
+use crate::push::{Asker, PushOptions, push};
+use crate::rclone::{Rclone, Stats};
+use crate::remote::Remote;
+use crate::report::{Outcome, Reason, Report};
+use crate::scratch::Scratch;
+use crate::stop::Stop;
+use crate::{report_file, secret};
+
+/// Pushes or pulls, and writes the report in every case. Exits 0 unless it failed.
 pub fn run(args: MoverArgs) -> ExitCode {
     let started = Instant::now();
-    let mut report = empty();
-    let common = match &args {
-        MoverArgs::Push(push) => &push.common,
-        MoverArgs::Pull(pull) => &pull.common,
+    let file = match &args {
+        MoverArgs::Push(args) => args.common.report.clone(),
+        MoverArgs::Pull(args) => args.common.report.clone(),
     };
-    if let Err(failure) = work(&args, common, &mut report) {
-        tracing::error!(reason = ?failure.reason, message = failure.message, "failed");
-        report.result = Outcome::Failed;
-        report.reason = Some(failure.reason);
-        report.message = failure.message;
+    let (mut report, stats) = match attempt(&args) {
+        Ok((report, stats)) => (report, stats),
+        Err((failure, stats)) => (failed(failure), stats),
+    };
+    let elapsed = started.elapsed();
+    report.duration_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+    report.logs = report_file::summary(&stats, report.deleted, elapsed);
+    if report.result == Outcome::Failed {
+        report.logs = format!("{}\n{}", report.message, report.logs);
     }
-    finish(&mut report, started.elapsed());
-    let written = write(common.report.as_deref(), &report);
-    if let Err(error) = &written {
-        tracing::error!(%error, "the report cannot be written");
+    tracing::info!(result = ?report.result, reason = ?report.reason, report.message, "done");
+    let failed = report.result == Outcome::Failed;
+    let delivered = report_file::fit(report)
+        .map_err(std::io::Error::from)
+        .and_then(|text| report_file::deliver(&text, file.as_deref()));
+    if let Err(error) = delivered {
+        tracing::error!(%error, "cannot write the report");
+        return ExitCode::FAILURE;
     }
-    if written.is_ok() && report.result != Outcome::Failed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-fn work(args: &MoverArgs, common: &Common, report: &mut Report) -> Result<(), Failure> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGTERM, SIGINT] {
-        signal_hook::flag::register(signal, stop.clone()).map_err(|e| Failure::internal("waiting for signals", e))?;
-    }
-    let (section, _) = common
-        .remote
-        .split_once(':')
-        .ok_or_else(|| Failure::new(Reason::MoverFailed, format!("--remote {:?} is not SECTION:PATH", common.remote)))?;
-    let config = config::read(common.config_dir.as_deref(), &common.secret_name, section)?;
-    let rclone = Rclone::new(common.rclone.clone(), config, stop);
-    let scratch = Scratch::new()?;
-    let remote = Remote::new(&rclone, &scratch, &common.remote);
-    match args {
-        MoverArgs::Push(args) => push(args, &remote, &scratch, report),
-        MoverArgs::Pull(args) => pull(args, &remote, report),
+    if failed {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
     }
 }
 
-fn empty() -> Report {
+fn attempt(args: &MoverArgs) -> std::result::Result<(Report, Stats), (Failure, Stats)> {
+    let stop = Stop::default();
+    let early = |failure| (failure, Stats::default());
+    stop.on_signals().map_err(|e| {
+        early(Failure::new(
+            Reason::MoverFailed,
+            format!("cannot handle signals: {e}"),
+        ))
+    })?;
+    let common = match args {
+        MoverArgs::Push(args) => &args.common,
+        MoverArgs::Pull(args) => &args.common,
+    };
+    let remote = open(common, stop).map_err(early)?;
+    let result = match args {
+        MoverArgs::Push(args) => run_push(&remote, args),
+        MoverArgs::Pull(args) => run_pull(&remote, args),
+    };
+    let stats = remote.rclone.progress.sum();
+    match result {
+        Ok(report) => Ok((report, stats)),
+        Err(failure) => Err((failure, stats)),
+    }
+}
+
+fn open(args: &CommonArgs, stop: Stop) -> Result<Remote> {
+    let own: Vec<(OsString, OsString)> = std::env::vars_os().collect();
+    let environment = match &args.config_dir {
+        Some(dir) => {
+            secret::from_mount(dir, args.secret_name.as_deref(), &args.remote.section, &own)?
+        }
+        None => secret::from_process(&args.remote.section, &own)?,
+    };
+    let rclone = Rclone {
+        binary: args.rclone.clone(),
+        environment,
+        stop,
+        scratch: Scratch::new()?,
+        progress: Progress::on_stdout(),
+    };
+    Ok(Remote::new(
+        rclone,
+        &format!("{}:{}", args.remote.section, args.remote.path),
+    ))
+}
+
+fn guard(args: &CommonArgs) -> Guard {
+    Guard {
+        percent: args.guard_percent,
+        floor: args.guard_floor,
+        allowed: args.allow_deletions.clone(),
+    }
+}
+
+fn volume(args: &CommonArgs) -> Result<std::path::PathBuf> {
+    args.volume
+        .canonicalize()
+        .map_err(|e| Failure::volume("open the volume", &args.volume, &e))
+}
+
+fn run_push(remote: &Remote, args: &PushArgs) -> Result<Report> {
+    let started = Timestamp::now();
+    let options = PushOptions {
+        volume: volume(&args.common)?,
+        asker: Asker {
+            owner: args.owner.with_uid(&args.owner_uid),
+            has_pushed: args.pushed_revision.is_some(),
+            adopt: args.adopt,
+        },
+        data_time: args.data_time.unwrap_or(started),
+        started,
+        verify_interval: args.verify_interval,
+        guard: guard(&args.common),
+    };
+    let pushed = push(remote, &options)?;
+    let message = match (pushed.changed, pushed.took_over) {
+        (_, true) => format!(
+            "Took {} over and pushed {} files.",
+            remote.name(),
+            pushed.files
+        ),
+        (true, false) => format!("Pushed {} files to {}.", pushed.files, remote.name()),
+        (false, false) => "Nothing has changed since the last push.".to_owned(),
+    };
+    Ok(Report {
+        result: Outcome::Successful,
+        reason: None,
+        message,
+        changed: pushed.changed,
+        took_over: pushed.took_over,
+        revision: Some(pushed.revision),
+        data_time: Some(pushed.data_time),
+        files: pushed.files,
+        bytes: pushed.bytes,
+        transferred: pushed.transferred,
+        hashed: pushed.hashed,
+        deleted: pushed.deleted,
+        skipped: pushed.skipped,
+        duration_ms: 0,
+        logs: String::new(),
+    })
+}
+
+fn run_pull(remote: &Remote, args: &PullArgs) -> Result<Report> {
+    let options = PullOptions {
+        volume: volume(&args.common)?,
+        applied: args.applied_revision.clone(),
+        private: args.private_volume,
+        guard: guard(&args.common),
+    };
+    let pulled = match pull(remote, &options)? {
+        PullOutcome::Done(pulled) => pulled,
+        PullOutcome::WaitingForFirstPush => {
+            let message = format!("Nothing has been pushed to {} yet.", remote.name());
+            return Ok(Report {
+                message,
+                ..blank(Outcome::WaitingForFirstPush)
+            });
+        }
+    };
+    let message = if pulled.changed {
+        format!("Pulled {} files from {}.", pulled.files, remote.name())
+    } else {
+        "The volume holds the latest revision already.".to_owned()
+    };
+    Ok(Report {
+        message,
+        changed: pulled.changed,
+        revision: Some(pulled.revision),
+        data_time: Some(pulled.data_time),
+        files: pulled.files,
+        bytes: pulled.bytes,
+        transferred: pulled.transferred,
+        hashed: pulled.hashed,
+        deleted: pulled.deleted,
+        skipped: pulled.skipped,
+        ..blank(Outcome::Successful)
+    })
+}
+
+fn failed(failure: Failure) -> Report {
     Report {
-        result: Outcome::Failed,
+        reason: Some(failure.reason),
+        message: failure.message,
+        ..blank(Outcome::Failed)
+    }
+}
+
+fn blank(result: Outcome) -> Report {
+    Report {
+        result,
         reason: None,
         message: String::new(),
         changed: false,
+        took_over: false,
         revision: None,
         data_time: None,
         files: 0,
         bytes: 0,
         transferred: 0,
+        hashed: 0,
         deleted: 0,
-        skipped: std::collections::BTreeMap::new(),
+        skipped: BTreeMap::new(),
         duration_ms: 0,
         logs: String::new(),
-    }
-}
-
-/// Adds the words that people's scripts look for, and makes the report fit.
-fn finish(report: &mut Report, elapsed: Duration) {
-    report.duration_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
-    let mut story: String = report.message.chars().take(500).collect();
-    if !story.is_empty() {
-        story.push('\n');
-    }
-    report.logs = format!(
-        "{story}Transferred: {} bytes\nChecks: {}\nDeleted: {}\nElapsed time: {:.1}s\nRclone completed in {}s",
-        report.transferred,
-        report.files,
-        report.deleted,
-        elapsed.as_secs_f64(),
-        elapsed.as_secs()
-    );
-    report.message = report.message.chars().take(800).collect();
-}
-
-/// One write, so that nobody reads half of it.
-fn write(file: Option<&Path>, report: &Report) -> std::io::Result<()> {
-    let mut text = serde_json::to_vec(report)?;
-    debug_assert!(text.len() <= MAX_REPORT_BYTES);
-    match file {
-        Some(file) => std::fs::OpenOptions::new().write(true).create(true).truncate(true).open(file)?.write_all(&text),
-        None => {
-            text.push(b'\n');
-            std::io::stdout().write_all(&text)
-        }
     }
 }

@@ -1,66 +1,78 @@
-//! Scratch files of one mover, in the temporary folder; gone when it ends.
+//! A private temporary directory for the lists and control objects handed to rclone, removed when dropped.
 //!
-//! Imports `failure`.
+//! Imports only [`crate::failure`].
 
-use crate::failure::Failure;
+use std::fs;
 use std::io::Write;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A folder of our own that is removed on drop.
+use crate::failure::{Failure, Result};
+use crate::revision::random;
+
+/// The directory; every file in it has a name of its own.
 #[derive(Debug)]
-pub(crate) struct Scratch {
+pub struct Scratch {
     dir: PathBuf,
-    next: AtomicU32,
+    next: AtomicU64,
 }
 
 impl Scratch {
-    pub(crate) fn new() -> Result<Self, Failure> {
-        let dir = std::env::temp_dir().join(format!("scribe-mover-{}", std::process::id()));
-        let unique = (0..1000).map(|n| dir.with_extension(n.to_string())).find(|dir| std::fs::create_dir(dir).is_ok());
-        let dir = unique.ok_or_else(|| Failure::internal("making a scratch folder", std::env::temp_dir().display()))?;
-        Ok(Scratch { dir, next: AtomicU32::new(0) })
+    /// Makes a fresh directory, readable by this user alone, under the system's temporary directory.
+    pub fn new() -> Result<Self> {
+        let dir = std::env::temp_dir().join(format!("scribe-mover-{:016x}", random()?));
+        fs::DirBuilder::new()
+            .mode(0o700)
+            .recursive(false)
+            .create(&dir)
+            .map_err(|e| Failure::scratch(&e))?;
+        Ok(Self {
+            dir,
+            next: AtomicU64::new(0),
+        })
     }
 
-    /// A path that nothing else uses.
-    pub(crate) fn path(&self) -> PathBuf {
-        self.dir.join(self.next.fetch_add(1, Ordering::Relaxed).to_string())
+    /// Where it is.
+    pub fn dir(&self) -> &Path {
+        &self.dir
     }
 
-    /// A file with this content.
-    pub(crate) fn file(&self, content: &[u8]) -> Result<PathBuf, Failure> {
-        let path = self.path();
-        std::fs::write(&path, content).map_err(|e| Failure::internal("writing a scratch file", e))?;
+    /// A path nothing has used yet.
+    pub fn fresh(&self, kind: &str) -> PathBuf {
+        self.dir.join(format!(
+            "{kind}-{}",
+            self.next.fetch_add(1, Ordering::Relaxed)
+        ))
+    }
+
+    /// A fresh, empty directory.
+    pub fn fresh_dir(&self, kind: &str) -> Result<PathBuf> {
+        let path = self.fresh(kind);
+        fs::create_dir(&path).map_err(|e| Failure::scratch(&e))?;
         Ok(path)
     }
 
-    /// A file with one name a line, as `--files-from-raw` takes it.
-    pub(crate) fn list<'a>(&self, names: impl Iterator<Item = &'a str>) -> Result<PathBuf, Failure> {
-        let path = self.path();
+    /// A file of names, one a line, for `--files-from-raw`.
+    pub fn list<'a>(&self, names: impl IntoIterator<Item = &'a [u8]>) -> Result<PathBuf> {
+        let path = self.fresh("list");
         let write = || -> std::io::Result<()> {
-            let mut file = std::io::BufWriter::new(std::fs::File::create(&path)?);
+            let mut out = std::io::BufWriter::new(fs::File::create(&path)?);
             for name in names {
-                file.write_all(name.as_bytes())?;
-                file.write_all(b"\n")?;
+                out.write_all(name)?;
+                out.write_all(b"\n")?;
             }
-            file.flush()
+            out.flush()
         };
-        write().map_err(|e| Failure::internal("writing a list of names", e))?;
-        Ok(path)
-    }
-
-    /// An empty folder.
-    pub(crate) fn folder(&self) -> Result<PathBuf, Failure> {
-        let path = self.path();
-        std::fs::create_dir(&path).map_err(|e| Failure::internal("making a scratch folder", e))?;
+        write().map_err(|e| Failure::scratch(&e))?;
         Ok(path)
     }
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.dir) {
-            tracing::debug!(%error, "the scratch folder stays behind");
+        if let Err(error) = fs::remove_dir_all(&self.dir) {
+            tracing::warn!(dir = %self.dir.display(), %error, "cannot remove the temporary directory");
         }
     }
 }

@@ -1,108 +1,256 @@
-//! What is on the volume: every entry with its metadata, without reading a byte of content.
+//! Observes a volume: every entry with its metadata, in path order, on one file system.
 //!
-//! Imports `failure`, `manifest`, `names`.
+//! Imports [`crate::entry`], [`crate::path`], [`crate::names`], [`crate::stop`] and [`crate::failure`].
 
-use crate::failure::Failure;
-use crate::manifest::Name;
-use crate::names::STAGING;
 use std::collections::BTreeMap;
 use std::fs::Metadata;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
+
 use walkdir::WalkDir;
 
-/// An entry as it was found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Found {
-    pub(crate) kind: FoundKind,
-    pub(crate) mode: u32,
-    pub(crate) uid: u32,
-    pub(crate) gid: u32,
-    pub(crate) mtime: (i64, u32),
-    pub(crate) ctime: (i64, u32),
-    pub(crate) inode: u64,
-}
+use crate::entry::{Hints, Meta, Time};
+use crate::failure::{Failure, Result};
+use crate::names::{LOST_AND_FOUND, STAGING_DIR};
+use crate::path::RelPath;
+use crate::report::Reason;
+use crate::stop::Stop;
 
+/// The type of what was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum FoundKind {
-    Folder,
-    File { size: u64, links: u64 },
-    Symlink { target: Name },
+pub enum FoundKind {
+    /// A directory.
+    Dir,
+    /// A regular file of this size.
+    File(u64),
+    /// A symbolic link and its target.
+    Symlink(Box<[u8]>),
+    /// A named pipe.
     Fifo,
 }
 
-/// All entries by path, and how many were passed over, by kind.
-pub(crate) struct Walked {
-    pub(crate) entries: BTreeMap<Name, Found>,
-    pub(crate) skipped: BTreeMap<String, u64>,
+/// One entry of the volume. Equal to an earlier look if and only if nothing touched it since.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Its name.
+    pub path: RelPath,
+    /// What it is.
+    pub kind: FoundKind,
+    /// What a pull would restore.
+    pub meta: Meta,
+    /// What tells it from an earlier state of itself.
+    pub hints: Hints,
+    /// Names of this inode.
+    pub links: u64,
 }
 
-/// Walks one file system. Anything that cannot be looked at fails the walk.
-pub(crate) fn walk(root: &Path) -> Result<Walked, Failure> {
-    let mut walked = Walked { entries: BTreeMap::new(), skipped: BTreeMap::new() };
-    let mut skip = |kind: &str| *walked.skipped.entry(kind.to_owned()).or_default() += 1;
-    let mut entries = WalkDir::new(root).same_file_system(true).into_iter();
+/// A whole volume.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Walk {
+    /// In path order, the root first.
+    pub found: Vec<Found>,
+    /// What was left out, by kind: `sockets`, `devices`, `otherFileSystems`, `lostAndFound`.
+    pub skipped: BTreeMap<String, u64>,
+    /// Whether an unfinished pull left its staging folder behind.
+    pub staging: bool,
+}
+
+/// Walks the volume at `root`.
+pub fn walk(root: &Path, stop: &Stop) -> Result<Walk> {
+    let mut walk = Walk {
+        found: Vec::new(),
+        skipped: BTreeMap::new(),
+        staging: false,
+    };
+    let device = std::fs::metadata(root).map_err(|e| Failure::volume("read", root, &e))?;
+    if !device.is_dir() {
+        return Err(Failure::new(
+            Reason::VolumeUnreadable,
+            format!("{} is no directory", root.display()),
+        ));
+    }
+    let mut entries = WalkDir::new(root)
+        .follow_links(false)
+        .follow_root_links(true)
+        .sort_by_file_name()
+        .into_iter();
     while let Some(entry) = entries.next() {
-        let entry = entry.map_err(|e| {
-            let path = e.path().unwrap_or(root).to_owned();
-            Failure::volume("reading", &path, &e.into_io_error().unwrap_or_else(|| std::io::Error::other("a loop of links")))
+        stop.check()?;
+        let entry = entry.map_err(|e| walk_failure(root, e))?;
+        let below = entry.path().strip_prefix(root).unwrap_or(Path::new(""));
+        let path = RelPath::new(below.as_os_str().as_bytes()).ok_or_else(|| {
+            Failure::new(
+                Reason::VolumeUnreadable,
+                format!("an impossible name: {}", below.display()),
+            )
         })?;
-        let relative = entry.path().strip_prefix(root).unwrap_or(entry.path());
-        let top = entry.depth() == 1;
-        if top && (relative == Path::new("lost+found") || relative == Path::new(STAGING)) && entry.file_type().is_dir() {
-            if relative == Path::new(STAGING) {
-                skip("stagingFolders");
+        let meta = if path.is_root() {
+            device.clone()
+        } else {
+            entry.metadata().map_err(|e| walk_failure(root, e))?
+        };
+        let mut skip = |kind: &str, dir: bool| {
+            *walk.skipped.entry(kind.to_owned()).or_default() += 1;
+            if dir {
+                entries.skip_current_dir();
             }
-            entries.skip_current_dir();
+        };
+        if entry.depth() == 1 && path.as_bytes() == STAGING_DIR.as_bytes() {
+            walk.staging = true;
+            if meta.is_dir() {
+                entries.skip_current_dir();
+            }
             continue;
         }
-        let metadata = entry.path().symlink_metadata().map_err(|e| Failure::volume("reading", entry.path(), &e))?;
-        match kind(entry.path(), &metadata)? {
-            Some(kind) => {
-                walked.entries.insert(Name(relative.as_os_str().as_bytes().to_vec()), found(kind, &metadata));
-            }
-            None if metadata.file_type().is_socket() => skip("sockets"),
-            None => skip("devices"),
+        if meta.is_dir() && meta.dev() != device.dev() {
+            skip("otherFileSystems", true);
+            continue;
         }
+        if entry.depth() == 1 && meta.is_dir() && path.as_bytes() == LOST_AND_FOUND.as_bytes() {
+            // Empty on a healthy file system; what fsck put there belongs to that file system alone.
+            if std::fs::read_dir(entry.path()).is_ok_and(|mut dir| dir.next().is_some()) {
+                skip("lostAndFound", true);
+            } else {
+                entries.skip_current_dir();
+            }
+            continue;
+        }
+        let file_type = meta.file_type();
+        let kind = if file_type.is_dir() {
+            FoundKind::Dir
+        } else if file_type.is_file() {
+            FoundKind::File(meta.len())
+        } else if file_type.is_symlink() {
+            let target = std::fs::read_link(entry.path())
+                .map_err(|e| Failure::volume("read the link", entry.path(), &e))?;
+            FoundKind::Symlink(target.as_os_str().as_bytes().into())
+        } else if file_type.is_fifo() {
+            FoundKind::Fifo
+        } else {
+            skip(
+                if file_type.is_socket() {
+                    "sockets"
+                } else {
+                    "devices"
+                },
+                false,
+            );
+            continue;
+        };
+        walk.found.push(found(path, kind, &meta)?);
     }
-    Ok(walked)
+    Ok(walk)
 }
 
-/// One entry, looked at again.
-pub(crate) fn look(path: &Path) -> Result<Option<Found>, Failure> {
-    match path.symlink_metadata() {
-        Ok(metadata) => Ok(kind(path, &metadata)?.map(|kind| found(kind, &metadata))),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Failure::volume("reading", path, &error)),
-    }
-}
-
-fn kind(path: &Path, metadata: &Metadata) -> Result<Option<FoundKind>, Failure> {
-    let kind = metadata.file_type();
-    Ok(if kind.is_dir() {
-        Some(FoundKind::Folder)
-    } else if kind.is_file() {
-        Some(FoundKind::File { size: metadata.len(), links: metadata.nlink() })
-    } else if kind.is_symlink() {
-        let target = std::fs::read_link(path).map_err(|e| Failure::volume("reading the link", path, &e))?;
-        Some(FoundKind::Symlink { target: Name(target.as_os_str().as_bytes().to_vec()) })
-    } else if kind.is_fifo() {
-        Some(FoundKind::Fifo)
+fn found(path: RelPath, kind: FoundKind, meta: &Metadata) -> Result<Found> {
+    let time = |secs: i64, nanos: i64| {
+        let nanos = u32::try_from(nanos).map_err(|_| {
+            Failure::new(
+                Reason::VolumeUnreadable,
+                format!("{path} has an impossible time"),
+            )
+        })?;
+        Ok::<_, Failure>(Time { secs, nanos })
+    };
+    let mode = if matches!(kind, FoundKind::Symlink(_)) {
+        0
     } else {
-        None
+        meta.mode() & 0o7777
+    };
+    let mtime = time(meta.mtime(), meta.mtime_nsec())?;
+    let hints = Hints {
+        ctime: time(meta.ctime(), meta.ctime_nsec())?,
+        inode: meta.ino(),
+    };
+    Ok(Found {
+        kind,
+        meta: Meta {
+            mode,
+            uid: meta.uid(),
+            gid: meta.gid(),
+            mtime,
+        },
+        hints,
+        links: meta.nlink(),
+        path,
     })
 }
 
-fn found(kind: FoundKind, metadata: &Metadata) -> Found {
-    let nanos = |n: i64| u32::try_from(n).unwrap_or_default();
-    Found {
-        kind,
-        mode: metadata.mode() & 0o7777,
-        uid: metadata.uid(),
-        gid: metadata.gid(),
-        mtime: (metadata.mtime(), nanos(metadata.mtime_nsec())),
-        ctime: (metadata.ctime(), nanos(metadata.ctime_nsec())),
-        inode: metadata.ino(),
+fn walk_failure(root: &Path, error: walkdir::Error) -> Failure {
+    let path = error.path().unwrap_or(root).to_path_buf();
+    Failure::volume(
+        "read",
+        &path,
+        &error
+            .into_io_error()
+            .unwrap_or_else(|| io::Error::other("a loop of links")),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use assert_fs::TempDir;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn the_walk_is_in_path_order_and_counts_what_it_leaves_out() {
+        let dir = TempDir::new().unwrap();
+        for name in [
+            "a.b",
+            "a-b",
+            "sub/lost+found/x",
+            "lost+found/x",
+            "sub/.scribe-staging",
+        ] {
+            let path = dir.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "12345").unwrap();
+        }
+        symlink("nowhere", dir.path().join("a")).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(dir.path().join("s")).unwrap();
+        let walk = walk(dir.path(), &Stop::default()).unwrap();
+        let names: Vec<_> = walk
+            .found
+            .iter()
+            .map(|f| String::from_utf8_lossy(f.path.as_bytes()).into_owned())
+            .collect();
+        assert_eq!(
+            names,
+            [
+                "",
+                "a",
+                "a-b",
+                "a.b",
+                "sub",
+                "sub/.scribe-staging",
+                "sub/lost+found",
+                "sub/lost+found/x"
+            ]
+        );
+        assert_eq!(
+            walk.skipped,
+            BTreeMap::from([("lostAndFound".into(), 1), ("sockets".into(), 1)])
+        );
+        assert_eq!(walk.found[1].kind, FoundKind::Symlink((*b"nowhere").into()));
+        assert_eq!(walk.found[2].kind, FoundKind::File(5));
+        assert!(!walk.staging);
+    }
+
+    #[test]
+    fn staging_of_an_unfinished_pull_is_reported_and_not_entered() {
+        let dir = TempDir::new().unwrap();
+        std::fs::create_dir_all(dir.path().join(STAGING_DIR).join("x")).unwrap();
+        let walk = walk(dir.path(), &Stop::default()).unwrap();
+        assert!(walk.staging && walk.found.len() == 1);
+    }
+
+    #[test]
+    fn a_missing_volume_is_named() {
+        let failure = walk(Path::new("/nonexistent/volume"), &Stop::default()).unwrap_err();
+        assert_eq!(failure.reason, Reason::VolumeUnreadable);
+        assert!(failure.message.contains("/nonexistent/volume"));
     }
 }

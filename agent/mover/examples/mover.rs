@@ -1,0 +1,16 @@
+//! The mover as a program of its own, as `scribe-agent mover` runs it: for tests, and for use without the agent.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use scribe_mover::{MoverArgs, run};
+
+#[derive(Parser)]
+struct Cli {
+    #[command(subcommand)]
+    mover: MoverArgs,
+}
+
+fn main() -> ExitCode {
+    run(Cli::parse().mover)
+}

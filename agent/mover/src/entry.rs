@@ -1,0 +1,158 @@
+//! One entry of a tree: what the manifest records of it.
+//!
+//! Imports [`crate::path`].
+
+use crate::path::RelPath;
+
+/// A point in time as the file system keeps it: seconds since 1970 (perhaps negative) and nanoseconds upwards from there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Time {
+    /// Whole seconds, rounded down.
+    pub secs: i64,
+    /// 0 to 999,999,999.
+    pub nanos: u32,
+}
+
+/// Metadata that a pull restores.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Meta {
+    /// Permission bits with setuid, setgid and sticky. Zero for a symlink, which has none of its own.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Time of last modification.
+    pub mtime: Time,
+}
+
+/// The sha256 of a file's content.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Digest(pub [u8; 32]);
+
+/// Where a file's content is on the remote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum At {
+    /// Under the file's own name.
+    Own,
+    /// Under `.scribe/staged/<revision>/` until the commit says it is promoted, then under its own name.
+    Staged,
+    /// Under `.scribe/objects/<sha256>`.
+    Object,
+}
+
+/// How the source recognises an unchanged file without reading it. Means nothing on any other volume.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Hints {
+    /// Time of last status change.
+    pub ctime: Time,
+    /// Inode number.
+    pub inode: u64,
+}
+
+/// What is recorded of a regular file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileEntry {
+    /// Length in bytes.
+    pub size: u64,
+    /// Of the content.
+    pub sha256: Digest,
+    /// Where the content is.
+    pub at: At,
+    /// The generation in which the content last changed: what a pull may take as read.
+    pub changed: u64,
+    /// The first name of the same inode, if this is a further one.
+    pub link: Option<RelPath>,
+    /// Absent where the file changed too close to the capture to be recognised by them.
+    pub hints: Option<Hints>,
+}
+
+/// The type of an entry, with what only that type has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A directory.
+    Dir,
+    /// A regular file.
+    File(FileEntry),
+    /// A symbolic link and its target.
+    Symlink(Box<[u8]>),
+    /// A named pipe.
+    Fifo,
+}
+
+/// One entry of a tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its name.
+    pub path: RelPath,
+    /// What a pull restores.
+    pub meta: Meta,
+    /// What it is.
+    pub kind: Kind,
+}
+
+impl Entry {
+    /// The file, if it is one.
+    pub fn file(&self) -> Option<&FileEntry> {
+        match &self.kind {
+            Kind::File(file) => Some(file),
+            _ => None,
+        }
+    }
+
+    /// Whether a pull of either gives the same result: all but where the content lies and how the source recognises it.
+    pub fn same_result(&self, other: &Self) -> bool {
+        self.path == other.path
+            && self.meta == other.meta
+            && match (&self.kind, &other.kind) {
+                (Kind::File(a), Kind::File(b)) => {
+                    a.size == b.size && a.sha256 == b.sha256 && a.link == b.link
+                }
+                (a, b) => a == b,
+            }
+    }
+}
+
+impl Digest {
+    /// Lower-case hexadecimal.
+    pub fn hex(&self) -> String {
+        use std::fmt::Write;
+        self.0
+            .iter()
+            .fold(String::with_capacity(64), |mut text, byte| {
+                // Writing to a String cannot fail.
+                let _ = write!(text, "{byte:02x}");
+                text
+            })
+    }
+
+    /// Reads 64 hexadecimal digits.
+    pub fn parse(text: &str) -> Option<Self> {
+        let bytes = unhex(text)?;
+        Some(Self(bytes.try_into().ok()?))
+    }
+}
+
+impl std::fmt::Debug for Digest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.hex())
+    }
+}
+
+/// Reads an even number of hexadecimal digits.
+pub fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digits = text.as_bytes().chunks(2);
+    digits
+        .map(|pair| match pair {
+            [high, low] => {
+                let digit = |b: &u8| {
+                    char::from(*b)
+                        .to_digit(16)
+                        .and_then(|d| u8::try_from(d).ok())
+                };
+                Some(digit(high)? << 4 | digit(low)?)
+            }
+            _ => None,
+        })
+        .collect()
+}

@@ -1,0 +1,179 @@
+//! Reads file content to hash it, on a few threads.
+//!
+//! Imports [`crate::entry`], [`crate::stop`] and [`crate::failure`].
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::entry::Digest;
+use crate::failure::{Failure, Result};
+use crate::stop::Stop;
+
+const BUFFER: usize = 256 * 1024;
+/// Storage gains little from more readers, and every one is a buffer of memory.
+const MOST_THREADS: usize = 4;
+
+/// Hashes content and counts what it read.
+#[derive(Debug, Default)]
+pub struct Hasher {
+    read: AtomicU64,
+}
+
+impl Hasher {
+    /// Bytes of file content read so far.
+    pub fn bytes_read(&self) -> u64 {
+        self.read.load(Ordering::Relaxed)
+    }
+
+    /// The digests of `files`, in their order; `None` for one that is gone or no regular file any more.
+    pub fn all(&self, files: &[PathBuf], stop: &Stop) -> Result<Vec<Option<Digest>>> {
+        // Respects a container's CPU quota.
+        let threads = std::thread::available_parallelism()
+            .map_or(1, usize::from)
+            .min(MOST_THREADS)
+            .min(files.len());
+        let next = AtomicUsize::new(0);
+        let failed: Mutex<Option<Failure>> = Mutex::new(None);
+        let keep_first = |failure: Failure| {
+            failed
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner)
+                .get_or_insert(failure);
+            next.store(files.len(), Ordering::Relaxed);
+        };
+        let work = || {
+            let mut done = Vec::new();
+            loop {
+                let at = next.fetch_add(1, Ordering::Relaxed);
+                let Some(path) = files.get(at) else {
+                    return done;
+                };
+                match self.one(path, stop) {
+                    Ok(digest) => done.push((at, digest)),
+                    Err(failure) => keep_first(failure),
+                }
+            }
+        };
+        let parts: Vec<Vec<(usize, Option<Digest>)>> = std::thread::scope(|scope| {
+            let handles: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+            let own = work();
+            let mut parts = vec![own];
+            for handle in handles {
+                match handle.join() {
+                    Ok(part) => parts.push(part),
+                    Err(_) => keep_first(Failure::new(
+                        crate::report::Reason::MoverFailed,
+                        "a hashing thread died",
+                    )),
+                }
+            }
+            parts
+        });
+        if let Some(failure) = failed
+            .into_inner()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        {
+            return Err(failure);
+        }
+        let mut digests = vec![None; files.len()];
+        for (at, digest) in parts.into_iter().flatten() {
+            if let Some(slot) = digests.get_mut(at) {
+                *slot = digest;
+            }
+        }
+        Ok(digests)
+    }
+
+    /// The digest of one file; `None` when there is no regular file of that name.
+    pub fn one(&self, path: &Path, stop: &Stop) -> Result<Option<Digest>> {
+        match self.read_through(path, stop) {
+            Ok(digest) => digest,
+            Err(error) => match error.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Ok(None),
+                // ELOOP: a symlink stands there now.
+                _ if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
+                    Ok(None)
+                }
+                _ => Err(Failure::volume("read", path, &error)),
+            },
+        }
+    }
+
+    fn read_through(&self, path: &Path, stop: &Stop) -> io::Result<Result<Option<Digest>>> {
+        // NONBLOCK: a pipe put in the file's place must not hang us.
+        let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+        let mut file: File = OpenOptions::new()
+            .read(true)
+            .custom_flags(flags.bits().cast_signed())
+            .open(path)?;
+        if !file.metadata()?.is_file() {
+            return Ok(Ok(None));
+        }
+        let mut sha = Sha256::new();
+        let mut buffer = vec![0; BUFFER];
+        loop {
+            if let Err(failure) = stop.check() {
+                return Ok(Err(failure));
+            }
+            let got = match file.read(&mut buffer) {
+                Ok(got) => got,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            if got == 0 {
+                return Ok(Ok(Some(Digest(sha.finalize().into()))));
+            }
+            self.read
+                .fetch_add(u64::try_from(got).unwrap_or(0), Ordering::Relaxed);
+            sha.update(buffer.get(..got).unwrap_or_default());
+        }
+    }
+}
+
+/// The digest of nothing.
+pub fn empty() -> Digest {
+    Digest(Sha256::digest(b"").into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use assert_fs::TempDir;
+
+    #[test]
+    fn digests_come_in_order_and_the_gone_are_none() {
+        let dir = TempDir::new().unwrap();
+        let mut files: Vec<PathBuf> = (0..50).map(|n| dir.path().join(n.to_string())).collect();
+        for (n, file) in files.iter().enumerate() {
+            std::fs::write(file, vec![b'x'; n]).unwrap();
+        }
+        files.push(dir.path().join("gone"));
+        std::os::unix::fs::symlink("0", dir.path().join("link")).unwrap();
+        files.push(dir.path().join("link"));
+        let hasher = Hasher::default();
+        let digests = hasher.all(&files, &Stop::default()).unwrap();
+        assert_eq!(digests[0], Some(empty()));
+        assert_eq!(digests[3], Some(Digest(Sha256::digest(b"xxx").into())));
+        assert_eq!(digests[50..], [None, None]);
+        assert_eq!(hasher.bytes_read(), (0..50).sum::<u64>());
+    }
+
+    #[test]
+    fn a_stop_ends_it() {
+        let stop = Stop::default();
+        stop.request();
+        let dir = TempDir::new().unwrap();
+        std::fs::write(dir.path().join("a"), "a").unwrap();
+        assert!(
+            Hasher::default()
+                .all(&[dir.path().join("a")], &stop)
+                .is_err()
+        );
+    }
+}

@@ -1,0 +1,144 @@
+//! Brings missing content into the staging folder and verifies every byte of it.
+//!
+//! Imports [`super::staging`], [`super::plan`], [`crate::remote`] and [`crate::names`].
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::plan::Fetch;
+use super::staging::Staging;
+use crate::entry::{At, Digest};
+use crate::failure::Result;
+use crate::hash::Hasher;
+use crate::names::{objects_dir, staged_dir};
+use crate::path::RelPath;
+use crate::rclone::{Class, Trouble};
+use crate::remote::{LARGE, Remote};
+use crate::revision::Revision;
+
+/// How a fetch came out.
+#[derive(Debug)]
+pub(super) enum Fetched {
+    /// All of it is verified.
+    All,
+    /// This file's content is not on the remote as the manifest says.
+    Inconsistent(RelPath),
+}
+
+/// One folder of the remote, and where its content goes.
+struct Source {
+    remote: String,
+    local: PathBuf,
+}
+
+/// Fetches `missing`, of `revision`, whose replaced files are still `staged` or promoted by now.
+pub(super) fn fetch(
+    remote: &Remote,
+    revision: &Revision,
+    staged: bool,
+    missing: &BTreeMap<Digest, Fetch>,
+    staging: &Staging,
+    hasher: &Hasher,
+) -> Result<Fetched> {
+    // A push may promote and tidy up while we read, so content that is not staged any more is under its own name.
+    let mut first = BTreeMap::new();
+    let mut left = BTreeMap::new();
+    for (digest, fetch) in missing {
+        let to = if staged && fetch.at == At::Staged {
+            &mut first
+        } else {
+            &mut left
+        };
+        to.insert(*digest, fetch.clone());
+    }
+    if !first.is_empty() {
+        let again = pass(remote, revision, true, &first, staging, hasher)?;
+        left.extend(
+            first
+                .into_iter()
+                .filter(|(digest, _)| again.contains(digest)),
+        );
+    }
+    let wrong = pass(remote, revision, false, &left, staging, hasher)?;
+    let name = wrong.first().and_then(|digest| left.get(digest));
+    Ok(name.map_or(Fetched::All, |fetch| {
+        Fetched::Inconsistent(fetch.path.clone())
+    }))
+}
+
+/// One attempt at each of `wanted`; returns what is not there, or not as it should be.
+fn pass(
+    remote: &Remote,
+    revision: &Revision,
+    staged: bool,
+    wanted: &BTreeMap<Digest, Fetch>,
+    staging: &Staging,
+    hasher: &Hasher,
+) -> Result<Vec<Digest>> {
+    let mut wrong = Vec::new();
+    for object in [false, true] {
+        let source = match (object, staged) {
+            (true, true) => continue,
+            (true, false) => Source {
+                remote: objects_dir(),
+                local: staging.incoming().join("objects"),
+            },
+            (false, true) => Source {
+                remote: staged_dir(revision),
+                local: staging.incoming().join("staged"),
+            },
+            (false, false) => Source {
+                remote: String::new(),
+                local: staging.incoming().join("own"),
+            },
+        };
+        let due: Vec<(&Digest, &Fetch)> = wanted
+            .iter()
+            .filter(|(_, fetch)| (fetch.at == At::Object) == object)
+            .collect();
+        let name = |digest: &Digest, fetch: &Fetch| {
+            if object {
+                digest.hex().into_bytes()
+            } else {
+                fetch.path.as_bytes().to_vec()
+            }
+        };
+        let mut trouble: Option<Trouble> = None;
+        for large in [false, true] {
+            let names: Vec<Vec<u8>> = due
+                .iter()
+                .filter(|(_, fetch)| (fetch.size >= LARGE) == large)
+                .map(|(digest, fetch)| name(digest, fetch))
+                .collect();
+            if let Err(failed) = remote.fetch(
+                &source.remote,
+                &source.local,
+                names.iter().map(Vec::as_slice),
+                large,
+            )? {
+                trouble.get_or_insert(failed);
+            }
+        }
+        let files: Vec<(Digest, PathBuf)> = due
+            .iter()
+            .filter_map(|(digest, fetch)| {
+                let local = if object {
+                    source.local.join(digest.hex())
+                } else {
+                    fetch.path.under(&source.local)
+                };
+                Some((**digest, local))
+            })
+            .collect();
+        let bad = staging.verify(&files, hasher, &remote.rclone.stop)?;
+        staging.clear_incoming()?;
+        match trouble {
+            // What is missing is judged by its absence.
+            Some(trouble) if !bad.is_empty() && trouble.class != Class::NotFound => {
+                return Err(trouble.into());
+            }
+            _ => wrong.extend(bad),
+        }
+    }
+    Ok(wrong)
+}

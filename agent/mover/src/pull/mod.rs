@@ -1,0 +1,275 @@
+//! A pull: read the commit, compare the volume, fetch and verify what differs, and only then touch the live tree.
+//!
+//! Imports everything below it; nothing but [`crate::run`] imports it.
+
+mod apply;
+mod fetch;
+mod plan;
+mod staging;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+
+use crate::committed::{Committed, read_commit, read_manifest};
+use crate::control::{Commit, Control};
+use crate::failure::{Failure, Result};
+use crate::guard::{Deletions, Guard};
+use crate::hash::Hasher;
+use crate::names::{CLAIM, CONTROL_DIR, STAGING_DIR};
+use crate::remote::Remote;
+use crate::report::Reason;
+use crate::revision::Revision;
+use crate::walk::{Found, walk};
+use fetch::{Fetched, fetch};
+use plan::{Content, Plan, compare, plan};
+use staging::{Staging, check_space};
+
+/// A pusher that commits faster than a pull reads is met this often before the pull gives up for now.
+const ATTEMPTS: usize = 8;
+
+/// Everything a pull is told.
+#[derive(Clone, Debug)]
+pub struct PullOptions {
+    /// The volume's root.
+    pub volume: PathBuf,
+    /// The revision that this volume is known to hold, if nothing but pulls ever writes to it.
+    pub applied: Option<String>,
+    /// Whether nothing but pulls ever writes to the volume.
+    pub private: bool,
+    /// What it may delete.
+    pub guard: Guard,
+}
+
+/// What a pull came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pulled {
+    /// What the volume holds now.
+    pub revision: String,
+    /// When that was captured.
+    pub data_time: Timestamp,
+    /// Whether the volume is another one than before.
+    pub changed: bool,
+    /// Regular files.
+    pub files: u64,
+    /// Their size.
+    pub bytes: u64,
+    /// Bytes fetched.
+    pub transferred: u64,
+    /// File content read from the volume to compare it.
+    pub hashed: u64,
+    /// Names removed from the volume.
+    pub deleted: u64,
+    /// What could not be replicated, by kind.
+    pub skipped: BTreeMap<String, u64>,
+}
+
+/// How a pull ended, if it did not fail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PullOutcome {
+    /// The volume holds the committed revision.
+    Done(Pulled),
+    /// Nothing is committed yet.
+    WaitingForFirstPush,
+}
+
+/// Pulls the committed revision into the volume.
+pub fn pull(remote: &Remote, options: &PullOptions) -> Result<PullOutcome> {
+    let hasher = Hasher::default();
+    let mut transferred = 0;
+    let mut last: Option<(Commit, Failure)> = None;
+    for _ in 0..ATTEMPTS {
+        remote.rclone.progress.phase("reading", 0);
+        let commit = match read_commit(remote)? {
+            Control::Present(commit) => commit,
+            Control::Absent => return nothing_committed(remote),
+            Control::Corrupt(what) => {
+                return Err(Failure::new(
+                    Reason::RemoteInconsistent,
+                    format!(
+                        "{}/{CONTROL_DIR}/commit.json is damaged ({what}); the next push of its source repairs it",
+                        remote.name()
+                    ),
+                ));
+            }
+        };
+        let staging_left = options.volume.join(STAGING_DIR).symlink_metadata().is_ok();
+        if options.private && options.applied.as_ref() == Some(&commit.revision) && !staging_left {
+            tracing::info!(revision = commit.revision, "nothing changed");
+            return Ok(PullOutcome::Done(Pulled::of(&commit)));
+        }
+        // Trouble with the very commit met before is no race with a push, so it is tried just once more.
+        if let Some((before, failure)) = &last
+            && *before == commit
+        {
+            let again = attempt(remote, options, commit, &hasher, &mut transferred)?;
+            return again.map(PullOutcome::Done).map_err(|_| failure.clone());
+        }
+        match attempt(remote, options, commit.clone(), &hasher, &mut transferred)? {
+            Ok(pulled) => return Ok(PullOutcome::Done(pulled)),
+            Err(failure) => {
+                tracing::info!(
+                    revision = commit.revision,
+                    reason = failure.message,
+                    "the remote changed under the pull; reading it again"
+                );
+                last = Some((commit, failure));
+            }
+        }
+    }
+    Err(last.map_or_else(Failure::killed, |(_, failure)| failure))
+}
+
+/// One attempt at one commit. The inner error means that the remote does not hold what the commit says.
+fn attempt(
+    remote: &Remote,
+    options: &PullOptions,
+    commit: Commit,
+    hasher: &Hasher,
+    transferred: &mut u64,
+) -> Result<std::result::Result<Pulled, Failure>> {
+    let committed = match read_manifest(remote, commit) {
+        Ok(committed) => committed,
+        Err(failure) if failure.reason == Reason::RemoteInconsistent => return Ok(Err(failure)),
+        Err(failure) => return Err(failure),
+    };
+    let (stop, root) = (&remote.rclone.stop, &options.volume);
+    let walked = walk(root, stop)?;
+    let plan = decide(options, &committed, &walked.found, hasher, remote)?;
+    let files = committed.commit.files;
+    options.guard.check(&Deletions {
+        place: "the volume",
+        base: committed.revision.as_str(),
+        before: plan.files_before,
+        gone: plan.files_gone,
+        after: files,
+    })?;
+    let idle = plan.steps.is_empty() && plan.removals.is_empty();
+    let mut applied = apply::Applied::default();
+    if !idle || walked.staging {
+        let staging = Staging::open(root)?;
+        // Not counted as reading the volume.
+        let verifier = Hasher::default();
+        let missing = staging.still_missing(&plan.fetch, &verifier, stop)?;
+        let needed = missing.values().map(|fetch| fetch.size).sum();
+        check_space(root, needed)?;
+        remote.rclone.progress.phase("fetching", needed);
+        if let Fetched::Inconsistent(path) = fetch(
+            remote,
+            &committed.revision,
+            committed.commit.staged,
+            &missing,
+            &staging,
+            &verifier,
+        )? {
+            return Ok(Err(Failure::new(
+                Reason::RemoteInconsistent,
+                format!(
+                    "{} does not hold {path} as revision {} has it; a listing push of its source repairs it",
+                    remote.name(),
+                    committed.revision
+                ),
+            )));
+        }
+        *transferred += needed;
+        remote.rclone.progress.phase("applying", 0);
+        // A crash of the node must not leave a name in place whose content was still on its way to the disk.
+        apply::sync(root)?;
+        applied = apply::apply(root, &committed.entries, &plan, &staging, stop)?;
+        apply::sync(root)?;
+        Staging::remove(root)?;
+    } else {
+        apply::finish_dirs(root, &committed.entries, &mut applied, stop)?;
+    }
+    apply::finish_root(root, &committed.entries, &mut applied)?;
+    if applied.changed {
+        apply::sync(root)?;
+    }
+    let mut skipped = walked.skipped;
+    skipped.extend(applied.skipped);
+    Ok(Ok(Pulled {
+        changed: applied.changed,
+        transferred: *transferred,
+        hashed: hasher.bytes_read(),
+        deleted: plan.files_gone,
+        skipped,
+        ..Pulled::of(&committed.commit)
+    }))
+}
+
+fn decide(
+    options: &PullOptions,
+    committed: &Committed,
+    found: &[Found],
+    hasher: &Hasher,
+    remote: &Remote,
+) -> Result<Plan> {
+    let applied = options
+        .applied
+        .as_deref()
+        .filter(|_| options.private)
+        .and_then(Revision::parse);
+    let mut contents = compare(
+        &committed.entries,
+        found,
+        &committed.revision,
+        applied.as_ref(),
+    );
+    let unsure: Vec<_> = committed
+        .entries
+        .iter()
+        .zip(&mut contents)
+        .filter(|(_, content)| **content == Content::Unsure)
+        .collect();
+    let paths: Vec<PathBuf> = unsure
+        .iter()
+        .map(|(entry, _)| entry.path.under(&options.volume))
+        .collect();
+    for ((entry, content), digest) in unsure
+        .into_iter()
+        .zip(hasher.all(&paths, &remote.rclone.stop)?)
+    {
+        let right = digest.is_some() && digest == entry.file().map(|file| file.sha256);
+        *content = if right {
+            Content::Right
+        } else {
+            Content::Wrong
+        };
+    }
+    Ok(plan(&committed.entries, found, &contents))
+}
+
+/// No commit: a path nobody has pushed to yet, or one that holds somebody else's files.
+fn nothing_committed(remote: &Remote) -> Result<PullOutcome> {
+    let listing = remote.list("")?;
+    let claimed = listing.contains_key(format!("{CONTROL_DIR}/{CLAIM}").as_bytes());
+    let Some(first) = listing.keys().min().filter(|_| !claimed) else {
+        return Ok(PullOutcome::WaitingForFirstPush);
+    };
+    if listing.contains_key(format!("{CONTROL_DIR}/{}", crate::names::COMMIT).as_bytes()) {
+        // Committed between our two looks.
+        return Ok(PullOutcome::WaitingForFirstPush);
+    }
+    Err(Failure::new(
+        Reason::PathNotOurs,
+        format!(
+            "{} holds {} files but no commit of scribe-agent, {:?} among them. If they were written by rclone, Scribe or VolSync, set layout: Plain; otherwise check rcloneDestPath",
+            remote.name(),
+            listing.len(),
+            String::from_utf8_lossy(first)
+        ),
+    ))
+}
+
+impl Pulled {
+    fn of(commit: &Commit) -> Self {
+        Self {
+            revision: commit.revision.clone(),
+            data_time: commit.data_time,
+            files: commit.files,
+            bytes: commit.bytes,
+            ..Self::default()
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! A push: observe the volume, decide, write, commit, tidy up. The order of the writes is what keeps the promise that the
+//! committed revision is whole at every moment; `docs/remote-format.md` walks through it.
+//!
+//! Imports everything below it; nothing but [`crate::run`] imports it.
+
+mod observe;
+mod owner;
+mod plan;
+mod settle;
+mod write;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use jiff::{SignedDuration, Timestamp};
+
+pub use owner::Asker;
+
+use crate::committed::{Committed, read_commit, read_manifest};
+use crate::control::{Claim, Commit, Control};
+use crate::failure::{Failure, Result};
+use crate::guard::{Deletions, Guard};
+use crate::hash::Hasher;
+use crate::names::{CLAIM, COMMIT, CONTROL_DIR};
+use crate::remote::{Listing, Remote};
+use crate::report::Reason;
+use observe::{Known, observe};
+use owner::{Terms, judge};
+use plan::{Plan, State, Strays};
+
+/// Everything a push is told.
+#[derive(Clone, Debug)]
+pub struct PushOptions {
+    /// The volume's root.
+    pub volume: PathBuf,
+    /// Who pushes.
+    pub asker: Asker,
+    /// When the volume was captured.
+    pub data_time: Timestamp,
+    /// When this push began.
+    pub started: Timestamp,
+    /// How often the remote is listed and repaired.
+    pub verify_interval: SignedDuration,
+    /// What it may delete.
+    pub guard: Guard,
+}
+
+/// What a push came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pushed {
+    /// What is committed now.
+    pub revision: String,
+    /// When that was captured.
+    pub data_time: Timestamp,
+    /// Whether anything was written.
+    pub changed: bool,
+    /// Whether the path was another object's before.
+    pub took_over: bool,
+    /// Regular files.
+    pub files: u64,
+    /// Their size.
+    pub bytes: u64,
+    /// Bytes sent.
+    pub transferred: u64,
+    /// File content read from the volume to hash it.
+    pub hashed: u64,
+    /// Names removed from the remote.
+    pub deleted: u64,
+    /// What could not be replicated, by kind.
+    pub skipped: BTreeMap<String, u64>,
+}
+
+impl Pushed {
+    fn of(commit: &Commit) -> Self {
+        Self {
+            revision: commit.revision.clone(),
+            data_time: commit.data_time,
+            files: commit.files,
+            bytes: commit.bytes,
+            ..Self::default()
+        }
+    }
+}
+
+/// Pushes the volume.
+pub fn push(remote: &Remote, options: &PushOptions) -> Result<Pushed> {
+    let hasher = Hasher::default();
+    remote.rclone.progress.phase("reading", 0);
+    let Found {
+        committed,
+        mut terms,
+        unreadable,
+    } = read_committed(remote, options)?;
+    let known = match &committed {
+        // Another volume's times and inodes mean nothing here.
+        Some(committed) if terms == Terms::Own => Known::of(&committed.entries),
+        _ => Known::default(),
+    };
+    let tree = observe(&options.volume, &known, &hasher, &remote.rclone.stop)?;
+    let generation = committed
+        .as_ref()
+        .map_or(1, |committed| committed.revision.generation() + 1);
+    if let (Some(committed), Terms::Own) = (&committed, terms) {
+        let overdue = options
+            .started
+            .duration_since(committed.commit.verified_time)
+            >= options.verify_interval;
+        let state = State {
+            committed: Some(&committed.entries),
+            listing: None,
+            strays: Strays::Keep,
+        };
+        if !overdue
+            && !committed.commit.staged
+            && plan::plan(state, tree.entries.clone(), generation).is_empty()
+        {
+            tracing::info!(revision = %committed.revision, "nothing changed");
+            return Ok(Pushed {
+                hashed: hasher.bytes_read(),
+                skipped: tree.skipped,
+                ..Pushed::of(&committed.commit)
+            });
+        }
+    }
+
+    // From here on something is going to be written.
+    let mut committed = committed;
+    let listed = list_if_due(
+        remote,
+        options,
+        committed.as_ref(),
+        unreadable.is_some(),
+        &mut terms,
+    )?;
+    let Listed {
+        mut listing,
+        claimed,
+        strays,
+    } = listed;
+    if let Some(listing) = &mut listing {
+        settle::refuse_nested(remote, committed.as_ref(), listing)?;
+        if let Some(committed) = &mut committed {
+            settle::settle(remote, committed, listing, strays == Strays::Drop)?;
+        }
+    }
+    let work = write::Work {
+        remote,
+        options,
+        hasher: &hasher,
+        committed: committed.as_ref(),
+        unreadable,
+        listing: listing.as_ref(),
+        strays,
+        generation,
+    };
+    let plan = work.plan(&tree);
+    guard(options, committed.as_ref(), &plan)?;
+    let mut pushed = if plan.differs || terms == Terms::Takeover {
+        write::write(&work, tree, plan)?
+    } else {
+        write::repair(&work, tree, plan, claimed)?
+    };
+    pushed.took_over = terms == Terms::Takeover;
+    pushed.hashed = hasher.bytes_read();
+    Ok(pushed)
+}
+
+/// What a push begins with.
+struct Found {
+    committed: Option<Committed>,
+    terms: Terms,
+    /// The revision of a commit that nobody can restore.
+    unreadable: Option<String>,
+}
+
+/// Reads commit and manifest, and whether we may go on.
+fn read_committed(remote: &Remote, options: &PushOptions) -> Result<Found> {
+    let none = |terms, unreadable| {
+        Ok(Found {
+            committed: None,
+            terms,
+            unreadable,
+        })
+    };
+    let commit: Commit = match read_commit(remote)? {
+        Control::Absent => return none(Terms::Own, None),
+        Control::Present(commit) => commit,
+        Control::Corrupt(_) if options.asker.adopt => return none(Terms::Takeover, None),
+        Control::Corrupt(what) => return Err(damaged(remote, COMMIT, &what)),
+    };
+    let terms = judge(&options.asker, &commit.owner, remote.name())?;
+    let revision = commit.revision.clone();
+    match read_manifest(remote, commit) {
+        Ok(committed) => Ok(Found {
+            committed: Some(committed),
+            terms,
+            unreadable: None,
+        }),
+        // Nobody can restore such a commit, so there is nothing to keep whole: push everything anew.
+        Err(Failure {
+            reason: Reason::RemoteInconsistent,
+            message,
+        }) => {
+            tracing::warn!(
+                message,
+                "the committed revision cannot be read; everything is pushed anew"
+            );
+            none(terms, Some(revision))
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
+/// What a push that is going to write knows of the path beyond its commit.
+struct Listed {
+    listing: Option<Listing>,
+    /// A claim of ours is there: a push died.
+    claimed: bool,
+    strays: Strays,
+}
+
+fn list_if_due(
+    remote: &Remote,
+    options: &PushOptions,
+    committed: Option<&Committed>,
+    unreadable: bool,
+    terms: &mut Terms,
+) -> Result<Listed> {
+    let due = committed.is_none_or(|committed| {
+        committed.commit.staged
+            || options
+                .started
+                .duration_since(committed.commit.verified_time)
+                >= options.verify_interval
+    });
+    let mut listing = if due { Some(remote.list("")?) } else { None };
+    let claim_key = format!("{CONTROL_DIR}/{CLAIM}");
+    let claim: Control<Claim> = if listing
+        .as_ref()
+        .is_none_or(|listing| listing.contains_key(claim_key.as_bytes()))
+    {
+        remote.read_control(CLAIM)?
+    } else {
+        Control::Absent
+    };
+    if let Some(claim) = claim.present()
+        && judge(&options.asker, &claim.owner, remote.name())? == Terms::Takeover
+    {
+        *terms = Terms::Takeover;
+    }
+    let claimed = claim != Control::Absent;
+    if claimed && listing.is_none() {
+        // A push of ours died before its commit, or after it while tidying up: only a listing tells what it left.
+        listing = Some(remote.list("")?);
+    }
+    if let (None, false, Some(listing)) = (committed, unreadable, &listing) {
+        if let (Control::Corrupt(what), false) = (&claim, options.asker.adopt) {
+            return Err(damaged(remote, CLAIM, what));
+        }
+        if !claimed {
+            refuse_foreign_files(remote, options, listing)?;
+        }
+    }
+    let ours_to_clean = claimed || committed.is_none_or(|committed| committed.commit.staged);
+    Ok(Listed {
+        listing,
+        claimed,
+        strays: if ours_to_clean {
+            Strays::Drop
+        } else {
+            Strays::Keep
+        },
+    })
+}
+
+fn damaged(remote: &Remote, name: &str, what: &str) -> Failure {
+    Failure::new(
+        Reason::RemoteInconsistent,
+        format!(
+            "{}/{CONTROL_DIR}/{name} is damaged ({what}), so it cannot be told whose the path is; if it is this object's, annotate it with scribe.backube/adopt-path: <path> to push everything anew",
+            remote.name()
+        ),
+    )
+}
+
+/// A path that holds files but neither commit nor claim is somebody else's.
+fn refuse_foreign_files(remote: &Remote, options: &PushOptions, listing: &Listing) -> Result<()> {
+    let Some(first) = listing.keys().min() else {
+        return Ok(());
+    };
+    if options.asker.adopt {
+        return Ok(());
+    }
+    Err(Failure::new(
+        Reason::PathNotOurs,
+        format!(
+            "{} holds {} files that scribe-agent did not write, {:?} among them; use an empty path, or annotate this object with scribe.backube/adopt-path: <path> to replace them",
+            remote.name(),
+            listing.len(),
+            String::from_utf8_lossy(first)
+        ),
+    ))
+}
+
+fn guard(options: &PushOptions, committed: Option<&Committed>, plan: &Plan) -> Result<()> {
+    options.guard.check(&Deletions {
+        place: "the remote path",
+        base: committed.map_or("", |committed| committed.commit.revision.as_str()),
+        before: plan.files_before,
+        gone: plan.files_gone,
+        after: plan
+            .entries
+            .iter()
+            .filter(|entry| entry.file().is_some())
+            .count() as u64,
+    })
+}

@@ -1,0 +1,293 @@
+//! The failure table: from rclone's exit code and messages to what is wrong. Pure.
+//!
+//! Imports [`crate::report`].
+
+use crate::report::Reason;
+
+/// What kind of trouble rclone had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// The remote refused the credentials.
+    AccessDenied,
+    /// The bucket does not exist.
+    BucketMissing,
+    /// An object or a folder does not exist.
+    NotFound,
+    /// The remote asked for a slower pace.
+    Throttled,
+    /// No answer, or a server error that passes.
+    Unreachable,
+    /// No space left on either side.
+    NoSpace,
+    /// A file of the volume changed while it was read.
+    SourceChanging,
+    /// A file of the volume could not be read or written.
+    VolumeUnreadable,
+    /// The configuration is unusable.
+    Configuration,
+    /// Killed from outside.
+    Killed,
+    /// None of these.
+    Other,
+}
+
+/// The first row whose words occur (in lower case) decides: from the most telling words to the least.
+const TABLE: &[(Class, &[&str])] = &[
+    (
+        Class::BucketMissing,
+        &["nosuchbucket", "bucket does not exist", "bucket not found"],
+    ),
+    (
+        Class::Configuration,
+        &[
+            "didn't find section in config",
+            "didn't find backend",
+            "couldn't find type",
+            "unknown command",
+            "unknown flag",
+            "failed to create file system for",
+            "couldn't decrypt configuration",
+        ],
+    ),
+    (
+        Class::Throttled,
+        &[
+            "slowdown",
+            "too many requests",
+            "toomanyrequests",
+            "requestlimitexceeded",
+            "throttl",
+            "statuscode: 429",
+            "429 too many",
+            "rate limit",
+            "statuscode: 503",
+            "503 service unavailable",
+            "serviceunavailable",
+        ],
+    ),
+    (
+        Class::AccessDenied,
+        &[
+            "accessdenied",
+            "access denied",
+            "invalidaccesskeyid",
+            "signaturedoesnotmatch",
+            "statuscode: 403",
+            "statuscode: 401",
+            "403 forbidden",
+            "401 unauthorized",
+            "expiredtoken",
+            "invalidtoken",
+            "unable to authenticate",
+            "authorizationheadermalformed",
+            "requesttimetooskewed",
+            "no credential",
+        ],
+    ),
+    (
+        Class::NoSpace,
+        &[
+            "no space left",
+            "file too big for remaining disk space",
+            "disk quota exceeded",
+            "quotaexceeded",
+            "storage full",
+            "insufficient storage",
+            "507 ",
+        ],
+    ),
+    (
+        Class::SourceChanging,
+        &["source file is being updated", "can't copy - source file"],
+    ),
+    (
+        Class::Unreachable,
+        &[
+            "connection refused",
+            "no such host",
+            "i/o timeout",
+            "connection reset",
+            "connection timed out",
+            "network is unreachable",
+            "no route to host",
+            "context deadline exceeded",
+            "tls handshake",
+            "x509:",
+            "unexpected eof",
+            "server misbehaving",
+            "broken pipe",
+            "statuscode: 5",
+            "502 bad gateway",
+            "504 gateway",
+            "500 internal",
+            "internalerror",
+            "request send failed",
+            "deserialization failed",
+            "http: server gave http response",
+            "couldn't connect",
+            "dial tcp",
+            ": eof",
+        ],
+    ),
+    (
+        Class::VolumeUnreadable,
+        &[
+            "permission denied",
+            "input/output error",
+            "read-only file system",
+            "operation not permitted",
+            "stale file handle",
+        ],
+    ),
+    (
+        Class::NotFound,
+        &[
+            "object not found",
+            "directory not found",
+            "nosuchkey",
+            "statuscode: 404",
+            "404 not found",
+            "no such file or directory",
+        ],
+    ),
+];
+
+/// What happened, and a sentence about it.
+pub(super) fn classify(code: Option<i32>, messages: &[String]) -> (Class, String) {
+    let Some(code) = code else {
+        return (
+            Class::Killed,
+            format!(
+                "rclone was killed, perhaps for want of memory{}",
+                said(messages.last())
+            ),
+        );
+    };
+    let matching = TABLE.iter().find_map(|(class, words)| {
+        let telling = messages.iter().find(|message| {
+            let message = message.to_lowercase();
+            words.iter().any(|word| message.contains(word))
+        });
+        telling.map(|message| (*class, message))
+    });
+    match (matching, code) {
+        (Some((class, message)), _) => {
+            (class, format!("rclone exit {code}{}", said(Some(message))))
+        }
+        (None, 3 | 4) => (
+            Class::NotFound,
+            format!("rclone exit {code}{}", said(messages.first())),
+        ),
+        (None, 5) => (
+            Class::Unreachable,
+            format!("rclone exit {code}{}", said(messages.first())),
+        ),
+        (None, 137 | 143) => (
+            Class::Killed,
+            format!("rclone exit {code}{}", said(messages.last())),
+        ),
+        (None, _) => (
+            Class::Other,
+            format!("rclone exit {code}{}", said(messages.first())),
+        ),
+    }
+}
+
+fn said(message: Option<&String>) -> String {
+    message.map_or_else(String::new, |message| format!(": {}", shorten(message)))
+}
+
+/// Messages repeat request and host identities; the end of a long one has the cause.
+fn shorten(message: &str) -> String {
+    const MOST: usize = 600;
+    let message = message.trim();
+    let chars = message.chars().count();
+    if chars <= MOST {
+        return message.to_owned();
+    }
+    let head: String = message.chars().take(MOST / 3).collect();
+    let tail: String = message.chars().skip(chars - MOST * 2 / 3).collect();
+    format!("{head} … {tail}")
+}
+
+impl Class {
+    /// The reason a failure of this kind is reported with.
+    pub fn reason(self) -> Reason {
+        match self {
+            Self::AccessDenied => Reason::AccessDenied,
+            Self::BucketMissing => Reason::BucketMissing,
+            Self::Throttled => Reason::Throttled,
+            Self::Unreachable => Reason::Unreachable,
+            Self::NoSpace => Reason::NoSpace,
+            Self::SourceChanging => Reason::SourceChanging,
+            Self::VolumeUnreadable => Reason::VolumeUnreadable,
+            Self::Configuration => Reason::SecretInvalid,
+            Self::NotFound => Reason::RemoteInconsistent,
+            Self::Killed | Self::Other => Reason::MoverFailed,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case(
+        1,
+        "operation error S3: PutObject, https response error StatusCode: 404, api error NoSuchBucket: The specified bucket does not exist",
+        Class::BucketMissing
+    )]
+    #[case(
+        1,
+        "operation error S3: ListObjectsV2, https response error StatusCode: 403, api error InvalidAccessKeyId: The Access Key",
+        Class::AccessDenied
+    )]
+    #[case(
+        1,
+        "https response error StatusCode: 503, api error SlowDown: please",
+        Class::Throttled
+    )]
+    #[case(
+        1,
+        "Failed to cat: exceeded maximum number of attempts, 3, https response error StatusCode: 0, request send failed, Get: dial tcp 127.0.0.1:1: connect: connection refused",
+        Class::Unreachable
+    )]
+    #[case(4, "commit.json: Failed to open: object not found", Class::NotFound)]
+    #[case(3, "error listing: directory not found", Class::NotFound)]
+    #[case(
+        1,
+        "a: Failed to copy: preallocate: file too big for remaining disk space",
+        Class::NoSpace
+    )]
+    #[case(
+        1,
+        "a: Failed to copy: can't copy - source file is being updated (size changed from 1 to 2)",
+        Class::SourceChanging
+    )]
+    #[case(
+        1,
+        "a: Failed to copy: open /v/a: permission denied",
+        Class::VolumeUnreadable
+    )]
+    #[case(
+        1,
+        "CRITICAL: Failed to create file system for \"x:\": didn't find section in config file",
+        Class::Configuration
+    )]
+    #[case(5, "something to retry", Class::Unreachable)]
+    #[case(1, "something else", Class::Other)]
+    fn each_row(#[case] code: i32, #[case] message: &str, #[case] class: Class) {
+        let (found, words) = classify(
+            Some(code),
+            &["attempt 1/1 failed".into(), message.to_owned()],
+        );
+        assert_eq!(found, class, "{words}");
+    }
+
+    #[test]
+    fn a_killed_child_is_told_from_a_failed_one() {
+        assert_eq!(classify(None, &[]).0, Class::Killed);
+    }
+}

@@ -1,0 +1,151 @@
+//! Understands rclone's JSON log: statistics, and the messages that explain a failure.
+//!
+//! Imports nothing of this crate.
+
+use std::collections::VecDeque;
+
+use serde::Deserialize;
+
+/// Enough to see the cause; rclone repeats itself for every file.
+const KEPT: usize = 12;
+
+/// What rclone counts. All of them only grow.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Stats {
+    /// Bytes moved.
+    pub bytes: u64,
+    /// Bytes it knows it has to move.
+    pub total_bytes: u64,
+    /// Files moved.
+    pub transfers: u64,
+    /// Files it knows it has to move.
+    pub total_transfers: u64,
+    /// Files compared.
+    pub checks: u64,
+    /// Files deleted.
+    pub deletes: u64,
+    /// Files renamed.
+    pub renames: u64,
+    /// Names seen in listings.
+    pub listed: u64,
+    /// Server-side copies.
+    pub server_side_copies: u64,
+    /// Bytes in them.
+    pub server_side_copy_bytes: u64,
+    /// Errors counted.
+    pub errors: u64,
+}
+
+impl Stats {
+    /// What must change for a child to be taken as alive: retries alone are not progress.
+    pub fn signs_of_life(&self) -> Self {
+        Self {
+            errors: 0,
+            total_bytes: 0,
+            total_transfers: 0,
+            ..self.clone()
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Line {
+    #[serde(default)]
+    level: String,
+    #[serde(default)]
+    msg: String,
+    #[serde(default)]
+    object: Option<String>,
+    #[serde(default)]
+    stats: Option<Stats>,
+}
+
+/// What a child said.
+#[derive(Debug, Default)]
+pub(super) struct Log {
+    pub(super) stats: Stats,
+    first: Vec<String>,
+    last: VecDeque<String>,
+}
+
+impl Log {
+    pub(super) fn line(&mut self, bytes: &[u8]) {
+        let Ok(line) = serde_json::from_slice::<Line>(bytes) else {
+            // A crash of rclone, or a complaint from before its log is set up.
+            self.keep(String::from_utf8_lossy(bytes).into_owned());
+            return;
+        };
+        if let Some(stats) = line.stats {
+            self.stats = stats;
+            return;
+        }
+        let text = match line.object {
+            Some(object) => format!("{object}: {}", line.msg),
+            None => line.msg,
+        };
+        tracing::debug!(level = line.level, "rclone: {text}");
+        self.keep(text);
+    }
+
+    fn keep(&mut self, text: String) {
+        if text.trim().is_empty() {
+            return;
+        }
+        if self.first.len() < KEPT {
+            self.first.push(text);
+            return;
+        }
+        self.last.push_back(text);
+        if self.last.len() > KEPT {
+            self.last.pop_front();
+        }
+    }
+
+    /// The first and the last things it said.
+    pub(super) fn messages(&self) -> Vec<String> {
+        self.first.iter().chain(&self.last).cloned().collect()
+    }
+
+    /// `; it last said: …`, or nothing.
+    pub(super) fn last_words(&self) -> String {
+        let last = self.last.back().or(self.first.last());
+        last.map_or_else(String::new, |words| format!("; rclone last said: {words}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statistics_messages_and_noise_are_told_apart() {
+        let mut log = Log::default();
+        log.line(br#"{"level":"notice","msg":"x","stats":{"bytes":8,"transfers":3,"eta":null,"serverSideCopies":2},"source":"s"}"#);
+        log.line(br#"{"level":"error","msg":"Failed to copy: boom","object":"a/b"}"#);
+        log.line(b"panic: oh");
+        assert_eq!(
+            (
+                log.stats.bytes,
+                log.stats.transfers,
+                log.stats.server_side_copies
+            ),
+            (8, 3, 2)
+        );
+        assert_eq!(log.messages(), ["a/b: Failed to copy: boom", "panic: oh"]);
+        assert_eq!(log.last_words(), "; rclone last said: panic: oh");
+    }
+
+    #[test]
+    fn a_flood_keeps_its_beginning_and_its_end() {
+        let mut log = Log::default();
+        for n in 0..1000 {
+            log.line(format!(r#"{{"level":"error","msg":"{n}"}}"#).as_bytes());
+        }
+        let messages = log.messages();
+        assert_eq!(
+            (messages.len(), messages[0].as_str(), messages[23].as_str()),
+            (24, "0", "999")
+        );
+    }
+}

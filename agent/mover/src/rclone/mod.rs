@@ -1,0 +1,252 @@
+//! Runs rclone and tells how it ended.
+//!
+//! One child at a time: clean environment, JSON log read line by line, standard output to a file, a watchdog that ends a
+//! child which stands still, SIGTERM passed on at once. Imports [`crate::secret`], [`crate::stop`], [`crate::scratch`],
+//! [`crate::progress`] and [`crate::failure`].
+
+mod classify;
+mod log;
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+pub use classify::Class;
+pub use log::Stats;
+
+use crate::failure::{Failure, Result};
+use crate::progress::Progress;
+use crate::report::Reason;
+use crate::scratch::Scratch;
+use crate::secret::Environment;
+use crate::stop::Stop;
+
+/// After SIGTERM rclone ends within milliseconds; one that does not is killed.
+const GRACE: Duration = Duration::from_secs(1);
+/// A control object is small: an endpoint that gives nothing for so long is dead.
+pub const CONTROL_IDLE: Duration = Duration::from_secs(20);
+/// Bulk work moves bytes or counts; a server-side copy of one very large object does neither for a while.
+pub const BULK_IDLE: Duration = Duration::from_secs(180);
+
+/// The rclone binary and everything it is run with.
+#[derive(Debug)]
+pub struct Rclone {
+    /// Path of the binary.
+    pub binary: PathBuf,
+    /// Its environment.
+    pub environment: Environment,
+    /// Ends it early.
+    pub stop: Stop,
+    /// Where its lists and outputs go.
+    pub scratch: Scratch,
+    /// Where its statistics go.
+    pub progress: Progress,
+}
+
+/// A child that ended with exit code 0.
+#[derive(Debug)]
+pub struct Finished {
+    /// What it wrote to standard output.
+    pub stdout: PathBuf,
+    /// Its last statistics.
+    pub stats: Stats,
+}
+
+/// A child that did not.
+#[derive(Clone, Debug)]
+pub struct Trouble {
+    /// What kind of trouble it is.
+    pub class: Class,
+    /// For a person.
+    pub message: String,
+    /// Its last statistics.
+    pub stats: Stats,
+}
+
+impl From<Trouble> for Failure {
+    fn from(trouble: Trouble) -> Self {
+        Failure::new(trouble.class.reason(), trouble.message)
+    }
+}
+
+enum Event {
+    Line(Vec<u8>),
+    Wake,
+    End,
+}
+
+impl Rclone {
+    /// Runs one command. The outer result is our own trouble (or a stop), the inner one rclone's.
+    pub fn run(
+        &self,
+        args: &[OsString],
+        idle: Duration,
+    ) -> Result<std::result::Result<Finished, Trouble>> {
+        self.stop.check()?;
+        let stdout = self.scratch.fresh("out");
+        let out = File::create(&stdout).map_err(|e| Failure::scratch(&e))?;
+        let mut command = Command::new(&self.binary);
+        command
+            .args(args)
+            // Without this, names that differ only in Unicode normal form count as one, and one of them is left out.
+            .args([
+                "--no-unicode-normalization",
+                "--use-json-log",
+                "--log-level",
+                "NOTICE",
+            ])
+            .args(["--stats", "1s", "--stats-log-level", "NOTICE"])
+            .env_clear()
+            .envs(&self.environment.vars)
+            .env("RCLONE_CACHE_DIR", self.scratch.dir())
+            .env("RCLONE_TEMP_DIR", self.scratch.dir())
+            .current_dir(self.scratch.dir())
+            .stdin(Stdio::null())
+            .stdout(out)
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().map_err(|e| {
+            Failure::new(
+                Reason::MoverFailed,
+                format!("cannot start rclone ({}): {e}", self.binary.display()),
+            )
+        })?;
+        let (events, ended) = self.supervise(&mut child, &stdout, idle)?;
+        let status = child
+            .wait()
+            .map_err(|e| Failure::new(Reason::MoverFailed, format!("lost track of rclone: {e}")))?;
+        self.progress.finished(&events.stats);
+        match ended {
+            Ended::Stopped => Err(Failure::killed()),
+            Ended::StoodStill => Ok(Err(Trouble {
+                class: Class::Unreachable,
+                message: format!(
+                    "the remote gave no sign of life for {} s{}",
+                    idle.as_secs(),
+                    events.last_words()
+                ),
+                stats: events.stats,
+            })),
+            Ended::ByItself if status.success() => Ok(Ok(Finished {
+                stdout,
+                stats: events.stats,
+            })),
+            Ended::ByItself => {
+                // A signal from elsewhere, such as an out-of-memory kill, leaves no exit code.
+                let (class, message) = classify::classify(status.code(), &events.messages());
+                tracing::warn!(code = ?status.code(), ?class, message, "rclone failed");
+                Ok(Err(Trouble {
+                    class,
+                    message,
+                    stats: events.stats,
+                }))
+            }
+        }
+    }
+
+    fn supervise(
+        &self,
+        child: &mut Child,
+        stdout: &Path,
+        idle: Duration,
+    ) -> Result<(log::Log, Ended)> {
+        let (sender, events) = mpsc::channel();
+        let (wake, woken) = mpsc::channel();
+        if let Some(stderr) = child.stderr.take() {
+            let sender = sender.clone();
+            spawn("rclone-log", move || read_log(stderr, &sender))?;
+        }
+        self.stop.wake(Some(wake));
+        // Ends when `wake` is dropped below.
+        let bell = spawn("rclone-stop", move || {
+            for () in woken {
+                if sender.send(Event::Wake).is_err() {
+                    return;
+                }
+            }
+        })?;
+        let mut log = log::Log::default();
+        let mut ended = Ended::ByItself;
+        let mut moved = Instant::now();
+        let mut sign_of_life = (log.stats.clone(), 0);
+        loop {
+            let patience = match ended {
+                Ended::ByItself => idle.saturating_sub(moved.elapsed()),
+                _ => GRACE.saturating_sub(moved.elapsed()),
+            };
+            match events.recv_timeout(patience) {
+                Ok(Event::Line(line)) => {
+                    log.line(&line);
+                    let written = std::fs::metadata(stdout).map_or(0, |meta| meta.len());
+                    let now = (log.stats.signs_of_life(), written);
+                    if now != sign_of_life && matches!(ended, Ended::ByItself) {
+                        (sign_of_life, moved) = (now, Instant::now());
+                        self.progress.show(&log.stats);
+                    }
+                }
+                Ok(Event::Wake) => {
+                    terminate(child);
+                    (ended, moved) = (Ended::Stopped, Instant::now());
+                }
+                Ok(Event::End) | Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => {
+                    if matches!(ended, Ended::ByItself) {
+                        terminate(child);
+                        (ended, moved) = (Ended::StoodStill, Instant::now());
+                    } else if let Err(error) = child.kill() {
+                        tracing::warn!(%error, "cannot kill rclone");
+                        break;
+                    } else {
+                        moved = Instant::now();
+                    }
+                }
+            }
+        }
+        self.stop.wake(None);
+        if bell.join().is_err() {
+            tracing::warn!("the stop thread died");
+        }
+        Ok((log, ended))
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Ended {
+    ByItself,
+    Stopped,
+    StoodStill,
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<std::thread::JoinHandle<()>> {
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(work)
+        .map_err(|e| Failure::new(Reason::MoverFailed, format!("cannot start a thread: {e}")))
+}
+
+fn read_log(stderr: ChildStderr, events: &mpsc::Sender<Event>) {
+    for line in BufReader::new(stderr).split(b'\n') {
+        let Ok(line) = line else { break };
+        if events.send(Event::Line(line)).is_err() {
+            return;
+        }
+    }
+    // Nobody listens any more once the supervisor has given up.
+    let _ = events.send(Event::End);
+}
+
+fn terminate(child: &Child) {
+    let Some(pid) = i32::try_from(child.id())
+        .ok()
+        .and_then(rustix::process::Pid::from_raw)
+    else {
+        return;
+    };
+    // Not yet waited for, so the id is still this child's.
+    if let Err(error) = rustix::process::kill_process(pid, rustix::process::Signal::TERM) {
+        tracing::warn!(%error, "cannot stop rclone");
+    }
+}

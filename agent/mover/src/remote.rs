@@ -1,0 +1,328 @@
+//! A remote path and what can be done with it: bulk commands of rclone, each with the flags measured to cost least.
+//!
+//! Knows nothing of what the names mean beyond [`crate::names`]. Imports [`crate::rclone`], [`crate::control`] and
+//! [`crate::failure`].
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::control::{Control, unseal};
+use crate::failure::{Failure, Result};
+use crate::names::CONTROL_DIR;
+use crate::rclone::{BULK_IDLE, CONTROL_IDLE, Class, Finished, Rclone, Trouble};
+use crate::report::Reason;
+
+/// Writing without asking first: one request a file. Only ever used for names nothing committed depends on.
+const BLIND_WRITE: [&str; 4] = [
+    "--no-check-dest",
+    "--no-traverse",
+    "--s3-no-head",
+    "--s3-no-check-bucket",
+];
+/// Reading and deleting by name without asking first.
+const BLIND: [&str; 2] = ["--no-traverse", "--s3-no-head-object"];
+/// Files from this size on are fetched with their size known, so that rclone can use several streams.
+pub const LARGE: u64 = 32 * 1024 * 1024;
+
+/// A remote path.
+#[derive(Debug)]
+pub struct Remote {
+    /// Runs the commands.
+    pub rclone: Rclone,
+    /// `section:path`, without a trailing slash.
+    root: String,
+}
+
+/// What a listing found: names below the path, with sizes.
+pub type Listing = HashMap<Box<[u8]>, u64>;
+
+impl Remote {
+    /// The path `section:path`.
+    pub fn new(rclone: Rclone, root: &str) -> Self {
+        Self {
+            rclone,
+            root: root.trim_end_matches('/').to_owned(),
+        }
+    }
+
+    /// As the user wrote it.
+    pub fn name(&self) -> &str {
+        &self.root
+    }
+
+    /// Always with a trailing slash: without one rclone first asks whether it is a file, and misreports trouble.
+    fn at(&self, below: &str) -> OsString {
+        let slash = if self.root.ends_with(':') || below.starts_with('/') {
+            ""
+        } else {
+            "/"
+        };
+        format!("{}{slash}{below}", self.root).into()
+    }
+
+    /// Reads a control document with one request, on S3.
+    pub fn read_control<T: DeserializeOwned>(&self, name: &str) -> Result<Control<T>> {
+        match self.read_object(name)? {
+            None => Ok(Control::Absent),
+            Some(path) => unseal(&fs::read(path).map_err(|e| Failure::scratch(&e))?),
+        }
+    }
+
+    /// The content of one object below [`CONTROL_DIR`], in a temporary file; `None` when there is none.
+    pub fn read_object(&self, name: &str) -> Result<Option<PathBuf>> {
+        let list = self.rclone.scratch.list([name.as_bytes()])?;
+        let dir = format!("{CONTROL_DIR}/");
+        let finished = match self.command("cat", &[self.at(&dir)], &list, &BLIND, CONTROL_IDLE)? {
+            Ok(finished) => finished,
+            Err(trouble) if matches!(trouble.class, Class::NotFound | Class::BucketMissing) => {
+                return Ok(None);
+            }
+            Err(trouble) => return Err(trouble.into()),
+        };
+        // Most backends skip a missing name in silence: only a listing tells it from an empty object.
+        let empty = fs::metadata(&finished.stdout)
+            .map_err(|e| Failure::scratch(&e))?
+            .len()
+            == 0;
+        if empty && !self.list(&dir)?.contains_key(name.as_bytes()) {
+            return Ok(None);
+        }
+        Ok(Some(finished.stdout))
+    }
+
+    /// Writes one object below [`CONTROL_DIR`]: atomic on every backend.
+    pub fn write_object(
+        &self,
+        name: &str,
+        content: &[u8],
+    ) -> Result<std::result::Result<(), Trouble>> {
+        let dir = self.rclone.scratch.fresh_dir("control")?;
+        let path = dir.join(name);
+        let write = || {
+            path.parent().map_or(Ok(()), fs::create_dir_all)?;
+            fs::write(&path, content)
+        };
+        write().map_err(|e| Failure::scratch(&e))?;
+        let list = self.rclone.scratch.list([name.as_bytes()])?;
+        let target = self.at(&format!("{CONTROL_DIR}/"));
+        let ran = self.command(
+            "copy",
+            &[dir.into(), target],
+            &list,
+            &BLIND_WRITE,
+            CONTROL_IDLE,
+        )?;
+        Ok(ran.and_then(|finished| expect_transfers(&finished, 1)))
+    }
+
+    /// Makes the bucket or folder.
+    pub fn make(&self) -> Result<()> {
+        let ran = self
+            .rclone
+            .run(&["mkdir".into(), self.at("")], CONTROL_IDLE)?;
+        ran.map(drop).map_err(|trouble| match trouble.class {
+            Class::AccessDenied => Failure::new(
+                Reason::BucketMissing,
+                format!("the bucket of {} does not exist and may not be made with these credentials: {}", self.root, trouble.message),
+            ),
+            _ => trouble.into(),
+        })
+    }
+
+    /// Every object below `below`; empty when the path, or even the bucket, does not exist.
+    pub fn list(&self, below: &str) -> Result<Listing> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Item {
+            path: String,
+            size: i64,
+        }
+        let args = [
+            "lsjson",
+            "-R",
+            "--files-only",
+            "--no-modtime",
+            "--no-mimetype",
+            "--fast-list",
+        ];
+        let mut args: Vec<OsString> = args.map(OsString::from).to_vec();
+        args.push(self.at(below));
+        let finished = match self.rclone.run(&args, BULK_IDLE)? {
+            Ok(finished) => finished,
+            Err(trouble) if matches!(trouble.class, Class::NotFound | Class::BucketMissing) => {
+                return Ok(Listing::new());
+            }
+            Err(trouble) => return Err(trouble.into()),
+        };
+        let text = fs::read(&finished.stdout).map_err(|e| Failure::scratch(&e))?;
+        let items: Vec<Item> = serde_json::from_slice(&text).map_err(|e| {
+            Failure::new(
+                Reason::MoverFailed,
+                format!("rclone's listing of {} cannot be read: {e}", self.root),
+            )
+        })?;
+        // A negative size means unknown: such a backend cannot be checked by size, but never equals a known one.
+        Ok(items
+            .into_iter()
+            .map(|item| {
+                (
+                    item.path.into_bytes().into(),
+                    u64::try_from(item.size).unwrap_or(u64::MAX),
+                )
+            })
+            .collect())
+    }
+
+    /// Uploads `names` from the folder `from` to the folder `to`, overwriting. Links are left out.
+    pub fn upload<'a>(
+        &self,
+        from: &Path,
+        to: &str,
+        names: impl ExactSizeIterator<Item = &'a [u8]>,
+    ) -> Result<std::result::Result<(), Trouble>> {
+        self.send(from, to, names, "--skip-links")
+    }
+
+    /// Uploads what the links `names` in the folder `from` lead to. Never for a folder that others can write to.
+    pub fn upload_links<'a>(
+        &self,
+        from: &Path,
+        to: &str,
+        names: impl ExactSizeIterator<Item = &'a [u8]>,
+    ) -> Result<std::result::Result<(), Trouble>> {
+        self.send(from, to, names, "--copy-links")
+    }
+
+    fn send<'a>(
+        &self,
+        from: &Path,
+        to: &str,
+        names: impl ExactSizeIterator<Item = &'a [u8]>,
+        links: &'static str,
+    ) -> Result<std::result::Result<(), Trouble>> {
+        let count = names.len();
+        if count == 0 {
+            return Ok(Ok(()));
+        }
+        let list = self.rclone.scratch.list(names)?;
+        let mut flags = BLIND_WRITE.to_vec();
+        flags.push(links);
+        let ran = self.command(
+            "copy",
+            &[folder(from), self.at(to)],
+            &list,
+            &flags,
+            BULK_IDLE,
+        )?;
+        Ok(ran.and_then(|finished| expect_transfers(&finished, count)))
+    }
+
+    /// Copies `names` from one folder of the path to another, on the server where it can.
+    pub fn promote<'a>(
+        &self,
+        from: &str,
+        to: &str,
+        names: impl ExactSizeIterator<Item = &'a [u8]>,
+    ) -> Result<()> {
+        let count = names.len();
+        if count == 0 {
+            return Ok(());
+        }
+        let list = self.rclone.scratch.list(names)?;
+        let mut flags = BLIND_WRITE.to_vec();
+        flags.push("--s3-no-head-object");
+        let finished = self.command(
+            "copy",
+            &[self.at(from), self.at(to)],
+            &list,
+            &flags,
+            BULK_IDLE,
+        )??;
+        Ok(expect_transfers(&finished, count)?)
+    }
+
+    /// Deletes `names` below the path. One that is gone already is no failure.
+    pub fn delete<'a>(&self, names: impl ExactSizeIterator<Item = &'a [u8]>) -> Result<()> {
+        if names.len() == 0 {
+            return Ok(());
+        }
+        let list = self.rclone.scratch.list(names)?;
+        self.command("delete", &[self.at("")], &list, &BLIND, BULK_IDLE)??;
+        Ok(())
+    }
+
+    /// Fetches `names` from the folder `from` into the local folder `to`. One that does not exist is left out: the
+    /// caller verifies every file, so nothing is concluded from the exit code.
+    pub fn fetch<'a>(
+        &self,
+        from: &str,
+        to: &Path,
+        names: impl ExactSizeIterator<Item = &'a [u8]>,
+        large: bool,
+    ) -> Result<std::result::Result<(), Trouble>> {
+        if names.len() == 0 {
+            return Ok(Ok(()));
+        }
+        let list = self.rclone.scratch.list(names)?;
+        // In place: what is half fetched has no hash that fits, and a suffix could make a name too long.
+        let mut flags = vec![
+            "--no-check-dest",
+            "--no-traverse",
+            "--inplace",
+            "--use-server-modtime",
+        ];
+        if !large {
+            // One request a file instead of two; the size is then unknown until the file is there.
+            flags.extend(["--s3-no-head-object", "--ignore-size", "--ignore-checksum"]);
+        }
+        let ran = self.command(
+            "copy",
+            &[self.at(from), folder(to)],
+            &list,
+            &flags,
+            BULK_IDLE,
+        )?;
+        Ok(ran.map(drop))
+    }
+
+    fn command(
+        &self,
+        verb: &str,
+        places: &[OsString],
+        list: &Path,
+        flags: &[&str],
+        idle: std::time::Duration,
+    ) -> Result<std::result::Result<Finished, Trouble>> {
+        let mut args: Vec<OsString> = vec![verb.into()];
+        args.extend_from_slice(places);
+        args.extend(["--files-from-raw".into(), list.into()]);
+        args.extend(flags.iter().map(OsString::from));
+        self.rclone.run(&args, idle)
+    }
+}
+
+/// A local folder as rclone is to see it: absolute, so that no colon in it is taken for a remote's.
+fn folder(path: &Path) -> OsString {
+    let mut bytes = path.as_os_str().to_owned().into_vec();
+    bytes.push(b'/');
+    OsString::from_vec(bytes)
+}
+
+/// rclone leaves out what it cannot find and exits 0: the number of files it moved must be the one it was given.
+fn expect_transfers(finished: &Finished, count: usize) -> std::result::Result<(), Trouble> {
+    let moved = usize::try_from(finished.stats.transfers).unwrap_or(usize::MAX);
+    if moved >= count {
+        return Ok(());
+    }
+    Err(Trouble {
+        class: Class::NotFound,
+        message: format!("rclone moved {moved} of {count} files"),
+        stats: finished.stats.clone(),
+    })
+}

@@ -1,0 +1,130 @@
+//! The name of one committed state of a path, and how two such names compare.
+//!
+//! `20261123T042858Z-1c9a77e0-17-5f2e`: time, lineage, generation, salt. Clocks can step back, so order is by
+//! generation within a lineage, never by time; the lineage is drawn anew whenever a push has no readable parent.
+//! Imports only [`crate::failure`].
+
+use std::fmt;
+
+use jiff::Timestamp;
+
+use crate::failure::{Failure, Result};
+use crate::report::Reason;
+
+/// One committed state of a remote path.
+#[derive(Clone, PartialEq, Eq, Debug, Hash)]
+pub struct Revision {
+    text: String,
+    lineage: u32,
+    generation: u64,
+}
+
+impl Revision {
+    /// The revision that follows `parent`, or the first one of a new lineage.
+    pub fn next(parent: Option<&Self>, now: Timestamp) -> Result<Self> {
+        let random = random()?;
+        let [a, b, c, d, e, f, ..] = random.to_be_bytes();
+        let (lineage, generation) = match parent {
+            Some(parent) => (parent.lineage, parent.generation.saturating_add(1)),
+            None => (u32::from_be_bytes([a, b, c, d]), 1),
+        };
+        let salt = u16::from_be_bytes([e, f]);
+        let time = now.strftime("%Y%m%dT%H%M%SZ");
+        Ok(Self {
+            text: format!("{time}-{lineage:08x}-{generation}-{salt:04x}"),
+            lineage,
+            generation,
+        })
+    }
+
+    /// Reads a revision; `None` when it is not one.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split('-');
+        let (time, lineage, generation, salt) =
+            (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        // The text becomes part of object names, so nothing but what `next` writes may pass.
+        let plain =
+            |s: &str, len: usize| s.len() == len && s.bytes().all(|b| b.is_ascii_alphanumeric());
+        if parts.next().is_some() || !plain(time, 16) || !plain(lineage, 8) || !plain(salt, 4) {
+            return None;
+        }
+        if generation.is_empty() || !generation.bytes().all(|b| b.is_ascii_digit()) {
+            return None;
+        }
+        Some(Self {
+            text: text.to_owned(),
+            lineage: u32::from_str_radix(lineage, 16).ok()?,
+            generation: generation.parse().ok()?,
+        })
+    }
+
+    /// As written.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// How many commits the lineage had when this one was made.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Whether a volume that holds this revision also holds content that last changed in `generation` of `other`'s lineage.
+    pub fn includes(&self, other: &Self, generation: u64) -> bool {
+        self.lineage == other.lineage && generation <= self.generation
+    }
+}
+
+impl fmt::Display for Revision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// Eight random bytes from the kernel.
+pub fn random() -> Result<u64> {
+    let mut bytes = [0_u8; 8];
+    let mut filled = 0;
+    while filled < bytes.len() {
+        let rest = bytes.get_mut(filled..).unwrap_or_default();
+        let got = rustix::rand::getrandom(rest, rustix::rand::GetRandomFlags::empty())
+            .map_err(|e| Failure::new(Reason::MoverFailed, format!("no random numbers: {e}")))?;
+        filled += got;
+    }
+    Ok(u64::from_be_bytes(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_revision_follows_its_parent_even_when_the_clock_steps_back() {
+        let now: Timestamp = "2026-11-23T04:28:58Z".parse().unwrap();
+        let first = Revision::next(None, now).unwrap();
+        let second = Revision::next(Some(&first), "2001-01-01T00:00:00Z".parse().unwrap()).unwrap();
+        assert_eq!((first.generation(), second.generation()), (1, 2));
+        assert!(second.includes(&first, 1) && !first.includes(&second, 2));
+        assert_eq!(Revision::parse(second.as_str()).as_ref(), Some(&second));
+    }
+
+    #[test]
+    fn another_lineage_is_never_included() {
+        let now = Timestamp::UNIX_EPOCH;
+        let ours = Revision::parse("20261123T042858Z-1c9a77e0-17-5f2e").unwrap();
+        let other = Revision::next(None, now).unwrap();
+        assert!(!ours.includes(&other, 1));
+    }
+
+    #[test]
+    fn what_is_no_revision_is_refused() {
+        for text in [
+            "",
+            "a-b-c-d",
+            "20261123T042858Z-1c9a77e0-17",
+            "../../../x-1c9a77e0-17-5f2e",
+            "20261123T042858Z-1c9a77e0-+7-5f2e",
+        ] {
+            assert_eq!(Revision::parse(text), None, "{text}");
+        }
+    }
+}

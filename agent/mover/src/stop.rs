@@ -1,0 +1,82 @@
+//! The stop request: set by SIGTERM or SIGINT, seen by every loop that works on files, and passed on to rclone.
+//!
+//! Imports only [`crate::failure`].
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::failure::{Failure, Result};
+
+/// Shared by the signal thread and the workers.
+#[derive(Clone, Debug, Default)]
+pub struct Stop {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    requested: AtomicBool,
+    // The rclone supervisor waits on a channel: this is how a signal wakes it at once.
+    wake: Mutex<Option<Sender<()>>>,
+}
+
+impl Stop {
+    /// Makes SIGTERM and SIGINT set the request. One thread, which lives as long as the process.
+    pub fn on_signals(&self) -> io::Result<()> {
+        let mut signals = Signals::new([SIGTERM, SIGINT])?;
+        let stop = self.clone();
+        std::thread::Builder::new()
+            .name("signals".into())
+            .spawn(move || {
+                for _ in signals.forever() {
+                    stop.request();
+                }
+            })?;
+        Ok(())
+    }
+
+    /// Asks everything to stop.
+    pub fn request(&self) {
+        self.shared.requested.store(true, Ordering::SeqCst);
+        let wake = self
+            .shared
+            .wake
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(wake) = wake.as_ref() {
+            // A supervisor that has just ended needs no waking.
+            let _ = wake.send(());
+        }
+    }
+
+    /// Whether a stop was requested.
+    pub fn requested(&self) -> bool {
+        self.shared.requested.load(Ordering::SeqCst)
+    }
+
+    /// `Err(MoverKilled)` once a stop was requested: called between files.
+    pub fn check(&self) -> Result<()> {
+        if self.requested() {
+            Err(Failure::killed())
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Has `wake` called on the next request; a request that came before calls it at once.
+    pub fn wake(&self, wake: Option<Sender<()>>) {
+        *self
+            .shared
+            .wake
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = wake;
+        if self.requested() {
+            self.request();
+        }
+    }
+}

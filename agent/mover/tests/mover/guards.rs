@@ -1,0 +1,246 @@
+//! What stops a sync before it does harm.
+
+use std::fs;
+
+use jiff::ToSpan;
+use scribe_mover::pull::{PullOutcome, pull};
+use scribe_mover::push::push;
+use scribe_mover::report::Reason;
+
+use crate::support::tree::{assert_same, write};
+use crate::support::{Site, owner};
+
+#[test]
+fn a_pull_waits_for_the_first_push() {
+    let site = Site::new();
+    assert_eq!(
+        site.try_pull(),
+        Ok(PullOutcome::WaitingForFirstPush),
+        "no bucket"
+    );
+    fs::create_dir(site.buckets.path().join("bucket")).unwrap();
+    assert_eq!(
+        site.try_pull(),
+        Ok(PullOutcome::WaitingForFirstPush),
+        "empty bucket"
+    );
+    write(site.source.path(), "a", "a");
+    site.proxy.rule(|request| {
+        let commit = request.method == "PUT" && request.target.contains("commit.json");
+        if commit {
+            crate::support::proxy::Action::Answer("403 Forbidden", "")
+        } else {
+            crate::support::proxy::Action::Pass
+        }
+    });
+    site.try_push().unwrap_err();
+    site.proxy.rule(|_| crate::support::proxy::Action::Pass);
+    assert_eq!(
+        site.control_objects().first().map(String::as_str),
+        Some("claim.json")
+    );
+    write(site.dest.path(), "mine", "kept");
+    assert_eq!(
+        site.try_pull(),
+        Ok(PullOutcome::WaitingForFirstPush),
+        "a push is under way"
+    );
+    assert_eq!(fs::read_dir(site.dest.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_path_of_unknown_files_is_touched_by_neither_side() {
+    let site = Site::with_bucket();
+    write(&site.object(""), "precious", "p");
+    write(site.source.path(), "a", "a");
+    write(site.dest.path(), "mine", "m");
+    let pushed = site.try_push().unwrap_err();
+    assert_eq!(pushed.reason, Reason::PathNotOurs);
+    assert!(
+        pushed.message.contains("precious") && pushed.message.contains("adopt-path"),
+        "{pushed}"
+    );
+    let pulled = site.try_pull().unwrap_err();
+    assert_eq!(pulled.reason, Reason::PathNotOurs);
+    assert!(pulled.message.contains("layout: Plain"), "{pulled}");
+    assert_eq!(site.user_objects(), ["precious"]);
+    assert!(!site.object(".scribe").exists() && site.dest.path().join("mine").exists());
+
+    let mut options = site.push_options();
+    options.asker.adopt = true;
+    push(&site.remote(), &options).unwrap();
+    assert_eq!(site.user_objects(), ["a"]);
+}
+
+#[test]
+fn a_path_belongs_to_one_owner() {
+    let site = Site::with_bucket();
+    write(site.source.path(), "a", "a");
+    let first = site.push();
+    let as_owner = |name: &str, uid: &str, has_pushed, adopt| {
+        let mut options = site.push_options();
+        options.asker.owner = owner(name, uid);
+        (options.asker.has_pushed, options.asker.adopt) = (has_pushed, adopt);
+        push(&site.remote(), &options)
+    };
+    assert_eq!(
+        as_owner("other", "uid-9", false, false).unwrap_err().reason,
+        Reason::PathNotOurs
+    );
+    // Re-created under the same name: takes over once, and the older object, still pushing somewhere, stops.
+    let taken = as_owner("db", "uid-2", false, false).unwrap();
+    assert!(taken.took_over && taken.changed && taken.revision != first.revision);
+    assert_eq!(
+        as_owner("db", "uid-1", true, false).unwrap_err().reason,
+        Reason::PathNotOurs
+    );
+    assert!(!as_owner("db", "uid-2", true, false).unwrap().took_over);
+    assert!(as_owner("other", "uid-9", true, true).unwrap().took_over);
+}
+
+#[test]
+fn a_path_inside_anothers_is_never_cleaned_away() {
+    let mut site = Site::with_bucket();
+    site.name = "s3:bucket/path/inner".into();
+    write(site.source.path(), "a", "inner");
+    site.push();
+    site.name = "s3:bucket/path".into();
+    let mut options = site.push_options();
+    options.asker.adopt = true;
+    let refused = push(&site.remote(), &options).unwrap_err();
+    assert_eq!(refused.reason, Reason::PathNotOurs);
+    assert!(
+        refused.message.contains("inner/.scribe/commit.json"),
+        "{refused}"
+    );
+    assert!(site.object("inner/a").exists());
+}
+
+#[test]
+fn an_empty_volume_never_replaces_a_full_path_unasked() {
+    let site = Site::with_bucket();
+    write(site.source.path(), "a", "a");
+    site.push();
+    site.pull();
+    fs::remove_file(site.source.path().join("a")).unwrap();
+    let refused = site.try_push().unwrap_err();
+    assert_eq!(refused.reason, Reason::DeletionGuard);
+    assert_eq!(site.user_objects(), ["a"]);
+    assert!(!site.object(".scribe/claim.json").exists());
+
+    let mut options = site.push_options();
+    options.guard.allowed = refused.message.rsplit(' ').next().map(str::to_owned);
+    push(&site.remote(), &options).unwrap();
+    assert!(site.user_objects().is_empty());
+
+    let refused = site.try_pull().unwrap_err();
+    assert_eq!(refused.reason, Reason::DeletionGuard);
+    assert!(site.dest.path().join("a").exists());
+    let mut options = site.pull_options();
+    options.guard.allowed = refused.message.rsplit(' ').next().map(str::to_owned);
+    crate::support::done(pull(&site.remote(), &options));
+    assert_same(site.source.path(), site.dest.path());
+}
+
+#[test]
+fn a_large_deletion_needs_its_token() {
+    let site = Site::with_bucket();
+    for n in 0..30 {
+        write(site.source.path(), format!("f{n}"), "x");
+    }
+    site.push();
+    for n in 0..28 {
+        fs::remove_file(site.source.path().join(format!("f{n}"))).unwrap();
+    }
+    let refused = site.try_push().unwrap_err();
+    assert_eq!(refused.reason, Reason::DeletionGuard);
+    assert!(refused.message.contains("28 of the 30"), "{refused}");
+    assert_eq!(site.user_objects().len(), 30);
+}
+
+#[test]
+fn a_listing_push_repairs_what_was_lost() {
+    let site = Site::with_bucket();
+    for name in ["a", "b", "c"] {
+        write(site.source.path(), name, format!("content of {name}"));
+    }
+    let pushed = site.push();
+    site.meddle("deletefile", "a", b"");
+    site.meddle("rcat", "b", b"cut");
+    site.meddle("rcat", "stranger", b"not ours");
+    let broken = site.try_pull().unwrap_err();
+    assert_eq!(broken.reason, Reason::RemoteInconsistent);
+    assert!(
+        fs::read_dir(site.dest.path())
+            .unwrap()
+            .all(|entry| entry.unwrap().file_name() == ".scribe-staging")
+    );
+    assert!(!site.push().changed, "not due yet");
+
+    let mut options = site.push_options();
+    options.started += 25.hours();
+    let repaired = push(&site.remote(), &options).unwrap();
+    assert!(repaired.changed && repaired.revision == pushed.revision);
+    site.pull();
+    assert_same(site.source.path(), site.dest.path());
+    assert!(
+        site.object("stranger").exists(),
+        "nothing says that it is ours to delete"
+    );
+    site.proxy.take();
+    push(&site.remote(), &options).unwrap();
+    assert_eq!(site.proxy.take().len(), 2, "verified just now");
+}
+
+#[test]
+fn a_damaged_commit_is_told_from_an_absent_one() {
+    let site = Site::with_bucket();
+    write(site.source.path(), "a", "a");
+    site.push();
+    for damage in ["", "{", "{\"format\": 1}"] {
+        site.meddle("rcat", ".scribe/commit.json", damage.as_bytes());
+        assert_eq!(
+            site.try_pull().unwrap_err().reason,
+            Reason::RemoteInconsistent,
+            "{damage:?}"
+        );
+        assert_eq!(
+            site.try_push().unwrap_err().reason,
+            Reason::RemoteInconsistent,
+            "{damage:?}"
+        );
+    }
+    let mut options = site.push_options();
+    options.asker.adopt = true;
+    push(&site.remote(), &options).unwrap();
+    site.pull();
+    assert_same(site.source.path(), site.dest.path());
+}
+
+#[test]
+fn a_lost_manifest_is_replaced_by_the_next_push() {
+    let site = Site::with_bucket();
+    write(site.source.path(), "a", "a");
+    let first = site.push();
+    site.meddle(
+        "deletefile",
+        &format!(".scribe/manifests/{}.zst", first.revision),
+        b"",
+    );
+    assert_eq!(
+        site.try_pull().unwrap_err().reason,
+        Reason::RemoteInconsistent
+    );
+    assert!(site.push().changed);
+    site.pull();
+    assert_same(site.source.path(), site.dest.path());
+}
+
+#[test]
+fn a_volume_in_mid_pull_is_not_a_source() {
+    let site = Site::with_bucket();
+    write(site.source.path(), ".scribe-staging/in/x", "x");
+    let failure = site.try_push().unwrap_err();
+    assert_eq!(failure.reason, Reason::SourceChanging);
+    assert!(failure.message.contains(".scribe-staging"));
+}

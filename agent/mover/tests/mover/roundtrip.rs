@@ -1,0 +1,270 @@
+//! What goes in comes out: trees, edits, deletions, changes of type, unusual names.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::symlink;
+
+use crate::support::Site;
+use crate::support::tree::{assert_same, touch, varied, write};
+
+#[test]
+fn everything_replicated_comes_back_exactly() {
+    let site = Site::new();
+    varied(site.source.path());
+    let pushed = site.push();
+    assert!(pushed.changed);
+    let pulled = site.pull();
+    assert_same(site.source.path(), site.dest.path());
+    assert_eq!(
+        (pulled.revision, pulled.files, pulled.bytes),
+        (pushed.revision.clone(), pushed.files, pushed.bytes)
+    );
+    assert_eq!(
+        site.control_objects(),
+        [
+            "commit.json".to_owned(),
+            format!("manifests/{}.zst", pushed.revision)
+        ]
+    );
+
+    let again = site.push();
+    assert!(!again.changed && again.hashed == 0 && again.revision == pushed.revision);
+    let again = site.pull();
+    assert!(!again.changed && again.transferred == 0);
+}
+
+#[test]
+fn edits_deletions_and_changes_of_type_follow() {
+    let site = Site::with_bucket();
+    let source = site.source.path();
+    varied(source);
+    let first = site.push();
+    site.pull();
+
+    write(source, "sub/deep/er/file", "replaced");
+    touch(&source.join("sub/deep"), 5, 5);
+    fs::remove_file(source.join("big")).unwrap();
+    write(source, "big/now/a/directory", "x");
+    fs::remove_dir_all(source.join("same")).unwrap();
+    write(source, "same", "now a file");
+    fs::remove_file(source.join("link")).unwrap();
+    symlink("elsewhere", source.join("link")).unwrap();
+    fs::remove_file(source.join("zz-hard")).unwrap();
+    write(source, "zz-hard", "on its own");
+    fs::rename(source.join("hollow"), source.join("renamed")).unwrap();
+    fs::remove_file(source.join("pipe")).unwrap();
+    let second = site.push();
+    assert!(second.changed && second.revision != first.revision);
+    let pulled = site.pull();
+    assert_same(source, site.dest.path());
+    assert!(pulled.deleted > 0);
+    assert!(!site.dest.path().join(".scribe-staging").exists());
+    // A plain rclone user finds every file under its own name, and nothing else.
+    assert_eq!(
+        site.user_objects(),
+        [
+            "big/now/a/directory",
+            "empty",
+            "plain",
+            "same",
+            "sub/deep/er/file",
+            "sub/hard",
+            "zz-hard"
+        ]
+    );
+    assert_eq!(
+        fs::read(site.object("sub/deep/er/file")).unwrap(),
+        b"replaced"
+    );
+    assert_eq!(
+        site.control_objects(),
+        [
+            "commit.json".to_owned(),
+            format!("manifests/{}.zst", second.revision)
+        ]
+    );
+}
+
+#[test]
+fn an_edit_that_keeps_size_and_times_is_replicated() {
+    let site = Site::with_bucket();
+    write(site.source.path(), "a", "old!");
+    touch(&site.source.path().join("a"), 1000, 0);
+    let first = site.push();
+    site.pull();
+    write(site.source.path(), "a", "new!");
+    touch(&site.source.path().join("a"), 1000, 0);
+    assert!(site.push().changed);
+    let mut options = site.pull_options();
+    options.applied = Some(first.revision);
+    crate::support::done(scribe_mover::pull::pull(&site.remote(), &options));
+    assert_eq!(fs::read(site.dest.path().join("a")).unwrap(), b"new!");
+}
+
+#[test]
+fn metadata_alone_moves_no_content() {
+    let site = Site::with_bucket();
+    write(site.source.path(), "a", vec![1; 5000]);
+    site.push();
+    site.pull();
+    touch(&site.source.path().join("a"), 77, 7);
+    let pushed = site.push();
+    assert!(pushed.changed && pushed.transferred == 0);
+    let pulled = site.pull();
+    assert!(pulled.changed && pulled.transferred == 0);
+    assert_same(site.source.path(), site.dest.path());
+}
+
+#[test]
+fn names_that_rclone_mangles_survive() {
+    let site = Site::with_bucket();
+    let names: &[&[u8]] = &[
+        b"line\nbreak",
+        b"cr\r",
+        b"tab\t",
+        b"\x01\x7f",
+        "quote\u{201b}".as_bytes(),
+        "pict\u{240a}".as_bytes(),
+        "wide\u{ff0f}".as_bytes(),
+        b"not utf8 \xff\xfe",
+        b".scribe/commit.json",
+        b".scribe/objects/x",
+        b"back\\slash",
+        b" spaces ",
+        b"glob*?[a]{b}",
+        b"#hash",
+        b";semi",
+        b"x.partial",
+        b"y.rclonelink",
+        "e\u{301}".as_bytes(),
+        "\u{e9}".as_bytes(),
+        b"Case",
+        b"case",
+        b"%41",
+        b"a+b",
+        b"~",
+        b"-dash",
+        b"sub/.scribe/z",
+        &[b'n'; 255],
+        &[b'm'; 201],
+        "（株）".as_bytes(),
+        b"colon:name",
+        b"trailing.",
+    ];
+    for (number, name) in names.iter().enumerate() {
+        write(
+            site.source.path(),
+            OsStr::from_bytes(name),
+            format!("content {number}"),
+        );
+    }
+    write(site.source.path(), vec!["deep"; 180].join("/"), "deep");
+    site.push();
+    site.pull();
+    assert_same(site.source.path(), site.dest.path());
+    fs::remove_file(site.source.path().join("cr\r")).unwrap();
+    write(site.source.path(), "line\nbreak", "changed");
+    site.push();
+    site.pull();
+    assert_same(site.source.path(), site.dest.path());
+}
+
+#[test]
+fn sockets_are_counted_and_lost_and_found_left_out() {
+    let site = Site::with_bucket();
+    write(site.source.path(), "a", "a");
+    write(site.source.path(), "lost+found/#12", "orphan");
+    let _socket = std::os::unix::net::UnixListener::bind(site.source.path().join("sock")).unwrap();
+    let pushed = site.push();
+    assert_eq!(
+        (
+            pushed.files,
+            pushed.skipped["sockets"],
+            pushed.skipped["lostAndFound"]
+        ),
+        (1, 1, 1)
+    );
+    write(site.dest.path(), "lost+found/#99", "the destination's own");
+    site.pull();
+    assert!(site.dest.path().join("lost+found/#99").exists());
+    assert!(!site.dest.path().join("sock").exists());
+}
+
+#[test]
+fn a_push_that_died_after_its_commit_is_finished_by_the_next() {
+    let site = Site::with_bucket();
+    let source = site.source.path();
+    write(source, "a", "old a");
+    write(source, "b", "old b");
+    site.push();
+    write(source, "a", "new a");
+    fs::remove_file(source.join("b")).unwrap();
+    // The second commit of a push says that staged files are promoted: everything from there on fails.
+    let mut commits = 0;
+    site.proxy.rule(move |request| {
+        commits += usize::from(request.method == "PUT" && request.target.contains("commit.json"));
+        if commits > 1 || request.method == "DELETE" {
+            crate::support::proxy::Action::Answer("403 Forbidden", "")
+        } else {
+            crate::support::proxy::Action::Pass
+        }
+    });
+    site.try_push().unwrap_err();
+    site.proxy.rule(|_| crate::support::proxy::Action::Pass);
+    // Committed, not tidied up: whole for a fresh pull.
+    site.pull();
+    assert_same(source, site.dest.path());
+    write(source, "c", "c");
+    let healed = site.push();
+    assert_eq!(site.user_objects(), ["a", "c"]);
+    assert_eq!(
+        site.control_objects(),
+        [
+            "commit.json".to_owned(),
+            format!("manifests/{}.zst", healed.revision)
+        ]
+    );
+    site.pull();
+    assert_same(source, site.dest.path());
+}
+
+#[test]
+fn a_push_that_died_before_its_commit_leaves_the_old_revision_whole() {
+    let site = Site::with_bucket();
+    let source = site.source.path();
+    write(source, "a", "old a");
+    write(source, "gone", "still needed");
+    site.push();
+    let old = assert_fs::TempDir::new().unwrap();
+    fs::copy(source.join("a"), old.path().join("a")).unwrap();
+    write(source, "a", "new a");
+    write(source, "new", "new");
+    fs::remove_file(source.join("gone")).unwrap();
+    site.proxy.rule(|request| {
+        let commit = request.method == "PUT" && request.target.contains("commit.json");
+        if commit {
+            crate::support::proxy::Action::Answer("403 Forbidden", "")
+        } else {
+            crate::support::proxy::Action::Pass
+        }
+    });
+    site.try_push().unwrap_err();
+    site.proxy.rule(|_| crate::support::proxy::Action::Pass);
+    site.pull();
+    assert_eq!(fs::read(site.dest.path().join("a")).unwrap(), b"old a");
+    assert!(site.dest.path().join("gone").exists() && !site.dest.path().join("new").exists());
+    // The next push cleans up, and drops what the dead one had sent for a file that is no more.
+    fs::remove_file(source.join("new")).unwrap();
+    let healed = site.push();
+    assert_eq!(site.user_objects(), ["a"]);
+    assert_eq!(
+        site.control_objects(),
+        [
+            "commit.json".to_owned(),
+            format!("manifests/{}.zst", healed.revision)
+        ]
+    );
+    site.pull();
+    assert_same(source, site.dest.path());
+}

@@ -1,0 +1,253 @@
+//! What the tests share: a server, a proxy in front of it, volumes, and a way to see whether two trees are the same.
+
+pub(crate) mod proxy;
+pub(crate) mod tree;
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+
+use assert_fs::TempDir;
+use jiff::{SignedDuration, Timestamp, ToSpan};
+use proxy::Proxy;
+use scribe_mover::control::Owner;
+use scribe_mover::failure::Result;
+use scribe_mover::guard::Guard;
+use scribe_mover::progress::Progress;
+use scribe_mover::pull::{PullOptions, PullOutcome, Pulled, pull};
+use scribe_mover::push::{Asker, PushOptions, Pushed, push};
+use scribe_mover::rclone::Rclone;
+use scribe_mover::remote::Remote;
+use scribe_mover::scratch::Scratch;
+use scribe_mover::secret;
+use scribe_mover::stop::Stop;
+
+const KEY: &str = "AKIDFORTESTS";
+const SECRET: &str = "secret-for-tests-only";
+
+/// The rclone this project is tested with.
+pub(crate) fn rclone() -> &'static Path {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| {
+        let tool = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/tools/rclone");
+        let output = Command::new(tool).output().unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        PathBuf::from(String::from_utf8(output.stdout).unwrap().trim())
+    })
+}
+
+/// An S3 server with a proxy in front of it, a Secret that leads there, and two volumes.
+pub(crate) struct Site {
+    server: Child,
+    pub(crate) proxy: Proxy,
+    pub(crate) buckets: TempDir,
+    pub(crate) secret: TempDir,
+    pub(crate) source: TempDir,
+    pub(crate) dest: TempDir,
+    pub(crate) name: String,
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+}
+
+impl Site {
+    /// A fresh one, whose bucket does not exist.
+    pub(crate) fn new() -> Self {
+        let buckets = TempDir::new().unwrap();
+        let mut server = Command::new(rclone())
+            .args([
+                "serve",
+                "s3",
+                "--addr",
+                "127.0.0.1:0",
+                "--auth-key",
+                &format!("{KEY},{SECRET}"),
+            ])
+            .arg(buckets.path())
+            .env("RCLONE_CONFIG", "/dev/null")
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(server.stderr.take().unwrap()).lines();
+        let address = lines
+            .by_ref()
+            .map(|line| line.unwrap())
+            .find_map(|line| Some(line.split_once("http://")?.1.split_once('/')?.0.to_owned()))
+            .unwrap();
+        // Else a full pipe would stop the server.
+        std::thread::spawn(move || lines.for_each(drop));
+        let proxy = Proxy::start(&address);
+        let secret = TempDir::new().unwrap();
+        let site = Self {
+            server,
+            proxy,
+            buckets,
+            secret,
+            source: TempDir::new().unwrap(),
+            dest: TempDir::new().unwrap(),
+            name: "s3:bucket/path".into(),
+        };
+        site.write_secret(&site.proxy.address(), KEY);
+        site
+    }
+
+    /// One whose bucket exists.
+    pub(crate) fn with_bucket() -> Self {
+        let site = Self::new();
+        std::fs::create_dir(site.buckets.path().join("bucket")).unwrap();
+        site
+    }
+
+    pub(crate) fn write_secret(&self, address: &str, key: &str) {
+        let conf = format!(
+            "[s3]\ntype = s3\nprovider = Rclone\nendpoint = http://{address}\naccess_key_id = {key}\nsecret_access_key = {SECRET}\nregion = us-east-1\n"
+        );
+        std::fs::write(self.secret.path().join("rclone.conf"), conf).unwrap();
+    }
+
+    pub(crate) fn remote(&self) -> Remote {
+        let section = self.name.split(':').next().unwrap();
+        let environment =
+            secret::from_mount(self.secret.path(), Some("creds"), section, &[]).unwrap();
+        let rclone = Rclone {
+            binary: rclone().into(),
+            environment,
+            stop: Stop::default(),
+            scratch: Scratch::new().unwrap(),
+            progress: Progress::default(),
+        };
+        Remote::new(rclone, &self.name)
+    }
+
+    /// Options of a push some time after the last change of the volume, so that hints count.
+    pub(crate) fn push_options(&self) -> PushOptions {
+        let started = Timestamp::now() + 10.seconds();
+        PushOptions {
+            volume: self.source.path().into(),
+            asker: Asker {
+                owner: owner("db", "uid-1"),
+                has_pushed: false,
+                adopt: false,
+            },
+            data_time: started,
+            started,
+            verify_interval: SignedDuration::from_hours(24),
+            guard: guard(),
+        }
+    }
+
+    pub(crate) fn pull_options(&self) -> PullOptions {
+        PullOptions {
+            volume: self.dest.path().into(),
+            applied: None,
+            private: true,
+            guard: guard(),
+        }
+    }
+
+    pub(crate) fn try_push(&self) -> Result<Pushed> {
+        push(&self.remote(), &self.push_options())
+    }
+
+    pub(crate) fn push(&self) -> Pushed {
+        self.try_push().unwrap()
+    }
+
+    pub(crate) fn try_pull(&self) -> Result<PullOutcome> {
+        pull(&self.remote(), &self.pull_options())
+    }
+
+    pub(crate) fn pull(&self) -> Pulled {
+        done(self.try_pull())
+    }
+
+    /// Alters the bucket behind the mover's back: rclone's server is told, because it remembers what it has seen.
+    pub(crate) fn meddle(&self, verb: &str, name: &str, content: &[u8]) {
+        let mut child = Command::new(rclone())
+            .args([verb, &format!("{}/{name}", self.name)])
+            .env("RCLONE_CONFIG", self.secret.path().join("rclone.conf"))
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        std::io::Write::write_all(&mut child.stdin.take().unwrap(), content).unwrap();
+        assert!(child.wait().unwrap().success());
+    }
+
+    /// Where the server keeps an object.
+    pub(crate) fn object(&self, name: &str) -> PathBuf {
+        self.buckets.path().join("bucket/path").join(name)
+    }
+
+    /// Names below the path, ours left out.
+    pub(crate) fn user_objects(&self) -> Vec<String> {
+        let root = self.object("");
+        let mut names: Vec<String> = walkdir::WalkDir::new(&root)
+            .into_iter()
+            .map(|entry| entry.unwrap())
+            .filter(|entry| entry.file_type().is_file())
+            .map(|entry| {
+                entry
+                    .path()
+                    .strip_prefix(&root)
+                    .unwrap()
+                    .to_string_lossy()
+                    .into_owned()
+            })
+            .filter(|name| !name.starts_with(".scribe/"))
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// Names of our own objects.
+    pub(crate) fn control_objects(&self) -> Vec<String> {
+        let root = self.object(".scribe");
+        let mut names: Vec<String> = walkdir::WalkDir::new(&root)
+            .into_iter()
+            .map(|entry| entry.unwrap())
+            .filter(|entry| entry.file_type().is_file())
+            .map(|entry| {
+                entry
+                    .path()
+                    .strip_prefix(&root)
+                    .unwrap()
+                    .to_string_lossy()
+                    .into_owned()
+            })
+            .collect();
+        names.sort();
+        names
+    }
+}
+
+pub(crate) fn done(outcome: Result<PullOutcome>) -> Pulled {
+    match outcome.unwrap() {
+        PullOutcome::Done(pulled) => pulled,
+        PullOutcome::WaitingForFirstPush => panic!("nothing was pushed"),
+    }
+}
+
+pub(crate) fn owner(name: &str, uid: &str) -> Owner {
+    Owner {
+        namespace: "shop".into(),
+        name: name.into(),
+        uid: uid.into(),
+    }
+}
+
+pub(crate) fn guard() -> Guard {
+    Guard {
+        percent: 90,
+        floor: 10,
+        allowed: None,
+    }
+}

@@ -1,0 +1,155 @@
+//! Makes trees and tells whether two of them are the same.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown, symlink};
+use std::path::Path;
+
+use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps};
+
+/// Everything that a replica must have alike, as text so that a difference reads well.
+pub(crate) fn snapshot(root: &Path) -> BTreeMap<Vec<u8>, String> {
+    let mut first: HashMap<u64, Vec<u8>> = HashMap::new();
+    let mut tree = BTreeMap::new();
+    for entry in walkdir::WalkDir::new(root).sort_by_file_name() {
+        let entry = entry.unwrap();
+        let path = entry
+            .path()
+            .strip_prefix(root)
+            .unwrap()
+            .as_os_str()
+            .as_bytes()
+            .to_vec();
+        let meta = entry.path().symlink_metadata().unwrap();
+        let kind = meta.file_type();
+        let what = if kind.is_dir() {
+            "dir".to_owned()
+        } else if kind.is_symlink() {
+            format!("link to {:?}", fs::read_link(entry.path()).unwrap())
+        } else if kind.is_file() {
+            let content = fs::read(entry.path()).unwrap();
+            let group = first
+                .entry(meta.ino())
+                .or_insert_with(|| path.clone())
+                .clone();
+            let shown = String::from_utf8_lossy(&content[..content.len().min(40)]).into_owned();
+            format!(
+                "file {} {shown:?} {:x} same inode as {:?}",
+                content.len(),
+                sum(&content),
+                String::from_utf8_lossy(&group)
+            )
+        } else {
+            format!("{kind:?}")
+        };
+        let mode = if kind.is_symlink() {
+            0
+        } else {
+            meta.mode() & 0o7777
+        };
+        tree.insert(
+            path,
+            format!(
+                "{what}, {mode:o} {}:{} {}.{:09}",
+                meta.uid(),
+                meta.gid(),
+                meta.mtime(),
+                meta.mtime_nsec()
+            ),
+        );
+    }
+    tree
+}
+
+fn sum(content: &[u8]) -> u64 {
+    content.iter().fold(0xcbf2_9ce4_8422_2325, |sum, byte| {
+        (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+/// Fails with the differences alone.
+pub(crate) fn assert_same(a: &Path, b: &Path) {
+    let (a, b) = (snapshot(a), snapshot(b));
+    let mut differences = Vec::new();
+    for (path, here) in &a {
+        if b.get(path) != Some(here) {
+            differences.push(format!(
+                "{:?}: {here} | {:?}",
+                String::from_utf8_lossy(path),
+                b.get(path)
+            ));
+        }
+    }
+    for path in b.keys().filter(|path| !a.contains_key(*path)) {
+        differences.push(format!(
+            "{:?}: only in the second",
+            String::from_utf8_lossy(path)
+        ));
+    }
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
+}
+
+/// A file with this content, its directory made.
+pub(crate) fn write(root: &Path, name: impl AsRef<Path>, content: impl AsRef<[u8]>) {
+    let path = root.join(name);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, content).unwrap();
+}
+
+/// Sets a time of modification, of a link itself too.
+pub(crate) fn touch(path: &Path, secs: i64, nanos: i64) {
+    let time = Timespec {
+        tv_sec: secs,
+        tv_nsec: nanos,
+    };
+    let times = Timestamps {
+        last_access: time,
+        last_modification: time,
+    };
+    rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
+}
+
+/// A tree with one of everything that is replicated.
+pub(crate) fn varied(root: &Path) {
+    write(root, "plain", "content");
+    write(root, "empty", "");
+    write(root, "sub/deep/er/file", vec![7; 100_000]);
+    write(root, "big", vec![9; 3 << 20]);
+    write(root, "same/one", "twice the same");
+    write(root, "same/two", "twice the same");
+    fs::create_dir_all(root.join("hollow/inner")).unwrap();
+    symlink("sub/deep", root.join("link")).unwrap();
+    symlink("/nowhere/at all", root.join("dangling")).unwrap();
+    fs::hard_link(root.join("plain"), root.join("sub/hard")).unwrap();
+    fs::hard_link(root.join("plain"), root.join("zz-hard")).unwrap();
+    rustix::fs::mknodat(
+        CWD,
+        root.join("pipe"),
+        FileType::Fifo,
+        Mode::RUSR | Mode::WUSR,
+        0,
+    )
+    .unwrap();
+    for (name, mode) in [
+        ("empty", 0o4755),
+        ("big", 0o2710),
+        ("sub/deep", 0o1777),
+        ("hollow", 0o500),
+        ("sub/hard", 0o600),
+        ("pipe", 0o622),
+    ] {
+        fs::set_permissions(root.join(name), fs::Permissions::from_mode(mode)).unwrap();
+    }
+    lchown(root.join("big"), Some(1234), Some(2345)).unwrap();
+    lchown(root.join("link"), Some(99), Some(98)).unwrap();
+    lchown(root.join("hollow"), Some(7), Some(7)).unwrap();
+    fs::set_permissions(root.join("big"), fs::Permissions::from_mode(0o6711)).unwrap();
+    touch(&root.join("plain"), 1_000_000_000, 123_456_789);
+    touch(&root.join("empty"), -5, 1);
+    touch(&root.join("dangling"), 0, 999_999_999);
+    touch(&root.join("hollow/inner"), 1, 1);
+    touch(&root.join("hollow"), 2, 2);
+    touch(&root.join("sub"), 3, 3);
+    touch(root, 4, 4);
+}
