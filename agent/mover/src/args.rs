@@ -45,7 +45,7 @@ pub struct CommonArgs {
     /// …if it is also more than this number
     #[arg(long, value_name = "FILES", default_value_t = 10)]
     pub guard_floor: u64,
-    /// Token of an earlier DeletionGuard refusal: lets that one through
+    /// Token of an earlier refusal to delete: lets that one through
     #[arg(long, value_name = "TOKEN")]
     pub allow_deletions: Option<String>,
 }

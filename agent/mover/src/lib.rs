@@ -14,6 +14,7 @@ pub mod guard;
 pub mod hash;
 pub mod manifest;
 pub mod names;
+mod options;
 pub mod path;
 pub mod progress;
 pub mod pull;

@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 
 use serde::{Deserialize, Serialize};
 
-use crate::entry::{At, Digest, Entry, FileEntry, Hints, Kind, Meta, Time, unhex};
+use crate::entry::{At, Digest, Entry, FileEntry, Hints, Kind, Meta, Time, hex, unhex};
 use crate::failure::{Failure, Result};
 use crate::path::RelPath;
 use crate::report::Reason;
@@ -165,10 +165,7 @@ pub fn check_format(format: u32) -> Result<()> {
 fn text(bytes: &[u8]) -> (Option<String>, Option<String>) {
     match std::str::from_utf8(bytes) {
         Ok(text) => (Some(text.to_owned()), None),
-        Err(_) => (
-            None,
-            Some(bytes.iter().map(|b| format!("{b:02x}")).collect()),
-        ),
+        Err(_) => (None, Some(hex(bytes))),
     }
 }
 
@@ -240,7 +237,7 @@ fn decode(line: Line) -> std::result::Result<Entry, String> {
                 .into(),
         ),
         "f" => {
-            let link = match (line.l, line.lx) {
+            let link_to = match (line.l, line.lx) {
                 (None, None) => None,
                 (l, lx) => {
                     let first = bytes(l, lx.as_deref()).and_then(|p| RelPath::new(&p));
@@ -267,7 +264,7 @@ fn decode(line: Line) -> std::result::Result<Entry, String> {
                     }
                 },
                 changed: line.g.ok_or_else(|| format!("{path}: no generation"))?,
-                link,
+                link: link_to,
                 hints: match line.c {
                     Some((secs, nanos, inode)) => Some(Hints {
                         ctime: time(secs, nanos)?,

@@ -58,9 +58,9 @@ impl Progress {
 
     /// rclone ended; what it did counts.
     pub fn finished(&self, stats: &Stats) {
-        let mut state = self.lock();
-        state.bytes_done += stats.bytes;
-        let sum = &mut state.sum;
+        let mut now = self.lock();
+        now.bytes_done += stats.bytes;
+        let sum = &mut now.sum;
         sum.bytes += stats.bytes;
         sum.transfers += stats.transfers;
         sum.checks += stats.checks;

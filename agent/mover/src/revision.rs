@@ -23,12 +23,12 @@ impl Revision {
     /// The revision that follows `parent`, or the first one of a new lineage.
     pub fn next(parent: Option<&Self>, now: Timestamp) -> Result<Self> {
         let random = random()?;
-        let [a, b, c, d, e, f, ..] = random.to_be_bytes();
+        let [fresh, salt] =
+            [random >> 32, random & 0xffff].map(|part| u32::try_from(part).unwrap_or(0));
         let (lineage, generation) = match parent {
             Some(parent) => (parent.lineage, parent.generation.saturating_add(1)),
-            None => (u32::from_be_bytes([a, b, c, d]), 1),
+            None => (fresh, 1),
         };
-        let salt = u16::from_be_bytes([e, f]);
         let time = now.strftime("%Y%m%dT%H%M%SZ");
         Ok(Self {
             text: format!("{time}-{lineage:08x}-{generation}-{salt:04x}"),

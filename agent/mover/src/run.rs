@@ -23,6 +23,7 @@ use crate::stop::Stop;
 use crate::{report_file, secret};
 
 /// Pushes or pulls, and writes the report in every case. Exits 0 unless it failed.
+#[allow(clippy::needless_pass_by_value)] // Called once, with what was parsed.
 pub fn run(args: MoverArgs) -> ExitCode {
     let started = Instant::now();
     let file = match &args {

@@ -136,7 +136,7 @@ impl Work<'_> {
                 let first = file.link.as_ref().unwrap_or(&entry.path).under(self.root);
                 fs::hard_link(&first, &ready).map_err(|e| Failure::volume("link", &first, &e))?;
                 // A rename onto another name of the same inode does nothing, and leaves both.
-                self.rename(&ready, &path)?;
+                rename(&ready, &path)?;
                 remove_if_there(&ready)
             }
             (Step::PutSymlink(_), Kind::Symlink(target)) => {
@@ -181,17 +181,17 @@ impl Work<'_> {
 
     fn put(&mut self, ready: &Path, path: &Path, entry: &Entry) -> Result<()> {
         set_meta(ready, entry, &mut self.applied)?;
-        self.rename(ready, path)
-    }
-
-    fn rename(&self, ready: &Path, path: &Path) -> Result<()> {
-        fs::rename(ready, path).map_err(|e| Failure::volume("put in place", path, &e))
+        rename(ready, path)
     }
 
     fn temporary(&mut self) -> PathBuf {
         self.next += 1;
         self.staging.temporary().join(self.next.to_string())
     }
+}
+
+fn rename(ready: &Path, path: &Path) -> Result<()> {
+    fs::rename(ready, path).map_err(|e| Failure::volume("put in place", path, &e))
 }
 
 fn finish_dir(root: &Path, entry: &Entry, applied: &mut Applied) -> Result<()> {

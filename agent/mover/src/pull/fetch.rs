@@ -121,13 +121,13 @@ fn pass(
         }
         let files: Vec<(Digest, PathBuf)> = due
             .iter()
-            .filter_map(|(digest, fetch)| {
+            .map(|(digest, fetch)| {
                 let local = if object {
                     source.local.join(digest.hex())
                 } else {
                     fetch.path.under(&source.local)
                 };
-                Some((**digest, local))
+                (**digest, local)
             })
             .collect();
         let bad = staging.verify(&files, hasher, &remote.rclone.stop)?;

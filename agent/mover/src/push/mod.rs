@@ -6,6 +6,7 @@
 mod observe;
 mod owner;
 mod plan;
+mod send;
 mod settle;
 mod write;
 
@@ -143,7 +144,7 @@ pub fn push(remote: &Remote, options: &PushOptions) -> Result<Pushed> {
             settle::settle(remote, committed, listing, strays == Strays::Drop)?;
         }
     }
-    let work = write::Work {
+    let work = send::Work {
         remote,
         options,
         hasher: &hasher,

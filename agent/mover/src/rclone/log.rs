@@ -39,6 +39,7 @@ pub struct Stats {
 
 impl Stats {
     /// What must change for a child to be taken as alive: retries alone are not progress.
+    #[must_use]
     pub fn signs_of_life(&self) -> Self {
         Self {
             errors: 0,

@@ -104,7 +104,6 @@ impl Rclone {
             .envs(&self.environment.vars)
             .env("RCLONE_CACHE_DIR", self.scratch.dir())
             .env("RCLONE_TEMP_DIR", self.scratch.dir())
-            .current_dir(self.scratch.dir())
             .stdin(Stdio::null())
             .stdout(out)
             .stderr(Stdio::piped());

@@ -1,5 +1,8 @@
 //! The mover against real rclone servers. Every test has a server of its own on a port the kernel picks.
 
+// Clippy excuses test functions, but not the helpers they share.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 mod failures;
 mod guards;
 mod process;

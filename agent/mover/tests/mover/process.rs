@@ -87,6 +87,34 @@ fn a_push_and_a_pull_by_hand() {
 }
 
 #[test]
+fn relative_paths_are_those_of_the_caller() {
+    let site = Site::new();
+    let name = |dir: &Path| PathBuf::from(dir.file_name().unwrap());
+    let above = site.secret.path().parent().unwrap();
+    let mut command = mover(&site, "pull", &name(site.dest.path()), &[]);
+    command
+        .arg("--report")
+        .arg(name(site.secret.path()).join("report"));
+    let mut args: Vec<std::ffi::OsString> = command.get_args().map(Into::into).collect();
+    for arg in &mut args {
+        if arg == site.secret.path() {
+            *arg = name(site.secret.path()).into();
+        }
+    }
+    let output = Command::new(program())
+        .current_dir(above)
+        .args(args)
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stdout)
+    );
+    assert!(site.secret.path().join("report").exists());
+}
+
+#[test]
 fn waiting_is_no_failure_and_goes_to_the_report_file() {
     let site = Site::new();
     let file = site.secret.path().join("report");

@@ -26,7 +26,7 @@ pub(crate) fn snapshot(root: &Path) -> BTreeMap<Vec<u8>, String> {
         let what = if kind.is_dir() {
             "dir".to_owned()
         } else if kind.is_symlink() {
-            format!("link to {:?}", fs::read_link(entry.path()).unwrap())
+            format!("link to {}", fs::read_link(entry.path()).unwrap().display())
         } else if kind.is_file() {
             let content = fs::read(entry.path()).unwrap();
             let group = first
