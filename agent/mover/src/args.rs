@@ -107,18 +107,13 @@ impl FromStr for RemoteArg {
         // A comma would begin a connection string, with options that beat the configuration.
         let plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '+' | '@' | ' ');
         if section.is_empty() || section.starts_with('-') || !section.chars().all(plain) {
-            return Err(format!(
-                "{section:?} cannot be a section of an rclone configuration"
-            ));
+            return Err(format!("{section:?} cannot be a section of an rclone configuration"));
         }
         let path = path.trim_end_matches('/');
         if path.is_empty() {
             return Err("the path is empty: a whole remote is never replicated".into());
         }
-        Ok(Self {
-            section: section.to_owned(),
-            path: path.to_owned(),
-        })
+        Ok(Self { section: section.to_owned(), path: path.to_owned() })
     }
 }
 
@@ -134,11 +129,7 @@ pub struct OwnerArg {
 impl OwnerArg {
     /// With the object's UID.
     pub fn with_uid(&self, uid: &str) -> Owner {
-        Owner {
-            namespace: self.namespace.clone(),
-            name: self.name.clone(),
-            uid: uid.to_owned(),
-        }
+        Owner { namespace: self.namespace.clone(), name: self.name.clone(), uid: uid.to_owned() }
     }
 }
 
@@ -147,13 +138,8 @@ impl FromStr for OwnerArg {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.split_once('/') {
-            Some((namespace, name))
-                if !namespace.is_empty() && !name.is_empty() && !name.contains('/') =>
-            {
-                Ok(Self {
-                    namespace: namespace.to_owned(),
-                    name: name.to_owned(),
-                })
+            Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
+                Ok(Self { namespace: namespace.to_owned(), name: name.to_owned() })
             }
             _ => Err("expected NAMESPACE/NAME".into()),
         }
@@ -166,13 +152,7 @@ mod tests {
 
     #[test]
     fn remotes_and_owners_are_checked_when_read() {
-        assert_eq!(
-            "s3:b/p/".parse(),
-            Ok(RemoteArg {
-                section: "s3".into(),
-                path: "b/p".into()
-            })
-        );
+        assert_eq!("s3:b/p/".parse(), Ok(RemoteArg { section: "s3".into(), path: "b/p".into() }));
         for bad in ["s3", "s3:", "s3:/", ":local:/x", "s3,endpoint=x:b", "-s:b"] {
             assert!(bad.parse::<RemoteArg>().is_err(), "{bad}");
         }

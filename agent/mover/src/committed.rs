@@ -32,44 +32,24 @@ pub fn read_commit(remote: &Remote) -> Result<Control<Commit>> {
 
 /// Reads the manifest of `commit`; [`Reason::RemoteInconsistent`] when it is missing or is not the one committed.
 pub fn read_manifest(remote: &Remote, commit: Commit) -> Result<Committed> {
-    let inconsistent = |what: String| {
-        Failure::new(
-            Reason::RemoteInconsistent,
-            format!("{}: {what}", remote.name()),
-        )
-    };
-    let revision = Revision::parse(&commit.revision).ok_or_else(|| {
-        inconsistent(format!(
-            "the commit names an impossible revision {:?}",
-            commit.revision
-        ))
-    })?;
-    let file = remote
-        .read_object(&names::manifest(&revision))?
-        .ok_or_else(|| inconsistent(format!("the manifest of {revision} is missing")))?;
+    let inconsistent = |what: String| Failure::new(Reason::RemoteInconsistent, format!("{}: {what}", remote.name()));
+    let revision = Revision::parse(&commit.revision)
+        .ok_or_else(|| inconsistent(format!("the commit names an impossible revision {:?}", commit.revision)))?;
+    let file =
+        remote.read_object(&names::manifest(&revision))?.ok_or_else(|| inconsistent(format!("the manifest of {revision} is missing")))?;
     let entries = open_manifest(&file, &commit, remote).map_err(|failure| match failure.reason {
         Reason::RemoteInconsistent => inconsistent(failure.message),
         _ => failure,
     });
     // A million entries make a large file, and the temporary directory may be small.
     std::fs::remove_file(&file).map_err(|e| Failure::scratch(&e))?;
-    Ok(Committed {
-        commit,
-        revision,
-        entries: entries?,
-    })
+    Ok(Committed { commit, revision, entries: entries? })
 }
 
 fn open_manifest(file: &Path, commit: &Commit, remote: &Remote) -> Result<Vec<Entry>> {
     let digest = Hasher::default().one(file, &remote.rclone.stop)?;
     if digest != Digest::parse(&commit.manifest.sha256) || digest.is_none() {
-        return Err(Failure::new(
-            Reason::RemoteInconsistent,
-            format!(
-                "the manifest of {} is not the one committed",
-                commit.revision
-            ),
-        ));
+        return Err(Failure::new(Reason::RemoteInconsistent, format!("the manifest of {} is not the one committed", commit.revision)));
     }
     let file = File::open(file).map_err(|e| Failure::scratch(&e))?;
     crate::manifest::read(file, &commit.revision)

@@ -96,9 +96,8 @@ impl<T> Control<T> {
 
 /// Serializes a document and adds the checksum of all before it as its last member.
 pub fn seal<T: Serialize>(document: &T) -> Result<Vec<u8>> {
-    let text = serde_json::to_string_pretty(document).map_err(|e| {
-        crate::failure::Failure::new(crate::report::Reason::MoverFailed, e.to_string())
-    })?;
+    let text = serde_json::to_string_pretty(document)
+        .map_err(|e| crate::failure::Failure::new(crate::report::Reason::MoverFailed, e.to_string()))?;
     let body = text.strip_suffix("\n}").unwrap_or(&text).to_owned() + ",\n";
     let sum = Digest(Sha256::digest(body.as_bytes()).into()).hex();
     Ok(format!("{body}  \"sha256\": \"{sum}\"\n}}\n").into_bytes())
@@ -114,10 +113,7 @@ pub fn unseal<T: DeserializeOwned>(bytes: &[u8]) -> Result<Control<T>> {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return corrupt("not text");
     };
-    let Some((body, seal)) = text
-        .rfind("  \"sha256\": ")
-        .and_then(|at| text.split_at_checked(at))
-    else {
+    let Some((body, seal)) = text.rfind("  \"sha256\": ").and_then(|at| text.split_at_checked(at)) else {
         return corrupt("truncated: its checksum is missing");
     };
     let sum = Digest(Sha256::digest(body.as_bytes()).into()).hex();
@@ -137,12 +133,7 @@ pub fn unseal<T: DeserializeOwned>(bytes: &[u8]) -> Result<Control<T>> {
 impl Claim {
     /// A claim on the revision that is about to be pushed.
     pub fn new(revision: &str, owner: Owner, since: Timestamp) -> Self {
-        Self {
-            format: FORMAT,
-            revision: revision.to_owned(),
-            owner,
-            since,
-        }
+        Self { format: FORMAT, revision: revision.to_owned(), owner, since }
     }
 }
 
@@ -151,11 +142,7 @@ mod tests {
     use super::*;
 
     fn claim() -> Claim {
-        let owner = Owner {
-            namespace: "n".into(),
-            name: "a \"sha256\": b".into(),
-            uid: "u".into(),
-        };
+        let owner = Owner { namespace: "n".into(), name: "a \"sha256\": b".into(), uid: "u".into() };
         Claim::new("r", owner, Timestamp::UNIX_EPOCH)
     }
 
@@ -170,31 +157,16 @@ mod tests {
     fn a_changed_or_cut_document_is_corrupt_and_never_absent() {
         let bytes = seal(&claim()).unwrap();
         for cut in 0..bytes.len() - 1 {
-            assert!(
-                matches!(unseal::<Claim>(&bytes[..cut]).unwrap(), Control::Corrupt(_)),
-                "cut at {cut}"
-            );
+            assert!(matches!(unseal::<Claim>(&bytes[..cut]).unwrap(), Control::Corrupt(_)), "cut at {cut}");
             let mut flipped = bytes.clone();
             flipped[cut] ^= 1;
-            assert!(
-                matches!(unseal::<Claim>(&flipped).unwrap(), Control::Corrupt(_)),
-                "flipped at {cut}"
-            );
+            assert!(matches!(unseal::<Claim>(&flipped).unwrap(), Control::Corrupt(_)), "flipped at {cut}");
         }
     }
 
     #[test]
     fn a_newer_format_is_refused_by_name() {
-        let bytes = seal(&Claim {
-            format: 2,
-            ..claim()
-        })
-        .unwrap();
-        assert!(
-            unseal::<Claim>(&bytes)
-                .unwrap_err()
-                .message
-                .contains("format 2")
-        );
+        let bytes = seal(&Claim { format: 2, ..claim() }).unwrap();
+        assert!(unseal::<Claim>(&bytes).unwrap_err().message.contains("format 2"));
     }
 }

@@ -105,9 +105,7 @@ impl Entry {
         self.path == other.path
             && self.meta == other.meta
             && match (&self.kind, &other.kind) {
-                (Kind::File(a), Kind::File(b)) => {
-                    a.size == b.size && a.sha256 == b.sha256 && a.link == b.link
-                }
+                (Kind::File(a), Kind::File(b)) => a.size == b.size && a.sha256 == b.sha256 && a.link == b.link,
                 (a, b) => a == b,
             }
     }
@@ -135,13 +133,11 @@ impl std::fmt::Debug for Digest {
 /// Lower-case hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// Reads an even number of hexadecimal digits.
@@ -150,11 +146,7 @@ pub fn unhex(text: &str) -> Option<Vec<u8>> {
     digits
         .map(|pair| match pair {
             [high, low] => {
-                let digit = |b: &u8| {
-                    char::from(*b)
-                        .to_digit(16)
-                        .and_then(|d| u8::try_from(d).ok())
-                };
+                let digit = |b: &u8| char::from(*b).to_digit(16).and_then(|d| u8::try_from(d).ok());
                 Some(digit(high)? << 4 | digit(low)?)
             }
             _ => None,

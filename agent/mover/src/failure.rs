@@ -23,10 +23,7 @@ pub type Result<T> = std::result::Result<T, Failure>;
 impl Failure {
     /// A failure with a known reason.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self {
-            reason,
-            message: message.into(),
-        }
+        Self { reason, message: message.into() }
     }
 
     /// Trouble with a file of the volume: names it, and tells a full file system from the rest.
@@ -35,10 +32,7 @@ impl Failure {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Reason::NoSpace,
             _ => Reason::VolumeUnreadable,
         };
-        Self::new(
-            reason,
-            format!("cannot {doing} {}: {error}", path.display()),
-        )
+        Self::new(reason, format!("cannot {doing} {}: {error}", path.display()))
     }
 
     /// Trouble with the mover's own temporary files.
@@ -52,10 +46,7 @@ impl Failure {
 
     /// The stop signal arrived.
     pub fn killed() -> Self {
-        Self::new(
-            Reason::MoverKilled,
-            "the mover was told to stop before it was done; the next attempt goes on from here",
-        )
+        Self::new(Reason::MoverKilled, "the mover was told to stop before it was done; the next attempt goes on from here")
     }
 }
 

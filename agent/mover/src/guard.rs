@@ -37,16 +37,9 @@ pub struct Deletions<'a> {
 impl Guard {
     /// `Err(DeletionGuard)` with the numbers and a one-time token when it is too much.
     pub fn check(&self, deletions: &Deletions) -> Result<()> {
-        let Deletions {
-            place,
-            base,
-            before,
-            gone,
-            after,
-        } = *deletions;
+        let Deletions { place, base, before, gone, after } = *deletions;
         let emptied = after == 0 && before > 0;
-        let too_many = gone > self.floor
-            && u128::from(gone) * 100 > u128::from(before) * u128::from(self.percent);
+        let too_many = gone > self.floor && u128::from(gone) * 100 > u128::from(before) * u128::from(self.percent);
         if !emptied && !too_many {
             return Ok(());
         }
@@ -57,16 +50,11 @@ impl Guard {
         let what = if emptied {
             format!("this sync would replace the {before} files of {place} by nothing")
         } else {
-            format!(
-                "this sync would delete {gone} of the {before} files of {place} (guard: {}% and {})",
-                self.percent, self.floor
-            )
+            format!("this sync would delete {gone} of the {before} files of {place} (guard: {}% and {})", self.percent, self.floor)
         };
         Err(Failure::new(
             Reason::DeletionGuard,
-            format!(
-                "{what}; nothing was deleted. If it is meant so, allow it once with the token {token}"
-            ),
+            format!("{what}; nothing was deleted. If it is meant so, allow it once with the token {token}"),
         ))
     }
 }
@@ -82,35 +70,14 @@ mod tests {
     use super::*;
 
     fn check(before: u64, gone: u64, after: u64, allowed: Option<&str>) -> Result<()> {
-        let guard = Guard {
-            percent: 90,
-            floor: 10,
-            allowed: allowed.map(str::to_owned),
-        };
-        guard.check(&Deletions {
-            place: "the volume",
-            base: "r",
-            before,
-            gone,
-            after,
-        })
+        let guard = Guard { percent: 90, floor: 10, allowed: allowed.map(str::to_owned) };
+        guard.check(&Deletions { place: "the volume", base: "r", before, gone, after })
     }
 
     #[test]
     fn small_or_partial_deletions_pass() {
-        for (before, gone, after) in [
-            (0, 0, 0),
-            (10, 9, 1),
-            (11, 10, 1),
-            (1000, 900, 100),
-            (5, 0, 5),
-            (0, 0, 7),
-        ] {
-            assert_eq!(
-                check(before, gone, after, None),
-                Ok(()),
-                "{before} {gone} {after}"
-            );
+        for (before, gone, after) in [(0, 0, 0), (10, 9, 1), (11, 10, 1), (1000, 900, 100), (5, 0, 5), (0, 0, 7)] {
+            assert_eq!(check(before, gone, after, None), Ok(()), "{before} {gone} {after}");
         }
     }
 
@@ -124,13 +91,7 @@ mod tests {
 
     #[test]
     fn nothing_never_replaces_something_whatever_the_floor() {
-        assert_eq!(
-            check(1, 1, 0, None).unwrap_err().reason,
-            Reason::DeletionGuard
-        );
-        assert_eq!(
-            check(1, 0, 0, None).unwrap_err().reason,
-            Reason::DeletionGuard
-        );
+        assert_eq!(check(1, 1, 0, None).unwrap_err().reason, Reason::DeletionGuard);
+        assert_eq!(check(1, 0, 0, None).unwrap_err().reason, Reason::DeletionGuard);
     }
 }

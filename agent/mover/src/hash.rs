@@ -34,17 +34,11 @@ impl Hasher {
     /// The digests of `files`, in their order; `None` for one that is gone or no regular file any more.
     pub fn all(&self, files: &[PathBuf], stop: &Stop) -> Result<Vec<Option<Digest>>> {
         // Respects a container's CPU quota.
-        let threads = std::thread::available_parallelism()
-            .map_or(1, usize::from)
-            .min(MOST_THREADS)
-            .min(files.len());
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS).min(files.len());
         let next = AtomicUsize::new(0);
         let failed: Mutex<Option<Failure>> = Mutex::new(None);
         let keep_first = |failure: Failure| {
-            failed
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner)
-                .get_or_insert(failure);
+            failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get_or_insert(failure);
             next.store(files.len(), Ordering::Relaxed);
         };
         let work = || {
@@ -67,18 +61,12 @@ impl Hasher {
             for handle in handles {
                 match handle.join() {
                     Ok(part) => parts.push(part),
-                    Err(_) => keep_first(Failure::new(
-                        crate::report::Reason::MoverFailed,
-                        "a hashing thread died",
-                    )),
+                    Err(_) => keep_first(Failure::new(crate::report::Reason::MoverFailed, "a hashing thread died")),
                 }
             }
             parts
         });
-        if let Some(failure) = failed
-            .into_inner()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-        {
+        if let Some(failure) = failed.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
             return Err(failure);
         }
         let mut digests = vec![None; files.len()];
@@ -97,9 +85,7 @@ impl Hasher {
             Err(error) => match error.kind() {
                 io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Ok(None),
                 // ELOOP: a symlink stands there now.
-                _ if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
-                    Ok(None)
-                }
+                _ if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => Ok(None),
                 _ => Err(Failure::volume("read", path, &error)),
             },
         }
@@ -108,10 +94,7 @@ impl Hasher {
     fn read_through(&self, path: &Path, stop: &Stop) -> io::Result<Result<Option<Digest>>> {
         // NONBLOCK: a pipe put in the file's place must not hang us.
         let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
-        let mut file: File = OpenOptions::new()
-            .read(true)
-            .custom_flags(flags.bits().cast_signed())
-            .open(path)?;
+        let mut file: File = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
         if !file.metadata()?.is_file() {
             return Ok(Ok(None));
         }
@@ -129,8 +112,7 @@ impl Hasher {
             if got == 0 {
                 return Ok(Ok(Some(Digest(sha.finalize().into()))));
             }
-            self.read
-                .fetch_add(u64::try_from(got).unwrap_or(0), Ordering::Relaxed);
+            self.read.fetch_add(u64::try_from(got).unwrap_or(0), Ordering::Relaxed);
             sha.update(buffer.get(..got).unwrap_or_default());
         }
     }
@@ -170,10 +152,6 @@ mod tests {
         stop.request();
         let dir = TempDir::new().unwrap();
         std::fs::write(dir.path().join("a"), "a").unwrap();
-        assert!(
-            Hasher::default()
-                .all(&[dir.path().join("a")], &stop)
-                .is_err()
-        );
+        assert!(Hasher::default().all(&[dir.path().join("a")], &stop).is_err());
     }
 }

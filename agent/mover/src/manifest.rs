@@ -69,21 +69,14 @@ struct Line {
 }
 
 /// Writes `entries`, which must be in path order, and returns the stream.
-pub fn write<'a, W: Write>(
-    out: W,
-    revision: &str,
-    entries: impl Iterator<Item = &'a Entry>,
-) -> std::io::Result<W> {
+pub fn write<'a, W: Write>(out: W, revision: &str, entries: impl Iterator<Item = &'a Entry>) -> std::io::Result<W> {
     let mut zstd = zstd::Encoder::new(out, LEVEL)?;
     zstd.include_checksum(true)?;
     let mut line = |value: &dyn erased::Json| -> std::io::Result<()> {
         value.write(&mut zstd)?;
         zstd.write_all(b"\n")
     };
-    line(&Header {
-        format: FORMAT,
-        revision: revision.to_owned(),
-    })?;
+    line(&Header { format: FORMAT, revision: revision.to_owned() })?;
     for entry in entries {
         line(&encode(entry))?;
     }
@@ -104,12 +97,7 @@ mod erased {
 
 /// Reads a manifest and checks its order, its paths and that every entry's directory is there.
 pub fn read<R: Read>(input: R, revision: &str) -> Result<Vec<Entry>> {
-    let corrupt = |what: String| {
-        Failure::new(
-            Reason::RemoteInconsistent,
-            format!("the manifest of {revision} is damaged: {what}"),
-        )
-    };
+    let corrupt = |what: String| Failure::new(Reason::RemoteInconsistent, format!("the manifest of {revision} is damaged: {what}"));
     let zstd = zstd::Decoder::new(input).map_err(|e| corrupt(e.to_string()))?;
     let mut lines = BufReader::new(zstd).split(b'\n');
     let mut next = || lines.next().transpose().map_err(|e| corrupt(e.to_string()));
@@ -136,10 +124,7 @@ pub fn read<R: Read>(input: R, revision: &str) -> Result<Vec<Entry>> {
             Some(parent) => above.last().is_some_and(|dir| dir.as_bytes() == parent),
         };
         if !in_place {
-            return Err(corrupt(format!(
-                "the directory of {} is missing",
-                entry.path
-            )));
+            return Err(corrupt(format!("the directory of {} is missing", entry.path)));
         }
         if entry.kind == Kind::Dir {
             above.push(entry.path.clone());
@@ -156,9 +141,7 @@ pub fn check_format(format: u32) -> Result<()> {
     }
     Err(Failure::new(
         Reason::MoverFailed,
-        format!(
-            "the remote path is in format {format}, this program knows format {FORMAT}: use the version that wrote it, or a newer one"
-        ),
+        format!("the remote path is in format {format}, this program knows format {FORMAT}: use the version that wrote it, or a newer one"),
     ))
 }
 
@@ -176,14 +159,7 @@ fn bytes(text: Option<String>, hex: Option<&str>) -> Option<Vec<u8>> {
 fn encode(entry: &Entry) -> Line {
     let (p, px) = text(entry.path.as_bytes());
     let meta = &entry.meta;
-    let mut line = Line {
-        p,
-        px,
-        m: meta.mode,
-        o: (meta.uid, meta.gid),
-        mt: (meta.mtime.secs, meta.mtime.nanos),
-        ..Line::default()
-    };
+    let mut line = Line { p, px, m: meta.mode, o: (meta.uid, meta.gid), mt: (meta.mtime.secs, meta.mtime.nanos), ..Line::default() };
     line.t = match &entry.kind {
         Kind::Dir => "d",
         Kind::Fifo => "p",
@@ -212,49 +188,27 @@ fn encode(entry: &Entry) -> Line {
 }
 
 fn decode(line: Line) -> std::result::Result<Entry, String> {
-    let path = bytes(line.p, line.px.as_deref())
-        .and_then(|p| RelPath::new(&p))
-        .ok_or("an impossible path")?;
+    let path = bytes(line.p, line.px.as_deref()).and_then(|p| RelPath::new(&p)).ok_or("an impossible path")?;
     let time = |secs, nanos| {
-        if nanos < 1_000_000_000 {
-            Ok(Time { secs, nanos })
-        } else {
-            Err(format!("{path}: an impossible time"))
-        }
+        if nanos < 1_000_000_000 { Ok(Time { secs, nanos }) } else { Err(format!("{path}: an impossible time")) }
     };
-    let meta = Meta {
-        mode: line.m & 0o7777,
-        uid: line.o.0,
-        gid: line.o.1,
-        mtime: time(line.mt.0, line.mt.1)?,
-    };
+    let meta = Meta { mode: line.m & 0o7777, uid: line.o.0, gid: line.o.1, mtime: time(line.mt.0, line.mt.1)? };
     let kind = match line.t.as_str() {
         "d" => Kind::Dir,
         "p" => Kind::Fifo,
-        "l" => Kind::Symlink(
-            bytes(line.to, line.tox.as_deref())
-                .ok_or_else(|| format!("{path}: no link target"))?
-                .into(),
-        ),
+        "l" => Kind::Symlink(bytes(line.to, line.tox.as_deref()).ok_or_else(|| format!("{path}: no link target"))?.into()),
         "f" => {
             let link_to = match (line.l, line.lx) {
                 (None, None) => None,
                 (l, lx) => {
                     let first = bytes(l, lx.as_deref()).and_then(|p| RelPath::new(&p));
                     // The first name comes first: a pull has it in place by then.
-                    Some(
-                        first
-                            .filter(|first| *first < path)
-                            .ok_or_else(|| format!("{path}: an impossible hard link"))?,
-                    )
+                    Some(first.filter(|first| *first < path).ok_or_else(|| format!("{path}: an impossible hard link"))?)
                 }
             };
             Kind::File(FileEntry {
                 size: line.s.ok_or_else(|| format!("{path}: no size"))?,
-                sha256: line
-                    .h
-                    .and_then(|h| Digest::parse(&h))
-                    .ok_or_else(|| format!("{path}: no sha256"))?,
+                sha256: line.h.and_then(|h| Digest::parse(&h)).ok_or_else(|| format!("{path}: no sha256"))?,
                 at: match line.at.as_deref() {
                     None => At::Own,
                     Some("staged") => At::Staged,
@@ -266,10 +220,7 @@ fn decode(line: Line) -> std::result::Result<Entry, String> {
                 changed: line.g.ok_or_else(|| format!("{path}: no generation"))?,
                 link: link_to,
                 hints: match line.c {
-                    Some((secs, nanos, inode)) => Some(Hints {
-                        ctime: time(secs, nanos)?,
-                        inode,
-                    }),
+                    Some((secs, nanos, inode)) => Some(Hints { ctime: time(secs, nanos)?, inode }),
                     None => None,
                 },
             })
@@ -284,20 +235,8 @@ mod tests {
     use super::*;
 
     fn entry(path: &[u8], kind: Kind) -> Entry {
-        let meta = Meta {
-            mode: 0o4755,
-            uid: 7,
-            gid: 8,
-            mtime: Time {
-                secs: -2,
-                nanos: 999_999_999,
-            },
-        };
-        Entry {
-            path: RelPath::new(path).unwrap(),
-            meta,
-            kind,
-        }
+        let meta = Meta { mode: 0o4755, uid: 7, gid: 8, mtime: Time { secs: -2, nanos: 999_999_999 } };
+        Entry { path: RelPath::new(path).unwrap(), meta, kind }
     }
 
     fn file(link: Option<&[u8]>) -> Kind {
@@ -307,10 +246,7 @@ mod tests {
             at: At::Staged,
             changed: 3,
             link: link.map(|l| RelPath::new(l).unwrap()),
-            hints: Some(Hints {
-                ctime: Time { secs: 9, nanos: 1 },
-                inode: u64::MAX,
-            }),
+            hints: Some(Hints { ctime: Time { secs: 9, nanos: 1 }, inode: u64::MAX }),
         })
     }
 
@@ -345,26 +281,11 @@ mod tests {
 
     #[test]
     fn entries_that_would_leave_their_directory_are_refused() {
-        let through_link = [
-            entry(b"", Kind::Dir),
-            entry(b"a", Kind::Symlink((*b"/etc").into())),
-            entry(b"a/passwd", file(None)),
-        ];
-        let unordered = [
-            entry(b"", Kind::Dir),
-            entry(b"b", file(None)),
-            entry(b"a", file(None)),
-        ];
-        let twice = [
-            entry(b"", Kind::Dir),
-            entry(b"b", file(None)),
-            entry(b"b", file(None)),
-        ];
+        let through_link = [entry(b"", Kind::Dir), entry(b"a", Kind::Symlink((*b"/etc").into())), entry(b"a/passwd", file(None))];
+        let unordered = [entry(b"", Kind::Dir), entry(b"b", file(None)), entry(b"a", file(None))];
+        let twice = [entry(b"", Kind::Dir), entry(b"b", file(None)), entry(b"b", file(None))];
         for bad in [&through_link[..], &unordered, &twice, &through_link[1..]] {
-            assert_eq!(
-                read(&*packed(bad), "R").unwrap_err().reason,
-                Reason::RemoteInconsistent
-            );
+            assert_eq!(read(&*packed(bad), "R").unwrap_err().reason, Reason::RemoteInconsistent);
         }
     }
 
@@ -372,17 +293,7 @@ mod tests {
     fn unknown_members_are_ignored_and_unknown_formats_are_not() {
         let zst = |text: &str| zstd::encode_all(text.as_bytes(), 1).unwrap();
         let root = r#"{"p":"","t":"d","m":493,"o":[0,0],"mt":[0,0],"new":[1]}"#;
-        assert_eq!(
-            read(
-                &*zst(&format!(
-                    "{{\"format\":1,\"revision\":\"R\",\"new\":1}}\n{root}\n"
-                )),
-                "R"
-            )
-            .unwrap()
-            .len(),
-            1
-        );
+        assert_eq!(read(&*zst(&format!("{{\"format\":1,\"revision\":\"R\",\"new\":1}}\n{root}\n")), "R").unwrap().len(), 1);
         let newer = read(&*zst("{\"format\":2,\"revision\":\"R\"}\n"), "R").unwrap_err();
         assert!(newer.message.contains("newer"), "{newer}");
     }

@@ -95,17 +95,10 @@ pub(crate) fn is_refused(name: &str) -> bool {
         return false;
     }
     REFUSED.contains(&option)
-        || REFUSED_PREFIXES
-            .iter()
-            .any(|prefix| match prefix.strip_suffix('_') {
-                Some(_) => option.starts_with(prefix),
-                None => {
-                    option == *prefix
-                        || option
-                            .strip_prefix(prefix)
-                            .is_some_and(|rest| rest.starts_with('_'))
-                }
-            })
+        || REFUSED_PREFIXES.iter().any(|prefix| match prefix.strip_suffix('_') {
+            Some(_) => option.starts_with(prefix),
+            None => option == *prefix || option.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('_')),
+        })
 }
 
 #[cfg(test)]

@@ -22,10 +22,7 @@ impl RelPath {
 
     /// Accepts only what cannot lead out of the volume: no empty, `.` or `..` component, no NUL.
     pub fn new(bytes: &[u8]) -> Option<Self> {
-        let fine = bytes.is_empty()
-            || bytes
-                .split(|&b| b == b'/')
-                .all(|part| !matches!(part, b"" | b"." | b"..") && !part.contains(&0));
+        let fine = bytes.is_empty() || bytes.split(|&b| b == b'/').all(|part| !matches!(part, b"" | b"." | b"..") && !part.contains(&0));
         fine.then(|| Self(bytes.into()))
     }
 
@@ -55,20 +52,12 @@ impl RelPath {
 
     /// Where it is on this machine.
     pub fn under(&self, root: &Path) -> PathBuf {
-        if self.is_root() {
-            root.to_path_buf()
-        } else {
-            root.join(OsStr::from_bytes(&self.0))
-        }
+        if self.is_root() { root.to_path_buf() } else { root.join(OsStr::from_bytes(&self.0)) }
     }
 
     /// Whether it lies strictly below `dir`.
     pub fn is_below(&self, dir: &Self) -> bool {
-        dir.is_root() && !self.is_root()
-            || self
-                .0
-                .strip_prefix(&*dir.0)
-                .is_some_and(|rest| rest.first() == Some(&b'/'))
+        dir.is_root() && !self.is_root() || self.0.strip_prefix(&*dir.0).is_some_and(|rest| rest.first() == Some(&b'/'))
     }
 }
 
@@ -126,41 +115,20 @@ mod tests {
     fn a_directory_stands_right_before_what_it_holds() {
         let mut paths = ["a.b", "a/b", "a", "", "a/b/c", "a-b"].map(path);
         paths.sort();
-        assert_eq!(
-            paths.map(|p| String::from_utf8(p.as_bytes().to_vec()).unwrap()),
-            ["", "a", "a/b", "a/b/c", "a-b", "a.b"]
-        );
+        assert_eq!(paths.map(|p| String::from_utf8(p.as_bytes().to_vec()).unwrap()), ["", "a", "a/b", "a/b/c", "a-b", "a.b"]);
     }
 
     #[test]
     fn nothing_leads_out_of_the_volume() {
-        for bad in [
-            &b"/a"[..],
-            b"a/",
-            b"a//b",
-            b"..",
-            b"a/../b",
-            b"./a",
-            b"a\0b",
-        ] {
+        for bad in [&b"/a"[..], b"a/", b"a//b", b"..", b"a/../b", b"./a", b"a\0b"] {
             assert_eq!(RelPath::new(bad), None);
         }
-        assert!(
-            path("a/b").is_below(&path("a"))
-                && !path("ab").is_below(&path("a"))
-                && path("a").is_below(&RelPath::root())
-        );
-        assert_eq!(
-            (path("a").parent(), path("a/b").parent()),
-            (Some(&b""[..]), Some(&b"a"[..]))
-        );
+        assert!(path("a/b").is_below(&path("a")) && !path("ab").is_below(&path("a")) && path("a").is_below(&RelPath::root()));
+        assert_eq!((path("a").parent(), path("a/b").parent()), (Some(&b""[..]), Some(&b"a"[..])));
     }
 
     #[test]
     fn odd_bytes_are_shown_escaped() {
-        assert_eq!(
-            RelPath::new(b"a\n\xff\xc3\xa9").unwrap().to_string(),
-            "a\\n\\xff\u{e9}"
-        );
+        assert_eq!(RelPath::new(b"a\n\xff\xc3\xa9").unwrap().to_string(), "a\\n\\xff\u{e9}");
     }
 }

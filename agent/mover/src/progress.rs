@@ -36,12 +36,7 @@ struct Line {
 impl Progress {
     /// Lines go to standard output; without this, nowhere.
     pub fn on_stdout() -> Self {
-        Self {
-            state: Mutex::new(State {
-                shown: true,
-                ..State::default()
-            }),
-        }
+        Self { state: Mutex::new(State { shown: true, ..State::default() }) }
     }
 
     /// A new phase begins, which is going to move this many bytes.
@@ -75,9 +70,7 @@ impl Progress {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -86,11 +79,7 @@ fn line(state: &State, running: u64) {
         return;
     }
     let bytes_done = state.bytes_done + running;
-    let line = Line {
-        phase: state.phase,
-        bytes_done,
-        bytes_total: state.bytes_total.max(bytes_done),
-    };
+    let line = Line { phase: state.phase, bytes_done, bytes_total: state.bytes_total.max(bytes_done) };
     if let Ok(mut text) = serde_json::to_string(&line) {
         text.push('\n');
         // A reader that went away must not end the transfer.

@@ -19,12 +19,7 @@ use crate::rclone::{BULK_IDLE, CONTROL_IDLE, Class, Finished, Rclone, Trouble};
 use crate::report::Reason;
 
 /// Writing without asking first: one request a file. Only ever used for names nothing committed depends on.
-const BLIND_WRITE: [&str; 4] = [
-    "--no-check-dest",
-    "--no-traverse",
-    "--s3-no-head",
-    "--s3-no-check-bucket",
-];
+const BLIND_WRITE: [&str; 4] = ["--no-check-dest", "--no-traverse", "--s3-no-head", "--s3-no-check-bucket"];
 /// Reading and deleting by name without asking first.
 const BLIND: [&str; 2] = ["--no-traverse", "--s3-no-head-object"];
 /// Files from this size on are fetched with their size known, so that rclone can use several streams.
@@ -45,10 +40,7 @@ pub type Listing = HashMap<Box<[u8]>, u64>;
 impl Remote {
     /// The path `section:path`.
     pub fn new(rclone: Rclone, root: &str) -> Self {
-        Self {
-            rclone,
-            root: root.trim_end_matches('/').to_owned(),
-        }
+        Self { rclone, root: root.trim_end_matches('/').to_owned() }
     }
 
     /// As the user wrote it.
@@ -58,11 +50,7 @@ impl Remote {
 
     /// Always with a trailing slash: without one rclone first asks whether it is a file, and misreports trouble.
     fn at(&self, below: &str) -> OsString {
-        let slash = if self.root.ends_with(':') || below.starts_with('/') {
-            ""
-        } else {
-            "/"
-        };
+        let slash = if self.root.ends_with(':') || below.starts_with('/') { "" } else { "/" };
         format!("{}{slash}{below}", self.root).into()
     }
 
@@ -86,10 +74,7 @@ impl Remote {
             Err(trouble) => return Err(trouble.into()),
         };
         // Most backends skip a missing name in silence: only a listing tells it from an empty object.
-        let empty = fs::metadata(&finished.stdout)
-            .map_err(|e| Failure::scratch(&e))?
-            .len()
-            == 0;
+        let empty = fs::metadata(&finished.stdout).map_err(|e| Failure::scratch(&e))?.len() == 0;
         if empty && !self.list(&dir)?.contains_key(name.as_bytes()) {
             return Ok(None);
         }
@@ -97,11 +82,7 @@ impl Remote {
     }
 
     /// Writes one object below [`CONTROL_DIR`]: atomic on every backend.
-    pub fn write_object(
-        &self,
-        name: &str,
-        content: &[u8],
-    ) -> Result<std::result::Result<(), Trouble>> {
+    pub fn write_object(&self, name: &str, content: &[u8]) -> Result<std::result::Result<(), Trouble>> {
         let dir = self.rclone.scratch.fresh_dir("control")?;
         let path = dir.join(name);
         let write = || {
@@ -111,21 +92,13 @@ impl Remote {
         write().map_err(|e| Failure::scratch(&e))?;
         let list = self.rclone.scratch.list([name.as_bytes()])?;
         let target = self.at(&format!("{CONTROL_DIR}/"));
-        let ran = self.command(
-            "copy",
-            &[dir.into(), target],
-            &list,
-            &BLIND_WRITE,
-            CONTROL_IDLE,
-        )?;
+        let ran = self.command("copy", &[dir.into(), target], &list, &BLIND_WRITE, CONTROL_IDLE)?;
         Ok(ran.and_then(|finished| expect_transfers(&finished, 1)))
     }
 
     /// Makes the bucket or folder.
     pub fn make(&self) -> Result<()> {
-        let ran = self
-            .rclone
-            .run(&["mkdir".into(), self.at("")], CONTROL_IDLE)?;
+        let ran = self.rclone.run(&["mkdir".into(), self.at("")], CONTROL_IDLE)?;
         ran.map(drop).map_err(|trouble| match trouble.class {
             Class::AccessDenied => Failure::new(
                 Reason::BucketMissing,
@@ -143,14 +116,7 @@ impl Remote {
             path: String,
             size: i64,
         }
-        let args = [
-            "lsjson",
-            "-R",
-            "--files-only",
-            "--no-modtime",
-            "--no-mimetype",
-            "--fast-list",
-        ];
+        let args = ["lsjson", "-R", "--files-only", "--no-modtime", "--no-mimetype", "--fast-list"];
         let mut args: Vec<OsString> = args.map(OsString::from).to_vec();
         args.push(self.at(below));
         let finished = match self.rclone.run(&args, BULK_IDLE)? {
@@ -161,22 +127,10 @@ impl Remote {
             Err(trouble) => return Err(trouble.into()),
         };
         let text = fs::read(&finished.stdout).map_err(|e| Failure::scratch(&e))?;
-        let items: Vec<Item> = serde_json::from_slice(&text).map_err(|e| {
-            Failure::new(
-                Reason::MoverFailed,
-                format!("rclone's listing of {} cannot be read: {e}", self.root),
-            )
-        })?;
+        let items: Vec<Item> = serde_json::from_slice(&text)
+            .map_err(|e| Failure::new(Reason::MoverFailed, format!("rclone's listing of {} cannot be read: {e}", self.root)))?;
         // A negative size means unknown: such a backend cannot be checked by size, but never equals a known one.
-        Ok(items
-            .into_iter()
-            .map(|item| {
-                (
-                    item.path.into_bytes().into(),
-                    u64::try_from(item.size).unwrap_or(u64::MAX),
-                )
-            })
-            .collect())
+        Ok(items.into_iter().map(|item| (item.path.into_bytes().into(), u64::try_from(item.size).unwrap_or(u64::MAX))).collect())
     }
 
     /// Uploads `names` from the folder `from` to the folder `to`, overwriting. Links are left out.
@@ -213,23 +167,12 @@ impl Remote {
         let list = self.rclone.scratch.list(names)?;
         let mut flags = BLIND_WRITE.to_vec();
         flags.push(links);
-        let ran = self.command(
-            "copy",
-            &[folder(from), self.at(to)],
-            &list,
-            &flags,
-            BULK_IDLE,
-        )?;
+        let ran = self.command("copy", &[folder(from), self.at(to)], &list, &flags, BULK_IDLE)?;
         Ok(ran.and_then(|finished| expect_transfers(&finished, count)))
     }
 
     /// Copies `names` from one folder of the path to another, on the server where it can.
-    pub fn promote<'a>(
-        &self,
-        from: &str,
-        to: &str,
-        names: impl ExactSizeIterator<Item = &'a [u8]>,
-    ) -> Result<()> {
+    pub fn promote<'a>(&self, from: &str, to: &str, names: impl ExactSizeIterator<Item = &'a [u8]>) -> Result<()> {
         let count = names.len();
         if count == 0 {
             return Ok(());
@@ -237,13 +180,7 @@ impl Remote {
         let list = self.rclone.scratch.list(names)?;
         let mut flags = BLIND_WRITE.to_vec();
         flags.push("--s3-no-head-object");
-        let finished = self.command(
-            "copy",
-            &[self.at(from), self.at(to)],
-            &list,
-            &flags,
-            BULK_IDLE,
-        )??;
+        let finished = self.command("copy", &[self.at(from), self.at(to)], &list, &flags, BULK_IDLE)??;
         Ok(expect_transfers(&finished, count)?)
     }
 
@@ -271,23 +208,12 @@ impl Remote {
         }
         let list = self.rclone.scratch.list(names)?;
         // In place: what is half fetched has no hash that fits, and a suffix could make a name too long.
-        let mut flags = vec![
-            "--no-check-dest",
-            "--no-traverse",
-            "--inplace",
-            "--use-server-modtime",
-        ];
+        let mut flags = vec!["--no-check-dest", "--no-traverse", "--inplace", "--use-server-modtime"];
         if !large {
             // One request a file instead of two; the size is then unknown until the file is there.
             flags.extend(["--s3-no-head-object", "--ignore-size", "--ignore-checksum"]);
         }
-        let ran = self.command(
-            "copy",
-            &[self.at(from), folder(to)],
-            &list,
-            &flags,
-            BULK_IDLE,
-        )?;
+        let ran = self.command("copy", &[self.at(from), folder(to)], &list, &flags, BULK_IDLE)?;
         Ok(ran.map(drop))
     }
 
@@ -320,9 +246,5 @@ fn expect_transfers(finished: &Finished, count: usize) -> std::result::Result<()
     if moved >= count {
         return Ok(());
     }
-    Err(Trouble {
-        class: Class::NotFound,
-        message: format!("rclone moved {moved} of {count} files"),
-        stats: finished.stats.clone(),
-    })
+    Err(Trouble { class: Class::NotFound, message: format!("rclone moved {moved} of {count} files"), stats: finished.stats.clone() })
 }

@@ -17,11 +17,7 @@ const MAX_LOGS: usize = 1024;
 pub(crate) fn summary(stats: &Stats, deleted: u64, elapsed: Duration) -> String {
     let seconds = elapsed.as_secs_f64();
     let bytes = size(stats.bytes);
-    let whole = if elapsed.as_millis() % 1000 >= 500 {
-        elapsed.as_secs() + 1
-    } else {
-        elapsed.as_secs()
-    };
+    let whole = if elapsed.as_millis() % 1000 >= 500 { elapsed.as_secs() + 1 } else { elapsed.as_secs() };
     format!(
         "Transferred:   \t{bytes} / {bytes}, 100%\nErrors:        {errors}\nChecks:        {checks} / {checks}, 100%\nDeleted:       {deleted} (files)\nTransferred:   {files} / {files}, 100%\nElapsed time:  {seconds:.1}s\nRclone completed in {whole}s",
         errors = stats.errors,
@@ -52,11 +48,7 @@ pub(crate) fn fit(mut report: Report) -> Result<String, serde_json::Error> {
     keep_end(&mut report.logs, MAX_LOGS);
     loop {
         let text = serde_json::to_string(&report)?;
-        let Some(over) = text
-            .len()
-            .checked_sub(MAX_REPORT_BYTES)
-            .filter(|over| *over > 0)
-        else {
+        let Some(over) = text.len().checked_sub(MAX_REPORT_BYTES).filter(|over| *over > 0) else {
             return Ok(text);
         };
         // One byte of text takes up to six when it is escaped; going on until it fits takes care of the rest.
@@ -73,20 +65,13 @@ pub(crate) fn fit(mut report: Report) -> Result<String, serde_json::Error> {
 
 fn keep_end(text: &mut String, most: usize) {
     if text.len() > most {
-        let from = (text.len() - most..=text.len())
-            .find(|&at| text.is_char_boundary(at))
-            .unwrap_or(text.len());
+        let from = (text.len() - most..=text.len()).find(|&at| text.is_char_boundary(at)).unwrap_or(text.len());
         text.drain(..from);
     }
 }
 
 fn shorten(text: &mut String, most: usize) {
-    let cut = |at: usize| {
-        (0..=at)
-            .rev()
-            .find(|&at| text.is_char_boundary(at))
-            .unwrap_or(0)
-    };
+    let cut = |at: usize| (0..=at).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
     let (head, tail) = (cut(most / 2), cut(text.len() - most / 2));
     *text = match (text.get(..head), text.get(tail..)) {
         (Some(head), Some(tail)) if most > 0 => format!("{head} … {tail}"),
@@ -100,12 +85,7 @@ pub(crate) fn deliver(report: &str, file: Option<&Path>) -> io::Result<()> {
         None => io::stdout().write_all(format!("{report}\n").as_bytes()),
         Some(path) => {
             // The termination log is a single mounted file: it cannot be replaced by a rename, so one write has to do.
-            OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .open(path)?
-                .write_all(report.as_bytes())
+            OpenOptions::new().write(true).create(true).truncate(true).open(path)?.write_all(report.as_bytes())
         }
     }
 }
@@ -138,24 +118,11 @@ mod tests {
 
     #[test]
     fn the_summary_ends_in_the_words_scripts_look_for() {
-        let stats = Stats {
-            bytes: 1536,
-            transfers: 2,
-            ..Stats::default()
-        };
+        let stats = Stats { bytes: 1536, transfers: 2, ..Stats::default() };
         let text = summary(&stats, 3, Duration::from_millis(2600));
-        let words = [
-            "Transferred:",
-            "Checks:",
-            "Deleted:",
-            "Elapsed time:",
-            "Rclone completed in 3s",
-        ];
+        let words = ["Transferred:", "Checks:", "Deleted:", "Elapsed time:", "Rclone completed in 3s"];
         assert!(words.iter().all(|word| text.contains(word)), "{text}");
-        assert!(
-            text.ends_with("Rclone completed in 3s") && text.contains("1.500 KiB / 1.500 KiB"),
-            "{text}"
-        );
+        assert!(text.ends_with("Rclone completed in 3s") && text.contains("1.500 KiB / 1.500 KiB"), "{text}");
     }
 
     proptest! {

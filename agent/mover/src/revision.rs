@@ -23,39 +23,28 @@ impl Revision {
     /// The revision that follows `parent`, or the first one of a new lineage.
     pub fn next(parent: Option<&Self>, now: Timestamp) -> Result<Self> {
         let random = random()?;
-        let [fresh, salt] =
-            [random >> 32, random & 0xffff].map(|part| u32::try_from(part).unwrap_or(0));
+        let [fresh, salt] = [random >> 32, random & 0xffff].map(|part| u32::try_from(part).unwrap_or(0));
         let (lineage, generation) = match parent {
             Some(parent) => (parent.lineage, parent.generation.saturating_add(1)),
             None => (fresh, 1),
         };
         let time = now.strftime("%Y%m%dT%H%M%SZ");
-        Ok(Self {
-            text: format!("{time}-{lineage:08x}-{generation}-{salt:04x}"),
-            lineage,
-            generation,
-        })
+        Ok(Self { text: format!("{time}-{lineage:08x}-{generation}-{salt:04x}"), lineage, generation })
     }
 
     /// Reads a revision; `None` when it is not one.
     pub fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split('-');
-        let (time, lineage, generation, salt) =
-            (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        let (time, lineage, generation, salt) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
         // The text becomes part of object names, so nothing but what `next` writes may pass.
-        let plain =
-            |s: &str, len: usize| s.len() == len && s.bytes().all(|b| b.is_ascii_alphanumeric());
+        let plain = |s: &str, len: usize| s.len() == len && s.bytes().all(|b| b.is_ascii_alphanumeric());
         if parts.next().is_some() || !plain(time, 16) || !plain(lineage, 8) || !plain(salt, 4) {
             return None;
         }
         if generation.is_empty() || !generation.bytes().all(|b| b.is_ascii_digit()) {
             return None;
         }
-        Some(Self {
-            text: text.to_owned(),
-            lineage: u32::from_str_radix(lineage, 16).ok()?,
-            generation: generation.parse().ok()?,
-        })
+        Some(Self { text: text.to_owned(), lineage: u32::from_str_radix(lineage, 16).ok()?, generation: generation.parse().ok()? })
     }
 
     /// As written.
@@ -117,13 +106,7 @@ mod tests {
 
     #[test]
     fn what_is_no_revision_is_refused() {
-        for text in [
-            "",
-            "a-b-c-d",
-            "20261123T042858Z-1c9a77e0-17",
-            "../../../x-1c9a77e0-17-5f2e",
-            "20261123T042858Z-1c9a77e0-+7-5f2e",
-        ] {
+        for text in ["", "a-b-c-d", "20261123T042858Z-1c9a77e0-17", "../../../x-1c9a77e0-17-5f2e", "20261123T042858Z-1c9a77e0-+7-5f2e"] {
             assert_eq!(Revision::parse(text), None, "{text}");
         }
     }

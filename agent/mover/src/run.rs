@@ -42,29 +42,18 @@ pub fn run(args: MoverArgs) -> ExitCode {
     }
     tracing::info!(result = ?report.result, reason = ?report.reason, report.message, "done");
     let failed = report.result == Outcome::Failed;
-    let delivered = report_file::fit(report)
-        .map_err(std::io::Error::from)
-        .and_then(|text| report_file::deliver(&text, file.as_deref()));
+    let delivered = report_file::fit(report).map_err(std::io::Error::from).and_then(|text| report_file::deliver(&text, file.as_deref()));
     if let Err(error) = delivered {
         tracing::error!(%error, "cannot write the report");
         return ExitCode::FAILURE;
     }
-    if failed {
-        ExitCode::FAILURE
-    } else {
-        ExitCode::SUCCESS
-    }
+    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
 fn attempt(args: &MoverArgs) -> std::result::Result<(Report, Stats), (Failure, Stats)> {
     let stop = Stop::default();
     let early = |failure| (failure, Stats::default());
-    stop.on_signals().map_err(|e| {
-        early(Failure::new(
-            Reason::MoverFailed,
-            format!("cannot handle signals: {e}"),
-        ))
-    })?;
+    stop.on_signals().map_err(|e| early(Failure::new(Reason::MoverFailed, format!("cannot handle signals: {e}"))))?;
     let common = match args {
         MoverArgs::Push(args) => &args.common,
         MoverArgs::Pull(args) => &args.common,
@@ -84,47 +73,26 @@ fn attempt(args: &MoverArgs) -> std::result::Result<(Report, Stats), (Failure, S
 fn open(args: &CommonArgs, stop: Stop) -> Result<Remote> {
     let own: Vec<(OsString, OsString)> = std::env::vars_os().collect();
     let environment = match &args.config_dir {
-        Some(dir) => {
-            secret::from_mount(dir, args.secret_name.as_deref(), &args.remote.section, &own)?
-        }
+        Some(dir) => secret::from_mount(dir, args.secret_name.as_deref(), &args.remote.section, &own)?,
         None => secret::from_process(&args.remote.section, &own)?,
     };
-    let rclone = Rclone {
-        binary: args.rclone.clone(),
-        environment,
-        stop,
-        scratch: Scratch::new()?,
-        progress: Progress::on_stdout(),
-    };
-    Ok(Remote::new(
-        rclone,
-        &format!("{}:{}", args.remote.section, args.remote.path),
-    ))
+    let rclone = Rclone { binary: args.rclone.clone(), environment, stop, scratch: Scratch::new()?, progress: Progress::on_stdout() };
+    Ok(Remote::new(rclone, &format!("{}:{}", args.remote.section, args.remote.path)))
 }
 
 fn guard(args: &CommonArgs) -> Guard {
-    Guard {
-        percent: args.guard_percent,
-        floor: args.guard_floor,
-        allowed: args.allow_deletions.clone(),
-    }
+    Guard { percent: args.guard_percent, floor: args.guard_floor, allowed: args.allow_deletions.clone() }
 }
 
 fn volume(args: &CommonArgs) -> Result<std::path::PathBuf> {
-    args.volume
-        .canonicalize()
-        .map_err(|e| Failure::volume("open the volume", &args.volume, &e))
+    args.volume.canonicalize().map_err(|e| Failure::volume("open the volume", &args.volume, &e))
 }
 
 fn run_push(remote: &Remote, args: &PushArgs) -> Result<Report> {
     let started = Timestamp::now();
     let options = PushOptions {
         volume: volume(&args.common)?,
-        asker: Asker {
-            owner: args.owner.with_uid(&args.owner_uid),
-            has_pushed: args.pushed_revision.is_some(),
-            adopt: args.adopt,
-        },
+        asker: Asker { owner: args.owner.with_uid(&args.owner_uid), has_pushed: args.pushed_revision.is_some(), adopt: args.adopt },
         data_time: args.data_time.unwrap_or(started),
         started,
         verify_interval: args.verify_interval,
@@ -132,11 +100,7 @@ fn run_push(remote: &Remote, args: &PushArgs) -> Result<Report> {
     };
     let pushed = push(remote, &options)?;
     let message = match (pushed.changed, pushed.took_over) {
-        (_, true) => format!(
-            "Took {} over and pushed {} files.",
-            remote.name(),
-            pushed.files
-        ),
+        (_, true) => format!("Took {} over and pushed {} files.", remote.name(), pushed.files),
         (true, false) => format!("Pushed {} files to {}.", pushed.files, remote.name()),
         (false, false) => "Nothing has changed since the last push.".to_owned(),
     };
@@ -170,10 +134,7 @@ fn run_pull(remote: &Remote, args: &PullArgs) -> Result<Report> {
         PullOutcome::Done(pulled) => pulled,
         PullOutcome::WaitingForFirstPush => {
             let message = format!("Nothing has been pushed to {} yet.", remote.name());
-            return Ok(Report {
-                message,
-                ..blank(Outcome::WaitingForFirstPush)
-            });
+            return Ok(Report { message, ..blank(Outcome::WaitingForFirstPush) });
         }
     };
     let message = if pulled.changed {
@@ -197,11 +158,7 @@ fn run_pull(remote: &Remote, args: &PullArgs) -> Result<Report> {
 }
 
 fn failed(failure: Failure) -> Report {
-    Report {
-        reason: Some(failure.reason),
-        message: failure.message,
-        ..blank(Outcome::Failed)
-    }
+    Report { reason: Some(failure.reason), message: failure.message, ..blank(Outcome::Failed) }
 }
 
 fn blank(result: Outcome) -> Report {

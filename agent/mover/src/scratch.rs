@@ -22,15 +22,8 @@ impl Scratch {
     /// Makes a fresh directory, readable by this user alone, under the system's temporary directory.
     pub fn new() -> Result<Self> {
         let dir = std::env::temp_dir().join(format!("scribe-mover-{:016x}", random()?));
-        fs::DirBuilder::new()
-            .mode(0o700)
-            .recursive(false)
-            .create(&dir)
-            .map_err(|e| Failure::scratch(&e))?;
-        Ok(Self {
-            dir,
-            next: AtomicU64::new(0),
-        })
+        fs::DirBuilder::new().mode(0o700).recursive(false).create(&dir).map_err(|e| Failure::scratch(&e))?;
+        Ok(Self { dir, next: AtomicU64::new(0) })
     }
 
     /// Where it is.
@@ -40,10 +33,7 @@ impl Scratch {
 
     /// A path nothing has used yet.
     pub fn fresh(&self, kind: &str) -> PathBuf {
-        self.dir.join(format!(
-            "{kind}-{}",
-            self.next.fetch_add(1, Ordering::Relaxed)
-        ))
+        self.dir.join(format!("{kind}-{}", self.next.fetch_add(1, Ordering::Relaxed)))
     }
 
     /// A fresh, empty directory.

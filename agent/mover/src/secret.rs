@@ -28,39 +28,23 @@ pub struct Environment {
 impl std::fmt::Debug for Environment {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // Values may be credentials.
-        f.debug_struct("Environment")
-            .field("names", &self.vars.keys())
-            .field("backend", &self.backend)
-            .finish()
+        f.debug_struct("Environment").field("names", &self.vars.keys()).field("backend", &self.backend).finish()
     }
 }
 
 /// The environment for `section` from the mounted Secret at `dir`, called `secret` in messages.
-pub fn from_mount(
-    dir: &Path,
-    secret: Option<&str>,
-    section: &str,
-    own: &[(OsString, OsString)],
-) -> Result<Environment> {
-    let secret = secret.map_or_else(
-        || "the Secret of rcloneConfig".to_owned(),
-        |name| format!("Secret {name:?}"),
-    );
+pub fn from_mount(dir: &Path, secret: Option<&str>, section: &str, own: &[(OsString, OsString)]) -> Result<Environment> {
+    let secret = secret.map_or_else(|| "the Secret of rcloneConfig".to_owned(), |name| format!("Secret {name:?}"));
     let files = read_keys(dir)?;
     if files.is_empty() {
         return Err(Failure::new(
             Reason::SecretMissing,
-            format!(
-                "{secret} does not exist or is empty; create it with the key {KEY} holding the rclone configuration"
-            ),
+            format!("{secret} does not exist or is empty; create it with the key {KEY} holding the rclone configuration"),
         ));
     }
     let Some(conf) = files.get(KEY) else {
         let keys: Vec<&str> = files.keys().map(String::as_str).collect();
-        return Err(invalid(
-            &secret,
-            &format!("has no key {KEY}; its keys are: {}", keys.join(", ")),
-        ));
+        return Err(invalid(&secret, &format!("has no key {KEY}; its keys are: {}", keys.join(", "))));
     };
     let mut vars = inherited(own);
     let mut keys = BTreeSet::new();
@@ -80,10 +64,7 @@ pub fn from_mount(
     if !refused.is_empty() {
         return Err(invalid(
             &secret,
-            &format!(
-                "must not set {}: these change what is transferred, not how fast; remove them",
-                refused.join(", ")
-            ),
+            &format!("must not set {}: these change what is transferred, not how fast; remove them", refused.join(", ")),
         ));
     }
     vars.insert("RCLONE_CONFIG".into(), dir.join(KEY).into());
@@ -102,27 +83,18 @@ pub fn from_process(section: &str, own: &[(OsString, OsString)]) -> Result<Envir
         if text != "RCLONE_CONFIG" && is_refused(text) {
             return Err(Failure::new(
                 Reason::SecretInvalid,
-                format!(
-                    "{text} is set in the environment: it changes what is transferred; unset it"
-                ),
+                format!("{text} is set in the environment: it changes what is transferred; unset it"),
             ));
         }
         keys.insert(text.to_owned());
         vars.insert(name.clone(), value.clone());
     }
-    let of = |name: &str| {
-        own.iter()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| PathBuf::from(value))
-    };
+    let of = |name: &str| own.iter().find(|(key, _)| key == name).map(|(_, value)| PathBuf::from(value));
     let config = of("RCLONE_CONFIG")
         .or_else(|| of("XDG_CONFIG_HOME").map(|dir| dir.join("rclone/rclone.conf")))
         .or_else(|| of("HOME").map(|home| home.join(".config/rclone/rclone.conf")));
     let Some(config) = config else {
-        return Err(Failure::new(
-            Reason::SecretMissing,
-            "no rclone configuration: set RCLONE_CONFIG or give --config-dir",
-        ));
+        return Err(Failure::new(Reason::SecretMissing, "no rclone configuration: set RCLONE_CONFIG or give --config-dir"));
     };
     let called = format!("rclone configuration {}", config.display());
     let conf = match std::fs::read(&config) {
@@ -140,12 +112,7 @@ fn invalid(secret: &str, what: &str) -> Failure {
 }
 
 fn read_keys(dir: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
-    let unreadable = |error: io::Error| {
-        Failure::new(
-            Reason::SecretInvalid,
-            format!("cannot read the mounted Secret: {error}"),
-        )
-    };
+    let unreadable = |error: io::Error| Failure::new(Reason::SecretInvalid, format!("cannot read the mounted Secret: {error}"));
     let mut files = BTreeMap::new();
     let entries = match std::fs::read_dir(dir) {
         Ok(entries) => entries,
@@ -157,10 +124,7 @@ fn read_keys(dir: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
         // A Secret mount keeps its versions in folders that begin with two dots, and keys are links into them.
         let is_file = std::fs::metadata(entry.path()).is_ok_and(|meta| meta.is_file());
         if let (true, Some(name)) = (is_file, entry.file_name().to_str()) {
-            files.insert(
-                name.to_owned(),
-                std::fs::read(entry.path()).map_err(unreadable)?,
-            );
+            files.insert(name.to_owned(), std::fs::read(entry.path()).map_err(unreadable)?);
         }
     }
     Ok(files)
@@ -180,19 +144,11 @@ fn inherited(own: &[(OsString, OsString)]) -> BTreeMap<OsString, OsString> {
         "https_proxy",
         "no_proxy",
     ];
-    own.iter()
-        .filter(|(name, _)| NAMES.iter().any(|known| name == known))
-        .cloned()
-        .collect()
+    own.iter().filter(|(name, _)| NAMES.iter().any(|known| name == known)).cloned().collect()
 }
 
 /// The options of `section`, or a failure that lists the sections there are. `None`: encrypted, so rclone alone can tell.
-fn section_options(
-    secret: &str,
-    conf: &[u8],
-    section: &str,
-    keys: &BTreeSet<String>,
-) -> Result<Option<BTreeMap<String, String>>> {
+fn section_options(secret: &str, conf: &[u8], section: &str, keys: &BTreeSet<String>) -> Result<Option<BTreeMap<String, String>>> {
     let Ok(text) = std::str::from_utf8(conf) else {
         return Err(invalid(secret, &format!("has a {KEY} that is not text")));
     };
@@ -200,30 +156,17 @@ fn section_options(
         return Ok(None);
     }
     let mut sections = parse_ini(text);
-    let variable = format!(
-        "RCLONE_CONFIG_{}_",
-        section.to_uppercase().replace('-', "_")
-    );
+    let variable = format!("RCLONE_CONFIG_{}_", section.to_uppercase().replace('-', "_"));
     if keys.iter().any(|key| key.starts_with(&variable)) {
         return Ok(sections.remove(section));
     }
     let names: Vec<String> = sections.keys().map(|name| format!("[{name}]")).collect();
     let Some(options) = sections.remove(section) else {
-        let there = if names.is_empty() {
-            "it has none".to_owned()
-        } else {
-            format!("it has {}", names.join(", "))
-        };
-        return Err(invalid(
-            secret,
-            &format!("has no section [{section}] in its rclone configuration; {there}"),
-        ));
+        let there = if names.is_empty() { "it has none".to_owned() } else { format!("it has {}", names.join(", ")) };
+        return Err(invalid(secret, &format!("has no section [{section}] in its rclone configuration; {there}")));
     };
     if !options.contains_key("type") {
-        return Err(invalid(
-            secret,
-            &format!("has a section [{section}] without a type"),
-        ));
+        return Err(invalid(secret, &format!("has a section [{section}] without a type")));
     }
     Ok(Some(options))
 }
@@ -235,33 +178,22 @@ fn parse_ini(text: &str) -> BTreeMap<String, BTreeMap<String, String>> {
         if line.starts_with(['#', ';']) {
             continue;
         }
-        if let Some(name) = line
-            .strip_prefix('[')
-            .and_then(|rest| rest.strip_suffix(']'))
-        {
+        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
             sections.entry(name.to_owned()).or_default();
             current = Some(name.to_owned());
         } else if let (Some(section), Some((key, value))) = (&current, line.split_once('=')) {
-            sections
-                .entry(section.clone())
-                .or_default()
-                .insert(key.trim().to_owned(), value.trim().to_owned());
+            sections.entry(section.clone()).or_default().insert(key.trim().to_owned(), value.trim().to_owned());
         }
     }
     sections
 }
 
-fn finish(
-    mut vars: BTreeMap<OsString, OsString>,
-    options: Option<BTreeMap<String, String>>,
-) -> Environment {
+fn finish(mut vars: BTreeMap<OsString, OsString>, options: Option<BTreeMap<String, String>>) -> Environment {
     let options = options.unwrap_or_default();
     for (name, option, value) in TUNING {
         let global = name.strip_prefix("RCLONE_").unwrap_or(name).to_lowercase();
         let in_section = options.contains_key(option)
-            || ["global.", "override."]
-                .iter()
-                .any(|prefix| options.contains_key(&format!("{prefix}{global}")));
+            || ["global.", "override."].iter().any(|prefix| options.contains_key(&format!("{prefix}{global}")));
         if !in_section && !vars.keys().any(|key| key.as_bytes() == name.as_bytes()) {
             vars.insert(name.into(), value.into());
         }
@@ -276,8 +208,7 @@ mod tests {
     use assert_fs::TempDir;
     use rstest::rstest;
 
-    const CONF: &str =
-        "# c\n[s3]\ntype = s3\nchunk_size = 16M\n\n[other]\ntype=sftp\n[bad]\nx = y\n";
+    const CONF: &str = "# c\n[s3]\ntype = s3\nchunk_size = 16M\n\n[other]\ntype=sftp\n[bad]\nx = y\n";
 
     fn mount(files: &[(&str, &str)]) -> TempDir {
         let dir = TempDir::new().unwrap();
@@ -288,15 +219,7 @@ mod tests {
     }
 
     fn read(files: &[(&str, &str)], section: &str) -> Result<Environment> {
-        from_mount(
-            mount(files).path(),
-            Some("creds"),
-            section,
-            &[
-                ("HOME".into(), "/root".into()),
-                ("TMPDIR".into(), "/t".into()),
-            ],
-        )
+        from_mount(mount(files).path(), Some("creds"), section, &[("HOME".into(), "/root".into()), ("TMPDIR".into(), "/t".into())])
     }
 
     #[test]
@@ -313,31 +236,16 @@ mod tests {
     #[case(&[(KEY, "")], "s4", "it has none")]
     #[case(&[(KEY, CONF)], "bad", "without a type")]
     #[case(&[(KEY, CONF), ("RCLONE_DRY_RUN", "true"), ("RCLONE_MAX_SIZE", "1k")], "s3", "RCLONE_DRY_RUN, RCLONE_MAX_SIZE")]
-    fn an_unusable_secret_is_told_precisely(
-        #[case] files: &[(&str, &str)],
-        #[case] section: &str,
-        #[case] words: &str,
-    ) {
+    fn an_unusable_secret_is_told_precisely(#[case] files: &[(&str, &str)], #[case] section: &str, #[case] words: &str) {
         let failure = read(files, section).unwrap_err();
         assert_eq!(failure.reason, Reason::SecretInvalid);
-        assert!(
-            failure.message.contains(words) && failure.message.contains("creds"),
-            "{failure}"
-        );
+        assert!(failure.message.contains(words) && failure.message.contains("creds"), "{failure}");
     }
 
     #[test]
     fn tuning_of_the_user_wins_and_nothing_else_leaks_in() {
-        let env = read(
-            &[(KEY, CONF), ("RCLONE_TRANSFERS", "9\n"), ("ca.crt", "x")],
-            "s3",
-        )
-        .unwrap();
-        let var = |name: &str| {
-            env.vars
-                .get(&OsString::from(name))
-                .map(|v| v.to_str().unwrap().to_owned())
-        };
+        let env = read(&[(KEY, CONF), ("RCLONE_TRANSFERS", "9\n"), ("ca.crt", "x")], "s3").unwrap();
+        let var = |name: &str| env.vars.get(&OsString::from(name)).map(|v| v.to_str().unwrap().to_owned());
         assert_eq!(var("RCLONE_TRANSFERS").as_deref(), Some("9"));
         assert_eq!(var("RCLONE_S3_CHUNK_SIZE"), None, "set in the section");
         assert_eq!(var("RCLONE_S3_UPLOAD_CONCURRENCY").as_deref(), Some("2"));

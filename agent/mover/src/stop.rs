@@ -30,24 +30,18 @@ impl Stop {
     pub fn on_signals(&self) -> io::Result<()> {
         let mut signals = Signals::new([SIGTERM, SIGINT])?;
         let stop = self.clone();
-        std::thread::Builder::new()
-            .name("signals".into())
-            .spawn(move || {
-                for _ in signals.forever() {
-                    stop.request();
-                }
-            })?;
+        std::thread::Builder::new().name("signals".into()).spawn(move || {
+            for _ in signals.forever() {
+                stop.request();
+            }
+        })?;
         Ok(())
     }
 
     /// Asks everything to stop.
     pub fn request(&self) {
         self.shared.requested.store(true, Ordering::SeqCst);
-        let wake = self
-            .shared
-            .wake
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let wake = self.shared.wake.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(wake) = wake.as_ref() {
             // A supervisor that has just ended needs no waking.
             let _ = wake.send(());
@@ -61,20 +55,12 @@ impl Stop {
 
     /// `Err(MoverKilled)` once a stop was requested: called between files.
     pub fn check(&self) -> Result<()> {
-        if self.requested() {
-            Err(Failure::killed())
-        } else {
-            Ok(())
-        }
+        if self.requested() { Err(Failure::killed()) } else { Ok(()) }
     }
 
     /// Has `wake` called on the next request; a request that came before calls it at once.
     pub fn wake(&self, wake: Option<Sender<()>>) {
-        *self
-            .shared
-            .wake
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = wake;
+        *self.shared.wake.lock().unwrap_or_else(PoisonError::into_inner) = wake;
         if self.requested() {
             self.request();
         }

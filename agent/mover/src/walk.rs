@@ -59,38 +59,19 @@ pub struct Walk {
 
 /// Walks the volume at `root`.
 pub fn walk(root: &Path, stop: &Stop) -> Result<Walk> {
-    let mut walk = Walk {
-        found: Vec::new(),
-        skipped: BTreeMap::new(),
-        staging: false,
-    };
+    let mut walk = Walk { found: Vec::new(), skipped: BTreeMap::new(), staging: false };
     let device = std::fs::metadata(root).map_err(|e| Failure::volume("read", root, &e))?;
     if !device.is_dir() {
-        return Err(Failure::new(
-            Reason::VolumeUnreadable,
-            format!("{} is no directory", root.display()),
-        ));
+        return Err(Failure::new(Reason::VolumeUnreadable, format!("{} is no directory", root.display())));
     }
-    let mut entries = WalkDir::new(root)
-        .follow_links(false)
-        .follow_root_links(true)
-        .sort_by_file_name()
-        .into_iter();
+    let mut entries = WalkDir::new(root).follow_links(false).follow_root_links(true).sort_by_file_name().into_iter();
     while let Some(entry) = entries.next() {
         stop.check()?;
         let entry = entry.map_err(|e| walk_failure(root, e))?;
         let below = entry.path().strip_prefix(root).unwrap_or(Path::new(""));
-        let path = RelPath::new(below.as_os_str().as_bytes()).ok_or_else(|| {
-            Failure::new(
-                Reason::VolumeUnreadable,
-                format!("an impossible name: {}", below.display()),
-            )
-        })?;
-        let meta = if path.is_root() {
-            device.clone()
-        } else {
-            entry.metadata().map_err(|e| walk_failure(root, e))?
-        };
+        let path = RelPath::new(below.as_os_str().as_bytes())
+            .ok_or_else(|| Failure::new(Reason::VolumeUnreadable, format!("an impossible name: {}", below.display())))?;
+        let meta = if path.is_root() { device.clone() } else { entry.metadata().map_err(|e| walk_failure(root, e))? };
         let mut skip = |kind: &str, dir: bool| {
             *walk.skipped.entry(kind.to_owned()).or_default() += 1;
             if dir {
@@ -123,20 +104,12 @@ pub fn walk(root: &Path, stop: &Stop) -> Result<Walk> {
         } else if file_type.is_file() {
             FoundKind::File(meta.len())
         } else if file_type.is_symlink() {
-            let target = std::fs::read_link(entry.path())
-                .map_err(|e| Failure::volume("read the link", entry.path(), &e))?;
+            let target = std::fs::read_link(entry.path()).map_err(|e| Failure::volume("read the link", entry.path(), &e))?;
             FoundKind::Symlink(target.as_os_str().as_bytes().into())
         } else if file_type.is_fifo() {
             FoundKind::Fifo
         } else {
-            skip(
-                if file_type.is_socket() {
-                    "sockets"
-                } else {
-                    "devices"
-                },
-                false,
-            );
+            skip(if file_type.is_socket() { "sockets" } else { "devices" }, false);
             continue;
         };
         walk.found.push(found(path, kind, &meta)?);
@@ -146,47 +119,18 @@ pub fn walk(root: &Path, stop: &Stop) -> Result<Walk> {
 
 fn found(path: RelPath, kind: FoundKind, meta: &Metadata) -> Result<Found> {
     let time = |secs: i64, nanos: i64| {
-        let nanos = u32::try_from(nanos).map_err(|_| {
-            Failure::new(
-                Reason::VolumeUnreadable,
-                format!("{path} has an impossible time"),
-            )
-        })?;
+        let nanos = u32::try_from(nanos).map_err(|_| Failure::new(Reason::VolumeUnreadable, format!("{path} has an impossible time")))?;
         Ok::<_, Failure>(Time { secs, nanos })
     };
-    let mode = if matches!(kind, FoundKind::Symlink(_)) {
-        0
-    } else {
-        meta.mode() & 0o7777
-    };
+    let mode = if matches!(kind, FoundKind::Symlink(_)) { 0 } else { meta.mode() & 0o7777 };
     let mtime = time(meta.mtime(), meta.mtime_nsec())?;
-    let hints = Hints {
-        ctime: time(meta.ctime(), meta.ctime_nsec())?,
-        inode: meta.ino(),
-    };
-    Ok(Found {
-        kind,
-        meta: Meta {
-            mode,
-            uid: meta.uid(),
-            gid: meta.gid(),
-            mtime,
-        },
-        hints,
-        links: meta.nlink(),
-        path,
-    })
+    let hints = Hints { ctime: time(meta.ctime(), meta.ctime_nsec())?, inode: meta.ino() };
+    Ok(Found { kind, meta: Meta { mode, uid: meta.uid(), gid: meta.gid(), mtime }, hints, links: meta.nlink(), path })
 }
 
 fn walk_failure(root: &Path, error: walkdir::Error) -> Failure {
     let path = error.path().unwrap_or(root).to_path_buf();
-    Failure::volume(
-        "read",
-        &path,
-        &error
-            .into_io_error()
-            .unwrap_or_else(|| io::Error::other("a loop of links")),
-    )
+    Failure::volume("read", &path, &error.into_io_error().unwrap_or_else(|| io::Error::other("a loop of links")))
 }
 
 #[cfg(test)]
@@ -198,13 +142,7 @@ mod tests {
     #[test]
     fn the_walk_is_in_path_order_and_counts_what_it_leaves_out() {
         let dir = TempDir::new().unwrap();
-        for name in [
-            "a.b",
-            "a-b",
-            "sub/lost+found/x",
-            "lost+found/x",
-            "sub/.scribe-staging",
-        ] {
+        for name in ["a.b", "a-b", "sub/lost+found/x", "lost+found/x", "sub/.scribe-staging"] {
             let path = dir.path().join(name);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, "12345").unwrap();
@@ -212,28 +150,9 @@ mod tests {
         symlink("nowhere", dir.path().join("a")).unwrap();
         let _socket = std::os::unix::net::UnixListener::bind(dir.path().join("s")).unwrap();
         let walk = walk(dir.path(), &Stop::default()).unwrap();
-        let names: Vec<_> = walk
-            .found
-            .iter()
-            .map(|f| String::from_utf8_lossy(f.path.as_bytes()).into_owned())
-            .collect();
-        assert_eq!(
-            names,
-            [
-                "",
-                "a",
-                "a-b",
-                "a.b",
-                "sub",
-                "sub/.scribe-staging",
-                "sub/lost+found",
-                "sub/lost+found/x"
-            ]
-        );
-        assert_eq!(
-            walk.skipped,
-            BTreeMap::from([("lostAndFound".into(), 1), ("sockets".into(), 1)])
-        );
+        let names: Vec<_> = walk.found.iter().map(|f| String::from_utf8_lossy(f.path.as_bytes()).into_owned()).collect();
+        assert_eq!(names, ["", "a", "a-b", "a.b", "sub", "sub/.scribe-staging", "sub/lost+found", "sub/lost+found/x"]);
+        assert_eq!(walk.skipped, BTreeMap::from([("lostAndFound".into(), 1), ("sockets".into(), 1)]));
         assert_eq!(walk.found[1].kind, FoundKind::Symlink((*b"nowhere").into()));
         assert_eq!(walk.found[2].kind, FoundKind::File(5));
         assert!(!walk.staging);

@@ -28,27 +28,14 @@ pub(super) struct Applied {
 }
 
 /// Applies `plan`: all its content is verified and in `staging`.
-pub(super) fn apply(
-    root: &Path,
-    entries: &[Entry],
-    plan: &Plan,
-    staging: &Staging,
-    stop: &Stop,
-) -> Result<Applied> {
+pub(super) fn apply(root: &Path, entries: &[Entry], plan: &Plan, staging: &Staging, stop: &Stop) -> Result<Applied> {
     let mut work = Work {
         root,
         entries,
         staging,
-        uses: plan
-            .fetch
-            .iter()
-            .map(|(digest, fetch)| (*digest, fetch.uses))
-            .collect(),
+        uses: plan.fetch.iter().map(|(digest, fetch)| (*digest, fetch.uses)).collect(),
         next: 0,
-        applied: Applied {
-            changed: !plan.steps.is_empty() || !plan.removals.is_empty(),
-            ..Applied::default()
-        },
+        applied: Applied { changed: !plan.steps.is_empty() || !plan.removals.is_empty(), ..Applied::default() },
     };
     for step in &plan.steps {
         stop.check()?;
@@ -63,17 +50,8 @@ pub(super) fn apply(
 }
 
 /// Gives every directory but the root its metadata: deepest first, so that nothing is made in one after its time was set.
-pub(super) fn finish_dirs(
-    root: &Path,
-    entries: &[Entry],
-    applied: &mut Applied,
-    stop: &Stop,
-) -> Result<()> {
-    for entry in entries
-        .iter()
-        .rev()
-        .filter(|entry| entry.kind == Kind::Dir && !entry.path.is_root())
-    {
+pub(super) fn finish_dirs(root: &Path, entries: &[Entry], applied: &mut Applied, stop: &Stop) -> Result<()> {
+    for entry in entries.iter().rev().filter(|entry| entry.kind == Kind::Dir && !entry.path.is_root()) {
         stop.check()?;
         finish_dir(root, entry, applied)?;
     }
@@ -82,10 +60,7 @@ pub(super) fn finish_dirs(
 
 /// Gives the volume's root its metadata: the last change of a pull.
 pub(super) fn finish_root(root: &Path, entries: &[Entry], applied: &mut Applied) -> Result<()> {
-    entries
-        .first()
-        .filter(|entry| entry.path.is_root())
-        .map_or(Ok(()), |entry| finish_dir(root, entry, applied))
+    entries.first().filter(|entry| entry.path.is_root()).map_or(Ok(()), |entry| finish_dir(root, entry, applied))
 }
 
 /// Writes everything to the disk.
@@ -123,9 +98,7 @@ impl Work<'_> {
         let path = entry.path.under(self.root);
         match (step, &entry.kind) {
             // Its own metadata comes last; until then only we get in.
-            (Step::MakeDir(_), _) => {
-                fs::create_dir(&path).map_err(|e| Failure::volume("make the directory", &path, &e))
-            }
+            (Step::MakeDir(_), _) => fs::create_dir(&path).map_err(|e| Failure::volume("make the directory", &path, &e)),
             (Step::Meta(_), _) => set_meta(&path, entry, &mut self.applied),
             (Step::PutFile(_), Kind::File(file)) => {
                 let ready = self.content(&file.sha256, file.size)?;
@@ -141,20 +114,13 @@ impl Work<'_> {
             }
             (Step::PutSymlink(_), Kind::Symlink(target)) => {
                 let ready = self.temporary();
-                symlink(OsStr::from_bytes(target), &ready)
-                    .map_err(|e| Failure::volume("make the link", &path, &e))?;
+                symlink(OsStr::from_bytes(target), &ready).map_err(|e| Failure::volume("make the link", &path, &e))?;
                 self.put(&ready, &path, entry)
             }
             (Step::PutFifo(_), _) => {
                 let ready = self.temporary();
-                rustix::fs::mknodat(
-                    CWD,
-                    &ready,
-                    rustix::fs::FileType::Fifo,
-                    Mode::RUSR | Mode::WUSR,
-                    0,
-                )
-                .map_err(|e| Failure::volume("make the pipe", &path, &e.into()))?;
+                rustix::fs::mknodat(CWD, &ready, rustix::fs::FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)
+                    .map_err(|e| Failure::volume("make the pipe", &path, &e.into()))?;
                 self.put(&ready, &path, entry)
             }
             _ => Ok(()),
@@ -211,12 +177,7 @@ fn differs(there: &Metadata, meta: &Meta) -> bool {
 
 /// Owner first, because a change of owner clears setuid and setgid; the time last, because nothing may touch it after.
 fn set_meta(path: &Path, entry: &Entry, applied: &mut Applied) -> Result<()> {
-    let Meta {
-        mode,
-        uid,
-        gid,
-        mtime,
-    } = entry.meta;
+    let Meta { mode, uid, gid, mtime } = entry.meta;
     let failure = |doing: &str, error: &io::Error| Failure::volume(doing, path, error);
     match lchown(path, Some(uid), Some(gid)) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
@@ -228,31 +189,20 @@ fn set_meta(path: &Path, entry: &Entry, applied: &mut Applied) -> Result<()> {
         other => other.map_err(|e| failure("set the owner of", &e))?,
     }
     if !matches!(entry.kind, Kind::Symlink(_)) {
-        rustix::fs::chmodat(CWD, path, Mode::from_raw_mode(mode), AtFlags::empty())
-            .map_err(|e| failure("set the mode of", &e.into()))?;
+        rustix::fs::chmodat(CWD, path, Mode::from_raw_mode(mode), AtFlags::empty()).map_err(|e| failure("set the mode of", &e.into()))?;
     }
     let times = Timestamps {
-        last_access: Timespec {
-            tv_sec: 0,
-            tv_nsec: UTIME_OMIT,
-        },
-        last_modification: Timespec {
-            tv_sec: mtime.secs,
-            tv_nsec: i64::from(mtime.nanos),
-        },
+        last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+        last_modification: Timespec { tv_sec: mtime.secs, tv_nsec: i64::from(mtime.nanos) },
     };
-    rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)
-        .map_err(|e| failure("set the time of", &e.into()))
+    rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).map_err(|e| failure("set the time of", &e.into()))
 }
 
 /// A directory that holds what is not replicated, such as a live socket, stays.
 fn remove(path: &Path, applied: &mut Applied) -> Result<()> {
     match remove_one(path) {
         Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
-            *applied
-                .skipped
-                .entry("directoriesInUse".into())
-                .or_default() += 1;
+            *applied.skipped.entry("directoriesInUse".into()).or_default() += 1;
             Ok(())
         }
         other => other.map_err(|e| Failure::volume("remove", path, &e)),
@@ -260,18 +210,12 @@ fn remove(path: &Path, applied: &mut Applied) -> Result<()> {
 }
 
 fn remove_one(path: &Path) -> io::Result<()> {
-    if fs::symlink_metadata(path)?.is_dir() {
-        fs::remove_dir(path)
-    } else {
-        fs::remove_file(path)
-    }
+    if fs::symlink_metadata(path)?.is_dir() { fs::remove_dir(path) } else { fs::remove_file(path) }
 }
 
 fn remove_if_there(path: &Path) -> Result<()> {
     match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(Failure::volume("remove", path, &error))
-        }
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Failure::volume("remove", path, &error)),
         _ => Ok(()),
     }
 }

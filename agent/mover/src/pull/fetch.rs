@@ -44,26 +44,16 @@ pub(super) fn fetch(
     let mut first = BTreeMap::new();
     let mut left = BTreeMap::new();
     for (digest, fetch) in missing {
-        let to = if staged && fetch.at == At::Staged {
-            &mut first
-        } else {
-            &mut left
-        };
+        let to = if staged && fetch.at == At::Staged { &mut first } else { &mut left };
         to.insert(*digest, fetch.clone());
     }
     if !first.is_empty() {
         let again = pass(remote, revision, true, &first, staging, hasher)?;
-        left.extend(
-            first
-                .into_iter()
-                .filter(|(digest, _)| again.contains(digest)),
-        );
+        left.extend(first.into_iter().filter(|(digest, _)| again.contains(digest)));
     }
     let wrong = pass(remote, revision, false, &left, staging, hasher)?;
     let name = wrong.first().and_then(|digest| left.get(digest));
-    Ok(name.map_or(Fetched::All, |fetch| {
-        Fetched::Inconsistent(fetch.path.clone())
-    }))
+    Ok(name.map_or(Fetched::All, |fetch| Fetched::Inconsistent(fetch.path.clone())))
 }
 
 /// One attempt at each of `wanted`; returns what is not there, or not as it should be.
@@ -79,54 +69,26 @@ fn pass(
     for object in [false, true] {
         let source = match (object, staged) {
             (true, true) => continue,
-            (true, false) => Source {
-                remote: objects_dir(),
-                local: staging.incoming().join("objects"),
-            },
-            (false, true) => Source {
-                remote: staged_dir(revision),
-                local: staging.incoming().join("staged"),
-            },
-            (false, false) => Source {
-                remote: String::new(),
-                local: staging.incoming().join("own"),
-            },
+            (true, false) => Source { remote: objects_dir(), local: staging.incoming().join("objects") },
+            (false, true) => Source { remote: staged_dir(revision), local: staging.incoming().join("staged") },
+            (false, false) => Source { remote: String::new(), local: staging.incoming().join("own") },
         };
-        let due: Vec<(&Digest, &Fetch)> = wanted
-            .iter()
-            .filter(|(_, fetch)| (fetch.at == At::Object) == object)
-            .collect();
+        let due: Vec<(&Digest, &Fetch)> = wanted.iter().filter(|(_, fetch)| (fetch.at == At::Object) == object).collect();
         let name = |digest: &Digest, fetch: &Fetch| {
-            if object {
-                digest.hex().into_bytes()
-            } else {
-                fetch.path.as_bytes().to_vec()
-            }
+            if object { digest.hex().into_bytes() } else { fetch.path.as_bytes().to_vec() }
         };
         let mut trouble: Option<Trouble> = None;
         for large in [false, true] {
-            let names: Vec<Vec<u8>> = due
-                .iter()
-                .filter(|(_, fetch)| (fetch.size >= LARGE) == large)
-                .map(|(digest, fetch)| name(digest, fetch))
-                .collect();
-            if let Err(failed) = remote.fetch(
-                &source.remote,
-                &source.local,
-                names.iter().map(Vec::as_slice),
-                large,
-            )? {
+            let names: Vec<Vec<u8>> =
+                due.iter().filter(|(_, fetch)| (fetch.size >= LARGE) == large).map(|(digest, fetch)| name(digest, fetch)).collect();
+            if let Err(failed) = remote.fetch(&source.remote, &source.local, names.iter().map(Vec::as_slice), large)? {
                 trouble.get_or_insert(failed);
             }
         }
         let files: Vec<(Digest, PathBuf)> = due
             .iter()
             .map(|(digest, fetch)| {
-                let local = if object {
-                    source.local.join(digest.hex())
-                } else {
-                    fetch.path.under(&source.local)
-                };
+                let local = if object { source.local.join(digest.hex()) } else { fetch.path.under(&source.local) };
                 (**digest, local)
             })
             .collect();

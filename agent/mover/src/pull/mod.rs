@@ -87,10 +87,7 @@ pub fn pull(remote: &Remote, options: &PullOptions) -> Result<PullOutcome> {
             Control::Corrupt(what) => {
                 return Err(Failure::new(
                     Reason::RemoteInconsistent,
-                    format!(
-                        "{}/{CONTROL_DIR}/commit.json is damaged ({what}); the next push of its source repairs it",
-                        remote.name()
-                    ),
+                    format!("{}/{CONTROL_DIR}/commit.json is damaged ({what}); the next push of its source repairs it", remote.name()),
                 ));
             }
         };
@@ -109,11 +106,7 @@ pub fn pull(remote: &Remote, options: &PullOptions) -> Result<PullOutcome> {
         match attempt(remote, options, commit.clone(), &hasher, &mut transferred)? {
             Ok(pulled) => return Ok(PullOutcome::Done(pulled)),
             Err(failure) => {
-                tracing::info!(
-                    revision = commit.revision,
-                    reason = failure.message,
-                    "the remote changed under the pull; reading it again"
-                );
+                tracing::info!(revision = commit.revision, reason = failure.message, "the remote changed under the pull; reading it again");
                 last = Some((commit, failure));
             }
         }
@@ -155,14 +148,7 @@ fn attempt(
         let needed = missing.values().map(|fetch| fetch.size).sum();
         check_space(root, needed)?;
         remote.rclone.progress.phase("fetching", needed);
-        if let Fetched::Inconsistent(path) = fetch(
-            remote,
-            &committed.revision,
-            committed.commit.staged,
-            &missing,
-            &staging,
-            &verifier,
-        )? {
+        if let Fetched::Inconsistent(path) = fetch(remote, &committed.revision, committed.commit.staged, &missing, &staging, &verifier)? {
             return Ok(Err(Failure::new(
                 Reason::RemoteInconsistent,
                 format!(
@@ -198,44 +184,14 @@ fn attempt(
     }))
 }
 
-fn decide(
-    options: &PullOptions,
-    committed: &Committed,
-    found: &[Found],
-    hasher: &Hasher,
-    remote: &Remote,
-) -> Result<Plan> {
-    let applied = options
-        .applied
-        .as_deref()
-        .filter(|_| options.private)
-        .and_then(Revision::parse);
-    let mut contents = compare(
-        &committed.entries,
-        found,
-        &committed.revision,
-        applied.as_ref(),
-    );
-    let unsure: Vec<_> = committed
-        .entries
-        .iter()
-        .zip(&mut contents)
-        .filter(|(_, content)| **content == Content::Unsure)
-        .collect();
-    let paths: Vec<PathBuf> = unsure
-        .iter()
-        .map(|(entry, _)| entry.path.under(&options.volume))
-        .collect();
-    for ((entry, content), digest) in unsure
-        .into_iter()
-        .zip(hasher.all(&paths, &remote.rclone.stop)?)
-    {
+fn decide(options: &PullOptions, committed: &Committed, found: &[Found], hasher: &Hasher, remote: &Remote) -> Result<Plan> {
+    let applied = options.applied.as_deref().filter(|_| options.private).and_then(Revision::parse);
+    let mut contents = compare(&committed.entries, found, &committed.revision, applied.as_ref());
+    let unsure: Vec<_> = committed.entries.iter().zip(&mut contents).filter(|(_, content)| **content == Content::Unsure).collect();
+    let paths: Vec<PathBuf> = unsure.iter().map(|(entry, _)| entry.path.under(&options.volume)).collect();
+    for ((entry, content), digest) in unsure.into_iter().zip(hasher.all(&paths, &remote.rclone.stop)?) {
         let right = digest.is_some() && digest == entry.file().map(|file| file.sha256);
-        *content = if right {
-            Content::Right
-        } else {
-            Content::Wrong
-        };
+        *content = if right { Content::Right } else { Content::Wrong };
     }
     Ok(plan(&committed.entries, found, &contents))
 }
@@ -264,12 +220,6 @@ fn nothing_committed(remote: &Remote) -> Result<PullOutcome> {
 
 impl Pulled {
     fn of(commit: &Commit) -> Self {
-        Self {
-            revision: commit.revision.clone(),
-            data_time: commit.data_time,
-            files: commit.files,
-            bytes: commit.bytes,
-            ..Self::default()
-        }
+        Self { revision: commit.revision.clone(), data_time: commit.data_time, files: commit.files, bytes: commit.bytes, ..Self::default() }
     }
 }

@@ -24,33 +24,26 @@ pub(super) enum Content {
 /// How the content of every entry of the manifest stands on the volume, in the manifest's order.
 ///
 /// `applied` is a revision that the volume is known to hold: content that has not changed since needs no reading.
-pub(super) fn compare(
-    entries: &[Entry],
-    found: &[Found],
-    revision: &Revision,
-    applied: Option<&Revision>,
-) -> Vec<Content> {
+pub(super) fn compare(entries: &[Entry], found: &[Found], revision: &Revision, applied: Option<&Revision>) -> Vec<Content> {
     let mut found = found.iter().peekable();
     let mut compared = Vec::with_capacity(entries.len());
     for entry in entries {
         while found.next_if(|found| found.path < entry.path).is_some() {}
         let there = found.next_if(|found| found.path == entry.path);
-        compared.push(
-            match (entry.file(), there.map(|there| (&there.kind, &there.meta))) {
-                (None, _) => Content::Right,
-                (Some(file), Some((FoundKind::File(size), meta))) if *size == file.size => {
-                    let since = applied.map(|applied| applied.includes(revision, file.changed));
-                    match (since, meta.mtime == entry.meta.mtime) {
-                        _ if file.size == 0 => Content::Right,
-                        (Some(true), true) => Content::Right,
-                        // Newer content nearly always has a newer time: fetch without reading.
-                        (Some(false), false) => Content::Wrong,
-                        _ => Content::Unsure,
-                    }
+        compared.push(match (entry.file(), there.map(|there| (&there.kind, &there.meta))) {
+            (None, _) => Content::Right,
+            (Some(file), Some((FoundKind::File(size), meta))) if *size == file.size => {
+                let since = applied.map(|applied| applied.includes(revision, file.changed));
+                match (since, meta.mtime == entry.meta.mtime) {
+                    _ if file.size == 0 => Content::Right,
+                    (Some(true), true) => Content::Right,
+                    // Newer content nearly always has a newer time: fetch without reading.
+                    (Some(false), false) => Content::Wrong,
+                    _ => Content::Unsure,
                 }
-                (Some(_), _) => Content::Wrong,
-            },
-        );
+            }
+            (Some(_), _) => Content::Wrong,
+        });
     }
     compared
 }
@@ -105,11 +98,7 @@ pub(super) struct Plan {
 /// Decides the steps. `contents` is [`compare`]'s answer with every `Unsure` resolved; one left counts as wrong.
 pub(super) fn plan(entries: &[Entry], found: &[Found], contents: &[Content]) -> Plan {
     let mut plan = Plan::default();
-    let at: HashMap<&RelPath, usize> = entries
-        .iter()
-        .enumerate()
-        .map(|(at, entry)| (&entry.path, at))
-        .collect();
+    let at: HashMap<&RelPath, usize> = entries.iter().enumerate().map(|(at, entry)| (&entry.path, at)).collect();
     let there: HashMap<&RelPath, &Found> = found.iter().map(|found| (&found.path, found)).collect();
     let shared = wrongly_shared(entries, found, &at);
 
@@ -120,8 +109,7 @@ pub(super) fn plan(entries: &[Entry], found: &[Found], contents: &[Content]) -> 
         let wanted = at.get(&found.path).and_then(|&at| entries.get(at));
         let is_file = matches!(found.kind, FoundKind::File(_));
         plan.files_before += u64::from(is_file);
-        plan.files_gone +=
-            u64::from(is_file && wanted.is_none_or(|wanted| wanted.file().is_none()));
+        plan.files_gone += u64::from(is_file && wanted.is_none_or(|wanted| wanted.file().is_none()));
         if early.is_some_and(|dir: &RelPath| !found.path.is_below(dir)) {
             early = None;
         }
@@ -137,8 +125,7 @@ pub(super) fn plan(entries: &[Entry], found: &[Found], contents: &[Content]) -> 
             plan.removals.push(found.path.clone());
         }
     }
-    plan.steps
-        .extend(early_removals.into_iter().rev().map(Step::Remove));
+    plan.steps.extend(early_removals.into_iter().rev().map(Step::Remove));
     plan.removals.reverse();
 
     // First names whose inode stays.
@@ -149,15 +136,11 @@ pub(super) fn plan(entries: &[Entry], found: &[Found], contents: &[Content]) -> 
             (Kind::Dir, Some(FoundKind::Dir)) => continue,
             (Kind::Dir, _) => Step::MakeDir(number),
             (Kind::File(file), kind) => match (&file.link, kind, there) {
-                (Some(first), Some(FoundKind::File(_)), Some(there))
-                    if kept.get(first) == Some(&there.hints.inode) =>
-                {
+                (Some(first), Some(FoundKind::File(_)), Some(there)) if kept.get(first) == Some(&there.hints.inode) => {
                     continue;
                 }
                 (Some(_), _, _) => Step::Link(number),
-                (None, Some(FoundKind::File(_)), Some(there))
-                    if *content == Content::Right && !shared.contains(&there.hints.inode) =>
-                {
+                (None, Some(FoundKind::File(_)), Some(there)) if *content == Content::Right && !shared.contains(&there.hints.inode) => {
                     kept.insert(&entry.path, there.hints.inode);
                     if there.meta == entry.meta {
                         continue;
@@ -166,12 +149,7 @@ pub(super) fn plan(entries: &[Entry], found: &[Found], contents: &[Content]) -> 
                 }
                 (None, _, _) => {
                     if file.size > 0 {
-                        let fetch = Fetch {
-                            path: entry.path.clone(),
-                            at: file.at,
-                            size: file.size,
-                            uses: 0,
-                        };
+                        let fetch = Fetch { path: entry.path.clone(), at: file.at, size: file.size, uses: 0 };
                         plan.fetch.entry(file.sha256).or_insert(fetch).uses += 1;
                     }
                     Step::PutFile(number)
@@ -198,24 +176,14 @@ pub(super) fn plan(entries: &[Entry], found: &[Found], contents: &[Content]) -> 
 }
 
 /// Inodes of the volume that serve names which the manifest keeps apart.
-fn wrongly_shared(
-    entries: &[Entry],
-    found: &[Found],
-    at: &HashMap<&RelPath, usize>,
-) -> HashSet<u64> {
+fn wrongly_shared(entries: &[Entry], found: &[Found], at: &HashMap<&RelPath, usize>) -> HashSet<u64> {
     let mut group_of: HashMap<u64, &RelPath> = HashMap::new();
     let mut shared = HashSet::new();
-    for found in found
-        .iter()
-        .filter(|found| found.links > 1 && matches!(found.kind, FoundKind::File(_)))
-    {
+    for found in found.iter().filter(|found| found.links > 1 && matches!(found.kind, FoundKind::File(_))) {
         let Some(entry) = at.get(&found.path).and_then(|&at| entries.get(at)) else {
             continue;
         };
-        let group = entry
-            .file()
-            .and_then(|file| file.link.as_ref())
-            .unwrap_or(&entry.path);
+        let group = entry.file().and_then(|file| file.link.as_ref()).unwrap_or(&entry.path);
         if *group_of.entry(found.hints.inode).or_insert(group) != group {
             shared.insert(found.hints.inode);
         }
@@ -235,42 +203,20 @@ mod tests {
     }
 
     fn meta() -> Meta {
-        Meta {
-            mode: 0o644,
-            uid: 0,
-            gid: 0,
-            mtime: TIME,
-        }
+        Meta { mode: 0o644, uid: 0, gid: 0, mtime: TIME }
     }
 
     fn entry(name: &str, kind: Kind) -> Entry {
-        Entry {
-            path: path(name),
-            meta: meta(),
-            kind,
-        }
+        Entry { path: path(name), meta: meta(), kind }
     }
 
     fn file(name: &str, changed: u64, link: Option<&str>) -> Entry {
-        let file = FileEntry {
-            size: 3,
-            sha256: Digest([1; 32]),
-            at: At::Own,
-            changed,
-            link: link.map(path),
-            hints: None,
-        };
+        let file = FileEntry { size: 3, sha256: Digest([1; 32]), at: At::Own, changed, link: link.map(path), hints: None };
         entry(name, Kind::File(file))
     }
 
     fn found(name: &str, kind: FoundKind, inode: u64, links: u64) -> Found {
-        Found {
-            path: path(name),
-            kind,
-            meta: meta(),
-            hints: Hints { ctime: TIME, inode },
-            links,
-        }
+        Found { path: path(name), kind, meta: meta(), hints: Hints { ctime: TIME, inode }, links }
     }
 
     fn root() -> Found {
@@ -289,30 +235,10 @@ mod tests {
     fn content_is_believed_only_when_nothing_changed_since_the_applied_revision() {
         let entries = [entry("", Kind::Dir), file("a", 3, None)];
         let there = [root(), found("a", FoundKind::File(3), 2, 1)];
-        let touched = [
-            root(),
-            Found {
-                meta: Meta {
-                    mtime: Time::default(),
-                    ..meta()
-                },
-                ..there[1].clone()
-            },
-        ];
-        let of = |there: &[Found], applied: Option<u64>| {
-            compare(
-                &entries,
-                there,
-                &revision(5),
-                applied.map(revision).as_ref(),
-            )[1]
-        };
+        let touched = [root(), Found { meta: Meta { mtime: Time::default(), ..meta() }, ..there[1].clone() }];
+        let of = |there: &[Found], applied: Option<u64>| compare(&entries, there, &revision(5), applied.map(revision).as_ref())[1];
         assert_eq!(of(&there, Some(3)), Content::Right);
-        assert_eq!(
-            of(&there, Some(2)),
-            Content::Unsure,
-            "the same times prove nothing across an edit"
-        );
+        assert_eq!(of(&there, Some(2)), Content::Unsure, "the same times prove nothing across an edit");
         assert_eq!(of(&there, None), Content::Unsure);
         assert_eq!(of(&touched, Some(2)), Content::Wrong);
         assert_eq!(of(&touched, Some(3)), Content::Unsure);
@@ -321,33 +247,15 @@ mod tests {
 
     #[test]
     fn a_tree_in_place_needs_nothing() {
-        let entries = [
-            entry("", Kind::Dir),
-            file("a", 1, None),
-            file("b", 1, Some("a")),
-        ];
-        let there = [
-            root(),
-            found("a", FoundKind::File(3), 2, 2),
-            found("b", FoundKind::File(3), 2, 2),
-        ];
-        assert_eq!(
-            plan(&entries, &there, &all_right(&entries)),
-            Plan {
-                files_before: 2,
-                ..Plan::default()
-            }
-        );
+        let entries = [entry("", Kind::Dir), file("a", 1, None), file("b", 1, Some("a"))];
+        let there = [root(), found("a", FoundKind::File(3), 2, 2), found("b", FoundKind::File(3), 2, 2)];
+        assert_eq!(plan(&entries, &there, &all_right(&entries)), Plan { files_before: 2, ..Plan::default() });
     }
 
     #[test]
     fn names_that_share_an_inode_wrongly_are_put_apart() {
         let entries = [entry("", Kind::Dir), file("a", 1, None), file("b", 1, None)];
-        let there = [
-            root(),
-            found("a", FoundKind::File(3), 2, 2),
-            found("b", FoundKind::File(3), 2, 2),
-        ];
+        let there = [root(), found("a", FoundKind::File(3), 2, 2), found("b", FoundKind::File(3), 2, 2)];
         let plan = plan(&entries, &there, &all_right(&entries));
         assert_eq!(plan.steps, [Step::PutFile(1), Step::PutFile(2)]);
         assert_eq!(plan.fetch.values().map(|f| f.uses).collect::<Vec<_>>(), [2]);
@@ -355,34 +263,16 @@ mod tests {
 
     #[test]
     fn names_that_should_share_an_inode_are_linked() {
-        let entries = [
-            entry("", Kind::Dir),
-            file("a", 1, None),
-            file("b", 1, Some("a")),
-        ];
-        let there = [
-            root(),
-            found("a", FoundKind::File(3), 2, 1),
-            found("b", FoundKind::File(3), 3, 1),
-        ];
-        assert_eq!(
-            plan(&entries, &there, &all_right(&entries)).steps,
-            [Step::Link(2)]
-        );
+        let entries = [entry("", Kind::Dir), file("a", 1, None), file("b", 1, Some("a"))];
+        let there = [root(), found("a", FoundKind::File(3), 2, 1), found("b", FoundKind::File(3), 3, 1)];
+        assert_eq!(plan(&entries, &there, &all_right(&entries)).steps, [Step::Link(2)]);
         let contents = [Content::Right, Content::Wrong, Content::Right];
-        assert_eq!(
-            plan(&entries, &there, &contents).steps,
-            [Step::PutFile(1), Step::Link(2)]
-        );
+        assert_eq!(plan(&entries, &there, &contents).steps, [Step::PutFile(1), Step::Link(2)]);
     }
 
     #[test]
     fn what_stands_in_the_way_goes_first_and_the_rest_last() {
-        let entries = [
-            entry("", Kind::Dir),
-            file("d", 1, None),
-            entry("f", Kind::Dir),
-        ];
+        let entries = [entry("", Kind::Dir), file("d", 1, None), entry("f", Kind::Dir)];
         let there = [
             root(),
             found("d", FoundKind::Dir, 2, 2),
@@ -391,22 +281,9 @@ mod tests {
             found("z", FoundKind::Dir, 5, 2),
             found("z/y", FoundKind::File(3), 6, 1),
         ];
-        let plan = plan(
-            &entries,
-            &there,
-            &[Content::Right, Content::Wrong, Content::Right],
-        );
+        let plan = plan(&entries, &there, &[Content::Right, Content::Wrong, Content::Right]);
         let remove = |name| Step::Remove(path(name));
-        assert_eq!(
-            plan.steps,
-            [
-                remove("f"),
-                remove("d/x"),
-                remove("d"),
-                Step::PutFile(1),
-                Step::MakeDir(2)
-            ]
-        );
+        assert_eq!(plan.steps, [remove("f"), remove("d/x"), remove("d"), Step::PutFile(1), Step::MakeDir(2)]);
         assert_eq!(plan.removals, [path("z/y"), path("z")]);
         assert_eq!((plan.files_before, plan.files_gone), (3, 3));
     }

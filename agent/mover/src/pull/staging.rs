@@ -26,15 +26,8 @@ pub(super) struct Staging {
 impl Staging {
     /// On the volume at `root`, made if it is not there.
     pub(super) fn open(root: &Path) -> Result<Self> {
-        let staging = Self {
-            dir: root.join(STAGING_DIR),
-        };
-        for dir in [
-            staging.dir.clone(),
-            staging.verified(),
-            staging.temporary(),
-            staging.incoming(),
-        ] {
+        let staging = Self { dir: root.join(STAGING_DIR) };
+        for dir in [staging.dir.clone(), staging.verified(), staging.temporary(), staging.incoming()] {
             if dir == staging.incoming() || dir == staging.temporary() {
                 // Of unknown content: a killed pull's.
                 remove_tree(&dir)?;
@@ -75,12 +68,7 @@ impl Staging {
     /// Keeps what an earlier pull verified and this one needs, drops the rest, and says what is still to fetch.
     ///
     /// Kept content is hashed again: a crash of the node may have lost what was written.
-    pub(super) fn still_missing(
-        &self,
-        wanted: &BTreeMap<Digest, Fetch>,
-        hasher: &Hasher,
-        stop: &Stop,
-    ) -> Result<BTreeMap<Digest, Fetch>> {
+    pub(super) fn still_missing(&self, wanted: &BTreeMap<Digest, Fetch>, hasher: &Hasher, stop: &Stop) -> Result<BTreeMap<Digest, Fetch>> {
         let mut missing = wanted.clone();
         let dir = self.verified();
         let unreadable = |error: io::Error| Failure::volume("read", &dir, &error);
@@ -90,8 +78,7 @@ impl Staging {
             let digest = file.file_name().to_str().and_then(Digest::parse);
             match digest.filter(|digest| wanted.contains_key(digest)) {
                 Some(digest) => kept.push((digest, file.path())),
-                None => fs::remove_file(file.path())
-                    .map_err(|e| Failure::volume("remove", &file.path(), &e))?,
+                None => fs::remove_file(file.path()).map_err(|e| Failure::volume("remove", &file.path(), &e))?,
             }
         }
         let paths: Vec<PathBuf> = kept.iter().map(|(_, path)| path.clone()).collect();
@@ -106,18 +93,12 @@ impl Staging {
     }
 
     /// Verifies what rclone wrote as `files` and keeps what is right; returns the digests that are not there yet.
-    pub(super) fn verify(
-        &self,
-        files: &[(Digest, PathBuf)],
-        hasher: &Hasher,
-        stop: &Stop,
-    ) -> Result<Vec<Digest>> {
+    pub(super) fn verify(&self, files: &[(Digest, PathBuf)], hasher: &Hasher, stop: &Stop) -> Result<Vec<Digest>> {
         let paths: Vec<PathBuf> = files.iter().map(|(_, path)| path.clone()).collect();
         let mut wrong = Vec::new();
         for ((digest, path), hashed) in files.iter().zip(hasher.all(&paths, stop)?) {
             if hashed == Some(*digest) {
-                fs::rename(path, self.content(digest))
-                    .map_err(|e| Failure::volume("rename", path, &e))?;
+                fs::rename(path, self.content(digest)).map_err(|e| Failure::volume("rename", path, &e))?;
             } else {
                 wrong.push(*digest);
             }
@@ -128,15 +109,13 @@ impl Staging {
     /// Empties what rclone writes to.
     pub(super) fn clear_incoming(&self) -> Result<()> {
         remove_tree(&self.incoming())?;
-        fs::create_dir(self.incoming())
-            .map_err(|e| Failure::volume("make the folder", &self.incoming(), &e))
+        fs::create_dir(self.incoming()).map_err(|e| Failure::volume("make the folder", &self.incoming(), &e))
     }
 }
 
 /// `NoSpace` with the figures when `needed` bytes do not fit on the volume at `root`.
 pub(super) fn check_space(root: &Path, needed: u64) -> Result<()> {
-    let stat = rustix::fs::statvfs(root)
-        .map_err(|e| Failure::volume("read the free space of", root, &e.into()))?;
+    let stat = rustix::fs::statvfs(root).map_err(|e| Failure::volume("read the free space of", root, &e.into()))?;
     let free = stat.f_bavail.saturating_mul(stat.f_frsize);
     if needed <= free {
         return Ok(());

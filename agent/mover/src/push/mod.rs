@@ -73,13 +73,7 @@ pub struct Pushed {
 
 impl Pushed {
     fn of(commit: &Commit) -> Self {
-        Self {
-            revision: commit.revision.clone(),
-            data_time: commit.data_time,
-            files: commit.files,
-            bytes: commit.bytes,
-            ..Self::default()
-        }
+        Self { revision: commit.revision.clone(), data_time: commit.data_time, files: commit.files, bytes: commit.bytes, ..Self::default() }
     }
 }
 
@@ -87,57 +81,27 @@ impl Pushed {
 pub fn push(remote: &Remote, options: &PushOptions) -> Result<Pushed> {
     let hasher = Hasher::default();
     remote.rclone.progress.phase("reading", 0);
-    let Found {
-        committed,
-        mut terms,
-        unreadable,
-    } = read_committed(remote, options)?;
+    let Found { committed, mut terms, unreadable } = read_committed(remote, options)?;
     let known = match &committed {
         // Another volume's times and inodes mean nothing here.
         Some(committed) if terms == Terms::Own => Known::of(&committed.entries),
         _ => Known::default(),
     };
     let tree = observe(&options.volume, &known, &hasher, &remote.rclone.stop)?;
-    let generation = committed
-        .as_ref()
-        .map_or(1, |committed| committed.revision.generation() + 1);
+    let generation = committed.as_ref().map_or(1, |committed| committed.revision.generation() + 1);
     if let (Some(committed), Terms::Own) = (&committed, terms) {
-        let overdue = options
-            .started
-            .duration_since(committed.commit.verified_time)
-            >= options.verify_interval;
-        let state = State {
-            committed: Some(&committed.entries),
-            listing: None,
-            strays: Strays::Keep,
-        };
-        if !overdue
-            && !committed.commit.staged
-            && plan::plan(state, tree.entries.clone(), generation).is_empty()
-        {
+        let overdue = options.started.duration_since(committed.commit.verified_time) >= options.verify_interval;
+        let state = State { committed: Some(&committed.entries), listing: None, strays: Strays::Keep };
+        if !overdue && !committed.commit.staged && plan::plan(state, tree.entries.clone(), generation).is_empty() {
             tracing::info!(revision = %committed.revision, "nothing changed");
-            return Ok(Pushed {
-                hashed: hasher.bytes_read(),
-                skipped: tree.skipped,
-                ..Pushed::of(&committed.commit)
-            });
+            return Ok(Pushed { hashed: hasher.bytes_read(), skipped: tree.skipped, ..Pushed::of(&committed.commit) });
         }
     }
 
     // From here on something is going to be written.
     let mut committed = committed;
-    let listed = list_if_due(
-        remote,
-        options,
-        committed.as_ref(),
-        unreadable.is_some(),
-        &mut terms,
-    )?;
-    let Listed {
-        mut listing,
-        claimed,
-        strays,
-    } = listed;
+    let listed = list_if_due(remote, options, committed.as_ref(), unreadable.is_some(), &mut terms)?;
+    let Listed { mut listing, claimed, strays } = listed;
     if let Some(listing) = &mut listing {
         settle::refuse_nested(remote, committed.as_ref(), listing)?;
         if let Some(committed) = &mut committed {
@@ -176,13 +140,7 @@ struct Found {
 
 /// Reads commit and manifest, and whether we may go on.
 fn read_committed(remote: &Remote, options: &PushOptions) -> Result<Found> {
-    let none = |terms, unreadable| {
-        Ok(Found {
-            committed: None,
-            terms,
-            unreadable,
-        })
-    };
+    let none = |terms, unreadable| Ok(Found { committed: None, terms, unreadable });
     let commit: Commit = match read_commit(remote)? {
         Control::Absent => return none(Terms::Own, None),
         Control::Present(commit) => commit,
@@ -192,20 +150,10 @@ fn read_committed(remote: &Remote, options: &PushOptions) -> Result<Found> {
     let terms = judge(&options.asker, &commit.owner, remote.name())?;
     let revision = commit.revision.clone();
     match read_manifest(remote, commit) {
-        Ok(committed) => Ok(Found {
-            committed: Some(committed),
-            terms,
-            unreadable: None,
-        }),
+        Ok(committed) => Ok(Found { committed: Some(committed), terms, unreadable: None }),
         // Nobody can restore such a commit, so there is nothing to keep whole: push everything anew.
-        Err(Failure {
-            reason: Reason::RemoteInconsistent,
-            message,
-        }) => {
-            tracing::warn!(
-                message,
-                "the committed revision cannot be read; everything is pushed anew"
-            );
+        Err(Failure { reason: Reason::RemoteInconsistent, message }) => {
+            tracing::warn!(message, "the committed revision cannot be read; everything is pushed anew");
             none(terms, Some(revision))
         }
         Err(failure) => Err(failure),
@@ -228,18 +176,11 @@ fn list_if_due(
     terms: &mut Terms,
 ) -> Result<Listed> {
     let due = committed.is_none_or(|committed| {
-        committed.commit.staged
-            || options
-                .started
-                .duration_since(committed.commit.verified_time)
-                >= options.verify_interval
+        committed.commit.staged || options.started.duration_since(committed.commit.verified_time) >= options.verify_interval
     });
     let mut listing = if due { Some(remote.list("")?) } else { None };
     let claim_key = format!("{CONTROL_DIR}/{CLAIM}");
-    let claim: Control<Claim> = if listing
-        .as_ref()
-        .is_none_or(|listing| listing.contains_key(claim_key.as_bytes()))
-    {
+    let claim: Control<Claim> = if listing.as_ref().is_none_or(|listing| listing.contains_key(claim_key.as_bytes())) {
         remote.read_control(CLAIM)?
     } else {
         Control::Absent
@@ -263,15 +204,7 @@ fn list_if_due(
         }
     }
     let ours_to_clean = claimed || committed.is_none_or(|committed| committed.commit.staged);
-    Ok(Listed {
-        listing,
-        claimed,
-        strays: if ours_to_clean {
-            Strays::Drop
-        } else {
-            Strays::Keep
-        },
-    })
+    Ok(Listed { listing, claimed, strays: if ours_to_clean { Strays::Drop } else { Strays::Keep } })
 }
 
 fn damaged(remote: &Remote, name: &str, what: &str) -> Failure {
@@ -309,10 +242,6 @@ fn guard(options: &PushOptions, committed: Option<&Committed>, plan: &Plan) -> R
         base: committed.map_or("", |committed| committed.commit.revision.as_str()),
         before: plan.files_before,
         gone: plan.files_gone,
-        after: plan
-            .entries
-            .iter()
-            .filter(|entry| entry.file().is_some())
-            .count() as u64,
+        after: plan.entries.iter().filter(|entry| entry.file().is_some()).count() as u64,
     })
 }

@@ -33,10 +33,7 @@ impl<'a> Known<'a> {
     pub(super) fn of(entries: impl IntoIterator<Item = &'a Entry>) -> Self {
         let known = entries.into_iter().filter_map(|entry| {
             let file = entry.file()?;
-            Some((
-                (&entry.path, file.size, entry.meta.mtime, file.hints?),
-                file.sha256,
-            ))
+            Some(((&entry.path, file.size, entry.meta.mtime, file.hints?), file.sha256))
         });
         Self(known.collect())
     }
@@ -75,19 +72,12 @@ pub(super) fn observe(root: &Path, known: &Known, hasher: &Hasher, stop: &Stop) 
                 }
             }
         }
-        match known
-            .0
-            .get(&(&found.path, size, found.meta.mtime, found.hints))
-        {
+        match known.0.get(&(&found.path, size, found.meta.mtime, found.hints)) {
             Some(digest) => set(&mut digests, at, Some(*digest)),
             None => unknown.push(at),
         }
     }
-    let paths: Vec<_> = unknown
-        .iter()
-        .filter_map(|&at| walk.found.get(at))
-        .map(|found| found.path.under(root))
-        .collect();
+    let paths: Vec<_> = unknown.iter().filter_map(|&at| walk.found.get(at)).map(|found| found.path.under(root)).collect();
     for (at, digest) in unknown.into_iter().zip(hasher.all(&paths, stop)?) {
         set(&mut digests, at, digest);
     }
@@ -103,30 +93,13 @@ pub(super) fn observe(root: &Path, known: &Known, hasher: &Hasher, stop: &Stop) 
                     // Gone since the walk: the next look will not find it, and so differs from this one.
                     continue;
                 };
-                let link = first
-                    .and_then(|&first| walk.found.get(first))
-                    .map(|found| found.path.clone());
-                Kind::File(FileEntry {
-                    size: *size,
-                    sha256,
-                    at: At::Own,
-                    changed: 0,
-                    link,
-                    hints: Some(found.hints),
-                })
+                let link = first.and_then(|&first| walk.found.get(first)).map(|found| found.path.clone());
+                Kind::File(FileEntry { size: *size, sha256, at: At::Own, changed: 0, link, hints: Some(found.hints) })
             }
         };
-        entries.push(Entry {
-            path: found.path.clone(),
-            meta: found.meta.clone(),
-            kind,
-        });
+        entries.push(Entry { path: found.path.clone(), meta: found.meta.clone(), kind });
     }
-    Ok(Tree {
-        entries,
-        found: walk.found,
-        skipped: walk.skipped,
-    })
+    Ok(Tree { entries, found: walk.found, skipped: walk.skipped })
 }
 
 fn set(digests: &mut [Option<Digest>], at: usize, digest: Option<Digest>) {
@@ -150,19 +123,11 @@ pub(super) fn drop_racy_hints(entries: &mut [Entry], captured: jiff::Timestamp) 
 
 /// The names that differ between two looks, for a message.
 pub(super) fn differing(before: &[Found], after: &[Found]) -> Vec<RelPath> {
-    let older: HashMap<&RelPath, &Found> =
-        before.iter().map(|found| (&found.path, found)).collect();
+    let older: HashMap<&RelPath, &Found> = before.iter().map(|found| (&found.path, found)).collect();
     let newer: HashMap<&RelPath, &Found> = after.iter().map(|found| (&found.path, found)).collect();
-    let changed = after
-        .iter()
-        .filter(|found| older.get(&found.path) != Some(found));
-    let gone = before
-        .iter()
-        .filter(|found| !newer.contains_key(&found.path));
-    changed
-        .chain(gone)
-        .map(|found| found.path.clone())
-        .collect()
+    let changed = after.iter().filter(|found| older.get(&found.path) != Some(found));
+    let gone = before.iter().filter(|found| !newer.contains_key(&found.path));
+    changed.chain(gone).map(|found| found.path.clone()).collect()
 }
 
 #[cfg(test)]
@@ -182,15 +147,9 @@ mod tests {
         let hasher = Hasher::default();
         let first = look(&dir, &Known::default(), &hasher);
         assert_eq!(hasher.bytes_read(), 4, "one inode is read once");
-        assert_eq!(
-            first.entries[2].file().unwrap().link,
-            Some(first.entries[1].path.clone())
-        );
+        assert_eq!(first.entries[2].file().unwrap().link, Some(first.entries[1].path.clone()));
         let second = look(&dir, &Known::of(&first.entries), &hasher);
-        assert_eq!(
-            (hasher.bytes_read(), &second.entries, &second.found),
-            (4, &first.entries, &first.found)
-        );
+        assert_eq!((hasher.bytes_read(), &second.entries, &second.found), (4, &first.entries, &first.found));
         std::fs::write(dir.path().join("a"), "bbbb").unwrap();
         let third = look(&dir, &Known::of(&first.entries), &hasher);
         assert_eq!(hasher.bytes_read(), 8);
@@ -214,13 +173,7 @@ mod tests {
     fn a_volume_in_mid_pull_is_not_pushed() {
         let dir = TempDir::new().unwrap();
         std::fs::create_dir(dir.path().join(".scribe-staging")).unwrap();
-        let failure = observe(
-            dir.path(),
-            &Known::default(),
-            &Hasher::default(),
-            &Stop::default(),
-        )
-        .unwrap_err();
+        let failure = observe(dir.path(), &Known::default(), &Hasher::default(), &Stop::default()).unwrap_err();
         assert_eq!(failure.reason, Reason::SourceChanging);
     }
 }

@@ -28,11 +28,7 @@ pub(super) enum Terms {
 
 /// Judges one commit or claim found on `remote`.
 pub(super) fn judge(asker: &Asker, found: &Owner, remote: &str) -> Result<Terms> {
-    let Owner {
-        namespace,
-        name,
-        uid,
-    } = found;
+    let Owner { namespace, name, uid } = found;
     let same_name = *namespace == asker.owner.namespace && *name == asker.owner.name;
     if same_name && *uid == asker.owner.uid {
         return Ok(Terms::Own);
@@ -44,9 +40,7 @@ pub(super) fn judge(asker: &Asker, found: &Owner, remote: &str) -> Result<Terms>
     Err(Failure::new(
         Reason::PathNotOurs,
         if same_name {
-            format!(
-                "{remote} was taken over by another object {namespace}/{name} (UID {uid}) after this one had pushed; {advice}"
-            )
+            format!("{remote} was taken over by another object {namespace}/{name} (UID {uid}) after this one had pushed; {advice}")
         } else {
             format!("{remote} belongs to {namespace}/{name}; {advice}")
         },
@@ -59,11 +53,7 @@ mod tests {
     use rstest::rstest;
 
     fn owner(name: &str, uid: &str) -> Owner {
-        Owner {
-            namespace: "ns".into(),
-            name: name.into(),
-            uid: uid.into(),
-        }
+        Owner { namespace: "ns".into(), name: name.into(), uid: uid.into() }
     }
 
     #[rstest]
@@ -73,18 +63,8 @@ mod tests {
     #[case("a", "2", true, true, Some(Terms::Takeover))]
     #[case("b", "1", false, false, None)]
     #[case("b", "1", false, true, Some(Terms::Takeover))]
-    fn who_may_push(
-        #[case] name: &str,
-        #[case] uid: &str,
-        #[case] has_pushed: bool,
-        #[case] adopt: bool,
-        #[case] terms: Option<Terms>,
-    ) {
-        let asker = Asker {
-            owner: owner("a", "1"),
-            has_pushed,
-            adopt,
-        };
+    fn who_may_push(#[case] name: &str, #[case] uid: &str, #[case] has_pushed: bool, #[case] adopt: bool, #[case] terms: Option<Terms>) {
+        let asker = Asker { owner: owner("a", "1"), has_pushed, adopt };
         let judged = judge(&asker, &owner(name, uid), "s:p");
         match terms {
             Some(terms) => assert_eq!(judged, Ok(terms)),

@@ -45,11 +45,7 @@ pub(super) struct Plan {
 impl Plan {
     /// Whether there is anything to send or delete.
     pub(super) fn is_empty(&self) -> bool {
-        !self.differs
-            && self.own.is_empty()
-            && self.staged.is_empty()
-            && self.objects.is_empty()
-            && self.gone.is_empty()
+        !self.differs && self.own.is_empty() && self.staged.is_empty() && self.objects.is_empty() && self.gone.is_empty()
     }
 }
 
@@ -90,22 +86,14 @@ pub(super) fn object_name(path: &RelPath, file: &FileEntry) -> Box<[u8]> {
 
 /// The object name of content kept under its hash, below the path.
 pub(super) fn object(digest: &Digest) -> Box<[u8]> {
-    format!("{}{}", objects_dir(), digest.hex())
-        .into_bytes()
-        .into()
+    format!("{}{}", objects_dir(), digest.hex()).into_bytes().into()
 }
 
 /// Decides everything a push of `tree`, as generation `generation`, is to do.
 pub(super) fn plan(state: State, mut tree: Vec<Entry>, generation: u64) -> Plan {
     let committed = state.committed.unwrap_or_default();
-    let mut plan = Plan {
-        differs: state.committed.is_none(),
-        ..Plan::default()
-    };
-    let mut needed: HashSet<Box<[u8]>> = committed
-        .iter()
-        .filter_map(|e| Some(object_name(&e.path, e.file()?)))
-        .collect();
+    let mut plan = Plan { differs: state.committed.is_none(), ..Plan::default() };
+    let mut needed: HashSet<Box<[u8]>> = committed.iter().filter_map(|e| Some(object_name(&e.path, e.file()?))).collect();
     let mut sent_objects = HashSet::new();
     let mut blocked: Option<RelPath> = None;
     let mut old = committed.iter().peekable();
@@ -116,10 +104,7 @@ pub(super) fn plan(state: State, mut tree: Vec<Entry>, generation: u64) -> Plan 
         }
         let before = old.next_if(|old| old.path == entry.path);
         plan.differs |= before.is_none_or(|before| !before.same_result(entry));
-        if blocked
-            .as_ref()
-            .is_some_and(|dir| !entry.path.is_below(dir))
-        {
+        if blocked.as_ref().is_some_and(|dir| !entry.path.is_below(dir)) {
             blocked = None;
         }
         let old_file = before.and_then(|before| before.file().filter(|file| file.at != At::Object));
@@ -130,21 +115,11 @@ pub(super) fn plan(state: State, mut tree: Vec<Entry>, generation: u64) -> Plan 
             }
             continue;
         };
-        let upload = Upload {
-            path: entry.path.clone(),
-            sha256: file.sha256,
-            size: file.size,
-        };
-        let same = before
-            .and_then(Entry::file)
-            .filter(|before| before.sha256 == file.sha256 && before.size == file.size);
+        let upload = Upload { path: entry.path.clone(), sha256: file.sha256, size: file.size };
+        let same = before.and_then(Entry::file).filter(|before| before.sha256 == file.sha256 && before.size == file.size);
         file.changed = same.map_or(generation, |same| same.changed);
         if let Some(same) = same {
-            file.at = if same.at == At::Object {
-                At::Object
-            } else {
-                At::Own
-            };
+            file.at = if same.at == At::Object { At::Object } else { At::Own };
             let name = object_name(&entry.path, file);
             if state.intact(&name, file.size) {
                 continue;
@@ -181,29 +156,16 @@ pub(super) fn plan(state: State, mut tree: Vec<Entry>, generation: u64) -> Plan 
 
 /// What is to go: everything of the old state that the new tree does not need.
 fn finish(plan: &mut Plan, state: State, needed: &mut HashSet<Box<[u8]>>, tree: &[Entry]) {
-    let kept: HashSet<Box<[u8]>> = tree
-        .iter()
-        .filter_map(|e| Some(object_name(&e.path, e.file()?)))
-        .collect();
+    let kept: HashSet<Box<[u8]>> = tree.iter().filter_map(|e| Some(object_name(&e.path, e.file()?))).collect();
     if let Some(listing) = state.listing {
         let (control, objects) = (format!("{CONTROL_DIR}/"), objects_dir());
-        let stray = |name: &[u8]| {
-            name.starts_with(objects.as_bytes())
-                || state.strays == Strays::Drop && !name.starts_with(control.as_bytes())
-        };
+        let stray =
+            |name: &[u8]| name.starts_with(objects.as_bytes()) || state.strays == Strays::Drop && !name.starts_with(control.as_bytes());
         needed.extend(listing.keys().filter(|name| stray(name)).cloned());
     }
-    let files: HashSet<&[u8]> = tree
-        .iter()
-        .filter(|e| e.file().is_some())
-        .map(|e| e.path.as_bytes())
-        .collect();
+    let files: HashSet<&[u8]> = tree.iter().filter(|e| e.file().is_some()).map(|e| e.path.as_bytes()).collect();
     let before: BTreeSet<&[u8]> = match state.committed {
-        Some(committed) => committed
-            .iter()
-            .filter(|e| e.file().is_some())
-            .map(|e| e.path.as_bytes())
-            .collect(),
+        Some(committed) => committed.iter().filter(|e| e.file().is_some()).map(|e| e.path.as_bytes()).collect(),
         // A path taken over without a manifest: what is listed is what there is.
         None => needed.iter().map(|name| &**name).collect(),
     };
@@ -218,28 +180,12 @@ mod tests {
     use crate::entry::{Meta, Time};
 
     fn entry(path: &str, kind: Kind) -> Entry {
-        let meta = Meta {
-            mode: 0o644,
-            uid: 0,
-            gid: 0,
-            mtime: Time::default(),
-        };
-        Entry {
-            path: RelPath::new(path.as_bytes()).unwrap(),
-            meta,
-            kind,
-        }
+        let meta = Meta { mode: 0o644, uid: 0, gid: 0, mtime: Time::default() };
+        Entry { path: RelPath::new(path.as_bytes()).unwrap(), meta, kind }
     }
 
     fn file(path: &str, content: u8) -> Entry {
-        let file = FileEntry {
-            size: 1,
-            sha256: Digest([content; 32]),
-            at: At::Own,
-            changed: 1,
-            link: None,
-            hints: None,
-        };
+        let file = FileEntry { size: 1, sha256: Digest([content; 32]), at: At::Own, changed: 1, link: None, hints: None };
         entry(path, Kind::File(file))
     }
 
@@ -254,22 +200,11 @@ mod tests {
     }
 
     fn against(old: &[Entry], new: Vec<Entry>) -> Plan {
-        plan(
-            State {
-                committed: Some(old),
-                listing: None,
-                strays: Strays::Keep,
-            },
-            new,
-            2,
-        )
+        plan(State { committed: Some(old), listing: None, strays: Strays::Keep }, new, 2)
     }
 
     fn gone(plan: &Plan) -> Vec<String> {
-        plan.gone
-            .iter()
-            .map(|name| String::from_utf8(name.to_vec()).unwrap())
-            .collect()
+        plan.gone.iter().map(|name| String::from_utf8(name.to_vec()).unwrap()).collect()
     }
 
     #[test]
@@ -280,20 +215,9 @@ mod tests {
 
     #[test]
     fn new_names_go_in_place_and_replaced_ones_are_staged() {
-        let plan = against(
-            &tree([file("a", 1), file("b", 1), file("c", 1)]),
-            tree([file("a", 1), file("b", 2), file("d", 2)]),
-        );
-        assert_eq!(
-            (names(&plan.own), names(&plan.staged), gone(&plan)),
-            (vec!["d".into()], vec!["b".into()], vec!["c".to_owned()])
-        );
-        let generations: Vec<_> = plan
-            .entries
-            .iter()
-            .filter_map(Entry::file)
-            .map(|f| f.changed)
-            .collect();
+        let plan = against(&tree([file("a", 1), file("b", 1), file("c", 1)]), tree([file("a", 1), file("b", 2), file("d", 2)]));
+        assert_eq!((names(&plan.own), names(&plan.staged), gone(&plan)), (vec!["d".into()], vec!["b".into()], vec!["c".to_owned()]));
+        let generations: Vec<_> = plan.entries.iter().filter_map(Entry::file).map(|f| f.changed).collect();
         assert_eq!(generations, [1, 2, 2]);
         assert_eq!((plan.files_before, plan.files_gone), (3, 1));
     }
@@ -303,30 +227,16 @@ mod tests {
         let mut new = tree([file("a", 1)]);
         new[1].meta.mode = 0o600;
         let plan = against(&tree([file("a", 1)]), new);
-        assert!(
-            plan.differs && plan.own.is_empty() && plan.staged.is_empty() && plan.gone.is_empty()
-        );
+        assert!(plan.differs && plan.own.is_empty() && plan.staged.is_empty() && plan.gone.is_empty());
     }
 
     #[test]
     fn what_stands_in_the_way_of_the_old_tree_is_staged() {
-        let file_to_dir = against(
-            &tree([file("a", 1)]),
-            tree([entry("a", Kind::Dir), file("a/b", 2), file("ab", 2)]),
-        );
-        assert_eq!(
-            (names(&file_to_dir.staged), names(&file_to_dir.own)),
-            (vec!["a/b".into()], vec!["ab".to_owned()])
-        );
+        let file_to_dir = against(&tree([file("a", 1)]), tree([entry("a", Kind::Dir), file("a/b", 2), file("ab", 2)]));
+        assert_eq!((names(&file_to_dir.staged), names(&file_to_dir.own)), (vec!["a/b".into()], vec!["ab".to_owned()]));
         assert_eq!(gone(&file_to_dir), ["a"]);
-        let dir_to_file = against(
-            &tree([entry("a", Kind::Dir), file("a/b", 2)]),
-            tree([file("a", 1)]),
-        );
-        assert_eq!(
-            (names(&dir_to_file.staged), gone(&dir_to_file)),
-            (vec!["a".into()], vec!["a/b".to_owned()])
-        );
+        let dir_to_file = against(&tree([entry("a", Kind::Dir), file("a/b", 2)]), tree([file("a", 1)]));
+        assert_eq!((names(&dir_to_file.staged), gone(&dir_to_file)), (vec!["a".into()], vec!["a/b".to_owned()]));
     }
 
     #[test]
@@ -336,45 +246,20 @@ mod tests {
         let one_left = against(&old.entries, tree([file("b\n", 1)]));
         assert!(one_left.differs && one_left.objects.is_empty() && one_left.gone.is_empty());
         let none_left = against(&old.entries, tree([file("b", 1)]));
-        assert_eq!(
-            (names(&none_left.own), gone(&none_left)),
-            (
-                vec!["b".into()],
-                vec![format!(".scribe/objects/{}", "01".repeat(32))]
-            )
-        );
+        assert_eq!((names(&none_left.own), gone(&none_left)), (vec!["b".into()], vec![format!(".scribe/objects/{}", "01".repeat(32))]));
     }
 
     #[test]
     fn a_listing_repairs_what_is_lost_and_drops_what_is_foreign() {
         let old = tree([file("a", 1), file("b", 1), file("c", 1)]);
-        let listing = [
-            ("a", 1),
-            ("b", 7),
-            ("x", 1),
-            (".scribe/commit.json", 9),
-            (".scribe/objects/ff", 1),
-        ];
-        let listing: Listing = listing
-            .iter()
-            .map(|(name, size)| (name.as_bytes().into(), *size))
-            .collect();
-        let state = |strays| State {
-            committed: Some(&old[..]),
-            listing: Some(&listing),
-            strays,
-        };
+        let listing = [("a", 1), ("b", 7), ("x", 1), (".scribe/commit.json", 9), (".scribe/objects/ff", 1)];
+        let listing: Listing = listing.iter().map(|(name, size)| (name.as_bytes().into(), *size)).collect();
+        let state = |strays| State { committed: Some(&old[..]), listing: Some(&listing), strays };
         let kept = plan(state(Strays::Keep), old.clone(), 2);
         assert_eq!(gone(&kept), [".scribe/objects/ff"]);
         let plan = plan(state(Strays::Drop), old.clone(), 2);
         assert!(!plan.differs);
-        assert_eq!(
-            (names(&plan.own), gone(&plan)),
-            (
-                vec!["b".into(), "c".into()],
-                vec![".scribe/objects/ff".to_owned(), "x".into()]
-            )
-        );
+        assert_eq!((names(&plan.own), gone(&plan)), (vec!["b".into(), "c".into()], vec![".scribe/objects/ff".to_owned(), "x".into()]));
         assert_eq!(plan.files_gone, 0);
     }
 }

@@ -45,58 +45,28 @@ impl Work<'_> {
     /// What is to be done for this state of the volume.
     pub(super) fn plan(&self, tree: &Tree) -> Plan {
         let committed = self.committed.map(|committed| &*committed.entries);
-        plan(
-            State {
-                committed,
-                listing: self.listing,
-                strays: self.strays,
-            },
-            tree.entries.clone(),
-            self.generation,
-        )
+        plan(State { committed, listing: self.listing, strays: self.strays }, tree.entries.clone(), self.generation)
     }
 
     /// Sends what the plan says and was not sent yet.
-    fn send(
-        &self,
-        plan: &Plan,
-        staged: &str,
-        sent: &mut Sent,
-    ) -> Result<std::result::Result<(), Trouble>> {
+    fn send(&self, plan: &Plan, staged: &str, sent: &mut Sent) -> Result<std::result::Result<(), Trouble>> {
         let volume = &self.options.volume;
         for (uploads, dir) in [(&plan.own, ""), (&plan.staged, staged)] {
-            let due: Vec<&Upload> = uploads
-                .iter()
-                .filter(|u| sent.get(&name_in(dir, u)) != Some(&Some(u.sha256)))
-                .collect();
+            let due: Vec<&Upload> = uploads.iter().filter(|u| sent.get(&name_in(dir, u)) != Some(&Some(u.sha256))).collect();
             // Noted first: what is half sent has to go, too.
             sent.extend(due.iter().map(|upload| (name_in(dir, upload), None)));
-            if let Err(trouble) =
-                self.remote
-                    .upload(volume, dir, due.iter().map(|upload| upload.path.as_bytes()))?
-            {
+            if let Err(trouble) = self.remote.upload(volume, dir, due.iter().map(|upload| upload.path.as_bytes()))? {
                 return Ok(Err(trouble));
             }
-            sent.extend(
-                due.iter()
-                    .map(|upload| (name_in(dir, upload), Some(upload.sha256))),
-            );
+            sent.extend(due.iter().map(|upload| (name_in(dir, upload), Some(upload.sha256))));
         }
-        let due: Vec<&Upload> = plan
-            .objects
-            .iter()
-            .filter(|u| sent.get(&object(&u.sha256)) != Some(&Some(u.sha256)))
-            .collect();
+        let due: Vec<&Upload> = plan.objects.iter().filter(|u| sent.get(&object(&u.sha256)) != Some(&Some(u.sha256))).collect();
         for batch in due.chunks(OBJECT_BATCH) {
             sent.extend(batch.iter().map(|upload| (object(&upload.sha256), None)));
             if let Err(trouble) = self.send_objects(batch)? {
                 return Ok(Err(trouble));
             }
-            sent.extend(
-                batch
-                    .iter()
-                    .map(|upload| (object(&upload.sha256), Some(upload.sha256))),
-            );
+            sent.extend(batch.iter().map(|upload| (object(&upload.sha256), Some(upload.sha256))));
         }
         Ok(Ok(()))
     }
@@ -110,69 +80,38 @@ impl Work<'_> {
             let path = upload.path.under(&self.options.volume);
             // Never through a link put in the file's place: it could lead to our own secrets.
             let flags = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
-            let file: File = OpenOptions::new()
-                .read(true)
-                .custom_flags(flags)
-                .open(&path)
-                .map_err(|e| Failure::volume("read", &path, &e))?;
+            let file: File =
+                OpenOptions::new().read(true).custom_flags(flags).open(&path).map_err(|e| Failure::volume("read", &path, &e))?;
             let name = upload.sha256.hex();
             let target = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
             symlink(target, dir.join(&name)).map_err(|e| Failure::scratch(&e))?;
             open.push(file);
             names.push(name.into_bytes());
         }
-        self.remote
-            .upload_links(&dir, &objects_dir(), names.iter().map(Vec::as_slice))
+        self.remote.upload_links(&dir, &objects_dir(), names.iter().map(Vec::as_slice))
     }
 
     /// Sends, looks again, and sends what changed meanwhile, until nothing does.
-    pub(super) fn send_until_still(
-        &self,
-        mut tree: Tree,
-        mut plan: Plan,
-        staged: &str,
-        sent: &mut Sent,
-    ) -> Result<(Tree, Plan)> {
-        let total = |plan: &Plan| {
-            [&plan.own, &plan.staged, &plan.objects]
-                .into_iter()
-                .flatten()
-                .map(|upload| upload.size)
-                .sum()
-        };
+    pub(super) fn send_until_still(&self, mut tree: Tree, mut plan: Plan, staged: &str, sent: &mut Sent) -> Result<(Tree, Plan)> {
+        let total = |plan: &Plan| [&plan.own, &plan.staged, &plan.objects].into_iter().flatten().map(|upload| upload.size).sum();
         let mut moving = Vec::new();
         for _ in 0..ROUNDS {
             self.remote.rclone.progress.phase("uploading", total(&plan));
             let trouble = match self.send(&plan, staged, sent)? {
                 Ok(()) => None,
                 // A file that changed or vanished under the upload: the next look shows it.
-                Err(trouble)
-                    if matches!(trouble.class, Class::SourceChanging | Class::NotFound) =>
-                {
-                    Some(trouble)
-                }
+                Err(trouble) if matches!(trouble.class, Class::SourceChanging | Class::NotFound) => Some(trouble),
                 Err(trouble) => return Err(trouble.into()),
             };
-            let again = observe(
-                &self.options.volume,
-                &Known::of(&tree.entries),
-                self.hasher,
-                &self.remote.rclone.stop,
-            )?;
+            let again = observe(&self.options.volume, &Known::of(&tree.entries), self.hasher, &self.remote.rclone.stop)?;
             if again.found == tree.found {
                 return match trouble {
                     Some(trouble) => Err(Failure::new(
                         Reason::MoverFailed,
-                        format!(
-                            "rclone could not send every file, and none of them changed: {}",
-                            trouble.message
-                        ),
+                        format!("rclone could not send every file, and none of them changed: {}", trouble.message),
                     )),
                     None if again.entries.len() == again.found.len() => Ok((tree, plan)),
-                    None => Err(Failure::new(
-                        Reason::VolumeUnreadable,
-                        "a file is listed by the volume but cannot be opened",
-                    )),
+                    None => Err(Failure::new(Reason::VolumeUnreadable, "a file is listed by the volume but cannot be opened")),
                 };
             }
             moving = differing(&tree.found, &again.found);
@@ -196,18 +135,10 @@ impl Work<'_> {
 /// What changed under the upload may have been sent in any state, even if it reads as before by now.
 fn forget(sent: &mut Sent, tree: &Tree, moving: &[RelPath], staged: &str) {
     let moving: BTreeSet<&RelPath> = moving.iter().collect();
-    for entry in tree
-        .entries
-        .iter()
-        .filter(|entry| moving.contains(&entry.path))
-    {
+    for entry in tree.entries.iter().filter(|entry| moving.contains(&entry.path)) {
         let Some(file) = entry.file() else { continue };
         let name = entry.path.as_bytes();
-        for name in [
-            name.into(),
-            [staged.as_bytes(), name].concat().into(),
-            object(&file.sha256),
-        ] {
+        for name in [name.into(), [staged.as_bytes(), name].concat().into(), object(&file.sha256)] {
             if let Some(content) = sent.get_mut(&name) {
                 *content = None;
             }

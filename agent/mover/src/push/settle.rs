@@ -16,20 +16,10 @@ use crate::report::Reason;
 use super::plan::object_name;
 
 /// Refuses a path with another replication's path inside: its files look like strays, and deleting them would be fatal.
-pub(super) fn refuse_nested(
-    remote: &Remote,
-    committed: Option<&Committed>,
-    listing: &Listing,
-) -> Result<()> {
-    let ours: HashSet<&[u8]> = committed
-        .into_iter()
-        .flat_map(|committed| &committed.entries)
-        .map(|entry| entry.path.as_bytes())
-        .collect();
+pub(super) fn refuse_nested(remote: &Remote, committed: Option<&Committed>, listing: &Listing) -> Result<()> {
+    let ours: HashSet<&[u8]> = committed.into_iter().flat_map(|committed| &committed.entries).map(|entry| entry.path.as_bytes()).collect();
     let marks = [COMMIT, CLAIM].map(|name| format!("/{CONTROL_DIR}/{name}"));
-    let nested = listing.keys().find(|name| {
-        marks.iter().any(|mark| name.ends_with(mark.as_bytes())) && !ours.contains(&***name)
-    });
+    let nested = listing.keys().find(|name| marks.iter().any(|mark| name.ends_with(mark.as_bytes())) && !ours.contains(&***name));
     match nested {
         None => Ok(()),
         Some(name) => Err(Failure::new(
@@ -44,12 +34,7 @@ pub(super) fn refuse_nested(
 }
 
 /// Brings the path into the state a finished push leaves, and the listing with it.
-pub(super) fn settle(
-    remote: &Remote,
-    committed: &mut Committed,
-    listing: &mut Listing,
-    drop_strays: bool,
-) -> Result<()> {
+pub(super) fn settle(remote: &Remote, committed: &mut Committed, listing: &mut Listing, drop_strays: bool) -> Result<()> {
     if committed.commit.staged {
         promote(remote, committed, listing, drop_strays)?;
     }
@@ -62,31 +47,18 @@ pub(super) fn settle(
     }
     let kept = format!("{CONTROL_DIR}/{}", manifest(&committed.revision));
     let ours = ["staged", "manifests"].map(|dir| format!("{CONTROL_DIR}/{dir}/"));
-    let stale = |name: &[u8]| {
-        ours.iter().any(|dir| name.starts_with(dir.as_bytes())) && name != kept.as_bytes()
-    };
+    let stale = |name: &[u8]| ours.iter().any(|dir| name.starts_with(dir.as_bytes())) && name != kept.as_bytes();
     drop_names(remote, listing, stale)
 }
 
 /// Goes on where a push died after its commit.
-fn promote(
-    remote: &Remote,
-    committed: &mut Committed,
-    listing: &mut Listing,
-    drop_strays: bool,
-) -> Result<()> {
+fn promote(remote: &Remote, committed: &mut Committed, listing: &mut Listing, drop_strays: bool) -> Result<()> {
     tracing::info!(revision = %committed.revision, "finishing a committed push");
-    let names: HashSet<Box<[u8]>> = committed
-        .entries
-        .iter()
-        .filter_map(|entry| Some(object_name(&entry.path, entry.file()?)))
-        .collect();
+    let names: HashSet<Box<[u8]>> = committed.entries.iter().filter_map(|entry| Some(object_name(&entry.path, entry.file()?))).collect();
     if drop_strays {
         // First, because a file of the old tree may stand where a folder of the new one goes.
         let control = format!("{CONTROL_DIR}/");
-        drop_names(remote, listing, |name| {
-            !name.starts_with(control.as_bytes()) && !names.contains(name)
-        })?;
+        drop_names(remote, listing, |name| !name.starts_with(control.as_bytes()) && !names.contains(name))?;
     }
     let dir = staged_dir(&committed.revision);
     let (mut there, mut lost) = (Vec::new(), Vec::new());
@@ -95,10 +67,7 @@ fn promote(
             continue;
         };
         let staged = [dir.as_bytes(), entry.path.as_bytes()].concat();
-        if listing
-            .get(&*staged)
-            .is_some_and(|&size| size == file.size || size == u64::MAX)
-        {
+        if listing.get(&*staged).is_some_and(|&size| size == file.size || size == u64::MAX) {
             there.push((entry.path.as_bytes(), file.size));
         } else {
             lost.push(entry.path.as_bytes());
@@ -117,16 +86,8 @@ fn promote(
     Ok(())
 }
 
-fn drop_names(
-    remote: &Remote,
-    listing: &mut Listing,
-    mut doomed: impl FnMut(&[u8]) -> bool,
-) -> Result<()> {
-    let names: Vec<Box<[u8]>> = listing
-        .keys()
-        .filter(|name| doomed(name))
-        .cloned()
-        .collect();
+fn drop_names(remote: &Remote, listing: &mut Listing, mut doomed: impl FnMut(&[u8]) -> bool) -> Result<()> {
+    let names: Vec<Box<[u8]>> = listing.keys().filter(|name| doomed(name)).cloned().collect();
     remote.delete(names.iter().map(|name| &**name))?;
     for name in &names {
         listing.remove(name);

@@ -23,18 +23,9 @@ use crate::revision::Revision;
 
 /// Pushes a new revision.
 pub(super) fn write(work: &Work, tree: Tree, plan: Plan) -> Result<Pushed> {
-    let Work {
-        remote, options, ..
-    } = work;
-    let revision = Revision::next(
-        work.committed.map(|committed| &committed.revision),
-        options.started,
-    )?;
-    let claim = Claim::new(
-        revision.as_str(),
-        options.asker.owner.clone(),
-        options.started,
-    );
+    let Work { remote, options, .. } = work;
+    let revision = Revision::next(work.committed.map(|committed| &committed.revision), options.started)?;
+    let claim = Claim::new(revision.as_str(), options.asker.owner.clone(), options.started);
     write_claim(remote, &claim)?;
     let staged = staged_dir(&revision);
     let mut sent = Sent::new();
@@ -43,30 +34,20 @@ pub(super) fn write(work: &Work, tree: Tree, plan: Plan) -> Result<Pushed> {
     drop_racy_hints(&mut plan.entries, options.data_time.min(options.started));
 
     remote.rclone.progress.phase("committing", 0);
-    let packed = crate::manifest::write(Vec::new(), revision.as_str(), plan.entries.iter())
-        .map_err(|e| Failure::scratch(&e))?;
+    let packed = crate::manifest::write(Vec::new(), revision.as_str(), plan.entries.iter()).map_err(|e| Failure::scratch(&e))?;
     remote.write_object(&manifest(&revision), &packed)??;
-    let files: Vec<u64> = plan
-        .entries
-        .iter()
-        .filter_map(|entry| Some(entry.file()?.size))
-        .collect();
+    let files: Vec<u64> = plan.entries.iter().filter_map(|entry| Some(entry.file()?.size)).collect();
     let mut commit = Commit {
         format: FORMAT,
         revision: revision.to_string(),
-        parent: work
-            .committed
-            .map(|committed| committed.commit.revision.clone()),
+        parent: work.committed.map(|committed| committed.commit.revision.clone()),
         data_time: options.data_time,
         verified_time: match work.committed {
             Some(committed) if work.listing.is_none() => committed.commit.verified_time,
             _ => options.started,
         },
         owner: options.asker.owner.clone(),
-        manifest: ManifestRef {
-            size: packed.len() as u64,
-            sha256: Digest(Sha256::digest(&packed).into()).hex(),
-        },
+        manifest: ManifestRef { size: packed.len() as u64, sha256: Digest(Sha256::digest(&packed).into()).hex() },
         files: files.len() as u64,
         bytes: files.iter().sum(),
         staged: !plan.staged.is_empty(),
@@ -76,33 +57,19 @@ pub(super) fn write(work: &Work, tree: Tree, plan: Plan) -> Result<Pushed> {
     tracing::info!(%revision, files = commit.files, "committed");
 
     remote.rclone.progress.phase("tidying", 0);
-    let kept: BTreeSet<Box<[u8]>> = plan
-        .entries
-        .iter()
-        .filter_map(|e| Some(super::plan::object_name(&e.path, e.file()?)))
-        .collect();
-    let (staged_names, strays): (Vec<_>, Vec<_>) = sent
-        .into_keys()
-        .partition(|name| name.starts_with(staged.as_bytes()));
+    let kept: BTreeSet<Box<[u8]>> = plan.entries.iter().filter_map(|e| Some(super::plan::object_name(&e.path, e.file()?))).collect();
+    let (staged_names, strays): (Vec<_>, Vec<_>) = sent.into_keys().partition(|name| name.starts_with(staged.as_bytes()));
     let mut gone = plan.gone;
     gone.extend(strays.into_iter().filter(|name| !kept.contains(name)));
     remote.delete(gone.iter().map(|name| &**name))?;
     if commit.staged {
-        remote.promote(
-            &staged,
-            "",
-            plan.staged.iter().map(|upload| upload.path.as_bytes()),
-        )?;
+        remote.promote(&staged, "", plan.staged.iter().map(|upload| upload.path.as_bytes()))?;
         commit.staged = false;
         remote.write_object(COMMIT, &seal(&commit)?)??;
     }
     let mut left: Vec<Box<[u8]>> = staged_names;
     if let Some(parent) = work.committed {
-        left.push(
-            format!("{CONTROL_DIR}/{}", manifest(&parent.revision))
-                .into_bytes()
-                .into(),
-        );
+        left.push(format!("{CONTROL_DIR}/{}", manifest(&parent.revision)).into_bytes().into());
     }
     left.push(format!("{CONTROL_DIR}/{CLAIM}").into_bytes().into());
     remote.delete(left.iter().map(|name| &**name))?;
@@ -117,31 +84,16 @@ pub(super) fn write(work: &Work, tree: Tree, plan: Plan) -> Result<Pushed> {
 
 /// Brings lost objects back and drops strays, under the revision that is committed already.
 pub(super) fn repair(work: &Work, tree: Tree, plan: Plan, claimed: bool) -> Result<Pushed> {
-    let Work {
-        remote,
-        options,
-        committed: Some(committed),
-        ..
-    } = work
-    else {
-        return Err(Failure::new(
-            Reason::MoverFailed,
-            "nothing is committed that could be repaired",
-        ));
+    let Work { remote, options, committed: Some(committed), .. } = work else {
+        return Err(Failure::new(Reason::MoverFailed, "nothing is committed that could be repaired"));
     };
     let lost = plan.own.len() + plan.objects.len();
     if lost > 0 {
-        tracing::warn!(
-            lost,
-            "objects of the committed revision were missing or damaged on the remote; sending them again"
-        );
+        tracing::warn!(lost, "objects of the committed revision were missing or damaged on the remote; sending them again");
     }
     let (tree, plan) = work.send_until_still(tree, plan, "", &mut Sent::new())?;
     if plan.differs {
-        return Err(Failure::new(
-            Reason::SourceChanging,
-            "the volume changed while the remote was repaired",
-        ));
+        return Err(Failure::new(Reason::SourceChanging, "the volume changed while the remote was repaired"));
     }
     check_unrivalled(work, None)?;
     remote.delete(plan.gone.iter().map(|name| &**name))?;
@@ -163,11 +115,7 @@ pub(super) fn repair(work: &Work, tree: Tree, plan: Plan, claimed: bool) -> Resu
 }
 
 fn sent_bytes(own: &[Upload], staged: &[Upload], objects: &[Upload]) -> u64 {
-    [own, staged, objects]
-        .into_iter()
-        .flatten()
-        .map(|upload| upload.size)
-        .sum()
+    [own, staged, objects].into_iter().flatten().map(|upload| upload.size).sum()
 }
 
 /// The first write of a push: makes the bucket if there is none.
@@ -190,20 +138,14 @@ fn check_unrivalled(work: &Work, claim: Option<&Claim>) -> Result<()> {
     let rival = |who: &str| {
         Err(Failure::new(
             Reason::PathNotOurs,
-            format!(
-                "{who} pushes to {} at the same time; nothing was committed. Give each source a path of its own",
-                remote.name()
-            ),
+            format!("{who} pushes to {} at the same time; nothing was committed. Give each source a path of its own", remote.name()),
         ))
     };
     if let Some(ours) = claim {
         match remote.read_control::<Claim>(CLAIM)? {
             Control::Present(found) if found == *ours => {}
             Control::Present(found) => {
-                return rival(&format!(
-                    "{}/{} (UID {})",
-                    found.owner.namespace, found.owner.name, found.owner.uid
-                ));
+                return rival(&format!("{}/{} (UID {})", found.owner.namespace, found.owner.name, found.owner.uid));
             }
             Control::Absent | Control::Corrupt(_) => return rival("somebody"),
         }
@@ -212,10 +154,7 @@ fn check_unrivalled(work: &Work, claim: Option<&Claim>) -> Result<()> {
     match (found.present(), work.committed) {
         (Some(found), Some(before)) if found.revision == before.commit.revision => Ok(()),
         (Some(found), _) if work.unreadable.as_deref() == Some(found.revision.as_str()) => Ok(()),
-        (Some(found), _) => rival(&format!(
-            "{}/{} (UID {})",
-            found.owner.namespace, found.owner.name, found.owner.uid
-        )),
+        (Some(found), _) => rival(&format!("{}/{} (UID {})", found.owner.namespace, found.owner.name, found.owner.uid)),
         // If ours vanished or was damaged behind our back, the new one puts that right.
         (None, _) => Ok(()),
     }

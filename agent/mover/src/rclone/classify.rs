@@ -33,10 +33,7 @@ pub enum Class {
 
 /// The first row whose words occur (in lower case) decides: from the most telling words to the least.
 const TABLE: &[(Class, &[&str])] = &[
-    (
-        Class::BucketMissing,
-        &["nosuchbucket", "bucket does not exist", "bucket not found"],
-    ),
+    (Class::BucketMissing, &["nosuchbucket", "bucket does not exist", "bucket not found"]),
     (
         Class::Configuration,
         &[
@@ -96,10 +93,7 @@ const TABLE: &[(Class, &[&str])] = &[
             "507 ",
         ],
     ),
-    (
-        Class::SourceChanging,
-        &["source file is being updated", "can't copy - source file"],
-    ),
+    (Class::SourceChanging, &["source file is being updated", "can't copy - source file"]),
     (
         Class::Unreachable,
         &[
@@ -131,37 +125,18 @@ const TABLE: &[(Class, &[&str])] = &[
     ),
     (
         Class::VolumeUnreadable,
-        &[
-            "permission denied",
-            "input/output error",
-            "read-only file system",
-            "operation not permitted",
-            "stale file handle",
-        ],
+        &["permission denied", "input/output error", "read-only file system", "operation not permitted", "stale file handle"],
     ),
     (
         Class::NotFound,
-        &[
-            "object not found",
-            "directory not found",
-            "nosuchkey",
-            "statuscode: 404",
-            "404 not found",
-            "no such file or directory",
-        ],
+        &["object not found", "directory not found", "nosuchkey", "statuscode: 404", "404 not found", "no such file or directory"],
     ),
 ];
 
 /// What happened, and a sentence about it.
 pub(super) fn classify(code: Option<i32>, messages: &[String]) -> (Class, String) {
     let Some(code) = code else {
-        return (
-            Class::Killed,
-            format!(
-                "rclone was killed, perhaps for want of memory{}",
-                said(messages.last())
-            ),
-        );
+        return (Class::Killed, format!("rclone was killed, perhaps for want of memory{}", said(messages.last())));
     };
     let matching = TABLE.iter().find_map(|(class, words)| {
         let telling = messages.iter().find(|message| {
@@ -171,25 +146,11 @@ pub(super) fn classify(code: Option<i32>, messages: &[String]) -> (Class, String
         telling.map(|message| (*class, message))
     });
     match (matching, code) {
-        (Some((class, message)), _) => {
-            (class, format!("rclone exit {code}{}", said(Some(message))))
-        }
-        (None, 3 | 4) => (
-            Class::NotFound,
-            format!("rclone exit {code}{}", said(messages.first())),
-        ),
-        (None, 5) => (
-            Class::Unreachable,
-            format!("rclone exit {code}{}", said(messages.first())),
-        ),
-        (None, 137 | 143) => (
-            Class::Killed,
-            format!("rclone exit {code}{}", said(messages.last())),
-        ),
-        (None, _) => (
-            Class::Other,
-            format!("rclone exit {code}{}", said(messages.first())),
-        ),
+        (Some((class, message)), _) => (class, format!("rclone exit {code}{}", said(Some(message)))),
+        (None, 3 | 4) => (Class::NotFound, format!("rclone exit {code}{}", said(messages.first()))),
+        (None, 5) => (Class::Unreachable, format!("rclone exit {code}{}", said(messages.first()))),
+        (None, 137 | 143) => (Class::Killed, format!("rclone exit {code}{}", said(messages.last()))),
+        (None, _) => (Class::Other, format!("rclone exit {code}{}", said(messages.first()))),
     }
 }
 
@@ -244,11 +205,7 @@ mod tests {
         "operation error S3: ListObjectsV2, https response error StatusCode: 403, api error InvalidAccessKeyId: The Access Key",
         Class::AccessDenied
     )]
-    #[case(
-        1,
-        "https response error StatusCode: 503, api error SlowDown: please",
-        Class::Throttled
-    )]
+    #[case(1, "https response error StatusCode: 503, api error SlowDown: please", Class::Throttled)]
     #[case(
         1,
         "Failed to cat: exceeded maximum number of attempts, 3, https response error StatusCode: 0, request send failed, Get: dial tcp 127.0.0.1:1: connect: connection refused",
@@ -256,33 +213,14 @@ mod tests {
     )]
     #[case(4, "commit.json: Failed to open: object not found", Class::NotFound)]
     #[case(3, "error listing: directory not found", Class::NotFound)]
-    #[case(
-        1,
-        "a: Failed to copy: preallocate: file too big for remaining disk space",
-        Class::NoSpace
-    )]
-    #[case(
-        1,
-        "a: Failed to copy: can't copy - source file is being updated (size changed from 1 to 2)",
-        Class::SourceChanging
-    )]
-    #[case(
-        1,
-        "a: Failed to copy: open /v/a: permission denied",
-        Class::VolumeUnreadable
-    )]
-    #[case(
-        1,
-        "CRITICAL: Failed to create file system for \"x:\": didn't find section in config file",
-        Class::Configuration
-    )]
+    #[case(1, "a: Failed to copy: preallocate: file too big for remaining disk space", Class::NoSpace)]
+    #[case(1, "a: Failed to copy: can't copy - source file is being updated (size changed from 1 to 2)", Class::SourceChanging)]
+    #[case(1, "a: Failed to copy: open /v/a: permission denied", Class::VolumeUnreadable)]
+    #[case(1, "CRITICAL: Failed to create file system for \"x:\": didn't find section in config file", Class::Configuration)]
     #[case(5, "something to retry", Class::Unreachable)]
     #[case(1, "something else", Class::Other)]
     fn each_row(#[case] code: i32, #[case] message: &str, #[case] class: Class) {
-        let (found, words) = classify(
-            Some(code),
-            &["attempt 1/1 failed".into(), message.to_owned()],
-        );
+        let (found, words) = classify(Some(code), &["attempt 1/1 failed".into(), message.to_owned()]);
         assert_eq!(found, class, "{words}");
     }
 

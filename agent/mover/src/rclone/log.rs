@@ -41,12 +41,7 @@ impl Stats {
     /// What must change for a child to be taken as alive: retries alone are not progress.
     #[must_use]
     pub fn signs_of_life(&self) -> Self {
-        Self {
-            errors: 0,
-            total_bytes: 0,
-            total_transfers: 0,
-            ..self.clone()
-        }
+        Self { errors: 0, total_bytes: 0, total_transfers: 0, ..self.clone() }
     }
 }
 
@@ -125,14 +120,7 @@ mod tests {
         log.line(br#"{"level":"notice","msg":"x","stats":{"bytes":8,"transfers":3,"eta":null,"serverSideCopies":2},"source":"s"}"#);
         log.line(br#"{"level":"error","msg":"Failed to copy: boom","object":"a/b"}"#);
         log.line(b"panic: oh");
-        assert_eq!(
-            (
-                log.stats.bytes,
-                log.stats.transfers,
-                log.stats.server_side_copies
-            ),
-            (8, 3, 2)
-        );
+        assert_eq!((log.stats.bytes, log.stats.transfers, log.stats.server_side_copies), (8, 3, 2));
         assert_eq!(log.messages(), ["a/b: Failed to copy: boom", "panic: oh"]);
         assert_eq!(log.last_words(), "; rclone last said: panic: oh");
     }
@@ -144,9 +132,6 @@ mod tests {
             log.line(format!(r#"{{"level":"error","msg":"{n}"}}"#).as_bytes());
         }
         let messages = log.messages();
-        assert_eq!(
-            (messages.len(), messages[0].as_str(), messages[23].as_str()),
-            (24, "0", "999")
-        );
+        assert_eq!((messages.len(), messages[0].as_str(), messages[23].as_str()), (24, "0", "999"));
     }
 }

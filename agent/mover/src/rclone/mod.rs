@@ -81,11 +81,7 @@ enum Event {
 
 impl Rclone {
     /// Runs one command. The outer result is our own trouble (or a stop), the inner one rclone's.
-    pub fn run(
-        &self,
-        args: &[OsString],
-        idle: Duration,
-    ) -> Result<std::result::Result<Finished, Trouble>> {
+    pub fn run(&self, args: &[OsString], idle: Duration) -> Result<std::result::Result<Finished, Trouble>> {
         self.stop.check()?;
         let stdout = self.scratch.fresh("out");
         let out = File::create(&stdout).map_err(|e| Failure::scratch(&e))?;
@@ -93,12 +89,7 @@ impl Rclone {
         command
             .args(args)
             // Without this, names that differ only in Unicode normal form count as one, and one of them is left out.
-            .args([
-                "--no-unicode-normalization",
-                "--use-json-log",
-                "--log-level",
-                "NOTICE",
-            ])
+            .args(["--no-unicode-normalization", "--use-json-log", "--log-level", "NOTICE"])
             .args(["--stats", "1s", "--stats-log-level", "NOTICE"])
             .env_clear()
             .envs(&self.environment.vars)
@@ -107,51 +98,30 @@ impl Rclone {
             .stdin(Stdio::null())
             .stdout(out)
             .stderr(Stdio::piped());
-        let mut child = command.spawn().map_err(|e| {
-            Failure::new(
-                Reason::MoverFailed,
-                format!("cannot start rclone ({}): {e}", self.binary.display()),
-            )
-        })?;
+        let mut child = command
+            .spawn()
+            .map_err(|e| Failure::new(Reason::MoverFailed, format!("cannot start rclone ({}): {e}", self.binary.display())))?;
         let (events, ended) = self.supervise(&mut child, &stdout, idle)?;
-        let status = child
-            .wait()
-            .map_err(|e| Failure::new(Reason::MoverFailed, format!("lost track of rclone: {e}")))?;
+        let status = child.wait().map_err(|e| Failure::new(Reason::MoverFailed, format!("lost track of rclone: {e}")))?;
         self.progress.finished(&events.stats);
         match ended {
             Ended::Stopped => Err(Failure::killed()),
             Ended::StoodStill => Ok(Err(Trouble {
                 class: Class::Unreachable,
-                message: format!(
-                    "the remote gave no sign of life for {} s{}",
-                    idle.as_secs(),
-                    events.last_words()
-                ),
+                message: format!("the remote gave no sign of life for {} s{}", idle.as_secs(), events.last_words()),
                 stats: events.stats,
             })),
-            Ended::ByItself if status.success() => Ok(Ok(Finished {
-                stdout,
-                stats: events.stats,
-            })),
+            Ended::ByItself if status.success() => Ok(Ok(Finished { stdout, stats: events.stats })),
             Ended::ByItself => {
                 // A signal from elsewhere, such as an out-of-memory kill, leaves no exit code.
                 let (class, message) = classify::classify(status.code(), &events.messages());
                 tracing::warn!(code = ?status.code(), ?class, message, "rclone failed");
-                Ok(Err(Trouble {
-                    class,
-                    message,
-                    stats: events.stats,
-                }))
+                Ok(Err(Trouble { class, message, stats: events.stats }))
             }
         }
     }
 
-    fn supervise(
-        &self,
-        child: &mut Child,
-        stdout: &Path,
-        idle: Duration,
-    ) -> Result<(log::Log, Ended)> {
+    fn supervise(&self, child: &mut Child, stdout: &Path, idle: Duration) -> Result<(log::Log, Ended)> {
         let (sender, events) = mpsc::channel();
         let (wake, woken) = mpsc::channel();
         if let Some(stderr) = child.stderr.take() {
@@ -238,10 +208,7 @@ fn read_log(stderr: ChildStderr, events: &mpsc::Sender<Event>) {
 }
 
 fn terminate(child: &Child) {
-    let Some(pid) = i32::try_from(child.id())
-        .ok()
-        .and_then(rustix::process::Pid::from_raw)
-    else {
+    let Some(pid) = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw) else {
         return;
     };
     // Not yet waited for, so the id is still this child's.

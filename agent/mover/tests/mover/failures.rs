@@ -20,22 +20,10 @@ fn both_fail(site: &Site, reason: Reason) {
 }
 
 #[rstest]
-#[case(
-    "503 Service Unavailable",
-    "<Error><Code>SlowDown</Code></Error>",
-    Reason::Throttled
-)]
-#[case(
-    "403 Forbidden",
-    "<Error><Code>AccessDenied</Code></Error>",
-    Reason::AccessDenied
-)]
+#[case("503 Service Unavailable", "<Error><Code>SlowDown</Code></Error>", Reason::Throttled)]
+#[case("403 Forbidden", "<Error><Code>AccessDenied</Code></Error>", Reason::AccessDenied)]
 #[case("500 Internal Server Error", "", Reason::Unreachable)]
-fn a_server_that_answers_badly(
-    #[case] status: &'static str,
-    #[case] body: &'static str,
-    #[case] reason: Reason,
-) {
+fn a_server_that_answers_badly(#[case] status: &'static str, #[case] body: &'static str, #[case] reason: Reason) {
     let site = Site::new();
     site.proxy.rule(move |_| Action::Answer(status, body));
     both_fail(&site, reason);
@@ -51,18 +39,11 @@ fn a_wrong_key() {
 #[test]
 fn a_port_nobody_listens_on() {
     let site = Site::new();
-    let port = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     site.write_secret(&port.to_string(), "AKIDFORTESTS");
     let began = Instant::now();
     both_fail(&site, Reason::Unreachable);
-    assert!(
-        began.elapsed() < Duration::from_secs(60),
-        "{:?}",
-        began.elapsed()
-    );
+    assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
 }
 
 #[test]
@@ -72,11 +53,7 @@ fn a_server_that_never_answers() {
     let began = Instant::now();
     let failure = site.try_pull().unwrap_err();
     assert_eq!(failure.reason, Reason::Unreachable, "{failure}");
-    assert!(
-        began.elapsed() < Duration::from_secs(30),
-        "{:?}",
-        began.elapsed()
-    );
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
 }
 
 #[test]
@@ -85,11 +62,7 @@ fn a_bucket_that_may_not_be_made() {
     write(site.source.path(), "a", "a");
     site.proxy.rule(|request| {
         let make = request.method == "PUT" && request.target.matches('/').count() == 1;
-        if make {
-            Action::Answer("403 Forbidden", "<Error><Code>AccessDenied</Code></Error>")
-        } else {
-            Action::Pass
-        }
+        if make { Action::Answer("403 Forbidden", "<Error><Code>AccessDenied</Code></Error>") } else { Action::Pass }
     });
     assert_eq!(site.try_push().unwrap_err().reason, Reason::BucketMissing);
 }

@@ -13,38 +13,19 @@ use crate::support::{Site, owner};
 #[test]
 fn a_pull_waits_for_the_first_push() {
     let site = Site::new();
-    assert_eq!(
-        site.try_pull(),
-        Ok(PullOutcome::WaitingForFirstPush),
-        "no bucket"
-    );
+    assert_eq!(site.try_pull(), Ok(PullOutcome::WaitingForFirstPush), "no bucket");
     fs::create_dir(site.buckets.path().join("bucket")).unwrap();
-    assert_eq!(
-        site.try_pull(),
-        Ok(PullOutcome::WaitingForFirstPush),
-        "empty bucket"
-    );
+    assert_eq!(site.try_pull(), Ok(PullOutcome::WaitingForFirstPush), "empty bucket");
     write(site.source.path(), "a", "a");
     site.proxy.rule(|request| {
         let commit = request.method == "PUT" && request.target.contains("commit.json");
-        if commit {
-            crate::support::proxy::Action::Answer("403 Forbidden", "")
-        } else {
-            crate::support::proxy::Action::Pass
-        }
+        if commit { crate::support::proxy::Action::Answer("403 Forbidden", "") } else { crate::support::proxy::Action::Pass }
     });
     site.try_push().unwrap_err();
     site.proxy.rule(|_| crate::support::proxy::Action::Pass);
-    assert_eq!(
-        site.control_objects().first().map(String::as_str),
-        Some("claim.json")
-    );
+    assert_eq!(site.control_objects().first().map(String::as_str), Some("claim.json"));
     write(site.dest.path(), "mine", "kept");
-    assert_eq!(
-        site.try_pull(),
-        Ok(PullOutcome::WaitingForFirstPush),
-        "a push is under way"
-    );
+    assert_eq!(site.try_pull(), Ok(PullOutcome::WaitingForFirstPush), "a push is under way");
     assert_eq!(fs::read_dir(site.dest.path()).unwrap().count(), 1);
 }
 
@@ -56,10 +37,7 @@ fn a_path_of_unknown_files_is_touched_by_neither_side() {
     write(site.dest.path(), "mine", "m");
     let pushed = site.try_push().unwrap_err();
     assert_eq!(pushed.reason, Reason::PathNotOurs);
-    assert!(
-        pushed.message.contains("precious") && pushed.message.contains("adopt-path"),
-        "{pushed}"
-    );
+    assert!(pushed.message.contains("precious") && pushed.message.contains("adopt-path"), "{pushed}");
     let pulled = site.try_pull().unwrap_err();
     assert_eq!(pulled.reason, Reason::PathNotOurs);
     assert!(pulled.message.contains("layout: Plain"), "{pulled}");
@@ -83,17 +61,11 @@ fn a_path_belongs_to_one_owner() {
         (options.asker.has_pushed, options.asker.adopt) = (has_pushed, adopt);
         push(&site.remote(), &options)
     };
-    assert_eq!(
-        as_owner("other", "uid-9", false, false).unwrap_err().reason,
-        Reason::PathNotOurs
-    );
+    assert_eq!(as_owner("other", "uid-9", false, false).unwrap_err().reason, Reason::PathNotOurs);
     // Re-created under the same name: takes over once, and the older object, still pushing somewhere, stops.
     let taken = as_owner("db", "uid-2", false, false).unwrap();
     assert!(taken.took_over && taken.changed && taken.revision != first.revision);
-    assert_eq!(
-        as_owner("db", "uid-1", true, false).unwrap_err().reason,
-        Reason::PathNotOurs
-    );
+    assert_eq!(as_owner("db", "uid-1", true, false).unwrap_err().reason, Reason::PathNotOurs);
     assert!(!as_owner("db", "uid-2", true, false).unwrap().took_over);
     assert!(as_owner("other", "uid-9", true, true).unwrap().took_over);
 }
@@ -109,10 +81,7 @@ fn a_path_inside_anothers_is_never_cleaned_away() {
     options.asker.adopt = true;
     let refused = push(&site.remote(), &options).unwrap_err();
     assert_eq!(refused.reason, Reason::PathNotOurs);
-    assert!(
-        refused.message.contains("inner/.scribe/commit.json"),
-        "{refused}"
-    );
+    assert!(refused.message.contains("inner/.scribe/commit.json"), "{refused}");
     assert!(site.object("inner/a").exists());
 }
 
@@ -170,11 +139,7 @@ fn a_listing_push_repairs_what_was_lost() {
     site.meddle("rcat", "stranger", b"not ours");
     let broken = site.try_pull().unwrap_err();
     assert_eq!(broken.reason, Reason::RemoteInconsistent);
-    assert!(
-        fs::read_dir(site.dest.path())
-            .unwrap()
-            .all(|entry| entry.unwrap().file_name() == ".scribe-staging")
-    );
+    assert!(fs::read_dir(site.dest.path()).unwrap().all(|entry| entry.unwrap().file_name() == ".scribe-staging"));
     assert!(!site.push().changed, "not due yet");
 
     let mut options = site.push_options();
@@ -183,10 +148,7 @@ fn a_listing_push_repairs_what_was_lost() {
     assert!(repaired.changed && repaired.revision == pushed.revision);
     site.pull();
     assert_same(site.source.path(), site.dest.path());
-    assert!(
-        site.object("stranger").exists(),
-        "nothing says that it is ours to delete"
-    );
+    assert!(site.object("stranger").exists(), "nothing says that it is ours to delete");
     site.proxy.take();
     push(&site.remote(), &options).unwrap();
     assert_eq!(site.proxy.take().len(), 2, "verified just now");
@@ -199,16 +161,8 @@ fn a_damaged_commit_is_told_from_an_absent_one() {
     site.push();
     for damage in ["", "{", "{\"format\": 1}"] {
         site.meddle("rcat", ".scribe/commit.json", damage.as_bytes());
-        assert_eq!(
-            site.try_pull().unwrap_err().reason,
-            Reason::RemoteInconsistent,
-            "{damage:?}"
-        );
-        assert_eq!(
-            site.try_push().unwrap_err().reason,
-            Reason::RemoteInconsistent,
-            "{damage:?}"
-        );
+        assert_eq!(site.try_pull().unwrap_err().reason, Reason::RemoteInconsistent, "{damage:?}");
+        assert_eq!(site.try_push().unwrap_err().reason, Reason::RemoteInconsistent, "{damage:?}");
     }
     let mut options = site.push_options();
     options.asker.adopt = true;
@@ -222,15 +176,8 @@ fn a_lost_manifest_is_replaced_by_the_next_push() {
     let site = Site::with_bucket();
     write(site.source.path(), "a", "a");
     let first = site.push();
-    site.meddle(
-        "deletefile",
-        &format!(".scribe/manifests/{}.zst", first.revision),
-        b"",
-    );
-    assert_eq!(
-        site.try_pull().unwrap_err().reason,
-        Reason::RemoteInconsistent
-    );
+    site.meddle("deletefile", &format!(".scribe/manifests/{}.zst", first.revision), b"");
+    assert_eq!(site.try_pull().unwrap_err().reason, Reason::RemoteInconsistent);
     assert!(site.push().changed);
     site.pull();
     assert_same(site.source.path(), site.dest.path());

@@ -13,31 +13,13 @@ use crate::support::{Site, rclone};
 
 fn program() -> PathBuf {
     let deps = std::env::current_exe().unwrap();
-    deps.parent()
-        .unwrap()
-        .parent()
-        .unwrap()
-        .join("examples/mover")
+    deps.parent().unwrap().parent().unwrap().join("examples/mover")
 }
 
 fn mover(site: &Site, verb: &str, volume: &Path, more: &[&str]) -> Command {
     let mut command = Command::new(program());
-    command
-        .args([
-            verb,
-            "--remote",
-            "s3:bucket/path",
-            "--secret-name",
-            "creds",
-            "--volume",
-        ])
-        .arg(volume);
-    command
-        .arg("--config-dir")
-        .arg(site.secret.path())
-        .arg("--rclone")
-        .arg(rclone())
-        .args(more);
+    command.args([verb, "--remote", "s3:bucket/path", "--secret-name", "creds", "--volume"]).arg(volume);
+    command.arg("--config-dir").arg(site.secret.path()).arg("--rclone").arg(rclone()).args(more);
     if verb == "push" {
         command.args(["--owner", "shop/db", "--owner-uid", "uid-1"]);
     }
@@ -54,36 +36,13 @@ fn report(output: &Output) -> Report {
 fn a_push_and_a_pull_by_hand() {
     let site = Site::new();
     varied(site.source.path());
-    let pushed = mover(
-        &site,
-        "push",
-        site.source.path(),
-        &["--data-time", "2026-11-23T04:00:00Z"],
-    )
-    .output()
-    .unwrap();
+    let pushed = mover(&site, "push", site.source.path(), &["--data-time", "2026-11-23T04:00:00Z"]).output().unwrap();
     let pushed_report = report(&pushed);
-    assert!(
-        pushed.status.success()
-            && pushed_report.result == Outcome::Successful
-            && pushed_report.changed
-    );
-    assert!(
-        pushed_report.logs.ends_with('s') && pushed_report.logs.contains("Rclone completed in ")
-    );
-    let pulled = report(
-        &mover(&site, "pull", site.dest.path(), &[])
-            .output()
-            .unwrap(),
-    );
+    assert!(pushed.status.success() && pushed_report.result == Outcome::Successful && pushed_report.changed);
+    assert!(pushed_report.logs.ends_with('s') && pushed_report.logs.contains("Rclone completed in "));
+    let pulled = report(&mover(&site, "pull", site.dest.path(), &[]).output().unwrap());
     assert_same(site.source.path(), site.dest.path());
-    assert_eq!(
-        (pulled.revision, pulled.data_time),
-        (
-            pushed_report.revision,
-            Some("2026-11-23T04:00:00Z".parse().unwrap())
-        )
-    );
+    assert_eq!((pulled.revision, pulled.data_time), (pushed_report.revision, Some("2026-11-23T04:00:00Z".parse().unwrap())));
 }
 
 #[test]
@@ -92,25 +51,15 @@ fn relative_paths_are_those_of_the_caller() {
     let name = |dir: &Path| PathBuf::from(dir.file_name().unwrap());
     let above = site.secret.path().parent().unwrap();
     let mut command = mover(&site, "pull", &name(site.dest.path()), &[]);
-    command
-        .arg("--report")
-        .arg(name(site.secret.path()).join("report"));
+    command.arg("--report").arg(name(site.secret.path()).join("report"));
     let mut args: Vec<std::ffi::OsString> = command.get_args().map(Into::into).collect();
     for arg in &mut args {
         if arg == site.secret.path() {
             *arg = name(site.secret.path()).into();
         }
     }
-    let output = Command::new(program())
-        .current_dir(above)
-        .args(args)
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stdout)
-    );
+    let output = Command::new(program()).current_dir(above).args(args).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     assert!(site.secret.path().join("report").exists());
 }
 
@@ -119,20 +68,10 @@ fn waiting_is_no_failure_and_goes_to_the_report_file() {
     let site = Site::new();
     let file = site.secret.path().join("report");
     std::fs::write(&file, "x".repeat(9000)).unwrap();
-    let output = mover(
-        &site,
-        "pull",
-        site.dest.path(),
-        &["--report", file.to_str().unwrap()],
-    )
-    .output()
-    .unwrap();
+    let output = mover(&site, "pull", site.dest.path(), &["--report", file.to_str().unwrap()]).output().unwrap();
     assert!(output.status.success());
     let report: Report = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
-    assert_eq!(
-        (report.result, report.reason),
-        (Outcome::WaitingForFirstPush, None)
-    );
+    assert_eq!((report.result, report.reason), (Outcome::WaitingForFirstPush, None));
 }
 
 #[test]
@@ -140,9 +79,7 @@ fn a_useless_secret_is_reported_precisely() {
     let site = Site::new();
     std::fs::remove_file(site.secret.path().join("rclone.conf")).unwrap();
     let run = || {
-        let output = mover(&site, "push", site.source.path(), &[])
-            .output()
-            .unwrap();
+        let output = mover(&site, "push", site.source.path(), &[]).output().unwrap();
         assert_eq!(output.status.code(), Some(1));
         assert!(output.stdout.len() < MAX_REPORT_BYTES + 1000);
         report(&output)
@@ -155,19 +92,11 @@ fn a_useless_secret_is_reported_precisely() {
     std::fs::write(site.secret.path().join("rclone.conf"), "[aws]\ntype = s3\n").unwrap();
     let section = run();
     assert_eq!(section.reason, Some(Reason::SecretInvalid));
-    assert!(
-        section.message.contains("[s3]") && section.message.contains("it has [aws]"),
-        "{}",
-        section.message
-    );
+    assert!(section.message.contains("[s3]") && section.message.contains("it has [aws]"), "{}", section.message);
 }
 
 /// Starts a mover, waits until a request is held, asks it to stop, and returns its output with the time that took.
-fn stopped_in_mid_transfer(
-    site: &Site,
-    mut command: Command,
-    held: impl Fn(&str, &str) -> bool + Send + 'static,
-) -> (Output, Duration) {
+fn stopped_in_mid_transfer(site: &Site, mut command: Command, held: impl Fn(&str, &str) -> bool + Send + 'static) -> (Output, Duration) {
     let (sender, reached) = mpsc::channel();
     site.proxy.rule(move |request| {
         if held(&request.method, &request.target) {
@@ -177,11 +106,7 @@ fn stopped_in_mid_transfer(
             Action::Pass
         }
     });
-    let child: Child = command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let child: Child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     reached.recv_timeout(Duration::from_secs(30)).unwrap();
     let began = Instant::now();
     let pid = rustix::process::Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
@@ -195,13 +120,8 @@ fn a_stop_ends_a_push_at_once_and_the_next_one_goes_on() {
     let site = Site::with_bucket();
     write(site.source.path(), "a", "a");
     let command = mover(&site, "push", site.source.path(), &[]);
-    let (output, took) = stopped_in_mid_transfer(&site, command, |method, target| {
-        method == "PUT" && target.contains("/a")
-    });
-    assert_eq!(
-        (output.status.code(), report(&output).reason),
-        (Some(1), Some(Reason::MoverKilled))
-    );
+    let (output, took) = stopped_in_mid_transfer(&site, command, |method, target| method == "PUT" && target.contains("/a"));
+    assert_eq!((output.status.code(), report(&output).reason), (Some(1), Some(Reason::MoverKilled)));
     assert!(took < Duration::from_secs(2), "{took:?}");
     site.proxy.rule(|_| Action::Pass);
     site.push();
@@ -217,14 +137,10 @@ fn a_stop_ends_a_pull_and_leaves_the_live_tree_alone() {
     site.push();
     write(site.dest.path(), "a", "live");
     let command = mover(&site, "pull", site.dest.path(), &[]);
-    let (output, _) =
-        stopped_in_mid_transfer(&site, command, |_, target| target.contains("path/b"));
+    let (output, _) = stopped_in_mid_transfer(&site, command, |_, target| target.contains("path/b"));
     assert_eq!(report(&output).reason, Some(Reason::MoverKilled));
     assert_eq!(std::fs::read(site.dest.path().join("a")).unwrap(), b"live");
-    assert!(
-        site.dest.path().join(".scribe-staging").exists(),
-        "says that the volume is not a whole revision"
-    );
+    assert!(site.dest.path().join(".scribe-staging").exists(), "says that the volume is not a whole revision");
     site.proxy.rule(|_| Action::Pass);
     site.pull();
     assert_same(site.source.path(), site.dest.path());

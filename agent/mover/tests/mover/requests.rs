@@ -7,13 +7,10 @@ use crate::support::tree::write;
 use scribe_mover::pull::pull;
 
 fn counted(site: &Site) -> BTreeMap<String, usize> {
-    site.proxy
-        .take()
-        .into_iter()
-        .fold(BTreeMap::new(), |mut count, request| {
-            *count.entry(request.method).or_default() += 1;
-            count
-        })
+    site.proxy.take().into_iter().fold(BTreeMap::new(), |mut count, request| {
+        *count.entry(request.method).or_default() += 1;
+        count
+    })
 }
 
 fn total(count: &BTreeMap<String, usize>) -> usize {
@@ -22,11 +19,7 @@ fn total(count: &BTreeMap<String, usize>) -> usize {
 
 fn many(site: &Site, names: std::ops::Range<usize>, content: &str) {
     for n in names {
-        write(
-            site.source.path(),
-            format!("d{}/f{n}", n % 7),
-            format!("{content} {n}"),
-        );
+        write(site.source.path(), format!("d{}/f{n}", n % 7), format!("{content} {n}"));
     }
 }
 

@@ -16,17 +16,8 @@ fn everything_replicated_comes_back_exactly() {
     assert!(pushed.changed);
     let pulled = site.pull();
     assert_same(site.source.path(), site.dest.path());
-    assert_eq!(
-        (pulled.revision, pulled.files, pulled.bytes),
-        (pushed.revision.clone(), pushed.files, pushed.bytes)
-    );
-    assert_eq!(
-        site.control_objects(),
-        [
-            "commit.json".to_owned(),
-            format!("manifests/{}.zst", pushed.revision)
-        ]
-    );
+    assert_eq!((pulled.revision, pulled.files, pulled.bytes), (pushed.revision.clone(), pushed.files, pushed.bytes));
+    assert_eq!(site.control_objects(), ["commit.json".to_owned(), format!("manifests/{}.zst", pushed.revision)]);
 
     let again = site.push();
     assert!(!again.changed && again.hashed == 0 && again.revision == pushed.revision);
@@ -61,29 +52,9 @@ fn edits_deletions_and_changes_of_type_follow() {
     assert!(pulled.deleted > 0);
     assert!(!site.dest.path().join(".scribe-staging").exists());
     // A plain rclone user finds every file under its own name, and nothing else.
-    assert_eq!(
-        site.user_objects(),
-        [
-            "big/now/a/directory",
-            "empty",
-            "plain",
-            "same",
-            "sub/deep/er/file",
-            "sub/hard",
-            "zz-hard"
-        ]
-    );
-    assert_eq!(
-        fs::read(site.object("sub/deep/er/file")).unwrap(),
-        b"replaced"
-    );
-    assert_eq!(
-        site.control_objects(),
-        [
-            "commit.json".to_owned(),
-            format!("manifests/{}.zst", second.revision)
-        ]
-    );
+    assert_eq!(site.user_objects(), ["big/now/a/directory", "empty", "plain", "same", "sub/deep/er/file", "sub/hard", "zz-hard"]);
+    assert_eq!(fs::read(site.object("sub/deep/er/file")).unwrap(), b"replaced");
+    assert_eq!(site.control_objects(), ["commit.json".to_owned(), format!("manifests/{}.zst", second.revision)]);
 }
 
 #[test]
@@ -153,11 +124,7 @@ fn names_that_rclone_mangles_survive() {
         b"trailing.",
     ];
     for (number, name) in names.iter().enumerate() {
-        write(
-            site.source.path(),
-            OsStr::from_bytes(name),
-            format!("content {number}"),
-        );
+        write(site.source.path(), OsStr::from_bytes(name), format!("content {number}"));
     }
     write(site.source.path(), vec!["deep"; 180].join("/"), "deep");
     site.push();
@@ -177,14 +144,7 @@ fn sockets_are_counted_and_lost_and_found_left_out() {
     write(site.source.path(), "lost+found/#12", "orphan");
     let _socket = std::os::unix::net::UnixListener::bind(site.source.path().join("sock")).unwrap();
     let pushed = site.push();
-    assert_eq!(
-        (
-            pushed.files,
-            pushed.skipped["sockets"],
-            pushed.skipped["lostAndFound"]
-        ),
-        (1, 1, 1)
-    );
+    assert_eq!((pushed.files, pushed.skipped["sockets"], pushed.skipped["lostAndFound"]), (1, 1, 1));
     write(site.dest.path(), "lost+found/#99", "the destination's own");
     site.pull();
     assert!(site.dest.path().join("lost+found/#99").exists());
@@ -218,13 +178,7 @@ fn a_push_that_died_after_its_commit_is_finished_by_the_next() {
     write(source, "c", "c");
     let healed = site.push();
     assert_eq!(site.user_objects(), ["a", "c"]);
-    assert_eq!(
-        site.control_objects(),
-        [
-            "commit.json".to_owned(),
-            format!("manifests/{}.zst", healed.revision)
-        ]
-    );
+    assert_eq!(site.control_objects(), ["commit.json".to_owned(), format!("manifests/{}.zst", healed.revision)]);
     site.pull();
     assert_same(source, site.dest.path());
 }
@@ -243,11 +197,7 @@ fn a_push_that_died_before_its_commit_leaves_the_old_revision_whole() {
     fs::remove_file(source.join("gone")).unwrap();
     site.proxy.rule(|request| {
         let commit = request.method == "PUT" && request.target.contains("commit.json");
-        if commit {
-            crate::support::proxy::Action::Answer("403 Forbidden", "")
-        } else {
-            crate::support::proxy::Action::Pass
-        }
+        if commit { crate::support::proxy::Action::Answer("403 Forbidden", "") } else { crate::support::proxy::Action::Pass }
     });
     site.try_push().unwrap_err();
     site.proxy.rule(|_| crate::support::proxy::Action::Pass);
@@ -258,13 +208,7 @@ fn a_push_that_died_before_its_commit_leaves_the_old_revision_whole() {
     fs::remove_file(source.join("new")).unwrap();
     let healed = site.push();
     assert_eq!(site.user_objects(), ["a"]);
-    assert_eq!(
-        site.control_objects(),
-        [
-            "commit.json".to_owned(),
-            format!("manifests/{}.zst", healed.revision)
-        ]
-    );
+    assert_eq!(site.control_objects(), ["commit.json".to_owned(), format!("manifests/{}.zst", healed.revision)]);
     site.pull();
     assert_same(source, site.dest.path());
 }

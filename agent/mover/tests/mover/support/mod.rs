@@ -32,11 +32,7 @@ pub(crate) fn rclone() -> &'static Path {
     PATH.get_or_init(|| {
         let tool = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/tools/rclone");
         let output = Command::new(tool).output().unwrap();
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         PathBuf::from(String::from_utf8(output.stdout).unwrap().trim())
     })
 }
@@ -64,14 +60,7 @@ impl Site {
     pub(crate) fn new() -> Self {
         let buckets = TempDir::new().unwrap();
         let mut server = Command::new(rclone())
-            .args([
-                "serve",
-                "s3",
-                "--addr",
-                "127.0.0.1:0",
-                "--auth-key",
-                &format!("{KEY},{SECRET}"),
-            ])
+            .args(["serve", "s3", "--addr", "127.0.0.1:0", "--auth-key", &format!("{KEY},{SECRET}")])
             .arg(buckets.path())
             .env("RCLONE_CONFIG", "/dev/null")
             .stderr(Stdio::piped())
@@ -116,8 +105,7 @@ impl Site {
 
     pub(crate) fn remote(&self) -> Remote {
         let section = self.name.split(':').next().unwrap();
-        let environment =
-            secret::from_mount(self.secret.path(), Some("creds"), section, &[]).unwrap();
+        let environment = secret::from_mount(self.secret.path(), Some("creds"), section, &[]).unwrap();
         let rclone = Rclone {
             binary: rclone().into(),
             environment,
@@ -133,11 +121,7 @@ impl Site {
         let started = Timestamp::now() + 10.seconds();
         PushOptions {
             volume: self.source.path().into(),
-            asker: Asker {
-                owner: owner("db", "uid-1"),
-                has_pushed: false,
-                adopt: false,
-            },
+            asker: Asker { owner: owner("db", "uid-1"), has_pushed: false, adopt: false },
             data_time: started,
             started,
             verify_interval: SignedDuration::from_hours(24),
@@ -146,12 +130,7 @@ impl Site {
     }
 
     pub(crate) fn pull_options(&self) -> PullOptions {
-        PullOptions {
-            volume: self.dest.path().into(),
-            applied: None,
-            private: true,
-            guard: guard(),
-        }
+        PullOptions { volume: self.dest.path().into(), applied: None, private: true, guard: guard() }
     }
 
     pub(crate) fn try_push(&self) -> Result<Pushed> {
@@ -194,14 +173,7 @@ impl Site {
             .into_iter()
             .map(|entry| entry.unwrap())
             .filter(|entry| entry.file_type().is_file())
-            .map(|entry| {
-                entry
-                    .path()
-                    .strip_prefix(&root)
-                    .unwrap()
-                    .to_string_lossy()
-                    .into_owned()
-            })
+            .map(|entry| entry.path().strip_prefix(&root).unwrap().to_string_lossy().into_owned())
             .filter(|name| !name.starts_with(".scribe/"))
             .collect();
         names.sort();
@@ -215,14 +187,7 @@ impl Site {
             .into_iter()
             .map(|entry| entry.unwrap())
             .filter(|entry| entry.file_type().is_file())
-            .map(|entry| {
-                entry
-                    .path()
-                    .strip_prefix(&root)
-                    .unwrap()
-                    .to_string_lossy()
-                    .into_owned()
-            })
+            .map(|entry| entry.path().strip_prefix(&root).unwrap().to_string_lossy().into_owned())
             .collect();
         names.sort();
         names
@@ -237,17 +202,9 @@ pub(crate) fn done(outcome: Result<PullOutcome>) -> Pulled {
 }
 
 pub(crate) fn owner(name: &str, uid: &str) -> Owner {
-    Owner {
-        namespace: "shop".into(),
-        name: name.into(),
-        uid: uid.into(),
-    }
+    Owner { namespace: "shop".into(), name: name.into(), uid: uid.into() }
 }
 
 pub(crate) fn guard() -> Guard {
-    Guard {
-        percent: 90,
-        floor: 10,
-        allowed: None,
-    }
+    Guard { percent: 90, floor: 10, allowed: None }
 }

@@ -73,10 +73,7 @@ impl Proxy {
         }
         let (first, headers) = head.split_once("\r\n").unwrap();
         let mut words = first.split(' ').map(str::to_owned);
-        let request = Request {
-            method: words.next().unwrap(),
-            target: words.next().unwrap(),
-        };
+        let request = Request { method: words.next().unwrap(), target: words.next().unwrap() };
         self.log.lock().unwrap().push(request.clone());
         let action = (self.rule.lock().unwrap())(&request);
         let mut client = client;
@@ -88,10 +85,7 @@ impl Proxy {
             }
             Action::Answer(status, body) => {
                 let length = body.len();
-                write!(
-                    client,
-                    "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
-                )?;
+                write!(client, "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}")?;
                 return client.shutdown(Shutdown::Write);
             }
         }
@@ -102,16 +96,8 @@ impl Proxy {
             std::io::copy(&mut back, &mut client)?;
             client.shutdown(Shutdown::Write)
         });
-        let length = headers
-            .lines()
-            .find_map(|line| {
-                line.to_ascii_lowercase()
-                    .strip_prefix("content-length:")?
-                    .trim()
-                    .parse()
-                    .ok()
-            })
-            .unwrap_or(0);
+        let length =
+            headers.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length:")?.trim().parse().ok()).unwrap_or(0);
         std::io::copy(&mut reader.take(length), &mut server)?;
         answer.join().unwrap()
     }

@@ -14,13 +14,7 @@ pub(crate) fn snapshot(root: &Path) -> BTreeMap<Vec<u8>, String> {
     let mut tree = BTreeMap::new();
     for entry in walkdir::WalkDir::new(root).sort_by_file_name() {
         let entry = entry.unwrap();
-        let path = entry
-            .path()
-            .strip_prefix(root)
-            .unwrap()
-            .as_os_str()
-            .as_bytes()
-            .to_vec();
+        let path = entry.path().strip_prefix(root).unwrap().as_os_str().as_bytes().to_vec();
         let meta = entry.path().symlink_metadata().unwrap();
         let kind = meta.file_type();
         let what = if kind.is_dir() {
@@ -29,43 +23,20 @@ pub(crate) fn snapshot(root: &Path) -> BTreeMap<Vec<u8>, String> {
             format!("link to {}", fs::read_link(entry.path()).unwrap().display())
         } else if kind.is_file() {
             let content = fs::read(entry.path()).unwrap();
-            let group = first
-                .entry(meta.ino())
-                .or_insert_with(|| path.clone())
-                .clone();
+            let group = first.entry(meta.ino()).or_insert_with(|| path.clone()).clone();
             let shown = String::from_utf8_lossy(&content[..content.len().min(40)]).into_owned();
-            format!(
-                "file {} {shown:?} {:x} same inode as {:?}",
-                content.len(),
-                sum(&content),
-                String::from_utf8_lossy(&group)
-            )
+            format!("file {} {shown:?} {:x} same inode as {:?}", content.len(), sum(&content), String::from_utf8_lossy(&group))
         } else {
             format!("{kind:?}")
         };
-        let mode = if kind.is_symlink() {
-            0
-        } else {
-            meta.mode() & 0o7777
-        };
-        tree.insert(
-            path,
-            format!(
-                "{what}, {mode:o} {}:{} {}.{:09}",
-                meta.uid(),
-                meta.gid(),
-                meta.mtime(),
-                meta.mtime_nsec()
-            ),
-        );
+        let mode = if kind.is_symlink() { 0 } else { meta.mode() & 0o7777 };
+        tree.insert(path, format!("{what}, {mode:o} {}:{} {}.{:09}", meta.uid(), meta.gid(), meta.mtime(), meta.mtime_nsec()));
     }
     tree
 }
 
 fn sum(content: &[u8]) -> u64 {
-    content.iter().fold(0xcbf2_9ce4_8422_2325, |sum, byte| {
-        (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+    content.iter().fold(0xcbf2_9ce4_8422_2325, |sum, byte| (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// Fails with the differences alone.
@@ -74,18 +45,11 @@ pub(crate) fn assert_same(a: &Path, b: &Path) {
     let mut differences = Vec::new();
     for (path, here) in &a {
         if b.get(path) != Some(here) {
-            differences.push(format!(
-                "{:?}: {here} | {:?}",
-                String::from_utf8_lossy(path),
-                b.get(path)
-            ));
+            differences.push(format!("{:?}: {here} | {:?}", String::from_utf8_lossy(path), b.get(path)));
         }
     }
     for path in b.keys().filter(|path| !a.contains_key(*path)) {
-        differences.push(format!(
-            "{:?}: only in the second",
-            String::from_utf8_lossy(path)
-        ));
+        differences.push(format!("{:?}: only in the second", String::from_utf8_lossy(path)));
     }
     assert!(differences.is_empty(), "{}", differences.join("\n"));
 }
@@ -99,14 +63,8 @@ pub(crate) fn write(root: &Path, name: impl AsRef<Path>, content: impl AsRef<[u8
 
 /// Sets a time of modification, of a link itself too.
 pub(crate) fn touch(path: &Path, secs: i64, nanos: i64) {
-    let time = Timespec {
-        tv_sec: secs,
-        tv_nsec: nanos,
-    };
-    let times = Timestamps {
-        last_access: time,
-        last_modification: time,
-    };
+    let time = Timespec { tv_sec: secs, tv_nsec: nanos };
+    let times = Timestamps { last_access: time, last_modification: time };
     rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
 }
 
@@ -123,22 +81,9 @@ pub(crate) fn varied(root: &Path) {
     symlink("/nowhere/at all", root.join("dangling")).unwrap();
     fs::hard_link(root.join("plain"), root.join("sub/hard")).unwrap();
     fs::hard_link(root.join("plain"), root.join("zz-hard")).unwrap();
-    rustix::fs::mknodat(
-        CWD,
-        root.join("pipe"),
-        FileType::Fifo,
-        Mode::RUSR | Mode::WUSR,
-        0,
-    )
-    .unwrap();
-    for (name, mode) in [
-        ("empty", 0o4755),
-        ("big", 0o2710),
-        ("sub/deep", 0o1777),
-        ("hollow", 0o500),
-        ("sub/hard", 0o600),
-        ("pipe", 0o622),
-    ] {
+    rustix::fs::mknodat(CWD, root.join("pipe"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    for (name, mode) in [("empty", 0o4755), ("big", 0o2710), ("sub/deep", 0o1777), ("hollow", 0o500), ("sub/hard", 0o600), ("pipe", 0o622)]
+    {
         fs::set_permissions(root.join(name), fs::Permissions::from_mode(mode)).unwrap();
     }
     lchown(root.join("big"), Some(1234), Some(2345)).unwrap();
