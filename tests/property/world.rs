@@ -219,7 +219,7 @@ impl World {
     }
 
     fn meta(&mut self, name: &str, role: Role, run: Option<&str>, attempt: Option<i64>) -> Meta {
-        Meta { name: name.into(), uid: self.uid(), role: Some(role), run: run.map(str::to_owned), attempt, deleting: false }
+        Meta { name: name.into(), uid: self.uid(), role: Some(role), run: run.map(str::to_owned), attempt, ..Meta::default() }
     }
 
     fn delete(&mut self, target: &Target) {

@@ -66,8 +66,21 @@ fn attempt(args: &MoverArgs) -> std::result::Result<(Report, Stats), (Failure, S
     let stats = remote.rclone.progress.sum();
     match result {
         Ok(report) => Ok((report, stats)),
-        Err(failure) => Err((failure, stats)),
+        Err(failure) => Err((with_advice(failure, common), stats)),
     }
+}
+
+/// Says where the credentials come from that a remote refused: it never does.
+fn with_advice(mut failure: Failure, args: &CommonArgs) -> Failure {
+    if failure.reason == Reason::AccessDenied {
+        let secret = args.secret_name.as_ref().map_or_else(String::new, |name| format!(" of Secret {name}"));
+        let section = &args.remote.section;
+        failure.message = format!(
+            "the remote refused the credentials: correct section {section} in rclone.conf{secret}, or what its key may do there ({})",
+            failure.message
+        );
+    }
+    failure
 }
 
 fn open(args: &CommonArgs, stop: Stop) -> Result<Remote> {

@@ -23,6 +23,7 @@ fn trimmed<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::
         labels: Option<BTreeMap<String, String>>,
         annotations: Option<BTreeMap<String, String>>,
         owner_references: Option<Vec<OwnerReference>>,
+        finalizers: Option<Vec<String>>,
     }
     let meta = Trimmed::deserialize(deserializer)?;
     let ours = |map: Option<BTreeMap<String, String>>| {
@@ -37,10 +38,12 @@ fn trimmed<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::
         uid: meta.uid,
         resource_version: meta.resource_version,
         creation_timestamp: meta.creation_timestamp,
-        deletion_timestamp: meta.deletion_timestamp,
         labels: ours(meta.labels),
         annotations: ours(meta.annotations),
         owner_references: meta.owner_references,
+        // Of interest only where they keep something from going.
+        finalizers: meta.finalizers.filter(|_| meta.deletion_timestamp.is_some()),
+        deletion_timestamp: meta.deletion_timestamp,
         ..ObjectMeta::default()
     })
 }

@@ -75,6 +75,7 @@ fn meta(meta: &ObjectMeta, owner: &str) -> Meta {
         run: label(labels::RUN).filter(|_| owned),
         attempt: label(labels::ATTEMPT).and_then(|a| a.parse().ok()),
         deleting: meta.deletion_timestamp.is_some(),
+        held_by: meta.finalizers.clone().unwrap_or_default(),
     }
 }
 
@@ -150,6 +151,7 @@ pub fn pod(pod: &slim::Pod) -> Pod {
             run: label(labels::RUN),
             attempt: label(labels::ATTEMPT).and_then(|a| a.parse().ok()),
             deleting: pod.metadata.deletion_timestamp.is_some(),
+            held_by: pod.metadata.finalizers.clone().unwrap_or_default(),
         },
         started: state.running.is_some() || state.terminated.is_some(),
         ended,

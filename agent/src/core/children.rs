@@ -79,8 +79,7 @@ pub(super) fn mover(facts: &Facts, spec: &Spec, run: &Run, status: &Status) -> V
         Kind::Source => names::source_job(&facts.object.name),
         Kind::Destination => names::destination_job(&facts.object.name),
     };
-    let outgoing = facts.claims.iter().any(|c| matches!(c.meta.role, Some(Role::Capture | Role::Volume)) && !lasting(&c.meta, run));
-    if outgoing || facts.jobs.iter().any(|j| j.meta.name == name) {
+    if in_the_way(facts, run).is_some() {
         return steps;
     }
     let (claim, work) = match &spec.volume {
@@ -125,9 +124,16 @@ pub(super) fn mover(facts: &Facts, spec: &Spec, run: &Run, status: &Status) -> V
     steps
 }
 
-/// Whether a child of this name is not about to go: it is not being deleted, and no other run's.
-fn lasting(meta: &Meta, run: &Run) -> bool {
-    !meta.deleting && meta.run.as_ref().is_none_or(|r| *r == run.id)
+/// A child of an earlier run or attempt that still has a name which this one needs, and what keeps it.
+pub(super) fn in_the_way(facts: &Facts, run: &Run) -> Option<String> {
+    let outgoing =
+        |meta: &&Meta| meta.deleting || meta.run.as_ref().is_some_and(|r| *r != run.id) || meta.attempt.is_some_and(|a| a != run.attempt);
+    let snapshots = facts.snapshots_as(Role::Capture).map(|s| ("VolumeSnapshot", &s.meta));
+    let claims = facts.claims.iter().filter(|c| matches!(c.meta.role, Some(Role::Capture | Role::Volume))).map(|c| ("PVC", &c.meta));
+    let jobs = facts.jobs.iter().map(|j| ("Job", &j.meta));
+    let (kind, meta) = snapshots.chain(claims).chain(jobs).find(|(_, meta)| outgoing(meta))?;
+    let held = if meta.held_by.is_empty() { String::new() } else { format!(", held by {}", meta.held_by.join(", ")) };
+    Some(format!("{kind} {} of an earlier attempt is still being deleted{held}", meta.name))
 }
 
 /// The temporary claim of a source, if it is not there; and when it was made, which for a clone is not later than its data.

@@ -140,6 +140,8 @@ pub struct Meta {
     pub attempt: Option<i64>,
     /// Whether it is being deleted.
     pub deleting: bool,
+    /// Finalizers that keep it from going.
+    pub held_by: Vec<String>,
 }
 
 impl Meta {

@@ -115,7 +115,10 @@ fn capturing(draft: &mut Draft<'_>, spec: &Spec, run: &Run) {
         return failure::give_up(draft, run, reason, problem, None);
     }
     match facts.snapshots_as(Role::Capture).find(|s| s.meta.serves(&run.id)) {
-        None => begin(draft, spec, run),
+        None => {
+            begin(draft, spec, run);
+            too_late(draft, run, draft.limits.snapshot_timeout, Reason::SnapshotNotReady);
+        }
         Some(snapshot) if snapshot.ready => {
             draft.enter(Phase::Transferring);
             if let Some(run) = draft.status.run.clone() {
@@ -157,6 +160,7 @@ fn transferring(draft: &mut Draft<'_>, spec: &Spec, run: &Run) {
                 }
             }
             mover(draft, spec, run);
+            too_late(draft, run, draft.limits.pod_start_timeout, Reason::PodPending);
         }
         Some(job) => {
             let pod = facts.pods.iter().find(|p| p.meta.run.as_deref() == Some(run.id.as_str()) && p.meta.attempt == Some(run.attempt));
@@ -169,8 +173,22 @@ fn transferring(draft: &mut Draft<'_>, spec: &Spec, run: &Run) {
     }
 }
 
+/// Gives the attempt up where nothing could be created for so long, because an earlier child does not go.
+fn too_late(draft: &mut Draft<'_>, run: &Run, timeout: jiff::SignedDuration, reason: Reason) {
+    let deadline = failure::deadline(run, timeout);
+    let Some(obstacle) = children::in_the_way(draft.facts, run).filter(|_| draft.plan.steps.is_empty()) else { return };
+    if draft.now < deadline {
+        return draft.plan.wake_at(deadline);
+    }
+    draft.plan.needs.extend(Fresh::ALL);
+    failure::give_up(draft, run, reason, format!("Waited {}s: {obstacle}", timeout.as_secs()), None);
+}
+
 /// Plans the mover's volume and Job, unless an older mover pod of the object has not ended.
 fn mover(draft: &mut Draft<'_>, spec: &Spec, run: &Run) {
+    if children::volume_problem(draft.facts, spec).is_some() {
+        return; // the next look tells
+    }
     draft.plan.needs.insert(Fresh::Pods);
     if draft.facts.mover_lives() {
         return;
