@@ -1,16 +1,16 @@
 //! Whatever is wrong has a reason of its own, a sentence that helps, and ends when it is mended.
 
 use crate::support::history::Seen;
-use crate::support::replication::{Replication, SYNC, condition, is};
+use crate::support::replication::{Replication, SYNC, condition, is, merged};
 use crate::support::s3::SECTION;
-use crate::support::site::{SECRET, Site, site_with};
+use crate::support::site::{SECRET, Site, site, site_with};
 use crate::support::volume::Claim;
 use rstest::rstest;
 use scribe_agent::api::Status;
 use serde_json::{Value, json};
 
-/// Short deadlines, so that what never comes is missed soon; a loaded machine that misses one by accident tries again.
-const IMPATIENT: &str = "{continuousInterval: 2s, snapshotTimeout: 6s, podStartTimeout: 12s, retry: {initial: 1s, max: 3s}}";
+/// Deadlines short enough that what never comes is missed soon, and long enough that what does come on a loaded machine is not.
+const IMPATIENT: &str = "{snapshotTimeout: 20s, podStartTimeout: 20s, retry: {initial: 1s, max: 3s}}";
 
 /// Nobody listens there.
 const NOWHERE: &str = "http://127.0.0.1:9";
@@ -29,14 +29,14 @@ async fn a_remote_that_does_not_work_is_told(
     #[case] rclone: Value,
     #[case] words: &[&str],
 ) {
-    site_with("remote", IMPATIENT, async |site| {
+    site("remote", async |site| {
         site.secret("without-key", &[("rclone.config", &site.s3.config())]);
         site.secret("wrong-password", &[("rclone.conf", &site.s3.config_with(site.s3.endpoint(), "wrong"))]);
         site.secret("unreachable", &[("rclone.conf", &site.s3.config_with(NOWHERE, "any"))]);
         let broken = if kind == "ReplicationSource" {
             site.claim(&Claim { name: "data", class: None, image: None });
             site.hand("data").await.run("echo something >file");
-            site.source("broken", "data", json!({ "rclone": rclone }))
+            site.source("broken", "data", json!({ "rclone": merged(rclone, json!({ "copyMethod": "Direct" })) }))
         } else {
             site.destination("broken", json!({ "rclone": rclone }))
         };
@@ -118,7 +118,7 @@ async fn told(broken: &Replication<'_>, reason: &str, stalls: bool, words: &[&st
 #[case::a_zone_that_is_not_there("@daily", Some("Europe/Nowhere"), &["Europe/Nowhere", "Europe/Berlin"])]
 #[tokio::test]
 async fn a_schedule_that_cannot_be_is_told(#[case] schedule: &str, #[case] zone: Option<&str>, #[case] words: &[&str]) {
-    site_with("schedule", IMPATIENT, async |site| {
+    site("bad-cron", async |site| {
         let trigger = json!({ "schedule": schedule, "timeZone": zone, "manual": null });
         let broken = site.source("broken", "data", json!({ "trigger": trigger }));
         let status = broken.until("it is refused", 30, |s| is(s, "Stalled", "True", "InvalidSpec")).await;
@@ -150,7 +150,7 @@ async fn a_schedule_that_cannot_be_is_told(#[case] schedule: &str, #[case] zone:
 #[case::a_claim_that_comes_later(SECRET, "not-there-yet")]
 #[tokio::test]
 async fn what_is_mended_works(#[case] secret: &str, #[case] claim: &str) {
-    site_with("mended", IMPATIENT, async |site| {
+    site("mended", async |site| {
         site.filled("data").await;
         let push = site.source("push", claim, json!({ "rclone": { "rcloneConfig": secret } }));
         push.until("it fails", SYNC, |s| s.last_error.is_some()).await;
