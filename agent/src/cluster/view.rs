@@ -117,7 +117,8 @@ pub fn snapshot(snapshot: &slim::Snapshot, owner: &str) -> Snapshot {
     Snapshot {
         meta: meta(&snapshot.metadata, owner),
         ready: status.ready_to_use == Some(true),
-        captured: time(status.creation_time.as_ref()),
+        // Not every driver tells; the request was never later than the capture.
+        captured: time(status.creation_time.as_ref().or(snapshot.metadata.creation_timestamp.as_ref())),
         restore_size: status.restore_size.as_deref().and_then(quantity::bytes),
         error: status.error.and_then(|e| e.message),
         keep: snapshot.metadata.labels.as_ref().is_some_and(|l| l.contains_key(labels::DO_NOT_DELETE)),

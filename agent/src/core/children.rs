@@ -89,7 +89,10 @@ pub(super) fn mover(facts: &Facts, spec: &Spec, run: &Run, status: &Status) -> V
                 Capture::Direct => (claim.clone(), None),
                 Capture::Clone => {
                     let (step, captured) = temporary_claim(facts, run, source, temporary, Origin::Claim(claim.clone()));
-                    steps.extend(step);
+                    if step.is_some() {
+                        // The mover has to be told a time that is not later than the data; the claim's own is one.
+                        return step.into_iter().collect();
+                    }
                     (names::capture(&facts.object.name), captured)
                 }
                 Capture::Snapshot(_) => {

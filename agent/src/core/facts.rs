@@ -173,7 +173,7 @@ pub struct Snapshot {
     pub meta: Meta,
     /// `status.readyToUse`
     pub ready: bool,
-    /// `status.creationTime`: when the data was captured.
+    /// When the data was captured, or a time before that.
     pub captured: Option<Timestamp>,
     /// `status.restoreSize` in bytes.
     pub restore_size: Option<u64>,
