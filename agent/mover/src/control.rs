@@ -45,6 +45,8 @@ pub struct Commit {
     pub parent: Option<String>,
     /// When the source volume was captured.
     pub data_time: Timestamp,
+    /// The capture that the manifest's hints were last held against: hints of what changed shortly before it vouch for nothing.
+    pub hints_time: Timestamp,
     /// When every object was last seen to be in place: by writing all of them, or by a listing.
     pub verified_time: Timestamp,
     /// Whose it is.

@@ -18,14 +18,14 @@ use jiff::{SignedDuration, Timestamp};
 pub use owner::Asker;
 
 use crate::committed::{Committed, read_commit, read_manifest};
-use crate::control::{Claim, Commit, Control};
+use crate::control::{Claim, Commit, Control, seal};
 use crate::failure::{Failure, Result};
 use crate::guard::{Deletions, Guard};
 use crate::hash::Hasher;
 use crate::names::{CLAIM, COMMIT, CONTROL_DIR};
 use crate::remote::{Listing, Remote};
 use crate::report::Reason;
-use observe::{Known, observe};
+use observe::{Known, Tree, hints_came_of_age, observe};
 use owner::{Terms, judge};
 use plan::{Plan, State, Strays};
 
@@ -44,6 +44,13 @@ pub struct PushOptions {
     pub verify_interval: SignedDuration,
     /// What it may delete.
     pub guard: Guard,
+}
+
+impl PushOptions {
+    /// A time that is not later than the capture, whatever the clock that `data_time` comes from.
+    fn captured(&self) -> Timestamp {
+        self.data_time.min(self.started)
+    }
 }
 
 /// What a push came to.
@@ -84,7 +91,7 @@ pub fn push(remote: &Remote, options: &PushOptions) -> Result<Pushed> {
     let Found { committed, mut terms, unreadable } = read_committed(remote, options)?;
     let known = match &committed {
         // Another volume's times and inodes mean nothing here.
-        Some(committed) if terms == Terms::Own => Known::of(&committed.entries),
+        Some(committed) if terms == Terms::Own => Known::of_committed(&committed.entries, committed.commit.hints_time),
         _ => Known::default(),
     };
     let tree = observe(&options.volume, &known, &hasher, &remote.rclone.stop)?;
@@ -94,6 +101,7 @@ pub fn push(remote: &Remote, options: &PushOptions) -> Result<Pushed> {
         let state = State { committed: Some(&committed.entries), listing: None, strays: Strays::Keep };
         if !overdue && !committed.commit.staged && plan::plan(state, tree.entries.clone(), generation).is_empty() {
             tracing::info!(revision = %committed.revision, "nothing changed");
+            renew_hints(remote, options, committed, &tree)?;
             return Ok(Pushed { hashed: hasher.bytes_read(), skipped: tree.skipped, ..Pushed::of(&committed.commit) });
         }
     }
@@ -128,6 +136,21 @@ pub fn push(remote: &Remote, options: &PushOptions) -> Result<Pushed> {
     pushed.took_over = terms == Terms::Takeover;
     pushed.hashed = hasher.bytes_read();
     Ok(pushed)
+}
+
+/// What was written right before the last push had to be read again by this one. Says in the commit that this need not be repeated:
+/// the revision stays what it was.
+fn renew_hints(remote: &Remote, options: &PushOptions, committed: &Committed, tree: &Tree) -> Result<()> {
+    if !hints_came_of_age(&committed.entries, &tree.entries, committed.commit.hints_time, options.captured()) {
+        return Ok(());
+    }
+    // Another push may have committed since this one read.
+    if read_commit(remote)?.present() != Some(&committed.commit) {
+        return Ok(());
+    }
+    let commit = Commit { hints_time: options.captured(), ..committed.commit.clone() };
+    remote.write_object(COMMIT, &seal(&commit)?)??;
+    Ok(())
 }
 
 /// What a push begins with.

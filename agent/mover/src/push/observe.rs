@@ -12,6 +12,7 @@ use crate::path::RelPath;
 use crate::report::Reason;
 use crate::stop::Stop;
 use crate::walk::{Found, FoundKind, walk};
+use jiff::Timestamp;
 
 /// A volume as it was at one look.
 #[derive(Debug)]
@@ -29,11 +30,21 @@ pub(super) struct Tree {
 pub(super) struct Known<'a>(HashMap<(&'a RelPath, u64, Time, Hints), Digest>);
 
 impl<'a> Known<'a> {
-    /// From an earlier manifest of this very volume, or from an earlier look.
+    /// From an earlier look during the same push.
     pub(super) fn of(entries: impl IntoIterator<Item = &'a Entry>) -> Self {
+        Self::where_hints(entries, |_| true)
+    }
+
+    /// From an earlier manifest of this very volume, whose hints were last held against a capture at `hints_time`.
+    pub(super) fn of_committed(entries: &'a [Entry], hints_time: Timestamp) -> Self {
+        Self::where_hints(entries, |hints| !is_racy(hints, hints_time))
+    }
+
+    fn where_hints(entries: impl IntoIterator<Item = &'a Entry>, vouch: impl Fn(Hints) -> bool) -> Self {
         let known = entries.into_iter().filter_map(|entry| {
             let file = entry.file()?;
-            Some(((&entry.path, file.size, entry.meta.mtime, file.hints?), file.sha256))
+            let hints = file.hints.filter(|hints| vouch(*hints))?;
+            Some(((&entry.path, file.size, entry.meta.mtime, hints), file.sha256))
         });
         Self(known.collect())
     }
@@ -108,17 +119,25 @@ fn set(digests: &mut [Option<Digest>], at: usize, digest: Option<Digest>) {
     }
 }
 
-/// Hints of what changed this close to the capture vouch for nothing: a later write may leave the same times.
+/// Hints of what changed this close to the capture, in seconds, vouch for nothing: a later write may leave the same times.
 const RACY: i64 = 2;
 
-/// Drops the hints that a change right after `captured` could leave unaltered.
-pub(super) fn drop_racy_hints(entries: &mut [Entry], captured: jiff::Timestamp) {
-    let limit = captured.as_second().saturating_sub(RACY);
-    for entry in entries {
-        if let Kind::File(file) = &mut entry.kind {
-            file.hints = file.hints.filter(|hints| hints.ctime.secs < limit);
-        }
-    }
+fn is_racy(hints: Hints, captured: Timestamp) -> bool {
+    hints.ctime.secs >= captured.as_second().saturating_sub(RACY)
+}
+
+/// Whether hints that were too young at `hints_time` have come of age by `captured`, and every one of them was seen again with the
+/// content it stands for. Then, and only then, the manifest's hints may be trusted up to `captured`.
+///
+/// `looked` is of the same names as `committed`, with content that was read where the hints did not vouch for it.
+pub(super) fn hints_came_of_age(committed: &[Entry], looked: &[Entry], hints_time: Timestamp, captured: Timestamp) -> bool {
+    let hints = |entry: &Entry| entry.file().and_then(|file| file.hints);
+    let mut young = committed
+        .iter()
+        .zip(looked)
+        .filter_map(|(old, new)| Some((hints(old).filter(|h| is_racy(*h, hints_time))?, hints(new))))
+        .peekable();
+    young.peek().is_some() && young.all(|(old, new)| new == Some(old) && !is_racy(old, captured))
 }
 
 /// The names that differ between two looks, for a message.
@@ -157,16 +176,30 @@ mod tests {
     }
 
     #[test]
-    fn hints_of_a_file_changed_at_the_capture_are_dropped() {
+    fn hints_vouch_once_they_are_older_than_the_capture() {
         let dir = TempDir::new().unwrap();
         std::fs::write(dir.path().join("a"), "a").unwrap();
-        let mut tree = look(&dir, &Known::default(), &Hasher::default());
+        let hasher = Hasher::default();
+        let tree = look(&dir, &Known::default(), &hasher);
         let ctime = tree.entries[1].file().unwrap().hints.unwrap().ctime.secs;
-        let at = |secs| jiff::Timestamp::from_second(secs).unwrap();
-        drop_racy_hints(&mut tree.entries, at(ctime + 3));
-        assert!(tree.entries[1].file().unwrap().hints.is_some());
-        drop_racy_hints(&mut tree.entries, at(ctime + 2));
-        assert!(tree.entries[1].file().unwrap().hints.is_none());
+        let at = |secs| Timestamp::from_second(secs).unwrap();
+        let bytes_read = |hints_time| {
+            let before = hasher.bytes_read();
+            look(&dir, &Known::of_committed(&tree.entries, hints_time), &hasher);
+            hasher.bytes_read() - before
+        };
+        assert_eq!((bytes_read(at(ctime + 2)), bytes_read(at(ctime + 3))), (1, 0));
+
+        let again = look(&dir, &Known::default(), &hasher);
+        let aged = |looked: &[Entry], hints_time, captured| hints_came_of_age(&tree.entries, looked, hints_time, captured);
+        assert!(aged(&again.entries, at(ctime), at(ctime + 3)));
+        assert!(!aged(&again.entries, at(ctime), at(ctime + 2)), "still too young");
+        assert!(!aged(&again.entries, at(ctime + 3), at(ctime + 9)), "nothing to gain");
+        let mut touched = again.entries.clone();
+        if let Kind::File(file) = &mut touched[1].kind {
+            file.hints = file.hints.map(|hints| Hints { inode: hints.inode + 1, ..hints });
+        }
+        assert!(!aged(&touched, at(ctime), at(ctime + 3)), "not the same file any more");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use sha2::{Digest as _, Sha256};
 
 use super::Pushed;
-use super::observe::{Tree, drop_racy_hints};
+use super::observe::Tree;
 use super::plan::{Plan, Upload};
 use super::send::{Sent, Work};
 use crate::committed::read_commit;
@@ -29,9 +29,8 @@ pub(super) fn write(work: &Work, tree: Tree, plan: Plan) -> Result<Pushed> {
     write_claim(remote, &claim)?;
     let staged = staged_dir(&revision);
     let mut sent = Sent::new();
-    let (tree, mut plan) = work.send_until_still(tree, plan, &staged, &mut sent)?;
+    let (tree, plan) = work.send_until_still(tree, plan, &staged, &mut sent)?;
     super::guard(options, work.committed, &plan)?;
-    drop_racy_hints(&mut plan.entries, options.data_time.min(options.started));
 
     remote.rclone.progress.phase("committing", 0);
     let packed = crate::manifest::write(Vec::new(), revision.as_str(), plan.entries.iter()).map_err(|e| Failure::scratch(&e))?;
@@ -42,6 +41,7 @@ pub(super) fn write(work: &Work, tree: Tree, plan: Plan) -> Result<Pushed> {
         revision: revision.to_string(),
         parent: work.committed.map(|committed| committed.commit.revision.clone()),
         data_time: options.data_time,
+        hints_time: options.captured(),
         verified_time: match work.committed {
             Some(committed) if work.listing.is_none() => committed.commit.verified_time,
             _ => options.started,

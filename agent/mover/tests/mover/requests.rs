@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::support::Site;
 use crate::support::tree::write;
 use scribe_mover::pull::pull;
+use scribe_mover::push::{PushOptions, push};
 
 fn counted(site: &Site) -> BTreeMap<String, usize> {
     site.proxy.take().into_iter().fold(BTreeMap::new(), |mut count, request| {
@@ -59,4 +60,24 @@ fn each_kind_of_sync_costs_what_it_should() {
     site.push();
     let added = counted(&site);
     assert!(total(&added) <= 20 + 10, "{added:?}");
+}
+
+/// Files written right before a capture are read once more by the next push, and then never again until they change.
+#[test]
+fn what_was_written_right_before_a_capture_is_read_once_more() {
+    let site = Site::with_bucket();
+    many(&site, 0..5, "young");
+    let now = jiff::Timestamp::now();
+    let first = push(&site.remote(), &PushOptions { data_time: now, started: now, ..site.push_options() }).unwrap();
+    site.proxy.take();
+
+    let second = site.push();
+    assert_eq!((second.changed, second.hashed, &second.revision), (false, first.bytes, &first.revision));
+    assert_eq!(counted(&site), BTreeMap::from([("GET".into(), 3), ("PUT".into(), 1)]));
+
+    let third = site.push();
+    assert_eq!((third.changed, third.hashed), (false, 0));
+    assert_eq!(counted(&site), BTreeMap::from([("GET".into(), 2)]));
+    // What was pulled before is still known by its revision.
+    assert_eq!(crate::support::done(pull(&site.remote(), &site.pull_options())).revision, first.revision);
 }
