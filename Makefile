@@ -1,6 +1,6 @@
 # Two commands do everything, set-up included: `make demo` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test generate image node-up node-down
+.PHONY: help demo demo-down test measure generate image node-up node-down
 export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/scribe-agent/target
 
 help: ## this list
@@ -14,6 +14,9 @@ demo-down: ## end the demo and remove what it left
 
 test: ## every check there is, on a node of its own
 	@tests/tools/suite
+
+measure: ## what replication costs, as the table of docs/performance.md
+	@tests/tools/measure
 
 generate: ## write the files that are generated from the code (the CRDs); tests fail when they are out of date
 	@UPDATE_GENERATED=1 cargo test --locked --quiet --test generated
