@@ -74,6 +74,8 @@ reasons! {
     SyncStarted => State;
     /// A sync ended well.
     SyncCompleted => State;
+    /// A push took over a path that was another object's.
+    PathTakenOver => State;
 
     /// The spec cannot work; the message names the field.
     InvalidSpec => Stalled;

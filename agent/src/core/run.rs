@@ -324,6 +324,10 @@ fn close(draft: &mut Draft<'_>, spec: &Spec, run: &Run, report: &Report, image: 
     let what = if report.changed { "new data" } else { "nothing new" };
     let note = format!("Sync completed in {duration}: {what}, {} files, {} bytes", report.files, report.bytes);
     draft.event(false, Reason::SyncCompleted, note, &run.id);
+    if report.took_over {
+        let note = format!("The path {} was another object's, and is this one's now", spec.remote.path);
+        draft.event(true, Reason::PathTakenOver, note, &run.id);
+    }
 }
 
 /// Kubernetes' times hold whole seconds; anything finer would look like a change at the next read.
