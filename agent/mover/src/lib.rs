@@ -27,6 +27,7 @@ pub mod revision;
 pub mod run;
 pub mod scratch;
 pub mod secret;
+pub mod stats;
 pub mod stop;
 pub mod walk;
 

@@ -1,13 +1,13 @@
 //! Progress of the transfers, as JSON lines on standard output: the agent reads the last one of a long run.
 //!
-//! Imports [`crate::rclone`]'s statistics only.
+//! Imports [`crate::stats`].
 
 use std::io::Write;
 use std::sync::Mutex;
 
 use serde::Serialize;
 
-use crate::rclone::Stats;
+use crate::stats::Stats;
 
 /// What the lines are made of.
 #[derive(Debug, Default)]

@@ -15,10 +15,11 @@ use crate::guard::Guard;
 use crate::progress::Progress;
 use crate::pull::{PullOptions, PullOutcome, pull};
 use crate::push::{Asker, PushOptions, push};
-use crate::rclone::{Rclone, Stats};
+use crate::rclone::Rclone;
 use crate::remote::Remote;
 use crate::report::{Outcome, Reason, Report};
 use crate::scratch::Scratch;
+use crate::stats::Stats;
 use crate::stop::Stop;
 use crate::{report_file, secret};
 

@@ -3,31 +3,18 @@
 //! The state is `status.run`: absent, or in one of five phases. `docs/development.md` draws it.
 //! Imports all of `core`.
 
-use super::conditions;
+use super::draft::Draft;
 use super::due;
 use super::facts::{Facts, Limits};
 use super::identity::{Cause, run_id};
-use super::plan::{Event, Plan, Step};
+use super::plan::Plan;
 use super::run;
 use super::spec::Spec;
 use super::tidy;
-use crate::api::Status;
 use crate::api::reason::Reason;
-use crate::api::status::{Phase, Run};
+use crate::api::status::Run;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
-
-/// A decision in the making: the status as it will be, and the plan as far as it goes.
-pub(super) struct Draft<'a> {
-    pub(super) facts: &'a Facts,
-    pub(super) limits: &'a Limits,
-    pub(super) now: Timestamp,
-    pub(super) status: Status,
-    pub(super) plan: Plan,
-    /// Generation of the run that this decision closes.
-    pub(super) closed: Option<i64>,
-    events: Vec<Event>,
-}
 
 /// Decides what is to be done for one object.
 ///
@@ -38,100 +25,59 @@ pub fn decide(facts: &Facts, limits: &Limits, now: Timestamp) -> Plan {
         // Owner references let the cluster collect the children.
         return Plan::default();
     }
-    let mut draft = Draft { facts, limits, now, status: facts.status.clone(), plan: Plan::default(), closed: None, events: Vec::new() };
+    let mut draft = Draft::new(facts, limits, now);
     match &facts.spec {
-        Ok(spec) => draft.work(spec),
-        Err(_) => draft.refuse(),
+        Ok(spec) => work(&mut draft, spec),
+        Err(_) => refuse(&mut draft),
     }
     tidy::children(&mut draft);
     draft.finish()
 }
 
-impl Draft<'_> {
-    fn work(&mut self, spec: &Spec) {
-        let spec_changed = self.status.observed_generation.is_some_and(|seen| seen != self.facts.object.generation);
-        self.status.next_sync_time = due::next_sync_time(&spec.trigger, &self.status, self.limits, spec_changed, self.now).map(Time);
-        match self.status.run.clone() {
-            None if spec.paused => {}
-            None => match due::cause(&spec.trigger, &self.status, self.now) {
-                Some(cause) => self.open(spec, &cause, None),
-                None => self.wake_for_next_sync(),
-            },
-            Some(run) => match run::superseded_by(self, spec, &run) {
-                Some(cause) => self.open(spec, &cause, Some(&run.id)),
-                None => run::advance(self, spec, &run),
-            },
-        }
+fn work(draft: &mut Draft<'_>, spec: &Spec) {
+    let spec_changed = draft.status.observed_generation.is_some_and(|seen| seen != draft.facts.object.generation);
+    draft.status.next_sync_time = due::next_sync_time(&spec.trigger, &draft.status, draft.limits, spec_changed, draft.now).map(Time);
+    match draft.status.run.clone() {
+        None if spec.paused => {}
+        None => match due::cause(&spec.trigger, &draft.status, draft.now) {
+            Some(cause) => open(draft, spec, &cause, None),
+            None => draft.wake_for_next_sync(),
+        },
+        Some(run) => match run::superseded_by(draft, spec, &run) {
+            Some(cause) => open(draft, spec, &cause, Some(&run.id)),
+            None => run::advance(draft, spec, &run),
+        },
     }
+}
 
-    /// An invalid spec: nothing new starts, and what has not reached its mover is given up.
-    fn refuse(&mut self) {
-        self.status.next_sync_time = None;
-        if !self.facts.mover_lives() {
-            self.status.run = None;
-        }
+/// An invalid spec: nothing new starts, and what has not reached its mover is given up.
+fn refuse(draft: &mut Draft<'_>) {
+    draft.status.next_sync_time = None;
+    if !draft.facts.mover_lives() {
+        draft.status.run = None;
     }
+}
 
-    /// Opens a run. What it needs first is created in the same plan, after the status that announces it.
-    fn open(&mut self, spec: &Spec, cause: &Cause, superseded: Option<&str>) {
-        let last_sync = self.status.last_sync_time.as_ref().map(|t| t.0);
-        let run = Run {
-            id: run_id(&self.facts.object.uid, cause, last_sync, superseded),
-            phase: run::first_phase(spec),
-            start_time: MicroTime(self.now),
-            attempt: 1,
-            phase_time: MicroTime(self.now),
-            generation: self.facts.object.generation,
-            manual: match cause {
-                Cause::Manual(tag) => Some(tag.clone()),
-                // A run that another cause opens while a tag waits would hide it; the tag is due first, see `due::cause`.
-                _ => None,
-            },
-        };
-        self.status.last_sync_start_time = Some(Time(self.now));
-        if spec.trigger.schedule.is_none()
-            || self.status.next_sync_time.as_ref().is_some_and(|t| t.0 <= self.now)
-            || self.status.next_sync_time.is_none()
-        {
-            self.status.next_sync_time = due::after_opening(&spec.trigger, self.now).map(Time);
-        }
-        self.event(false, Reason::SyncStarted, "Sync started".to_owned(), &run.id);
-        self.status.run = Some(run.clone());
-        run::begin(self, spec, &run);
-        self.wake_for_next_sync();
-    }
-
-    fn wake_for_next_sync(&mut self) {
-        if let Some(next) = self.status.next_sync_time.as_ref().map(|t| t.0) {
-            self.plan.wake_at(next);
-        }
-    }
-
-    pub(super) fn event(&mut self, warning: bool, reason: Reason, note: String, key: &str) {
-        self.events.push(Event { warning, reason, note, key: format!("{key}/{}", reason.as_str()) });
-    }
-
-    /// Moves the run on to another phase.
-    pub(super) fn enter(&mut self, phase: Phase) {
-        let now = self.now;
-        if let Some(run) = self.status.run.as_mut() {
-            run.phase = phase;
-            run.phase_time = MicroTime(now);
-        }
-    }
-
-    fn finish(mut self) -> Plan {
-        let generation = self.facts.object.generation;
-        if self.facts.spec.is_err() && self.status.observed_generation != Some(generation) {
-            let problem = self.facts.spec.as_ref().err().cloned().unwrap_or_default();
-            self.event(true, Reason::InvalidSpec, problem, &generation.to_string());
-        }
-        self.status.observed_generation = Some(generation);
-        conditions::set(&mut self.status, &self.facts.spec, generation, self.closed, self.now);
-        if self.status != self.facts.status {
-            self.plan.steps.insert(0, Step::WriteStatus(Box::new(self.status)));
-        }
-        self.plan.steps.extend(self.events.into_iter().map(Step::Publish));
-        self.plan
-    }
+/// Opens a run. What it needs first is created in the same plan, after the status that announces it.
+fn open(draft: &mut Draft<'_>, spec: &Spec, cause: &Cause, superseded: Option<&str>) {
+    let last_sync = draft.status.last_sync_time.as_ref().map(|t| t.0);
+    let run = Run {
+        id: run_id(&draft.facts.object.uid, cause, last_sync, superseded),
+        phase: run::first_phase(spec),
+        start_time: MicroTime(draft.now),
+        attempt: 1,
+        phase_time: MicroTime(draft.now),
+        generation: draft.facts.object.generation,
+        manual: match cause {
+            Cause::Manual(tag) => Some(tag.clone()),
+            // A run that another cause opens while a tag waits would hide it; the tag is due first, see `due::cause`.
+            _ => None,
+        },
+    };
+    draft.status.last_sync_start_time = Some(Time(draft.now));
+    draft.status.next_sync_time = due::after_opening(&spec.trigger, draft.now).map(Time);
+    draft.event(false, Reason::SyncStarted, "Sync started".to_owned(), &run.id);
+    draft.status.run = Some(run.clone());
+    run::begin(draft, spec, &run);
+    draft.wake_for_next_sync();
 }

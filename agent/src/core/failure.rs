@@ -1,8 +1,8 @@
 //! How an attempt ends badly: what is written for a person, and what is cleaned up before the next one.
 //!
-//! Imports `decide`'s draft, `facts`, `plan`.
+//! Imports `draft`, `facts`, `plan`.
 
-use super::decide::Draft;
+use super::draft::Draft;
 use super::facts::{Job, Pod, Role, Snapshot};
 use super::plan::{ChildKind, Step, Target};
 use crate::api::reason::Reason;

@@ -7,6 +7,7 @@ pub mod backoff;
 mod children;
 pub mod conditions;
 pub mod decide;
+mod draft;
 pub mod due;
 pub mod facts;
 mod failure;

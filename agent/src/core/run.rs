@@ -1,10 +1,10 @@
 //! One open run, from its first child to its end: what each phase waits for and does.
 //!
-//! Imports `decide`'s draft, `facts`, `plan`, `children` and `failure`.
+//! Imports `draft`, `facts`, `plan`, `children` and `failure`.
 
 use super::backoff;
 use super::children;
-use super::decide::Draft;
+use super::draft::Draft;
 use super::due;
 use super::facts::{Fresh, Job, Pod, Role};
 use super::failure;

@@ -1,8 +1,8 @@
 //! Deletes children that no run needs any more. Runs after every decision, so whatever a crash left behind goes at the next look.
 //!
-//! Imports `facts`, `plan`, `decide`'s draft.
+//! Imports `facts`, `plan`, `draft`.
 
-use super::decide::Draft;
+use super::draft::Draft;
 use super::facts::{Fresh, Meta, Role, Snapshot};
 use super::plan::{ChildKind, Step, Target};
 

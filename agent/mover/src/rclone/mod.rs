@@ -2,7 +2,7 @@
 //!
 //! One child at a time: clean environment, JSON log read line by line, standard output to a file, a watchdog that ends a
 //! child which stands still, SIGTERM passed on at once. Imports [`crate::secret`], [`crate::stop`], [`crate::scratch`],
-//! [`crate::progress`] and [`crate::failure`].
+//! [`crate::stats`], [`crate::progress`] and [`crate::failure`].
 
 mod classify;
 mod log;
@@ -16,13 +16,13 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 pub use classify::Class;
-pub use log::Stats;
 
 use crate::failure::{Failure, Result};
 use crate::progress::Progress;
 use crate::report::Reason;
 use crate::scratch::Scratch;
 use crate::secret::Environment;
+use crate::stats::Stats;
 use crate::stop::Stop;
 
 /// After SIGTERM rclone ends within milliseconds; one that does not is killed.

@@ -1,0 +1,65 @@
+//! A decision in the making: what `decide` and its parts write into.
+//!
+//! Imports `conditions`, `facts`, `plan`.
+
+use super::conditions;
+use super::facts::{Facts, Limits};
+use super::plan::{Event, Plan, Step};
+use crate::api::Status;
+use crate::api::reason::Reason;
+use crate::api::status::Phase;
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+
+/// The status as it will be, and the plan as far as it goes.
+pub(super) struct Draft<'a> {
+    pub(super) facts: &'a Facts,
+    pub(super) limits: &'a Limits,
+    pub(super) now: Timestamp,
+    pub(super) status: Status,
+    pub(super) plan: Plan,
+    /// Generation of the run that this decision closes.
+    pub(super) closed: Option<i64>,
+    events: Vec<Event>,
+}
+
+impl<'a> Draft<'a> {
+    pub(super) fn new(facts: &'a Facts, limits: &'a Limits, now: Timestamp) -> Self {
+        Draft { facts, limits, now, status: facts.status.clone(), plan: Plan::default(), closed: None, events: Vec::new() }
+    }
+
+    pub(super) fn wake_for_next_sync(&mut self) {
+        if let Some(next) = self.status.next_sync_time.as_ref().map(|t| t.0) {
+            self.plan.wake_at(next);
+        }
+    }
+
+    pub(super) fn event(&mut self, warning: bool, reason: Reason, note: String, key: &str) {
+        self.events.push(Event { warning, reason, note, key: format!("{key}/{}", reason.as_str()) });
+    }
+
+    /// Moves the run on to another phase.
+    pub(super) fn enter(&mut self, phase: Phase) {
+        let now = self.now;
+        if let Some(run) = self.status.run.as_mut() {
+            run.phase = phase;
+            run.phase_time = MicroTime(now);
+        }
+    }
+
+    /// The plan: the status comes first, events last.
+    pub(super) fn finish(mut self) -> Plan {
+        let generation = self.facts.object.generation;
+        if self.facts.spec.is_err() && self.status.observed_generation != Some(generation) {
+            let problem = self.facts.spec.as_ref().err().cloned().unwrap_or_default();
+            self.event(true, Reason::InvalidSpec, problem, &generation.to_string());
+        }
+        self.status.observed_generation = Some(generation);
+        conditions::set(&mut self.status, &self.facts.spec, generation, self.closed, self.now);
+        if self.status != self.facts.status {
+            self.plan.steps.insert(0, Step::WriteStatus(Box::new(self.status)));
+        }
+        self.plan.steps.extend(self.events.into_iter().map(Step::Publish));
+        self.plan
+    }
+}
