@@ -3,7 +3,8 @@
 # csi-btrfs (the default class): atomic, inodes and ctimes kept, capacity enforced, as block storage does.
 # csi-hostpath (upstream's reference driver): a snapshot is a tar, a clone a copy: new inodes, times cut to the second.
 sidecars() { # driver, its socket
-  start "csi-provisioner-$1" "$NODE_BIN/csi-provisioner" --kubeconfig kubeconfig --csi-address "$2" --feature-gates=Topology=true --http-endpoint=""
+  start "csi-provisioner-$1" "$NODE_BIN/csi-provisioner" --kubeconfig kubeconfig --csi-address "$2" --feature-gates=Topology=true --http-endpoint="" \
+    --snapshot-orphan-sweep-interval=5s # a finalizer lost in a race is otherwise swept after five minutes
   start "csi-snapshotter-$1" "$NODE_BIN/csi-snapshotter" --kubeconfig kubeconfig --csi-address "$2"
 }
 
