@@ -9,6 +9,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
+use rustix::fs::{llistxattr, llistxattr_query};
+use rustix::io::Errno;
 use walkdir::WalkDir;
 
 use crate::entry::{Hints, Meta, Time};
@@ -51,7 +53,7 @@ pub struct Found {
 pub struct Walk {
     /// In path order, the root first.
     pub found: Vec<Found>,
-    /// What was left out, by kind: `sockets`, `devices`, `otherFileSystems`, `lostAndFound`.
+    /// What was left out, by kind: `sockets`, `devices`, `otherFileSystems`, `lostAndFound`, and entries with `extendedAttributes`.
     pub skipped: BTreeMap<String, u64>,
     /// Whether an unfinished pull left its staging folder behind.
     pub staging: bool,
@@ -112,9 +114,30 @@ pub fn walk(root: &Path, stop: &Stop) -> Result<Walk> {
             skip(if file_type.is_socket() { "sockets" } else { "devices" }, false);
             continue;
         };
+        if has_extended_attributes(entry.path())? {
+            skip(EXTENDED_ATTRIBUTES, false);
+        }
         walk.found.push(found(path, kind, &meta)?);
     }
     Ok(walk)
+}
+
+/// Entries that have some; their attributes, POSIX ACLs and capabilities among them, are not replicated.
+pub const EXTENDED_ATTRIBUTES: &str = "extendedAttributes";
+
+/// Whether an entry has attributes that somebody gave it. SELinux labels every file by itself, at every site.
+fn has_extended_attributes(path: &Path) -> Result<bool> {
+    let failed = |error: Errno| match error {
+        Errno::NOTSUP => Ok(0),
+        other => Err(Failure::volume("list the extended attributes of", path, &other.into())),
+    };
+    let mut names = vec![0u8; llistxattr_query(path).or_else(failed)?];
+    if names.is_empty() {
+        return Ok(false);
+    }
+    let length = llistxattr(path, names.as_mut_slice()).or_else(failed)?;
+    names.truncate(length);
+    Ok(names.split(|byte| *byte == 0).any(|name| !name.is_empty() && name != b"security.selinux"))
 }
 
 fn found(path: RelPath, kind: FoundKind, meta: &Metadata) -> Result<Found> {
@@ -156,6 +179,17 @@ mod tests {
         assert_eq!(walk.found[1].kind, FoundKind::Symlink((*b"nowhere").into()));
         assert_eq!(walk.found[2].kind, FoundKind::File(5));
         assert!(!walk.staging);
+    }
+
+    #[test]
+    fn extended_attributes_are_counted() {
+        let dir = TempDir::new().unwrap();
+        std::fs::write(dir.path().join("a"), "a").unwrap();
+        std::fs::write(dir.path().join("b"), "b").unwrap();
+        rustix::fs::setxattr(dir.path().join("a"), "user.colour", b"red", rustix::fs::XattrFlags::empty()).unwrap();
+        let walk = walk(dir.path(), &Stop::default()).unwrap();
+        assert_eq!(walk.skipped, BTreeMap::from([(EXTENDED_ATTRIBUTES.into(), 1)]));
+        assert_eq!(walk.found.len(), 3);
     }
 
     #[test]

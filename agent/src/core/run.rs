@@ -322,7 +322,9 @@ fn close(draft: &mut Draft<'_>, spec: &Spec, run: &Run, report: &Report, image: 
     }
     draft.closed = Some(run.generation);
     let what = if report.changed { "new data" } else { "nothing new" };
-    let note = format!("Sync completed in {duration}: {what}, {} files, {} bytes", report.files, report.bytes);
+    let left_out: Vec<_> = report.skipped.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+    let left_out = if left_out.is_empty() { String::new() } else { format!("; not replicated: {}", left_out.join(", ")) };
+    let note = format!("Sync completed in {duration}: {what}, {} files, {} bytes{left_out}", report.files, report.bytes);
     draft.event(false, Reason::SyncCompleted, note, &run.id);
     if report.took_over {
         let note = format!("The path {} was another object's, and is this one's now", spec.remote.path);

@@ -21,7 +21,7 @@ use crate::names::{CLAIM, CONTROL_DIR, STAGING_DIR};
 use crate::remote::Remote;
 use crate::report::Reason;
 use crate::revision::Revision;
-use crate::walk::{Found, walk};
+use crate::walk::{EXTENDED_ATTRIBUTES, Found, walk};
 use fetch::{Fetched, fetch};
 use plan::{Content, Plan, compare, plan};
 use staging::{Staging, check_space};
@@ -173,6 +173,8 @@ fn attempt(
         apply::sync(root)?;
     }
     let mut skipped = walked.skipped;
+    // What a source has is its push's to count.
+    skipped.remove(EXTENDED_ATTRIBUTES);
     skipped.extend(applied.skipped);
     Ok(Ok(Pulled {
         changed: applied.changed,
