@@ -70,9 +70,11 @@ fn keep_end(text: &mut String, most: usize) {
     }
 }
 
+/// Leaves at most `most` bytes of the text, and a mark where something is missing.
 fn shorten(text: &mut String, most: usize) {
-    let cut = |at: usize| (0..=at).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
-    let (head, tail) = (cut(most / 2), cut(text.len() - most / 2));
+    let down = |at: usize| (0..=at).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+    let up = |at: usize| (at..text.len()).find(|&at| text.is_char_boundary(at)).unwrap_or(text.len());
+    let (head, tail) = (down(most / 2), up(text.len() - most / 2));
     *text = match (text.get(..head), text.get(tail..)) {
         (Some(head), Some(tail)) if most > 0 => format!("{head} … {tail}"),
         _ => String::new(),
@@ -126,6 +128,14 @@ mod tests {
     }
 
     proptest! {
+        /// Else `fit` would never end.
+        #[test]
+        fn shortening_leaves_no_more_than_asked_for(text in "\\PC{0,300}", most in 0usize..300) {
+            let mut short = text.clone();
+            shorten(&mut short, most.min(text.len()));
+            prop_assert!(short.len() <= most + " … ".len());
+        }
+
         #[test]
         fn a_report_always_fits_and_keeps_the_end_of_its_logs(message in "\\PC{0,3000}|[\u{0}-\u{1f}]{0,3000}", logs in "(.|\n){0,3000}") {
             let logs = logs + "\nRclone completed in 3s";
