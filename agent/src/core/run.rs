@@ -6,7 +6,7 @@ use super::backoff;
 use super::children;
 use super::draft::Draft;
 use super::due;
-use super::facts::{Fresh, Job, Pod, Role};
+use super::facts::{Facts, Fresh, Job, Pod, Role, Snapshot};
 use super::failure;
 use super::goduration;
 use super::identity::Cause;
@@ -30,7 +30,7 @@ pub(super) fn first_phase(spec: &Spec) -> Phase {
 pub(super) fn superseded_by(draft: &Draft<'_>, spec: &Spec, run: &Run) -> Option<Cause> {
     let facts = draft.facts;
     let waiting = matches!(run.phase, Phase::Backoff | Phase::WaitingForFirstPush);
-    let mover = facts.mover_lives() || facts.jobs.iter().any(|j| j.meta.serves(&run.id) && j.meta.attempt == Some(run.attempt));
+    let mover = facts.mover_lives() || mover_of(facts, run).0.is_some();
     if mover || run.phase == Phase::Publishing || spec.paused {
         return None;
     }
@@ -125,21 +125,34 @@ fn capturing(draft: &mut Draft<'_>, spec: &Spec, run: &Run) {
                 mover(draft, spec, &run);
             }
         }
-        Some(snapshot) => {
-            let deadline = failure::deadline(run, draft.limits.snapshot_timeout);
-            if draft.now < deadline {
-                return draft.plan.wake_at(deadline);
-            }
-            draft.plan.needs.extend(Fresh::ALL);
-            let words = facts.words.clone().or_else(|| snapshot.error.clone());
-            failure::snapshot_not_ready(draft, run, snapshot, words);
-        }
+        Some(snapshot) => wait_for_snapshot(draft, run, snapshot),
     }
+}
+
+fn wait_for_snapshot(draft: &mut Draft<'_>, run: &Run, snapshot: &Snapshot) {
+    let deadline = failure::deadline(run, draft.limits.snapshot_timeout);
+    if draft.now < deadline {
+        return draft.plan.wake_at(deadline);
+    }
+    draft.plan.needs.extend(Fresh::ALL);
+    let words = draft.facts.words.clone().or_else(|| snapshot.error.clone());
+    failure::snapshot_not_ready(draft, run, snapshot, words);
+}
+
+/// The Job of this very attempt, and its pod.
+fn mover_of<'a>(facts: &'a Facts, run: &Run) -> (Option<&'a Job>, Option<&'a Pod>) {
+    let job = facts.jobs.iter().find(|j| j.meta.serves(&run.id) && j.meta.attempt == Some(run.attempt));
+    let pod = facts.pods.iter().find(|p| p.meta.run.as_deref() == Some(run.id.as_str()) && p.meta.attempt == Some(run.attempt));
+    (job, pod)
+}
+
+fn report_of(pod: Option<&Pod>) -> Option<Report> {
+    serde_json::from_str(pod?.report.as_deref()?).ok()
 }
 
 fn transferring(draft: &mut Draft<'_>, spec: &Spec, run: &Run) {
     let facts = draft.facts;
-    let job = facts.jobs.iter().find(|j| j.meta.serves(&run.id) && j.meta.attempt == Some(run.attempt));
+    let (job, pod) = mover_of(facts, run);
     match job {
         None => {
             if let Some((reason, problem)) = children::volume_problem(facts, spec) {
@@ -162,14 +175,11 @@ fn transferring(draft: &mut Draft<'_>, spec: &Spec, run: &Run) {
             mover(draft, spec, run);
             too_late(draft, run, draft.limits.pod_start_timeout, Reason::PodPending);
         }
-        Some(job) => {
-            let pod = facts.pods.iter().find(|p| p.meta.run.as_deref() == Some(run.id.as_str()) && p.meta.attempt == Some(run.attempt));
-            match job.succeeded {
-                None => mover_running(draft, run, job, pod),
-                Some(_) if facts.mover_lives() => {}
-                Some(succeeded) => mover_ended(draft, spec, run, job, pod, succeeded),
-            }
-        }
+        Some(job) => match job.succeeded {
+            None => mover_running(draft, run, job, pod),
+            Some(_) if facts.mover_lives() => {}
+            Some(succeeded) => mover_ended(draft, spec, run, job, pod, succeeded),
+        },
     }
 }
 
@@ -214,8 +224,7 @@ fn mover_running(draft: &mut Draft<'_>, run: &Run, job: &Job, pod: Option<&Pod>)
 }
 
 fn mover_ended(draft: &mut Draft<'_>, spec: &Spec, run: &Run, job: &Job, pod: Option<&Pod>, succeeded: bool) {
-    let report = pod.and_then(|p| p.report.as_deref()).and_then(|text| serde_json::from_str::<Report>(text).ok());
-    match report {
+    match report_of(pod) {
         Some(report) if report.result == Outcome::Failed => {
             let reason = report.reason.map_or(Reason::MoverFailed, Reason::from);
             let message = report.message.clone();
@@ -254,10 +263,8 @@ fn complete(draft: &mut Draft<'_>, spec: &Spec, run: &Run, report: &Report, pod:
 /// The mover's report is still in its pod: the Job stays until the run is closed.
 fn publishing(draft: &mut Draft<'_>, spec: &Spec, run: &Run) {
     let facts = draft.facts;
-    let job = facts.jobs.iter().find(|j| j.meta.serves(&run.id) && j.meta.attempt == Some(run.attempt));
-    let pod = facts.pods.iter().find(|p| p.meta.run.as_deref() == Some(run.id.as_str()) && p.meta.attempt == Some(run.attempt));
-    let report = pod.and_then(|p| p.report.as_deref()).and_then(|text| serde_json::from_str::<Report>(text).ok());
-    let (Some(job), Some(report)) = (job, report) else {
+    let (job, pod) = mover_of(facts, run);
+    let (Some(job), Some(report)) = (job, report_of(pod)) else {
         draft.plan.needs.extend([Fresh::Jobs, Fresh::Pods]);
         let gone = "The mover's Job was deleted before its image was made; the volume is pulled again".to_owned();
         return failure::give_up(draft, run, Reason::MoverKilled, gone, None);
@@ -273,15 +280,7 @@ fn publishing(draft: &mut Draft<'_>, spec: &Spec, run: &Run) {
             };
             close(draft, spec, run, &report, Some(image));
         }
-        Some(snapshot) => {
-            let deadline = failure::deadline(run, draft.limits.snapshot_timeout);
-            if draft.now < deadline {
-                return draft.plan.wake_at(deadline);
-            }
-            draft.plan.needs.extend(Fresh::ALL);
-            let words = facts.words.clone().or_else(|| snapshot.error.clone());
-            failure::snapshot_not_ready(draft, run, snapshot, words);
-        }
+        Some(snapshot) => wait_for_snapshot(draft, run, snapshot),
     }
 }
 
