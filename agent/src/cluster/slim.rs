@@ -314,6 +314,4 @@ resource!(ClusterEvent, "", "v1", "Event", "events");
 pub struct Involved {
     /// UID of the object.
     pub uid: Option<String>,
-    /// Name of the object.
-    pub name: Option<String>,
 }

@@ -1,9 +1,9 @@
 //! The identity of a run: derived from what caused it, never from the clock, so that a restarted agent finds its own children.
 //!
-//! Imports `names`.
+//! Imports nothing of this crate.
 
-use super::names::hex;
 use jiff::Timestamp;
+use scribe_mover::entry::hex;
 use sha2::{Digest, Sha256};
 
 /// What makes a sync due.

@@ -3,6 +3,7 @@
 //! Imports nothing of this crate.
 
 use jiff::Timestamp;
+use scribe_mover::entry::hex;
 use sha2::{Digest, Sha256};
 
 /// Kubernetes' limit for names of PVCs and snapshots.
@@ -45,11 +46,6 @@ fn fit(prefix: &str, name: &str, suffix: &str, limit: usize) -> String {
     let room = limit - prefix.len() - suffix.len() - hash.len() - 1;
     let cut = name.get(..room).unwrap_or(name).trim_end_matches(['-', '.']);
     format!("{prefix}{cut}-{hash}{suffix}")
-}
-
-/// Lower-case hexadecimal digits.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().flat_map(|b| [b >> 4, b & 15]).filter_map(|digit| char::from_digit(u32::from(digit), 16)).collect()
 }
 
 #[cfg(test)]

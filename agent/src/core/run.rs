@@ -88,9 +88,7 @@ fn wait_then_retry(draft: &mut Draft<'_>, spec: &Spec, run: &Run, delay: jiff::S
         return;
     }
     if draft.now < time {
-        if let Some(slot) = draft.status.next_sync_time.as_ref().map(|t| t.0) {
-            draft.plan.wake_at(slot);
-        }
+        draft.wake_for_next_sync();
         return draft.plan.wake_at(time);
     }
     if run.phase == Phase::WaitingForFirstPush {
@@ -315,10 +313,7 @@ fn close(draft: &mut Draft<'_>, spec: &Spec, run: &Run, report: &Report, image: 
     status.bytes = i64::try_from(report.bytes).ok();
     status.latest_mover_status = Some(MoverStatus { result: report.result.into(), logs: report.logs.clone() });
     status.next_sync_time = due::after_closing(&spec.trigger, status, draft.limits, now).map(Time);
-    if let Some(next) = &status.next_sync_time {
-        let next = next.0;
-        draft.plan.wake_at(next);
-    }
+    draft.wake_for_next_sync();
     draft.closed = Some(run.generation);
     let what = if report.changed { "new data" } else { "nothing new" };
     let left_out: Vec<_> = report.skipped.iter().map(|(kind, count)| format!("{count} {kind}")).collect();

@@ -4,10 +4,10 @@
 
 use crate::api::{GROUP, VERSION};
 use crate::core::facts::Object;
-use crate::core::names;
 use crate::core::plan::Event;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use scribe_mover::entry::hex;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -16,7 +16,7 @@ const NOTE_LIMIT: usize = 1024;
 
 /// The event as it is created.
 pub fn build(owner: &Object, event: &Event, instance: &str, now: Timestamp) -> Value {
-    let digest = names::hex(&Sha256::digest(format!("{}/{}", owner.uid, event.key)));
+    let digest = hex(&Sha256::digest(format!("{}/{}", owner.uid, event.key)));
     let prefix = owner.name.get(..200).unwrap_or(&owner.name).trim_end_matches(['-', '.']);
     json!({
         "apiVersion": "events.k8s.io/v1",
