@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs;
+use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
@@ -22,6 +23,9 @@ use crate::report::Reason;
 const BLIND_WRITE: [&str; 4] = ["--no-check-dest", "--no-traverse", "--s3-no-head", "--s3-no-check-bucket"];
 /// Reading and deleting by name without asking first.
 const BLIND: [&str; 2] = ["--no-traverse", "--s3-no-head-object"];
+/// Fetching by name with one request a file: the size is unknown until the file is there, so the caller verifies what it got.
+const BLIND_READ: [&str; 7] =
+    ["--no-check-dest", "--no-traverse", "--inplace", "--use-server-modtime", "--s3-no-head-object", "--ignore-size", "--ignore-checksum"];
 /// Files from this size on are fetched with their size known, so that rclone can use several streams.
 pub const LARGE: u64 = 32 * 1024 * 1024;
 
@@ -79,6 +83,29 @@ impl Remote {
             return Ok(None);
         }
         Ok(Some(finished.stdout))
+    }
+
+    /// Reads two control documents in one process, where both are expected to be there. Whatever does not come that way is read
+    /// by itself: nothing is concluded from its absence here.
+    pub fn read_controls<A: DeserializeOwned, B: DeserializeOwned>(&self, names: [&str; 2]) -> Result<(Control<A>, Control<B>)> {
+        let dir = self.rclone.scratch.fresh_dir("control")?;
+        let list = self.rclone.scratch.list(names.map(str::as_bytes))?;
+        let from = self.at(&format!("{CONTROL_DIR}/"));
+        let fetched = self.command("copy", &[from, dir.clone().into()], &list, &BLIND_READ, CONTROL_IDLE)?;
+        match fetched {
+            Ok(_) | Err(Trouble { class: Class::NotFound | Class::BucketMissing, .. }) => {}
+            Err(trouble) => return Err(trouble.into()),
+        }
+        let [a, b] = names;
+        Ok((self.fetched_control(&dir, a)?, self.fetched_control(&dir, b)?))
+    }
+
+    fn fetched_control<T: DeserializeOwned>(&self, dir: &Path, name: &str) -> Result<Control<T>> {
+        match fs::read(dir.join(name)) {
+            Ok(content) => unseal(&content),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.read_control(name),
+            Err(error) => Err(Failure::scratch(&error)),
+        }
     }
 
     /// Writes one object below [`CONTROL_DIR`]: atomic on every backend.
@@ -208,12 +235,8 @@ impl Remote {
         }
         let list = self.rclone.scratch.list(names)?;
         // In place: what is half fetched has no hash that fits, and a suffix could make a name too long.
-        let mut flags = vec!["--no-check-dest", "--no-traverse", "--inplace", "--use-server-modtime"];
-        if !large {
-            // One request a file instead of two; the size is then unknown until the file is there.
-            flags.extend(["--s3-no-head-object", "--ignore-size", "--ignore-checksum"]);
-        }
-        let ran = self.command("copy", &[self.at(from), folder(to)], &list, &flags, BULK_IDLE)?;
+        let flags = if large { &BLIND_READ[..4] } else { &BLIND_READ[..] };
+        let ran = self.command("copy", &[self.at(from), folder(to)], &list, flags, BULK_IDLE)?;
         Ok(ran.map(drop))
     }
 

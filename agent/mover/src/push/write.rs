@@ -141,8 +141,13 @@ fn check_unrivalled(work: &Work, claim: Option<&Claim>) -> Result<()> {
             format!("{who} pushes to {} at the same time; nothing was committed. Give each source a path of its own", remote.name()),
         ))
     };
+    let (claimed, found) = match (claim, work.committed) {
+        (Some(_), Some(_)) => remote.read_controls::<Claim, Commit>([CLAIM, COMMIT])?,
+        (Some(_), None) => (remote.read_control(CLAIM)?, read_commit(remote)?),
+        (None, _) => (Control::Absent, read_commit(remote)?),
+    };
     if let Some(ours) = claim {
-        match remote.read_control::<Claim>(CLAIM)? {
+        match claimed {
             Control::Present(found) if found == *ours => {}
             Control::Present(found) => {
                 return rival(&format!("{}/{} (UID {})", found.owner.namespace, found.owner.name, found.owner.uid));
@@ -150,7 +155,6 @@ fn check_unrivalled(work: &Work, claim: Option<&Claim>) -> Result<()> {
             Control::Absent | Control::Corrupt(_) => return rival("somebody"),
         }
     }
-    let found = read_commit(remote)?;
     match (found.present(), work.committed) {
         (Some(found), Some(before)) if found.revision == before.commit.revision => Ok(()),
         (Some(found), _) if work.unreadable.as_deref() == Some(found.revision.as_str()) => Ok(()),

@@ -95,6 +95,7 @@ impl Rclone {
             .envs(&self.environment.vars)
             .env("RCLONE_CACHE_DIR", self.scratch.dir())
             .env("RCLONE_TEMP_DIR", self.scratch.dir())
+            .envs(Self::haste(idle))
             .stdin(Stdio::null())
             .stdout(out)
             .stderr(Stdio::piped());
@@ -119,6 +120,12 @@ impl Rclone {
                 Ok(Err(Trouble { class, message, stats: events.stats }))
             }
         }
+    }
+
+    /// A command on a control object is over before its garbage matters: collecting it nearly doubles the time that rclone takes to
+    /// start. Measured with rclone 1.75.2: 79 ms of CPU, 46 ms with these. GOMEMLIMIT still bounds it.
+    fn haste(idle: Duration) -> impl Iterator<Item = (&'static str, &'static str)> {
+        [("GOGC", "off"), ("GOMAXPROCS", "1")].into_iter().filter(move |_| idle == CONTROL_IDLE)
     }
 
     fn supervise(&self, child: &mut Child, stdout: &Path, idle: Duration) -> Result<(log::Log, Ended)> {
