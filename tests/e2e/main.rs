@@ -20,4 +20,5 @@ mod names;
 mod ownership;
 mod second_sync;
 mod seed;
+mod torn;
 mod triggers;

@@ -5,6 +5,7 @@ use super::site::Site;
 use futures::TryStreamExt;
 use kube::api::{DynamicObject, ListParams, WatchEvent, WatchParams};
 use kube::{Api, ResourceExt};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -30,10 +31,11 @@ pub enum Change {
     Gone,
 }
 
-/// The changes since the history began. Ends when dropped.
+/// The changes since the history began. Ends when dropped, with all its clones.
+#[derive(Clone)]
 pub struct History {
     seen: watch::Receiver<Vec<Seen>>,
-    _watches: JoinSet<()>,
+    _watches: Arc<JoinSet<()>>,
 }
 
 impl Site {
@@ -47,7 +49,7 @@ impl Site {
             let now = api.list(&ListParams::default().limit(1)).await.unwrap().metadata.resource_version.unwrap();
             watches.spawn(record(api, kind, now, sender.clone()));
         }
-        History { seen, _watches: watches }
+        History { seen, _watches: Arc::new(watches) }
     }
 }
 
@@ -76,6 +78,16 @@ impl History {
         let found = tokio::time::timeout(Duration::from_secs(seconds), found).await;
         let Ok(Ok(all)) = found else { panic!("waited {seconds} s in vain for: {what}") };
         all.iter().find(|seen| wanted(seen)).cloned().unwrap()
+    }
+
+    /// Waits until there is something new that is wanted.
+    pub async fn until_more(&mut self, seconds: u64, wanted: impl Fn(&History) -> bool) {
+        let looking = async {
+            while !wanted(self) {
+                self.seen.changed().await.unwrap();
+            }
+        };
+        assert!(tokio::time::timeout(Duration::from_secs(seconds), looking).await.is_ok(), "waited {seconds} s in vain for anything new");
     }
 
     /// All changes of this kind so far, in order.

@@ -15,7 +15,7 @@ pub const SECRET: &str = "rclone-secret";
 /// What agents are set to, unless a test says otherwise: quick to try again, patient with a loaded machine.
 pub const SETTINGS: &str = "{continuousInterval: 2s, snapshotTimeout: 60s, podStartTimeout: 60s, retry: {initial: 1s, max: 4s}}";
 
-/// No test takes longer; one that hangs fails and shows what it hangs on.
+/// Hardly any test takes longer; one that hangs fails and shows what it hangs on.
 const LONGEST_TEST: Duration = Duration::from_secs(240);
 
 /// A namespace with an agent.
@@ -37,11 +37,16 @@ pub async fn site(name: &str, test: impl AsyncFnOnce(&Site)) {
 
 /// The same with other settings of the agent.
 pub async fn site_with(name: &str, settings: &str, test: impl AsyncFnOnce(&Site)) {
+    site_for(LONGEST_TEST, name, settings, test).await;
+}
+
+/// The same for a test that may take longer than most.
+pub async fn site_for(longest: Duration, name: &str, settings: &str, test: impl AsyncFnOnce(&Site)) {
     let namespace = format!("{name}-{}", random());
     let client = cluster::client().await;
     removed_afterwards(&client, &[&namespace], async || {
         let all = async { test(&Site::new(&client, &namespace, settings).await).await };
-        assert!(tokio::time::timeout(LONGEST_TEST, all).await.is_ok(), "not over after {LONGEST_TEST:?}");
+        assert!(tokio::time::timeout(longest, all).await.is_ok(), "not over after {longest:?}");
     })
     .await;
 }
