@@ -20,6 +20,7 @@ const USED: &[(&str, &str, &str, &[&str])] = &[
     ("", "persistentvolumeclaims", "", &["list", "watch", "create", "delete"]),
     ("batch", "jobs", "", &["list", "watch", "create", "delete"]),
     ("", "pods", "", &["get", "list", "watch"]),
+    ("", "pods", "log", &["get"]),
     ("", "events", "", &["list"]),
     ("events.k8s.io", "events", "", &["create"]),
 ];

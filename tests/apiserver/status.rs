@@ -33,6 +33,8 @@ fn full(kind: Kind) -> Status {
             attempt: 3,
             phase_time: micro("2021-01-19T22:16:01.654321Z"),
             generation: 6,
+            bytes_done: Some(1_000),
+            bytes_total: Some(5_000_000_000),
             manual: Some("tag".to_owned()),
         }),
         last_error: Some(LastError {

@@ -18,6 +18,7 @@ mod images;
 mod mover_killed;
 mod names;
 mod ownership;
+mod progress;
 mod second_sync;
 mod seed;
 mod torn;

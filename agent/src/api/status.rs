@@ -94,6 +94,14 @@ pub struct Run {
     /// The `metadata.generation` whose spec this sync follows.
     pub generation: i64,
 
+    /// Bytes moved so far; shown for transfers that take longer than ten seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes_done: Option<i64>,
+
+    /// Bytes that the transfer is going to move.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes_total: Option<i64>,
+
     /// The `spec.trigger.manual` that started this sync, if one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manual: Option<String>,

@@ -6,7 +6,7 @@ use super::slim;
 use super::view::{Replicated, Replication};
 use crate::api::{ReplicationDestination, ReplicationSource, labels};
 use crate::core::facts::Kind;
-use kube::api::ListParams;
+use kube::api::{ListParams, LogParams};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
@@ -76,6 +76,15 @@ impl Reader {
     /// What the API server says.
     pub async fn pods(&self, owner: &str) -> kube::Result<Vec<slim::Pod>> {
         self.list(&of(owner)).await
+    }
+
+    /// The last lines that a mover printed.
+    ///
+    /// # Errors
+    /// What the API server says.
+    pub async fn last_words(&self, pod: &str) -> kube::Result<String> {
+        let pods: Api<k8s_openapi::api::core::v1::Pod> = Api::namespaced(self.client.clone(), &self.namespace);
+        pods.logs(pod, &LogParams { tail_lines: Some(20), limit_bytes: Some(16_384), ..LogParams::default() }).await
     }
 
     /// The latest warning about any of these objects, in the cluster's words.

@@ -4,6 +4,7 @@
 
 pub mod objects;
 mod observe;
+mod progress;
 mod reconcile;
 pub mod wake;
 
@@ -26,7 +27,7 @@ use std::collections::HashMap;
 use std::fmt::Debug;
 use std::future::Future;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 /// Changes that come close together are looked at once.
@@ -57,6 +58,8 @@ pub struct Memory {
     pub refusal: Option<Refusal>,
     /// Looks in a row that failed.
     pub failures: i64,
+    /// When it was last looked how far the mover is.
+    pub progress: Option<Instant>,
 }
 
 /// Both kinds' stores and the streams that fill them.

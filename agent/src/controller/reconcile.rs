@@ -2,9 +2,10 @@
 //!
 //! Imports `observe`, `cluster`, `core`, `metrics`.
 
-use super::{Context, Memory, observe};
+use super::{Context, Memory, observe, progress};
 use crate::api::Status;
 use crate::api::reason::Reason;
+use crate::api::status::Phase;
 use crate::cluster::refusal::Answer;
 use crate::cluster::view::{Replicated, Replication};
 use crate::core::backoff;
@@ -15,7 +16,7 @@ use crate::manifests::job::Mover;
 use jiff::{SignedDuration, Timestamp};
 use kube::runtime::controller::Action;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Every object is looked at this often even if nothing happens: a lost tick, a suspend or a clock step then does no harm.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
@@ -52,9 +53,10 @@ async fn look_at(seen: Replication, context: &Context) -> Result<Action, Failure
     let limits = context.settings.borrow().settings.limits;
     let (uid, kind, name) = (seen.object.uid.clone(), seen.object.kind, seen.object.name.clone());
     let refusal = recall(context, &uid).refusal;
-    let plan = decide(&observe::cached(context, seen, refusal.clone()), &limits, Timestamp::now());
+    let facts = observe::cached(context, seen, refusal.clone());
+    let plan = decide(&facts, &limits, Timestamp::now());
     if plan.steps.is_empty() {
-        return Ok(wait(&plan));
+        return Ok(while_the_mover_runs(context, &facts, wait(&plan)).await);
     }
     let Some(fresh) = context.reader.replication(kind, &name).await.map_err(Failure::Read)? else {
         return Ok(Action::await_change());
@@ -76,15 +78,37 @@ async fn look_at(seen: Replication, context: &Context) -> Result<Action, Failure
     carry_out(context, &facts, &plan).await
 }
 
-async fn carry_out(context: &Context, facts: &Facts, plan: &Plan) -> Result<Action, Failure> {
-    let settings = context.settings.borrow().settings.clone();
-    let mover = Mover {
+/// Nothing is to be done but to show how far a long transfer is.
+async fn while_the_mover_runs(context: &Context, facts: &Facts, otherwise: Duration) -> Action {
+    let uid = &facts.object.uid;
+    let live = facts.status.run.as_ref().is_some_and(|run| run.phase == Phase::Transferring) && facts.mover_lives();
+    if !live {
+        remember(context, uid, |memory| memory.progress = None);
+        return Action::requeue(otherwise);
+    }
+    let looked = recall(context, uid).progress;
+    if let Some((run, pod)) = progress::long_running(facts, Timestamp::now())
+        && looked.is_none_or(|looked| looked.elapsed() >= progress::INTERVAL)
+    {
+        remember(context, uid, |memory| memory.progress = Some(Instant::now()));
+        progress::show(context, facts, run, pod, &mover(context)).await;
+    }
+    Action::requeue(otherwise.min(progress::INTERVAL))
+}
+
+fn mover(context: &Context) -> Mover {
+    let settings = context.settings.borrow().settings.mover.clone();
+    Mover {
         image: context.inherited.image.clone(),
         image_pull_policy: context.inherited.image_pull_policy.clone(),
         image_pull_secrets: context.inherited.image_pull_secrets.clone(),
-        service_account: settings.mover.service_account_name.clone(),
-        resources: settings.mover.resources.clone(),
-    };
+        service_account: settings.service_account_name,
+        resources: settings.resources,
+    }
+}
+
+async fn carry_out(context: &Context, facts: &Facts, plan: &Plan) -> Result<Action, Failure> {
+    let mover = mover(context);
     for step in &plan.steps {
         match context.writer.step(&facts.object, step, &mover, Timestamp::now()).await {
             Ok(()) => note(context, facts, step),
@@ -99,7 +123,7 @@ async fn carry_out(context: &Context, facts: &Facts, plan: &Plan) -> Result<Acti
             Err(Answer::Refused(refusal)) => return Err(Failure::Refused(refusal.message)),
         }
     }
-    Ok(wait(plan))
+    Ok(Action::requeue(wait(plan)))
 }
 
 fn taken_name(step: &Step) -> String {
@@ -132,10 +156,10 @@ fn count(context: &Context, facts: &Facts, status: &Status) {
     }
 }
 
-fn wait(plan: &Plan) -> Action {
+fn wait(plan: &Plan) -> Duration {
     let until = plan.wake.map(|wake| wake.duration_since(Timestamp::now()).max(SignedDuration::ZERO));
     let until = until.and_then(|d| Duration::try_from(d).ok()).unwrap_or(LONGEST_WAIT);
-    Action::requeue(until.min(LONGEST_WAIT))
+    until.min(LONGEST_WAIT)
 }
 
 /// Waits longer after each failure in a row.
@@ -157,7 +181,7 @@ fn remember(context: &Context, uid: &str, change: impl FnOnce(&mut Memory)) -> M
     let memory = all.entry(uid.to_owned()).or_default();
     change(memory);
     let now = memory.clone();
-    if now.refusal.is_none() && now.failures == 0 {
+    if now.refusal.is_none() && now.failures == 0 && now.progress.is_none() {
         all.remove(uid);
     }
     now

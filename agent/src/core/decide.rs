@@ -68,6 +68,8 @@ fn open(draft: &mut Draft<'_>, spec: &Spec, cause: &Cause, superseded: Option<&s
         attempt: 1,
         phase_time: MicroTime(draft.now),
         generation: draft.facts.object.generation,
+        bytes_done: None,
+        bytes_total: None,
         manual: match cause {
             Cause::Manual(tag) => Some(tag.clone()),
             // A run that another cause opens while a tag waits would hide it; the tag is due first, see `due::cause`.

@@ -44,6 +44,7 @@ impl<'a> Draft<'a> {
         if let Some(run) = self.status.run.as_mut() {
             run.phase = phase;
             run.phase_time = MicroTime(now);
+            (run.bytes_done, run.bytes_total) = (None, None);
         }
     }
 
