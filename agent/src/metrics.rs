@@ -110,6 +110,7 @@ const GAUGES: &[(&str, &str, Reading)] = &[
         s.status.last_sync_time.as_ref().map(|t| unix(t.0))
     }),
     ("scribe_next_sync_timestamp_seconds", "When the next sync is due", |s, _| s.status.next_sync_time.as_ref().map(|t| unix(t.0))),
+    ("scribe_attempts", "Attempts in a row that failed", |s, _| Some(count(s.status.attempts))),
     ("scribe_stalled", "Whether a person must act", |s, _| {
         Some(flag(s.status.conditions.iter().any(|c| c.type_ == "Stalled" && c.status == "True")))
     }),
@@ -118,6 +119,10 @@ const GAUGES: &[(&str, &str, Reading)] = &[
 
 fn unix(time: Timestamp) -> f64 {
     time.as_duration().as_secs_f64()
+}
+
+fn count(number: Option<i64>) -> f64 {
+    number.and_then(|n| u32::try_from(n).ok()).map_or(0.0, f64::from)
 }
 
 fn flag(on: bool) -> f64 {
@@ -149,7 +154,7 @@ mod tests {
         metrics.failed(Kind::Source, "a", Reason::Unreachable);
         metrics.synced(Kind::Source, "gone");
         let now: Timestamp = "2026-01-01T00:01:00Z".parse().unwrap();
-        let status = Status { data_time: Some(Time("2026-01-01T00:00:00Z".parse().unwrap())), ..Status::default() };
+        let status = Status { attempts: Some(7), data_time: Some(Time("2026-01-01T00:00:00Z".parse().unwrap())), ..Status::default() };
         let (a, text_of) = (object("a"), |samples: &[Sample<'_>]| metrics.exposition(samples, true, now).unwrap());
         let text = text_of(&[Sample { object: &a, status: &status, paused: true }]);
         for line in [
@@ -157,6 +162,7 @@ mod tests {
             r#"scribe_sync_total{kind="ReplicationSource",name="a",result="success",reason="SyncCompleted"} 1"#,
             r#"scribe_data_age_seconds{kind="ReplicationSource",name="a"} 60.0"#,
             r#"scribe_paused{kind="ReplicationSource",name="a"} 1.0"#,
+            r#"scribe_attempts{kind="ReplicationSource",name="a"} 7.0"#,
             "scribe_config_reload_success 1",
         ] {
             assert!(text.lines().any(|l| l == line), "{line} is missing from\n{text}");

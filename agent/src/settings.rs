@@ -33,6 +33,7 @@ struct Raw {
     continuous_interval: Option<String>,
     snapshot_timeout: Option<String>,
     pod_start_timeout: Option<String>,
+    max_attempts: Option<i64>,
     #[serde(default)]
     retry: RawRetry,
     #[serde(default)]
@@ -70,12 +71,14 @@ impl Settings {
     pub fn parse(text: &str) -> Result<Settings, String> {
         let empty = text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'));
         let raw: Raw = if empty { Raw::default() } else { serde_saphyr::from_str(text).map_err(|e| format!("agent.yaml: {e}"))? };
+        let default = Limits::default();
         let limits = Limits {
-            continuous_interval: duration("continuousInterval", raw.continuous_interval.as_deref(), 60)?,
-            snapshot_timeout: duration("snapshotTimeout", raw.snapshot_timeout.as_deref(), 600)?,
-            pod_start_timeout: duration("podStartTimeout", raw.pod_start_timeout.as_deref(), 600)?,
-            retry_initial: duration("retry.initial", raw.retry.initial.as_deref(), 10)?,
-            retry_cap: duration("retry.max", raw.retry.max.as_deref(), 900)?,
+            continuous_interval: duration("continuousInterval", raw.continuous_interval.as_deref(), default.continuous_interval)?,
+            snapshot_timeout: duration("snapshotTimeout", raw.snapshot_timeout.as_deref(), default.snapshot_timeout)?,
+            pod_start_timeout: duration("podStartTimeout", raw.pod_start_timeout.as_deref(), default.pod_start_timeout)?,
+            retry_initial: duration("retry.initial", raw.retry.initial.as_deref(), default.retry_initial)?,
+            retry_cap: duration("retry.max", raw.retry.max.as_deref(), default.retry_cap)?,
+            max_attempts: count("maxAttempts", raw.max_attempts, default.max_attempts)?,
         };
         if limits.retry_initial > limits.retry_cap {
             return Err("agent.yaml: retry.initial is longer than retry.max".to_owned());
@@ -89,9 +92,16 @@ impl Settings {
     }
 }
 
-fn duration(field: &str, text: Option<&str>, default: i64) -> Result<SignedDuration, String> {
+fn count(field: &str, number: Option<i64>, default: i64) -> Result<i64, String> {
+    match number.unwrap_or(default) {
+        number @ 1..=10_000 => Ok(number),
+        number => Err(format!("agent.yaml: {field}: {number} is not a number from 1 to 10000")),
+    }
+}
+
+fn duration(field: &str, text: Option<&str>, default: SignedDuration) -> Result<SignedDuration, String> {
     match text {
-        None => Ok(SignedDuration::from_secs(default)),
+        None => Ok(default),
         Some(text) => goduration::parse(text).map_err(|e| format!("agent.yaml: {field}: {e}")),
     }
 }
@@ -104,7 +114,8 @@ mod tests {
     fn the_shipped_file_says_what_the_defaults_are() {
         let shipped = include_str!("../../config/agent.yaml");
         assert_eq!(Settings::parse(shipped).unwrap(), Settings::parse("").unwrap());
-        for field in ["continuousInterval", "snapshotTimeout", "podStartTimeout", "initial", "max", "serviceAccountName", "resources"] {
+        let durations = ["continuousInterval", "snapshotTimeout", "podStartTimeout", "initial", "max"];
+        for field in durations.into_iter().chain(["maxAttempts", "serviceAccountName", "resources"]) {
             assert!(shipped.contains(&format!("{field}:")), "{field} is missing from config/agent.yaml");
         }
     }
@@ -115,6 +126,7 @@ mod tests {
             ("continuousInterval: soon", "continuousInterval"),
             ("continousInterval: 60s", "continousInterval"),
             ("retry: {initial: 1h}", "retry.initial"),
+            ("maxAttempts: 0", "maxAttempts"),
             ("mover: [", "agent.yaml"),
         ] {
             let error = Settings::parse(text).unwrap_err();

@@ -37,6 +37,8 @@ fn full(kind: Kind) -> Status {
             bytes_total: Some(5_000_000_000),
             manual: Some("tag".to_owned()),
         }),
+        attempts: Some(4),
+        next_attempt_time: Some(time("2021-01-19T22:17:00Z")),
         last_error: Some(LastError {
             reason: "Unreachable".to_owned(),
             message: "nobody answers at 10.0.0.1:9000".to_owned(),

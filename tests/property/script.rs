@@ -34,6 +34,7 @@ pub enum Happening {
 pub enum Ending {
     Good,
     Failed,
+    Stalled,
     WithoutReport,
     NothingPushedYet,
 }
@@ -45,6 +46,7 @@ pub fn happenings() -> impl Strategy<Value = Vec<Happening>> {
     let ending = prop_oneof![
         4 => Just(Ending::Good),
         2 => Just(Ending::Failed),
+        1 => Just(Ending::Stalled),
         1 => Just(Ending::WithoutReport),
         1 => Just(Ending::NothingPushedYet)
     ];
@@ -137,7 +139,7 @@ pub fn let_the_cluster_work(world: &mut World) {
     }
 }
 
-fn start_pods(world: &mut World) {
+pub fn start_pods(world: &mut World) {
     let jobs: Vec<_> = world.jobs.iter().filter(|j| !j.meta.deleting && j.succeeded.is_none()).map(|j| j.meta.clone()).collect();
     for job in jobs {
         if !world.pods.iter().any(|p| p.meta.run == job.run && p.meta.attempt == job.attempt) {
@@ -147,7 +149,7 @@ fn start_pods(world: &mut World) {
     }
 }
 
-fn end_movers(world: &mut World, ending: Ending) {
+pub fn end_movers(world: &mut World, ending: Ending) {
     let (now, remote) = (world.now, world.remote.unwrap_or(0));
     let destination = world.object.kind == scribe_agent::core::facts::Kind::Destination;
     let volume = world.claims.iter().find(|c| c.meta.role == Some(Role::Volume)).or(world.claims.first()).map(|c| c.meta.uid.clone());
@@ -178,9 +180,9 @@ fn end_movers(world: &mut World, ending: Ending) {
                 world.applied = applied;
             }
             Ending::NothingPushedYet if destination => report.result = Outcome::WaitingForFirstPush,
-            Ending::Failed | Ending::NothingPushedYet => {
+            Ending::Failed | Ending::Stalled | Ending::NothingPushedYet => {
                 report.result = Outcome::Failed;
-                report.reason = Some(Reason::Unreachable);
+                report.reason = Some(if matches!(ending, Ending::Stalled) { Reason::AccessDenied } else { Reason::Unreachable });
             }
             Ending::WithoutReport => continue,
         }

@@ -1,10 +1,10 @@
 //! A cluster of one replication: objects with UIDs, a clock, and the invariants that every write is held against.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use proptest_derive::Arbitrary;
 use scribe_agent::api::Status;
 use scribe_agent::core::facts::{Claim, Facts, Job, Kind, Limits, Meta, Object, Pod, Role, Snapshot};
-use scribe_agent::core::plan::{Child, ChildKind, NewClaim, NewSnapshot, Origin, Step, Target};
+use scribe_agent::core::plan::{Child, ChildKind, Event, NewClaim, NewSnapshot, Origin, Step, Target};
 use scribe_agent::core::spec::{Capture, ClaimShape, Remote, SnapshotClass, Spec, Target as VolumeTarget, Trigger, Volume};
 use std::collections::BTreeSet;
 
@@ -63,6 +63,7 @@ pub struct World {
     pub jobs: Vec<Job>,
     pub pods: Vec<Pod>,
     pub writes: usize,
+    pub events: Vec<Event>,
     /// What the cache may still show.
     pub past: Vec<Facts>,
     /// The revision on the remote; none before the first push.
@@ -78,7 +79,7 @@ impl World {
         let trigger = Trigger { wait_for_first_slot: true, ..Trigger::default() };
         let remote = Remote { secret: "s".into(), section: "r".into(), path: "p".into() };
         let mut world = World {
-            now: "2026-01-01T00:00:00Z".parse().unwrap(),
+            now: "2026-01-01T00:00:00.7Z".parse().unwrap(),
             object: Object {
                 kind: flavour.kind(),
                 namespace: "ns".into(),
@@ -96,6 +97,7 @@ impl World {
             jobs: Vec::new(),
             pods: Vec::new(),
             writes: 0,
+            events: Vec::new(),
             past: Vec::new(),
             remote: Some(1),
             applied: None,
@@ -109,13 +111,7 @@ impl World {
     }
 
     pub fn limits() -> Limits {
-        Limits {
-            continuous_interval: SignedDuration::from_secs(60),
-            snapshot_timeout: SignedDuration::from_mins(10),
-            pod_start_timeout: SignedDuration::from_mins(10),
-            retry_initial: SignedDuration::from_secs(10),
-            retry_cap: SignedDuration::from_mins(15),
-        }
+        Limits::default()
     }
 
     pub fn uid(&mut self) -> String {
@@ -162,7 +158,13 @@ impl World {
                 self.create(child);
             }
             Step::Delete(target) => self.delete(target),
-            Step::Release(_) | Step::Publish(_) => {}
+            Step::Publish(event) => {
+                // The name of an event is made of its key: a second one is refused as a repetition.
+                if self.events.iter().all(|e| e.key != event.key) {
+                    self.events.push(event.clone());
+                }
+            }
+            Step::Release(_) => {}
         }
         self.writes += 1;
         true
@@ -194,7 +196,8 @@ impl World {
             let snapshot = self.snapshots.iter().find(|s| s.meta.name == image.name);
             assert!(snapshot.is_some_and(|s| s.ready && !s.meta.deleting), "latestImage was set to {image:?}, which is not ready");
         }
-        self.status = status.clone();
+        // What comes back has whole seconds only.
+        self.status = serde_json::from_value(serde_json::to_value(status).unwrap()).unwrap();
         self.object.resource_version = (self.writes + 2).to_string();
     }
 

@@ -74,6 +74,8 @@ reasons! {
     SyncStarted => State;
     /// A sync ended well.
     SyncCompleted => State;
+    /// Many attempts in a row have failed.
+    Failing => State;
     /// A push took over a path that was another object's.
     PathTakenOver => State;
 

@@ -43,6 +43,14 @@ pub struct Status {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<Run>,
 
+    /// Attempts in a row that failed. Cleared by the next success; counted anew after a changed spec.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempts: Option<i64>,
+
+    /// When the next attempt is made, after a failure or while nothing has been pushed yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_attempt_time: Option<Time>,
+
     /// What went wrong last; cleared by the next success.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_error: Option<LastError>,

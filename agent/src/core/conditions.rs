@@ -3,6 +3,7 @@
 //! Imports `facts`, `spec`, `due`.
 
 use super::due;
+use super::facts::Limits;
 use super::spec::Spec;
 use crate::api::Status;
 use crate::api::reason::{Policy, Reason};
@@ -24,11 +25,11 @@ fn verdict(holds: bool, reason: Reason, message: impl Into<String>) -> Verdict {
 /// Sets all conditions; the time of a transition stays where nothing but words changed.
 ///
 /// `closed` is the generation of the run that has just ended well, if one has.
-pub fn set(status: &mut Status, spec: &Result<Spec, String>, generation: i64, closed: Option<i64>, now: Timestamp) {
+pub fn set(status: &mut Status, spec: &Result<Spec, String>, generation: i64, closed: Option<i64>, limits: &Limits, now: Timestamp) {
     let (stalled, ready) = (stalled(status, spec), ready(status, spec, generation, closed));
     let all = [
         ("Reconciled", reconciled(spec), generation),
-        ("Synchronizing", synchronizing(status, spec, now), generation),
+        ("Synchronizing", synchronizing(status, spec, limits, now), generation),
         ("Stalled", stalled, generation),
         ("Ready", ready.0, ready.1),
     ];
@@ -56,7 +57,7 @@ fn reconciled(spec: &Result<Spec, String>) -> Verdict {
     }
 }
 
-fn synchronizing(status: &Status, spec: &Result<Spec, String>, now: Timestamp) -> Verdict {
+fn synchronizing(status: &Status, spec: &Result<Spec, String>, limits: &Limits, now: Timestamp) -> Verdict {
     let spec = match spec {
         Ok(spec) => spec,
         Err(problem) => return verdict(false, Reason::Error, problem),
@@ -64,7 +65,7 @@ fn synchronizing(status: &Status, spec: &Result<Spec, String>, now: Timestamp) -
     let problem = status.last_error.as_ref().map_or("", |e| e.message.as_str());
     match status.run.as_ref().map(|run| (run.phase, run.attempt)) {
         Some((Phase::Backoff, _)) if spec.paused => verdict(false, Reason::Paused, format!("Paused after a failure: {problem}")),
-        Some((Phase::Backoff, attempt)) => verdict(false, Reason::Backoff, format!("Attempt {attempt} will follow: {problem}")),
+        Some((Phase::Backoff, _)) => verdict(false, Reason::Backoff, backoff(status, limits, problem)),
         Some((Phase::WaitingForFirstPush, _)) => {
             verdict(false, Reason::WaitingForFirstPush, "Nothing has been pushed to this path yet; looking again every few minutes")
         }
@@ -72,6 +73,16 @@ fn synchronizing(status: &Status, spec: &Result<Spec, String>, now: Timestamp) -
         Some((Phase::Transferring, _)) => verdict(true, Reason::SyncInProgress, "Moving data"),
         Some((Phase::Publishing, _)) => verdict(true, Reason::SyncInProgress, "Making an image of the new data"),
         None => idle(status, spec, now),
+    }
+}
+
+fn backoff(status: &Status, limits: &Limits, problem: &str) -> String {
+    let time = status.next_attempt_time.as_ref().map_or_else(String::new, |t| format!(" at {}", t.0));
+    match status.attempts {
+        Some(failures) if failures >= limits.max_attempts => {
+            format!("Failing: {failures} attempts in a row failed, the next follows{time}: {problem}")
+        }
+        _ => format!("Another attempt follows{time}: {problem}"),
     }
 }
 

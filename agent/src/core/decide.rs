@@ -44,7 +44,13 @@ fn work(draft: &mut Draft<'_>, spec: &Spec) {
             None => draft.wake_for_next_sync(),
         },
         Some(run) => match run::superseded_by(draft, spec, &run) {
-            Some(cause) => open(draft, spec, &cause, Some(&run.id)),
+            Some(cause) => {
+                if run.generation != draft.facts.object.generation {
+                    // Whoever changed the spec will have mended something.
+                    draft.status.attempts = None;
+                }
+                open(draft, spec, &cause, Some(&run.id));
+            }
             None => run::advance(draft, spec, &run),
         },
     }
@@ -55,6 +61,7 @@ fn refuse(draft: &mut Draft<'_>) {
     draft.status.next_sync_time = None;
     if !draft.facts.mover_lives() {
         draft.status.run = None;
+        draft.status.next_attempt_time = None;
     }
 }
 
@@ -78,7 +85,10 @@ fn open(draft: &mut Draft<'_>, spec: &Spec, cause: &Cause, superseded: Option<&s
     };
     draft.status.last_sync_start_time = Some(Time(draft.now));
     draft.status.next_sync_time = due::after_opening(&spec.trigger, draft.now).map(Time);
-    draft.event(false, Reason::SyncStarted, "Sync started".to_owned(), &run.id);
+    draft.status.next_attempt_time = None;
+    if draft.status.attempts.is_none_or(|failures| failures < draft.limits.max_attempts) {
+        draft.event(false, Reason::SyncStarted, "Sync started".to_owned(), &run.id);
+    }
     draft.status.run = Some(run.clone());
     run::begin(draft, spec, &run);
     draft.wake_for_next_sync();

@@ -56,11 +56,16 @@ impl<'a> Draft<'a> {
             self.event(true, Reason::InvalidSpec, problem, &generation.to_string());
         }
         self.status.observed_generation = Some(generation);
-        conditions::set(&mut self.status, &self.facts.spec, generation, self.closed, self.now);
+        conditions::set(&mut self.status, &self.facts.spec, generation, self.closed, self.limits, self.now);
         if self.status != self.facts.status {
             self.plan.steps.insert(0, Step::WriteStatus(Box::new(self.status)));
         }
         self.plan.steps.extend(self.events.into_iter().map(Step::Publish));
         self.plan
     }
+}
+
+/// Kubernetes' times hold whole seconds; anything finer would look like a change at the next read.
+pub(super) fn seconds(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
 }

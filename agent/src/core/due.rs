@@ -65,7 +65,6 @@ pub fn after_closing(trigger: &Trigger, status: &Status, limits: &Limits, now: T
 mod tests {
     use super::*;
     use crate::core::schedule::Schedule;
-    use jiff::SignedDuration;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
     fn at(text: &str) -> Timestamp {
@@ -74,17 +73,6 @@ mod tests {
 
     fn every_six_minutes() -> Trigger {
         Trigger { schedule: Some(Schedule::parse("*/6 * * * *", None).unwrap()), ..Trigger::default() }
-    }
-
-    fn limits() -> Limits {
-        let minute = SignedDuration::from_mins(1);
-        Limits {
-            continuous_interval: minute,
-            snapshot_timeout: minute,
-            pod_start_timeout: minute,
-            retry_initial: minute,
-            retry_cap: minute,
-        }
     }
 
     fn synced(next: Option<&str>) -> Status {
@@ -102,23 +90,23 @@ mod tests {
         assert_eq!(cause(&every_six_minutes(), &Status::default(), now), Some(Cause::Created));
         let waiting = Trigger { wait_for_first_slot: true, ..every_six_minutes() };
         assert_eq!(cause(&waiting, &Status::default(), now), None);
-        assert_eq!(next_sync_time(&waiting, &Status::default(), &limits(), false, now), Some(at("2026-01-01T00:06:00Z")));
+        assert_eq!(next_sync_time(&waiting, &Status::default(), &Limits::default(), false, now), Some(at("2026-01-01T00:06:00Z")));
     }
 
     #[test]
     fn missed_slots_collapse_into_one() {
         let (status, now) = (synced(Some("2026-01-01T00:06:00Z")), at("2026-01-02T00:07:00Z"));
         assert_eq!(cause(&every_six_minutes(), &status, now), Some(Cause::Slot(at("2026-01-01T00:06:00Z"))));
-        assert_eq!(next_sync_time(&every_six_minutes(), &status, &limits(), false, now), Some(at("2026-01-01T00:06:00Z")));
+        assert_eq!(next_sync_time(&every_six_minutes(), &status, &Limits::default(), false, now), Some(at("2026-01-01T00:06:00Z")));
         assert_eq!(after_opening(&every_six_minutes(), now), Some(at("2026-01-02T00:12:00Z")));
     }
 
     #[test]
     fn a_time_from_a_wrong_clock_is_computed_again() {
         let (status, now) = (synced(Some("2031-01-01T00:00:00Z")), at("2026-01-01T00:01:00Z"));
-        assert_eq!(next_sync_time(&every_six_minutes(), &status, &limits(), false, now), Some(at("2026-01-01T00:06:00Z")));
+        assert_eq!(next_sync_time(&every_six_minutes(), &status, &Limits::default(), false, now), Some(at("2026-01-01T00:06:00Z")));
         let continuous = Trigger::default();
-        assert_eq!(next_sync_time(&continuous, &status, &limits(), false, now), Some(at("2026-01-01T00:02:00Z")));
+        assert_eq!(next_sync_time(&continuous, &status, &Limits::default(), false, now), Some(at("2026-01-01T00:02:00Z")));
     }
 
     #[test]
@@ -126,9 +114,9 @@ mod tests {
         let hourly = Trigger { schedule: Some(Schedule::parse("@hourly", None).unwrap()), ..Trigger::default() };
         let now = at("2026-01-01T00:01:00Z");
         let waiting = synced(Some("2026-01-01T00:06:00Z"));
-        assert_eq!(next_sync_time(&hourly, &waiting, &limits(), true, now), Some(at("2026-01-01T01:00:00Z")));
+        assert_eq!(next_sync_time(&hourly, &waiting, &Limits::default(), true, now), Some(at("2026-01-01T01:00:00Z")));
         let due = synced(Some("2026-01-01T00:00:30Z"));
-        assert_eq!(next_sync_time(&hourly, &due, &limits(), true, now), Some(at("2026-01-01T00:00:30Z")));
+        assert_eq!(next_sync_time(&hourly, &due, &Limits::default(), true, now), Some(at("2026-01-01T00:00:30Z")));
     }
 
     #[test]

@@ -226,7 +226,7 @@ pub struct Refusal {
     pub message: String,
 }
 
-/// Durations that decisions depend on; part of the agent's settings.
+/// Durations and numbers that decisions depend on; part of the agent's settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Pause between two syncs of an object without a trigger.
@@ -239,6 +239,21 @@ pub struct Limits {
     pub retry_initial: SignedDuration,
     /// Longest delay after failures.
     pub retry_cap: SignedDuration,
+    /// After so many failed attempts in a row the object is reported as failing, and tried at the longest delay only.
+    pub max_attempts: i64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            continuous_interval: SignedDuration::from_secs(60),
+            snapshot_timeout: SignedDuration::from_mins(10),
+            pod_start_timeout: SignedDuration::from_mins(10),
+            retry_initial: SignedDuration::from_secs(10),
+            retry_cap: SignedDuration::from_mins(15),
+            max_attempts: 5,
+        }
+    }
 }
 
 impl Facts {

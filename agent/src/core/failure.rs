@@ -1,10 +1,11 @@
 //! How an attempt ends badly: what is written for a person, and what is cleaned up before the next one.
 //!
-//! Imports `draft`, `facts`, `plan`.
+//! Imports `draft`, `facts`, `plan`, `retry`.
 
 use super::draft::Draft;
 use super::facts::{Job, Pod, Role, Snapshot};
 use super::plan::{ChildKind, Step, Target};
+use super::retry;
 use crate::api::reason::Reason;
 use crate::api::status::{LastError, MoverResult, MoverStatus, Phase, Run};
 use jiff::{SignedDuration, Timestamp};
@@ -18,17 +19,28 @@ pub(super) fn deadline(run: &Run, timeout: SignedDuration) -> Timestamp {
 
 /// Ends the attempt. The run's snapshot and PVC stay for the next one; its Job goes.
 pub(super) fn give_up(draft: &mut Draft<'_>, run: &Run, reason: Reason, message: String, report: Option<&Report>) {
-    draft.status.last_error = Some(LastError { reason: reason.as_str().to_owned(), message: message.clone(), time: Time(draft.now) });
+    let error = LastError { reason: reason.as_str().to_owned(), message: message.clone(), time: Time(draft.now) };
+    let before = draft.status.last_error.replace(error);
     if let Some(report) = report {
         draft.status.latest_mover_status = Some(MoverStatus { result: MoverResult::Failed, logs: report.logs.clone() });
     }
+    let failures = draft.status.attempts.unwrap_or(0).saturating_add(1);
+    draft.status.attempts = Some(failures);
     next_attempt(draft, Phase::Backoff);
-    draft.event(true, reason, message, &format!("{}/{}", run.id, run.attempt));
+    let (key, limit) = (format!("{}/{}", run.id, run.attempt), draft.limits.max_attempts);
+    if failures == limit {
+        draft.event(true, Reason::Failing, format!("{failures} attempts in a row failed; going on in no hurry: {message}"), &key);
+    }
+    // Of an object that is known to be failing, only news are told.
+    if failures <= limit || before.is_none_or(|b| b.reason != reason.as_str()) {
+        draft.event(true, reason, message, &key);
+    }
 }
 
 /// Nothing has been pushed yet: no failure, the run stays open.
 pub(super) fn wait_for_first_push(draft: &mut Draft<'_>, report: &Report) {
     draft.status.last_error = None;
+    draft.status.attempts = None;
     draft.status.latest_mover_status = Some(MoverStatus { result: MoverResult::Successful, logs: report.logs.clone() });
     next_attempt(draft, Phase::WaitingForFirstPush);
 }
@@ -38,6 +50,7 @@ fn next_attempt(draft: &mut Draft<'_>, phase: Phase) {
     if let Some(run) = draft.status.run.as_mut() {
         run.attempt += 1;
     }
+    retry::schedule(draft);
 }
 
 /// A snapshot did not become ready in time. It goes, so that the next attempt asks for another.

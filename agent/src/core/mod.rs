@@ -16,6 +16,7 @@ pub mod identity;
 pub mod names;
 pub mod plan;
 pub mod quantity;
+mod retry;
 mod run;
 pub mod schedule;
 pub mod spec;

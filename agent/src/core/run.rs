@@ -1,16 +1,16 @@
 //! One open run, from its first child to its end: what each phase waits for and does.
 //!
-//! Imports `draft`, `facts`, `plan`, `children` and `failure`.
+//! Imports `draft`, `facts`, `plan`, `children`, `failure` and `retry`.
 
-use super::backoff;
 use super::children;
-use super::draft::Draft;
+use super::draft::{Draft, seconds};
 use super::due;
 use super::facts::{Facts, Fresh, Job, Pod, Role, Snapshot};
 use super::failure;
 use super::goduration;
 use super::identity::Cause;
 use super::plan::{Child, Origin, Step};
+use super::retry;
 use super::spec::{Capture, Spec, Volume};
 use crate::api::reason::Reason;
 use crate::api::status::{ImageRef, MoverStatus, Phase, Run};
@@ -46,7 +46,9 @@ pub(super) fn superseded_by(draft: &Draft<'_>, spec: &Spec, run: &Run) -> Option
         });
     }
     let slot = draft.status.next_sync_time.as_ref().map(|t| t.0).filter(|t| *t <= draft.now);
-    slot.filter(|_| waiting && run.manual.is_none()).map(Cause::Slot)
+    let slot = slot.filter(|_| waiting && !(retry::needs_a_person(&draft.status) && retry::too_early(draft)))?;
+    // A tag stays due until it is synced; the slot only hastens it.
+    Some(due::new_tag(&spec.trigger, &draft.status).map_or(Cause::Slot(slot), |tag| Cause::Manual(tag.to_owned())))
 }
 
 /// The first children of a run or attempt that has just begun, as far as they can be made without waiting.
@@ -73,23 +75,14 @@ pub(super) fn advance(draft: &mut Draft<'_>, spec: &Spec, run: &Run) {
         Phase::Capturing => capturing(draft, spec, run),
         Phase::Transferring => transferring(draft, spec, run),
         Phase::Publishing => publishing(draft, spec, run),
-        Phase::Backoff => {
-            let (initial, cap) = (draft.limits.retry_initial, draft.limits.retry_cap);
-            wait_then_retry(draft, spec, run, backoff::delay(initial, cap, run.attempt - 1, &run.id));
-        }
-        Phase::WaitingForFirstPush => wait_then_retry(draft, spec, run, backoff::first_push_delay(run.attempt - 1, &run.id)),
+        Phase::Backoff | Phase::WaitingForFirstPush => retry(draft, spec, run),
     }
 }
 
-fn wait_then_retry(draft: &mut Draft<'_>, spec: &Spec, run: &Run, delay: jiff::SignedDuration) {
-    // A clock set back must not stretch the wait: it never exceeds its own length from now.
-    let time = run.phase_time.0.min(draft.now).saturating_add(delay).unwrap_or(draft.now);
-    if spec.paused {
+/// The next attempt, once its time has come. What the run has captured is used again.
+fn retry(draft: &mut Draft<'_>, spec: &Spec, run: &Run) {
+    if spec.paused || retry::waits(draft) {
         return;
-    }
-    if draft.now < time {
-        draft.wake_for_next_sync();
-        return draft.plan.wake_at(time);
     }
     if run.phase == Phase::WaitingForFirstPush {
         // The waiting is not part of the sync.
@@ -99,6 +92,7 @@ fn wait_then_retry(draft: &mut Draft<'_>, spec: &Spec, run: &Run, delay: jiff::S
             run.start_time = MicroTime(now);
         }
     }
+    draft.status.next_attempt_time = None;
     let captured = draft.facts.snapshots_as(Role::Capture).any(|s| s.meta.serves(&run.id) && s.ready);
     draft.enter(if captured { Phase::Transferring } else { first_phase(spec) });
     if let Some(run) = draft.status.run.clone() {
@@ -301,6 +295,8 @@ fn close(draft: &mut Draft<'_>, spec: &Spec, run: &Run, report: &Report, image: 
     let duration = goduration::format(now.duration_since(run.start_time.0));
     status.run = None;
     status.last_error = None;
+    status.attempts = None;
+    status.next_attempt_time = None;
     status.last_sync_time = Some(Time(now));
     status.last_sync_duration = Some(duration.clone());
     if run.manual.is_some() {
@@ -324,9 +320,4 @@ fn close(draft: &mut Draft<'_>, spec: &Spec, run: &Run, report: &Report, image: 
         let note = format!("The path {} was another object's, and is this one's now", spec.remote.path);
         draft.event(true, Reason::PathTakenOver, note, &run.id);
     }
-}
-
-/// Kubernetes' times hold whole seconds; anything finer would look like a change at the next read.
-fn seconds(time: Timestamp) -> Timestamp {
-    Timestamp::from_second(time.as_second()).unwrap_or(time)
 }

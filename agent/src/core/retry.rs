@@ -1,0 +1,68 @@
+//! When the next attempt is made: kept as data in `status.attempts` and `status.nextAttemptTime`, so that a restarted agent waits no
+//! longer and no shorter.
+//!
+//! Imports `backoff`, `draft`.
+
+use super::backoff;
+use super::draft::{Draft, seconds};
+use crate::api::Status;
+use crate::api::reason::{Policy, Reason};
+use crate::api::status::Phase;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+/// How much longer than others those failures wait that only a person can mend.
+const PATIENCE: i32 = 6;
+
+/// Sets the time of the next attempt of the run, which has just begun to wait.
+pub(super) fn schedule(draft: &mut Draft<'_>) {
+    let time = latest(draft);
+    draft.status.next_attempt_time = Some(Time(time));
+    draft.plan.wake_at(time);
+    draft.wake_for_next_sync();
+}
+
+/// Whether the waiting run has to wait on; then the plan looks again when its time comes.
+pub(super) fn waits(draft: &mut Draft<'_>) -> bool {
+    let latest = latest(draft);
+    let time = draft.status.next_attempt_time.as_ref().map_or(latest, |t| t.0);
+    if time <= draft.now {
+        return false;
+    }
+    // A clock set back must not stretch the wait: it never exceeds its own length from now.
+    let time = time.min(latest);
+    draft.status.next_attempt_time = Some(Time(time));
+    draft.wake_for_next_sync();
+    draft.plan.wake_at(time);
+    true
+}
+
+/// Whether the time of the next attempt is known and lies ahead.
+pub(super) fn too_early(draft: &Draft<'_>) -> bool {
+    draft.status.next_attempt_time.as_ref().is_some_and(|t| t.0 > draft.now)
+}
+
+/// Whether only a person can mend what went wrong last.
+pub(super) fn needs_a_person(status: &Status) -> bool {
+    status.last_error.as_ref().and_then(|e| Reason::parse(&e.reason)).is_some_and(|r| r.policy() == Policy::Stalled)
+}
+
+/// The latest time that the next attempt of the waiting run may be due, seen from now.
+fn latest(draft: &Draft<'_>) -> Timestamp {
+    draft.now.saturating_add(delay(draft)).map_or(draft.now, seconds)
+}
+
+fn delay(draft: &Draft<'_>) -> SignedDuration {
+    let (status, limits, seed) = (&draft.status, draft.limits, draft.facts.object.uid.as_str());
+    let waits_for_first_push = status.run.as_ref().filter(|run| run.phase == Phase::WaitingForFirstPush);
+    if let Some(run) = waits_for_first_push {
+        return backoff::first_push_delay(run.attempt - 1, seed);
+    }
+    let failures = status.attempts.unwrap_or(1);
+    let initial = match () {
+        () if failures >= limits.max_attempts => limits.retry_cap,
+        () if needs_a_person(status) => limits.retry_initial.checked_mul(PATIENCE).unwrap_or(limits.retry_cap),
+        () => limits.retry_initial,
+    };
+    backoff::delay(initial, limits.retry_cap, failures, seed).max(SignedDuration::from_secs(1))
+}
