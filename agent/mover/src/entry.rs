@@ -1,7 +1,9 @@
 //! One entry of a tree: what the manifest records of it.
 //!
-//! Imports [`crate::path`].
+//! Imports [`crate::path`], [`crate::attributes`] and [`crate::holes`]' type.
 
+use crate::attributes::Attributes;
+use crate::holes::Hole;
 use crate::path::RelPath;
 
 /// A point in time as the file system keeps it: seconds since 1970 (perhaps negative) and nanoseconds upwards from there.
@@ -14,7 +16,7 @@ pub struct Time {
 }
 
 /// Metadata that a pull restores.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Meta {
     /// Permission bits with setuid, setgid and sticky. Zero for a symlink, which has none of its own.
     pub mode: u32,
@@ -24,6 +26,8 @@ pub struct Meta {
     pub gid: u32,
     /// Time of last modification.
     pub mtime: Time,
+    /// Extended attributes, POSIX ACLs and capabilities among them.
+    pub attributes: Attributes,
 }
 
 /// The sha256 of a file's content.
@@ -63,6 +67,8 @@ pub struct FileEntry {
     pub changed: u64,
     /// The first name of the same inode, if this is a further one.
     pub link: Option<RelPath>,
+    /// Ranges that took no room on the source's disk. Not part of what the file is: a file without them is no other one.
+    pub holes: Box<[Hole]>,
     /// Absent where the file changed too close to the capture to be recognised by them.
     pub hints: Option<Hints>,
 }
@@ -100,7 +106,8 @@ impl Entry {
         }
     }
 
-    /// Whether a pull of either gives the same result: all but where the content lies and how the source recognises it.
+    /// Whether a pull of either gives the same result: all but where the content lies, how the source recognises it, and what
+    /// room it takes.
     pub fn same_result(&self, other: &Self) -> bool {
         self.path == other.path
             && self.meta == other.meta

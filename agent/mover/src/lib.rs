@@ -6,12 +6,14 @@
 //! data below them. What decides (`plan`, `owner`, `guard`) does no I/O.
 
 pub mod args;
+pub mod attributes;
 pub mod committed;
 pub mod control;
 pub mod entry;
 pub mod failure;
 pub mod guard;
 pub mod hash;
+pub mod holes;
 pub mod manifest;
 pub mod names;
 mod options;

@@ -1,14 +1,17 @@
 //! The manifest: every entry of a revision, one JSON object a line, in path order, zstd around it.
 //!
 //! Format described in `docs/remote-format.md`. Readers ignore members they do not know and refuse values they do
-//! not know. Imports [`crate::entry`], [`crate::path`], [`crate::failure`] and [`crate::report`].
+//! not know. Imports [`crate::entry`] and what it is made of, [`crate::failure`] and [`crate::report`].
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 
 use serde::{Deserialize, Serialize};
 
+use crate::attributes::{Attribute, AttributeKind, Attributes};
 use crate::entry::{At, Digest, Entry, FileEntry, Hints, Kind, Meta, Time, hex, unhex};
 use crate::failure::{Failure, Result};
+use crate::holes::{Hole, possible};
 use crate::path::RelPath;
 use crate::report::Reason;
 
@@ -66,6 +69,15 @@ struct Line {
     to: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tox: Option<String>,
+    /// Extended attributes: values in hexadecimal, by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    x: BTreeMap<String, String>,
+    /// Those whose names are not UTF-8: by name in hexadecimal.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    xx: BTreeMap<String, String>,
+    /// Holes: start and length.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    z: Vec<(u64, u64)>,
 }
 
 /// Writes `entries`, which must be in path order, and returns the stream.
@@ -160,6 +172,13 @@ fn encode(entry: &Entry) -> Line {
     let (p, px) = text(entry.path.as_bytes());
     let meta = &entry.meta;
     let mut line = Line { p, px, m: meta.mode, o: (meta.uid, meta.gid), mt: (meta.mtime.secs, meta.mtime.nanos), ..Line::default() };
+    for attribute in meta.attributes.iter() {
+        let value = hex(&attribute.value);
+        match std::str::from_utf8(&attribute.name) {
+            Ok(name) => line.x.insert(name.to_owned(), value),
+            Err(_) => line.xx.insert(hex(&attribute.name), value),
+        };
+    }
     line.t = match &entry.kind {
         Kind::Dir => "d",
         Kind::Fifo => "p",
@@ -179,6 +198,7 @@ fn encode(entry: &Entry) -> Line {
             if let Some(link) = &file.link {
                 (line.l, line.lx) = text(link.as_bytes());
             }
+            line.z = file.holes.iter().map(|hole| (hole.start, hole.length)).collect();
             line.c = file.hints.map(|h| (h.ctime.secs, h.ctime.nanos, h.inode));
             "f"
         }
@@ -192,7 +212,8 @@ fn decode(line: Line) -> std::result::Result<Entry, String> {
     let time = |secs, nanos| {
         if nanos < 1_000_000_000 { Ok(Time { secs, nanos }) } else { Err(format!("{path}: an impossible time")) }
     };
-    let meta = Meta { mode: line.m & 0o7777, uid: line.o.0, gid: line.o.1, mtime: time(line.mt.0, line.mt.1)? };
+    let attributes = attributes(line.x, line.xx).ok_or_else(|| format!("{path}: impossible attributes"))?;
+    let meta = Meta { mode: line.m & 0o7777, uid: line.o.0, gid: line.o.1, mtime: time(line.mt.0, line.mt.1)?, attributes };
     let kind = match line.t.as_str() {
         "d" => Kind::Dir,
         "p" => Kind::Fifo,
@@ -206,8 +227,14 @@ fn decode(line: Line) -> std::result::Result<Entry, String> {
                     Some(first.filter(|first| *first < path).ok_or_else(|| format!("{path}: an impossible hard link"))?)
                 }
             };
+            let size = line.s.ok_or_else(|| format!("{path}: no size"))?;
+            let holes: Box<[Hole]> = line.z.into_iter().map(|(start, length)| Hole { start, length }).collect();
+            if !possible(&holes, size) {
+                return Err(format!("{path}: impossible holes"));
+            }
             Kind::File(FileEntry {
-                size: line.s.ok_or_else(|| format!("{path}: no size"))?,
+                size,
+                holes,
                 sha256: line.h.and_then(|h| Digest::parse(&h)).ok_or_else(|| format!("{path}: no sha256"))?,
                 at: match line.at.as_deref() {
                     None => At::Own,
@@ -230,12 +257,28 @@ fn decode(line: Line) -> std::result::Result<Entry, String> {
     Ok(Entry { path, meta, kind })
 }
 
+/// The attributes this program knows how to restore: a newer one may have written others.
+fn attributes(text: BTreeMap<String, String>, odd: BTreeMap<String, String>) -> Option<Attributes> {
+    let text = text.into_iter().map(|(name, value)| Some((name.into_bytes(), unhex(&value)?)));
+    let odd = odd.into_iter().map(|(name, value)| Some((unhex(&name)?, unhex(&value)?)));
+    let mut attributes = Vec::new();
+    for attribute in text.chain(odd) {
+        let (name, value) = attribute?;
+        if AttributeKind::of(&name).is_some() && !name.contains(&0) {
+            attributes.push(Attribute { name: name.into(), value: value.into() });
+        }
+    }
+    Some(Attributes::new(attributes))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn entry(path: &[u8], kind: Kind) -> Entry {
-        let meta = Meta { mode: 0o4755, uid: 7, gid: 8, mtime: Time { secs: -2, nanos: 999_999_999 } };
+        let attribute = |name: &[u8], value: &[u8]| Attribute { name: name.into(), value: value.into() };
+        let attributes = Attributes::new(vec![attribute(b"user.\xff", b"\0\xff"), attribute(b"system.posix_acl_access", b"")]);
+        let meta = Meta { mode: 0o4755, uid: 7, gid: 8, mtime: Time { secs: -2, nanos: 999_999_999 }, attributes };
         Entry { path: RelPath::new(path).unwrap(), meta, kind }
     }
 
@@ -247,6 +290,7 @@ mod tests {
             changed: 3,
             link: link.map(|l| RelPath::new(l).unwrap()),
             hints: Some(Hints { ctime: Time { secs: 9, nanos: 1 }, inode: u64::MAX }),
+            holes: [Hole { start: 0, length: 2 }, Hole { start: 4, length: 1 }].into(),
         })
     }
 
@@ -287,6 +331,46 @@ mod tests {
         for bad in [&through_link[..], &unordered, &twice, &through_link[1..]] {
             assert_eq!(read(&*packed(bad), "R").unwrap_err().reason, Reason::RemoteInconsistent);
         }
+    }
+
+    #[test]
+    fn older_manifests_have_neither_attributes_nor_holes() {
+        let text = format!(
+            "{}\n{}\n{}\n",
+            r#"{"format":1,"revision":"R"}"#,
+            r#"{"p":"","t":"d","m":493,"o":[0,0],"mt":[0,0]}"#,
+            format_args!(r#"{{"p":"a","t":"f","m":420,"o":[0,0],"mt":[0,0],"s":5,"h":"{}","g":1}}"#, "ab".repeat(32)),
+        );
+        let entries = read(&*zstd::encode_all(text.as_bytes(), 1).unwrap(), "R").unwrap();
+        assert!(entries.iter().all(|entry| entry.meta.attributes.is_empty()));
+        let older = &entries[1];
+        let mut newer = older.clone();
+        newer.meta.attributes = Attributes::new(vec![Attribute { name: (*b"user.a").into(), value: Box::default() }]);
+        assert!(!older.same_result(&newer), "attributes found by an upgraded source are pushed");
+        let Kind::File(file) = &mut newer.kind else { unreachable!() };
+        file.holes = [Hole { start: 0, length: 5 }].into();
+        newer.meta.attributes = Attributes::default();
+        assert!(older.same_result(&newer), "holes alone make no new revision");
+    }
+
+    #[test]
+    fn attributes_of_a_newer_program_are_ignored_and_impossible_ones_refused() {
+        let line = |members: &str| {
+            let text =
+                format!("{}\n{{\"p\":\"\",\"t\":\"d\",\"m\":493,\"o\":[0,0],\"mt\":[0,0],{members}}}\n", r#"{"format":1,"revision":"R"}"#);
+            read(&*zstd::encode_all(text.as_bytes(), 1).unwrap(), "R")
+        };
+        assert!(line(r#""x":{"security.selinux":"00","system.nfs4_acl":"00"}"#).unwrap()[0].meta.attributes.is_empty());
+        assert_eq!(line(r#""x":{"user.a":"0"}"#).unwrap_err().reason, Reason::RemoteInconsistent);
+        assert_eq!(line(r#""xx":{"zz":"00"}"#).unwrap_err().reason, Reason::RemoteInconsistent);
+    }
+
+    #[test]
+    fn holes_outside_their_file_are_refused() {
+        let mut bad = sample();
+        let Kind::File(file) = &mut bad[1].kind else { unreachable!() };
+        file.holes = [Hole { start: 4, length: 2 }].into();
+        assert_eq!(read(&*packed(&bad), "R").unwrap_err().reason, Reason::RemoteInconsistent);
     }
 
     #[test]

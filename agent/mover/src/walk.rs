@@ -1,6 +1,6 @@
 //! Observes a volume: every entry with its metadata, in path order, on one file system.
 //!
-//! Imports [`crate::entry`], [`crate::path`], [`crate::names`], [`crate::stop`] and [`crate::failure`].
+//! Imports [`crate::entry`], [`crate::attributes`], [`crate::path`], [`crate::names`], [`crate::stop`] and [`crate::failure`].
 
 use std::collections::BTreeMap;
 use std::fs::Metadata;
@@ -9,10 +9,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
-use rustix::fs::{llistxattr, llistxattr_query};
-use rustix::io::Errno;
 use walkdir::WalkDir;
 
+use crate::attributes;
 use crate::entry::{Hints, Meta, Time};
 use crate::failure::{Failure, Result};
 use crate::names::{LOST_AND_FOUND, STAGING_DIR};
@@ -34,7 +33,7 @@ pub enum FoundKind {
 }
 
 /// One entry of the volume. Equal to an earlier look if and only if nothing touched it since.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Eq)]
 pub struct Found {
     /// Its name.
     pub path: RelPath,
@@ -46,6 +45,16 @@ pub struct Found {
     pub hints: Hints,
     /// Names of this inode.
     pub links: u64,
+    /// A file that takes less room than its size, so it may have holes. No part of equality: the room is settled when the
+    /// file system writes out, though nobody touches the file.
+    pub sparse: bool,
+}
+
+impl PartialEq for Found {
+    fn eq(&self, other: &Self) -> bool {
+        let Self { path, kind, meta, hints, links, sparse: _ } = self;
+        (path, kind, meta, hints, links) == (&other.path, &other.kind, &other.meta, &other.hints, &other.links)
+    }
 }
 
 /// A whole volume.
@@ -53,7 +62,7 @@ pub struct Found {
 pub struct Walk {
     /// In path order, the root first.
     pub found: Vec<Found>,
-    /// What was left out, by kind: `sockets`, `devices`, `otherFileSystems`, `lostAndFound`, and entries with `extendedAttributes`.
+    /// What was left out, by kind: `sockets`, `devices`, `otherFileSystems`, `lostAndFound`, and entries with `otherAttributes`.
     pub skipped: BTreeMap<String, u64>,
     /// Whether an unfinished pull left its staging folder behind.
     pub staging: bool,
@@ -114,41 +123,37 @@ pub fn walk(root: &Path, stop: &Stop) -> Result<Walk> {
             skip(if file_type.is_socket() { "sockets" } else { "devices" }, false);
             continue;
         };
-        if has_extended_attributes(entry.path())? {
-            skip(EXTENDED_ATTRIBUTES, false);
+        let (found, others) = found(path, kind, entry.path(), &meta)?;
+        if others {
+            skip(OTHER_ATTRIBUTES, false);
         }
-        walk.found.push(found(path, kind, &meta)?);
+        walk.found.push(found);
     }
     Ok(walk)
 }
 
-/// Entries that have some; their attributes, POSIX ACLs and capabilities among them, are not replicated.
-pub const EXTENDED_ATTRIBUTES: &str = "extendedAttributes";
+/// Kind in [`Walk::skipped`]: entries with attributes that only their own kind of file system has, such as NFSv4 ACLs.
+pub const OTHER_ATTRIBUTES: &str = "otherAttributes";
 
-/// Whether an entry has attributes that somebody gave it. SELinux labels every file by itself, at every site.
-fn has_extended_attributes(path: &Path) -> Result<bool> {
-    let failed = |error: Errno| match error {
-        Errno::NOTSUP => Ok(0),
-        other => Err(Failure::volume("list the extended attributes of", path, &other.into())),
-    };
-    let mut names = vec![0u8; llistxattr_query(path).or_else(failed)?];
-    if names.is_empty() {
-        return Ok(false);
-    }
-    let length = llistxattr(path, names.as_mut_slice()).or_else(failed)?;
-    names.truncate(length);
-    Ok(names.split(|byte| *byte == 0).any(|name| !name.is_empty() && name != b"security.selinux"))
+fn found(path: RelPath, kind: FoundKind, at: &Path, there: &Metadata) -> Result<(Found, bool)> {
+    let (meta, others) = meta(at, there, matches!(kind, FoundKind::Symlink(_)))?;
+    let hints = Hints { ctime: time(at, there.ctime(), there.ctime_nsec())?, inode: there.ino() };
+    let sparse = matches!(kind, FoundKind::File(size) if there.blocks().saturating_mul(512) < size);
+    Ok((Found { path, kind, meta, hints, links: there.nlink(), sparse }, others))
 }
 
-fn found(path: RelPath, kind: FoundKind, meta: &Metadata) -> Result<Found> {
-    let time = |secs: i64, nanos: i64| {
-        let nanos = u32::try_from(nanos).map_err(|_| Failure::new(Reason::VolumeUnreadable, format!("{path} has an impossible time")))?;
-        Ok::<_, Failure>(Time { secs, nanos })
-    };
-    let mode = if matches!(kind, FoundKind::Symlink(_)) { 0 } else { meta.mode() & 0o7777 };
-    let mtime = time(meta.mtime(), meta.mtime_nsec())?;
-    let hints = Hints { ctime: time(meta.ctime(), meta.ctime_nsec())?, inode: meta.ino() };
-    Ok(Found { kind, meta: Meta { mode, uid: meta.uid(), gid: meta.gid(), mtime }, hints, links: meta.nlink(), path })
+/// The metadata of the entry at `path`, of a `link` itself, and whether it has attributes that are not replicated.
+pub fn meta(path: &Path, there: &Metadata, link: bool) -> Result<(Meta, bool)> {
+    let seen = attributes::read(path).map_err(|e| Failure::volume("read the extended attributes of", path, &e))?;
+    let mode = if link { 0 } else { there.mode() & 0o7777 };
+    let mtime = time(path, there.mtime(), there.mtime_nsec())?;
+    Ok((Meta { mode, uid: there.uid(), gid: there.gid(), mtime, attributes: seen.attributes }, seen.others))
+}
+
+fn time(path: &Path, secs: i64, nanos: i64) -> Result<Time> {
+    let nanos =
+        u32::try_from(nanos).map_err(|_| Failure::new(Reason::VolumeUnreadable, format!("{} has an impossible time", path.display())))?;
+    Ok(Time { secs, nanos })
 }
 
 fn walk_failure(root: &Path, error: walkdir::Error) -> Failure {
@@ -182,14 +187,19 @@ mod tests {
     }
 
     #[test]
-    fn extended_attributes_are_counted() {
+    fn attributes_are_part_of_an_entry_and_labels_of_the_site_are_not() {
         let dir = TempDir::new().unwrap();
-        std::fs::write(dir.path().join("a"), "a").unwrap();
-        std::fs::write(dir.path().join("b"), "b").unwrap();
-        rustix::fs::setxattr(dir.path().join("a"), "user.colour", b"red", rustix::fs::XattrFlags::empty()).unwrap();
-        let walk = walk(dir.path(), &Stop::default()).unwrap();
-        assert_eq!(walk.skipped, BTreeMap::from([(EXTENDED_ATTRIBUTES.into(), 1)]));
-        assert_eq!(walk.found.len(), 3);
+        for name in ["a", "b"] {
+            std::fs::write(dir.path().join(name), name).unwrap();
+        }
+        let set = |name: &str, value: &[u8]| rustix::fs::setxattr(dir.path().join("a"), name, value, rustix::fs::XattrFlags::empty());
+        let plain = walk(dir.path(), &Stop::default()).unwrap();
+        set("user.colour", b"red").unwrap();
+        let coloured = walk(dir.path(), &Stop::default()).unwrap();
+        assert_eq!(coloured.found[1].meta.attributes.get(b"user.colour"), Some(&b"red"[..]));
+        assert_ne!(plain.found[1], coloured.found[1]);
+        assert_eq!(plain.found[2], coloured.found[2]);
+        assert!(coloured.skipped.is_empty());
     }
 
     #[test]

@@ -1,21 +1,23 @@
 //! Makes the volume's tree the committed one: every file is complete, with its metadata, before a rename puts it in place.
 //!
-//! Imports [`super::plan`], [`super::staging`], [`crate::entry`] and [`crate::failure`].
+//! Imports [`super::plan`], [`super::staging`], [`super::restore`], [`crate::entry`], [`crate::holes`] and [`crate::failure`].
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::fs::{self, Metadata};
+use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, lchown, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Mode, Timespec, Timestamps, UTIME_OMIT};
+use rustix::fs::{CWD, Mode};
 
 use super::plan::{Plan, Step};
+use super::restore::{Tally, restore};
 use super::staging::Staging;
-use crate::entry::{Digest, Entry, Kind, Meta};
+use crate::entry::{Digest, Entry, FileEntry, Kind};
 use crate::failure::{Failure, Result};
+use crate::holes;
 use crate::stop::Stop;
 
 /// What applying a plan came to.
@@ -24,7 +26,13 @@ pub(super) struct Applied {
     /// Whether the volume is another one than before.
     pub(super) changed: bool,
     /// What could not be restored, by kind.
-    pub(super) skipped: BTreeMap<String, u64>,
+    pub(super) skipped: Tally,
+}
+
+impl Applied {
+    fn skip(&mut self, kind: &str) {
+        *self.skipped.entry(kind.into()).or_default() += 1;
+    }
 }
 
 /// Applies `plan`: all its content is verified and in `staging`.
@@ -35,7 +43,9 @@ pub(super) fn apply(root: &Path, entries: &[Entry], plan: &Plan, staging: &Stagi
         staging,
         uses: plan.fetch.iter().map(|(digest, fetch)| (*digest, fetch.uses)).collect(),
         next: 0,
-        applied: Applied { changed: !plan.steps.is_empty() || !plan.removals.is_empty(), ..Applied::default() },
+        stop,
+        // Metadata may turn out not to be changeable here, and a pull that changes nothing says so.
+        applied: Applied { changed: !plan.is_metadata_alone(), ..Applied::default() },
     };
     for step in &plan.steps {
         stop.check()?;
@@ -49,18 +59,40 @@ pub(super) fn apply(root: &Path, entries: &[Entry], plan: &Plan, staging: &Stagi
     Ok(work.applied)
 }
 
-/// Gives every directory but the root its metadata: deepest first, so that nothing is made in one after its time was set.
-pub(super) fn finish_dirs(root: &Path, entries: &[Entry], applied: &mut Applied, stop: &Stop) -> Result<()> {
-    for entry in entries.iter().rev().filter(|entry| entry.kind == Kind::Dir && !entry.path.is_root()) {
+/// Applies a plan that [changes metadata alone](Plan::is_metadata_alone), or nothing; calls `mark` after the first change.
+pub(super) fn metadata(root: &Path, entries: &[Entry], plan: &Plan, mark: impl Fn() -> Result<()>, stop: &Stop) -> Result<Applied> {
+    let mut applied = Applied::default();
+    let steps = plan.steps.iter().filter_map(|step| match step {
+        Step::Meta(number) => entries.get(*number),
+        _ => None,
+    });
+    for entry in steps.chain(directories(entries)) {
         stop.check()?;
-        finish_dir(root, entry, applied)?;
+        let changed = applied.changed;
+        finish(&entry.path.under(root), entry, &mut applied)?;
+        if applied.changed && !changed {
+            mark()?;
+        }
+    }
+    Ok(applied)
+}
+
+/// Every directory but the root: deepest first, so that nothing is made in one after its time was set.
+fn directories(entries: &[Entry]) -> impl Iterator<Item = &Entry> {
+    entries.iter().rev().filter(|entry| entry.kind == Kind::Dir && !entry.path.is_root())
+}
+
+fn finish_dirs(root: &Path, entries: &[Entry], applied: &mut Applied, stop: &Stop) -> Result<()> {
+    for entry in directories(entries) {
+        stop.check()?;
+        finish(&entry.path.under(root), entry, applied)?;
     }
     Ok(())
 }
 
 /// Gives the volume's root its metadata: the last change of a pull.
 pub(super) fn finish_root(root: &Path, entries: &[Entry], applied: &mut Applied) -> Result<()> {
-    entries.first().filter(|entry| entry.path.is_root()).map_or(Ok(()), |entry| finish_dir(root, entry, applied))
+    entries.first().filter(|entry| entry.path.is_root()).map_or(Ok(()), |entry| finish(root, entry, applied))
 }
 
 /// Writes everything to the disk.
@@ -75,6 +107,7 @@ struct Work<'a> {
     staging: &'a Staging,
     uses: BTreeMap<Digest, usize>,
     next: u64,
+    stop: &'a Stop,
     applied: Applied,
 }
 
@@ -99,9 +132,9 @@ impl Work<'_> {
         match (step, &entry.kind) {
             // Its own metadata comes last; until then only we get in.
             (Step::MakeDir(_), _) => fs::create_dir(&path).map_err(|e| Failure::volume("make the directory", &path, &e)),
-            (Step::Meta(_), _) => set_meta(&path, entry, &mut self.applied),
+            (Step::Meta(_), _) => finish(&path, entry, &mut self.applied),
             (Step::PutFile(_), Kind::File(file)) => {
-                let ready = self.content(&file.sha256, file.size)?;
+                let ready = self.content(file)?;
                 self.put(&ready, &path, entry)
             }
             (Step::Link(_), Kind::File(file)) => {
@@ -127,15 +160,23 @@ impl Work<'_> {
         }
     }
 
-    /// A file with this content, ours alone.
-    fn content(&mut self, digest: &Digest, size: u64) -> Result<PathBuf> {
-        let verified = self.staging.content(digest);
-        if size == 0 {
+    /// A file with this content and these holes, ours alone.
+    fn content(&mut self, file: &FileEntry) -> Result<PathBuf> {
+        let ready = self.whole_content(file)?;
+        if !file.holes.is_empty() && !holes::punch(&ready, &file.holes, self.stop)? {
+            self.applied.skip("holes");
+        }
+        Ok(ready)
+    }
+
+    fn whole_content(&mut self, file: &FileEntry) -> Result<PathBuf> {
+        let verified = self.staging.content(&file.sha256);
+        if file.size == 0 {
             let ready = self.temporary();
             fs::File::create_new(&ready).map_err(|e| Failure::volume("make", &ready, &e))?;
             return Ok(ready);
         }
-        let left = self.uses.entry(*digest).or_default();
+        let left = self.uses.entry(file.sha256).or_default();
         *left = left.saturating_sub(1);
         if *left == 0 {
             return Ok(verified);
@@ -146,7 +187,7 @@ impl Work<'_> {
     }
 
     fn put(&mut self, ready: &Path, path: &Path, entry: &Entry) -> Result<()> {
-        set_meta(ready, entry, &mut self.applied)?;
+        restore(ready, entry, &mut self.applied.skipped)?;
         rename(ready, path)
     }
 
@@ -160,49 +201,17 @@ fn rename(ready: &Path, path: &Path) -> Result<()> {
     fs::rename(ready, path).map_err(|e| Failure::volume("put in place", path, &e))
 }
 
-fn finish_dir(root: &Path, entry: &Entry, applied: &mut Applied) -> Result<()> {
-    let path = entry.path.under(root);
-    let there = fs::symlink_metadata(&path).map_err(|e| Failure::volume("read", &path, &e))?;
-    if differs(&there, &entry.meta) {
-        set_meta(&path, entry, applied)?;
-        applied.changed = true;
-    }
+/// Gives an entry that is in place its metadata.
+fn finish(path: &Path, entry: &Entry, applied: &mut Applied) -> Result<()> {
+    applied.changed |= restore(path, entry, &mut applied.skipped)?;
     Ok(())
-}
-
-fn differs(there: &Metadata, meta: &Meta) -> bool {
-    (there.mode() & 0o7777, there.uid(), there.gid()) != (meta.mode, meta.uid, meta.gid)
-        || (there.mtime(), there.mtime_nsec()) != (meta.mtime.secs, i64::from(meta.mtime.nanos))
-}
-
-/// Owner first, because a change of owner clears setuid and setgid; the time last, because nothing may touch it after.
-fn set_meta(path: &Path, entry: &Entry, applied: &mut Applied) -> Result<()> {
-    let Meta { mode, uid, gid, mtime } = entry.meta;
-    let failure = |doing: &str, error: &io::Error| Failure::volume(doing, path, error);
-    match lchown(path, Some(uid), Some(gid)) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            let there = fs::symlink_metadata(path).map_err(|e| failure("read", &e))?;
-            if (there.uid(), there.gid()) != (uid, gid) {
-                *applied.skipped.entry("owners".into()).or_default() += 1;
-            }
-        }
-        other => other.map_err(|e| failure("set the owner of", &e))?,
-    }
-    if !matches!(entry.kind, Kind::Symlink(_)) {
-        rustix::fs::chmodat(CWD, path, Mode::from_raw_mode(mode), AtFlags::empty()).map_err(|e| failure("set the mode of", &e.into()))?;
-    }
-    let times = Timestamps {
-        last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
-        last_modification: Timespec { tv_sec: mtime.secs, tv_nsec: i64::from(mtime.nanos) },
-    };
-    rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).map_err(|e| failure("set the time of", &e.into()))
 }
 
 /// A directory that holds what is not replicated, such as a live socket, stays.
 fn remove(path: &Path, applied: &mut Applied) -> Result<()> {
     match remove_one(path) {
         Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
-            *applied.skipped.entry("directoriesInUse".into()).or_default() += 1;
+            applied.skip("directoriesInUse");
             Ok(())
         }
         other => other.map_err(|e| Failure::volume("remove", path, &e)),

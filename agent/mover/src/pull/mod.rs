@@ -5,6 +5,7 @@
 mod apply;
 mod fetch;
 mod plan;
+mod restore;
 mod staging;
 
 use std::collections::BTreeMap;
@@ -21,7 +22,7 @@ use crate::names::{CLAIM, CONTROL_DIR, STAGING_DIR};
 use crate::remote::Remote;
 use crate::report::Reason;
 use crate::revision::Revision;
-use crate::walk::{EXTENDED_ATTRIBUTES, Found, walk};
+use crate::walk::{Found, OTHER_ATTRIBUTES, walk};
 use fetch::{Fetched, fetch};
 use plan::{Content, Plan, compare, plan};
 use staging::{Staging, check_space};
@@ -138,9 +139,8 @@ fn attempt(
         gone: plan.files_gone,
         after: files,
     })?;
-    let idle = plan.steps.is_empty() && plan.removals.is_empty();
-    let mut applied = apply::Applied::default();
-    if !idle || walked.staging {
+    let mut applied;
+    if walked.staging || !plan.is_metadata_alone() {
         let staging = Staging::open(root)?;
         // Not counted as reading the volume.
         let verifier = Hasher::default();
@@ -166,7 +166,12 @@ fn attempt(
         apply::sync(root)?;
         Staging::remove(root)?;
     } else {
-        apply::finish_dirs(root, &committed.entries, &mut applied, stop)?;
+        // A mover that may not change what differs must leave no trace at every pull: marked from the first change on.
+        applied = apply::metadata(root, &committed.entries, &plan, || Staging::open(root).map(drop), stop)?;
+        if applied.changed {
+            apply::sync(root)?;
+            Staging::remove(root)?;
+        }
     }
     apply::finish_root(root, &committed.entries, &mut applied)?;
     if applied.changed {
@@ -174,7 +179,7 @@ fn attempt(
     }
     let mut skipped = walked.skipped;
     // What a source has is its push's to count.
-    skipped.remove(EXTENDED_ATTRIBUTES);
+    skipped.remove(OTHER_ATTRIBUTES);
     skipped.extend(applied.skipped);
     Ok(Ok(Pulled {
         changed: applied.changed,

@@ -95,6 +95,13 @@ pub(super) struct Plan {
     pub(super) files_gone: u64,
 }
 
+impl Plan {
+    /// Whether nothing but metadata of entries that stay is to change.
+    pub(super) fn is_metadata_alone(&self) -> bool {
+        self.removals.is_empty() && self.steps.iter().all(|step| matches!(step, Step::Meta(_)))
+    }
+}
+
 /// Decides the steps. `contents` is [`compare`]'s answer with every `Unsure` resolved; one left counts as wrong.
 pub(super) fn plan(entries: &[Entry], found: &[Found], contents: &[Content]) -> Plan {
     let mut plan = Plan::default();
@@ -203,7 +210,7 @@ mod tests {
     }
 
     fn meta() -> Meta {
-        Meta { mode: 0o644, uid: 0, gid: 0, mtime: TIME }
+        Meta { mode: 0o644, mtime: TIME, ..Meta::default() }
     }
 
     fn entry(name: &str, kind: Kind) -> Entry {
@@ -211,12 +218,13 @@ mod tests {
     }
 
     fn file(name: &str, changed: u64, link: Option<&str>) -> Entry {
-        let file = FileEntry { size: 3, sha256: Digest([1; 32]), at: At::Own, changed, link: link.map(path), hints: None };
+        let file =
+            FileEntry { size: 3, sha256: Digest([1; 32]), at: At::Own, changed, link: link.map(path), holes: Box::default(), hints: None };
         entry(name, Kind::File(file))
     }
 
     fn found(name: &str, kind: FoundKind, inode: u64, links: u64) -> Found {
-        Found { path: path(name), kind, meta: meta(), hints: Hints { ctime: TIME, inode }, links }
+        Found { path: path(name), kind, meta: meta(), hints: Hints { ctime: TIME, inode }, links, sparse: false }
     }
 
     fn root() -> Found {

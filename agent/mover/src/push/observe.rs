@@ -1,6 +1,6 @@
 //! Makes the tree of a volume: a walk, and the hash of every file that hints do not vouch for.
 //!
-//! Imports [`crate::walk`], [`crate::hash`], [`crate::entry`] and [`crate::failure`].
+//! Imports [`crate::walk`], [`crate::hash`], [`crate::holes`], [`crate::entry`] and [`crate::failure`].
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -8,6 +8,7 @@ use std::path::Path;
 use crate::entry::{At, Digest, Entry, FileEntry, Hints, Kind, Time};
 use crate::failure::{Failure, Result};
 use crate::hash::Hasher;
+use crate::holes;
 use crate::path::RelPath;
 use crate::report::Reason;
 use crate::stop::Stop;
@@ -105,7 +106,8 @@ pub(super) fn observe(root: &Path, known: &Known, hasher: &Hasher, stop: &Stop) 
                     continue;
                 };
                 let link = first.and_then(|&first| walk.found.get(first)).map(|found| found.path.clone());
-                Kind::File(FileEntry { size: *size, sha256, at: At::Own, changed: 0, link, hints: Some(found.hints) })
+                let holes = if found.sparse && link.is_none() { holes::find(&found.path.under(root))? } else { Box::default() };
+                Kind::File(FileEntry { size: *size, sha256, at: At::Own, changed: 0, link, holes, hints: Some(found.hints) })
             }
         };
         entries.push(Entry { path: found.path.clone(), meta: found.meta.clone(), kind });

@@ -177,15 +177,16 @@ fn finish(plan: &mut Plan, state: State, needed: &mut HashSet<Box<[u8]>>, tree: 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::entry::{Meta, Time};
+    use crate::entry::Meta;
 
     fn entry(path: &str, kind: Kind) -> Entry {
-        let meta = Meta { mode: 0o644, uid: 0, gid: 0, mtime: Time::default() };
+        let meta = Meta { mode: 0o644, ..Meta::default() };
         Entry { path: RelPath::new(path.as_bytes()).unwrap(), meta, kind }
     }
 
     fn file(path: &str, content: u8) -> Entry {
-        let file = FileEntry { size: 1, sha256: Digest([content; 32]), at: At::Own, changed: 1, link: None, hints: None };
+        let file =
+            FileEntry { size: 1, sha256: Digest([content; 32]), at: At::Own, changed: 1, link: None, holes: Box::default(), hints: None };
         entry(path, Kind::File(file))
     }
 

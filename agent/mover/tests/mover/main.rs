@@ -3,6 +3,7 @@
 // Clippy excuses test functions, but not the helpers they share.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod attributes;
 mod failures;
 mod guards;
 mod process;

@@ -1,12 +1,13 @@
 //! Makes trees and tells whether two of them are the same.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown, symlink};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps, XattrFlags, lsetxattr};
 
 /// Everything that a replica must have alike, as text so that a difference reads well.
 pub(crate) fn snapshot(root: &Path) -> BTreeMap<Vec<u8>, String> {
@@ -30,9 +31,50 @@ pub(crate) fn snapshot(root: &Path) -> BTreeMap<Vec<u8>, String> {
             format!("{kind:?}")
         };
         let mode = if kind.is_symlink() { 0 } else { meta.mode() & 0o7777 };
-        tree.insert(path, format!("{what}, {mode:o} {}:{} {}.{:09}", meta.uid(), meta.gid(), meta.mtime(), meta.mtime_nsec()));
+        let attributes = attributes(entry.path());
+        let text = format!("{what}, {mode:o} {}:{} {}.{:09}{attributes}", meta.uid(), meta.gid(), meta.mtime(), meta.mtime_nsec());
+        tree.insert(path, text);
     }
     tree
+}
+
+/// Those that are replicated; read with nothing of the mover's.
+fn attributes(path: &Path) -> String {
+    let mut names = vec![0u8; 1 << 16];
+    let length = rustix::fs::llistxattr(path, &mut names[..]).unwrap();
+    let mut names: Vec<_> = names[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty()).collect();
+    names.sort_unstable();
+    let mut text = String::new();
+    for name in names {
+        let mut value = vec![0u8; 1 << 16];
+        let length = rustix::fs::lgetxattr(path, name, &mut value[..]).unwrap();
+        if name == b"security.capability" || !name.starts_with(b"security.") {
+            let value = &value[..length];
+            let shown = String::from_utf8_lossy(&value[..value.len().min(40)]).into_owned();
+            write!(text, " {}={shown:?} {:x}", String::from_utf8_lossy(name), sum(value)).unwrap();
+        }
+    }
+    text
+}
+
+/// Sets an extended attribute of the entry itself.
+pub(crate) fn set(path: &Path, name: &[u8], value: &[u8]) {
+    lsetxattr(path, name, value, XattrFlags::empty()).unwrap();
+}
+
+/// An ACL as the kernel takes it: permissions of the owner, of the group, and of everybody in the ACL; user 7 may do as much as the owner.
+pub(crate) fn acl(owner: u16, group: u16, mask: u16) -> Vec<u8> {
+    let entries = [(1u16, owner, u32::MAX), (2, owner, 7), (4, group, u32::MAX), (16, mask, u32::MAX), (32, 0, u32::MAX)];
+    let mut value = 2u32.to_le_bytes().to_vec();
+    for (tag, permissions, id) in entries {
+        value.extend([&tag.to_le_bytes()[..], &permissions.to_le_bytes(), &id.to_le_bytes()].concat());
+    }
+    value
+}
+
+/// A capability to bind low ports, permitted and effective.
+pub(crate) fn capability() -> Vec<u8> {
+    [0x0200_0001u32, 1 << 10, 0, 0, 0].iter().flat_map(|word| word.to_le_bytes()).collect()
 }
 
 fn sum(content: &[u8]) -> u64 {

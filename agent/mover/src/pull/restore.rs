@@ -1,0 +1,226 @@
+//! Gives an entry of the volume its metadata, and says what could not be given.
+//!
+//! What an unprivileged mover may not do, or a file system cannot hold, is counted and stops nothing. What counts is what is
+//! there afterwards, not what a call answered: some file systems take a change in silence and forget it. Imports
+//! [`crate::entry`], [`crate::attributes`], [`crate::walk`] and [`crate::failure`].
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::lchown;
+use std::path::Path;
+
+use rustix::fs::{AtFlags, CWD, Mode, Timespec, Timestamps, UTIME_OMIT, XattrFlags, lremovexattr, lsetxattr};
+use rustix::io::Errno;
+
+use crate::attributes::{ACL_ACCESS, AttributeKind, Attributes};
+use crate::entry::{Entry, Kind, Meta};
+use crate::failure::{Failure, Result};
+use crate::walk::meta;
+
+/// What could not be restored, by kind: `owners`, `modes`, `setuidBits`, `times`, `acls`, `capabilities`, `trustedAttributes`,
+/// `userAttributes`. One entry counts once for each.
+pub(super) type Tally = BTreeMap<String, u64>;
+
+/// Makes the metadata of what is at `path` that of `entry`; says whether anything is another than before.
+pub(super) fn restore(path: &Path, entry: &Entry, tally: &mut Tally) -> Result<bool> {
+    let wanted = &entry.meta;
+    let before = state(path, &entry.kind)?;
+    if before == *wanted {
+        return Ok(false);
+    }
+    let work = Work { path, link: matches!(entry.kind, Kind::Symlink(_)), dir: entry.kind == Kind::Dir };
+    work.owner(&before, wanted)?;
+    work.plain_attributes(&before, wanted)?;
+    work.permissions(&before.attributes, wanted)?;
+    // A change of owner clears it, so it comes after.
+    work.attributes(AttributeKind::Capability, &before.attributes, &wanted.attributes)?;
+    work.time(wanted)?;
+    let after = state(path, &entry.kind)?;
+    count(&after, wanted, tally);
+    Ok(after != before)
+}
+
+fn state(path: &Path, kind: &Kind) -> Result<Meta> {
+    let there = fs::symlink_metadata(path).map_err(|e| Failure::volume("read", path, &e))?;
+    Ok(meta(path, &there, matches!(kind, Kind::Symlink(_)))?.0)
+}
+
+fn count(after: &Meta, wanted: &Meta, tally: &mut Tally) {
+    let mut note = |kind: &str, differs: bool| {
+        if differs {
+            *tally.entry(kind.into()).or_default() += 1;
+        }
+    };
+    let acls = differs(AttributeKind::Acl, after, wanted);
+    let bits = after.mode ^ wanted.mode;
+    note("owners", (after.uid, after.gid) != (wanted.uid, wanted.gid));
+    note("setuidBits", bits & 0o6000 != 0);
+    // The group's bits are part of an ACL.
+    note("modes", bits & 0o1777 != 0 && !acls);
+    note("times", after.mtime != wanted.mtime);
+    note("acls", acls);
+    note("capabilities", differs(AttributeKind::Capability, after, wanted));
+    note("trustedAttributes", differs(AttributeKind::Trusted, after, wanted));
+    note("userAttributes", differs(AttributeKind::User, after, wanted));
+}
+
+fn differs(kind: AttributeKind, a: &Meta, b: &Meta) -> bool {
+    !a.attributes.of_kind(kind).eq(b.attributes.of_kind(kind))
+}
+
+struct Work<'a> {
+    path: &'a Path,
+    link: bool,
+    dir: bool,
+}
+
+impl Work<'_> {
+    fn owner(&self, before: &Meta, wanted: &Meta) -> Result<()> {
+        if (before.uid, before.gid) == (wanted.uid, wanted.gid) {
+            return Ok(());
+        }
+        let change = |uid| lchown(self.path, uid, Some(wanted.gid));
+        // Who may not give a file away may still give it to a group of his own.
+        if !self.tolerate("set the owner of", change(Some(wanted.uid)))? && before.gid != wanted.gid {
+            self.tolerate("set the group of", change(None))?;
+        }
+        Ok(())
+    }
+
+    /// Those that need the right to write to the entry: before its mode takes that away.
+    fn plain_attributes(&self, before: &Meta, wanted: &Meta) -> Result<()> {
+        let (there, to_be) = (&before.attributes, &wanted.attributes);
+        if !self.attributes(AttributeKind::User, there, to_be)? && !self.link {
+            self.mode(before.mode | 0o600)?;
+            self.attributes(AttributeKind::User, there, to_be)?;
+        }
+        self.attributes(AttributeKind::Trusted, there, to_be).map(drop)
+    }
+
+    /// Mode and ACLs, which share the group's bits.
+    fn permissions(&self, there: &Attributes, wanted: &Meta) -> Result<()> {
+        if self.link {
+            return Ok(());
+        }
+        // An ACL that is not to be there would take the group's bits for its own.
+        self.remove(AttributeKind::Acl, there, &wanted.attributes)?;
+        let mode = self.allowed_mode(wanted)?;
+        self.mode(mode)?;
+        if !self.set(AttributeKind::Acl, there, &wanted.attributes)?
+            && let Some(group) = wanted.attributes.get(ACL_ACCESS).and_then(owning_group)
+        {
+            // The group's bits are the most that anybody in the ACL may do. Without it they would be the group's own.
+            self.mode(mode & !0o070 | mode & group << 3)?;
+        }
+        Ok(())
+    }
+
+    /// A file that could not be given to its owner must not lend its power to another one.
+    fn allowed_mode(&self, wanted: &Meta) -> Result<u32> {
+        if self.dir || wanted.mode & 0o6000 == 0 {
+            return Ok(wanted.mode);
+        }
+        let there = fs::symlink_metadata(self.path).map_err(|e| Failure::volume("read", self.path, &e))?;
+        let mut mode = wanted.mode;
+        if std::os::unix::fs::MetadataExt::uid(&there) != wanted.uid {
+            mode &= !0o4000;
+        }
+        if std::os::unix::fs::MetadataExt::gid(&there) != wanted.gid {
+            mode &= !0o2000;
+        }
+        Ok(mode)
+    }
+
+    fn mode(&self, mode: u32) -> Result<bool> {
+        let set = rustix::fs::chmodat(CWD, self.path, Mode::from_raw_mode(mode), AtFlags::empty());
+        self.tolerate("set the mode of", set.map_err(io::Error::from))
+    }
+
+    /// Last of all, because nothing may touch it after.
+    fn time(&self, wanted: &Meta) -> Result<()> {
+        let times = Timestamps {
+            last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+            last_modification: Timespec { tv_sec: wanted.mtime.secs, tv_nsec: i64::from(wanted.mtime.nanos) },
+        };
+        let set = rustix::fs::utimensat(CWD, self.path, &times, AtFlags::SYMLINK_NOFOLLOW);
+        self.tolerate("set the time of", set.map_err(io::Error::from)).map(drop)
+    }
+
+    /// Makes the attributes of one kind those wanted; says whether every call was let through.
+    fn attributes(&self, kind: AttributeKind, there: &Attributes, wanted: &Attributes) -> Result<bool> {
+        let removed = self.remove(kind, there, wanted)?;
+        Ok(self.set(kind, there, wanted)? && removed)
+    }
+
+    /// First what goes: it may make the room for what comes.
+    fn remove(&self, kind: AttributeKind, there: &Attributes, wanted: &Attributes) -> Result<bool> {
+        let mut all = true;
+        for attribute in there.of_kind(kind).filter(|attribute| wanted.get(&attribute.name).is_none()) {
+            match lremovexattr(self.path, &*attribute.name) {
+                Err(Errno::NODATA) => {}
+                other => all &= self.tolerate_attribute("remove an extended attribute of", other)?,
+            }
+        }
+        Ok(all)
+    }
+
+    fn set(&self, kind: AttributeKind, there: &Attributes, wanted: &Attributes) -> Result<bool> {
+        let mut all = true;
+        for attribute in wanted.of_kind(kind) {
+            // An ACL goes with the mode, and a capability with the owner, which were set just now.
+            if kind.is_plain() && there.get(&attribute.name) == Some(&*attribute.value) {
+                continue;
+            }
+            let set = lsetxattr(self.path, &*attribute.name, &attribute.value, XattrFlags::empty());
+            all &= self.tolerate_attribute("set an extended attribute of", set)?;
+        }
+        Ok(all)
+    }
+
+    /// True when it was done, false when it may not or cannot be done here.
+    fn tolerate(&self, doing: &str, result: io::Result<()>) -> Result<bool> {
+        let Err(error) = result else {
+            return Ok(true);
+        };
+        match Errno::from_io_error(&error) {
+            Some(Errno::PERM | Errno::ACCESS | Errno::NOTSUP | Errno::NOSYS | Errno::INVAL | Errno::OVERFLOW) => Ok(false),
+            _ => Err(Failure::volume(doing, self.path, &error)),
+        }
+    }
+
+    /// Attributes have little room of their own on many file systems, whatever is free on the disk.
+    fn tolerate_attribute(&self, doing: &str, result: rustix::io::Result<()>) -> Result<bool> {
+        match result {
+            Err(Errno::NOSPC | Errno::DQUOT | Errno::TOOBIG | Errno::RANGE) => Ok(false),
+            other => self.tolerate(doing, other.map_err(io::Error::from)),
+        }
+    }
+}
+
+/// What the owning group may do by the ACL `value`: version, then entries of tag, permissions and id, all little-endian.
+fn owning_group(value: &[u8]) -> Option<u32> {
+    const GROUP_OBJ: [u8; 2] = [4, 0];
+    value.get(4..)?.chunks_exact(8).find_map(|entry| match entry {
+        [a, b, permissions, ..] if [*a, *b] == GROUP_OBJ => Some(u32::from(permissions & 7)),
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_owning_groups_part_of_an_acl_is_read() {
+        // user::rw-, user:7:rwx, group::r--, mask::rwx, other::---
+        let entries = [(1u16, 6u16, u32::MAX), (2, 7, 7), (4, 4, u32::MAX), (16, 7, u32::MAX), (32, 0, u32::MAX)];
+        let mut acl = 2u32.to_le_bytes().to_vec();
+        for (tag, permissions, id) in entries {
+            acl.extend([&tag.to_le_bytes()[..], &permissions.to_le_bytes(), &id.to_le_bytes()].concat());
+        }
+        assert_eq!(owning_group(&acl), Some(4));
+        assert_eq!(owning_group(&acl[..20]), None);
+        assert_eq!(owning_group(b""), None);
+    }
+}
