@@ -190,10 +190,9 @@ mod tests {
             setxattr(&file, &name, b"", XattrFlags::empty()).unwrap();
             wanted.push(Attribute { name: name.into_bytes().into(), value: Box::default() });
         }
-        for (name, value) in [(&b"user.\xff \n"[..], &b"\0\xfe"[..])] {
-            setxattr(&file, name, value, XattrFlags::empty()).unwrap();
-            wanted.push(Attribute { name: name.into(), value: value.into() });
-        }
+        let (name, value) = (b"user.\xff \n".as_slice(), b"\0\xfe".as_slice());
+        setxattr(&file, name, value, XattrFlags::empty()).unwrap();
+        wanted.push(Attribute { name: name.into(), value: value.into() });
         let seen = read(&file).unwrap();
         assert_eq!(seen.attributes, Attributes::new(wanted));
         assert_eq!(seen.attributes.get(b"user.\xff \n"), Some(&b"\0\xfe"[..]));

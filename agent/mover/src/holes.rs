@@ -148,12 +148,13 @@ mod tests {
         Hole { start: start * BLOCK, length: length * BLOCK }
     }
 
-    /// Holes, and data in blocks 2 and 9 of ten.
+    /// Data in blocks 2 and 9 of ten.
     fn sparse(path: &Path) {
         let file = File::create(path).unwrap();
         file.set_len(10 * BLOCK).unwrap();
-        file.write_all_at(&vec![1; BLOCK as usize], 2 * BLOCK).unwrap();
-        file.write_all_at(&vec![1; BLOCK as usize], 9 * BLOCK).unwrap();
+        let data = vec![1; 64 * 1024];
+        file.write_all_at(&data, 2 * BLOCK).unwrap();
+        file.write_all_at(&data, 9 * BLOCK).unwrap();
     }
 
     #[test]

@@ -119,7 +119,7 @@ fn values_as_large_as_linux_allows_come_back_or_are_counted() {
     let roomy = TempDir::new_in("/dev/shm").unwrap();
     let source = site.source.path();
     write(source, "a", "a");
-    set(&source.join("a"), b"user.large", &[b'v'; 65536]);
+    set(&source.join("a"), b"user.large", &vec![b'v'; 65536]);
     set(&source.join("a"), b"user.small", b"s");
     site.push();
     let narrow = std::mem::replace(&mut site.dest, roomy);
@@ -127,7 +127,7 @@ fn values_as_large_as_linux_allows_come_back_or_are_counted() {
     assert_same(site.source.path(), site.dest.path());
 
     site.dest = narrow;
-    let fits = lsetxattr(site.dest.path(), "user.probe", &[0; 65536], XattrFlags::empty()).is_ok();
+    let fits = lsetxattr(site.dest.path(), "user.probe", &vec![0; 65536], XattrFlags::empty()).is_ok();
     let lost = if fits { BTreeMap::new() } else { BTreeMap::from([("userAttributes".to_owned(), 1)]) };
     let first = site.pull();
     assert_eq!((first.changed, &first.skipped), (true, &lost));
@@ -143,8 +143,8 @@ fn values_as_large_as_linux_allows_come_back_or_are_counted() {
 fn sparse(path: &Path) {
     let file = File::create(path).unwrap();
     file.set_len(8 << 20).unwrap();
-    file.write_all_at(&[7; 65536], 1 << 20).unwrap();
-    file.write_all_at(&[9; 65536], 6 << 20).unwrap();
+    file.write_all_at(&vec![7; 65536], 1 << 20).unwrap();
+    file.write_all_at(&vec![9; 65536], 6 << 20).unwrap();
 }
 
 fn room(path: &Path) -> u64 {
