@@ -1,6 +1,6 @@
 # Two commands do everything, set-up included: `make demo` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test measure generate image node-up node-down
+.PHONY: help demo demo-down test measure bench generate image node-up node-down
 export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/scribe-agent/target
 
 help: ## this list
@@ -17,6 +17,9 @@ test: ## every check there is, on a node of its own
 
 measure: ## what replication costs, as the table of docs/performance.md
 	@tests/tools/measure
+
+bench: ## what a push and a pull cost beside VolSync's procedure; ARGS="--quick" for small sets
+	@tests/tools/bench $(ARGS)
 
 generate: ## write the files that are generated from the code (the CRDs); tests fail when they are out of date
 	@UPDATE_GENERATED=1 cargo test --locked --quiet --test generated

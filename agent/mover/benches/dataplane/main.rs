@@ -1,0 +1,106 @@
+//! What a push and a pull cost, side by side with the procedure of VolSync's rclone mover, as the Markdown table of
+//! `docs/performance.md`. Both run against `rclone serve s3` through a proxy that counts. Exits 1 when an aim is missed.
+//!
+//! `make bench` runs it in full. `ARGS="--quick"` takes small sets, and `--only` some of the cases.
+//!
+//! File data read is what the disk gave (`read_bytes` of `/proc/PID/io`, children included), with the volume's files dropped from
+//! the page cache before every run.
+
+#![allow(clippy::cast_precision_loss)] // Figures for people.
+
+mod cases;
+#[path = "../../tests/mover/support/cgroup.rs"]
+mod cgroup;
+mod contender;
+mod measure;
+mod proxy;
+mod site;
+mod table;
+mod tree;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, ValueEnum};
+use scribe_mover::MoverArgs;
+
+use site::Site;
+use table::Table;
+
+#[derive(Parser)]
+struct Cli {
+    /// cargo gives it to every bench
+    #[arg(long, hide = true)]
+    bench: bool,
+    /// Small sets: seconds instead of half an hour
+    #[arg(long)]
+    quick: bool,
+    /// Only these cases
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<Case>,
+    /// The rclone binary
+    #[arg(long, env = "RCLONE_BINARY", default_value = "rclone")]
+    rclone: PathBuf,
+    /// A folder on a disk, with 10 GB free
+    #[arg(long, default_value_os_t = std::env::temp_dir())]
+    work: PathBuf,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Case {
+    /// 20,000 small files
+    Small,
+    /// 5 files of 200 MB
+    Large,
+    /// A file of 1 GB in 128 and 64 MiB
+    Memory,
+    /// A million entries in 384 MiB
+    Many,
+}
+
+/// This program run as our mover.
+#[derive(Parser)]
+struct Mover {
+    #[command(subcommand)]
+    mover: MoverArgs,
+}
+
+fn main() -> ExitCode {
+    let args: Vec<_> = std::env::args_os().collect();
+    if args.get(1).is_some_and(|arg| arg == "mover") {
+        return scribe_mover::run(Mover::parse_from(args.into_iter().skip(1)).mover);
+    }
+    match bench(&Cli::parse()) {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(missed) => {
+            eprintln!("{missed} aims missed");
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn bench(cli: &Cli) -> Result<usize> {
+    let mut table = Table::default();
+    let due = |case| cli.only.is_empty() || cli.only.contains(&case);
+    let size = |full, quick| if cli.quick { quick } else { full };
+    let site = || Site::new(Path::new(&cli.work), &cli.rclone);
+    if due(Case::Small) {
+        cases::small(&site()?, size(20_000, 400), &mut table)?;
+    }
+    if due(Case::Large) {
+        cases::large(&site()?, 5, size(200_000_000, 20_000_000), &mut table)?;
+    }
+    if due(Case::Memory) {
+        cases::memory(&site()?, size(1_000_000_000, 200_000_000), &[128, 64], &mut table)?;
+    }
+    if due(Case::Many) {
+        cases::many(&site()?, size(1_000_000, 20_000), size(384, 128), &mut table)?;
+    }
+    print!("{}", table.markdown());
+    Ok(table.missed())
+}
