@@ -4,10 +4,10 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode};
@@ -116,7 +116,7 @@ impl Work<'_> {
         let number = match step {
             Step::Remove(path) => {
                 let path = path.under(self.root);
-                return remove_one(&path).map_err(|e| Failure::volume("remove", &path, &e));
+                return insist(&path, || remove_one(&path)).map_err(|e| Failure::volume("remove", &path, &e));
             }
             Step::MakeDir(number)
             | Step::PutFile(number)
@@ -131,7 +131,10 @@ impl Work<'_> {
         let path = entry.path.under(self.root);
         match (step, &entry.kind) {
             // Its own metadata comes last; until then only we get in.
-            (Step::MakeDir(_), _) => fs::create_dir(&path).map_err(|e| Failure::volume("make the directory", &path, &e)),
+            (Step::MakeDir(_), _) => {
+                let make = || fs::DirBuilder::new().mode(0o700).create(&path);
+                insist(&path, make).map_err(|e| Failure::volume("make the directory", &path, &e))
+            }
             (Step::Meta(_), _) => finish(&path, entry, &mut self.applied),
             (Step::PutFile(_), Kind::File(file)) => {
                 let ready = self.content(file)?;
@@ -198,7 +201,24 @@ impl Work<'_> {
 }
 
 fn rename(ready: &Path, path: &Path) -> Result<()> {
-    fs::rename(ready, path).map_err(|e| Failure::volume("put in place", path, &e))
+    insist(path, || fs::rename(ready, path)).map_err(|e| Failure::volume("put in place", path, &e))
+}
+
+/// Does `change` to a name, if need be after letting ourselves into its directory, which gets its mode back in the end: a mover
+/// without privileges is bound by it even where the directory is its own.
+fn insist(path: &Path, change: impl Fn() -> io::Result<()>) -> io::Result<()> {
+    let result = change();
+    let Some(dir) = path.parent() else { return result };
+    match &result {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            let mode = fs::symlink_metadata(dir)?.permissions().mode();
+            if mode & 0o700 == 0o700 || fs::set_permissions(dir, Permissions::from_mode(mode | 0o700)).is_err() {
+                return result;
+            }
+            change()
+        }
+        _ => result,
+    }
 }
 
 /// Gives an entry that is in place its metadata.
@@ -209,7 +229,7 @@ fn finish(path: &Path, entry: &Entry, applied: &mut Applied) -> Result<()> {
 
 /// A directory that holds what is not replicated, such as a live socket, stays.
 fn remove(path: &Path, applied: &mut Applied) -> Result<()> {
-    match remove_one(path) {
+    match insist(path, || remove_one(path)) {
         Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
             applied.skip("directoriesInUse");
             Ok(())

@@ -10,7 +10,7 @@ use std::io;
 use std::os::unix::fs::lchown;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, Mode, Timespec, Timestamps, UTIME_OMIT, XattrFlags, lremovexattr, lsetxattr};
+use rustix::fs::{Access, AtFlags, CWD, Mode, Timespec, Timestamps, UTIME_OMIT, XattrFlags, accessat, lremovexattr, lsetxattr};
 use rustix::io::Errno;
 
 use crate::attributes::{ACL_ACCESS, AttributeKind, Attributes};
@@ -106,12 +106,17 @@ impl Work<'_> {
         // An ACL that is not to be there would take the group's bits for its own.
         self.remove(AttributeKind::Acl, there, &wanted.attributes)?;
         let mode = self.allowed_mode(wanted)?;
-        self.mode(mode)?;
+        let set = self.mode(mode)?;
         if !self.set(AttributeKind::Acl, there, &wanted.attributes)?
             && let Some(group) = wanted.attributes.get(ACL_ACCESS).and_then(owning_group)
         {
             // The group's bits are the most that anybody in the ACL may do. Without it they would be the group's own.
             self.mode(mode & !0o070 | mode & group << 3)?;
+        }
+        let (right, access) = if self.dir { (0o500, Access::READ_OK | Access::EXEC_OK) } else { (0o400, Access::READ_OK) };
+        if set && mode & right != right && accessat(CWD, self.path, access, AtFlags::EACCESS).is_err() {
+            // Its next pull could not compare it.
+            self.mode(mode | right)?;
         }
         Ok(())
     }

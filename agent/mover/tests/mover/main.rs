@@ -10,3 +10,4 @@ mod process;
 mod requests;
 mod roundtrip;
 mod support;
+mod unprivileged;

@@ -11,12 +11,12 @@ use crate::support::proxy::Action;
 use crate::support::tree::{assert_same, varied, write};
 use crate::support::{Site, rclone};
 
-fn program() -> PathBuf {
+pub(crate) fn program() -> PathBuf {
     let deps = std::env::current_exe().unwrap();
     deps.parent().unwrap().parent().unwrap().join("examples/mover")
 }
 
-fn mover(site: &Site, verb: &str, volume: &Path, more: &[&str]) -> Command {
+pub(crate) fn mover(site: &Site, verb: &str, volume: &Path, more: &[&str]) -> Command {
     let mut command = Command::new(program());
     command.args([verb, "--remote", "s3:bucket/path", "--secret-name", "creds", "--volume"]).arg(volume);
     command.arg("--config-dir").arg(site.secret.path()).arg("--rclone").arg(rclone()).args(more);
@@ -27,7 +27,7 @@ fn mover(site: &Site, verb: &str, volume: &Path, more: &[&str]) -> Command {
     command
 }
 
-fn report(output: &Output) -> Report {
+pub(crate) fn report(output: &Output) -> Report {
     let text = String::from_utf8(output.stdout.clone()).unwrap();
     serde_json::from_str(text.lines().last().unwrap()).unwrap()
 }

@@ -1,0 +1,169 @@
+//! A mover without privileges (another user, no capabilities): what it cannot restore is counted, the rest is right, and it goes on
+//! working on what it restored.
+
+use std::collections::BTreeMap;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+
+use assert_fs::TempDir;
+use rustix::fs::lgetxattr;
+use scribe_mover::attributes::{ACL_ACCESS, CAPABILITY};
+use scribe_mover::report::{Outcome, Reason, Report};
+
+use crate::process::{mover, program, report};
+use crate::support::tree::{acl, assert_same, capability, set, snapshot, write};
+use crate::support::{Site, rclone};
+
+const NOBODY: u32 = 1000;
+
+/// Programs that this user may run: a home directory, where the build puts them, is closed to others.
+struct Programs(TempDir);
+
+impl Programs {
+    fn new() -> Self {
+        let dir = TempDir::new().unwrap();
+        for (name, from) in [("mover", program().as_path()), ("rclone", rclone())] {
+            let to = dir.path().join(name);
+            fs::hard_link(from, &to).or_else(|_| fs::copy(from, &to).map(drop)).unwrap();
+        }
+        open_to_all(dir.path());
+        Self(dir)
+    }
+
+    /// Runs the mover as that user, with no capability and no further group.
+    fn run(&self, site: &Site, verb: &str, volume: &Path) -> Report {
+        open_to_all(site.secret.path());
+        let as_root = mover(site, verb, volume, &["--rclone", self.0.path().join("rclone").to_str().unwrap()]);
+        let mut command = std::process::Command::new(self.0.path().join("mover"));
+        // The last of two options of one name is refused, so the first one goes.
+        let mut args: Vec<_> = as_root.get_args().collect();
+        let first = args.iter().position(|arg| *arg == "--rclone").unwrap();
+        args.drain(first..first + 2);
+        let output = command.args(args).env("TMPDIR", "/tmp").uid(NOBODY).gid(NOBODY).output().unwrap();
+        report(&output)
+    }
+}
+
+fn open_to_all(dir: &Path) {
+    fs::set_permissions(dir, Permissions::from_mode(0o755)).unwrap();
+}
+
+fn own(path: &Path) {
+    lchown(path, Some(NOBODY), Some(NOBODY)).unwrap();
+}
+
+fn mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+}
+
+/// Most of it is that user's own.
+fn tree(root: &Path) {
+    for name in ["mine", "foreign", "group", "setuid", "setuid-mine", "capable", "trusted", "acl", "closed/in", "closed/gone", "readonly"] {
+        write(root, name, name);
+        own(&root.join(name));
+    }
+    own(root);
+    own(&root.join("closed"));
+    lchown(root.join("foreign"), Some(7), Some(NOBODY)).unwrap();
+    lchown(root.join("group"), Some(NOBODY), Some(7)).unwrap();
+    lchown(root.join("setuid"), Some(0), Some(0)).unwrap();
+    mode(&root.join("setuid"), 0o6755);
+    mode(&root.join("setuid-mine"), 0o4711);
+    set(&root.join("capable"), CAPABILITY, &capability());
+    set(&root.join("trusted"), b"trusted.x", b"x");
+    set(&root.join("acl"), ACL_ACCESS, &acl(6, 4, 4));
+    set(&root.join("readonly"), b"user.x", b"x");
+    mode(&root.join("readonly"), 0o444);
+    mode(&root.join("closed"), 0o555);
+}
+
+fn lost() -> BTreeMap<String, u64> {
+    BTreeMap::from([("owners", 3), ("setuidBits", 1), ("capabilities", 1), ("trustedAttributes", 1)].map(|(kind, n)| (kind.to_owned(), n)))
+}
+
+#[test]
+fn what_it_cannot_restore_is_counted_and_the_rest_is_right() {
+    let site = Site::with_bucket();
+    let (source, dest, programs) = (site.source.path(), site.dest.path(), Programs::new());
+    tree(source);
+    own(dest);
+    site.push();
+    let first = programs.run(&site, "pull", dest);
+    assert_eq!((first.result, first.changed, &first.skipped), (Outcome::Successful, true, &lost()), "{}", first.message);
+    // Root's setuid file must not become a setuid file of ours.
+    let setuid = fs::metadata(dest.join("setuid")).unwrap();
+    assert_eq!((setuid.uid(), setuid.mode() & 0o7777), (NOBODY, 0o755));
+    let (there, here) = (snapshot(source), snapshot(dest));
+    let differing: Vec<_> = there.iter().filter(|(name, what)| here.get(*name) != Some(what)).map(|(name, _)| name.clone()).collect();
+    assert_eq!(differing, [&b"capable"[..], b"foreign", b"group", b"setuid", b"trusted"]);
+    assert_eq!(there.len(), here.len());
+
+    let before = fs::metadata(dest).unwrap().ctime_nsec();
+    let again = programs.run(&site, "pull", dest);
+    assert_eq!((again.result, again.changed, &again.skipped), (Outcome::Successful, false, &lost()));
+    assert_eq!(fs::metadata(dest).unwrap().ctime_nsec(), before, "a pull that can change nothing leaves no trace");
+
+    // A mover with privileges makes good what is missing.
+    let pulled = site.pull();
+    assert_eq!((pulled.changed, pulled.transferred, pulled.skipped), (true, 0, BTreeMap::new()));
+    assert_same(source, dest);
+}
+
+#[test]
+fn it_gets_into_directories_and_files_that_it_closed_to_itself() {
+    let site = Site::with_bucket();
+    let (source, dest, programs) = (site.source.path(), site.dest.path(), Programs::new());
+    own(source);
+    own(dest);
+    for name in ["closed/in", "closed/deeper/in", "closed/gone", "blind/in", "unreadable"] {
+        write(source, name, name);
+        own(&source.join(name));
+    }
+    for name in ["closed", "closed/deeper", "blind"] {
+        own(&source.join(name));
+    }
+    set(&source.join("closed/in"), b"user.x", b"x");
+    mode(&source.join("unreadable"), 0);
+    mode(&source.join("closed/in"), 0o444);
+    mode(&source.join("closed/deeper"), 0o500);
+    mode(&source.join("closed"), 0o555);
+    mode(&source.join("blind"), 0o200);
+    site.push();
+    let blind = BTreeMap::from([("modes".to_owned(), 2)]);
+    let first = programs.run(&site, "pull", dest);
+    assert_eq!((first.result, first.skipped), (Outcome::Successful, blind.clone()), "{}", first.message);
+    assert_eq!(fs::metadata(dest.join("closed")).unwrap().mode() & 0o777, 0o555);
+    assert_eq!(fs::metadata(dest.join("unreadable")).unwrap().mode() & 0o777, 0o400);
+    assert_eq!(fs::metadata(dest.join("blind")).unwrap().mode() & 0o777, 0o700);
+
+    write(source, "closed/in", "edited");
+    write(source, "closed/deeper/new/x", "new");
+    for name in ["closed/deeper/new", "closed/deeper/new/x"] {
+        own(&source.join(name));
+    }
+    set(&source.join("closed/in"), b"user.x", b"another");
+    fs::remove_file(source.join("closed/gone")).unwrap();
+    site.push();
+    let second = programs.run(&site, "pull", dest);
+    assert_eq!((second.result, second.skipped), (Outcome::Successful, blind), "{}", second.message);
+    assert_eq!(fs::read(dest.join("closed/in")).unwrap(), b"edited");
+    let mut value = [0u8; 9];
+    assert_eq!(lgetxattr(dest.join("closed/in"), "user.x", &mut value).unwrap(), 7);
+    site.pull();
+    assert_same(source, dest);
+}
+
+#[test]
+fn a_push_without_privileges_names_the_file_it_cannot_read() {
+    let site = Site::with_bucket();
+    let (source, programs) = (site.source.path(), Programs::new());
+    tree(source);
+    let pushed = programs.run(&site, "push", source);
+    assert_eq!((pushed.result, pushed.files), (Outcome::Successful, 11), "{}", pushed.message);
+    mode(&source.join("foreign"), 0o600);
+    let refused = programs.run(&site, "push", source);
+    assert_eq!((refused.result, refused.reason), (Outcome::Failed, Some(Reason::VolumeUnreadable)));
+    assert!(refused.message.contains("/foreign"), "{}", refused.message);
+}
