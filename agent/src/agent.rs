@@ -54,7 +54,7 @@ pub async fn run(options: Options) -> Result<()> {
     let watched = controller::watch_objects(&client, &options.namespace);
     let wakes = Wakes::new(&options.namespace);
     let metrics = Metrics::default();
-    let _ticker = triggers::start(watched.objects.clone(), wakes.sender()).await?;
+    let _ticker = triggers::start(watched.objects.clone(), wakes.sender(), settings.clone()).await?;
     let state = Arc::new(admin::State {
         objects: watched.objects.clone(),
         metrics: metrics.clone(),
@@ -69,6 +69,9 @@ pub async fn run(options: Options) -> Result<()> {
         settings,
         inherited,
         metrics,
+        objects: watched.objects.clone(),
+        gate: Mutex::default(),
+        wakes: wakes.sender(),
         memory: Mutex::default(),
     });
     tracing::info!(namespace = options.namespace, image = shared.inherited.image, version = env!("CARGO_PKG_VERSION"), "started");

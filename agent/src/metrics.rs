@@ -142,6 +142,7 @@ mod tests {
             uid: name.into(),
             resource_version: "1".into(),
             generation: 1,
+            created: None,
             deleting: false,
             adopt_path: None,
         }

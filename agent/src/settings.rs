@@ -33,7 +33,8 @@ struct Raw {
     continuous_interval: Option<String>,
     snapshot_timeout: Option<String>,
     pod_start_timeout: Option<String>,
-    max_attempts: Option<i64>,
+    max_attempts: Option<u16>,
+    max_concurrent_syncs: Option<u16>,
     #[serde(default)]
     retry: RawRetry,
     #[serde(default)]
@@ -79,6 +80,7 @@ impl Settings {
             retry_initial: duration("retry.initial", raw.retry.initial.as_deref(), default.retry_initial)?,
             retry_cap: duration("retry.max", raw.retry.max.as_deref(), default.retry_cap)?,
             max_attempts: count("maxAttempts", raw.max_attempts, default.max_attempts)?,
+            max_concurrent_syncs: count("maxConcurrentSyncs", raw.max_concurrent_syncs, default.max_concurrent_syncs)?,
         };
         if limits.retry_initial > limits.retry_cap {
             return Err("agent.yaml: retry.initial is longer than retry.max".to_owned());
@@ -92,10 +94,11 @@ impl Settings {
     }
 }
 
-fn count(field: &str, number: Option<i64>, default: i64) -> Result<i64, String> {
-    match number.unwrap_or(default) {
-        number @ 1..=10_000 => Ok(number),
-        number => Err(format!("agent.yaml: {field}: {number} is not a number from 1 to 10000")),
+fn count<N: Copy + From<u16>>(field: &str, number: Option<u16>, default: N) -> Result<N, String> {
+    match number {
+        None => Ok(default),
+        Some(0) => Err(format!("agent.yaml: {field}: write a number of 1 or more")),
+        Some(number) => Ok(N::from(number)),
     }
 }
 
@@ -115,7 +118,7 @@ mod tests {
         let shipped = include_str!("../../config/agent.yaml");
         assert_eq!(Settings::parse(shipped).unwrap(), Settings::parse("").unwrap());
         let durations = ["continuousInterval", "snapshotTimeout", "podStartTimeout", "initial", "max"];
-        for field in durations.into_iter().chain(["maxAttempts", "serviceAccountName", "resources"]) {
+        for field in durations.into_iter().chain(["maxAttempts", "maxConcurrentSyncs", "serviceAccountName", "resources"]) {
             assert!(shipped.contains(&format!("{field}:")), "{field} is missing from config/agent.yaml");
         }
     }
@@ -127,6 +130,7 @@ mod tests {
             ("continousInterval: 60s", "continousInterval"),
             ("retry: {initial: 1h}", "retry.initial"),
             ("maxAttempts: 0", "maxAttempts"),
+            ("maxConcurrentSyncs: -1", "maxConcurrentSyncs"),
             ("mover: [", "agent.yaml"),
         ] {
             let error = Settings::parse(text).unwrap_err();

@@ -1,12 +1,14 @@
 //! The local cron: one ticker that wakes the objects whose time has come.
 //!
 //! It decides nothing. `status.nextSyncTime` is the truth, and every object is looked at within a minute anyhow, so a lost or
-//! doubled tick is harmless. Users' schedules never reach the scheduler crate, which reads cron differently. Imports `controller`.
+//! doubled tick is harmless. Users' schedules never reach the scheduler crate, which reads cron differently. Imports `controller`, `reload`.
 
 use crate::controller::objects::Objects;
 use crate::controller::wake::{self, Sender};
+use crate::reload::Current;
 use anyhow::{Context, Result};
 use jiff::Timestamp;
+use tokio::sync::watch;
 use tokio_cron_scheduler::{Job, JobScheduler};
 
 /// Six fields, the first of them seconds.
@@ -16,9 +18,12 @@ const EVERY_FIVE_SECONDS: &str = "*/5 * * * * *";
 ///
 /// # Errors
 /// When the scheduler does not start.
-pub async fn start(objects: Objects, sender: Sender) -> Result<JobScheduler> {
+pub async fn start(objects: Objects, sender: Sender, settings: watch::Receiver<Current>) -> Result<JobScheduler> {
     let scheduler = JobScheduler::new().await.context("starting the ticker")?;
-    let tick = Job::new(EVERY_FIVE_SECONDS, move |_, _| wake::due(&objects, &sender, Timestamp::now()))?;
+    let tick = Job::new(EVERY_FIVE_SECONDS, move |_, _| {
+        let places = settings.borrow().settings.limits.max_concurrent_syncs;
+        wake::due(&objects, &sender, places, Timestamp::now());
+    })?;
     scheduler.add(tick).await.context("starting the ticker")?;
     scheduler.start().await.context("starting the ticker")?;
     Ok(scheduler)

@@ -25,6 +25,7 @@ fn full(kind: Kind) -> Status {
         last_sync_time: Some(time("2021-01-19T22:16:02Z")),
         last_sync_duration: Some("7.066022293s".to_owned()),
         next_sync_time: Some(time("2021-01-19T22:18:00Z")),
+        waiting_since: Some(time("2021-01-19T22:16:30Z")),
         last_manual_sync: Some("vor dem Umzug: \"läuft?\"\n".to_owned()),
         run: Some(Run {
             id: "0123456789abcdef".to_owned(),

@@ -21,10 +21,17 @@ pub fn look(world: &mut World, how: &Look) {
     world.past.push(current.clone());
     let cached = world.past.iter().rev().nth(how.behind).cloned().unwrap_or(current);
     let limits = World::limits();
+    let cached = Facts { room: world.room, fresh: [Fresh::Room].into(), ..cached };
     if decide(&cached, &limits, world.now).steps.is_empty() {
         return;
     }
-    let mut facts = Facts { object: world.object.clone(), spec: Ok(world.spec.clone()), status: world.status.clone(), ..cached };
+    let mut facts = Facts {
+        fresh: std::collections::BTreeSet::new(),
+        object: world.object.clone(),
+        spec: Ok(world.spec.clone()),
+        status: world.status.clone(),
+        ..cached
+    };
     let plan = loop {
         let plan = decide(&facts, &limits, world.now);
         let stale = &plan.needs - &facts.fresh;
@@ -38,6 +45,7 @@ pub fn look(world: &mut World, how: &Look) {
                 Fresh::Jobs => facts.jobs.clone_from(&world.jobs),
                 Fresh::Pods => facts.pods.clone_from(&world.pods),
                 Fresh::Words => facts.words = Some("words".into()),
+                Fresh::Room => facts.room = world.room,
             }
             facts.fresh.insert(need);
         }

@@ -6,6 +6,7 @@
 
 mod agent;
 mod failing;
+mod queue;
 mod script;
 mod world;
 
@@ -15,7 +16,7 @@ use script::{Happening, happenings};
 use world::{Flavour, World};
 
 /// Scripts in `make test`; `make soak` sets PROPTEST_CASES.
-fn config() -> Config {
+pub fn config() -> Config {
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(300);
     Config { cases, max_shrink_iters: 20_000, failure_persistence: None, ..Config::default() }
 }

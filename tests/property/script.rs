@@ -5,6 +5,7 @@ use crate::world::World;
 use jiff::SignedDuration;
 use proptest::prelude::*;
 use scribe_agent::core::facts::{Meta, Pod, Role};
+use scribe_agent::core::gate::Room;
 use scribe_agent::core::spec::{Capture, SnapshotClass, Volume};
 use scribe_mover::report::{Outcome, Reason, Report};
 
@@ -26,6 +27,8 @@ pub enum Happening {
     Pause(bool),
     /// The source has something new.
     Push,
+    /// The gate opens or shuts.
+    Room(bool),
     /// Somebody deletes temporary children by hand.
     HandDelete(Role),
 }
@@ -60,6 +63,7 @@ pub fn happenings() -> impl Strategy<Value = Vec<Happening>> {
         1 => Just(Happening::Edit),
         1 => any::<bool>().prop_map(Happening::Pause),
         1 => Just(Happening::Push),
+        1 => any::<bool>().prop_map(Happening::Room),
         1 => prop_oneof![Just(Role::Capture), Just(Role::Mover)].prop_map(Happening::HandDelete),
     ];
     proptest::collection::vec(one, 0..60)
@@ -83,6 +87,7 @@ pub fn play(world: &mut World, happening: &Happening) {
             }
         }),
         Happening::Pause(paused) => edit(world, |world| world.spec.paused = *paused),
+        Happening::Room(free) => world.room = if *free { Room::Free } else { Room::Full },
         Happening::Push => world.remote = world.remote.map(|r| r + 1),
         Happening::HandDelete(role) => hand_delete(world, *role),
     }
@@ -193,6 +198,7 @@ pub fn end_movers(world: &mut World, ending: Ending) {
 /// From here on all goes well: nothing is paused, time passes, the cluster works and movers succeed. One more tag is to be synced.
 pub fn recover(world: &mut World) {
     play(world, &Happening::Pause(false));
+    play(world, &Happening::Room(true));
     edit(world, |world| world.spec.trigger.manual = Some("last".into()));
     world.past.clear();
     for _ in 0..60 {

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use proptest_derive::Arbitrary;
 use scribe_agent::api::Status;
 use scribe_agent::core::facts::{Claim, Facts, Job, Kind, Limits, Meta, Object, Pod, Role, Snapshot};
+use scribe_agent::core::gate::{self, Room};
 use scribe_agent::core::plan::{Child, ChildKind, Event, NewClaim, NewSnapshot, Origin, Step, Target};
 use scribe_agent::core::spec::{Capture, ClaimShape, Remote, SnapshotClass, Spec, Target as VolumeTarget, Trigger, Volume};
 use std::collections::BTreeSet;
@@ -63,6 +64,7 @@ pub struct World {
     pub jobs: Vec<Job>,
     pub pods: Vec<Pod>,
     pub writes: usize,
+    pub room: Room,
     pub events: Vec<Event>,
     /// What the cache may still show.
     pub past: Vec<Facts>,
@@ -87,6 +89,7 @@ impl World {
                 uid: "owner".into(),
                 resource_version: "1".into(),
                 generation: 1,
+                created: None,
                 deleting: false,
                 adopt_path: None,
             },
@@ -97,6 +100,7 @@ impl World {
             jobs: Vec::new(),
             pods: Vec::new(),
             writes: 0,
+            room: Room::Free,
             events: Vec::new(),
             past: Vec::new(),
             remote: Some(1),
@@ -132,6 +136,7 @@ impl World {
             images_in_use: BTreeSet::new(),
             fresh: BTreeSet::new(),
             words: None,
+            room: Room::Full,
             refusal: None,
         }
     }
@@ -184,6 +189,8 @@ impl World {
 
     fn write_status(&mut self, status: &Status) {
         let (old, new) = (self.status.run.as_ref(), status.run.as_ref());
+        let starts = gate::under_way(status) && !gate::under_way(&self.status);
+        assert!(!starts || self.room == Room::Free, "a sync was started without a place");
         if let Some(run) = new {
             assert!(!self.closed.contains(&run.id), "a finished run was opened again");
         }

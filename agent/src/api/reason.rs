@@ -56,6 +56,8 @@ reasons! {
     WaitingForManual => State;
     /// The next sync waits for the continuous interval to pass.
     WaitingForInterval => State;
+    /// As many syncs as may be are under way; this one waits for its turn.
+    WaitingForSlot => State;
     /// Nothing has been pushed to the path yet.
     WaitingForFirstPush => State;
     /// The last attempt failed; the next waits for its time.

@@ -35,6 +35,10 @@ pub struct Status {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_sync_time: Option<Time>,
 
+    /// Since when a sync has been due that waits for a place, because as many as may be are under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting_since: Option<Time>,
+
     /// The `spec.trigger.manual` that the last completed manual sync was started by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_manual_sync: Option<String>,

@@ -59,6 +59,7 @@ fn object(kind: Kind, meta: &ObjectMeta) -> Object {
         uid: meta.uid.clone().unwrap_or_default(),
         resource_version: meta.resource_version.clone().unwrap_or_default(),
         generation: meta.generation.unwrap_or_default(),
+        created: time(meta.creation_timestamp.as_ref()),
         deleting: meta.deletion_timestamp.is_some(),
         adopt_path: meta.annotations.as_ref().and_then(|a| a.get(labels::ADOPT_PATH)).cloned(),
     }

@@ -2,6 +2,7 @@
 //!
 //! `observe` reads facts, `core::decide` decides, `reconcile` carries out. Imports `cluster`, `metrics`, `core`, `api`.
 
+pub mod gate;
 pub mod objects;
 mod observe;
 mod progress;
@@ -18,6 +19,7 @@ use crate::core::facts::Refusal;
 use crate::metrics::Metrics;
 use crate::reload::Current;
 use futures::{Stream, StreamExt};
+use gate::Gate;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{Controller, WatchStreamExt, controller, reflector, watcher};
 use kube::{Api, Client, Resource};
@@ -47,8 +49,20 @@ pub struct Context {
     pub inherited: Inherited,
     /// Counters.
     pub metrics: Metrics,
+    /// All objects of the namespace, for the gate.
+    pub objects: Objects,
+    /// Who may start a sync.
+    pub gate: Mutex<Gate>,
+    /// Has objects looked at whose turn it may be.
+    pub wakes: wake::Sender,
     /// Per object, what did not survive in the cluster: refused writes and failed looks in a row.
     pub memory: Mutex<HashMap<String, Memory>>,
+}
+
+impl Context {
+    fn gate(&self) -> std::sync::MutexGuard<'_, Gate> {
+        self.gate.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
 }
 
 /// What the agent remembers of an object between two looks. Losing it costs nothing but a repeated request.

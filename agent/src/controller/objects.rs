@@ -2,9 +2,15 @@
 //!
 //! Imports `cluster::view`, `core`, `api`.
 
-use crate::api::{ReplicationDestination, ReplicationSource};
+use super::gate::Seen;
+use crate::api::trigger::TriggerSpec;
+use crate::api::{ReplicationDestination, ReplicationSource, Status};
 use crate::cluster::view::{Replicated, Replication};
 use crate::core::facts::Kind;
+use crate::core::gate::{Contender, View};
+use crate::core::spec;
+use futures::FutureExt;
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 use kube::runtime::reflector::Store;
@@ -25,6 +31,33 @@ impl Objects {
         all.extend(self.destinations.state().iter().map(|o| o.replication()));
         all.sort_by(|a, b| (a.object.kind, &a.object.name).cmp(&(b.object.kind, &b.object.name)));
         all
+    }
+
+    /// Calls `see` with every object, without the cost of reading all of its spec.
+    pub fn each(&self, mut see: impl FnMut(Kind, &str, View<'_>)) {
+        let none = Status::default();
+        for object in self.sources.state() {
+            let (spec, status) = (&object.spec, object.status.as_ref().unwrap_or(&none));
+            let view = view(Kind::Source, &object.metadata, spec.paused, spec.trigger.as_ref(), status);
+            see(Kind::Source, object.metadata.name.as_deref().unwrap_or_default(), view);
+        }
+        for object in self.destinations.state() {
+            let (spec, status) = (&object.spec, object.status.as_ref().unwrap_or(&none));
+            let view = view(Kind::Destination, &object.metadata, spec.paused, spec.trigger.as_ref(), status);
+            see(Kind::Destination, object.metadata.name.as_deref().unwrap_or_default(), view);
+        }
+    }
+
+    /// All objects as the gate sees them.
+    pub(super) fn contenders(&self, now: Timestamp) -> Vec<(Contender, Seen)> {
+        let mut all = Vec::new();
+        self.each(|_, _, view| all.push((view.contender(now), Seen::of(view.status))));
+        all
+    }
+
+    /// Whether both first lists are in, so that what is under way can be counted.
+    pub(super) fn complete(&self) -> bool {
+        self.sources.wait_until_ready().now_or_never().is_some() && self.destinations.wait_until_ready().now_or_never().is_some()
     }
 
     /// The object with this UID.
@@ -50,5 +83,21 @@ impl Objects {
         self.sources.wait_until_ready().await?;
         self.destinations.wait_until_ready().await?;
         Ok(())
+    }
+}
+
+fn view<'a>(kind: Kind, meta: &'a ObjectMeta, paused: bool, trigger: Option<&'a TriggerSpec>, status: &'a Status) -> View<'a> {
+    let (schedule, manual) = (trigger.is_some_and(|t| t.schedule.is_some()), trigger.and_then(|t| t.manual.as_deref()));
+    let wait = trigger.is_some_and(|t| t.run_on_create == Some(false));
+    View {
+        kind,
+        uid: meta.uid.as_deref().unwrap_or_default(),
+        generation: meta.generation.unwrap_or_default(),
+        created: meta.creation_timestamp.as_ref().map(|t| t.0),
+        // What is being deleted starts nothing either.
+        paused: paused || meta.deletion_timestamp.is_some(),
+        tag: manual,
+        starts_at_once: spec::starts_at_once(schedule, manual.is_some(), wait),
+        status,
     }
 }

@@ -7,9 +7,12 @@ use crate::api::labels;
 use crate::cluster::slim;
 use crate::cluster::view::{self, Replication};
 use crate::core::facts::{Facts, Fresh, Refusal};
+use crate::core::gate::{Room, View};
+use jiff::Timestamp;
 use kube::Resource;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// What the cache says.
 pub(super) fn cached(context: &Context, replication: Replication, refusal: Option<Refusal>) -> Facts {
@@ -25,6 +28,7 @@ pub(super) fn cached(context: &Context, replication: Replication, refusal: Optio
         images_in_use: BTreeSet::new(),
         fresh: BTreeSet::new(),
         words: None,
+        room: Room::default(),
         refusal,
         object,
     };
@@ -52,10 +56,29 @@ pub(super) async fn refresh(context: &Context, facts: &mut Facts, needs: &BTreeS
             }
             Fresh::Pods => facts.pods = context.reader.pods(&owner).await?.iter().map(view::pod).collect(),
             Fresh::Words => facts.words = words(context, facts).await?,
+            Fresh::Room => facts.room = room(context, facts, true),
         }
         facts.fresh.insert(*need);
     }
     Ok(())
+}
+
+/// Whether one more sync may start; `take` keeps the place for this look.
+pub(super) fn room(context: &Context, facts: &Facts, take: bool) -> Room {
+    let (now, limit) = (Timestamp::now(), context.settings.borrow().settings.limits.max_concurrent_syncs);
+    let view = View::of(facts);
+    let turn = view.turn(now).unwrap_or_else(|| view.turn_since(now));
+    let mut all = context.objects.contenders(now);
+    {
+        // One whose looks fail must not keep the others waiting for it.
+        let memory = context.memory.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        for (contender, _) in &mut all {
+            if memory.get(&contender.uid).is_some_and(|m| m.failures > 0) {
+                contender.turn = None;
+            }
+        }
+    }
+    context.gate().ask(&turn, &facts.object.uid, all, limit, take, Instant::now())
 }
 
 /// What the cluster says about children that are not where they should be.

@@ -2,7 +2,7 @@
 //!
 //! Imports `observe`, `cluster`, `core`, `metrics`.
 
-use super::{Context, Memory, observe, progress};
+use super::{Context, Memory, observe, progress, wake};
 use crate::api::Status;
 use crate::api::reason::Reason;
 use crate::api::status::Phase;
@@ -10,7 +10,8 @@ use crate::cluster::refusal::Answer;
 use crate::cluster::view::{Replicated, Replication};
 use crate::core::backoff;
 use crate::core::decide::decide;
-use crate::core::facts::Facts;
+use crate::core::facts::{Facts, Fresh};
+use crate::core::gate;
 use crate::core::plan::{Plan, Step};
 use crate::manifests::job::Mover;
 use jiff::{SignedDuration, Timestamp};
@@ -44,7 +45,9 @@ pub(super) enum Failure {
 pub(super) async fn look<K: Replicated>(object: Arc<K>, context: Arc<Context>) -> Result<Action, Failure> {
     let replication = object.replication();
     let uid = replication.object.uid.clone();
-    let action = look_at(replication, &context).await?;
+    let looked = look_at(replication, &context).await;
+    context.gate().settled(&uid);
+    let action = looked?;
     remember(&context, &uid, |memory| memory.failures = 0);
     Ok(action)
 }
@@ -53,8 +56,17 @@ async fn look_at(seen: Replication, context: &Context) -> Result<Action, Failure
     let limits = context.settings.borrow().settings.limits;
     let (uid, kind, name) = (seen.object.uid.clone(), seen.object.kind, seen.object.name.clone());
     let refusal = recall(context, &uid).refusal;
-    let facts = observe::cached(context, seen, refusal.clone());
-    let plan = decide(&facts, &limits, Timestamp::now());
+    if !context.objects.complete() {
+        // What is under way cannot be counted yet.
+        return Ok(Action::requeue(AFTER_CONFLICT));
+    }
+    let mut facts = observe::cached(context, seen, refusal.clone());
+    let mut plan = decide(&facts, &limits, Timestamp::now());
+    if plan.needs.contains(&Fresh::Room) {
+        facts.room = observe::room(context, &facts, false);
+        facts.fresh.insert(Fresh::Room);
+        plan = decide(&facts, &limits, Timestamp::now());
+    }
     if plan.steps.is_empty() {
         return Ok(while_the_mover_runs(context, &facts, wait(&plan)).await);
     }
@@ -137,7 +149,14 @@ fn taken_name(step: &Step) -> String {
 fn note(context: &Context, facts: &Facts, step: &Step) {
     let (kind, name) = (facts.object.kind, facts.object.name.as_str());
     match step {
-        Step::WriteStatus(status) => count(context, facts, status),
+        Step::WriteStatus(status) => {
+            count(context, facts, status);
+            context.gate().wrote(&facts.object.uid, status, Instant::now());
+            if gate::under_way(&facts.status) && !gate::under_way(status) {
+                let places = context.settings.borrow().settings.limits.max_concurrent_syncs;
+                wake::queue(&context.objects, &context.wakes, places, Timestamp::now());
+            }
+        }
         Step::Publish(event) => {
             tracing::info!(kind = kind.as_str(), name, reason = event.reason.as_str(), note = event.note, "{}", event.reason.as_str());
         }

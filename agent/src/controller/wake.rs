@@ -76,11 +76,31 @@ pub(super) async fn by_children(mut changes: Changes, objects: Objects, sender: 
     }
 }
 
-/// Has every object looked at whose next sync is due by `now`.
-pub fn due(objects: &Objects, sender: &Sender, now: Timestamp) {
-    for replication in objects.all() {
-        if replication.status.next_sync_time.as_ref().is_some_and(|next| next.0 <= now) {
-            sender.wake(replication.object.kind, &replication.object.name);
+/// Has every object looked at whose next sync or attempt is due by `now`. Of those that wait for their turn, only as many as could
+/// start at once: a long queue would be looked at in vain.
+pub fn due(objects: &Objects, sender: &Sender, places: usize, now: Timestamp) {
+    objects.each(|kind, name, view| {
+        let status = view.status;
+        let due = [&status.next_sync_time, &status.next_attempt_time].into_iter().flatten().any(|time| time.0 <= now);
+        if due && status.waiting_since.is_none() {
+            sender.wake(kind, name);
         }
+    });
+    queue(objects, sender, places, now);
+}
+
+/// Has those looked at that are next in the queue for a place.
+pub(super) fn queue(objects: &Objects, sender: &Sender, places: usize, now: Timestamp) {
+    let mut waiting = Vec::new();
+    objects.each(|kind, name, view| {
+        if view.status.waiting_since.is_some()
+            && let Some(turn) = view.turn(now)
+        {
+            waiting.push((turn, kind, name.to_owned()));
+        }
+    });
+    waiting.sort();
+    for (_, kind, name) in waiting.iter().take(places) {
+        sender.wake(*kind, name);
     }
 }

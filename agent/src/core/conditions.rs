@@ -62,6 +62,10 @@ fn synchronizing(status: &Status, spec: &Result<Spec, String>, limits: &Limits, 
         Ok(spec) => spec,
         Err(problem) => return verdict(false, Reason::Error, problem),
     };
+    if status.waiting_since.is_some() {
+        let words = "Due, and waiting for its turn: as many syncs as maxConcurrentSyncs allows are under way";
+        return verdict(false, Reason::WaitingForSlot, words);
+    }
     let problem = status.last_error.as_ref().map_or("", |e| e.message.as_str());
     match status.run.as_ref().map(|run| (run.phase, run.attempt)) {
         Some((Phase::Backoff, _)) if spec.paused => verdict(false, Reason::Paused, format!("Paused after a failure: {problem}")),

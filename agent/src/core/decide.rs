@@ -26,6 +26,7 @@ pub fn decide(facts: &Facts, limits: &Limits, now: Timestamp) -> Plan {
         return Plan::default();
     }
     let mut draft = Draft::new(facts, limits, now);
+    draft.status.waiting_since = None;
     match &facts.spec {
         Ok(spec) => work(&mut draft, spec),
         Err(_) => refuse(&mut draft),
@@ -37,22 +38,21 @@ pub fn decide(facts: &Facts, limits: &Limits, now: Timestamp) -> Plan {
 fn work(draft: &mut Draft<'_>, spec: &Spec) {
     let spec_changed = draft.status.observed_generation.is_some_and(|seen| seen != draft.facts.object.generation);
     draft.status.next_sync_time = due::next_sync_time(&spec.trigger, &draft.status, draft.limits, spec_changed, draft.now).map(Time);
-    match draft.status.run.clone() {
-        None if spec.paused => {}
-        None => match due::cause(&spec.trigger, &draft.status, draft.now) {
-            Some(cause) => open(draft, spec, &cause, None),
-            None => draft.wake_for_next_sync(),
-        },
-        Some(run) => match run::superseded_by(draft, spec, &run) {
-            Some(cause) => {
-                if run.generation != draft.facts.object.generation {
-                    // Whoever changed the spec will have mended something.
-                    draft.status.attempts = None;
-                }
-                open(draft, spec, &cause, Some(&run.id));
+    let run = draft.status.run.clone();
+    let cause = match &run {
+        None if spec.paused => None,
+        None => due::cause(&spec.trigger, &draft.status, draft.now),
+        Some(run) => run::superseded_by(draft, spec, run),
+    };
+    match (cause, run) {
+        (Some(cause), run) => {
+            if draft.may_start() {
+                open(draft, spec, &cause, run.as_ref());
             }
-            None => run::advance(draft, spec, &run),
-        },
+        }
+        (None, Some(run)) => run::advance(draft, spec, &run),
+        (None, None) if spec.paused => {}
+        (None, None) => draft.wake_for_next_sync(),
     }
 }
 
@@ -66,10 +66,15 @@ fn refuse(draft: &mut Draft<'_>) {
 }
 
 /// Opens a run. What it needs first is created in the same plan, after the status that announces it.
-fn open(draft: &mut Draft<'_>, spec: &Spec, cause: &Cause, superseded: Option<&str>) {
+fn open(draft: &mut Draft<'_>, spec: &Spec, cause: &Cause, superseded: Option<&Run>) {
+    let generation = draft.facts.object.generation;
+    if superseded.is_some_and(|old| old.generation != generation) {
+        // Whoever changed the spec will have mended something.
+        draft.status.attempts = None;
+    }
     let last_sync = draft.status.last_sync_time.as_ref().map(|t| t.0);
     let run = Run {
-        id: run_id(&draft.facts.object.uid, cause, last_sync, superseded),
+        id: run_id(&draft.facts.object.uid, cause, last_sync, superseded.map(|old| old.id.as_str())),
         phase: run::first_phase(spec),
         start_time: MicroTime(draft.now),
         attempt: 1,

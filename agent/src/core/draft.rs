@@ -1,15 +1,16 @@
 //! A decision in the making: what `decide` and its parts write into.
 //!
-//! Imports `conditions`, `facts`, `plan`.
+//! Imports `conditions`, `facts`, `gate`, `plan`.
 
 use super::conditions;
-use super::facts::{Facts, Limits};
+use super::facts::{Facts, Fresh, Limits};
+use super::gate::{self, Room, View};
 use super::plan::{Event, Plan, Step};
 use crate::api::Status;
 use crate::api::reason::Reason;
 use crate::api::status::Phase;
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 
 /// The status as it will be, and the plan as far as it goes.
 pub(super) struct Draft<'a> {
@@ -29,13 +30,30 @@ impl<'a> Draft<'a> {
     }
 
     pub(super) fn wake_for_next_sync(&mut self) {
-        if let Some(next) = self.status.next_sync_time.as_ref().map(|t| t.0) {
+        let next = self.status.next_sync_time.as_ref().map(|t| t.0);
+        // One that has come already waits for something else than time.
+        if let Some(next) = next.filter(|t| *t > self.now) {
             self.plan.wake_at(next);
         }
     }
 
     pub(super) fn event(&mut self, warning: bool, reason: Reason, note: String, key: &str) {
         self.events.push(Event { warning, reason, note, key: format!("{key}/{}", reason.as_str()) });
+    }
+
+    /// Whether a sync may start now. One that is under way has its place already; one that gets none is put down as waiting.
+    pub(super) fn may_start(&mut self) -> bool {
+        if gate::under_way(&self.facts.status) {
+            return true;
+        }
+        self.plan.needs.insert(Fresh::Room);
+        if self.facts.room == Room::Free {
+            return true;
+        }
+        let since = View::of(self.facts).due_since(self.now).unwrap_or(self.now);
+        self.status.waiting_since = Some(Time(seconds(since)));
+        self.wake_for_next_sync();
+        false
     }
 
     /// Moves the run on to another phase.

@@ -19,8 +19,12 @@ pub fn cause(trigger: &Trigger, status: &Status, now: Timestamp) -> Option<Cause
     {
         return Some(Cause::Slot(next.0));
     }
-    let starts_at_once = trigger.manual.is_none() && !trigger.wait_for_first_slot || trigger.continuous();
-    (status.last_sync_time.is_none() && status.last_sync_start_time.is_none() && starts_at_once).then_some(Cause::Created)
+    (never_started(status) && trigger.starts_at_once()).then_some(Cause::Created)
+}
+
+/// Whether no sync of the object was ever started.
+pub fn never_started(status: &Status) -> bool {
+    status.last_sync_time.is_none() && status.last_sync_start_time.is_none()
 }
 
 /// The manual tag, where it is not the one that was synced last.

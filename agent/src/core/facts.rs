@@ -1,7 +1,8 @@
 //! What was observed of one object and its children, reduced to what decisions need.
 //!
-//! Imports `spec`.
+//! Imports `gate` (for a type), `spec`.
 
+use super::gate::Room;
 use super::spec::Spec;
 use crate::api::Status;
 use crate::api::reason::Reason;
@@ -31,6 +32,8 @@ pub struct Facts {
     pub fresh: BTreeSet<Fresh>,
     /// What the cluster says about children that keep it waiting; read only when asked for ([`Fresh::Words`]).
     pub words: Option<String>,
+    /// Whether the agent may start one more sync; found out only when asked for ([`Fresh::Room`]).
+    pub room: Room,
     /// The API server refused one of the last plan's writes, and why.
     pub refusal: Option<Refusal>,
 }
@@ -48,10 +51,12 @@ pub enum Fresh {
     Pods,
     /// Warnings of the cluster about children.
     Words,
+    /// Whether the agent has room for one more sync. It stands in the cache: no request is made.
+    Room,
 }
 
 impl Fresh {
-    /// All of them: for plans that give an attempt up.
+    /// All that the API server is asked for: for plans that give an attempt up.
     pub const ALL: [Fresh; 5] = [Fresh::Claims, Fresh::Snapshots, Fresh::Jobs, Fresh::Pods, Fresh::Words];
 }
 
@@ -89,6 +94,8 @@ pub struct Object {
     pub resource_version: String,
     /// `metadata.generation`
     pub generation: i64,
+    /// `metadata.creationTimestamp`
+    pub created: Option<Timestamp>,
     /// Whether it is being deleted.
     pub deleting: bool,
     /// The path whose files it may take over, by the user's annotation.
@@ -241,6 +248,8 @@ pub struct Limits {
     pub retry_cap: SignedDuration,
     /// After so many failed attempts in a row the object is reported as failing, and tried at the longest delay only.
     pub max_attempts: i64,
+    /// How many syncs may be under way at a time in this namespace.
+    pub max_concurrent_syncs: usize,
 }
 
 impl Default for Limits {
@@ -252,6 +261,7 @@ impl Default for Limits {
             retry_initial: SignedDuration::from_secs(10),
             retry_cap: SignedDuration::from_mins(15),
             max_attempts: 5,
+            max_concurrent_syncs: 4,
         }
     }
 }

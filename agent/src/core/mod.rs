@@ -11,6 +11,7 @@ mod draft;
 pub mod due;
 pub mod facts;
 mod failure;
+pub mod gate;
 pub mod goduration;
 pub mod identity;
 pub mod names;

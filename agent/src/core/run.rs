@@ -81,7 +81,7 @@ pub(super) fn advance(draft: &mut Draft<'_>, spec: &Spec, run: &Run) {
 
 /// The next attempt, once its time has come. What the run has captured is used again.
 fn retry(draft: &mut Draft<'_>, spec: &Spec, run: &Run) {
-    if spec.paused || retry::waits(draft) {
+    if spec.paused || retry::waits(draft) || !draft.may_start() {
         return;
     }
     if run.phase == Phase::WaitingForFirstPush {

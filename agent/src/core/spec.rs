@@ -38,6 +38,16 @@ impl Trigger {
     pub fn continuous(&self) -> bool {
         self.schedule.is_none() && self.manual.is_none()
     }
+
+    /// Whether a new object syncs without waiting for a slot or tag.
+    pub fn starts_at_once(&self) -> bool {
+        starts_at_once(self.schedule.is_some(), self.manual.is_some(), self.wait_for_first_slot)
+    }
+}
+
+/// The same, of a trigger that has not been read yet.
+pub fn starts_at_once(schedule: bool, manual: bool, wait_for_first_slot: bool) -> bool {
+    !manual && (!schedule || !wait_for_first_slot)
 }
 
 /// Where the data goes to or comes from.

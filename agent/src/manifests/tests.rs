@@ -17,6 +17,7 @@ fn owner(kind: Kind) -> Object {
         uid: "0b3c8f1e-4a43-4d6e-9d53-1f4d6f1f7a11".into(),
         resource_version: "41".into(),
         generation: 1,
+        created: None,
         deleting: false,
         adopt_path: None,
     }

@@ -1,0 +1,142 @@
+//! Who may start a sync, by what the cache shows and by what this agent has just done and the cache does not show yet.
+//!
+//! Imports `core`, `api`.
+
+use crate::api::Status;
+use crate::core::gate::{Contender, Room, Turn, room, under_way};
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+/// A watch that is further behind than this has other troubles.
+const CATCH_UP: Duration = Duration::from_secs(30);
+
+/// What this agent knows better than the cache.
+#[derive(Debug, Default)]
+pub struct Gate {
+    ahead: HashMap<String, Ahead>,
+}
+
+#[derive(Debug)]
+struct Ahead {
+    state: State,
+    until: Instant,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum State {
+    /// A place was given, and the status that says so is not written yet.
+    Given,
+    /// This was written.
+    Wrote(Seen),
+}
+
+/// What a status says of an object's run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    run: Option<(String, i64)>,
+    under_way: bool,
+}
+
+impl Seen {
+    /// What this status says.
+    pub fn of(status: &Status) -> Seen {
+        Seen { run: status.run.as_ref().map(|run| (run.id.clone(), run.attempt)), under_way: under_way(status) }
+    }
+}
+
+impl Gate {
+    /// Whether the one whose turn it is may start. `take` gives it the place until it is [`settled`](Gate::settled).
+    pub fn ask(&mut self, turn: &Turn, uid: &str, all: Vec<(Contender, Seen)>, limit: usize, take: bool, now: Instant) -> Room {
+        self.ahead.retain(|_, ahead| ahead.until > now);
+        let mut contenders = Vec::with_capacity(all.len());
+        for (mut contender, seen) in all {
+            match self.ahead.get(&contender.uid).map(|ahead| &ahead.state) {
+                None => {}
+                Some(State::Given) => contender.under_way = true,
+                Some(State::Wrote(wrote)) if *wrote == seen => {
+                    self.ahead.remove(&contender.uid);
+                }
+                Some(State::Wrote(wrote)) => {
+                    contender.under_way = wrote.under_way;
+                    contender.turn = None;
+                }
+            }
+            contenders.push(contender);
+        }
+        let answer = room(turn, &contenders, limit);
+        if take && answer == Room::Free {
+            self.ahead.insert(uid.to_owned(), Ahead { state: State::Given, until: now + CATCH_UP });
+        }
+        answer
+    }
+
+    /// This status was written.
+    pub fn wrote(&mut self, uid: &str, status: &Status, now: Instant) {
+        self.ahead.insert(uid.to_owned(), Ahead { state: State::Wrote(Seen::of(status)), until: now + CATCH_UP });
+    }
+
+    /// The look is over; a place that it was given and did not use is free again.
+    pub fn settled(&mut self, uid: &str) {
+        if self.ahead.get(uid).is_some_and(|ahead| ahead.state == State::Given) {
+            self.ahead.remove(uid);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::facts::Kind;
+    use crate::core::gate::View;
+    use jiff::Timestamp;
+
+    fn running() -> Status {
+        let time = "1970-01-01T00:00:00.000000Z";
+        let run =
+            serde_json::json!({ "id": "r", "phase": "Capturing", "startTime": time, "attempt": 1, "phaseTime": time, "generation": 1 });
+        serde_json::from_value(serde_json::json!({ "run": run })).unwrap()
+    }
+
+    fn view<'a>(uid: &'a str, status: &'a Status) -> View<'a> {
+        View { kind: Kind::Source, uid, generation: 1, created: None, paused: false, tag: None, starts_at_once: true, status }
+    }
+
+    /// Asks for `uid`, where the cache shows these.
+    fn ask(gate: &mut Gate, uid: &str, cache: &[(&str, &Status)], take: bool, now: Instant) -> Room {
+        let time = Timestamp::from_second(100).unwrap();
+        let all = cache.iter().map(|(uid, status)| (view(uid, status).contender(time), Seen::of(status))).collect();
+        let status = Status::default();
+        gate.ask(&view(uid, &status).turn_since(time), uid, all, 1, take, now)
+    }
+
+    #[test]
+    fn a_place_is_taken_before_the_cache_shows_it_and_free_before_the_cache_shows_it() {
+        let (mut gate, now, new, running) = (Gate::default(), Instant::now(), Status::default(), running());
+        let none = [("a", &new), ("b", &new)];
+        assert_eq!(ask(&mut gate, "a", &none, true, now), Room::Free);
+        assert_eq!(ask(&mut gate, "b", &none[..1], true, now), Room::Full);
+        gate.wrote("a", &running, now);
+        gate.settled("a");
+        assert_eq!(ask(&mut gate, "b", &none[..1], true, now), Room::Full);
+        let shown = [("a", &running), ("b", &new)];
+        assert_eq!(ask(&mut gate, "b", &shown, true, now), Room::Full);
+        gate.wrote("a", &synced(), now);
+        assert_eq!(ask(&mut gate, "b", &shown, true, now), Room::Free);
+    }
+
+    fn synced() -> Status {
+        let time = k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(Timestamp::UNIX_EPOCH);
+        Status { last_sync_time: Some(time), ..Status::default() }
+    }
+
+    #[test]
+    fn a_place_that_is_not_used_is_given_back() {
+        let (mut gate, now, new) = (Gate::default(), Instant::now(), synced());
+        assert_eq!(ask(&mut gate, "a", &[("a", &new)], true, now), Room::Free);
+        gate.settled("a");
+        assert_eq!(ask(&mut gate, "b", &[("a", &new)], true, now), Room::Free);
+        // Nor is it kept by a look that never came back.
+        let later = now + CATCH_UP + Duration::from_secs(1);
+        assert_eq!(ask(&mut gate, "c", &[("a", &new), ("b", &new)], true, later), Room::Free);
+    }
+}

@@ -1,0 +1,186 @@
+//! The gate before every sync: at most so many at a time, the one that has been due longest first.
+//!
+//! It stands before the first child of a run or attempt is made. Who is under way and who waits is read from the statuses, so a
+//! restarted agent counts what goes on already. Imports `due`, `facts`, `retry`.
+
+use super::due;
+use super::facts::{Facts, Kind};
+use super::retry;
+use crate::api::Status;
+use crate::api::status::Phase;
+use jiff::Timestamp;
+
+/// Whether there is room for one more sync.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Room {
+    /// As many as may be are under way, or others are to go first.
+    #[default]
+    Full,
+    /// One more may start.
+    Free,
+}
+
+/// What the gate has to know of an object.
+#[derive(Clone, Debug)]
+pub struct View<'a> {
+    /// Which kind.
+    pub kind: Kind,
+    /// `metadata.uid`
+    pub uid: &'a str,
+    /// `metadata.generation`
+    pub generation: i64,
+    /// When the object was made.
+    pub created: Option<Timestamp>,
+    /// Nothing new starts.
+    pub paused: bool,
+    /// `spec.trigger.manual`
+    pub tag: Option<&'a str>,
+    /// Whether a new object syncs without waiting for a slot or tag.
+    pub starts_at_once: bool,
+    /// Its status.
+    pub status: &'a Status,
+}
+
+/// An object's place in the queue; the smallest goes first.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Turn {
+    /// False for the first attempt of a destination that has never been synced: it goes before all others.
+    later: bool,
+    /// Since when it has been due.
+    since: Timestamp,
+    uid: String,
+}
+
+/// One object, as the gate sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contender {
+    /// `metadata.uid`
+    pub uid: String,
+    /// Whether a sync of it is under way.
+    pub under_way: bool,
+    /// Its place in the queue, if it waits for one to begin.
+    pub turn: Option<Turn>,
+}
+
+/// Whether a sync is under way, as opposed to none, one that waits after a failure, and one that waits for a first push.
+pub fn under_way(status: &Status) -> bool {
+    status.run.as_ref().is_some_and(|run| !matches!(run.phase, Phase::Backoff | Phase::WaitingForFirstPush))
+}
+
+impl<'a> View<'a> {
+    /// The object of these facts.
+    pub fn of(facts: &'a Facts) -> View<'a> {
+        let (object, spec) = (&facts.object, facts.spec.as_ref().ok());
+        View {
+            kind: object.kind,
+            uid: &object.uid,
+            generation: object.generation,
+            created: object.created,
+            paused: spec.is_none_or(|s| s.paused),
+            tag: spec.and_then(|s| s.trigger.manual.as_deref()),
+            starts_at_once: spec.is_some_and(|s| s.trigger.starts_at_once()),
+            status: &facts.status,
+        }
+    }
+
+    /// Since when a sync of it has been due, if one is; `now` where nobody can tell.
+    pub fn due_since(&self, now: Timestamp) -> Option<Timestamp> {
+        let status = self.status;
+        let refused = status.conditions.iter().any(|c| c.type_ == "Reconciled" && c.status == "False");
+        if self.paused || under_way(status) || refused && status.observed_generation == Some(self.generation) {
+            return None;
+        }
+        let due = self.cause(now)?;
+        Some(status.waiting_since.as_ref().map_or(due, |t| t.0))
+    }
+
+    fn cause(&self, now: Timestamp) -> Option<Timestamp> {
+        let status = self.status;
+        let passed = |time: Option<Timestamp>| time.filter(|t| *t <= now);
+        let slot = passed(status.next_sync_time.as_ref().map(|t| t.0));
+        let new_tag = self.tag.filter(|tag| status.last_manual_sync.as_deref() != Some(*tag));
+        let Some(run) = &status.run else {
+            let created = (due::never_started(status) && self.starts_at_once).then(|| self.created.unwrap_or(now));
+            return slot.or(new_tag.map(|_| now)).or(created);
+        };
+        let attempt = passed(status.next_attempt_time.as_ref().map(|t| t.0));
+        let slot = slot.filter(|_| attempt.is_some() || !retry::needs_a_person(status));
+        let changed = run.generation != self.generation || new_tag.is_some_and(|tag| run.manual.as_deref() != Some(tag));
+        [slot, attempt].into_iter().flatten().min().or(changed.then_some(now))
+    }
+
+    /// Its place in the queue, if it waits for one to begin.
+    pub fn turn(&self, now: Timestamp) -> Option<Turn> {
+        self.due_since(now).map(|since| self.turn_since(since))
+    }
+
+    /// The place of one that has been due since then.
+    pub fn turn_since(&self, since: Timestamp) -> Turn {
+        let status = self.status;
+        let first = self.kind == Kind::Destination && status.last_sync_time.is_none() && status.attempts.is_none() && status.run.is_none();
+        Turn { later: !first, since, uid: self.uid.to_owned() }
+    }
+
+    /// The object as the gate sees it.
+    pub fn contender(&self, now: Timestamp) -> Contender {
+        Contender { uid: self.uid.to_owned(), under_way: under_way(self.status), turn: self.turn(now) }
+    }
+}
+
+/// Whether the one whose turn this is may start: the places that are free go to those that come first in the queue.
+pub fn room(mine: &Turn, others: &[Contender], limit: usize) -> Room {
+    let before = others.iter().filter(|c| c.uid != mine.uid);
+    let before = before.filter(|c| c.under_way || c.turn.as_ref().is_some_and(|turn| turn < mine)).count();
+    if before < limit { Room::Free } else { Room::Full }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn view<'a>(kind: Kind, uid: &'a str, status: &'a Status) -> View<'a> {
+        View { kind, uid, generation: 1, created: Some(at(50)), paused: false, tag: None, starts_at_once: true, status }
+    }
+
+    fn synced(next: i64) -> Status {
+        let (start, end) = (Some(Time(at(1))), Some(Time(at(2))));
+        Status { last_sync_start_time: start, last_sync_time: end, next_sync_time: Some(Time(at(next))), ..Status::default() }
+    }
+
+    #[test]
+    fn the_longest_due_goes_first_but_a_first_pull_before_all() {
+        let (old, older, new) = (synced(20), synced(10), Status::default());
+        let views = [view(Kind::Source, "old", &old), view(Kind::Destination, "older", &older), view(Kind::Destination, "new", &new)];
+        let all: Vec<_> = views.iter().map(|v| v.contender(at(100))).collect();
+        let may = |uid: &str, limit| {
+            let mine = all.iter().find(|c| c.uid == uid).and_then(|c| c.turn.clone()).unwrap();
+            room(&mine, &all, limit) == Room::Free
+        };
+        assert!(may("new", 1) && !may("older", 1) && !may("old", 1));
+        assert!(may("older", 2) && !may("old", 2));
+        assert!(may("old", 3));
+    }
+
+    #[test]
+    fn whoever_waits_longer_stays_in_front() {
+        let waiting = Status { waiting_since: Some(Time(at(5))), ..synced(20) };
+        let (waiting, other) = (view(Kind::Source, "b", &waiting), synced(10));
+        let other = view(Kind::Source, "a", &other);
+        assert!(waiting.turn(at(100)) < other.turn(at(100)));
+    }
+
+    #[test]
+    fn paused_refused_and_early_ones_do_not_wait() {
+        let status = synced(200);
+        assert_eq!(view(Kind::Source, "a", &status).due_since(at(100)), None);
+        let status = synced(20);
+        let paused = View { paused: true, ..view(Kind::Source, "a", &status) };
+        assert_eq!(paused.due_since(at(100)), None);
+        assert_eq!(view(Kind::Source, "a", &status).due_since(at(100)), Some(at(20)));
+    }
+}

@@ -1,0 +1,164 @@
+//! Many objects and one gate: never more than its places, nobody left out, and no noise while waiting.
+
+use crate::agent::{self, Look};
+use crate::script::{self, Ending, Happening};
+use crate::world::{Flavour, World};
+use jiff::SignedDuration;
+use proptest::prelude::*;
+use scribe_agent::api::Status;
+use scribe_agent::core::gate::{self, Contender, Room, View};
+use scribe_agent::core::spec::Trigger;
+
+/// A world that would start at once, or at this second if it was synced before.
+fn world(number: usize, flavour: Flavour, due: Option<i64>) -> World {
+    let mut world = World::new(flavour);
+    world.object.uid = format!("owner-{number}");
+    world.spec.trigger = Trigger::default();
+    if let Some(seconds) = due {
+        let time = |offset: i64| world.now + SignedDuration::from_secs(offset);
+        let stamp = |offset: i64| serde_json::to_value(time(offset).to_string()).unwrap();
+        let status = serde_json::json!({
+            "lastSyncStartTime": stamp(-100), "lastSyncTime": stamp(-90), "nextSyncTime": stamp(seconds), "observedGeneration": 1,
+        });
+        world.status = serde_json::from_value::<Status>(status).unwrap();
+    }
+    world
+}
+
+fn contenders(worlds: &[World]) -> Vec<Contender> {
+    worlds.iter().map(|w| View::of(&w.facts()).contender(w.now)).collect()
+}
+
+/// One look at one of them, with the gate's answer to it.
+fn look(worlds: &mut [World], number: usize, places: usize, how: &Look) {
+    let all = contenders(worlds);
+    let world = &mut worlds[number];
+    let facts = world.facts();
+    let view = View::of(&facts);
+    let turn = view.turn(world.now).unwrap_or_else(|| view.turn_since(world.now));
+    world.room = gate::room(&turn, &all, places);
+    agent::look(world, how);
+}
+
+fn under_way(worlds: &[World]) -> usize {
+    worlds.iter().filter(|w| gate::under_way(&w.status)).count()
+}
+
+fn work(world: &mut World, ending: Ending) {
+    script::let_the_cluster_work(world);
+    script::start_pods(world);
+    script::end_movers(world, ending);
+    script::let_the_cluster_work(world);
+}
+
+proptest! {
+    #![proptest_config(crate::config())]
+
+    /// In whatever order they are looked at, whatever fails and wherever the agent dies.
+    #[test]
+    fn never_more_than_there_are_places_and_everybody_has_a_turn(
+        objects in proptest::collection::vec((any::<Flavour>(), proptest::option::of(-80i64..0)), 1..7),
+        places in 1usize..4,
+        moves in proptest::collection::vec((any::<prop::sample::Index>(), 0u8..8, proptest::option::weighted(0.2, 0usize..5)), 0..80),
+    ) {
+        let mut worlds: Vec<_> = objects.iter().enumerate().map(|(n, (flavour, due))| world(n, *flavour, *due)).collect();
+        for (index, what, crash_at) in moves {
+            let number = index.index(worlds.len());
+            match what {
+                0 => work(&mut worlds[number], Ending::Failed),
+                1 => work(&mut worlds[number], Ending::NothingPushedYet),
+                2 => work(&mut worlds[number], Ending::Good),
+                3 => {
+                    for world in &mut worlds {
+                        world.now += SignedDuration::from_secs(40);
+                    }
+                }
+                _ => look(&mut worlds, number, places, &Look { crash_at, ..Look::default() }),
+            }
+            prop_assert!(under_way(&worlds) <= places);
+        }
+        for _ in 0..30 {
+            for number in 0..worlds.len() {
+                look(&mut worlds, number, places, &Look::default());
+                prop_assert!(under_way(&worlds) <= places);
+            }
+            for world in &mut worlds {
+                work(world, Ending::Good);
+                world.now += SignedDuration::from_secs(40);
+            }
+        }
+        let begun = worlds[0].now - SignedDuration::from_secs(30 * 40);
+        for world in &worlds {
+            prop_assert!(world.status.last_sync_time.as_ref().is_some_and(|t| t.0 > begun), "{:#?}", world.status);
+        }
+    }
+}
+
+/// The one that has been due longest goes first, new destinations before all; a restarted agent knows it from the statuses.
+#[test]
+fn the_order_is_fair() {
+    let source = Flavour::SourceDirect;
+    let mut worlds = vec![
+        world(0, source, Some(-10)),
+        world(1, source, Some(-30)),
+        world(2, Flavour::DestinationDirect, None),
+        world(3, source, None),
+        world(4, source, Some(-20)),
+    ];
+    // The new source is as old as it is.
+    worlds[3].object.created = Some(worlds[3].now - SignedDuration::from_secs(15));
+    let mut order = Vec::new();
+    for _ in 0..12 {
+        for number in 0..worlds.len() {
+            let before = gate::under_way(&worlds[number].status);
+            look(&mut worlds, number, 1, &Look::default());
+            if gate::under_way(&worlds[number].status) && !before {
+                order.push(number);
+            }
+        }
+        for world in &mut worlds {
+            work(world, Ending::Good);
+        }
+    }
+    assert_eq!(order, [2, 1, 4, 3, 0]);
+}
+
+/// Whoever waits writes that once.
+#[test]
+fn waiting_for_a_turn_is_quiet() {
+    for flavour in Flavour::ALL {
+        for due in [None, Some(-30)] {
+            let mut world = world(0, flavour, due);
+            world.room = Room::Full;
+            for _ in 0..100 {
+                agent::look(&mut world, &Look::default());
+                world.now += SignedDuration::from_secs(61);
+            }
+            let condition = world.status.conditions.iter().find(|c| c.type_ == "Synchronizing").unwrap();
+            assert_eq!((condition.status.as_str(), condition.reason.as_str()), ("False", "WaitingForSlot"));
+            assert_eq!(world.writes, 1, "{flavour:?} {due:?}");
+            script::play(&mut world, &Happening::Room(true));
+            agent::look(&mut world, &Look::default());
+            assert!(gate::under_way(&world.status) && world.status.waiting_since.is_none());
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(crate::config())]
+
+    /// The gate's cheap view of an object agrees with what is decided: it waits for a place exactly when a sync would start.
+    #[test]
+    fn the_queue_holds_those_that_would_start(flavour in any::<Flavour>(), script in script::happenings()) {
+        let mut world = World::new(flavour);
+        for happening in script {
+            script::play(&mut world, &happening);
+            let facts = world.facts();
+            let needs = scribe_agent::core::decide::decide(&facts, &World::limits(), world.now).needs;
+            let asks = needs.contains(&scribe_agent::core::facts::Fresh::Room);
+            let due = View::of(&facts).due_since(world.now).is_some();
+            // An edit waits for an older mover to end, which the gate does not see.
+            prop_assert!(asks == due || due && facts.mover_lives(), "{:#?}", world.status);
+        }
+    }
+}
