@@ -9,6 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
+use rustix::io::Errno;
 use walkdir::WalkDir;
 
 use crate::attributes;
@@ -158,8 +159,21 @@ fn time(path: &Path, secs: i64, nanos: i64) -> Result<Time> {
 
 fn walk_failure(root: &Path, error: walkdir::Error) -> Failure {
     let path = error.path().unwrap_or(root).to_path_buf();
-    Failure::volume("read", &path, &error.into_io_error().unwrap_or_else(|| io::Error::other("a loop of links")))
+    let error = error.into_io_error().unwrap_or_else(|| io::Error::other("a loop of links"));
+    if error.raw_os_error() == Some(Errno::NAMETOOLONG.raw_os_error()) {
+        return Failure::new(
+            Reason::VolumeUnreadable,
+            format!(
+                "cannot read {}: its path is longer than the {LONGEST_PATH} bytes that Linux opens; move it further up, or shorten the names above it",
+                path.display()
+            ),
+        );
+    }
+    Failure::volume("read", &path, &error)
 }
+
+/// Bytes of a path that a system call takes.
+const LONGEST_PATH: usize = 4095;
 
 #[cfg(test)]
 mod tests {

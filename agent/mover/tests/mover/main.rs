@@ -6,6 +6,8 @@
 mod attributes;
 mod failures;
 mod guards;
+mod measured;
+mod names;
 mod process;
 mod requests;
 mod roundtrip;

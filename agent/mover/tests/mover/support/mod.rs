@@ -60,7 +60,8 @@ impl Site {
     pub(crate) fn new() -> Self {
         let buckets = TempDir::new().unwrap();
         let mut server = Command::new(rclone())
-            .args(["serve", "s3", "--addr", "127.0.0.1:0", "--auth-key", &format!("{KEY},{SECRET}")])
+            // To S3, names that differ only in Unicode normal form are different names; to this server they are one unless told so.
+            .args(["serve", "s3", "--no-unicode-normalization", "--addr", "127.0.0.1:0", "--auth-key", &format!("{KEY},{SECRET}")])
             .arg(buckets.path())
             .env("RCLONE_CONFIG", "/dev/null")
             .stderr(Stdio::piped())

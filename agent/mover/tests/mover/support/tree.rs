@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown, symlink};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps, XattrFlags, lsetxattr};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, SeekFrom, Timespec, Timestamps, XattrFlags, lsetxattr, seek};
 
 /// Everything that a replica must have alike, as text so that a difference reads well.
 pub(crate) fn snapshot(root: &Path) -> BTreeMap<Vec<u8>, String> {
@@ -26,7 +26,8 @@ pub(crate) fn snapshot(root: &Path) -> BTreeMap<Vec<u8>, String> {
             let content = fs::read(entry.path()).unwrap();
             let group = first.entry(meta.ino()).or_insert_with(|| path.clone()).clone();
             let shown = String::from_utf8_lossy(&content[..content.len().min(40)]).into_owned();
-            format!("file {} {shown:?} {:x} same inode as {:?}", content.len(), sum(&content), String::from_utf8_lossy(&group))
+            let (sum, group, holes) = (sum(&content), String::from_utf8_lossy(&group), holes(entry.path()));
+            format!("file {} {shown:?} {sum:x} same inode as {group:?}, holes {holes:?}", content.len())
         } else {
             format!("{kind:?}")
         };
@@ -36,6 +37,18 @@ pub(crate) fn snapshot(root: &Path) -> BTreeMap<Vec<u8>, String> {
         tree.insert(path, text);
     }
     tree
+}
+
+/// Start and end of each.
+fn holes(path: &Path) -> Vec<(u64, u64)> {
+    let file = fs::File::open(path).unwrap();
+    let size = file.metadata().unwrap().len();
+    let (mut holes, mut from) = (Vec::new(), 0);
+    while let Some(start) = seek(&file, SeekFrom::Hole(from)).ok().filter(|start| *start < size) {
+        from = seek(&file, SeekFrom::Data(start)).unwrap_or(size);
+        holes.push((start, from));
+    }
+    holes
 }
 
 /// Those that are replicated; read with nothing of the mover's.
@@ -81,19 +94,26 @@ fn sum(content: &[u8]) -> u64 {
     content.iter().fold(0xcbf2_9ce4_8422_2325, |sum, byte| (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
-/// Fails with the differences alone.
-pub(crate) fn assert_same(a: &Path, b: &Path) {
+/// What `a` and `b` do not have alike, by name.
+pub(crate) fn differences(a: &Path, b: &Path) -> BTreeMap<Vec<u8>, String> {
     let (a, b) = (snapshot(a), snapshot(b));
-    let mut differences = Vec::new();
+    let mut differences = BTreeMap::new();
     for (path, here) in &a {
         if b.get(path) != Some(here) {
-            differences.push(format!("{:?}: {here} | {:?}", String::from_utf8_lossy(path), b.get(path)));
+            differences.insert(path.clone(), format!("{here} | {:?}", b.get(path)));
         }
     }
     for path in b.keys().filter(|path| !a.contains_key(*path)) {
-        differences.push(format!("{:?}: only in the second", String::from_utf8_lossy(path)));
+        differences.insert(path.clone(), "only in the second".into());
     }
-    assert!(differences.is_empty(), "{}", differences.join("\n"));
+    differences
+}
+
+/// Fails with the differences alone.
+pub(crate) fn assert_same(a: &Path, b: &Path) {
+    let differences = differences(a, b);
+    let shown: Vec<_> = differences.iter().map(|(path, what)| format!("{:?}: {what}", String::from_utf8_lossy(path))).collect();
+    assert!(shown.is_empty(), "{}", shown.join("\n"));
 }
 
 /// A file with this content, its directory made.
