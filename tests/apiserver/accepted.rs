@@ -29,6 +29,7 @@ async fn the_documents_manifest_is_stored_as_it_stands(#[case] kind: Kind, #[cas
 #[case::the_short_form_of_it(json!({"schedule": "TZ=UTC @daily"}))]
 #[case::a_tag_of_any_text(json!({"manual": "before the upgrade to 2.0: läuft?"}))]
 #[case::a_tag_beside_a_schedule(json!({"manual": "now", "schedule": "0 3 * * *", "runOnCreate": false}))]
+#[case::a_jitter(json!({"schedule": "@hourly", "jitterSeconds": 120}))]
 #[case::nothing(json!({}))]
 #[tokio::test]
 async fn a_trigger_is_accepted(#[values(Source, Destination)] kind: Kind, #[case] trigger: Value) {

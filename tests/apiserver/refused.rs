@@ -43,6 +43,13 @@ async fn refuses(kind: Kind, spec: Value, field: &str, message: &str) {
     "trigger",
     "the time zone is given twice: keep either timeZone or the TZ= prefix of schedule"
 )]
+#[case::a_jitter_without_a_schedule(
+    json!({"jitterSeconds": 60, "manual": "a"}),
+    "trigger",
+    "jitterSeconds moves the slots of schedule: add schedule or remove jitterSeconds"
+)]
+#[case::a_jitter_below_zero(json!({"schedule": "@daily", "jitterSeconds": -1}), "jitterSeconds", "greater than or equal to 0")]
+#[case::a_jitter_of_days(json!({"schedule": "@daily", "jitterSeconds": 86401}), "jitterSeconds", "less than or equal to 86400")]
 #[case::an_empty_tag(json!({"manual": ""}), "manual", "at least 1 chars long")]
 #[case::a_schedule_of_another_type(json!({"schedule": 6}), "schedule", "must be of type string")]
 #[tokio::test]

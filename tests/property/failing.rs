@@ -8,8 +8,8 @@ use scribe_agent::api::reason::Reason;
 use scribe_agent::api::status::Phase;
 use scribe_agent::core::schedule::Schedule;
 
-/// One look every five seconds, for so long. Movers start at once and end like this. Gives the times at which movers ended.
-fn live(world: &mut World, hours: i64, ending: Ending) -> Vec<Timestamp> {
+/// Looks every so many seconds, for so long. Movers start at once and end like this. Gives the times at which movers ended.
+fn live_by(step: i64, world: &mut World, hours: i64, ending: Ending) -> Vec<Timestamp> {
     let (end, mut ends) = (world.now + SignedDuration::from_hours(hours), Vec::new());
     while world.now < end {
         for _ in 0..4 {
@@ -23,9 +23,13 @@ fn live(world: &mut World, hours: i64, ending: Ending) -> Vec<Timestamp> {
         }
         script::let_the_cluster_work(world);
         world.past.clear();
-        world.now += SignedDuration::from_secs(5);
+        world.now += SignedDuration::from_secs(step);
     }
     ends
+}
+
+fn live(world: &mut World, hours: i64, ending: Ending) -> Vec<Timestamp> {
+    live_by(30, world, hours, ending)
 }
 
 fn started(flavour: Flavour) -> World {
@@ -64,7 +68,7 @@ fn a_lasting_failure_is_cheap() {
 #[test]
 fn delays_grow() {
     for (ending, expected) in [(Ending::Failed, [10, 20, 40, 80, 900, 900]), (Ending::Stalled, [60, 120, 240, 480, 900, 900])] {
-        let ends = live(&mut started(Flavour::SourceSnapshot), 2, ending);
+        let ends = live_by(5, &mut started(Flavour::SourceSnapshot), 2, ending);
         for (number, (pair, full)) in ends.windows(2).zip(expected).enumerate() {
             let delay = pair[1].duration_since(pair[0]).as_secs();
             // The looks come five seconds apart, and a new attempt takes a moment.

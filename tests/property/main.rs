@@ -8,6 +8,7 @@ mod agent;
 mod failing;
 mod queue;
 mod script;
+mod time;
 mod world;
 
 use proptest::prelude::*;

@@ -93,7 +93,7 @@ pub fn play(world: &mut World, happening: &Happening) {
     }
 }
 
-fn edit(world: &mut World, change: impl FnOnce(&mut World)) {
+pub fn edit(world: &mut World, change: impl FnOnce(&mut World)) {
     change(world);
     world.object.generation += 1;
     world.writes += 1;

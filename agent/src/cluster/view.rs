@@ -34,7 +34,7 @@ impl Replicated for ReplicationSource {
     fn replication(&self) -> Replication {
         Replication {
             object: object(Self::KIND, &self.metadata),
-            spec: spec::source(&self.spec),
+            spec: spec::source(&self.spec, uid(&self.metadata)),
             status: self.status.clone().unwrap_or_default(),
         }
     }
@@ -45,10 +45,14 @@ impl Replicated for ReplicationDestination {
     fn replication(&self) -> Replication {
         Replication {
             object: object(Self::KIND, &self.metadata),
-            spec: spec::destination(&self.spec),
+            spec: spec::destination(&self.spec, uid(&self.metadata)),
             status: self.status.clone().unwrap_or_default(),
         }
     }
+}
+
+fn uid(meta: &ObjectMeta) -> &str {
+    meta.uid.as_deref().unwrap_or_default()
 }
 
 fn object(kind: Kind, meta: &ObjectMeta) -> Object {
@@ -56,7 +60,7 @@ fn object(kind: Kind, meta: &ObjectMeta) -> Object {
         kind,
         namespace: meta.namespace.clone().unwrap_or_default(),
         name: meta.name.clone().unwrap_or_default(),
-        uid: meta.uid.clone().unwrap_or_default(),
+        uid: uid(meta).to_owned(),
         resource_version: meta.resource_version.clone().unwrap_or_default(),
         generation: meta.generation.unwrap_or_default(),
         created: time(meta.creation_timestamp.as_ref()),

@@ -88,8 +88,8 @@ fn open(draft: &mut Draft<'_>, spec: &Spec, cause: &Cause, superseded: Option<&R
             _ => None,
         },
     };
+    draft.status.next_sync_time = due::after_opening(&spec.trigger, &draft.status, draft.now).map(Time);
     draft.status.last_sync_start_time = Some(Time(draft.now));
-    draft.status.next_sync_time = due::after_opening(&spec.trigger, draft.now).map(Time);
     draft.status.next_attempt_time = None;
     if draft.status.attempts.is_none_or(|failures| failures < draft.limits.max_attempts) {
         draft.event(false, Reason::SyncStarted, "Sync started".to_owned(), &run.id);

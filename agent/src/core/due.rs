@@ -39,7 +39,7 @@ pub fn new_tag<'a>(trigger: &'a Trigger, status: &Status) -> Option<&'a str> {
 pub fn next_sync_time(trigger: &Trigger, status: &Status, limits: &Limits, spec_changed: bool, now: Timestamp) -> Option<Timestamp> {
     let current = status.next_sync_time.as_ref().map(|t| t.0);
     let latest = match &trigger.schedule {
-        Some(schedule) => schedule.next_after(now)?,
+        Some(_) => trigger.first_slot(now)?,
         None if trigger.continuous() && status.run.is_none() && status.last_sync_time.is_some() => {
             now.checked_add(limits.continuous_interval).ok()?
         }
@@ -53,8 +53,10 @@ pub fn next_sync_time(trigger: &Trigger, status: &Status, limits: &Limits, spec_
 }
 
 /// What `status.nextSyncTime` becomes when a run is opened: all slots up to now are taken by it.
-pub fn after_opening(trigger: &Trigger, now: Timestamp) -> Option<Timestamp> {
-    trigger.schedule.as_ref().and_then(|s| s.next_after(now))
+pub fn after_opening(trigger: &Trigger, status: &Status, now: Timestamp) -> Option<Timestamp> {
+    trigger.schedule.as_ref()?;
+    let ahead = status.next_sync_time.as_ref().map(|t| t.0).filter(|t| *t > now);
+    ahead.or_else(|| trigger.next_slot(now))
 }
 
 /// What it becomes when a run is closed.
@@ -102,7 +104,7 @@ mod tests {
         let (status, now) = (synced(Some("2026-01-01T00:06:00Z")), at("2026-01-02T00:07:00Z"));
         assert_eq!(cause(&every_six_minutes(), &status, now), Some(Cause::Slot(at("2026-01-01T00:06:00Z"))));
         assert_eq!(next_sync_time(&every_six_minutes(), &status, &Limits::default(), false, now), Some(at("2026-01-01T00:06:00Z")));
-        assert_eq!(after_opening(&every_six_minutes(), now), Some(at("2026-01-02T00:12:00Z")));
+        assert_eq!(after_opening(&every_six_minutes(), &status, now), Some(at("2026-01-02T00:12:00Z")));
     }
 
     #[test]

@@ -57,6 +57,11 @@ impl Schedule {
         Ok(schedule)
     }
 
+    /// Whether slots are counted from the one before, not by the calendar.
+    pub fn is_interval(&self) -> bool {
+        matches!(self.rule, Rule::Every(_))
+    }
+
     /// The first slot strictly after `time`; none where the calendar of the time zone ends.
     pub fn next_after(&self, time: Timestamp) -> Option<Timestamp> {
         match &self.rule {
@@ -103,6 +108,12 @@ mod tests {
     #[case::gap_runs_after_it("30 2 * * *", Some("America/New_York"), "2026-03-08T00:00:00Z", "2026-03-08T07:00:00Z")]
     #[case::overlap_once_first("30 1 * * *", Some("America/New_York"), "2026-11-01T00:00:00Z", "2026-11-01T05:30:00Z")]
     #[case::overlap_once_then_next_day("30 1 * * *", Some("America/New_York"), "2026-11-01T05:30:00Z", "2026-11-02T06:30:00Z")]
+    #[case::gap_of_half_an_hour("15 2 * * *", Some("Australia/Lord_Howe"), "2026-10-03T12:00:00Z", "2026-10-03T15:30:00Z")]
+    #[case::before_the_gap("0 2 * * *", Some("Europe/Berlin"), "2026-03-28T12:00:00Z", "2026-03-29T01:00:00Z")]
+    #[case::in_the_overlap_steps_go_on("*/30 * * * *", Some("Europe/Berlin"), "2026-10-25T00:30:00Z", "2026-10-25T01:00:00Z")]
+    #[case::in_the_second_pass_too("*/30 * * * *", Some("Europe/Berlin"), "2026-10-25T01:00:00Z", "2026-10-25T01:30:00Z")]
+    #[case::fixed_hours_once("30 2 * * *", Some("Europe/Berlin"), "2026-10-25T00:30:00Z", "2026-10-26T01:30:00Z")]
+    #[case::no_29th_in_a_common_century("0 0 29 2 *", None, "2096-03-01T00:00:00Z", "2104-02-29T00:00:00Z")]
     fn slots(#[case] text: &str, #[case] zone: Option<&str>, #[case] after: &str, #[case] expected: &str) {
         assert_eq!(next(text, zone, after), expected);
     }

@@ -8,6 +8,8 @@ use crate::api::destination::DestinationCopyMethod;
 use crate::api::source::{AccessMode, SourceCopyMethod};
 use crate::api::trigger::TriggerSpec;
 use crate::api::{ReplicationDestinationSpec, ReplicationSourceSpec};
+use jiff::{SignedDuration, Timestamp};
+use sha2::{Digest, Sha256};
 
 /// A spec that is known to make sense.
 #[derive(Clone, Debug)]
@@ -31,12 +33,26 @@ pub struct Trigger {
     pub manual: Option<String>,
     /// Whether a new object waits for its first slot.
     pub wait_for_first_slot: bool,
+    /// By how much this object's slots come after those of the schedule.
+    pub offset: SignedDuration,
 }
 
 impl Trigger {
     /// Whether syncs follow one another without an outside cause.
     pub fn continuous(&self) -> bool {
         self.schedule.is_none() && self.manual.is_none()
+    }
+
+    /// This object's first slot strictly after `time`.
+    pub fn next_slot(&self, time: Timestamp) -> Option<Timestamp> {
+        let unmoved = time.checked_sub(self.offset).ok()?;
+        self.schedule.as_ref()?.next_after(unmoved)?.checked_add(self.offset).ok()
+    }
+
+    /// Its very first slot: those of an interval are counted from the one before, so the first one alone is moved.
+    pub fn first_slot(&self, time: Timestamp) -> Option<Timestamp> {
+        let moved = if self.schedule.as_ref()?.is_interval() { self.offset } else { SignedDuration::ZERO };
+        self.next_slot(time)?.checked_add(moved).ok()
     }
 
     /// Whether a new object syncs without waiting for a slot or tag.
@@ -117,11 +133,11 @@ pub struct ClaimShape {
     pub storage_class: Option<String>,
 }
 
-/// Reads a source's spec.
+/// Reads the spec of the source with this UID.
 ///
 /// # Errors
 /// A sentence that names the field and says what to write instead.
-pub fn source(spec: &ReplicationSourceSpec) -> Result<Spec, String> {
+pub fn source(spec: &ReplicationSourceSpec, uid: &str) -> Result<Spec, String> {
     let rclone = &spec.rclone;
     let capture = match rclone.copy_method.unwrap_or(SourceCopyMethod::Snapshot) {
         SourceCopyMethod::Snapshot => Capture::Snapshot(SnapshotClass(rclone.volume_snapshot_class_name.clone())),
@@ -131,17 +147,17 @@ pub fn source(spec: &ReplicationSourceSpec) -> Result<Spec, String> {
     let temporary = shape(rclone.capacity.as_deref(), rclone.access_modes.as_deref(), rclone.storage_class_name.as_deref())?;
     Ok(Spec {
         paused: spec.paused,
-        trigger: trigger(spec.trigger.as_ref())?,
+        trigger: trigger(spec.trigger.as_ref(), uid)?,
         remote: remote(&rclone.rclone_config, &rclone.rclone_config_section, &rclone.rclone_dest_path),
         volume: Volume::Source { claim: spec.source_pvc.clone(), capture, temporary },
     })
 }
 
-/// Reads a destination's spec.
+/// Reads the spec of the destination with this UID.
 ///
 /// # Errors
 /// A sentence that names the field and says what to write instead.
-pub fn destination(spec: &ReplicationDestinationSpec) -> Result<Spec, String> {
+pub fn destination(spec: &ReplicationDestinationSpec, uid: &str) -> Result<Spec, String> {
     let rclone = &spec.rclone;
     let claim = match &rclone.destination_pvc {
         Some(name) => Target::Existing(name.clone()),
@@ -159,19 +175,32 @@ pub fn destination(spec: &ReplicationDestinationSpec) -> Result<Spec, String> {
     };
     Ok(Spec {
         paused: spec.paused,
-        trigger: trigger(spec.trigger.as_ref())?,
+        trigger: trigger(spec.trigger.as_ref(), uid)?,
         remote: remote(&rclone.rclone_config, &rclone.rclone_config_section, &rclone.rclone_dest_path),
         volume: Volume::Destination { claim, image },
     })
 }
 
-fn trigger(trigger: Option<&TriggerSpec>) -> Result<Trigger, String> {
+fn trigger(trigger: Option<&TriggerSpec>, uid: &str) -> Result<Trigger, String> {
     let Some(trigger) = trigger else { return Ok(Trigger::default()) };
     let schedule = match &trigger.schedule {
         None => None,
         Some(text) => Some(Schedule::parse(text, trigger.time_zone.as_deref()).map_err(|e| format!("spec.trigger: {e}"))?),
     };
-    Ok(Trigger { schedule, manual: trigger.manual.clone(), wait_for_first_slot: trigger.run_on_create == Some(false) })
+    Ok(Trigger {
+        schedule,
+        manual: trigger.manual.clone(),
+        wait_for_first_slot: trigger.run_on_create == Some(false),
+        offset: offset(uid, trigger.jitter_seconds.unwrap_or(0)),
+    })
+}
+
+/// An amount in [0, `seconds`) that is the object's own: names repeat from site to site, UIDs do not.
+fn offset(uid: &str, seconds: u32) -> SignedDuration {
+    let mut first = [0; 8];
+    first.copy_from_slice(&Sha256::digest(uid.as_bytes())[..8]);
+    let offset = u64::from_be_bytes(first).checked_rem(u64::from(seconds)).unwrap_or(0);
+    SignedDuration::from_secs(i64::try_from(offset).unwrap_or(0))
 }
 
 fn remote(secret: &str, section: &str, path: &str) -> Remote {
@@ -192,4 +221,26 @@ fn shape(capacity: Option<&str>, modes: Option<&[AccessMode]>, class: Option<&st
         access_modes: modes.map(|modes| modes.iter().map(|m| m.as_str().to_owned()).collect()),
         storage_class: class.map(str::to_owned),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    proptest::proptest! {
+        /// The offset is in range, the same at every reading, and differs from object to object.
+        #[test]
+        fn offsets_are_stable_and_in_range(uid in "[0-9a-f-]{36}", seconds in 1u32..=86_400) {
+            let moved = offset(&uid, seconds);
+            proptest::prop_assert!(moved >= SignedDuration::ZERO && moved < SignedDuration::from_secs(seconds.into()));
+            proptest::prop_assert_eq!(moved, offset(&uid, seconds));
+            proptest::prop_assert_eq!(offset(&uid, 0), SignedDuration::ZERO);
+        }
+    }
+
+    #[test]
+    fn offsets_spread() {
+        let all: std::collections::BTreeSet<_> = (0..200).map(|n| offset(&format!("uid-{n}"), 120)).collect();
+        assert!(all.len() > 80, "{} different offsets of 120", all.len());
+    }
 }
