@@ -2,10 +2,11 @@
 //!
 //! Imports `slim`.
 
-use super::slim;
+use super::{guarded, slim};
 use crate::api::labels;
 use futures::{Stream, StreamExt, TryStreamExt};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::core::DeserializeGuard;
 use kube::runtime::reflector::{self, Store};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource};
@@ -44,13 +45,13 @@ pub fn watch(client: &Client, namespace: &str) -> (Cache, Changes) {
     (Cache { claims, snapshots, jobs, pods }, changes.boxed())
 }
 
-fn reflect<K>(api: Api<K>, config: watcher::Config) -> (Store<K>, Changes)
+fn reflect<K>(api: Api<DeserializeGuard<K>>, config: watcher::Config) -> (Store<K>, Changes)
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     K::DynamicType: Hash + Eq + Clone + Default,
 {
     let (store, writer) = reflector::store();
-    let stream = watcher(api, config).default_backoff().reflect(writer).touched_objects();
+    let stream = guarded::watched(api, config).reflect(writer).touched_objects();
     (store, changes(stream).boxed())
 }
 

@@ -8,6 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Api, Client, Resource};
 use serde::Deserialize;
 use std::borrow::Cow;
+use std::time::Duration;
 
 /// What movers inherit: kustomize rewrites only `image:` fields, so the agent's pod is the one place that has them.
 #[derive(Clone, Debug, Default)]
@@ -48,13 +49,24 @@ struct Named {
     name: String,
 }
 
-/// Reads the agent's own pod.
+/// Longest pause between two attempts to read the agent's own pod.
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+
+/// Reads the agent's own pod. Waits for an API server that is away: ending would only make the kubelet wait longer each time.
 ///
 /// # Errors
-/// When the pod cannot be read: without it no mover could be started.
+/// When the API server says that the pod cannot be read: without it no mover could be started.
 pub async fn inherited(client: &Client, namespace: &str, pod: &str) -> Result<Inherited> {
     let api: Api<OwnPod> = Api::namespaced(client.clone(), namespace);
-    let own = api.get(pod).await.with_context(|| format!("reading the agent's own pod {namespace}/{pod}"))?;
+    let mut pause = Duration::from_secs(1);
+    let own = loop {
+        match api.get(pod).await {
+            Err(error) if !is_final(&error) => tracing::warn!(%error, pod, "cannot read the agent's own pod yet; trying again"),
+            other => break other.with_context(|| format!("reading the agent's own pod {namespace}/{pod}"))?,
+        }
+        tokio::time::sleep(pause).await;
+        pause = LONGEST_PAUSE.min(pause * 2);
+    };
     let containers = &own.spec.containers;
     let container = containers.iter().find(|c| c.name == "agent").or_else(|| containers.first());
     let container = container.with_context(|| format!("the agent's own pod {namespace}/{pod} has no container"))?;
@@ -63,4 +75,9 @@ pub async fn inherited(client: &Client, namespace: &str, pod: &str) -> Result<In
         image_pull_policy: container.image_pull_policy.clone(),
         image_pull_secrets: own.spec.image_pull_secrets.into_iter().map(|s| s.name).collect(),
     })
+}
+
+/// Whether the same question would get the same answer again.
+fn is_final(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if matches!(status.code, 400 | 403 | 404))
 }

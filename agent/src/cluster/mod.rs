@@ -3,6 +3,7 @@
 //! Imports `manifests`, `core` and `api`.
 
 pub mod cache;
+pub mod guarded;
 pub mod identity;
 pub mod read;
 pub mod refusal;

@@ -11,6 +11,7 @@ pub mod wake;
 
 use crate::api::{ReplicationDestination, ReplicationSource};
 use crate::cluster::cache::{Cache, Changes};
+use crate::cluster::guarded;
 use crate::cluster::identity::Inherited;
 use crate::cluster::read::Reader;
 use crate::cluster::view::Replicated;
@@ -20,6 +21,7 @@ use crate::metrics::Metrics;
 use crate::reload::Current;
 use futures::{Stream, StreamExt};
 use gate::Gate;
+use kube::core::DeserializeGuard;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{Controller, WatchStreamExt, controller, reflector, watcher};
 use kube::{Api, Client, Resource};
@@ -91,13 +93,12 @@ pub fn watch_objects(client: &Client, namespace: &str) -> Watched {
     Watched { objects: Objects { sources, destinations }, sources: source_stream, destinations: destination_stream }
 }
 
-fn reflect<K>(api: Api<K>) -> (Store<K>, futures::stream::BoxStream<'static, Result<K, watcher::Error>>)
+fn reflect<K>(api: Api<DeserializeGuard<K>>) -> (Store<K>, futures::stream::BoxStream<'static, Result<K, watcher::Error>>)
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
     let (store, writer) = reflector::store();
-    let stream = watcher(api, watcher::Config::default().page_size(50))
-        .default_backoff()
+    let stream = guarded::watched(api, watcher::Config::default().page_size(50))
         .modify(|object| object.meta_mut().managed_fields = None)
         .reflect(writer)
         .applied_objects();

@@ -1,0 +1,101 @@
+//! Five hundred syncs while one request in ten goes wrong: none is lost, none is done twice, and nothing is asked for without end.
+
+use super::proxy::{Call, Fault};
+use super::site::{Replication, Site};
+use super::until::until;
+use futures::future::join_all;
+use serde_json::json;
+use std::collections::BTreeSet;
+
+const OBJECTS: usize = 10;
+const SYNCS: usize = 25;
+/// More than one sync needs when nothing goes wrong (17 for a source, 15 for a destination), for what is asked again.
+const REQUESTS_A_SYNC: usize = 40;
+
+#[tokio::test]
+async fn none_is_lost_and_none_is_doubled() {
+    let site = Site::start("five-hundred").await;
+    let mut objects = Vec::new();
+    for number in 0..OBJECTS {
+        // Names may be shared by a source and a destination.
+        objects.push(site.source(&format!("o{number}"), json!({ "trigger": { "manual": "0" } })).await);
+        objects.push(site.destination(&format!("o{number}"), json!({ "trigger": { "manual": "0" } })).await);
+    }
+    // Everything works once, so that what is counted are syncs and not the start.
+    join_all(objects.iter().map(|object| object.sync("0", 60))).await;
+    let before: usize = site.proxy.counted().values().sum();
+    site.proxy.rule(one_in_ten(7));
+
+    join_all(objects.iter().map(all_of_them)).await;
+
+    let counted = site.proxy.counted();
+    let requests: usize = counted.values().sum::<usize>() - before;
+    site.proxy.rule(|_| Fault::None);
+    let record = std::mem::take(&mut *site.world.record.lock().unwrap());
+    assert_eq!(record.violations, Vec::<String>::new());
+    let doubled: Vec<_> = record.movers.iter().filter(|(_, movers)| **movers != 1).collect();
+    assert!(doubled.is_empty(), "syncs whose mover ran more than once: {doubled:?}");
+    let syncs = 2 * OBJECTS * (SYNCS + 1);
+    assert_eq!(record.movers.len(), syncs, "movers of other runs than the {syncs} that were asked for");
+    let all = 2 * OBJECTS * SYNCS;
+    println!(
+        "{all} syncs, {requests} requests ({} a sync), the agent was started {} times: {counted:?}",
+        requests / all,
+        site.agent.starts()
+    );
+    assert!(requests <= all * REQUESTS_A_SYNC, "{requests} requests for {all} syncs");
+    only_images_and_volumes_are_left(&site, &objects).await;
+}
+
+/// One sync after another, each of which has its own result.
+async fn all_of_them(object: &Replication<'_>) {
+    let mut revisions = BTreeSet::new();
+    for tag in 1..=SYNCS {
+        let status = object.sync(&tag.to_string(), 120).await;
+        assert!(revisions.insert(status.revision), "{}: sync {tag} has the result of another", object.name);
+    }
+}
+
+async fn only_images_and_volumes_are_left(site: &Site, objects: &[Replication<'_>]) {
+    let images: BTreeSet<_> =
+        join_all(objects.iter().map(Replication::status)).await.into_iter().filter_map(|s| Some(s.latest_image?.name)).collect();
+    let volumes: BTreeSet<_> = (0..OBJECTS).map(|number| format!("scribe-dest-o{number}")).collect();
+    until("only images and volumes are left", 60, async || {
+        let left = |kind, group, version| async move { site.children(group, version, kind).await.into_iter().collect::<BTreeSet<_>>() };
+        let found = (
+            left("VolumeSnapshot", "snapshot.storage.k8s.io", "v1").await,
+            left("PersistentVolumeClaim", "", "v1").await,
+            left("Job", "batch", "v1").await,
+        );
+        let expected = (images.clone(), volumes.clone(), BTreeSet::new());
+        if found == expected { Ok(()) } else { Err((found, expected)) }
+    })
+    .await;
+}
+
+/// Every kind of fault in turn, for about one request in ten; the same ones for the same seed.
+fn one_in_ten(seed: u64) -> impl FnMut(&Call) -> Fault + Send {
+    let mut state = seed;
+    move |call| {
+        // A linear congruential generator (Knuth's MMIX); its upper bits are good enough to choose by.
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let draw = state >> 33;
+        let faults: &[Fault] = match (call.watch, call.writes()) {
+            (true, _) => &[Fault::Expired, Fault::WatchCut, Fault::TooManyRequests, Fault::ServerError],
+            (false, false) => &[Fault::TooManyRequests, Fault::ServerError, Fault::CutBefore, Fault::CutAfter, Fault::Late],
+            (false, true) => &[
+                Fault::Conflict,
+                Fault::TooManyRequests,
+                Fault::ServerError,
+                Fault::CutBefore,
+                Fault::CutAfter,
+                Fault::TimeoutAfter,
+                Fault::Late,
+            ],
+        };
+        if !draw.is_multiple_of(10) {
+            return Fault::None;
+        }
+        faults[usize::try_from(draw / 10).unwrap() % faults.len()]
+    }
+}

@@ -1,0 +1,16 @@
+//! The agent against an API server that misbehaves: a real etcd and kube-apiserver behind a proxy that refuses, delays, cuts and
+//! forgets. What runs on a node is played (`world`): here it is only the API that is hostile.
+//!
+//! Needs the node's programs, but no node: `make test` builds them.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what it needs by failing")]
+
+mod agent;
+mod control_plane;
+mod five_hundred;
+mod proxy;
+mod setbacks;
+mod site;
+#[path = "../e2e/support/until.rs"]
+mod until;
+mod world;

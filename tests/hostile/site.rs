@@ -1,0 +1,165 @@
+//! Everything together: a control plane, a proxy before it, a played cluster behind it, and an agent.
+
+use super::agent::{Agent, Launch};
+use super::control_plane::ControlPlane;
+use super::proxy::Proxy;
+use super::world::World;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::core::{ApiResource, GroupVersionKind};
+use kube::runtime::wait::await_condition;
+use kube::{Api, Client, ResourceExt};
+use scribe_agent::api::Status;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// The namespace.
+pub const NAMESPACE: &str = "played";
+/// The agent's own pod.
+pub const POD: &str = "agent-0";
+/// The agent's settings: it tries again soon.
+pub const SETTINGS: &str = "{continuousInterval: 1h, retry: {initial: 1s, max: 4s}}";
+
+const CRDS: [&str; 2] =
+    ["kustomize/crds/scribe.backube_replicationsources.yaml", "kustomize/crds/scribe.backube_replicationdestinations.yaml"];
+const SNAPSHOT_CRD: &str = "tests/cluster/node/crds/snapshot.storage.k8s.io_volumesnapshots.yaml";
+
+/// A site. Everything ends when it is dropped, the agent first.
+pub struct Site {
+    /// The agent.
+    pub agent: Agent,
+    /// What is played.
+    pub world: World,
+    /// What stands between the agent and the API server.
+    pub proxy: Proxy,
+    /// Without the proxy.
+    pub client: Client,
+    /// What the agent talks to in the end.
+    pub plane: ControlPlane,
+}
+
+impl Site {
+    /// A site whose agent has all that it needs.
+    pub async fn start(name: &str) -> Site {
+        let site = Site::without_crds(name).await;
+        site.install_crds().await;
+        site
+    }
+
+    /// A site in whose cluster nobody has installed the CRDs.
+    pub async fn without_crds(name: &str) -> Site {
+        let plane = ControlPlane::start(name).await;
+        let client = plane.client().await;
+        let namespace: Namespace = serde_json::from_value(json!({ "metadata": { "name": NAMESPACE } })).unwrap();
+        Api::<Namespace>::all(client.clone()).create(&PostParams::default(), &namespace).await.unwrap();
+        let proxy = Proxy::start(client.clone()).await;
+        let world = World::start(&client, NAMESPACE);
+        let pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": POD },
+            "spec": { "containers": [{ "name": "agent", "image": "played" }] } });
+        create(&client, "", "v1", "Pod", pod).await;
+        let agent = Agent::start(&Launch { dir: plane.dir(), server: &proxy.url, namespace: NAMESPACE, settings: SETTINGS });
+        Site { agent, world, proxy, client, plane }
+    }
+
+    /// Installs all of them.
+    pub async fn install_crds(&self) {
+        for file in CRDS.into_iter().chain([SNAPSHOT_CRD]) {
+            self.plane.install_crd(file).await;
+        }
+    }
+
+    /// Makes a source and the volume that it replicates.
+    pub async fn source(&self, name: &str, spec: Value) -> Replication<'_> {
+        let claim = json!({ "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": { "name": format!("data-{name}") },
+            "spec": { "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "1Gi" } } } });
+        create(&self.client, "", "v1", "PersistentVolumeClaim", claim).await;
+        let mut whole = json!({ "sourcePVC": format!("data-{name}"), "rclone": rclone(name) });
+        whole.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+        self.replication("ReplicationSource", name, whole).await
+    }
+
+    /// Makes a destination.
+    pub async fn destination(&self, name: &str, spec: Value) -> Replication<'_> {
+        let mut rclone = rclone(name);
+        rclone["capacity"] = json!("1Gi");
+        let mut whole = json!({ "rclone": rclone });
+        whole.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+        self.replication("ReplicationDestination", name, whole).await
+    }
+
+    async fn replication(&self, kind: &'static str, name: &str, spec: Value) -> Replication<'_> {
+        let object = json!({ "apiVersion": "scribe.backube/v1alpha1", "kind": kind, "metadata": { "name": name }, "spec": spec });
+        create(&self.client, "scribe.backube", "v1alpha1", kind, object).await;
+        Replication { site: self, kind, name: name.to_owned() }
+    }
+
+    /// Any kind of object of the namespace, without the proxy.
+    pub fn api(&self, group: &str, version: &str, kind: &str) -> Api<DynamicObject> {
+        namespaced(&self.client, group, version, kind)
+    }
+
+    /// Names of all children of this kind.
+    pub async fn children(&self, group: &str, version: &str, kind: &str) -> Vec<String> {
+        let ours = ListParams::default().labels("app.kubernetes.io/managed-by=scribe-agent");
+        self.api(group, version, kind).list(&ours).await.unwrap().iter().map(ResourceExt::name_any).collect()
+    }
+}
+
+/// An object of the user's.
+pub struct Replication<'a> {
+    site: &'a Site,
+    kind: &'static str,
+    /// Its name.
+    pub name: String,
+}
+
+impl Replication<'_> {
+    fn api(&self) -> Api<DynamicObject> {
+        self.site.api("scribe.backube", "v1alpha1", self.kind)
+    }
+
+    /// Starts a sync and waits until it has ended well.
+    pub async fn sync(&self, tag: &str, seconds: u64) -> Status {
+        let patch = json!({ "spec": { "trigger": { "manual": tag } } });
+        self.api().patch(&self.name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
+        self.until(&format!("sync {tag}"), seconds, |status| status.last_manual_sync.as_deref() == Some(tag)).await
+    }
+
+    /// Waits until its status is as wanted.
+    pub async fn until(&self, what: &str, seconds: u64, wanted: impl Fn(&Status) -> bool) -> Status {
+        let holds = |object: Option<&DynamicObject>| object.is_some_and(|object| wanted(&status_of(object)));
+        let found = tokio::time::timeout(Duration::from_secs(seconds), await_condition(self.api(), &self.name, holds)).await;
+        if let Ok(object) = found {
+            return status_of(&object.unwrap().unwrap());
+        }
+        panic!("{} {}: waited {seconds} s in vain for: {what}; last seen: {:#?}", self.kind, self.name, self.status().await)
+    }
+
+    /// Its spec as it is.
+    pub async fn spec(&self) -> Value {
+        self.api().get(&self.name).await.unwrap().data["spec"].clone()
+    }
+
+    /// Its status as it is.
+    pub async fn status(&self) -> Status {
+        status_of(&self.api().get(&self.name).await.unwrap())
+    }
+}
+
+fn status_of(object: &DynamicObject) -> Status {
+    object.data.get("status").map(|status| serde_json::from_value(status.clone()).unwrap()).unwrap_or_default()
+}
+
+fn rclone(path: &str) -> Value {
+    json!({ "rcloneConfig": "secret", "rcloneConfigSection": "s3", "rcloneDestPath": format!("bucket/{path}") })
+}
+
+fn namespaced(client: &Client, group: &str, version: &str, kind: &str) -> Api<DynamicObject> {
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
+    Api::namespaced_with(client.clone(), NAMESPACE, &resource)
+}
+
+async fn create(client: &Client, group: &str, version: &str, kind: &str, object: Value) {
+    let object: DynamicObject = serde_json::from_value(object).unwrap();
+    namespaced(client, group, version, kind).create(&PostParams::default(), &object).await.unwrap();
+}

@@ -1,0 +1,155 @@
+//! Plays what a cluster does with the agent's children: snapshots get ready, claims are bound, movers run and report. It talks to the API
+//! server without the proxy, and writes down what must never happen.
+
+use futures::{StreamExt, TryStreamExt};
+use jiff::Timestamp;
+use kube::api::{DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::core::{ApiResource, GroupVersionKind};
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Client, ResourceExt};
+use scribe_mover::report::{Outcome, Report};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use tokio::task::JoinSet;
+
+/// What was seen of the movers.
+#[derive(Debug, Default)]
+pub struct Record {
+    /// Movers that ran, by run: more than one means that a sync was done twice.
+    pub movers: BTreeMap<String, usize>,
+    /// What must never happen.
+    pub violations: Vec<String>,
+    played: BTreeSet<String>,
+}
+
+/// The played cluster. It stops when dropped.
+pub struct World {
+    /// What it saw.
+    pub record: Arc<Mutex<Record>>,
+    _tasks: JoinSet<()>,
+}
+
+#[derive(Clone)]
+struct Player {
+    client: Client,
+    namespace: String,
+    record: Arc<Mutex<Record>>,
+}
+
+impl World {
+    /// Begins to play in `namespace`.
+    pub fn start(client: &Client, namespace: &str) -> World {
+        let record = Arc::new(Mutex::new(Record::default()));
+        let player = Player { client: client.clone(), namespace: namespace.to_owned(), record: record.clone() };
+        let mut tasks = JoinSet::new();
+        for (group, version, kind) in
+            [("snapshot.storage.k8s.io", "v1", "VolumeSnapshot"), ("", "v1", "PersistentVolumeClaim"), ("batch", "v1", "Job")]
+        {
+            let player = player.clone();
+            tasks.spawn(async move {
+                let api = player.api(group, version, kind);
+                let objects = watcher(api, watcher::Config::default()).default_backoff().applied_objects();
+                // While its kind is not served, a watch ends in errors.
+                let objects = objects.into_stream().filter_map(|object| std::future::ready(object.ok()));
+                objects.for_each_concurrent(8, |object| player.answer(kind, object)).await;
+            });
+        }
+        World { record, _tasks: tasks }
+    }
+}
+
+impl Player {
+    fn api(&self, group: &str, version: &str, kind: &str) -> Api<DynamicObject> {
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
+        Api::namespaced_with(self.client.clone(), &self.namespace, &resource)
+    }
+
+    async fn answer(&self, kind: &str, object: DynamicObject) {
+        // Each object is played once, and one that goes away is left alone.
+        if object.metadata.deletion_timestamp.is_some() || !self.record.lock().unwrap().played.insert(object.uid().unwrap()) {
+            return;
+        }
+        match kind {
+            "VolumeSnapshot" => {
+                let status = json!({ "readyToUse": true, "creationTime": now(), "restoreSize": "1Mi" });
+                self.status(&self.api("snapshot.storage.k8s.io", "v1", kind), &object, status).await;
+            }
+            "PersistentVolumeClaim" => {
+                let status = json!({ "phase": "Bound", "capacity": { "storage": "1Gi" }, "accessModes": ["ReadWriteOnce"] });
+                self.status(&self.api("", "v1", kind), &object, status).await;
+            }
+            _ => self.run_mover(object).await,
+        }
+    }
+
+    /// One that is gone meanwhile needs no status.
+    async fn status(&self, api: &Api<DynamicObject>, object: &DynamicObject, status: Value) {
+        let patch = json!({ "metadata": { "uid": object.uid() }, "status": status });
+        match api.patch_status(&object.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await {
+            Err(kube::Error::Api(refused)) if refused.code == 404 || refused.code == 409 => {}
+            other => drop(other.unwrap_or_else(|e| panic!("{} {}: {e}", object.name_any(), object.data))),
+        }
+    }
+
+    async fn run_mover(&self, job: DynamicObject) {
+        let pods = self.api("", "v1", "Pod");
+        let owner = job.owner_references().first().unwrap().uid.clone();
+        let run = job.labels()["scribe.backube/run"].clone();
+        let template = &job.data["spec"]["template"];
+        let mut meta = template["metadata"].clone();
+        meta["name"] = json!(format!("{}-{}", job.name_any(), &job.uid().unwrap()[..8]));
+        meta["ownerReferences"] = json!([{ "apiVersion": "batch/v1", "kind": "Job", "name": job.name_any(), "uid": job.uid(),
+            "controller": true, "blockOwnerDeletion": true }]);
+        let pod: DynamicObject =
+            serde_json::from_value(json!({ "apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": template["spec"] })).unwrap();
+        self.nobody_else_moves(&pods, &owner).await;
+        let pod = pods.create(&PostParams::default(), &pod).await.unwrap();
+        *self.record.lock().unwrap().movers.entry(run.clone()).or_default() += 1;
+        let container = |state: Value| json!([{ "name": "mover", "image": "played", "imageID": "played", "ready": false, "restartCount": 0, "state": state }]);
+        let running = json!({ "phase": "Running", "containerStatuses": container(json!({ "running": { "startedAt": now() } })) });
+        self.status(&pods, &pod, running).await;
+        let report = serde_json::to_string(&report(&run)).unwrap();
+        let ended =
+            json!({ "terminated": { "exitCode": 0, "reason": "Completed", "message": report, "startedAt": now(), "finishedAt": now() } });
+        self.status(&pods, &pod, json!({ "phase": "Succeeded", "containerStatuses": container(ended) })).await;
+        let condition = |kind: &str| json!({ "type": kind, "status": "True", "lastTransitionTime": now() });
+        let complete = json!({ "startTime": now(), "completionTime": now(), "succeeded": 1, "uncountedTerminatedPods": {},
+            "conditions": [condition("SuccessCriteriaMet"), condition("Complete")] });
+        self.status(&self.api("batch", "v1", "Job"), &job, complete).await;
+    }
+
+    async fn nobody_else_moves(&self, pods: &Api<DynamicObject>, owner: &str) {
+        let others = pods.list(&ListParams::default().labels(&format!("scribe.backube/owner-uid={owner}"))).await.unwrap();
+        let alive = others.iter().filter(|pod| !matches!(pod.data["status"]["phase"].as_str(), Some("Succeeded" | "Failed")));
+        let alive: Vec<_> = alive.map(ResourceExt::name_any).collect();
+        if !alive.is_empty() {
+            self.record.lock().unwrap().violations.push(format!("a mover starts beside {alive:?}"));
+        }
+    }
+}
+
+/// Every run has new data.
+fn report(run: &str) -> Report {
+    Report {
+        result: Outcome::Successful,
+        reason: None,
+        message: String::new(),
+        changed: true,
+        took_over: false,
+        revision: Some(format!("of-{run}")),
+        data_time: Some(Timestamp::now()),
+        files: 1,
+        bytes: 1,
+        transferred: 1,
+        hashed: 0,
+        deleted: 0,
+        skipped: BTreeMap::new(),
+        duration_ms: 1,
+        logs: "Rclone completed in 0s".to_owned(),
+    }
+}
+
+fn now() -> String {
+    Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
