@@ -18,7 +18,7 @@ pub const NAMESPACE: &str = "played";
 /// The agent's own pod.
 pub const POD: &str = "agent-0";
 /// The agent's settings: it tries again soon.
-pub const SETTINGS: &str = "{continuousInterval: 1h, retry: {initial: 1s, max: 4s}}";
+pub const SETTINGS: &str = "{continuousInterval: 1h, maxConcurrentSyncs: 20, retry: {initial: 1s, max: 4s}}";
 
 const CRDS: [&str; 2] =
     ["kustomize/crds/scribe.backube_replicationsources.yaml", "kustomize/crds/scribe.backube_replicationdestinations.yaml"];
