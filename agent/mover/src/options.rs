@@ -2,22 +2,51 @@
 //!
 //! Imports nothing of this crate.
 
-/// Our tuning, measured to work within 128 MiB and to fail fast, with the option of the remote that overrides it.
-pub(crate) const TUNING: [(&str, &str, &str); 12] = [
-    ("RCLONE_TRANSFERS", "", "4"),
-    ("RCLONE_CHECKERS", "", "8"),
-    ("RCLONE_BUFFER_SIZE", "", "1M"),
-    ("RCLONE_MULTI_THREAD_STREAMS", "", "2"),
-    ("RCLONE_RETRIES", "", "1"),
-    ("RCLONE_LOW_LEVEL_RETRIES", "", "3"),
-    ("RCLONE_CONTIMEOUT", "", "5s"),
-    ("RCLONE_TIMEOUT", "", "20s"),
-    ("RCLONE_S3_UPLOAD_CONCURRENCY", "upload_concurrency", "2"),
-    ("RCLONE_S3_CHUNK_SIZE", "chunk_size", "5M"),
-    // Ours is sha256; another pass over every large file would only be read again.
-    ("RCLONE_S3_DISABLE_CHECKSUM", "disable_checksum", "true"),
-    ("GOMEMLIMIT", "", "80MiB"),
-];
+/// Where a file goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// To the remote.
+    Push,
+    /// From it.
+    Pull,
+}
+
+/// One setting of ours: the variable, the option of the remote that overrides it (or nothing), the value.
+pub(crate) type Setting = (&'static str, &'static str, String);
+
+/// Below this, two transfers with the least of buffers; measured to work in 48 MiB.
+const SMALL: u64 = 96 << 20;
+/// From here on, more transfers at a time. In between, and where no limit is known, what was measured to work in 128 MiB.
+const AMPLE: u64 = 256 << 20;
+
+/// Our tuning for a mover that may use `limit` bytes of memory, rclone included: it fits, and it fails fast.
+pub(crate) fn tuning(limit: Option<u64>, direction: Direction) -> Vec<Setting> {
+    let (transfers, checkers, buffer, parts, heap) = match limit {
+        Some(limit) if limit < SMALL => ("2", "4", "0", "1", "40MiB".to_owned()),
+        // The rest is for the mover itself, for rclone's code and for the page cache.
+        Some(limit) if limit >= AMPLE => ("8", "8", "1M", "2", format!("{}MiB", (limit >> 20) / 2)),
+        _ => ("4", "8", "1M", "2", "80MiB".to_owned()),
+    };
+    // With several streams rclone reads a file that it uploads in pieces side by side, and all of it twice where memory is short.
+    // With one it sends parts of the same stream at a time.
+    let streams = if direction == Direction::Push { "0" } else { "2" };
+    let fixed = |name, option, value: &str| (name, option, value.to_owned());
+    vec![
+        fixed("RCLONE_TRANSFERS", "", transfers),
+        fixed("RCLONE_CHECKERS", "", checkers),
+        fixed("RCLONE_BUFFER_SIZE", "", buffer),
+        fixed("RCLONE_MULTI_THREAD_STREAMS", "", streams),
+        fixed("RCLONE_RETRIES", "", "1"),
+        fixed("RCLONE_LOW_LEVEL_RETRIES", "", "3"),
+        fixed("RCLONE_CONTIMEOUT", "", "5s"),
+        fixed("RCLONE_TIMEOUT", "", "20s"),
+        fixed("RCLONE_S3_UPLOAD_CONCURRENCY", "upload_concurrency", parts),
+        fixed("RCLONE_S3_CHUNK_SIZE", "chunk_size", "5M"),
+        // Ours is sha256; another pass over every large file would only be read again.
+        fixed("RCLONE_S3_DISABLE_CHECKSUM", "disable_checksum", "true"),
+        fixed("GOMEMLIMIT", "", &heap),
+    ]
+}
 
 /// Options that change which files a transfer covers, what it does to them, or what reaches our log parser.
 const REFUSED: &[&str] = &[
@@ -123,5 +152,16 @@ mod tests {
     #[case("RCLONE_DUMP", true)]
     fn what_changes_a_transfers_meaning_is_refused(#[case] name: &str, #[case] refused: bool) {
         assert_eq!(is_refused(name), refused);
+    }
+
+    #[rstest]
+    #[case(None, "4", "80MiB")]
+    #[case(Some(64 << 20), "2", "40MiB")]
+    #[case(Some(128 << 20), "4", "80MiB")]
+    #[case(Some(384 << 20), "8", "192MiB")]
+    fn tuning_follows_the_memory_there_is(#[case] limit: Option<u64>, #[case] transfers: &str, #[case] heap: &str) {
+        let tuning = tuning(limit, Direction::Push);
+        let of = |name: &str| tuning.iter().find(|setting| setting.0 == name).unwrap().2.as_str();
+        assert_eq!((of("RCLONE_TRANSFERS"), of("GOMEMLIMIT")), (transfers, heap));
     }
 }

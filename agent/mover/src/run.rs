@@ -12,6 +12,8 @@ use jiff::Timestamp;
 use crate::args::{CommonArgs, MoverArgs, PullArgs, PushArgs};
 use crate::failure::{Failure, Result};
 use crate::guard::Guard;
+use crate::memory;
+use crate::options::Direction;
 use crate::progress::Progress;
 use crate::pull::{PullOptions, PullOutcome, pull};
 use crate::push::{Asker, PushOptions, push};
@@ -55,11 +57,11 @@ fn attempt(args: &MoverArgs) -> std::result::Result<(Report, Stats), (Failure, S
     let stop = Stop::default();
     let early = |failure| (failure, Stats::default());
     stop.on_signals().map_err(|e| early(Failure::new(Reason::MoverFailed, format!("cannot handle signals: {e}"))))?;
-    let common = match args {
-        MoverArgs::Push(args) => &args.common,
-        MoverArgs::Pull(args) => &args.common,
+    let (common, direction) = match args {
+        MoverArgs::Push(args) => (&args.common, Direction::Push),
+        MoverArgs::Pull(args) => (&args.common, Direction::Pull),
     };
-    let remote = open(common, stop).map_err(early)?;
+    let remote = open(common, direction, stop).map_err(early)?;
     let result = match args {
         MoverArgs::Push(args) => run_push(&remote, args),
         MoverArgs::Pull(args) => run_pull(&remote, args),
@@ -84,12 +86,13 @@ fn with_advice(mut failure: Failure, args: &CommonArgs) -> Failure {
     failure
 }
 
-fn open(args: &CommonArgs, stop: Stop) -> Result<Remote> {
+fn open(args: &CommonArgs, direction: Direction, stop: Stop) -> Result<Remote> {
     let own: Vec<(OsString, OsString)> = std::env::vars_os().collect();
     let environment = match &args.config_dir {
         Some(dir) => secret::from_mount(dir, args.secret_name.as_deref(), &args.remote.section, &own)?,
         None => secret::from_process(&args.remote.section, &own)?,
     };
+    let environment = environment.tuned(memory::limit(), direction);
     let rclone = Rclone { binary: args.rclone.clone(), environment, stop, scratch: Scratch::new()?, progress: Progress::on_stdout() };
     Ok(Remote::new(rclone, &format!("{}:{}", args.remote.section, args.remote.path)))
 }

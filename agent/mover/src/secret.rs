@@ -10,7 +10,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use crate::failure::{Failure, Result};
-use crate::options::{TUNING, is_refused};
+use crate::options::{Direction, is_refused, tuning};
 use crate::report::Reason;
 
 /// The key of the Secret that holds rclone's configuration.
@@ -23,12 +23,30 @@ pub struct Environment {
     pub vars: BTreeMap<OsString, OsString>,
     /// The `type` of the remote's section, where it can be read.
     pub backend: Option<String>,
+    /// The options of the remote's section, where they can be read.
+    section: BTreeMap<String, String>,
+}
+
+impl Environment {
+    /// Adds our own settings, except what the Secret or the section sets already.
+    #[must_use]
+    pub fn tuned(mut self, limit: Option<u64>, direction: Direction) -> Self {
+        for (name, option, value) in tuning(limit, direction) {
+            let global = name.strip_prefix("RCLONE_").unwrap_or(name).to_lowercase();
+            let in_section = self.section.contains_key(option)
+                || ["global.", "override."].iter().any(|prefix| self.section.contains_key(&format!("{prefix}{global}")));
+            if !in_section && !self.vars.keys().any(|key| key.as_bytes() == name.as_bytes()) {
+                self.vars.insert(name.into(), value.into());
+            }
+        }
+        self
+    }
 }
 
 impl std::fmt::Debug for Environment {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // Values may be credentials.
-        f.debug_struct("Environment").field("names", &self.vars.keys()).field("backend", &self.backend).finish()
+        f.debug_struct("Environment").field("names", &self.vars.keys()).field("backend", &self.backend).finish_non_exhaustive()
     }
 }
 
@@ -69,7 +87,11 @@ pub fn from_mount(dir: &Path, secret: Option<&str>, section: &str, own: &[(OsStr
     }
     vars.insert("RCLONE_CONFIG".into(), dir.join(KEY).into());
     let options = section_options(&secret, conf, section, &keys)?;
-    Ok(finish(vars, options))
+    Ok(Environment {
+        backend: options.as_ref().and_then(|options| options.get("type").cloned()),
+        vars,
+        section: options.unwrap_or_default(),
+    })
 }
 
 /// The environment of a person's own rclone setup, for use by hand.
@@ -104,7 +126,11 @@ pub fn from_process(section: &str, own: &[(OsString, OsString)]) -> Result<Envir
     };
     vars.insert("RCLONE_CONFIG".into(), config.into());
     let options = section_options(&called, &conf, section, &keys)?;
-    Ok(finish(vars, options))
+    Ok(Environment {
+        backend: options.as_ref().and_then(|options| options.get("type").cloned()),
+        vars,
+        section: options.unwrap_or_default(),
+    })
 }
 
 fn invalid(secret: &str, what: &str) -> Failure {
@@ -188,20 +214,6 @@ fn parse_ini(text: &str) -> BTreeMap<String, BTreeMap<String, String>> {
     sections
 }
 
-fn finish(mut vars: BTreeMap<OsString, OsString>, options: Option<BTreeMap<String, String>>) -> Environment {
-    let options = options.unwrap_or_default();
-    for (name, option, value) in TUNING {
-        let global = name.strip_prefix("RCLONE_").unwrap_or(name).to_lowercase();
-        let in_section = options.contains_key(option)
-            || ["global.", "override."].iter().any(|prefix| options.contains_key(&format!("{prefix}{global}")));
-        if !in_section && !vars.keys().any(|key| key.as_bytes() == name.as_bytes()) {
-            vars.insert(name.into(), value.into());
-        }
-    }
-    let backend = options.get("type").cloned();
-    Environment { vars, backend }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -244,7 +256,7 @@ mod tests {
 
     #[test]
     fn tuning_of_the_user_wins_and_nothing_else_leaks_in() {
-        let env = read(&[(KEY, CONF), ("RCLONE_TRANSFERS", "9\n"), ("ca.crt", "x")], "s3").unwrap();
+        let env = read(&[(KEY, CONF), ("RCLONE_TRANSFERS", "9\n"), ("ca.crt", "x")], "s3").unwrap().tuned(None, Direction::Pull);
         let var = |name: &str| env.vars.get(&OsString::from(name)).map(|v| v.to_str().unwrap().to_owned());
         assert_eq!(var("RCLONE_TRANSFERS").as_deref(), Some("9"));
         assert_eq!(var("RCLONE_S3_CHUNK_SIZE"), None, "set in the section");

@@ -111,33 +111,20 @@ pub fn large(site: &Site, files: u64, size: u64, table: &mut Table) -> Result<()
     Ok(())
 }
 
-/// One file that is far larger than the memory there is.
-pub fn memory(site: &Site, size: u64, limits: &[u64], table: &mut Table) -> Result<()> {
+/// One file that is far larger than the memory there is: `limit` MiB, rclone and page cache included.
+pub fn memory(site: &Site, size: u64, limit: u64, table: &mut Table) -> Result<()> {
     tree::large(&site.source(), 0, size, 1)?;
-    for limit in limits {
-        for contender in ["ours", "peer"] {
-            tree::clear(&site.dest(contender))?;
-            if site.objects(contender).exists() {
-                std::fs::remove_dir_all(site.objects(contender))?;
-            }
+    tree::settle();
+    let (mut ours, peer) = (Ours::new(site), Peer(site));
+    for push in [true, false] {
+        let groups = [Cgroup::new(limit << 20)?, Cgroup::new(limit << 20)?];
+        let [a, b] = &groups;
+        let (a, b) = if push { (ours.push(Some(a)), peer.push(Some(b))) } else { (ours.pull(Some(a)), peer.pull(Some(b))) };
+        for error in [&a, &b].into_iter().filter_map(|result| result.as_ref().err()) {
+            eprintln!("{error:#}");
         }
-        let (mut ours, peer) = (Ours::new(site), Peer(site));
-        for verb in ["push", "pull"] {
-            let (a, b) = if verb == "push" {
-                (ours.push(Some(&Cgroup::new(limit << 20)?)), peer.push(Some(&Cgroup::new(limit << 20)?)))
-            } else {
-                (ours.pull(Some(&Cgroup::new(limit << 20)?)), peer.pull(Some(&Cgroup::new(limit << 20)?)))
-            };
-            for (name, result) in [("ours", &a), ("the peer", &b)] {
-                if let Err(error) = result {
-                    eprintln!("{name}: {error:#}");
-                }
-            }
-            table.push(
-                Row::new(format!("one file of {} MB in {limit} MiB, {verb}", size / MB), a.as_ref().ok(), b.as_ref().ok())
-                    .aim("succeeds", a.is_ok()),
-            );
-        }
+        let work = format!("one file of {} MB in {limit} MiB, {}", size / MB, if push { "push" } else { "pull" });
+        table.push(Row::new(work, a.as_ref().ok(), b.as_ref().ok()).aim("succeeds", a.is_ok()));
     }
     Ok(())
 }

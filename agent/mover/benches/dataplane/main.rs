@@ -96,7 +96,9 @@ fn bench(cli: &Cli) -> Result<usize> {
         cases::large(&site()?, 5, size(200_000_000, 20_000_000), &mut table)?;
     }
     if due(Case::Memory) {
-        cases::memory(&site()?, size(1_000_000_000, 200_000_000), &[128, 64], &mut table)?;
+        for limit in [128, 64] {
+            cases::memory(&site()?, size(1_000_000_000, 200_000_000), limit, &mut table)?;
+        }
     }
     if due(Case::Many) {
         cases::many(&site()?, size(1_000_000, 20_000), size(384, 128), &mut table)?;

@@ -27,8 +27,6 @@ pub struct Cost {
     pub resident: u64,
     /// The most resident memory of the first process alone: our mover without rclone.
     pub resident_own: u64,
-    /// What its cgroup held at most, page cache included.
-    pub group: Option<u64>,
     /// Through the proxy.
     pub traffic: Traffic,
 }
@@ -77,14 +75,7 @@ pub fn measure(command: &Command, volume: &Path, proxy: &Proxy, group: Option<&C
         words.chars().rev().take(2000).collect::<Vec<_>>().into_iter().rev().collect::<String>()
     );
     let of = |name: &str| io.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok()).unwrap_or(0);
-    Ok(Cost {
-        wall,
-        disk_read: of("read_bytes:"),
-        resident: resident.1,
-        resident_own: resident.0,
-        group: group.and_then(Cgroup::peak),
-        traffic: proxy.take(),
-    })
+    Ok(Cost { wall, disk_read: of("read_bytes:"), resident: resident.1, resident_own: resident.0, traffic: proxy.take() })
 }
 
 fn clone(command: &Command) -> Command {

@@ -43,7 +43,7 @@ impl Table {
 
     /// As Markdown.
     pub fn markdown(&self) -> String {
-        let head = "| work | aim | | requests | file data read | up / down | seconds | memory |\n|---|---|---|---|---|---|---|---|\n";
+        let head = "| work | aim | | requests | file data read | up / down | seconds | resident: first process / all |\n|---|---|---|---|---|---|---|---|\n";
         self.0.iter().fold(head.to_owned(), |text, row| text + &line(row) + "\n")
     }
 
@@ -77,15 +77,7 @@ fn line(row: &Row) -> String {
         cell(&|cost| megabytes(cost.disk_read)),
         cell(&|cost| format!("{} / {}", megabytes(cost.traffic.up), megabytes(cost.traffic.down))),
         cell(&|cost| format!("{:.1}", cost.wall.as_secs_f64())),
-        cell(&|cost| match cost.group {
-            Some(group) => format!(
-                "{}, of it {} resident, {} without rclone",
-                megabytes(group),
-                megabytes(cost.resident),
-                megabytes(cost.resident_own)
-            ),
-            None => megabytes(cost.resident),
-        }),
+        cell(&|cost| format!("{} / {}", megabytes(cost.resident_own), megabytes(cost.resident))),
     )
 }
 

@@ -74,12 +74,6 @@ pub fn tiny(root: &Path, numbers: impl Iterator<Item = u64>, content: &str) -> R
     Ok(())
 }
 
-/// Empties a volume.
-pub fn clear(root: &Path) -> Result<()> {
-    fs::remove_dir_all(root)?;
-    Ok(fs::create_dir(root)?)
-}
-
 /// Returns once what was written before is old enough for a push to believe its times.
 pub fn settle() {
     let since = SystemTime::now();

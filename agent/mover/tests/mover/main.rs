@@ -7,6 +7,7 @@ mod attributes;
 mod failures;
 mod guards;
 mod measured;
+mod memory;
 mod names;
 mod process;
 mod requests;

@@ -2,7 +2,6 @@
 //!
 //! Shared by the tests and the bench. Imports nothing of them.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -68,12 +67,6 @@ impl Cgroup {
         inside
     }
 
-    /// The most it ever held, page cache included; `None` where the kernel does not tell.
-    pub(crate) fn peak(&self) -> Option<u64> {
-        let file = if self.v2 { "memory.peak" } else { "memory.max_usage_in_bytes" };
-        fs::read_to_string(self.dir.join(file)).ok()?.trim().parse().ok()
-    }
-
     /// Processes that the kernel killed in it because they did not fit.
     pub(crate) fn killed(&self) -> io::Result<u64> {
         let file = if self.v2 { "memory.events" } else { "memory.oom_control" };
@@ -87,7 +80,7 @@ impl Drop for Cgroup {
     fn drop(&mut self) {
         // Cached pages of an ended process may hold it for a moment; an empty group that is left behind costs nothing.
         if let Err(error) = fs::remove_dir(&self.dir) {
-            eprintln!("cannot remove {}: {error}", Path::new(OsStr::new(&self.dir)).display());
+            eprintln!("cannot remove {}: {error}", self.dir.display());
         }
     }
 }

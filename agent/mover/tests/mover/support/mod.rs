@@ -1,5 +1,6 @@
 //! What the tests share: a server, a proxy in front of it, volumes, and a way to see whether two trees are the same.
 
+pub(crate) mod cgroup;
 pub(crate) mod proxy;
 pub(crate) mod tree;
 
@@ -14,6 +15,7 @@ use proxy::Proxy;
 use scribe_mover::control::Owner;
 use scribe_mover::failure::Result;
 use scribe_mover::guard::Guard;
+use scribe_mover::options::Direction;
 use scribe_mover::progress::Progress;
 use scribe_mover::pull::{PullOptions, PullOutcome, Pulled, pull};
 use scribe_mover::push::{Asker, PushOptions, Pushed, push};
@@ -107,6 +109,7 @@ impl Site {
     pub(crate) fn remote(&self) -> Remote {
         let section = self.name.split(':').next().unwrap();
         let environment = secret::from_mount(self.secret.path(), Some("creds"), section, &[]).unwrap();
+        let environment = environment.tuned(None, Direction::Push);
         let rclone = Rclone {
             binary: rclone().into(),
             environment,
