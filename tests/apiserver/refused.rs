@@ -121,6 +121,22 @@ async fn a_source_is_refused(#[case] spec: Value, #[case] field: &str, #[case] m
     "accessModes",
     "the mover has to write to this volume: add ReadWriteOnce, ReadWriteMany or ReadWriteOncePod"
 )]
+#[case::no_images_to_count(
+    json!({"rclone": {"copyMethod": "Direct", "retain": 2}}),
+    "spec.rclone",
+    "retain counts the VolumeSnapshots to keep, and copyMethod Direct or None makes none: remove it or use Snapshot"
+)]
+#[case::not_one_image(json!({"rclone": {"retain": 0}}), "retain", "greater than or equal to 1")]
+#[case::the_only_copy_cleaned_up(
+    json!({"rclone": {"copyMethod": "None", "cleanupTempPVC": true}}),
+    "spec.rclone",
+    "cleanupTempPVC would delete the only copy with copyMethod Direct or None: remove it or use Snapshot"
+)]
+#[case::the_users_claim_cleaned_up(
+    json!({"rclone": {"destinationPVC": "claim", "cleanupTempPVC": true}}),
+    "spec.rclone",
+    "cleanupTempPVC deletes the PVC that is made for this object, and with destinationPVC none is made: remove one of the two"
+)]
 #[case::a_sources_method(json!({"rclone": {"copyMethod": "Clone"}}), "copyMethod", "supported values")]
 #[tokio::test]
 async fn a_destination_is_refused(#[case] spec: Value, #[case] field: &str, #[case] message: &str) {

@@ -5,7 +5,7 @@ use crate::objects::{Kind, client_with_crds, stored};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, Time};
 use kube::Client;
 use rstest::rstest;
-use scribe_agent::api::status::{ImageRef, LastError, MoverResult, MoverStatus, Phase, Run, Status};
+use scribe_agent::api::status::{Image, ImageRef, LastError, MoverResult, MoverStatus, Phase, Run, Status};
 use scribe_agent::cluster::read::Reader;
 use scribe_agent::cluster::refusal::Answer;
 use scribe_agent::cluster::view::Replication;
@@ -51,6 +51,15 @@ fn full(kind: Kind) -> Status {
             kind: "VolumeSnapshot".to_owned(),
             name: "scribe-dest-database-destination-20210119221601".to_owned(),
         }),
+        images: (kind == Destination)
+            .then(|| Image {
+                name: "scribe-dest-database-destination-20210119221601".to_owned(),
+                revision: Some("20210119T221600Z-5f2c".to_owned()),
+                data_time: Some(time("2021-01-19T22:15:59Z")),
+                ready_time: Some(time("2021-01-19T22:16:02Z")),
+            })
+            .into_iter()
+            .collect(),
         revision: Some("20210119T221600Z-5f2c".to_owned()),
         data_time: Some(time("2021-01-19T22:15:59Z")),
         files: Some(i64::MAX),

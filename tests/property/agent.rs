@@ -40,8 +40,11 @@ pub fn look(world: &mut World, how: &Look) {
         }
         for need in stale {
             match need {
-                Fresh::Claims => facts.claims.clone_from(&world.claims),
-                Fresh::Snapshots => facts.snapshots.clone_from(&world.snapshots),
+                Fresh::Claims => {
+                    facts.claims.clone_from(&world.claims);
+                    facts.images_in_use.clone_from(&world.in_use);
+                }
+                Fresh::Snapshots => facts.snapshots = world.snapshots(),
                 Fresh::Jobs => facts.jobs.clone_from(&world.jobs),
                 Fresh::Pods => facts.pods.clone_from(&world.pods),
                 Fresh::Words => facts.words = Some("words".into()),

@@ -6,6 +6,7 @@
 
 mod agent;
 mod failing;
+mod images;
 mod queue;
 mod script;
 mod time;

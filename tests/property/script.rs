@@ -29,7 +29,13 @@ pub enum Happening {
     Push,
     /// The gate opens or shuts.
     Room(bool),
-    /// Somebody deletes temporary children by hand.
+    /// A claim is being made from the latest image, or no longer.
+    Restore(bool),
+    /// Somebody wants to keep the latest image.
+    Keep,
+    /// How many images are to be kept.
+    Retain(usize),
+    /// Somebody deletes children by hand.
     HandDelete(Role),
 }
 
@@ -64,7 +70,10 @@ pub fn happenings() -> impl Strategy<Value = Vec<Happening>> {
         1 => any::<bool>().prop_map(Happening::Pause),
         1 => Just(Happening::Push),
         1 => any::<bool>().prop_map(Happening::Room),
-        1 => prop_oneof![Just(Role::Capture), Just(Role::Mover)].prop_map(Happening::HandDelete),
+        1 => any::<bool>().prop_map(Happening::Restore),
+        1 => Just(Happening::Keep),
+        1 => (1usize..4).prop_map(Happening::Retain),
+        1 => prop_oneof![Just(Role::Capture), Just(Role::Mover), Just(Role::Image), Just(Role::Volume)].prop_map(Happening::HandDelete),
     ];
     proptest::collection::vec(one, 0..60)
 }
@@ -89,6 +98,19 @@ pub fn play(world: &mut World, happening: &Happening) {
         Happening::Pause(paused) => edit(world, |world| world.spec.paused = *paused),
         Happening::Room(free) => world.room = if *free { Room::Free } else { Room::Full },
         Happening::Push => world.remote = world.remote.map(|r| r + 1),
+        Happening::Restore(true) => world.in_use.extend(latest(world)),
+        Happening::Restore(false) => world.in_use.clear(),
+        Happening::Keep => {
+            let latest = latest(world);
+            for image in world.snapshots.iter_mut().filter(|s| Some(&s.meta.name) == latest.as_ref()) {
+                image.keep = true;
+            }
+        }
+        Happening::Retain(count) => edit(world, |world| {
+            if let Volume::Destination { retain, .. } = &mut world.spec.volume {
+                *retain = *count;
+            }
+        }),
         Happening::HandDelete(role) => hand_delete(world, *role),
     }
 }
@@ -100,10 +122,19 @@ pub fn edit(world: &mut World, change: impl FnOnce(&mut World)) {
     world.object.resource_version = format!("edit-{}", world.writes);
 }
 
+fn latest(world: &World) -> Option<String> {
+    world.status.latest_image.as_ref().map(|image| image.name.clone())
+}
+
 fn hand_delete(world: &mut World, role: Role) {
     match role {
         Role::Capture => world.snapshots.iter_mut().filter(|s| s.meta.role == Some(role)).for_each(|s| s.meta.deleting = true),
-        _ => {
+        Role::Image => {
+            let latest = latest(world);
+            world.snapshots.iter_mut().filter(|s| Some(&s.meta.name) == latest.as_ref()).for_each(|s| s.meta.deleting = true);
+        }
+        Role::Volume => world.claims.iter_mut().filter(|c| c.meta.role == Some(role)).for_each(|c| c.meta.deleting = true),
+        Role::Mover => {
             for job in &mut world.jobs {
                 job.meta.deleting = true;
             }
@@ -199,6 +230,7 @@ pub fn end_movers(world: &mut World, ending: Ending) {
 pub fn recover(world: &mut World) {
     play(world, &Happening::Pause(false));
     play(world, &Happening::Room(true));
+    play(world, &Happening::Restore(false));
     edit(world, |world| world.spec.trigger.manual = Some("last".into()));
     world.past.clear();
     for _ in 0..60 {

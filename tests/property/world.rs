@@ -16,16 +16,20 @@ pub enum Flavour {
     SourceClone,
     SourceDirect,
     DestinationImage,
+    DestinationImages,
+    DestinationCleanup,
     DestinationDirect,
     DestinationExisting,
 }
 
 impl Flavour {
-    pub const ALL: [Flavour; 6] = [
+    pub const ALL: [Flavour; 8] = [
         Flavour::SourceSnapshot,
         Flavour::SourceClone,
         Flavour::SourceDirect,
         Flavour::DestinationImage,
+        Flavour::DestinationImages,
+        Flavour::DestinationCleanup,
         Flavour::DestinationDirect,
         Flavour::DestinationExisting,
     ];
@@ -34,13 +38,18 @@ impl Flavour {
         let class = SnapshotClass(None);
         let shape = ClaimShape { size: Some(1 << 30), ..ClaimShape::default() };
         let source = |capture| Volume::Source { claim: USERS_CLAIM.into(), capture, temporary: ClaimShape::default() };
+        let destination = |claim, image, retain| Volume::Destination { claim, image, retain, cleanup: false };
         match self {
             Flavour::SourceSnapshot => source(Capture::Snapshot(class)),
             Flavour::SourceClone => source(Capture::Clone),
             Flavour::SourceDirect => source(Capture::Direct),
-            Flavour::DestinationImage => Volume::Destination { claim: VolumeTarget::Private(shape), image: Some(class) },
-            Flavour::DestinationDirect => Volume::Destination { claim: VolumeTarget::Private(shape), image: None },
-            Flavour::DestinationExisting => Volume::Destination { claim: VolumeTarget::Existing(USERS_CLAIM.into()), image: Some(class) },
+            Flavour::DestinationImage => destination(VolumeTarget::Private(shape), Some(class), 1),
+            Flavour::DestinationImages => destination(VolumeTarget::Private(shape), Some(class), 3),
+            Flavour::DestinationCleanup => {
+                Volume::Destination { claim: VolumeTarget::Private(shape), image: Some(class), retain: 1, cleanup: true }
+            }
+            Flavour::DestinationDirect => destination(VolumeTarget::Private(shape), None, 1),
+            Flavour::DestinationExisting => destination(VolumeTarget::Existing(USERS_CLAIM.into()), Some(class), 1),
         }
     }
 
@@ -72,6 +81,8 @@ pub struct World {
     pub remote: Option<u32>,
     /// The revision on the destination's volume.
     pub applied: Option<(String, u32)>,
+    /// Images that a claim is being made from.
+    pub in_use: BTreeSet<String>,
     closed: BTreeSet<String>,
     uids: u32,
 }
@@ -105,6 +116,7 @@ impl World {
             past: Vec::new(),
             remote: Some(1),
             applied: None,
+            in_use: BTreeSet::new(),
             closed: BTreeSet::new(),
             uids: 0,
         };
@@ -123,6 +135,11 @@ impl World {
         format!("uid-{}", self.uids)
     }
 
+    /// The object's snapshots, as they are listed.
+    pub fn snapshots(&self) -> Vec<Snapshot> {
+        self.snapshots.iter().filter(|s| s.meta.role.is_some()).cloned().collect()
+    }
+
     /// Everything as it is now.
     pub fn facts(&self) -> Facts {
         Facts {
@@ -130,10 +147,10 @@ impl World {
             spec: Ok(self.spec.clone()),
             status: self.status.clone(),
             claims: self.claims.clone(),
-            snapshots: self.snapshots.clone(),
+            snapshots: self.snapshots(),
             jobs: self.jobs.clone(),
             pods: self.pods.clone(),
-            images_in_use: BTreeSet::new(),
+            images_in_use: self.in_use.clone(),
             fresh: BTreeSet::new(),
             words: None,
             room: Room::Full,
@@ -169,7 +186,12 @@ impl World {
                     self.events.push(event.clone());
                 }
             }
-            Step::Release(_) => {}
+            Step::Release(target) => {
+                for image in self.snapshots.iter_mut().filter(|s| s.meta.uid == target.uid) {
+                    assert!(image.keep, "an image was let go that nobody asked for");
+                    image.meta = Meta { role: None, run: None, ..image.meta.clone() };
+                }
+            }
         }
         self.writes += 1;
         true
@@ -247,14 +269,18 @@ impl World {
             }
             ChildKind::Claim => {
                 for claim in self.claims.iter_mut().filter(|c| doomed(&c.meta)) {
-                    assert!(claim.meta.role == Some(Role::Capture) || !claim.bound, "a volume with data was deleted");
+                    let cleaned = matches!(self.spec.volume, Volume::Destination { cleanup: true, .. }) && self.status.run.is_none();
+                    assert!(claim.meta.role == Some(Role::Capture) || !claim.bound || cleaned, "a volume with data was deleted");
+                    assert!(!cleaned || self.pods.iter().all(|p| p.ended), "the volume of a live mover was deleted");
                     claim.meta.deleting = true;
                 }
             }
             ChildKind::Snapshot => {
-                let published = self.status.latest_image.as_ref().map(|i| i.name.clone());
+                let published = |name: &String| self.status.images.iter().any(|i| i.name == *name);
                 for snapshot in self.snapshots.iter_mut().filter(|s| doomed(&s.meta)) {
-                    assert!(Some(&snapshot.meta.name) != published.as_ref(), "the published image was deleted");
+                    assert!(!published(&snapshot.meta.name), "a published image was deleted");
+                    assert!(!self.in_use.contains(&snapshot.meta.name), "an image was deleted that a claim is being made from");
+                    assert!(!snapshot.keep || snapshot.meta.role != Some(Role::Image), "an image was deleted that is to be kept");
                     snapshot.meta.deleting = true;
                 }
             }
@@ -269,11 +295,17 @@ impl World {
         assert!(self.jobs.is_empty(), "Jobs are left: {:?}", self.jobs);
         let captures = self.claims.iter().map(|c| &c.meta).chain(self.snapshots.iter().map(|s| &s.meta));
         assert!(captures.clone().all(|m| m.role != Some(Role::Capture)), "temporary children are left: {:?}", captures.collect::<Vec<_>>());
-        let images: Vec<_> = self.snapshots.iter().filter(|s| s.meta.role == Some(Role::Image)).collect();
-        if matches!(self.spec.volume, Volume::Destination { image: Some(_), .. }) {
-            assert_eq!(images.len(), 1, "not one image: {images:?}");
-            assert_eq!(status.latest_image.as_ref().map(|i| &i.name), Some(&images[0].meta.name));
-            assert!(images[0].ready && images[0].revision == self.remote.map(|r| format!("r{r}")));
+        let images: BTreeSet<_> = self.snapshots.iter().filter(|s| s.meta.role == Some(Role::Image)).map(|s| &s.meta.name).collect();
+        assert_eq!(images, status.images.iter().map(|i| &i.name).collect(), "images other than those of the list");
+        if let Volume::Destination { image: Some(_), retain, .. } = &self.spec.volume {
+            assert!((1..=*retain).contains(&images.len()), "{images:?}");
+            let latest = status.latest_image.as_ref().map(|i| i.name.clone()).unwrap();
+            assert_eq!(latest, status.images[0].name);
+            let latest = self.snapshots.iter().find(|s| s.meta.name == latest).unwrap();
+            assert!(latest.ready && latest.revision == self.remote.map(|r| format!("r{r}")));
         }
+        let volumes = self.claims.iter().filter(|c| c.meta.role == Some(Role::Volume)).count();
+        let private = matches!(self.spec.volume, Volume::Destination { claim: VolumeTarget::Private(_), cleanup: false, .. });
+        assert_eq!(volumes, usize::from(private), "volumes of the destination");
     }
 }

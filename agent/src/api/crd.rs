@@ -14,6 +14,7 @@ pub fn files() -> anyhow::Result<Vec<(&'static str, String)>> {
         && let Value::Object(properties) = status
     {
         properties.remove("latestImage");
+        properties.remove("images");
     }
     let destination = serde_json::to_value(ReplicationDestination::crd())?;
     Ok(vec![

@@ -48,6 +48,12 @@ pub struct ReplicationDestinationSpec {
     .message("write capacity (the size of the volume to make, such as 10Gi) or destinationPVC (an existing claim to pull into)"))]
 #[x_kube(validation = Rule::new("!has(self.volumeSnapshotClassName) || !has(self.copyMethod) || self.copyMethod == 'Snapshot'")
     .message("volumeSnapshotClassName only has a meaning with copyMethod Snapshot: remove it or change copyMethod"))]
+#[x_kube(validation = Rule::new("!has(self.retain) || !has(self.copyMethod) || self.copyMethod == 'Snapshot'")
+    .message("retain counts the VolumeSnapshots to keep, and copyMethod Direct or None makes none: remove it or use Snapshot"))]
+#[x_kube(validation = Rule::new("!has(self.cleanupTempPVC) || !self.cleanupTempPVC || !has(self.copyMethod) || self.copyMethod == 'Snapshot'")
+    .message("cleanupTempPVC would delete the only copy with copyMethod Direct or None: remove it or use Snapshot"))]
+#[x_kube(validation = Rule::new("!has(self.cleanupTempPVC) || !self.cleanupTempPVC || !has(self.destinationPVC)")
+    .message("cleanupTempPVC deletes the PVC that is made for this object, and with destinationPVC none is made: remove one of the two"))]
 pub struct DestinationRclone {
     /// Name of the Secret with the key `rclone.conf`.
     #[schemars(length(min = 1, max = 253))]
@@ -97,6 +103,15 @@ pub struct DestinationRclone {
     #[serde(default, rename = "destinationPVC", skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub destination_pvc: Option<String>,
+
+    /// How many images are kept, the newest ones. Default: 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100))]
+    pub retain: Option<u32>,
+
+    /// Whether the PVC made for this object is deleted after each sync. The next one then fetches everything again. Default: false.
+    #[serde(default, rename = "cleanupTempPVC", skip_serializing_if = "Option::is_none")]
+    pub cleanup_temp_pvc: Option<bool>,
 }
 
 /// What stands for the last good copy.

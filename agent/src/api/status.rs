@@ -1,4 +1,4 @@
-//! `status` of both kinds. A source never sets [`Status::latest_image`], and its CRD leaves the field out.
+//! `status` of both kinds. A source never sets [`Status::latest_image`] and [`Status::images`], and its CRD leaves them out.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, Time};
 use kube::KubeSchema;
@@ -62,6 +62,10 @@ pub struct Status {
     /// The last good copy: a `VolumeSnapshot`, or the claim itself with copyMethod Direct.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latest_image: Option<ImageRef>,
+
+    /// The images that are kept, the last published first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<Image>,
 
     /// Revision of the data last pushed or pulled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -156,6 +160,23 @@ pub struct ImageRef {
     pub kind: String,
     /// Name in the object's own namespace.
     pub name: String,
+}
+
+/// A kept image.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Image {
+    /// Name of the `VolumeSnapshot` in the object's own namespace.
+    pub name: String,
+    /// The revision that it holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
+    /// When the source volume of that revision was captured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_time: Option<Time>,
+    /// When the image was found to be ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready_time: Option<Time>,
 }
 
 /// The last words of a mover.

@@ -185,7 +185,7 @@ fn pulled_into<'a>(facts: &'a Facts, spec: &Spec) -> Option<&'a Claim> {
 
 /// The revision that the volume is certain to hold: it is private, and the published image of that revision was taken from this very claim.
 fn applied(facts: &Facts, spec: &Spec, status: &Status) -> Option<String> {
-    let Volume::Destination { claim: Target::Private(_), image: Some(_) } = &spec.volume else { return None };
+    let Volume::Destination { claim: Target::Private(_), image: Some(_), .. } = &spec.volume else { return None };
     let revision = status.revision.as_ref()?;
     published(facts, spec, status, revision).then(|| revision.clone())
 }

@@ -7,6 +7,7 @@ use super::draft::Draft;
 use super::due;
 use super::facts::{Facts, Limits};
 use super::identity::{Cause, run_id};
+use super::images;
 use super::plan::Plan;
 use super::run;
 use super::spec::Spec;
@@ -27,6 +28,7 @@ pub fn decide(facts: &Facts, limits: &Limits, now: Timestamp) -> Plan {
     }
     let mut draft = Draft::new(facts, limits, now);
     draft.status.waiting_since = None;
+    images::review(&mut draft, facts.spec.as_ref().ok());
     match &facts.spec {
         Ok(spec) => work(&mut draft, spec),
         Err(_) => refuse(&mut draft),

@@ -14,6 +14,7 @@ mod failure;
 pub mod gate;
 pub mod goduration;
 pub mod identity;
+mod images;
 pub mod names;
 pub mod plan;
 pub mod quantity;

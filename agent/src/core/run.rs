@@ -9,6 +9,7 @@ use super::facts::{Facts, Fresh, Job, Pod, Role, Snapshot};
 use super::failure;
 use super::goduration;
 use super::identity::Cause;
+use super::images;
 use super::plan::{Child, Origin, Step};
 use super::retry;
 use super::spec::{Capture, Spec, Volume};
@@ -239,16 +240,12 @@ fn complete(draft: &mut Draft<'_>, spec: &Spec, run: &Run, report: &Report, pod:
             draft.enter(Phase::Publishing);
             image(draft, spec, run, report, pod);
         }
-        Volume::Destination { image: Some(_), .. } => {
-            let image = draft.status.latest_image.clone();
-            close(draft, spec, run, report, image);
-        }
-        Volume::Destination { claim, image: None } => {
+        Volume::Destination { claim, image: None, .. } => {
             let name = children::destination_claim(draft.facts, claim);
-            let image = ImageRef { api_group: String::new(), kind: "PersistentVolumeClaim".to_owned(), name };
-            close(draft, spec, run, report, Some(image));
+            draft.status.latest_image = Some(ImageRef { api_group: String::new(), kind: "PersistentVolumeClaim".to_owned(), name });
+            close(draft, spec, run, report);
         }
-        Volume::Source { .. } => close(draft, spec, run, report, None),
+        Volume::Destination { image: Some(_), .. } | Volume::Source { .. } => close(draft, spec, run, report),
     }
 }
 
@@ -262,15 +259,20 @@ fn publishing(draft: &mut Draft<'_>, spec: &Spec, run: &Run) {
         return failure::give_up(draft, run, Reason::MoverKilled, gone, None);
     };
     match facts.snapshots_as(Role::Image).find(|s| s.meta.serves(&run.id)) {
-        None if job.succeeded == Some(true) => image(draft, spec, run, &report, pod),
+        None if job.succeeded == Some(true) && draft.now < failure::deadline(run, draft.limits.snapshot_timeout) => {
+            image(draft, spec, run, &report, pod);
+        }
+        // Its name may be somebody else's: the next attempt makes one of another name.
+        None if job.succeeded == Some(true) => {
+            draft.plan.needs.extend(Fresh::ALL);
+            let message = "The image of the new data could not be made in time; the volume is pulled again".to_owned();
+            failure::give_up(draft, run, Reason::SnapshotNotReady, message, None);
+        }
         None => {}
         Some(snapshot) if snapshot.ready => {
-            let image = ImageRef {
-                api_group: "snapshot.storage.k8s.io".to_owned(),
-                kind: "VolumeSnapshot".to_owned(),
-                name: snapshot.meta.name.clone(),
-            };
-            close(draft, spec, run, &report, Some(image));
+            images::publish(draft, snapshot, &report);
+            close(draft, spec, run, &report);
+            images::review(draft, Some(spec));
         }
         Some(snapshot) => wait_for_snapshot(draft, run, snapshot),
     }
@@ -289,7 +291,7 @@ fn image(draft: &mut Draft<'_>, spec: &Spec, run: &Run, report: &Report, pod: Op
 }
 
 /// The run ended well. Everything that a person reads about it is written before its children go.
-fn close(draft: &mut Draft<'_>, spec: &Spec, run: &Run, report: &Report, image: Option<ImageRef>) {
+fn close(draft: &mut Draft<'_>, spec: &Spec, run: &Run, report: &Report) {
     let now: Timestamp = draft.now;
     let status = &mut draft.status;
     let duration = goduration::format(now.duration_since(run.start_time.0));
@@ -302,7 +304,6 @@ fn close(draft: &mut Draft<'_>, spec: &Spec, run: &Run, report: &Report, image: 
     if run.manual.is_some() {
         status.last_manual_sync.clone_from(&run.manual);
     }
-    status.latest_image = image;
     status.revision.clone_from(&report.revision);
     status.data_time = report.data_time.map(|t| Time(seconds(t)));
     status.files = i64::try_from(report.files).ok();

@@ -95,6 +95,10 @@ pub enum Volume {
         claim: Target,
         /// Whether each good copy becomes a snapshot, and of which class.
         image: Option<SnapshotClass>,
+        /// How many of these snapshots are kept.
+        retain: usize,
+        /// Whether the claim made for this object goes after each sync.
+        cleanup: bool,
     },
 }
 
@@ -173,11 +177,16 @@ pub fn destination(spec: &ReplicationDestinationSpec, uid: &str) -> Result<Spec,
         DestinationCopyMethod::Snapshot => Some(SnapshotClass(rclone.volume_snapshot_class_name.clone())),
         DestinationCopyMethod::Direct | DestinationCopyMethod::None => None,
     };
+    let cleanup = rclone.cleanup_temp_pvc == Some(true);
+    if cleanup && image.is_none() {
+        return Err("spec.rclone: cleanupTempPVC would delete the only copy with copyMethod Direct: remove it or use Snapshot".to_owned());
+    }
+    let retain = rclone.retain.and_then(|n| usize::try_from(n).ok()).unwrap_or(1).max(1);
     Ok(Spec {
         paused: spec.paused,
         trigger: trigger(spec.trigger.as_ref(), uid)?,
         remote: remote(&rclone.rclone_config, &rclone.rclone_config_section, &rclone.rclone_dest_path),
-        volume: Volume::Destination { claim, image },
+        volume: Volume::Destination { claim, image, retain, cleanup },
     })
 }
 

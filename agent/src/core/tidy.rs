@@ -1,10 +1,11 @@
 //! Deletes children that no run needs any more. Runs after every decision, so whatever a crash left behind goes at the next look.
 //!
-//! Imports `facts`, `plan`, `draft`.
+//! Imports `facts`, `plan`, `draft`, `spec`.
 
 use super::draft::Draft;
 use super::facts::{Fresh, Meta, Role, Snapshot};
 use super::plan::{ChildKind, Step, Target};
+use super::spec::Volume;
 
 /// Plans the deletions that the status in the making leaves room for.
 pub(super) fn children(draft: &mut Draft<'_>) {
@@ -28,17 +29,31 @@ pub(super) fn children(draft: &mut Draft<'_>) {
             delete(draft, ChildKind::Snapshot, &snapshot.meta);
         }
     }
+    if draft.status.run.is_none() && cleanup(draft) {
+        // With the image of its data published. Should a run have been given up, the next one needs another claim anyhow.
+        for claim in facts.claims_as(Role::Volume).filter(|c| !c.meta.deleting) {
+            draft.plan.needs.extend([Fresh::Pods, Fresh::Snapshots]);
+            if !facts.mover_lives() {
+                delete(draft, ChildKind::Claim, &claim.meta);
+            }
+        }
+    }
     for image in facts.snapshots_as(Role::Image).filter(|i| !i.meta.deleting) {
         old_image(draft, image, current);
     }
 }
 
-/// An image goes when a newer one is published, unless somebody needs or wants it.
+/// Whether the spec asks for the claim to go after each sync.
+fn cleanup(draft: &Draft<'_>) -> bool {
+    draft.facts.spec.as_ref().is_ok_and(|spec| matches!(spec.volume, Volume::Destination { cleanup: true, .. }))
+}
+
+/// An image goes when it is published no more, unless somebody needs or wants it.
 fn old_image(draft: &mut Draft<'_>, image: &Snapshot, current: Option<&str>) {
     let facts = draft.facts;
-    let published = draft.status.latest_image.as_ref().is_some_and(|i| i.name == image.meta.name);
+    let published = draft.status.images.iter().any(|i| i.name == image.meta.name);
     let being_made = image.meta.run.is_some() && image.meta.run.as_deref() == current;
-    if image.keep {
+    if image.keep && !being_made {
         draft.plan.steps.push(Step::Release(target(ChildKind::Snapshot, &image.meta)));
     } else if !(published || being_made || facts.images_in_use.contains(&image.meta.name)) {
         draft.plan.needs.extend([Fresh::Claims, Fresh::Snapshots]);

@@ -1,0 +1,57 @@
+//! The images of a destination: which of them are published, in the order of their publishing, and which one is the latest.
+//!
+//! Imports `draft`, `facts`, `spec`.
+
+use super::draft::{Draft, seconds};
+use super::facts::{Fresh, Role, Snapshot};
+use super::spec::{Spec, Volume};
+use crate::api::status::{Image, ImageRef};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use scribe_mover::report::Report;
+
+/// API group and kind of an image.
+const GROUP: &str = "snapshot.storage.k8s.io";
+const KIND: &str = "VolumeSnapshot";
+
+/// Puts a new image in front.
+pub(super) fn publish(draft: &mut Draft<'_>, snapshot: &Snapshot, report: &Report) {
+    let name = snapshot.meta.name.clone();
+    draft.status.images.retain(|image| image.name != name);
+    let image = Image {
+        name: name.clone(),
+        revision: report.revision.clone(),
+        data_time: report.data_time.map(|t| Time(seconds(t))),
+        ready_time: Some(Time(seconds(draft.now))),
+    };
+    draft.status.images.insert(0, image);
+    draft.status.latest_image = Some(reference(name));
+    draft.plan.needs.insert(Fresh::Snapshots);
+}
+
+/// Brings the list in line with what is there: an image that somebody deleted or took away is published no more, and of the others
+/// only as many as the spec asks for. An image leaves the list before it is deleted, see `tidy`.
+pub(super) fn review(draft: &mut Draft<'_>, spec: Option<&Spec>) {
+    let facts = draft.facts;
+    let before = (draft.status.images.clone(), draft.status.latest_image.clone());
+    let there = |name: &str| facts.snapshots_as(Role::Image).any(|s| s.meta.name == name && !s.meta.deleting && !s.keep);
+    let status = &mut draft.status;
+    let latest = status.latest_image.as_ref().filter(|i| i.kind == KIND).map(|i| i.name.clone());
+    if let Some(name) = latest.clone().filter(|name| status.images.iter().all(|i| i.name != *name)) {
+        // Published by an agent that kept no list.
+        status.images.insert(0, Image { name, revision: status.revision.clone(), data_time: status.data_time.clone(), ready_time: None });
+    }
+    status.images.retain(|image| there(&image.name));
+    if let Some(Volume::Destination { image: Some(_), retain, .. }) = spec.map(|s| &s.volume) {
+        status.images.truncate(*retain);
+    }
+    if latest.is_some_and(|name| status.images.iter().all(|i| i.name != name)) {
+        status.latest_image = status.images.first().map(|image| reference(image.name.clone()));
+    }
+    if before != (status.images.clone(), status.latest_image.clone()) {
+        draft.plan.needs.insert(Fresh::Snapshots);
+    }
+}
+
+fn reference(name: String) -> ImageRef {
+    ImageRef { api_group: GROUP.to_owned(), kind: KIND.to_owned(), name }
+}

@@ -1,0 +1,138 @@
+//! The images of a destination: how many are kept, in which order, and what becomes of those that somebody takes away or wants.
+
+use crate::agent::{self, Look};
+use crate::script::{self, Ending, Happening};
+use crate::world::{Flavour, World};
+use scribe_agent::core::facts::Role;
+
+/// One sync of a new tag. Gives the name of the latest image afterwards.
+fn sync(world: &mut World) -> String {
+    script::play(world, &Happening::Tag);
+    finish(world)
+}
+
+fn finish(world: &mut World) -> String {
+    for _ in 0..6 {
+        agent::look(world, &Look::default());
+        script::let_the_cluster_work(world);
+        script::start_pods(world);
+        script::end_movers(world, Ending::Good);
+        script::let_the_cluster_work(world);
+    }
+    assert!(world.status.run.is_none(), "{:#?}", world.status.run);
+    world.past.clear();
+    script::play(world, &Happening::Clock(60));
+    world.status.latest_image.as_ref().unwrap().name.clone()
+}
+
+fn listed(world: &World) -> Vec<String> {
+    world.status.images.iter().map(|i| i.name.clone()).collect()
+}
+
+fn there(world: &World) -> Vec<String> {
+    let mut names: Vec<_> = world.snapshots().into_iter().filter(|s| s.meta.role == Some(Role::Image)).map(|s| s.meta.name).collect();
+    names.reverse();
+    names
+}
+
+/// A push and a pull of it, so often. Gives the images that were made, the last one first.
+fn syncs(world: &mut World, count: usize) -> Vec<String> {
+    let mut made = Vec::new();
+    for _ in 0..count {
+        script::play(world, &Happening::Push);
+        made.insert(0, sync(world));
+    }
+    made
+}
+
+#[test]
+fn the_newest_are_kept() {
+    let mut world = World::new(Flavour::DestinationImages);
+    let made = syncs(&mut world, 5);
+    assert_eq!(listed(&world), made[..3]);
+    assert_eq!(there(&world), made[..3]);
+    let newest = &world.status.images[0];
+    assert_eq!(newest.revision.as_deref(), Some("r6"));
+    assert!(newest.ready_time.is_some());
+    script::play(&mut world, &Happening::Retain(1));
+    finish(&mut world);
+    assert_eq!((listed(&world), there(&world)), (made[..1].to_vec(), made[..1].to_vec()));
+}
+
+/// A clock set back by a year does not make the newest image the oldest.
+#[test]
+fn the_order_is_that_of_publishing() {
+    let mut world = World::new(Flavour::DestinationImages);
+    let mut made = syncs(&mut world, 2);
+    script::play(&mut world, &Happening::Clock(-365 * 86_400));
+    made.splice(0..0, syncs(&mut world, 2));
+    assert_eq!(listed(&world), made[..3]);
+    assert!(made[0] < made[2], "the clock was set back: {made:?}");
+    assert_eq!(world.status.latest_image.as_ref().unwrap().name, made[0]);
+}
+
+/// Nothing new makes no image, unless there is none of it any more.
+#[test]
+fn an_image_deleted_by_hand_is_made_again() {
+    for flavour in [Flavour::DestinationImage, Flavour::DestinationImages, Flavour::DestinationExisting] {
+        let mut world = World::new(flavour);
+        let first = syncs(&mut world, 1).remove(0);
+        assert_eq!(sync(&mut world), first, "nothing new");
+        script::play(&mut world, &Happening::HandDelete(Role::Image));
+        script::let_the_cluster_work(&mut world);
+        agent::look(&mut world, &Look::default());
+        assert!(world.status.images.is_empty() && world.status.latest_image.is_none(), "{:#?}", world.status);
+        let second = sync(&mut world);
+        assert_ne!(first, second);
+        assert_eq!(there(&world), [second]);
+    }
+}
+
+/// The one before stands in for a latest image that is gone.
+#[test]
+fn the_one_before_becomes_the_latest() {
+    let mut world = World::new(Flavour::DestinationImages);
+    let made = syncs(&mut world, 3);
+    script::play(&mut world, &Happening::HandDelete(Role::Image));
+    script::let_the_cluster_work(&mut world);
+    agent::look(&mut world, &Look::default());
+    assert_eq!(listed(&world), made[1..]);
+    assert_eq!(world.status.latest_image.as_ref().unwrap().name, made[1]);
+}
+
+#[test]
+fn an_image_to_keep_is_let_go_and_stays() {
+    let mut world = World::new(Flavour::DestinationImage);
+    let first = syncs(&mut world, 1).remove(0);
+    script::play(&mut world, &Happening::Keep);
+    agent::look(&mut world, &Look::default());
+    assert!(there(&world).is_empty() && listed(&world).is_empty());
+    let second = syncs(&mut world, 1).remove(0);
+    assert_eq!(there(&world), [second]);
+    assert!(world.snapshots.iter().any(|s| s.meta.name == first && !s.meta.deleting));
+}
+
+#[test]
+fn an_image_in_use_stays_until_it_is_not() {
+    let mut world = World::new(Flavour::DestinationImage);
+    let first = syncs(&mut world, 1).remove(0);
+    script::play(&mut world, &Happening::Restore(true));
+    let second = syncs(&mut world, 1).remove(0);
+    assert_eq!(there(&world), [second.clone(), first]);
+    assert_eq!(listed(&world), std::slice::from_ref(&second));
+    script::play(&mut world, &Happening::Restore(false));
+    finish(&mut world);
+    assert_eq!(there(&world), [second]);
+}
+
+/// The claim goes after each sync, and with it the knowledge of what it held.
+#[test]
+fn a_temporary_volume_goes_after_each_sync() {
+    let mut world = World::new(Flavour::DestinationCleanup);
+    let first = syncs(&mut world, 1).remove(0);
+    let volumes = |world: &World| world.claims.iter().filter(|c| c.meta.role == Some(Role::Volume)).count();
+    assert_eq!(volumes(&world), 0);
+    let second = sync(&mut world);
+    assert_ne!(first, second);
+    assert_eq!((there(&world), volumes(&world)), (vec![second], 0));
+}
