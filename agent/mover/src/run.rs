@@ -109,7 +109,7 @@ fn run_push(remote: &Remote, args: &PushArgs) -> Result<Report> {
     let started = Timestamp::now();
     let options = PushOptions {
         volume: volume(&args.common)?,
-        asker: Asker { owner: args.owner.with_uid(&args.owner_uid), has_pushed: args.pushed_revision.is_some(), adopt: args.adopt },
+        asker: Asker { owner: args.owner.with_uid(&args.owner_uid), pushed: args.pushed_revision.clone(), adopt: args.adopt },
         data_time: args.data_time.unwrap_or(started),
         started,
         verify_interval: args.verify_interval,

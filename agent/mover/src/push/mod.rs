@@ -99,7 +99,7 @@ pub fn push(remote: &Remote, options: &PushOptions) -> Result<Pushed> {
     if let (Some(committed), Terms::Own) = (&committed, terms) {
         let overdue = options.started.duration_since(committed.commit.verified_time) >= options.verify_interval;
         let state = State { committed: Some(&committed.entries), listing: None, strays: Strays::Keep };
-        if !overdue && !committed.commit.staged && plan::plan(state, tree.entries.clone(), generation).is_empty() {
+        if !overdue && !died_tidying(options, committed) && plan::plan(state, tree.entries.clone(), generation).is_empty() {
             tracing::info!(revision = %committed.revision, "nothing changed");
             renew_hints(remote, options, committed, &tree)?;
             return Ok(Pushed { hashed: hasher.bytes_read(), skipped: tree.skipped, ..Pushed::of(&committed.commit) });
@@ -136,6 +136,13 @@ pub fn push(remote: &Remote, options: &PushOptions) -> Result<Pushed> {
     pushed.took_over = terms == Terms::Takeover;
     pushed.hashed = hasher.bytes_read();
     Ok(pushed)
+}
+
+/// Whether the push that made this commit died before it had tidied up: nobody was told of its end.
+fn died_tidying(options: &PushOptions, committed: &Committed) -> bool {
+    let known = options.asker.pushed.as_ref();
+    committed.commit.staged
+        || options.asker.owner == committed.commit.owner && known.is_some_and(|known| *known != committed.commit.revision)
 }
 
 /// What was written right before the last push had to be read again by this one. Says in the commit that this need not be repeated:
@@ -199,7 +206,7 @@ fn list_if_due(
     terms: &mut Terms,
 ) -> Result<Listed> {
     let due = committed.is_none_or(|committed| {
-        committed.commit.staged || options.started.duration_since(committed.commit.verified_time) >= options.verify_interval
+        died_tidying(options, committed) || options.started.duration_since(committed.commit.verified_time) >= options.verify_interval
     });
     let mut listing = if due { Some(remote.list("")?) } else { None };
     let claim_key = format!("{CONTROL_DIR}/{CLAIM}");
@@ -226,6 +233,7 @@ fn list_if_due(
             refuse_foreign_files(remote, options, listing)?;
         }
     }
+    // The claim goes after the last object of the old tree: without it, what no manifest accounts for is not ours.
     let ours_to_clean = claimed || committed.is_none_or(|committed| committed.commit.staged);
     Ok(Listed { listing, claimed, strays: if ours_to_clean { Strays::Drop } else { Strays::Keep } })
 }

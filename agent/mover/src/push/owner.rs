@@ -11,8 +11,8 @@ use crate::report::Reason;
 pub struct Asker {
     /// The pushing object.
     pub owner: Owner,
-    /// Whether this very object (by UID) has pushed before.
-    pub has_pushed: bool,
+    /// The revision that this very object (by UID) is known to have pushed last.
+    pub pushed: Option<String>,
     /// Whether a person said to take the path over.
     pub adopt: bool,
 }
@@ -33,7 +33,7 @@ pub(super) fn judge(asker: &Asker, found: &Owner, remote: &str) -> Result<Terms>
     if same_name && *uid == asker.owner.uid {
         return Ok(Terms::Own);
     }
-    if asker.adopt || same_name && !asker.has_pushed {
+    if asker.adopt || same_name && asker.pushed.is_none() {
         return Ok(Terms::Takeover);
     }
     let advice = "give each source a path of its own, or annotate this object with scribe.backube/adopt-path: <path> to take it over";
@@ -64,7 +64,7 @@ mod tests {
     #[case("b", "1", false, false, None)]
     #[case("b", "1", false, true, Some(Terms::Takeover))]
     fn who_may_push(#[case] name: &str, #[case] uid: &str, #[case] has_pushed: bool, #[case] adopt: bool, #[case] terms: Option<Terms>) {
-        let asker = Asker { owner: owner("a", "1"), has_pushed, adopt };
+        let asker = Asker { owner: owner("a", "1"), pushed: has_pushed.then(String::new), adopt };
         let judged = judge(&asker, &owner(name, uid), "s:p");
         match terms {
             Some(terms) => assert_eq!(judged, Ok(terms)),

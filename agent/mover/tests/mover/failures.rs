@@ -1,14 +1,16 @@
 //! Each failure gets its own name, in time.
 
+use std::fs;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use rstest::rstest;
+use scribe_mover::pull::PullOutcome;
 use scribe_mover::report::Reason;
 
 use crate::support::Site;
-use crate::support::proxy::Action;
-use crate::support::tree::write;
+use crate::support::proxy::{Action, Damage, When};
+use crate::support::tree::{assert_same, varied, write};
 
 fn both_fail(site: &Site, reason: Reason) {
     write(site.source.path(), "a", "a");
@@ -21,12 +23,119 @@ fn both_fail(site: &Site, reason: Reason) {
 
 #[rstest]
 #[case("503 Service Unavailable", "<Error><Code>SlowDown</Code></Error>", Reason::Throttled)]
+#[case("429 Too Many Requests", "", Reason::Throttled)]
 #[case("403 Forbidden", "<Error><Code>AccessDenied</Code></Error>", Reason::AccessDenied)]
 #[case("500 Internal Server Error", "", Reason::Unreachable)]
 fn a_server_that_answers_badly(#[case] status: &'static str, #[case] body: &'static str, #[case] reason: Reason) {
     let site = Site::new();
     site.proxy.rule(move |_| Action::Answer(status, body));
     both_fail(&site, reason);
+}
+
+/// Wherever in a sync the server begins to misbehave, the sync fails with the same name, and the live tree is not touched.
+#[rstest]
+#[case("503 Service Unavailable", "<Error><Code>SlowDown</Code></Error>", Reason::Throttled)]
+#[case("403 Forbidden", "<Error><Code>AccessDenied</Code></Error>", Reason::AccessDenied)]
+fn a_server_that_answers_badly_later(#[case] status: &'static str, #[case] body: &'static str, #[case] reason: Reason) {
+    let site = Site::with_bucket();
+    write(site.source.path(), "replaced", "old");
+    site.push();
+    write(site.source.path(), "replaced", "new");
+    write(site.source.path(), "added", "new");
+    for key in ["manifests/", "claim.json", "staged/", "path/added", "path/replaced"] {
+        site.proxy.rule(move |request| if request.target.contains(key) { Action::Answer(status, body) } else { Action::Pass });
+        assert_eq!(site.try_push().unwrap_err().reason, reason, "{key}");
+        site.proxy.behave();
+        let pulled = site.pull();
+        assert_eq!(pulled.files, if key == "path/replaced" { 2 } else { 1 }, "{key}: whole, whatever it is");
+    }
+    site.push();
+    write(site.dest.path(), "replaced", "live");
+    for key in ["commit.json", "manifests/", "path/replaced"] {
+        site.proxy.rule(move |request| if request.target.contains(key) { Action::Answer(status, body) } else { Action::Pass });
+        assert_eq!(site.try_pull().unwrap_err().reason, reason, "{key}");
+        assert_eq!(fs::read(site.dest.path().join("replaced")).unwrap(), b"live");
+    }
+    site.proxy.behave();
+    site.pull();
+    assert_same(site.source.path(), site.dest.path());
+}
+
+#[rstest]
+#[case(When::Before)]
+#[case(When::After)]
+fn a_network_that_cuts_every_third_connection(#[case] when: When) {
+    let site = Site::with_bucket();
+    varied(site.source.path());
+    site.proxy.rule(move |request| if request.number % 3 == 0 { Action::Cut(when) } else { Action::Pass });
+    site.push();
+    write(site.source.path(), "plain", "replaced");
+    fs::remove_file(site.source.path().join("big")).unwrap();
+    site.push();
+    site.pull();
+    assert_same(site.source.path(), site.dest.path());
+    assert_eq!(site.control_objects().len(), 2, "tidied up");
+}
+
+#[test]
+fn a_server_that_cuts_every_connection() {
+    let site = Site::with_bucket();
+    site.proxy.rule(|_| Action::Cut(When::Before));
+    both_fail(&site, Reason::Unreachable);
+}
+
+/// What an answer may suffer on its way: never does a byte of it get into the live tree.
+#[rstest]
+fn a_body_that_is_not_what_was_sent(#[values(Damage::Flipped, Damage::Shortened, Damage::Cut)] damage: Damage, #[values(true, false)] once: bool) {
+    let site = Site::with_bucket();
+    write(site.source.path(), "a", "the right content of a");
+    write(site.source.path(), "b", "the right content of b");
+    site.push();
+    write(site.dest.path(), "a", "live");
+    let mut spoilt = 0;
+    site.proxy.rule(move |request| {
+        let spoil = request.is("GET", "path/a") && (!once || spoilt == 0);
+        spoilt += usize::from(spoil);
+        if spoil { Action::Spoil(damage) } else { Action::Pass }
+    });
+    if once {
+        site.pull();
+        assert_same(site.source.path(), site.dest.path());
+        return;
+    }
+    let failure = site.try_pull().unwrap_err();
+    let expected = if damage == Damage::Cut { Reason::Unreachable } else { Reason::RemoteInconsistent };
+    assert_eq!(failure.reason, expected, "{failure}");
+    assert_eq!(fs::read(site.dest.path().join("a")).unwrap(), b"live");
+    assert!(!site.dest.path().join("b").exists());
+    site.proxy.behave();
+    site.proxy.take();
+    site.pull();
+    assert_same(site.source.path(), site.dest.path());
+    assert!(site.proxy.take().iter().all(|request| !request.target.contains("path/b")), "verified before, and kept");
+}
+
+/// A control object that is cut or altered is never taken for one that is not there.
+#[rstest]
+fn a_control_object_that_is_not_what_was_sent(
+    #[values(Damage::Flipped, Damage::Shortened)] damage: Damage,
+    #[values("commit.json", "manifests/")] key: &'static str,
+) {
+    let site = Site::with_bucket();
+    write(site.source.path(), "a", "a");
+    site.push();
+    site.pull();
+    let rule = move |request: &crate::support::proxy::Request| if request.is("GET", key) { Action::Spoil(damage) } else { Action::Pass };
+    site.proxy.rule(rule);
+    let failure = site.try_pull().unwrap_err();
+    assert_eq!(failure.reason, Reason::RemoteInconsistent, "{failure}");
+    assert_same(site.source.path(), site.dest.path());
+    if key == "commit.json" {
+        let failure = site.try_push().unwrap_err();
+        assert_eq!(failure.reason, Reason::RemoteInconsistent, "{failure}");
+    }
+    site.proxy.behave();
+    assert!(!site.push().changed);
 }
 
 #[test]
@@ -54,6 +163,20 @@ fn a_server_that_never_answers() {
     let failure = site.try_pull().unwrap_err();
     assert_eq!(failure.reason, Reason::Unreachable, "{failure}");
     assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_bucket_that_is_not_there() {
+    let site = Site::new();
+    write(site.source.path(), "a", "a");
+    site.proxy.rule(|_| Action::Answer("404 Not Found", "<Error><Code>NoSuchBucket</Code></Error>"));
+    assert_eq!(site.try_pull(), Ok(PullOutcome::WaitingForFirstPush));
+    assert_eq!(site.try_push().unwrap_err().reason, Reason::BucketMissing);
+    site.proxy.behave();
+    assert_eq!(site.try_pull(), Ok(PullOutcome::WaitingForFirstPush));
+    site.push();
+    site.pull();
+    assert_same(site.source.path(), site.dest.path());
 }
 
 #[test]

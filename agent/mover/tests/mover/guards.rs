@@ -14,7 +14,7 @@ use crate::support::{Site, owner};
 fn a_pull_waits_for_the_first_push() {
     let site = Site::new();
     assert_eq!(site.try_pull(), Ok(PullOutcome::WaitingForFirstPush), "no bucket");
-    fs::create_dir(site.buckets.path().join("bucket")).unwrap();
+    fs::create_dir(site.server.buckets.path().join("bucket")).unwrap();
     assert_eq!(site.try_pull(), Ok(PullOutcome::WaitingForFirstPush), "empty bucket");
     write(site.source.path(), "a", "a");
     site.proxy.rule(|request| {
@@ -58,7 +58,7 @@ fn a_path_belongs_to_one_owner() {
     let as_owner = |name: &str, uid: &str, has_pushed, adopt| {
         let mut options = site.push_options();
         options.asker.owner = owner(name, uid);
-        (options.asker.has_pushed, options.asker.adopt) = (has_pushed, adopt);
+        (options.asker.pushed, options.asker.adopt) = (Some(first.revision.clone()).filter(|_| has_pushed), adopt);
         push(&site.remote(), &options)
     };
     assert_eq!(as_owner("other", "uid-9", false, false).unwrap_err().reason, Reason::PathNotOurs);

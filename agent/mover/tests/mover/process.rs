@@ -7,30 +7,10 @@ use std::time::{Duration, Instant};
 
 use scribe_mover::report::{MAX_REPORT_BYTES, Outcome, Reason, Report};
 
+use crate::support::Site;
+use crate::support::program::{mover, program, report};
 use crate::support::proxy::Action;
 use crate::support::tree::{assert_same, varied, write};
-use crate::support::{Site, rclone};
-
-pub(crate) fn program() -> PathBuf {
-    let deps = std::env::current_exe().unwrap();
-    deps.parent().unwrap().parent().unwrap().join("examples/mover")
-}
-
-pub(crate) fn mover(site: &Site, verb: &str, volume: &Path, more: &[&str]) -> Command {
-    let mut command = Command::new(program());
-    command.args([verb, "--remote", "s3:bucket/path", "--secret-name", "creds", "--volume"]).arg(volume);
-    command.arg("--config-dir").arg(site.secret.path()).arg("--rclone").arg(rclone()).args(more);
-    if verb == "push" {
-        command.args(["--owner", "shop/db", "--owner-uid", "uid-1"]);
-    }
-    command.env("TMPDIR", site.secret.path().parent().unwrap());
-    command
-}
-
-pub(crate) fn report(output: &Output) -> Report {
-    let text = String::from_utf8(output.stdout.clone()).unwrap();
-    serde_json::from_str(text.lines().last().unwrap()).unwrap()
-}
 
 #[test]
 fn a_push_and_a_pull_by_hand() {

@@ -12,7 +12,7 @@ use rustix::fs::lgetxattr;
 use scribe_mover::attributes::{ACL_ACCESS, CAPABILITY};
 use scribe_mover::report::{Outcome, Reason, Report};
 
-use crate::process::{mover, program, report};
+use crate::support::program::{mover, program, report};
 use crate::support::tree::{acl, assert_same, capability, set, snapshot, write};
 use crate::support::{Site, rclone};
 

@@ -1,13 +1,14 @@
 //! What the tests share: a server, a proxy in front of it, volumes, and a way to see whether two trees are the same.
 
 pub(crate) mod cgroup;
+pub(crate) mod program;
 pub(crate) mod proxy;
+pub(crate) mod server;
 pub(crate) mod tree;
 
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, OnceLock};
 
 use assert_fs::TempDir;
 use jiff::{SignedDuration, Timestamp, ToSpan};
@@ -24,9 +25,7 @@ use scribe_mover::remote::Remote;
 use scribe_mover::scratch::Scratch;
 use scribe_mover::secret;
 use scribe_mover::stop::Stop;
-
-const KEY: &str = "AKIDFORTESTS";
-const SECRET: &str = "secret-for-tests-only";
+use server::{KEY, SECRET, Server};
 
 /// The rclone this project is tested with.
 pub(crate) fn rclone() -> &'static Path {
@@ -39,22 +38,15 @@ pub(crate) fn rclone() -> &'static Path {
     })
 }
 
-/// An S3 server with a proxy in front of it, a Secret that leads there, and two volumes.
+/// A path on a server with a proxy in front of it, a Secret that leads there, and two volumes.
 pub(crate) struct Site {
-    server: Child,
+    pub(crate) server: Arc<Server>,
     pub(crate) proxy: Proxy,
-    pub(crate) buckets: TempDir,
     pub(crate) secret: TempDir,
+    pub(crate) scratch: TempDir,
     pub(crate) source: TempDir,
     pub(crate) dest: TempDir,
     pub(crate) name: String,
-}
-
-impl Drop for Site {
-    fn drop(&mut self) {
-        let _ = self.server.kill();
-        let _ = self.server.wait();
-    }
 }
 
 impl Site {
@@ -88,6 +80,14 @@ impl Site {
             dest: TempDir::new().unwrap(),
             name: "s3:bucket/path".into(),
         };
+        Self::at(&Arc::new(Server::start()), "s3:bucket/path")
+    }
+
+    /// A path on this server, with a proxy and volumes of its own.
+    pub(crate) fn at(server: &Arc<Server>, name: &str) -> Self {
+        let dir = || TempDir::new().unwrap();
+        let (proxy, server) = (Proxy::start(&server.address), Arc::clone(server));
+        let site = Self { server, proxy, secret: dir(), scratch: dir(), source: dir(), dest: dir(), name: name.into() };
         site.write_secret(&site.proxy.address(), KEY);
         site
     }
@@ -95,7 +95,7 @@ impl Site {
     /// One whose bucket exists.
     pub(crate) fn with_bucket() -> Self {
         let site = Self::new();
-        std::fs::create_dir(site.buckets.path().join("bucket")).unwrap();
+        std::fs::create_dir(site.server.buckets.path().join("bucket")).unwrap();
         site
     }
 
@@ -125,7 +125,7 @@ impl Site {
         let started = Timestamp::now() + 10.seconds();
         PushOptions {
             volume: self.source.path().into(),
-            asker: Asker { owner: owner("db", "uid-1"), has_pushed: false, adopt: false },
+            asker: Asker { owner: owner("db", "uid-1"), pushed: None, adopt: false },
             data_time: started,
             started,
             verify_interval: SignedDuration::from_hours(24),
@@ -167,7 +167,7 @@ impl Site {
 
     /// Where the server keeps an object.
     pub(crate) fn object(&self, name: &str) -> PathBuf {
-        self.buckets.path().join("bucket/path").join(name)
+        self.server.buckets.path().join(self.name.split_once(':').unwrap().1).join(name)
     }
 
     /// Names below the path, ours left out.

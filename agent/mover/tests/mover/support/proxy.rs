@@ -1,17 +1,34 @@
 //! A proxy that counts requests and misbehaves on demand. One request a connection: slow and simple.
+//!
+//! A request is read whole before any of it is passed on, so that a sender that dies in the middle of one leaves nothing behind: as with
+//! a real object store.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group};
 
 /// A request as it came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Request {
     pub(crate) method: String,
     pub(crate) target: String,
+    /// How many came before it under the same rule, and itself.
+    pub(crate) number: usize,
+}
+
+impl Request {
+    /// Whether it is of this method, and of a target that contains `part`.
+    pub(crate) fn is(&self, method: &str, part: &str) -> bool {
+        self.method == method && self.target.contains(part)
+    }
 }
 
 /// What the proxy does with a request.
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Action {
     /// Passes it on.
     Pass,
@@ -19,25 +36,59 @@ pub(crate) enum Action {
     Answer(&'static str, &'static str),
     /// Never answers.
     Hang,
+    /// Passes it on after this time.
+    Delay(Duration),
+    /// Closes the connection without an answer.
+    Cut(When),
+    /// Kills the process group it was told of, as a power failure would, and passes on nothing that came later.
+    Kill(When),
+    /// Passes it on and spoils the answer.
+    Spoil(Damage),
+}
+
+/// Whether the server gets the request first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum When {
+    /// The request is lost.
+    Before,
+    /// The request takes effect; its answer is lost.
+    After,
+}
+
+/// What is wrong with a spoilt answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Damage {
+    /// One byte of the body is another one.
+    Flipped,
+    /// The body lacks its second half, and its length says so.
+    Shortened,
+    /// The connection ends in the middle of the body.
+    Cut,
 }
 
 type Rule = Box<dyn FnMut(&Request) -> Action + Send>;
 
+struct State {
+    log: Vec<Request>,
+    rule: Rule,
+    number: usize,
+    victim: Option<Pid>,
+    /// The victim is dead: what it had sent is lost.
+    dead: bool,
+    in_flight: usize,
+}
+
 #[derive(Clone)]
 pub(crate) struct Proxy {
     port: u16,
-    log: Arc<Mutex<Vec<Request>>>,
-    rule: Arc<Mutex<Rule>>,
+    state: Arc<(Mutex<State>, Condvar)>,
 }
 
 impl Proxy {
     pub(crate) fn start(upstream: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let proxy = Self {
-            port: listener.local_addr().unwrap().port(),
-            log: Arc::default(),
-            rule: Arc::new(Mutex::new(Box::new(|_| Action::Pass))),
-        };
+        let state = State { log: Vec::new(), rule: Box::new(|_| Action::Pass), number: 0, victim: None, dead: false, in_flight: 0 };
+        let proxy = Self { port: listener.local_addr().unwrap().port(), state: Arc::new((Mutex::new(state), Condvar::new())) };
         let (shared, upstream) = (proxy.clone(), upstream.to_owned());
         std::thread::spawn(move || {
             for client in listener.incoming() {
@@ -55,15 +106,51 @@ impl Proxy {
 
     /// From now on, `rule` decides.
     pub(crate) fn rule(&self, rule: impl FnMut(&Request) -> Action + Send + 'static) {
-        *self.rule.lock().unwrap() = Box::new(rule);
+        let mut state = self.lock();
+        (state.rule, state.number, state.victim, state.dead) = (Box::new(rule), 0, None, false);
+    }
+
+    /// Every request is passed on from now on.
+    pub(crate) fn behave(&self) {
+        self.rule(|_| Action::Pass);
+    }
+
+    /// As [`Proxy::rule`]; every request that it does anything to but pass is told to the receiver too.
+    pub(crate) fn watch(&self, mut rule: impl FnMut(&Request) -> Action + Send + 'static) -> Receiver<Request> {
+        let (sender, receiver): (Sender<Request>, _) = channel();
+        self.rule(move |request| {
+            let action = rule(request);
+            if !matches!(action, Action::Pass) {
+                // A test that has seen enough need not listen on.
+                let _ = sender.send(request.clone());
+            }
+            action
+        });
+        receiver
+    }
+
+    /// The process group that [`Action::Kill`] kills.
+    pub(crate) fn victim(&self, group: Pid) {
+        self.lock().victim = Some(group);
+        self.state.1.notify_all();
     }
 
     /// The requests since the last call.
     pub(crate) fn take(&self) -> Vec<Request> {
-        std::mem::take(&mut self.log.lock().unwrap())
+        std::mem::take(&mut self.lock().log)
     }
 
-    fn serve(&self, client: TcpStream, upstream: &str) -> std::io::Result<()> {
+    /// Waits until nothing that was passed on is unanswered.
+    pub(crate) fn settle(&self) {
+        let state = self.lock();
+        drop(self.state.1.wait_while(state, |state| state.in_flight > 0).unwrap());
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.0.lock().unwrap()
+    }
+
+    fn serve(&self, mut client: TcpStream, upstream: &str) -> std::io::Result<()> {
         let mut reader = BufReader::new(client.try_clone()?);
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
@@ -72,33 +159,107 @@ impl Proxy {
             }
         }
         let (first, headers) = head.split_once("\r\n").unwrap();
+        let header = |name: &str| headers.lines().find_map(|line| Some(line.to_ascii_lowercase().strip_prefix(name)?.trim().to_owned()));
         let mut words = first.split(' ').map(str::to_owned);
-        let request = Request { method: words.next().unwrap(), target: words.next().unwrap() };
-        self.log.lock().unwrap().push(request.clone());
-        let action = (self.rule.lock().unwrap())(&request);
-        let mut client = client;
+        let (method, target) = (words.next().unwrap(), words.next().unwrap());
+
+        let (action, dead) = {
+            let mut state = self.lock();
+            state.number += 1;
+            let request = Request { method, target, number: state.number };
+            state.log.push(request.clone());
+            ((state.rule)(&request), state.dead)
+        };
+        if dead {
+            return Ok(());
+        }
         match action {
-            Action::Pass => {}
-            Action::Hang => {
-                std::io::copy(&mut reader, &mut std::io::sink())?;
-                return Ok(());
-            }
+            Action::Pass | Action::Spoil(_) | Action::Cut(When::After) | Action::Kill(When::After) => {}
+            Action::Cut(When::Before) => return Ok(()),
+            Action::Kill(When::Before) => return self.kill(),
+            Action::Hang => return std::io::copy(&mut reader, &mut std::io::sink()).map(drop),
+            // Nothing is waited for: this is the time that a network takes.
+            Action::Delay(time) => std::thread::park_timeout(time),
             Action::Answer(status, body) => {
                 let length = body.len();
                 write!(client, "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}")?;
                 return client.shutdown(Shutdown::Write);
             }
         }
-        let mut server = TcpStream::connect(upstream)?;
-        write!(server, "{first}\r\nConnection: close\r\n{headers}")?;
-        let mut back = server.try_clone()?;
-        let answer = std::thread::spawn(move || {
-            std::io::copy(&mut back, &mut client)?;
-            client.shutdown(Shutdown::Write)
-        });
-        let length =
-            headers.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length:")?.trim().parse().ok()).unwrap_or(0);
-        std::io::copy(&mut reader.take(length), &mut server)?;
-        answer.join().unwrap()
+
+        if header("expect:").is_some() {
+            write!(client, "HTTP/1.1 100 Continue\r\n\r\n")?;
+        }
+        let mut body = vec![0; header("content-length:").map_or(0, |length| length.parse().unwrap())];
+        reader.read_exact(&mut body)?;
+        {
+            let mut state = self.lock();
+            if state.dead {
+                return Ok(());
+            }
+            state.in_flight += 1;
+        }
+        let done = forward(upstream, first, headers, &body, action, &client);
+        self.lock().in_flight -= 1;
+        self.state.1.notify_all();
+        let answer = done?;
+        match action {
+            Action::Kill(_) => self.kill(),
+            Action::Spoil(damage) => {
+                client.write_all(&spoilt(answer, damage))?;
+                client.shutdown(Shutdown::Write)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Kills the victim, as soon as it is known.
+    fn kill(&self) -> std::io::Result<()> {
+        let mut state = self.lock();
+        state.dead = true;
+        let state = self.state.1.wait_while(state, |state| state.victim.is_none()).unwrap();
+        Ok(kill_process_group(state.victim.unwrap(), Signal::KILL)?)
+    }
+}
+
+/// Passes a request on. The answer goes to the client at once, or is returned where something is to be done to it.
+fn forward(upstream: &str, first: &str, headers: &str, body: &[u8], action: Action, client: &TcpStream) -> std::io::Result<Vec<u8>> {
+    let mut server = TcpStream::connect(upstream)?;
+    write!(server, "{first}\r\nConnection: close\r\n")?;
+    for line in headers.lines().filter(|line| !line.to_ascii_lowercase().starts_with("expect:")) {
+        write!(server, "{line}\r\n")?;
+    }
+    server.write_all(body)?;
+    let mut answer = Vec::new();
+    if matches!(action, Action::Pass | Action::Delay(_)) {
+        let mut client = client;
+        std::io::copy(&mut server, &mut client)?;
+        client.shutdown(Shutdown::Write)?;
+    } else {
+        server.read_to_end(&mut answer)?;
+    }
+    Ok(answer)
+}
+
+fn spoilt(answer: Vec<u8>, damage: Damage) -> Vec<u8> {
+    let at = answer.windows(4).position(|end| end == b"\r\n\r\n").unwrap() + 4;
+    let (head, body) = answer.split_at(at);
+    let half = body.len() / 2;
+    match damage {
+        Damage::Flipped => {
+            let mut body = body.to_vec();
+            if let Some(byte) = body.get_mut(half) {
+                *byte ^= 1;
+            }
+            [head, &body].concat()
+        }
+        Damage::Cut => [head, &body[..half]].concat(),
+        Damage::Shortened => {
+            let head = String::from_utf8_lossy(head);
+            let lines = head.lines().filter(|line| !line.to_ascii_lowercase().starts_with("content-length:") && !line.is_empty());
+            let head: String = lines.map(|line| format!("{line}\r\n")).collect();
+            let length = format!("Content-Length: {half}\r\n\r\n");
+            [head.as_bytes(), length.as_bytes(), &body[..half]].concat()
+        }
     }
 }

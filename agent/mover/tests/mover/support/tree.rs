@@ -116,6 +116,19 @@ pub(crate) fn assert_same(a: &Path, b: &Path) {
     assert!(shown.is_empty(), "{}", shown.join("\n"));
 }
 
+/// Copies a tree of files and folders, without its metadata.
+pub(crate) fn copy(from: &Path, to: &Path) {
+    for entry in walkdir::WalkDir::new(from) {
+        let entry = entry.unwrap();
+        let target = to.join(entry.path().strip_prefix(from).unwrap());
+        if entry.file_type().is_dir() {
+            fs::create_dir_all(target).unwrap();
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
 /// A file with this content, its directory made.
 pub(crate) fn write(root: &Path, name: impl AsRef<Path>, content: impl AsRef<[u8]>) {
     let path = root.join(name);

@@ -1,0 +1,62 @@
+//! The mover as a program: how it is started, killed and read.
+
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use scribe_mover::report::Report;
+
+use super::{Site, rclone};
+
+/// Where cargo puts it beside the tests.
+pub(crate) fn program() -> PathBuf {
+    let deps = std::env::current_exe().unwrap();
+    deps.parent().unwrap().parent().unwrap().join("examples/mover")
+}
+
+/// A push or pull of the site's path by hand.
+pub(crate) fn mover(site: &Site, verb: &str, volume: &Path, more: &[&str]) -> Command {
+    let mut command = Command::new(program());
+    command.args([verb, "--remote", &site.name, "--secret-name", "creds", "--volume"]).arg(volume);
+    command.arg("--config-dir").arg(site.secret.path()).arg("--rclone").arg(rclone()).args(more);
+    if verb == "push" {
+        command.args(["--owner", "shop/db", "--owner-uid", "uid-1"]);
+    }
+    // Scratch of a killed mover goes with the site.
+    command.env("TMPDIR", site.scratch.path());
+    command
+}
+
+/// The last line of its output.
+pub(crate) fn report(output: &Output) -> Report {
+    let text = String::from_utf8(output.stdout.clone()).unwrap();
+    serde_json::from_str(text.lines().last().unwrap()).unwrap()
+}
+
+/// A mover in a process group of its own, with its rclone: what a power failure takes down at once.
+pub(crate) struct Group {
+    child: Child,
+    pub(crate) pid: Pid,
+}
+
+impl Group {
+    pub(crate) fn spawn(mut command: Command) -> Self {
+        let child = command.process_group(0).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+        Self { child, pid }
+    }
+
+    /// Waits for the mover's end; its rclone may live a little longer.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        self.child.wait().unwrap()
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // Gone already, nearly always.
+        let _ = kill_process_group(self.pid, Signal::KILL);
+        let _ = self.child.wait();
+    }
+}
