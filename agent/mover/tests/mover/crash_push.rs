@@ -11,12 +11,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use assert_fs::TempDir;
+use rstest::rstest;
 use scribe_mover::control::{Claim, Commit, Control, unseal};
 use scribe_mover::pull::{PullOptions, pull};
 use scribe_mover::push::{PushOptions, push};
 
 use crate::support::program::{Group, mover};
-use crate::support::proxy::{Action, When};
+use crate::support::proxy::{Action, Request, When};
 use crate::support::server::Server;
 use crate::support::tree::{copy, snapshot, write};
 use crate::support::{Site, done};
@@ -26,28 +27,21 @@ const MOST: usize = 120;
 
 type Tree = BTreeMap<Vec<u8>, String>;
 
-/// The trees that a path may hold.
+/// What a push that dies is about.
 struct Ground {
-    /// What was committed before.
-    old: Tree,
-    /// What the dying push pushes.
-    source: TempDir,
-    new: Tree,
-    /// What a later push pushes.
-    later: TempDir,
-    newest: Tree,
-}
-
-/// What a crash left.
-struct State {
-    /// Where the path's objects were kept.
+    /// Where the path's objects are kept before it.
     remote: PathBuf,
-    /// When it happened, for messages.
-    moment: String,
+    /// The tree that is committed there.
+    old: Tree,
+    /// The revision that the pushing object knows that it pushed last.
+    known: String,
+    /// What is pushed.
+    source: PathBuf,
+    new: Tree,
 }
 
 fn old_tree(root: &Path) {
-    for name in ["keep", "replaced", "deep/replaced too", "deleted", "deep/deleted too", "file becomes folder", "folder becomes file/a/b"] {
+    for name in ["keep", "deep/replaced", "deep/deleted", "file becomes folder", "folder becomes file/a/b"] {
         write(root, name, format!("old {name}"));
     }
     for name in ["odd\nkept", "odd\nreplaced", "odd\ndeleted"] {
@@ -58,13 +52,11 @@ fn old_tree(root: &Path) {
 }
 
 fn new_tree(root: &Path) {
-    fs::remove_file(root.join("deleted")).unwrap();
-    fs::remove_file(root.join("deep/deleted too")).unwrap();
+    fs::remove_file(root.join("deep/deleted")).unwrap();
     fs::remove_file(root.join("odd\ndeleted")).unwrap();
     fs::remove_file(root.join("file becomes folder")).unwrap();
     fs::remove_dir_all(root.join("folder becomes file")).unwrap();
-    for name in ["replaced", "deep/replaced too", "added", "file becomes folder/x/y", "folder becomes file", "odd\nreplaced", "odd\nadded"]
-    {
+    for name in ["deep/replaced", "added", "file becomes folder/x/y", "folder becomes file", "odd\nreplaced", "odd\nadded"] {
         write(root, name, format!("new {name}"));
     }
 }
@@ -73,17 +65,9 @@ fn newest_tree(root: &Path) {
     fs::remove_file(root.join("added")).unwrap();
     fs::remove_dir_all(root.join("file becomes folder")).unwrap();
     fs::remove_file(root.join("odd\nadded")).unwrap();
-    for name in ["replaced", "file becomes folder", "deleted", "odd\nreplaced", "added later"] {
+    for name in ["deep/replaced", "file becomes folder", "deep/deleted", "odd\nreplaced", "added later"] {
         write(root, name, format!("newest {name}"));
     }
-}
-
-/// A copy with everything that a snapshot looks at.
-fn clone_tree(from: &Path) -> TempDir {
-    let dir = TempDir::new().unwrap();
-    let status = std::process::Command::new("cp").arg("-a").arg(from.join(".")).arg(dir.path()).status().unwrap();
-    assert!(status.success());
-    dir
 }
 
 /// What a path holds, in words that do not depend on when it was pushed; revisions other than `base` are all alike.
@@ -145,15 +129,20 @@ impl<'a> Copies<'a> {
     }
 }
 
-/// Kills a push of the new tree at its `n`-th request, on a copy of the path: whether it got so far.
+/// Kills a push at its `n`-th request on a copy of the path: whether it got so far.
 fn dies(site: &Site, ground: &Ground, when: When, n: usize) -> bool {
     let mut seen = 0;
-    let reached = site.proxy.watch(move |request| {
+    dies_at(site, ground, when, move |request| {
         // Only what changes something is worth a crash right after it.
-        seen += usize::from(when == When::Before || !matches!(request.method.as_str(), "GET" | "HEAD"));
-        if seen == n { Action::Kill(when) } else { Action::Pass }
-    });
-    let mut push = Group::spawn(mover(site, "push", ground.source.path(), &[]));
+        let counts = when == When::Before || !matches!(request.method.as_str(), "GET" | "HEAD");
+        seen += usize::from(counts);
+        counts && seen == n
+    })
+}
+
+fn dies_at(site: &Site, ground: &Ground, when: When, mut at: impl FnMut(&Request) -> bool + Send + 'static) -> bool {
+    let reached = site.proxy.watch(move |request| if at(request) { Action::Kill(when) } else { Action::Pass });
+    let mut push = Group::spawn(mover(site, "push", &ground.source, &["--pushed-revision", &ground.known]));
     site.proxy.victim(push.pid);
     let status = push.wait();
     site.proxy.settle();
@@ -169,59 +158,52 @@ fn pulled(site: &Site) -> Tree {
     snapshot(dest.path())
 }
 
-/// Pushes `source` over what is there, and checks that a pull gives it and that nothing else is left.
-fn heals(site: &Site, source: &Path, tree: &Tree, last: Option<&str>, moment: &str) {
-    let mut options = PushOptions { volume: source.into(), ..site.push_options() };
-    options.asker.pushed = last.map(str::to_owned);
+/// Pushes over what is there, and checks that a pull gives it and that nothing else is left.
+fn heals(site: &Site, ground: &Ground, moment: &str) {
+    let mut options = PushOptions { volume: ground.source.clone(), ..site.push_options() };
+    options.asker.pushed = Some(ground.known.clone());
     let pushed = push(&site.remote(), &options).unwrap_or_else(|failure| panic!("{moment}: {failure}"));
-    assert_eq!(&pulled(site), tree, "{moment}: pushed over");
-    let control = site.control_objects();
-    let objects = tree.keys().filter(|name| name.contains(&b'\n')).count();
-    let (objects_there, others): (Vec<_>, Vec<_>) = control.into_iter().partition(|name| name.starts_with("objects/"));
+    assert_eq!(pulled(site), ground.new, "{moment}: pushed over");
+    let names = |plain: bool| {
+        let files = ground.new.iter().filter(|(name, what)| what.starts_with("file") && name.contains(&b'\n') != plain);
+        files.map(|(name, _)| String::from_utf8(name.clone()).unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(site.user_objects(), names(true), "{moment}");
+    let (objects, others): (Vec<_>, Vec<_>) = site.control_objects().into_iter().partition(|name| name.starts_with("objects/"));
     assert_eq!(others, ["commit.json".to_owned(), format!("manifests/{}.zst", pushed.revision)], "{moment}");
-    assert_eq!(objects_there.len(), objects, "{moment}: {objects_there:?}");
-    let plain: BTreeSet<Vec<u8>> =
-        tree.iter().filter(|(name, what)| what.starts_with("file") && !name.contains(&b'\n')).map(|(name, _)| name.clone()).collect();
-    let there: BTreeSet<Vec<u8>> = site.user_objects().into_iter().map(String::into_bytes).collect();
-    assert_eq!(there, plain, "{moment}");
+    assert_eq!(objects.len(), names(false).len(), "{moment}: {objects:?}");
 }
 
-/// Lets pushes on copies of `base` die at every request. Returns the states they left, each checked.
-fn crash_everywhere(base: &State, ground: &Ground, keep: &Path) -> Vec<State> {
-    let before = revision(&base.remote);
-    let copies = Copies::of(&base.remote);
+/// Lets pushes die at every request, and checks what they left. Returns how many different states that was.
+fn crash_everywhere(ground: &Ground, whens: &[When]) -> usize {
+    let before = revision(&ground.remote).unwrap();
+    let copies = Copies::of(&ground.remote);
     let seen = Mutex::new(BTreeSet::new());
-    let states = Mutex::new(Vec::new());
-    let undisturbed = [AtomicUsize::new(usize::MAX), AtomicUsize::new(usize::MAX)];
+    let ends: Vec<AtomicUsize> = whens.iter().map(|_| AtomicUsize::new(usize::MAX)).collect();
     let next = AtomicUsize::new(0);
     let work = || {
         loop {
             let round = next.fetch_add(1, Ordering::Relaxed);
-            let (n, when) = (round / 2 + 1, [When::Before, When::After][round % 2]);
-            if undisturbed.iter().all(|end| end.load(Ordering::Relaxed) <= n) {
+            let (n, at) = (round / whens.len() + 1, round % whens.len());
+            if ends.iter().all(|end| end.load(Ordering::Relaxed) <= n) {
                 return;
             }
-            if undisturbed[round % 2].load(Ordering::Relaxed) <= n {
+            if ends[at].load(Ordering::Relaxed) <= n {
                 continue;
             }
             let site = copies.next();
-            if !dies(&site, ground, when, n) {
-                undisturbed[round % 2].fetch_min(n, Ordering::Relaxed);
+            if !dies(&site, ground, whens[at], n) {
+                ends[at].fetch_min(n, Ordering::Relaxed);
                 continue;
             }
-            let remains = remains(&site.object(""), before.as_deref().unwrap_or_default());
+            let remains = remains(&site.object(""), &before);
             if !seen.lock().unwrap().insert(remains.clone()) {
                 continue;
             }
-            let moment = format!("{}, killed {when:?} {n}, leaving {remains:#?}", base.moment);
-            let kept = State { remote: keep.join(format!("{round}")), moment: moment.clone() };
-            copy(&site.object(""), &kept.remote);
-            if revision(&kept.remote).is_some() {
-                let tree = pulled(&site);
-                assert!(tree == ground.old || tree == ground.new, "{moment}: a mixture was pulled:\n{tree:#?}");
-            }
-            heals(&site, ground.source.path(), &ground.new, before.as_deref(), &moment);
-            states.lock().unwrap().push(kept);
+            let moment = format!("killed {:?} request {n}, leaving {remains:#?}", whens[at]);
+            let tree = pulled(&site);
+            assert!(tree == ground.old || tree == ground.new, "{moment}: a mixture was pulled:\n{tree:#?}");
+            heals(&site, ground, &moment);
         }
     };
     std::thread::scope(|scope| {
@@ -229,30 +211,42 @@ fn crash_everywhere(base: &State, ground: &Ground, keep: &Path) -> Vec<State> {
         work();
         other.join().unwrap();
     });
-    let states = states.into_inner().unwrap();
-    println!(
-        "{}: {} and {} rounds, {} states",
-        base.moment,
-        undisturbed[0].load(Ordering::Relaxed),
-        undisturbed[1].load(Ordering::Relaxed),
-        states.len()
-    );
+    let states = seen.into_inner().unwrap().len();
+    println!("undisturbed from {ends:?} on; {states} states");
     states
+}
+
+/// A path with the old tree, and a volume that holds the new one.
+fn ready() -> (Site, Ground) {
+    let site = Site::with_bucket();
+    let source = site.source.path();
+    old_tree(source);
+    let old = snapshot(source);
+    let known = site.push().revision;
+    new_tree(source);
+    let ground = Ground { remote: site.object(""), old, known, source: source.into(), new: snapshot(source) };
+    (site, ground)
 }
 
 #[test]
 fn a_crash_at_any_request_leaves_a_whole_revision() {
-    let site = Site::with_bucket();
-    old_tree(site.source.path());
-    let old = snapshot(site.source.path());
-    site.push();
-    let source = clone_tree(site.source.path());
-    new_tree(source.path());
-    let later = clone_tree(source.path());
-    newest_tree(later.path());
-    let ground = Ground { old, new: snapshot(source.path()), newest: snapshot(later.path()), source, later };
-    let keep = TempDir::new().unwrap();
-    let base = State { remote: site.object(""), moment: "a push over another".into() };
-    let states = crash_everywhere(&base, &ground, keep.path());
-    assert!(states.len() > 10, "{}", states.len());
+    let (_site, ground) = ready();
+    let states = crash_everywhere(&ground, &[When::Before, When::After]);
+    assert!(states >= 20, "{states}");
+}
+
+/// A push that cleans up after a dead one dies itself: before the dead one's commit, and after it.
+#[rstest]
+#[case(When::Before)]
+#[case(When::After)]
+fn a_crash_of_the_push_after_a_crash_leaves_a_whole_revision(#[case] when: When) {
+    let (site, mut ground) = ready();
+    assert!(dies_at(&site, &ground, when, |request| request.is("PUT", "commit.json")));
+    if when == When::After {
+        ground.old = ground.new;
+    }
+    newest_tree(&ground.source);
+    ground.new = snapshot(&ground.source);
+    let states = crash_everywhere(&ground, &[When::After]);
+    assert!(states >= 10, "{states}");
 }
