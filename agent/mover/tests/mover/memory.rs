@@ -8,9 +8,9 @@ use scribe_mover::hash::Hasher;
 use scribe_mover::report::Outcome;
 use scribe_mover::stop::Stop;
 
-use crate::process::{mover, report};
 use crate::support::Site;
 use crate::support::cgroup::Cgroup;
+use crate::support::program::{mover, report};
 
 /// Runs the mover within `mib`, and fails when any process of it was killed for want of memory.
 fn run_within(mib: u64, site: &Site, verb: &str, volume: &Path) {

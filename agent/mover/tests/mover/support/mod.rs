@@ -52,34 +52,6 @@ pub(crate) struct Site {
 impl Site {
     /// A fresh one, whose bucket does not exist.
     pub(crate) fn new() -> Self {
-        let buckets = TempDir::new().unwrap();
-        let mut server = Command::new(rclone())
-            // To S3, names that differ only in Unicode normal form are different names; to this server they are one unless told so.
-            .args(["serve", "s3", "--no-unicode-normalization", "--addr", "127.0.0.1:0", "--auth-key", &format!("{KEY},{SECRET}")])
-            .arg(buckets.path())
-            .env("RCLONE_CONFIG", "/dev/null")
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(server.stderr.take().unwrap()).lines();
-        let address = lines
-            .by_ref()
-            .map(|line| line.unwrap())
-            .find_map(|line| Some(line.split_once("http://")?.1.split_once('/')?.0.to_owned()))
-            .unwrap();
-        // Else a full pipe would stop the server.
-        std::thread::spawn(move || lines.for_each(drop));
-        let proxy = Proxy::start(&address);
-        let secret = TempDir::new().unwrap();
-        let site = Self {
-            server,
-            proxy,
-            buckets,
-            secret,
-            source: TempDir::new().unwrap(),
-            dest: TempDir::new().unwrap(),
-            name: "s3:bucket/path".into(),
-        };
         Self::at(&Arc::new(Server::start()), "s3:bucket/path")
     }
 

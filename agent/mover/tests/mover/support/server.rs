@@ -33,7 +33,8 @@ impl Server {
     /// With the folders of this directory as buckets. What is put there later goes unseen by a server that has looked before.
     pub(crate) fn on(buckets: TempDir) -> Self {
         let mut process = Command::new(rclone())
-            .args(["serve", "s3", "--addr", "127.0.0.1:0", "--auth-key", &format!("{KEY},{SECRET}")])
+            // To S3, names that differ only in Unicode normal form are different names; to this server they are one unless told so.
+            .args(["serve", "s3", "--no-unicode-normalization", "--addr", "127.0.0.1:0", "--auth-key", &format!("{KEY},{SECRET}")])
             .arg(buckets.path())
             .env("RCLONE_CONFIG", "/dev/null")
             .stderr(Stdio::piped())
