@@ -201,7 +201,7 @@ impl Proxy {
         match action {
             Action::Kill(_) => self.kill(),
             Action::Spoil(damage) => {
-                client.write_all(&spoilt(answer, damage))?;
+                client.write_all(&spoilt(&answer, damage))?;
                 client.shutdown(Shutdown::Write)
             }
             _ => Ok(()),
@@ -236,7 +236,7 @@ fn forward(upstream: &str, first: &str, headers: &str, body: &[u8], action: Acti
     Ok(answer)
 }
 
-fn spoilt(answer: Vec<u8>, damage: Damage) -> Vec<u8> {
+fn spoilt(answer: &[u8], damage: Damage) -> Vec<u8> {
     let at = answer.windows(4).position(|end| end == b"\r\n\r\n").unwrap() + 4;
     let (head, body) = answer.split_at(at);
     let half = body.len() / 2;
@@ -252,8 +252,8 @@ fn spoilt(answer: Vec<u8>, damage: Damage) -> Vec<u8> {
         Damage::Shortened => {
             let head = String::from_utf8_lossy(head);
             let lines = head.lines().filter(|line| !line.to_ascii_lowercase().starts_with("content-length:") && !line.is_empty());
-            let head: String = lines.map(|line| format!("{line}\r\n")).collect();
-            let length = format!("Content-Length: {half}\r\n\r\n");
+            let head = lines.collect::<Vec<_>>().join("\r\n");
+            let length = format!("\r\nContent-Length: {half}\r\n\r\n");
             [head.as_bytes(), length.as_bytes(), &body[..half]].concat()
         }
     }
