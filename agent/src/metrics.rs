@@ -145,6 +145,7 @@ mod tests {
             created: None,
             deleting: false,
             adopt_path: None,
+            allow_deletions: None,
         }
     }
 

@@ -37,16 +37,18 @@ async fn a_trigger_is_accepted(#[values(Source, Destination)] kind: Kind, #[case
 }
 
 #[rstest]
-#[case::a_section_with_a_space("rcloneConfigSection", "my remote")]
-#[case::a_path_of_one_part("rcloneDestPath", "bucket")]
-#[case::a_path_with_dots_in_names("rcloneDestPath", "bucket/.hidden/a..b/v1.0")]
-#[case::an_absolute_path("rcloneDestPath", "/srv/backup")]
-#[case::a_path_with_a_slash_at_its_end("rcloneDestPath", "bucket/database/")]
-#[case::a_path_beyond_ascii("rcloneDestPath", "bücket/日本 語")]
-#[case::a_size_in_powers_of_two("capacity", "1.5Ti")]
-#[case::a_size_in_bytes("capacity", "1073741824")]
+#[case::a_section_with_a_space("rcloneConfigSection", json!("my remote"))]
+#[case::a_path_of_one_part("rcloneDestPath", json!("bucket"))]
+#[case::a_path_with_dots_in_names("rcloneDestPath", json!("bucket/.hidden/a..b/v1.0"))]
+#[case::an_absolute_path("rcloneDestPath", json!("/srv/backup"))]
+#[case::a_path_with_a_slash_at_its_end("rcloneDestPath", json!("bucket/database/"))]
+#[case::a_path_beyond_ascii("rcloneDestPath", json!("bücket/日本 語"))]
+#[case::a_guard_of_both_numbers("deletionGuard", json!({"percent": 50, "floor": 0}))]
+#[case::a_guard_of_one_number("deletionGuard", json!({"floor": 1000}))]
+#[case::a_size_in_powers_of_two("capacity", json!("1.5Ti"))]
+#[case::a_size_in_bytes("capacity", json!("1073741824"))]
 #[tokio::test]
-async fn a_remote_is_accepted(#[values(Source, Destination)] kind: Kind, #[case] field: &str, #[case] value: &str) {
+async fn a_remote_is_accepted(#[values(Source, Destination)] kind: Kind, #[case] field: &str, #[case] value: Value) {
     tried(kind, &changed(kind, &json!({ "rclone": { field: value } }))).await.unwrap();
 }
 

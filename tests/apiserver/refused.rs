@@ -80,6 +80,8 @@ async fn a_trigger_is_refused(
 #[case::a_size_in_words("capacity", json!("10 GB"), SIZE)]
 #[case::a_negative_size("capacity", json!("-1Gi"), SIZE)]
 #[case::a_snapshot_class_without_snapshots("volumeSnapshotClassName", json!("c"), SNAPSHOT_CLASS)]
+#[case::more_than_all("deletionGuard", json!({"percent": 101}), "less than or equal to 100")]
+#[case::fewer_than_none("deletionGuard", json!({"floor": -1}), "greater than or equal to 0")]
 #[case::an_unknown_access_mode("accessModes", json!(["ReadWriteSometimes"]), "supported values")]
 #[case::no_access_mode_at_all("accessModes", json!([]), "at least 1 items")]
 #[tokio::test]

@@ -36,6 +36,7 @@ fn full(kind: Kind) -> Status {
             generation: 6,
             bytes_done: Some(1_000),
             bytes_total: Some(5_000_000_000),
+            permits: Some("fedcba9876543210".to_owned()),
             manual: Some("tag".to_owned()),
         }),
         attempts: Some(4),

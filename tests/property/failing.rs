@@ -131,3 +131,25 @@ fn a_clock_set_back_does_not_stretch_the_wait() {
     world.now -= SignedDuration::from_hours(24);
     assert!(live(&mut world, 1, Ending::Failed).len() >= 4);
 }
+
+/// A refused deletion stalls, and the user's token is taken up at once, without a new capture; one that does not help waits again.
+#[test]
+fn a_permitted_deletion_is_tried_at_once() {
+    let mut world = started(Flavour::SourceSnapshot);
+    live(&mut world, 1, Ending::Stalled);
+    let stalled = world.status.conditions.iter().find(|c| c.type_ == "Stalled").unwrap();
+    assert_eq!((stalled.status.as_str(), stalled.reason.as_str()), ("True", "DeletionGuard"));
+    assert!(stalled.message.contains("scribe.backube/allow-deletions"), "{}", stalled.message);
+    let run = world.status.run.clone().unwrap();
+    script::play(&mut world, &Happening::Permit(7));
+    for _ in 0..2 {
+        agent::look(&mut world, &Look::default());
+    }
+    let again = world.status.run.clone().unwrap();
+    assert_eq!((again.id.as_str(), again.phase), (run.id.as_str(), Phase::Transferring));
+    assert_eq!(world.allowed, ["7"], "what the movers were told");
+    assert!(live(&mut world, 1, Ending::Stalled).len() <= 9, "a token that does not help is not tried in a hurry");
+    script::play(&mut world, &Happening::Permit(8));
+    live(&mut world, 1, Ending::Good);
+    world.assert_settled();
+}

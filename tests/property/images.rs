@@ -136,3 +136,29 @@ fn a_temporary_volume_goes_after_each_sync() {
     assert_ne!(first, second);
     assert_eq!((there(&world), volumes(&world)), (vec![second], 0));
 }
+
+/// A claim that was swapped after the mover had ended is not what it pulled: no image is taken of it.
+#[test]
+fn an_image_is_of_the_very_claim_that_was_pulled_into() {
+    for flavour in [Flavour::DestinationImage, Flavour::DestinationExisting] {
+        for nothing_new in [false, true] {
+            let mut world = World::new(flavour);
+            syncs(&mut world, 1);
+            script::play(&mut world, if nothing_new { &Happening::Cluster } else { &Happening::Push });
+            script::play(&mut world, &Happening::Tag);
+            for _ in 0..2 {
+                agent::look(&mut world, &Look::default());
+                script::let_the_cluster_work(&mut world);
+            }
+            script::start_pods(&mut world);
+            script::end_movers(&mut world, Ending::Good);
+            script::play(&mut world, &Happening::Swap);
+            script::let_the_cluster_work(&mut world);
+            agent::look(&mut world, &Look::default());
+            let error = world.status.last_error.as_ref().unwrap();
+            assert_eq!(error.reason, "DestinationPVCMissing", "{flavour:?}");
+            script::recover(&mut world);
+            world.assert_settled();
+        }
+    }
+}

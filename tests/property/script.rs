@@ -4,9 +4,9 @@ use crate::agent::{self, Look};
 use crate::world::World;
 use jiff::SignedDuration;
 use proptest::prelude::*;
-use scribe_agent::core::facts::{Meta, Pod, Role};
+use scribe_agent::core::facts::{Kind, Meta, Pod, Role};
 use scribe_agent::core::gate::Room;
-use scribe_agent::core::spec::{Capture, SnapshotClass, Volume};
+use scribe_agent::core::spec::{Capture, SnapshotClass, Target, Volume};
 use scribe_mover::report::{Outcome, Reason, Report};
 
 /// One thing that happens.
@@ -29,6 +29,10 @@ pub enum Happening {
     Push,
     /// The gate opens or shuts.
     Room(bool),
+    /// The user permits a deletion.
+    Permit(u8),
+    /// Somebody deletes the destination's claim between two looks, and makes another of that name.
+    Swap,
     /// A claim is being made from the latest image, or no longer.
     Restore(bool),
     /// Somebody wants to keep the latest image.
@@ -70,6 +74,8 @@ pub fn happenings() -> impl Strategy<Value = Vec<Happening>> {
         1 => any::<bool>().prop_map(Happening::Pause),
         1 => Just(Happening::Push),
         1 => any::<bool>().prop_map(Happening::Room),
+        1 => (0u8..3).prop_map(Happening::Permit),
+        1 => Just(Happening::Swap),
         1 => any::<bool>().prop_map(Happening::Restore),
         1 => Just(Happening::Keep),
         1 => (1usize..4).prop_map(Happening::Retain),
@@ -98,6 +104,12 @@ pub fn play(world: &mut World, happening: &Happening) {
         Happening::Pause(paused) => edit(world, |world| world.spec.paused = *paused),
         Happening::Room(free) => world.room = if *free { Room::Free } else { Room::Full },
         Happening::Push => world.remote = world.remote.map(|r| r + 1),
+        Happening::Permit(token) => {
+            let generation = world.object.generation;
+            edit(world, |world| world.object.allow_deletions = Some(token.to_string()));
+            world.object.generation = generation; // annotations do not move it
+        }
+        Happening::Swap => swap(world),
         Happening::Restore(true) => world.in_use.extend(latest(world)),
         Happening::Restore(false) => world.in_use.clear(),
         Happening::Keep => {
@@ -120,6 +132,20 @@ pub fn edit(world: &mut World, change: impl FnOnce(&mut World)) {
     world.object.generation += 1;
     world.writes += 1;
     world.object.resource_version = format!("edit-{}", world.writes);
+}
+
+/// A claim is held as long as a pod uses it.
+fn swap(world: &mut World) {
+    if world.object.kind == Kind::Source || world.pods.iter().any(|p| !p.ended) {
+        return;
+    }
+    let uid = world.uid();
+    let existing = matches!(world.spec.volume, Volume::Destination { claim: Target::Existing(_), .. });
+    if let Some(claim) = world.claims.iter_mut().find(|c| if existing { c.meta.role.is_none() } else { c.meta.role == Some(Role::Volume) })
+    {
+        claim.meta.uid = uid;
+        world.applied = None;
+    }
 }
 
 fn latest(world: &World) -> Option<String> {
@@ -187,7 +213,7 @@ pub fn start_pods(world: &mut World) {
 
 pub fn end_movers(world: &mut World, ending: Ending) {
     let (now, remote) = (world.now, world.remote.unwrap_or(0));
-    let destination = world.object.kind == scribe_agent::core::facts::Kind::Destination;
+    let destination = world.object.kind == Kind::Destination;
     let volume = world.claims.iter().find(|c| c.meta.role == Some(Role::Volume)).or(world.claims.first()).map(|c| c.meta.uid.clone());
     for pod in world.pods.iter_mut().filter(|p| !p.ended) {
         pod.ended = true;
@@ -218,7 +244,7 @@ pub fn end_movers(world: &mut World, ending: Ending) {
             Ending::NothingPushedYet if destination => report.result = Outcome::WaitingForFirstPush,
             Ending::Failed | Ending::Stalled | Ending::NothingPushedYet => {
                 report.result = Outcome::Failed;
-                report.reason = Some(if matches!(ending, Ending::Stalled) { Reason::AccessDenied } else { Reason::Unreachable });
+                report.reason = Some(if matches!(ending, Ending::Stalled) { Reason::DeletionGuard } else { Reason::Unreachable });
             }
             Ending::WithoutReport => continue,
         }

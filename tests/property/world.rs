@@ -6,7 +6,7 @@ use scribe_agent::api::Status;
 use scribe_agent::core::facts::{Claim, Facts, Job, Kind, Limits, Meta, Object, Pod, Role, Snapshot};
 use scribe_agent::core::gate::{self, Room};
 use scribe_agent::core::plan::{Child, ChildKind, Event, NewClaim, NewSnapshot, Origin, Step, Target};
-use scribe_agent::core::spec::{Capture, ClaimShape, Remote, SnapshotClass, Spec, Target as VolumeTarget, Trigger, Volume};
+use scribe_agent::core::spec::{Capture, ClaimShape, Guard, Remote, SnapshotClass, Spec, Target as VolumeTarget, Trigger, Volume};
 use std::collections::BTreeSet;
 
 /// Which kind of replication the world holds.
@@ -81,6 +81,8 @@ pub struct World {
     pub remote: Option<u32>,
     /// The revision on the destination's volume.
     pub applied: Option<(String, u32)>,
+    /// The tokens that movers were started with, without repetitions.
+    pub allowed: Vec<String>,
     /// Images that a claim is being made from.
     pub in_use: BTreeSet<String>,
     closed: BTreeSet<String>,
@@ -103,8 +105,9 @@ impl World {
                 created: None,
                 deleting: false,
                 adopt_path: None,
+                allow_deletions: None,
             },
-            spec: Spec { paused: false, trigger, remote, volume: flavour.volume() },
+            spec: Spec { paused: false, trigger, remote, guard: Guard { percent: 90, floor: 10 }, volume: flavour.volume() },
             status: Status::default(),
             claims: Vec::new(),
             snapshots: Vec::new(),
@@ -116,6 +119,7 @@ impl World {
             past: Vec::new(),
             remote: Some(1),
             applied: None,
+            allowed: Vec::new(),
             in_use: BTreeSet::new(),
             closed: BTreeSet::new(),
             uids: 0,
@@ -203,8 +207,10 @@ impl World {
             Child::Claim(new) => self.create_claim(new),
             Child::Job(new) => {
                 assert!(self.pods.iter().all(|p| p.ended), "a mover was started while another lives");
+                self.allowed.extend(new.allow_deletions.clone());
+                self.allowed.dedup();
                 let meta = self.meta(&new.name, Role::Mover, Some(&new.run), Some(new.attempt));
-                self.jobs.push(Job { meta, ..Job::default() });
+                self.jobs.push(Job { meta, claim_uid: new.claim_uid.clone(), ..Job::default() });
             }
         }
     }
@@ -234,6 +240,9 @@ impl World {
         assert!(self.claims.iter().any(|c| c.meta.name == new.claim), "a snapshot of a claim that is not there");
         if new.role == Role::Image {
             assert!(self.pods.iter().all(|p| p.ended), "an image was taken while a mover writes");
+            let (revision, uid) = new.content.clone().unwrap();
+            let held = self.applied.clone().map(|(uid, r)| (format!("r{r}"), uid));
+            assert_eq!(held, Some((revision, uid)), "an image of something else than what was pulled");
         }
         let meta = self.meta(&new.name, new.role, Some(&new.run), None);
         let (revision, claim_uid) = new.content.clone().unzip();

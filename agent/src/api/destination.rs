@@ -1,5 +1,6 @@
 //! `ReplicationDestination`: pulls what a source pushed and keeps a snapshot of the last good copy.
 
+use super::guard::DeletionGuard;
 use super::source::AccessMode;
 use super::status::Status;
 use super::trigger::TriggerSpec;
@@ -98,6 +99,10 @@ pub struct DestinationRclone {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub volume_snapshot_class_name: Option<String>,
+
+    /// How much a sync may delete unasked. One that is refused can be allowed once by the annotation `scribe.backube/allow-deletions`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deletion_guard: Option<DeletionGuard>,
 
     /// Name of an existing claim to pull into, instead of one made for this object. Files in it that the source does not have are deleted.
     #[serde(default, rename = "destinationPVC", skip_serializing_if = "Option::is_none")]

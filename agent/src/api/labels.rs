@@ -19,7 +19,9 @@ pub const ATTEMPT: &str = "scribe.backube/attempt";
 pub const DO_NOT_DELETE: &str = "scribe.backube/do-not-delete";
 /// Annotation on an image: the revision it holds.
 pub const REVISION: &str = "scribe.backube/revision";
-/// Annotation on an image: UID of the claim it was taken from.
+/// Annotation on an image: UID of the claim it was taken from. On a Job: UID of the claim it pulls into.
 pub const PVC_UID: &str = "scribe.backube/pvc-uid";
+/// Annotation set by users: the token of a refused deletion, which lets that one through.
+pub const ALLOW_DELETIONS: &str = "scribe.backube/allow-deletions";
 /// Annotation set by users on a source: the path whose files it may take over.
 pub const ADOPT_PATH: &str = "scribe.backube/adopt-path";

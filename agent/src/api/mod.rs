@@ -4,6 +4,7 @@
 
 pub mod crd;
 pub mod destination;
+pub mod guard;
 pub mod labels;
 pub mod reason;
 pub mod source;

@@ -1,5 +1,6 @@
 //! `ReplicationSource`: pushes a point-in-time copy of a PVC to an rclone remote.
 
+use super::guard::DeletionGuard;
 use super::status::Status;
 use super::trigger::TriggerSpec;
 use kube::{CustomResource, KubeSchema};
@@ -95,6 +96,10 @@ pub struct SourceRclone {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub volume_snapshot_class_name: Option<String>,
+
+    /// How much a sync may delete unasked. One that is refused can be allowed once by the annotation `scribe.backube/allow-deletions`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deletion_guard: Option<DeletionGuard>,
 }
 
 /// How a source's volume is captured.

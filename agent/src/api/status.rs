@@ -118,6 +118,10 @@ pub struct Run {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes_total: Option<i64>,
 
+    /// Digest of the annotations that this attempt was permitted things by; others are tried at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub permits: Option<String>,
+
     /// The `spec.trigger.manual` that started this sync, if one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manual: Option<String>,

@@ -56,6 +56,7 @@ fn uid(meta: &ObjectMeta) -> &str {
 }
 
 fn object(kind: Kind, meta: &ObjectMeta) -> Object {
+    let annotation = |key: &str| meta.annotations.as_ref().and_then(|a| a.get(key)).filter(|v| !v.trim().is_empty()).cloned();
     Object {
         kind,
         namespace: meta.namespace.clone().unwrap_or_default(),
@@ -65,7 +66,8 @@ fn object(kind: Kind, meta: &ObjectMeta) -> Object {
         generation: meta.generation.unwrap_or_default(),
         created: time(meta.creation_timestamp.as_ref()),
         deleting: meta.deletion_timestamp.is_some(),
-        adopt_path: meta.annotations.as_ref().and_then(|a| a.get(labels::ADOPT_PATH)).cloned(),
+        adopt_path: annotation(labels::ADOPT_PATH),
+        allow_deletions: annotation(labels::ALLOW_DELETIONS),
     }
 }
 
@@ -138,6 +140,7 @@ pub fn job(job: &slim::Job, owner: &str) -> Job {
     let failed = condition("Failed");
     Job {
         meta: meta(&job.metadata, owner),
+        claim_uid: job.metadata.annotations.as_ref().and_then(|a| a.get(labels::PVC_UID)).cloned(),
         succeeded: if failed.is_some() { Some(false) } else { condition("Complete").map(|_| true) },
         message: failed.and_then(|c| c.message.clone()).unwrap_or_default(),
     }

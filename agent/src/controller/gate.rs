@@ -98,7 +98,17 @@ mod tests {
     }
 
     fn view<'a>(uid: &'a str, status: &'a Status) -> View<'a> {
-        View { kind: Kind::Source, uid, generation: 1, created: None, paused: false, tag: None, starts_at_once: true, status }
+        View {
+            kind: Kind::Source,
+            uid,
+            generation: 1,
+            created: None,
+            paused: false,
+            tag: None,
+            starts_at_once: true,
+            permits: None,
+            status,
+        }
     }
 
     /// Asks for `uid`, where the cache shows these.

@@ -4,10 +4,11 @@
 
 use super::gate::Seen;
 use crate::api::trigger::TriggerSpec;
-use crate::api::{ReplicationDestination, ReplicationSource, Status};
+use crate::api::{ReplicationDestination, ReplicationSource, Status, labels};
 use crate::cluster::view::{Replicated, Replication};
 use crate::core::facts::Kind;
 use crate::core::gate::{Contender, View};
+use crate::core::identity::permits;
 use crate::core::spec;
 use futures::FutureExt;
 use jiff::Timestamp;
@@ -88,6 +89,7 @@ impl Objects {
 
 fn view<'a>(kind: Kind, meta: &'a ObjectMeta, paused: bool, trigger: Option<&'a TriggerSpec>, status: &'a Status) -> View<'a> {
     let (schedule, manual) = (trigger.is_some_and(|t| t.schedule.is_some()), trigger.and_then(|t| t.manual.as_deref()));
+    let annotation = |key: &str| meta.annotations.as_ref().and_then(|a| a.get(key)).filter(|v| !v.trim().is_empty()).map(String::as_str);
     let wait = trigger.is_some_and(|t| t.run_on_create == Some(false));
     View {
         kind,
@@ -97,6 +99,7 @@ fn view<'a>(kind: Kind, meta: &'a ObjectMeta, paused: bool, trigger: Option<&'a 
         // What is being deleted starts nothing either.
         paused: paused || meta.deletion_timestamp.is_some(),
         tag: manual,
+        permits: permits(annotation(labels::ADOPT_PATH), annotation(labels::ALLOW_DELETIONS)),
         starts_at_once: spec::starts_at_once(schedule, manual.is_some(), wait),
         status,
     }

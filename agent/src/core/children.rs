@@ -2,7 +2,7 @@
 //!
 //! Imports `facts`, `names`, `plan`, `spec`.
 
-use super::facts::{Claim, Facts, Kind, Meta, Role};
+use super::facts::{Claim, Facts, Job, Kind, Meta, Role};
 use super::names;
 use super::plan::{Child, NewClaim, NewJob, NewSnapshot, Origin, Step, Work};
 use super::spec::{Capture, ClaimShape, Spec, Target, Volume};
@@ -106,13 +106,13 @@ pub(super) fn mover(facts: &Facts, spec: &Spec, run: &Run, status: &Status) -> V
             (mounted, Work::Push { captured, pushed: status.revision.clone(), adopt })
         }
         Volume::Destination { claim, .. } => {
-            let private = match claim {
-                Target::Existing(_) => false,
-                Target::Private(shape) => {
-                    steps.extend(destination_volume(facts, shape));
-                    true
-                }
-            };
+            if let Target::Private(shape) = claim
+                && let Some(step) = destination_volume(facts, shape)
+            {
+                // The Job has to name the very claim that it pulls into, by its UID.
+                return vec![step];
+            }
+            let private = matches!(claim, Target::Private(_));
             (destination_claim(facts, claim), Work::Pull { applied: applied(facts, spec, status), private })
         }
     };
@@ -121,7 +121,10 @@ pub(super) fn mover(facts: &Facts, spec: &Spec, run: &Run, status: &Status) -> V
         run: run.id.clone(),
         attempt: run.attempt,
         claim,
+        claim_uid: pulled_into(facts, spec).map(|c| c.meta.uid.clone()),
         remote: spec.remote.clone(),
+        guard: spec.guard,
+        allow_deletions: facts.object.allow_deletions.clone(),
         work,
     }))));
     steps
@@ -171,6 +174,15 @@ pub(super) fn destination_claim(facts: &Facts, claim: &Target) -> String {
     match claim {
         Target::Existing(name) => name.clone(),
         Target::Private(_) => names::volume(&facts.object.name),
+    }
+}
+
+/// Whether what this Job pulled is still there: its claim may have been deleted, and another made under the same name.
+pub(super) fn still_there(facts: &Facts, spec: &Spec, job: &Job) -> bool {
+    let now = pulled_into(facts, spec).map(|claim| claim.meta.uid.as_str());
+    match &spec.volume {
+        Volume::Source { .. } => true,
+        Volume::Destination { .. } => now.is_some() && job.claim_uid.as_deref().is_none_or(|uid| Some(uid) == now),
     }
 }
 

@@ -84,6 +84,7 @@ fn open(draft: &mut Draft<'_>, spec: &Spec, cause: &Cause, superseded: Option<&R
         generation: draft.facts.object.generation,
         bytes_done: None,
         bytes_total: None,
+        permits: draft.facts.object.permits(),
         manual: match cause {
             Cause::Manual(tag) => Some(tag.clone()),
             // A run that another cause opens while a tag waits would hide it; the tag is due first, see `due::cause`.

@@ -1,8 +1,9 @@
 //! What was observed of one object and its children, reduced to what decisions need.
 //!
-//! Imports `gate` (for a type), `spec`.
+//! Imports `gate` (for a type), `identity`, `spec`.
 
 use super::gate::Room;
+use super::identity::permits;
 use super::spec::Spec;
 use crate::api::Status;
 use crate::api::reason::Reason;
@@ -100,6 +101,15 @@ pub struct Object {
     pub deleting: bool,
     /// The path whose files it may take over, by the user's annotation.
     pub adopt_path: Option<String>,
+    /// The token of a refused deletion that it may go on with, by the user's annotation.
+    pub allow_deletions: Option<String>,
+}
+
+impl Object {
+    /// A digest of what the user's annotations permit, where they permit anything.
+    pub fn permits(&self) -> Option<String> {
+        permits(self.adopt_path.as_deref(), self.allow_deletions.as_deref())
+    }
 }
 
 /// What a child is for; the label `app.kubernetes.io/component`.
@@ -201,6 +211,8 @@ pub struct Job {
     pub meta: Meta,
     /// None while it runs, then whether it succeeded.
     pub succeeded: Option<bool>,
+    /// UID of the claim that it was made to pull into.
+    pub claim_uid: Option<String>,
     /// The Job controller's words on a failure.
     pub message: String,
 }

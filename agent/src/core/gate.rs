@@ -37,6 +37,8 @@ pub struct View<'a> {
     pub tag: Option<&'a str>,
     /// Whether a new object syncs without waiting for a slot or tag.
     pub starts_at_once: bool,
+    /// Digest of what the user's annotations permit.
+    pub permits: Option<String>,
     /// Its status.
     pub status: &'a Status,
 }
@@ -79,6 +81,7 @@ impl<'a> View<'a> {
             paused: spec.is_none_or(|s| s.paused),
             tag: spec.and_then(|s| s.trigger.manual.as_deref()),
             starts_at_once: spec.is_some_and(|s| s.trigger.starts_at_once()),
+            permits: object.permits(),
             status: &facts.status,
         }
     }
@@ -105,7 +108,9 @@ impl<'a> View<'a> {
         };
         let attempt = passed(status.next_attempt_time.as_ref().map(|t| t.0));
         let slot = slot.filter(|_| attempt.is_some() || !retry::needs_a_person(status));
-        let changed = run.generation != self.generation || new_tag.is_some_and(|tag| run.manual.as_deref() != Some(tag));
+        let changed = run.generation != self.generation
+            || retry::permitted(self.permits.as_ref(), run)
+            || new_tag.is_some_and(|tag| run.manual.as_deref() != Some(tag));
         [slot, attempt].into_iter().flatten().min().or(changed.then_some(now))
     }
 
@@ -144,7 +149,7 @@ mod tests {
     }
 
     fn view<'a>(kind: Kind, uid: &'a str, status: &'a Status) -> View<'a> {
-        View { kind, uid, generation: 1, created: Some(at(50)), paused: false, tag: None, starts_at_once: true, status }
+        View { kind, uid, generation: 1, created: Some(at(50)), paused: false, tag: None, starts_at_once: true, permits: None, status }
     }
 
     fn synced(next: i64) -> Status {

@@ -39,6 +39,13 @@ pub fn run_id(uid: &str, cause: &Cause, last_sync: Option<Timestamp>, superseded
     hex(&hash.finalize())[..16].to_owned()
 }
 
+/// A digest of what a user's annotations permit: the path to take over, and the deletion to let through. None where they permit nothing.
+pub fn permits(adopt_path: Option<&str>, allow_deletions: Option<&str>) -> Option<String> {
+    adopt_path.or(allow_deletions)?;
+    let text = serde_json::json!([adopt_path, allow_deletions]).to_string();
+    Some(hex(&Sha256::digest(text))[..16].to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,7 +3,7 @@
 //! Imports `facts` and `spec`.
 
 use super::facts::{Fresh, Role};
-use super::spec::{ClaimShape, Remote, SnapshotClass};
+use super::spec::{ClaimShape, Guard, Remote, SnapshotClass};
 use crate::api::Status;
 use crate::api::reason::Reason;
 use jiff::Timestamp;
@@ -118,8 +118,14 @@ pub struct NewJob {
     pub attempt: i64,
     /// The claim it mounts.
     pub claim: String,
+    /// UID of that claim, for pulls: what the mover applied is only there as long as the claim is.
+    pub claim_uid: Option<String>,
     /// The remote.
     pub remote: Remote,
+    /// How much it may delete.
+    pub guard: Guard,
+    /// The token of a refused deletion that it may go on with.
+    pub allow_deletions: Option<String>,
     /// What the mover does.
     pub work: Work,
 }

@@ -7,7 +7,7 @@ use super::backoff;
 use super::draft::{Draft, seconds};
 use crate::api::Status;
 use crate::api::reason::{Policy, Reason};
-use crate::api::status::Phase;
+use crate::api::status::{Phase, Run};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -35,6 +35,11 @@ pub(super) fn waits(draft: &mut Draft<'_>) -> bool {
     draft.wake_for_next_sync();
     draft.plan.wake_at(time);
     true
+}
+
+/// Whether the user's annotations permit something that the last attempt of this run did not know of.
+pub(super) fn permitted(permits: Option<&String>, run: &Run) -> bool {
+    permits.is_some() && permits != run.permits.as_ref()
 }
 
 /// Whether the time of the next attempt is known and lies ahead.

@@ -13,6 +13,7 @@ use super::images;
 use super::plan::{Child, Origin, Step};
 use super::retry;
 use super::spec::{Capture, Spec, Volume};
+use crate::api::labels;
 use crate::api::reason::Reason;
 use crate::api::status::{ImageRef, MoverStatus, Phase, Run};
 use jiff::Timestamp;
@@ -82,8 +83,17 @@ pub(super) fn advance(draft: &mut Draft<'_>, spec: &Spec, run: &Run) {
 
 /// The next attempt, once its time has come. What the run has captured is used again.
 fn retry(draft: &mut Draft<'_>, spec: &Spec, run: &Run) {
-    if spec.paused || retry::waits(draft) || !draft.may_start() {
+    let permits = draft.facts.object.permits();
+    let permitted = retry::permitted(permits.as_ref(), run);
+    if spec.paused || !permitted && retry::waits(draft) || !draft.may_start() {
         return;
+    }
+    if permitted {
+        // Whoever permits something has seen what was wrong: as after a changed spec, failures count anew.
+        draft.status.attempts = None;
+    }
+    if let Some(run) = draft.status.run.as_mut() {
+        run.permits = permits;
     }
     if run.phase == Phase::WaitingForFirstPush {
         // The waiting is not part of the sync.
@@ -220,12 +230,15 @@ fn mover_ended(draft: &mut Draft<'_>, spec: &Spec, run: &Run, job: &Job, pod: Op
     match report_of(pod) {
         Some(report) if report.result == Outcome::Failed => {
             let reason = report.reason.map_or(Reason::MoverFailed, Reason::from);
-            let message = report.message.clone();
+            let message = match reason {
+                Reason::DeletionGuard => format!("{}; set it as the annotation {}", report.message, labels::ALLOW_DELETIONS),
+                _ => report.message.clone(),
+            };
             failure::give_up(draft, run, reason, message, Some(&report));
         }
         // The exit code and the report must tell the same story.
         Some(report) if succeeded && report.result == Outcome::WaitingForFirstPush => failure::wait_for_first_push(draft, &report),
-        Some(report) if succeeded => complete(draft, spec, run, &report, pod),
+        Some(report) if succeeded => complete(draft, spec, run, job, &report, pod),
         _ => {
             draft.plan.needs.extend([Fresh::Jobs, Fresh::Pods]);
             failure::no_report(draft, run, job, pod);
@@ -234,7 +247,10 @@ fn mover_ended(draft: &mut Draft<'_>, spec: &Spec, run: &Run, job: &Job, pod: Op
 }
 
 /// A mover did its work: closes the run, or makes the image first.
-fn complete(draft: &mut Draft<'_>, spec: &Spec, run: &Run, report: &Report, pod: Option<&Pod>) {
+fn complete(draft: &mut Draft<'_>, spec: &Spec, run: &Run, job: &Job, report: &Report, pod: Option<&Pod>) {
+    if !children::still_there(draft.facts, spec, job) {
+        return volume_gone(draft, run);
+    }
     match &spec.volume {
         Volume::Destination { image: Some(_), .. } if !children::image_holds(draft.facts, spec, &draft.status, report) => {
             draft.enter(Phase::Publishing);
@@ -259,6 +275,7 @@ fn publishing(draft: &mut Draft<'_>, spec: &Spec, run: &Run) {
         return failure::give_up(draft, run, Reason::MoverKilled, gone, None);
     };
     match facts.snapshots_as(Role::Image).find(|s| s.meta.serves(&run.id)) {
+        None if !children::still_there(facts, spec, job) => volume_gone(draft, run),
         None if job.succeeded == Some(true) && draft.now < failure::deadline(run, draft.limits.snapshot_timeout) => {
             image(draft, spec, run, &report, pod);
         }
@@ -279,15 +296,19 @@ fn publishing(draft: &mut Draft<'_>, spec: &Spec, run: &Run) {
 }
 
 fn image(draft: &mut Draft<'_>, spec: &Spec, run: &Run, report: &Report, pod: Option<&Pod>) {
+    // A snapshot of another claim of that name would be published as this revision.
+    draft.plan.needs.insert(Fresh::Claims);
     let finished = pod.and_then(|p| p.finished).unwrap_or(draft.now);
     match children::image(draft.facts, spec, run, report, finished) {
         Some(snapshot) => draft.plan.steps.push(Step::Create(snapshot)),
-        None => {
-            draft.plan.needs.insert(Fresh::Claims);
-            let gone = "The destination's PVC is gone; somebody deleted it".to_owned();
-            failure::give_up(draft, run, Reason::DestinationPVCMissing, gone, None);
-        }
+        None => volume_gone(draft, run),
     }
+}
+
+fn volume_gone(draft: &mut Draft<'_>, run: &Run) {
+    draft.plan.needs.insert(Fresh::Claims);
+    let gone = "The PVC that was pulled into is gone; somebody deleted it, or made another of that name".to_owned();
+    failure::give_up(draft, run, Reason::DestinationPVCMissing, gone, None);
 }
 
 /// The run ended well. Everything that a person reads about it is written before its children go.

@@ -5,6 +5,7 @@
 use super::quantity;
 use super::schedule::Schedule;
 use crate::api::destination::DestinationCopyMethod;
+use crate::api::guard::DeletionGuard;
 use crate::api::source::{AccessMode, SourceCopyMethod};
 use crate::api::trigger::TriggerSpec;
 use crate::api::{ReplicationDestinationSpec, ReplicationSourceSpec};
@@ -20,6 +21,8 @@ pub struct Spec {
     pub trigger: Trigger,
     /// Where the data goes to or comes from.
     pub remote: Remote,
+    /// How much a sync may delete unasked.
+    pub guard: Guard,
     /// Which volume, and how it is handled.
     pub volume: Volume,
 }
@@ -75,6 +78,15 @@ pub struct Remote {
     pub section: String,
     /// Path behind the colon.
     pub path: String,
+}
+
+/// How much a sync may delete unasked: not both more than `floor` files and more than `percent` of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Guard {
+    /// Share of the files.
+    pub percent: u32,
+    /// Number of files.
+    pub floor: u32,
 }
 
 /// Which volume, and how it is handled.
@@ -153,6 +165,7 @@ pub fn source(spec: &ReplicationSourceSpec, uid: &str) -> Result<Spec, String> {
         paused: spec.paused,
         trigger: trigger(spec.trigger.as_ref(), uid)?,
         remote: remote(&rclone.rclone_config, &rclone.rclone_config_section, &rclone.rclone_dest_path),
+        guard: guard(rclone.deletion_guard.as_ref()),
         volume: Volume::Source { claim: spec.source_pvc.clone(), capture, temporary },
     })
 }
@@ -186,6 +199,7 @@ pub fn destination(spec: &ReplicationDestinationSpec, uid: &str) -> Result<Spec,
         paused: spec.paused,
         trigger: trigger(spec.trigger.as_ref(), uid)?,
         remote: remote(&rclone.rclone_config, &rclone.rclone_config_section, &rclone.rclone_dest_path),
+        guard: guard(rclone.deletion_guard.as_ref()),
         volume: Volume::Destination { claim, image, retain, cleanup },
     })
 }
@@ -210,6 +224,11 @@ fn offset(uid: &str, seconds: u32) -> SignedDuration {
     first.copy_from_slice(&Sha256::digest(uid.as_bytes())[..8]);
     let offset = u64::from_be_bytes(first).checked_rem(u64::from(seconds)).unwrap_or(0);
     SignedDuration::from_secs(i64::try_from(offset).unwrap_or(0))
+}
+
+fn guard(guard: Option<&DeletionGuard>) -> Guard {
+    let (percent, floor) = guard.map_or((None, None), |g| (g.percent, g.floor));
+    Guard { percent: percent.unwrap_or(90), floor: floor.unwrap_or(10) }
 }
 
 fn remote(secret: &str, section: &str, path: &str) -> Remote {

@@ -1,6 +1,7 @@
 //! The mover's `Job`: one pod, no retries of its own, no access to the API server.
 
 use super::meta;
+use crate::api::labels;
 use crate::core::facts::{Object, Role};
 use crate::core::plan::{NewJob, Work};
 use serde_json::{Value, json};
@@ -25,7 +26,7 @@ const SECRET: &str = "/etc/rclone";
 
 /// The Job as it is created.
 pub fn build(owner: &Object, new: &NewJob, mover: &Mover) -> Value {
-    let labels = meta::labels(owner, Role::Mover, Some(&new.run), Some(new.attempt));
+    let all = meta::labels(owner, Role::Mover, Some(&new.run), Some(new.attempt));
     let read_only = matches!(new.work, Work::Push { .. });
     let mut pod = json!({
         "restartPolicy": "Never",
@@ -68,16 +69,20 @@ pub fn build(owner: &Object, new: &NewJob, mover: &Mover) -> Value {
     if !mover.image_pull_secrets.is_empty() {
         pod["imagePullSecrets"] = mover.image_pull_secrets.iter().map(|name| json!({ "name": name })).collect();
     }
+    let mut metadata = meta::metadata(owner, &new.name, &all);
+    if let Some(uid) = &new.claim_uid {
+        metadata["annotations"] = json!({ labels::PVC_UID: uid });
+    }
     json!({
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": meta::metadata(owner, &new.name, &labels),
+        "metadata": metadata,
         "spec": {
             "backoffLimit": 0,
             "completions": 1,
             "parallelism": 1,
             "podReplacementPolicy": "Failed",
-            "template": { "metadata": { "labels": labels }, "spec": pod },
+            "template": { "metadata": { "labels": all }, "spec": pod },
         },
     })
 }
@@ -110,6 +115,11 @@ fn arguments(owner: &Object, new: &NewJob) -> Vec<String> {
     }
     let remote = format!("{}:{}", new.remote.section, new.remote.path);
     add(&["--volume", VOLUME, "--remote", &remote, "--secret-name", &new.remote.secret]);
+    add(&["--guard-percent", &new.guard.percent.to_string(), "--guard-floor", &new.guard.floor.to_string()]);
+    if let Some(token) = &new.allow_deletions {
+        // One word, so that a value that begins with a dash is a wrong token and no option.
+        add(&[&format!("--allow-deletions={}", token.trim())]);
+    }
     add(&["--config-dir", SECRET, "--report", "/dev/termination-log"]);
     arguments
 }

@@ -5,7 +5,7 @@ use super::{claim, event, job, snapshot};
 use crate::api::reason::Reason;
 use crate::core::facts::{Kind, Object, Role};
 use crate::core::plan::{Event, NewClaim, NewJob, NewSnapshot, Origin, Work};
-use crate::core::spec::{ClaimShape, Remote, SnapshotClass};
+use crate::core::spec::{ClaimShape, Guard, Remote, SnapshotClass};
 use insta::assert_yaml_snapshot;
 use serde_json::json;
 
@@ -20,6 +20,7 @@ fn owner(kind: Kind) -> Object {
         created: None,
         deleting: false,
         adopt_path: None,
+        allow_deletions: None,
     }
 }
 
@@ -33,7 +34,10 @@ fn new_job(work: Work) -> NewJob {
         run: "5a8bc966d3102cd5".into(),
         attempt: 2,
         claim: "data".into(),
+        claim_uid: None,
         remote: Remote { secret: "rclone-secret".into(), section: "aws-s3-bucket".into(), path: "bucket/database".into() },
+        guard: Guard { percent: 90, floor: 10 },
+        allow_deletions: None,
         work,
     }
 }
@@ -115,7 +119,9 @@ fn push_job() {
 #[test]
 fn pull_job() {
     let work = Work::Pull { applied: Some("revision".into()), private: true };
-    assert_yaml_snapshot!(job::build(&owner(Kind::Destination), &new_job(work), &mover()));
+    let guard = Guard { percent: 50, floor: 0 };
+    let new = NewJob { claim_uid: Some("claim-uid".into()), guard, allow_deletions: Some("-17-0123456789\n".into()), ..new_job(work) };
+    assert_yaml_snapshot!(job::build(&owner(Kind::Destination), &new, &mover()));
 }
 
 #[test]
