@@ -14,4 +14,5 @@ mod process;
 mod requests;
 mod roundtrip;
 mod support;
+mod torn;
 mod unprivileged;

@@ -7,6 +7,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
@@ -35,6 +36,8 @@ pub(crate) enum Action {
     Answer(&'static str, &'static str),
     /// Never answers.
     Hang,
+    /// Passes it on after this time.
+    Delay(Duration),
     /// Closes the connection without an answer.
     Cut(When),
     /// Kills the process group it was told of, as a power failure would, and passes on nothing that came later.
@@ -175,6 +178,8 @@ impl Proxy {
             Action::Cut(When::Before) => return Ok(()),
             Action::Kill(When::Before) => return self.kill(),
             Action::Hang => return std::io::copy(&mut reader, &mut std::io::sink()).map(drop),
+            // Nothing is waited for: this is the time that a network takes.
+            Action::Delay(time) => std::thread::park_timeout(time),
             Action::Answer(status, body) => {
                 let length = body.len();
                 write!(client, "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}")?;
@@ -226,7 +231,7 @@ fn forward(upstream: &str, first: &str, headers: &str, body: &[u8], action: Acti
     }
     server.write_all(body)?;
     let mut answer = Vec::new();
-    if matches!(action, Action::Pass) {
+    if matches!(action, Action::Pass | Action::Delay(_)) {
         let mut client = client;
         std::io::copy(&mut server, &mut client)?;
         client.shutdown(Shutdown::Write)?;
