@@ -9,10 +9,14 @@ use scribe_mover::report::Report;
 
 use super::{Site, rclone};
 
-/// Where cargo puts it beside the tests.
 pub(crate) fn program() -> PathBuf {
+    example("mover")
+}
+
+/// Where cargo puts a program beside the tests.
+pub(crate) fn example(name: &str) -> PathBuf {
     let deps = std::env::current_exe().unwrap();
-    deps.parent().unwrap().parent().unwrap().join("examples/mover")
+    deps.parent().unwrap().parent().unwrap().join("examples").join(name)
 }
 
 /// A push or pull of the site's path by hand.
