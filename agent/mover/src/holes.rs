@@ -16,6 +16,8 @@ use crate::stop::Stop;
 
 /// A file with more holes than this has its largest ones recorded: the rest costs room, and a longer manifest would, too.
 pub const MOST: usize = 1000;
+/// No file system has larger ones.
+const LARGEST_BLOCK: u64 = 1 << 20;
 /// Content read at a time to see that it is zero.
 const BUFFER: usize = 256 * 1024;
 
@@ -98,6 +100,7 @@ fn map(file: &File, size: u64) -> io::Result<Vec<Hole>> {
 pub fn punch(path: &Path, holes: &[Hole], stop: &Stop) -> Result<bool> {
     let failure = |error: &io::Error| Failure::volume("make holes in", path, error);
     let file = open(path, OpenOptions::new().read(true).write(true)).map_err(|e| failure(&e))?;
+    let size = file.metadata().map_err(|e| failure(&e))?.len();
     let mut buffer = vec![0; BUFFER];
     let mut all = true;
     for hole in holes {
@@ -106,7 +109,9 @@ pub fn punch(path: &Path, holes: &[Hole], stop: &Stop) -> Result<bool> {
             all = false;
             continue;
         }
-        match fallocate(&file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, hole.start, hole.length) {
+        // A block is freed only as a whole, and the last one of a file goes beyond its end.
+        let length = if hole.end() == size { hole.length.saturating_add(LARGEST_BLOCK) } else { hole.length };
+        match fallocate(&file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, hole.start, length) {
             Ok(()) => {}
             Err(Errno::IO) => return Err(failure(&Errno::IO.into())),
             Err(_) => return Ok(false),
@@ -148,10 +153,11 @@ mod tests {
         Hole { start: start * BLOCK, length: length * BLOCK }
     }
 
-    /// Data in blocks 2 and 9 of ten.
+    /// Data in blocks 2 and 9 of nearly twelve.
     fn sparse(path: &Path) {
         let file = File::create(path).unwrap();
-        file.set_len(10 * BLOCK).unwrap();
+        // The end is in the midst of a block.
+        file.set_len(12 * BLOCK - 7).unwrap();
         let data = vec![1; 64 * 1024];
         file.write_all_at(&data, 2 * BLOCK).unwrap();
         file.write_all_at(&data, 9 * BLOCK).unwrap();
@@ -163,8 +169,8 @@ mod tests {
         let (source, copy) = (dir.path().join("a"), dir.path().join("b"));
         sparse(&source);
         let holes = find(&source).unwrap();
-        assert_eq!(*holes, [hole(0, 2), hole(3, 6)]);
-        assert!(possible(&holes, 10 * BLOCK) && !possible(&holes, 9 * BLOCK - 1));
+        assert_eq!(*holes, [hole(0, 2), hole(3, 6), Hole { start: 10 * BLOCK, length: 2 * BLOCK - 7 }]);
+        assert!(possible(&holes, 12 * BLOCK - 7) && !possible(&holes, 12 * BLOCK - 8));
         std::fs::write(&copy, std::fs::read(&source).unwrap()).unwrap();
         assert!(find(&copy).unwrap().is_empty());
         assert!(punch(&copy, &holes, &Stop::default()).unwrap());

@@ -29,6 +29,9 @@ const BLIND_READ: [&str; 7] =
 /// Files from this size on are fetched with their size known, so that rclone can use several streams.
 pub const LARGE: u64 = 32 * 1024 * 1024;
 
+/// Folders removed one by one; where more are empty, one walk over the whole path is less work.
+const MOST_FOLDERS: usize = 16;
+
 /// A remote path.
 #[derive(Debug)]
 pub struct Remote {
@@ -219,6 +222,46 @@ impl Remote {
         let list = self.rclone.scratch.list(names)?;
         self.command("delete", &[self.at("")], &list, &BLIND, BULK_IDLE)??;
         Ok(())
+    }
+
+    /// Removes the folders `dirs` with all empty ones in them, where the backend keeps folders of their own (S3 does not): a file
+    /// could not take the place of one. What holds anything stays.
+    pub fn remove_empty<'a>(&self, dirs: impl ExactSizeIterator<Item = &'a str>) -> Result<()> {
+        if dirs.len() == 0 || !self.has_folders()? {
+            return Ok(());
+        }
+        if dirs.len() > MOST_FOLDERS {
+            return self.remove_all_empty();
+        }
+        for dir in dirs {
+            match self.rclone.run(&["rmdirs".into(), self.at(&format!("{dir}/"))], BULK_IDLE)? {
+                Err(trouble) if trouble.class != Class::NotFound => return Err(trouble.into()),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes every empty folder below the path, where the backend keeps such.
+    pub fn remove_all_empty(&self) -> Result<()> {
+        if self.has_folders()? {
+            self.rclone.run(&["rmdirs".into(), "--leave-root".into(), self.at("")], BULK_IDLE)??;
+        }
+        Ok(())
+    }
+
+    /// Whether folders of this backend exist by themselves, and so outlive the files in them. Asks nobody but rclone.
+    fn has_folders(&self) -> Result<bool> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Backend {
+            features: HashMap<String, serde_json::Value>,
+        }
+        let finished = self.rclone.run(&["backend".into(), "features".into(), self.at("")], CONTROL_IDLE)??;
+        let text = fs::read(&finished.stdout).map_err(|e| Failure::scratch(&e))?;
+        let backend: Backend = serde_json::from_slice(&text)
+            .map_err(|e| Failure::new(Reason::MoverFailed, format!("what rclone can do on {} cannot be read: {e}", self.root)))?;
+        Ok(backend.features.get("CanHaveEmptyDirectories").and_then(serde_json::Value::as_bool).unwrap_or(false))
     }
 
     /// Fetches `names` from the folder `from` into the local folder `to`. One that does not exist is left out: the

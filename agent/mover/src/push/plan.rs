@@ -4,6 +4,7 @@
 //! before. Imports [`crate::entry`], [`crate::names`], [`crate::path`] and [`crate::remote`]'s `Listing`.
 
 use std::collections::{BTreeSet, HashSet};
+use std::ops::Bound;
 
 use crate::entry::{At, Digest, Entry, FileEntry, Kind};
 use crate::names::{CONTROL_DIR, objects_dir, trusted};
@@ -174,6 +175,17 @@ fn finish(plan: &mut Plan, state: State, needed: &mut HashSet<Box<[u8]>>, tree: 
     plan.gone = needed.drain().filter(|name| !kept.contains(name)).collect();
 }
 
+/// The topmost folders that hold nothing any more once `gone` is deleted and only `kept` is left.
+pub(super) fn emptied<'a>(gone: &'a BTreeSet<Box<[u8]>>, kept: &BTreeSet<Box<[u8]>>) -> BTreeSet<&'a str> {
+    let holds_something = |dir: &str| {
+        let dir = format!("{dir}/").into_bytes();
+        kept.range::<[u8], _>((Bound::Included(&*dir), Bound::Unbounded)).next().is_some_and(|name| name.starts_with(&dir))
+    };
+    let control = format!("{CONTROL_DIR}/");
+    let names = gone.iter().filter_map(|name| std::str::from_utf8(name).ok()).filter(|name| !name.starts_with(&control));
+    names.filter_map(|name| name.match_indices('/').filter_map(|(at, _)| name.get(..at)).find(|dir| !holds_something(dir))).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -248,6 +260,14 @@ mod tests {
         assert!(one_left.differs && one_left.objects.is_empty() && one_left.gone.is_empty());
         let none_left = against(&old.entries, tree([file("b", 1)]));
         assert_eq!((names(&none_left.own), gone(&none_left)), (vec!["b".into()], vec![format!(".scribe/objects/{}", "01".repeat(32))]));
+    }
+
+    #[test]
+    fn folders_that_nothing_is_left_in_are_told() {
+        let names = |names: &[&str]| -> BTreeSet<Box<[u8]>> { names.iter().map(|name| name.as_bytes().into()).collect() };
+        let gone = names(&["a/b/c/x", "a/b/y", "d/e/f/x", "top", "g/x", ".scribe/objects/1"]);
+        let kept = names(&["a-", "a/bc", "d/e-", "d/z/x", "g"]);
+        assert_eq!(emptied(&gone, &kept).into_iter().collect::<Vec<_>>(), ["a/b", "d/e", "g"]);
     }
 
     #[test]

@@ -48,7 +48,8 @@ pub(super) fn settle(remote: &Remote, committed: &mut Committed, listing: &mut L
     let kept = format!("{CONTROL_DIR}/{}", manifest(&committed.revision));
     let ours = ["staged", "manifests"].map(|dir| format!("{CONTROL_DIR}/{dir}/"));
     let stale = |name: &[u8]| ours.iter().any(|dir| name.starts_with(dir.as_bytes())) && name != kept.as_bytes();
-    drop_names(remote, listing, stale)
+    drop_names(remote, listing, stale)?;
+    if drop_strays { remote.remove_all_empty() } else { Ok(()) }
 }
 
 /// Goes on where a push died after its commit.
@@ -59,6 +60,8 @@ fn promote(remote: &Remote, committed: &mut Committed, listing: &mut Listing, dr
         // First, because a file of the old tree may stand where a folder of the new one goes.
         let control = format!("{CONTROL_DIR}/");
         drop_names(remote, listing, |name| !name.starts_with(control.as_bytes()) && !names.contains(name))?;
+        // And a folder where a file goes.
+        remote.remove_all_empty()?;
     }
     let dir = staged_dir(&committed.revision);
     let (mut there, mut lost) = (Vec::new(), Vec::new());

@@ -57,11 +57,12 @@ pub(super) fn write(work: &Work, tree: Tree, plan: Plan) -> Result<Pushed> {
     tracing::info!(%revision, files = commit.files, "committed");
 
     remote.rclone.progress.phase("tidying", 0);
-    let kept: BTreeSet<Box<[u8]>> = plan.entries.iter().filter_map(|e| Some(super::plan::object_name(&e.path, e.file()?))).collect();
+    let kept = kept_names(&plan);
     let (staged_names, strays): (Vec<_>, Vec<_>) = sent.into_keys().partition(|name| name.starts_with(staged.as_bytes()));
     let mut gone = plan.gone;
     gone.extend(strays.into_iter().filter(|name| !kept.contains(name)));
     remote.delete(gone.iter().map(|name| &**name))?;
+    remote.remove_empty(super::plan::emptied(&gone, &kept).into_iter())?;
     if commit.staged {
         remote.promote(&staged, "", plan.staged.iter().map(|upload| upload.path.as_bytes()))?;
         commit.staged = false;
@@ -73,6 +74,9 @@ pub(super) fn write(work: &Work, tree: Tree, plan: Plan) -> Result<Pushed> {
     }
     left.push(format!("{CONTROL_DIR}/{CLAIM}").into_bytes().into());
     remote.delete(left.iter().map(|name| &**name))?;
+    if !plan.staged.is_empty() {
+        remote.remove_empty([staged.trim_end_matches('/')].into_iter())?;
+    }
     Ok(Pushed {
         changed: true,
         transferred: sent_bytes(&plan.own, &plan.staged, &plan.objects),
@@ -97,6 +101,7 @@ pub(super) fn repair(work: &Work, tree: Tree, plan: Plan, claimed: bool) -> Resu
     }
     check_unrivalled(work, None)?;
     remote.delete(plan.gone.iter().map(|name| &**name))?;
+    remote.remove_empty(super::plan::emptied(&plan.gone, &kept_names(&plan)).into_iter())?;
     let mut commit = committed.commit.clone();
     if work.listing.is_some() {
         commit.verified_time = options.started;
@@ -112,6 +117,11 @@ pub(super) fn repair(work: &Work, tree: Tree, plan: Plan, claimed: bool) -> Resu
         skipped: tree.skipped,
         ..Pushed::of(&commit)
     })
+}
+
+/// Every object of the new revision, promoted.
+fn kept_names(plan: &Plan) -> BTreeSet<Box<[u8]>> {
+    plan.entries.iter().filter_map(|entry| Some(super::plan::object_name(&entry.path, entry.file()?))).collect()
 }
 
 fn sent_bytes(own: &[Upload], staged: &[Upload], objects: &[Upload]) -> u64 {

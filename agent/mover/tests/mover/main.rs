@@ -12,6 +12,7 @@ mod measured;
 mod memory;
 mod names;
 mod process;
+mod property;
 mod requests;
 mod roundtrip;
 mod support;

@@ -3,8 +3,9 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use crate::support::Site;
 use crate::support::tree::{assert_same, touch, varied, write};
+use crate::support::{Local, Site, done, guard};
+use scribe_mover::pull::PullOptions;
 
 #[test]
 fn everything_replicated_comes_back_exactly() {
@@ -159,4 +160,38 @@ fn a_push_that_died_before_its_commit_leaves_the_old_revision_whole() {
     assert_eq!(site.control_objects(), ["commit.json".to_owned(), format!("manifests/{}.zst", healed.revision)]);
     site.pull();
     assert_same(source, site.dest.path());
+}
+
+#[test]
+fn folders_left_empty_stand_in_nobodys_way_on_a_remote_that_keeps_them() {
+    let site = Local::new();
+    let source = site.source.path();
+    let pull = || {
+        let options = PullOptions { volume: site.dest.path().into(), applied: None, private: true, guard: guard() };
+        done(scribe_mover::pull::pull(&site.remote(), &options));
+        assert_same(source, site.dest.path());
+    };
+    let push = || scribe_mover::push::push(&site.remote(), &site.push_options()).unwrap();
+    for name in ["kept", "at once/in/x", "later/in/y", "later/z", "in/kept", "in/gone/x"] {
+        write(source, name, name);
+    }
+    push();
+    // A directory becomes a file in one push; another one does in two.
+    fs::remove_dir_all(source.join("at once")).unwrap();
+    write(source, "at once", "a file");
+    fs::remove_dir_all(source.join("later")).unwrap();
+    fs::remove_dir_all(source.join("in/gone")).unwrap();
+    push();
+    pull();
+    write(source, "later", "a file");
+    write(source, "in/gone", "a file");
+    // Replaces a file, and so is staged.
+    write(source, "kept", "another");
+    push();
+    pull();
+    let folders = walkdir::WalkDir::new(site.bucket.path()).into_iter().map(Result::unwrap).filter(|entry| entry.file_type().is_dir());
+    let mut names: Vec<_> =
+        folders.map(|entry| entry.path().strip_prefix(site.bucket.path()).unwrap().to_string_lossy().into_owned()).collect();
+    names.sort();
+    assert_eq!(names, ["", ".scribe", ".scribe/manifests", ".scribe/staged", "in"]);
 }

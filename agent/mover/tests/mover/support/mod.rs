@@ -79,30 +79,12 @@ impl Site {
     }
 
     pub(crate) fn remote(&self) -> Remote {
-        let section = self.name.split(':').next().unwrap();
-        let environment = secret::from_mount(self.secret.path(), Some("creds"), section, &[]).unwrap();
-        let environment = environment.tuned(None, Direction::Push);
-        let rclone = Rclone {
-            binary: rclone().into(),
-            environment,
-            stop: Stop::default(),
-            scratch: Scratch::new().unwrap(),
-            progress: Progress::default(),
-        };
-        Remote::new(rclone, &self.name)
+        remote(self.secret.path(), &self.name)
     }
 
     /// Options of a push some time after the last change of the volume, so that hints count.
     pub(crate) fn push_options(&self) -> PushOptions {
-        let started = Timestamp::now() + 10.seconds();
-        PushOptions {
-            volume: self.source.path().into(),
-            asker: Asker { owner: owner("db", "uid-1"), pushed: None, adopt: false },
-            data_time: started,
-            started,
-            verify_interval: SignedDuration::from_hours(24),
-            guard: guard(),
-        }
+        push_options(self.source.path())
     }
 
     pub(crate) fn pull_options(&self) -> PullOptions {
@@ -167,6 +149,57 @@ impl Site {
             .collect();
         names.sort();
         names
+    }
+}
+
+/// A remote that is a directory, and two volumes, all of them in memory: many syncs in little time.
+pub(crate) struct Local {
+    secret: TempDir,
+    pub(crate) bucket: TempDir,
+    pub(crate) source: TempDir,
+    pub(crate) dest: TempDir,
+}
+
+impl Local {
+    pub(crate) fn new() -> Self {
+        let dir = || TempDir::new_in("/dev/shm").unwrap();
+        let site = Self { secret: dir(), bucket: dir(), source: dir(), dest: dir() };
+        std::fs::write(site.secret.path().join("rclone.conf"), "[dir]\ntype = local\n").unwrap();
+        site
+    }
+
+    pub(crate) fn remote(&self) -> Remote {
+        remote(self.secret.path(), &format!("dir:{}", self.bucket.path().display()))
+    }
+
+    /// As [`Site::push_options`].
+    pub(crate) fn push_options(&self) -> PushOptions {
+        push_options(self.source.path())
+    }
+}
+
+fn remote(secret: &Path, name: &str) -> Remote {
+    let section = name.split(':').next().unwrap();
+    let environment = secret::from_mount(secret, Some("creds"), section, &[]).unwrap().tuned(None, Direction::Push);
+    let rclone = Rclone {
+        binary: rclone().into(),
+        environment,
+        stop: Stop::default(),
+        scratch: Scratch::new().unwrap(),
+        progress: Progress::default(),
+    };
+    Remote::new(rclone, name)
+}
+
+fn push_options(volume: &Path) -> PushOptions {
+    let started = Timestamp::now() + 10.seconds();
+    PushOptions {
+        volume: volume.into(),
+        asker: Asker { owner: owner("db", "uid-1"), pushed: None, adopt: false },
+        data_time: started,
+        started,
+        verify_interval: SignedDuration::from_hours(24),
+        guard: guard(),
     }
 }
 
