@@ -18,6 +18,7 @@ use super::staging::Staging;
 use crate::entry::{Digest, Entry, FileEntry, Kind};
 use crate::failure::{Failure, Result};
 use crate::holes;
+use crate::path::RelPath;
 use crate::stop::Stop;
 
 /// What applying a plan came to.
@@ -35,9 +36,9 @@ impl Applied {
     }
 }
 
-/// Applies `plan`: all its content is verified and in `staging`.
-pub(super) fn apply(root: &Path, entries: &[Entry], plan: &Plan, staging: &Staging, stop: &Stop) -> Result<Applied> {
-    let mut work = Work {
+/// Begins to apply `plan`.
+pub(super) fn begin<'a>(root: &'a Path, entries: &'a [Entry], plan: &Plan, staging: &'a Staging, stop: &'a Stop) -> Work<'a> {
+    Work {
         root,
         entries,
         staging,
@@ -46,17 +47,7 @@ pub(super) fn apply(root: &Path, entries: &[Entry], plan: &Plan, staging: &Stagi
         stop,
         // Metadata may turn out not to be changeable here, and a pull that changes nothing says so.
         applied: Applied { changed: !plan.is_metadata_alone(), ..Applied::default() },
-    };
-    for step in &plan.steps {
-        stop.check()?;
-        work.step(step)?;
     }
-    for path in &plan.removals {
-        stop.check()?;
-        remove(&path.under(root), &mut work.applied)?;
-    }
-    finish_dirs(root, entries, &mut work.applied, stop)?;
-    Ok(work.applied)
 }
 
 /// Applies a plan that [changes metadata alone](Plan::is_metadata_alone), or nothing; calls `mark` after the first change.
@@ -101,7 +92,8 @@ pub(super) fn sync(root: &Path) -> Result<()> {
     write().map_err(|e| Failure::volume("write out", root, &e))
 }
 
-struct Work<'a> {
+/// A plan that is being applied.
+pub(super) struct Work<'a> {
     root: &'a Path,
     entries: &'a [Entry],
     staging: &'a Staging,
@@ -112,6 +104,35 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
+    /// Takes these steps; their content is verified and in the staging folder.
+    pub(super) fn steps(&mut self, steps: &[Step]) -> Result<()> {
+        for step in steps {
+            self.stop.check()?;
+            self.step(step)?;
+        }
+        Ok(())
+    }
+
+    /// Removes these names.
+    pub(super) fn removals(&mut self, removals: &[RelPath]) -> Result<()> {
+        for path in removals {
+            self.stop.check()?;
+            remove(&path.under(self.root), &mut self.applied)?;
+        }
+        Ok(())
+    }
+
+    /// Gives the directories their metadata, once nothing else changes in them.
+    pub(super) fn finish(mut self) -> Result<Applied> {
+        finish_dirs(self.root, self.entries, &mut self.applied, self.stop)?;
+        Ok(self.applied)
+    }
+
+    /// How often this content is still to be put in place.
+    pub(super) fn uses(&self, digest: &Digest) -> usize {
+        self.uses.get(digest).copied().unwrap_or_default()
+    }
+
     fn step(&mut self, step: &Step) -> Result<()> {
         let number = match step {
             Step::Remove(path) => {

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use super::plan::Fetch;
 use super::staging::Staging;
+use crate::committed::Committed;
 use crate::entry::{At, Digest};
 use crate::failure::Result;
 use crate::hash::Hasher;
@@ -31,8 +32,24 @@ struct Source {
     local: PathBuf,
 }
 
-/// Fetches `missing`, of `revision`, whose replaced files are still `staged` or promoted by now.
-pub(super) fn fetch(
+/// What a fetch is of, and where it goes.
+pub(super) struct Fetching<'a> {
+    pub(super) remote: &'a Remote,
+    pub(super) committed: &'a Committed,
+    pub(super) staging: &'a Staging,
+    /// Not counted as reading the volume.
+    pub(super) verifier: &'a Hasher,
+}
+
+impl Fetching<'_> {
+    /// Fetches `missing`, whose replaced files are still staged, as the commit says, or promoted by now.
+    pub(super) fn fetch(&self, missing: &BTreeMap<Digest, Fetch>) -> Result<Fetched> {
+        let Self { remote, committed: Committed { commit, revision, .. }, staging, verifier } = *self;
+        fetch(remote, revision, commit.staged, missing, staging, verifier)
+    }
+}
+
+fn fetch(
     remote: &Remote,
     revision: &Revision,
     staged: bool,

@@ -6,6 +6,7 @@ mod apply;
 mod fetch;
 mod plan;
 mod restore;
+mod space;
 mod staging;
 
 use std::collections::BTreeMap;
@@ -19,13 +20,14 @@ use crate::failure::{Failure, Result};
 use crate::guard::{Deletions, Guard};
 use crate::hash::Hasher;
 use crate::names::{CLAIM, CONTROL_DIR, STAGING_DIR};
+use crate::path::RelPath;
 use crate::remote::Remote;
 use crate::report::Reason;
 use crate::revision::Revision;
 use crate::walk::{Found, OTHER_ATTRIBUTES, walk};
-use fetch::{Fetched, fetch};
+use fetch::Fetched;
 use plan::{Content, Plan, compare, plan};
-use staging::{Staging, check_space};
+use staging::Staging;
 
 /// A pusher that commits faster than a pull reads is met this often before the pull gives up for now.
 const ATTEMPTS: usize = 8;
@@ -142,27 +144,20 @@ fn attempt(
     let mut applied;
     if walked.staging || !plan.is_metadata_alone() {
         let staging = Staging::open(root)?;
-        // Not counted as reading the volume.
-        let verifier = Hasher::default();
-        let missing = staging.still_missing(&plan.fetch, &verifier, stop)?;
-        let needed = missing.values().map(|fetch| fetch.size).sum();
-        check_space(root, needed)?;
-        remote.rclone.progress.phase("fetching", needed);
-        if let Fetched::Inconsistent(path) = fetch(remote, &committed.revision, committed.commit.staged, &missing, &staging, &verifier)? {
-            return Ok(Err(Failure::new(
-                Reason::RemoteInconsistent,
-                format!(
-                    "{} does not hold {path} as revision {} has it; a listing push of its source repairs it",
-                    remote.name(),
-                    committed.revision
-                ),
-            )));
-        }
-        *transferred += needed;
-        remote.rclone.progress.phase("applying", 0);
-        // A crash of the node must not leave a name in place whose content was still on its way to the disk.
-        apply::sync(root)?;
-        applied = apply::apply(root, &committed.entries, &plan, &staging, stop)?;
+        let fetching = fetch::Fetching { remote, committed: &committed, staging: &staging, verifier: &Hasher::default() };
+        applied = match replace(&fetching, options, &plan, transferred)? {
+            Ok(applied) => applied,
+            Err(path) => {
+                return Ok(Err(Failure::new(
+                    Reason::RemoteInconsistent,
+                    format!(
+                        "{} does not hold {path} as revision {} has it; a listing push of its source repairs it",
+                        remote.name(),
+                        committed.revision
+                    ),
+                )));
+            }
+        };
         apply::sync(root)?;
         Staging::remove(root)?;
     } else {
@@ -189,6 +184,56 @@ fn attempt(
         skipped,
         ..Pulled::of(&committed.commit)
     }))
+}
+
+/// Fetches, verifies and applies what the plan says: in one go, or in parts where a private volume is short of space. The inner error is
+/// the name whose content is not on the remote.
+fn replace(
+    fetching: &fetch::Fetching,
+    options: &PullOptions,
+    plan: &Plan,
+    transferred: &mut u64,
+) -> Result<std::result::Result<apply::Applied, RelPath>> {
+    let fetch::Fetching { remote, committed, staging, verifier } = fetching;
+    let (stop, root) = (&remote.rclone.stop, &options.volume);
+    let mut missing = staging.still_missing(&plan.fetch, verifier, stop)?;
+    let mut work = apply::begin(root, &committed.entries, plan, staging, stop);
+    let needed = space::needed(plan, &missing);
+    let in_parts = options.private && needed > space::free(root)?;
+    if in_parts {
+        tracing::info!(needed, "the volume is short of space: replacing its files part by part");
+        work.removals(&plan.removals)?;
+    } else {
+        space::check(root, needed)?;
+    }
+    let mut left = &*plan.steps;
+    loop {
+        let room = if in_parts { space::free(root)? } else { u64::MAX };
+        let (part, rest) = space::split(left, &committed.entries, &missing, |digest| work.uses(digest), room);
+        if part.is_empty() && !rest.is_empty() {
+            space::check(root, space::of_next(rest, &committed.entries))?;
+            return Err(Failure::new(Reason::NoSpace, format!("no file more fits on the volume at {}", root.display())));
+        }
+        let due = space::content(part, &committed.entries, &mut missing);
+        let size = due.values().map(|fetch| fetch.size).sum();
+        remote.rclone.progress.phase("fetching", size);
+        if let Fetched::Inconsistent(path) = fetching.fetch(&due).map_err(|failure| space::explain(failure, root, needed))? {
+            return Ok(Err(path));
+        }
+        *transferred += size;
+        remote.rclone.progress.phase("applying", 0);
+        // A crash of the node must not leave a name in place whose content was still on its way to the disk.
+        apply::sync(root)?;
+        work.steps(part)?;
+        left = rest;
+        if left.is_empty() {
+            break;
+        }
+    }
+    if !in_parts {
+        work.removals(&plan.removals)?;
+    }
+    work.finish().map(Ok)
 }
 
 fn decide(options: &PullOptions, committed: &Committed, found: &[Found], hasher: &Hasher, remote: &Remote) -> Result<Plan> {

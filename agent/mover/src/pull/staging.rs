@@ -1,20 +1,21 @@
 //! The staging folder on the volume: where fetched content waits until all of it is verified.
 //!
-//! `.scribe-staging/in/` is what rclone writes; `ok/<sha256>` is what was verified; `tmp/` is made ready there for its
+//! `.scribe-staging/in/` is what rclone writes, believed by its hash alone; `ok/<sha256>` is what was verified; `tmp/` is made ready there for its
 //! rename. Its presence says that the volume is not a whole revision. Imports [`crate::hash`] and [`crate::failure`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+
+use walkdir::WalkDir;
 
 use super::plan::Fetch;
 use crate::entry::Digest;
 use crate::failure::{Failure, Result};
 use crate::hash::Hasher;
 use crate::names::STAGING_DIR;
-use crate::report::Reason;
 use crate::stop::Stop;
 
 /// The folder.
@@ -28,8 +29,8 @@ impl Staging {
     pub(super) fn open(root: &Path) -> Result<Self> {
         let staging = Self { dir: root.join(STAGING_DIR) };
         for dir in [staging.dir.clone(), staging.verified(), staging.temporary(), staging.incoming()] {
-            if dir == staging.incoming() || dir == staging.temporary() {
-                // Of unknown content: a killed pull's.
+            if dir == staging.temporary() {
+                // A killed pull's; it is quickly made again.
                 remove_tree(&dir)?;
             }
             match fs::DirBuilder::new().mode(0o700).create(&dir) {
@@ -65,9 +66,9 @@ impl Staging {
         self.dir.join("in")
     }
 
-    /// Keeps what an earlier pull verified and this one needs, drops the rest, and says what is still to fetch.
+    /// Keeps what an earlier pull fetched and this one needs, drops the rest, and says what is still to fetch.
     ///
-    /// Kept content is hashed again: a crash of the node may have lost what was written.
+    /// Kept content is hashed, even what was verified: a crash of the node may have lost what was written.
     pub(super) fn still_missing(&self, wanted: &BTreeMap<Digest, Fetch>, hasher: &Hasher, stop: &Stop) -> Result<BTreeMap<Digest, Fetch>> {
         let mut missing = wanted.clone();
         let dir = self.verified();
@@ -77,19 +78,38 @@ impl Staging {
             let file = file.map_err(unreadable)?;
             let digest = file.file_name().to_str().and_then(Digest::parse);
             match digest.filter(|digest| wanted.contains_key(digest)) {
-                Some(digest) => kept.push((digest, file.path())),
+                Some(_) => kept.push(file.path()),
                 None => fs::remove_file(file.path()).map_err(|e| Failure::volume("remove", &file.path(), &e))?,
             }
         }
-        let paths: Vec<PathBuf> = kept.iter().map(|(_, path)| path.clone()).collect();
-        for ((digest, path), hashed) in kept.into_iter().zip(hasher.all(&paths, stop)?) {
-            if hashed == Some(digest) {
-                missing.remove(&digest);
-            } else {
-                fs::remove_file(&path).map_err(|e| Failure::volume("remove", &path, &e))?;
+        kept.extend(self.left_behind(wanted)?);
+        for (path, hashed) in kept.iter().zip(hasher.all(&kept, stop)?) {
+            match hashed {
+                Some(digest) if missing.remove(&digest).is_some() => {
+                    let to = self.content(&digest);
+                    if *path != to {
+                        fs::rename(path, to).map_err(|e| Failure::volume("rename", path, &e))?;
+                    }
+                }
+                _ => fs::remove_file(path).map_err(|e| Failure::volume("remove", path, &e))?,
             }
         }
+        self.clear_incoming()?;
         Ok(missing)
+    }
+
+    /// What a killed pull had fetched but not verified, if its size is that of something wanted.
+    fn left_behind(&self, wanted: &BTreeMap<Digest, Fetch>) -> Result<Vec<PathBuf>> {
+        let sizes: BTreeSet<u64> = wanted.values().map(|fetch| fetch.size).collect();
+        let mut left = Vec::new();
+        for entry in WalkDir::new(self.incoming()) {
+            let entry = entry.map_err(|e| Failure::volume("read", &self.incoming(), &e.into()))?;
+            let size = entry.metadata().map_err(|e| Failure::volume("read", entry.path(), &e.into()))?.len();
+            if entry.file_type().is_file() && sizes.contains(&size) {
+                left.push(entry.into_path());
+            }
+        }
+        Ok(left)
     }
 
     /// Verifies what rclone wrote as `files` and keeps what is right; returns the digests that are not there yet.
@@ -111,21 +131,6 @@ impl Staging {
         remove_tree(&self.incoming())?;
         fs::create_dir(self.incoming()).map_err(|e| Failure::volume("make the folder", &self.incoming(), &e))
     }
-}
-
-/// `NoSpace` with the figures when `needed` bytes do not fit on the volume at `root`.
-pub(super) fn check_space(root: &Path, needed: u64) -> Result<()> {
-    let stat = rustix::fs::statvfs(root).map_err(|e| Failure::volume("read the free space of", root, &e.into()))?;
-    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
-    if needed <= free {
-        return Ok(());
-    }
-    Err(Failure::new(
-        Reason::NoSpace,
-        format!(
-            "the volume has {free} bytes free, and {needed} more are needed: new content is kept beside the old until all of it is verified. Make the volume larger"
-        ),
-    ))
 }
 
 fn remove_tree(dir: &Path) -> Result<()> {

@@ -49,9 +49,11 @@ fn contents(root: &Path) -> BTreeMap<String, Vec<u8>> {
     files.map(|file| (file.path().strip_prefix(root).unwrap().to_str().unwrap().to_owned(), fs::read(file.path()).unwrap())).collect()
 }
 
-fn verified(root: &Path) -> Vec<Vec<u8>> {
-    let Ok(dir) = fs::read_dir(root.join(".scribe-staging/ok")) else { return Vec::new() };
-    dir.map(|file| fs::read(file.unwrap().path()).unwrap()).collect()
+/// Everything that lies in the staging folder, verified or on its way there.
+fn staged(root: &Path) -> Vec<Vec<u8>> {
+    let dirs = ["ok", "in"].map(|dir| root.join(".scribe-staging").join(dir));
+    let files = dirs.iter().filter(|dir| dir.exists()).flat_map(|dir| contents(dir).into_values());
+    files.collect()
 }
 
 struct Ground {
@@ -93,7 +95,7 @@ impl Ground {
             let known = [self.old.get(name), self.new.get(name)].contains(&Some(content));
             assert!(known, "{moment}: {name} holds {:?}", String::from_utf8_lossy(content));
         }
-        let mut have = verified(root);
+        let mut have = staged(root);
         have.extend(live.into_iter().filter(|(name, content)| self.new.get(name) == Some(content)).map(|(_, content)| content));
         site.proxy.take();
         done(pull(&site.remote(), &site.pull_options()));

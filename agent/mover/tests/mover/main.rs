@@ -15,6 +15,7 @@ mod process;
 mod property;
 mod requests;
 mod roundtrip;
+mod space;
 mod support;
 mod torn;
 mod unprivileged;

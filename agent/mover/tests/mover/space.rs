@@ -1,0 +1,143 @@
+//! Volumes that are really full. Needs root, for small file systems of their own.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use assert_fs::TempDir;
+use scribe_mover::pull::{PullOptions, Pulled, pull};
+use scribe_mover::report::Reason;
+
+use crate::support::program::{mover, report};
+use crate::support::proxy::Action;
+use crate::support::tree::{assert_same, snapshot, write};
+use crate::support::{Site, done};
+
+const MIB: usize = 1 << 20;
+
+/// A file system in memory, of this many MiB.
+struct Small(TempDir);
+
+impl Small {
+    fn new(mib: usize) -> Self {
+        let dir = TempDir::new().unwrap();
+        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={mib}m"), "tmpfs"]).arg(dir.path()).status().unwrap();
+        assert!(mount.success(), "cannot mount a small file system: this needs root");
+        Self(dir)
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.0.path()).status();
+    }
+}
+
+/// A volume of 8 MiB that holds ten files, 6 MiB in all, and a path that holds another version of each.
+fn ten_replaced() -> (Site, Small) {
+    let (site, small) = (Site::with_bucket(), Small::new(8));
+    let fill = |version: u8| {
+        for file in 0..10 {
+            write(site.source.path(), format!("f{file}"), vec![version * 16 + file; 6 * MIB / 10]);
+        }
+    };
+    fill(1);
+    site.push();
+    try_pull(&site, small.path(), false).unwrap();
+    fill(2);
+    site.push();
+    site.proxy.take();
+    (site, small)
+}
+
+fn try_pull(site: &Site, volume: &Path, private: bool) -> scribe_mover::failure::Result<Pulled> {
+    pull(&site.remote(), &PullOptions { volume: volume.into(), private, ..site.pull_options() }).map(|outcome| done(Ok(outcome)))
+}
+
+/// Everything but the staging folder, and but the root's own time.
+fn live(volume: &Path) -> Vec<(Vec<u8>, String)> {
+    snapshot(volume).into_iter().filter(|(name, _)| !name.is_empty() && !name.starts_with(b".scribe-staging")).collect()
+}
+
+fn figures(message: &str) -> Vec<u64> {
+    message.split(|c: char| !c.is_ascii_digit()).filter_map(|number| number.parse().ok()).filter(|number| *number > 1000).collect()
+}
+
+#[test]
+fn a_users_volume_gets_all_or_nothing() {
+    let (site, small) = ten_replaced();
+    let before = live(small.path());
+    let failure = try_pull(&site, small.path(), false).unwrap_err();
+    assert_eq!(failure.reason, Reason::NoSpace, "{failure}");
+    let [free, needed] = figures(&failure.message)[..] else { panic!("{failure}") };
+    assert!(free <= 2 * MIB as u64 + 4096 * 16 && needed == 10 * (6 * MIB as u64 / 10), "{failure}");
+    assert_eq!(live(small.path()), before);
+    assert_eq!(site.proxy.take().len(), 2, "no content was fetched");
+}
+
+#[test]
+fn a_private_volume_is_replaced_part_by_part() {
+    let (site, small) = ten_replaced();
+    let pulled = try_pull(&site, small.path(), true).unwrap();
+    assert_eq!(pulled.transferred, 10 * (6 * MIB as u64 / 10));
+    assert_same(site.source.path(), small.path());
+    assert_eq!(site.proxy.take().len(), 2 + 10, "each file once");
+}
+
+#[test]
+fn a_file_that_does_not_fit_is_named_with_figures_even_on_a_private_volume() {
+    let (site, small) = (Site::with_bucket(), Small::new(8));
+    write(site.source.path(), "a", vec![1; 5 * MIB]);
+    site.push();
+    try_pull(&site, small.path(), true).unwrap();
+    write(site.source.path(), "a", vec![2; 5 * MIB]);
+    site.push();
+    let before = live(small.path());
+    let failure = try_pull(&site, small.path(), true).unwrap_err();
+    assert_eq!(failure.reason, Reason::NoSpace);
+    assert!(figures(&failure.message).contains(&(5 * MIB as u64)), "{failure}");
+    assert_eq!(live(small.path()), before);
+}
+
+#[test]
+fn a_volume_that_another_fills_during_the_pull() {
+    let (site, small) = (Site::with_bucket(), Small::new(8));
+    write(site.source.path(), "a", vec![1; MIB]);
+    write(site.source.path(), "b", vec![2; 4 * MIB]);
+    site.push();
+    write(small.path(), "a", "live");
+    let before = live(small.path());
+    let filler = small.path().join("filler");
+    let fill = filler.clone();
+    site.proxy.rule(move |request| {
+        if request.is("GET", "path/b") {
+            // As much as goes in.
+            let _ = fs::write(&fill, vec![3; 6 * MIB]);
+        }
+        Action::Pass
+    });
+    let failure = try_pull(&site, small.path(), false).unwrap_err();
+    assert_eq!(failure.reason, Reason::NoSpace, "{failure}");
+    assert!(!figures(&failure.message).is_empty(), "{failure}");
+    fs::remove_file(&filler).unwrap();
+    assert_eq!(live(small.path()), before);
+    site.proxy.behave();
+    try_pull(&site, small.path(), false).unwrap();
+    assert_same(site.source.path(), small.path());
+}
+
+#[test]
+fn a_full_temporary_directory_is_told_from_a_full_volume() {
+    let (site, small) = (Site::with_bucket(), Small::new(1));
+    write(site.source.path(), "a", "a");
+    let _ = fs::write(small.path().join("filler"), vec![0; 2 * MIB]);
+    let temporary: PathBuf = small.path().into();
+    let output = mover(&site, "push", site.source.path(), &[]).env("TMPDIR", temporary).output().unwrap();
+    let report = report(&output);
+    assert_eq!(report.reason, Some(Reason::NoSpace), "{}", report.message);
+    assert!(report.message.contains("temporary directory"), "{}", report.message);
+}
