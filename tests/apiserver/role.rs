@@ -17,7 +17,7 @@ const USED: &[(&str, &str, &str, &[&str])] = &[
     ("scribe.backube", "replicationsources", "status", &["patch"]),
     ("scribe.backube", "replicationdestinations", "status", &["patch"]),
     ("snapshot.storage.k8s.io", "volumesnapshots", "", &["get", "list", "watch", "create", "patch", "delete"]),
-    ("", "persistentvolumeclaims", "", &["list", "watch", "create", "delete"]),
+    ("", "persistentvolumeclaims", "", &["list", "watch", "create", "patch", "delete"]),
     ("batch", "jobs", "", &["list", "watch", "create", "delete"]),
     ("", "pods", "", &["get", "list", "watch"]),
     ("", "pods", "log", &["get"]),

@@ -31,6 +31,10 @@ pub enum Happening {
     Room(bool),
     /// The user permits a deletion.
     Permit(u8),
+    /// More room is asked for; the storage class gives it or does not.
+    Grow(bool),
+    /// The object is deleted and made again under its name.
+    Rebirth,
     /// Somebody deletes the destination's claim between two looks, and makes another of that name.
     Swap,
     /// A claim is being made from the latest image, or no longer.
@@ -76,6 +80,8 @@ pub fn happenings() -> impl Strategy<Value = Vec<Happening>> {
         1 => any::<bool>().prop_map(Happening::Room),
         1 => (0u8..3).prop_map(Happening::Permit),
         1 => Just(Happening::Swap),
+        1 => any::<bool>().prop_map(Happening::Grow),
+        1 => Just(Happening::Rebirth),
         1 => any::<bool>().prop_map(Happening::Restore),
         1 => Just(Happening::Keep),
         1 => (1usize..4).prop_map(Happening::Retain),
@@ -110,6 +116,15 @@ pub fn play(world: &mut World, happening: &Happening) {
             world.object.generation = generation; // annotations do not move it
         }
         Happening::Swap => swap(world),
+        Happening::Grow(grows) => {
+            world.grows = *grows;
+            edit(world, |world| {
+                if let Volume::Destination { claim: Target::Private(shape), .. } = &mut world.spec.volume {
+                    shape.size = shape.size.map(|size| size + 1);
+                }
+            });
+        }
+        Happening::Rebirth => rebirth(world),
         Happening::Restore(true) => world.in_use.extend(latest(world)),
         Happening::Restore(false) => world.in_use.clear(),
         Happening::Keep => {
@@ -134,6 +149,22 @@ pub fn edit(world: &mut World, change: impl FnOnce(&mut World)) {
     world.object.resource_version = format!("edit-{}", world.writes);
 }
 
+/// What the old object had will be collected; the new one knows nothing.
+fn rebirth(world: &mut World) {
+    edit(world, |world| world.object.generation = 0);
+    world.object.uid = world.uid();
+    world.status = scribe_agent::api::Status::default();
+    world.past.clear();
+    world.applied = None;
+    world.jobs.clear();
+    for claim in world.claims.iter_mut().filter(|c| c.meta.role.is_some()) {
+        claim.meta = Meta { role: None, run: None, namesake: true, ..claim.meta.clone() };
+    }
+    for snapshot in world.snapshots.iter_mut().filter(|s| s.meta.role.is_some()) {
+        snapshot.meta = Meta { role: None, run: None, deleting: true, ..snapshot.meta.clone() };
+    }
+}
+
 /// A claim is held as long as a pod uses it.
 fn swap(world: &mut World) {
     if world.object.kind == Kind::Source || world.pods.iter().any(|p| !p.ended) {
@@ -154,7 +185,10 @@ fn latest(world: &World) -> Option<String> {
 
 fn hand_delete(world: &mut World, role: Role) {
     match role {
-        Role::Capture => world.snapshots.iter_mut().filter(|s| s.meta.role == Some(role)).for_each(|s| s.meta.deleting = true),
+        Role::Capture => {
+            world.snapshots.iter_mut().filter(|s| s.meta.role == Some(role)).for_each(|s| s.meta.deleting = true);
+            world.claims.iter_mut().filter(|c| c.meta.role == Some(role)).for_each(|c| c.meta.deleting = true);
+        }
         Role::Image => {
             let latest = latest(world);
             world.snapshots.iter_mut().filter(|s| Some(&s.meta.name) == latest.as_ref()).for_each(|s| s.meta.deleting = true);
@@ -192,9 +226,11 @@ pub fn let_the_cluster_work(world: &mut World) {
     }
     let gone: Vec<Meta> = jobs.iter().filter(|j| j.meta.deleting).map(|j| j.meta.clone()).collect();
     pods.retain(|p| !gone.iter().any(|j| p.meta.run == j.run && p.meta.attempt == j.attempt));
+    // Those whose Job is gone, with the object that it belonged to, are told to stop as well.
+    pods.retain(|p| p.ended || jobs.iter().any(|j| p.meta.run == j.meta.run && p.meta.attempt == j.meta.attempt));
     jobs.retain(|j| !j.meta.deleting);
     let pods_live = pods.iter().any(|p| !p.ended);
-    world.claims.retain(|c| !c.meta.deleting || pods_live);
+    world.claims.retain(|c| !(c.meta.deleting || c.meta.namesake) || pods_live);
     world.snapshots.retain(|s| !s.meta.deleting);
     if world.applied.as_ref().is_some_and(|(uid, _)| !world.claims.iter().any(|c| c.meta.uid == *uid)) {
         world.applied = None;
@@ -214,7 +250,7 @@ pub fn start_pods(world: &mut World) {
 pub fn end_movers(world: &mut World, ending: Ending) {
     let (now, remote) = (world.now, world.remote.unwrap_or(0));
     let destination = world.object.kind == Kind::Destination;
-    let volume = world.claims.iter().find(|c| c.meta.role == Some(Role::Volume)).or(world.claims.first()).map(|c| c.meta.uid.clone());
+    let jobs = world.jobs.clone();
     for pod in world.pods.iter_mut().filter(|p| !p.ended) {
         pod.ended = true;
         pod.finished = Some(now);
@@ -237,7 +273,8 @@ pub fn end_movers(world: &mut World, ending: Ending) {
         };
         match ending {
             Ending::Good => {
-                let applied = volume.clone().map(|uid| (uid, remote));
+                let job = jobs.iter().find(|j| j.meta.run == pod.meta.run && j.meta.attempt == pod.meta.attempt);
+                let applied = job.and_then(|j| j.claim_uid.clone()).map(|uid| (uid, remote));
                 report.changed = world.applied != applied;
                 world.applied = applied;
             }

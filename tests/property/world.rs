@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use proptest_derive::Arbitrary;
 use scribe_agent::api::Status;
-use scribe_agent::core::facts::{Claim, Facts, Job, Kind, Limits, Meta, Object, Pod, Role, Snapshot};
+use scribe_agent::core::facts::{Claim, Facts, Job, Kind, Limits, Meta, Object, Pod, ResizeRefusal, Role, Snapshot};
 use scribe_agent::core::gate::{self, Room};
 use scribe_agent::core::plan::{Child, ChildKind, Event, NewClaim, NewSnapshot, Origin, Step, Target};
 use scribe_agent::core::spec::{Capture, ClaimShape, Guard, Remote, SnapshotClass, Spec, Target as VolumeTarget, Trigger, Volume};
@@ -81,6 +81,14 @@ pub struct World {
     pub remote: Option<u32>,
     /// The revision on the destination's volume.
     pub applied: Option<(String, u32)>,
+    /// Whether the storage class lets claims grow, what was refused, and how often.
+    pub grows: bool,
+    pub refused_size: Option<ResizeRefusal>,
+    pub refusals: usize,
+    /// The volume that the spec asks for was another one before.
+    pub edited: bool,
+    /// Where the movers went, the last one last.
+    pub paths: Vec<String>,
     /// The tokens that movers were started with, without repetitions.
     pub allowed: Vec<String>,
     /// Images that a claim is being made from.
@@ -119,6 +127,11 @@ impl World {
             past: Vec::new(),
             remote: Some(1),
             applied: None,
+            grows: true,
+            refused_size: None,
+            refusals: 0,
+            edited: false,
+            paths: Vec::new(),
             allowed: Vec::new(),
             in_use: BTreeSet::new(),
             closed: BTreeSet::new(),
@@ -158,6 +171,7 @@ impl World {
             fresh: BTreeSet::new(),
             words: None,
             room: Room::Full,
+            resize_refused: self.refused_size.clone(),
             refusal: None,
         }
     }
@@ -190,6 +204,17 @@ impl World {
                     self.events.push(event.clone());
                 }
             }
+            Step::Resize(target, size) => {
+                if !self.grows {
+                    self.refused_size = Some(ResizeRefusal { size: *size, message: "the storage class does not allow it".into() });
+                    self.refusals += 1;
+                    return false;
+                }
+                for claim in self.claims.iter_mut().filter(|c| c.meta.uid == target.uid) {
+                    assert!(claim.bound && claim.shape.size < Some(*size), "{claim:?} to {size}");
+                    claim.shape.size = Some(*size);
+                }
+            }
             Step::Release(target) => {
                 for image in self.snapshots.iter_mut().filter(|s| s.meta.uid == target.uid) {
                     assert!(image.keep, "an image was let go that nobody asked for");
@@ -207,6 +232,7 @@ impl World {
             Child::Claim(new) => self.create_claim(new),
             Child::Job(new) => {
                 assert!(self.pods.iter().all(|p| p.ended), "a mover was started while another lives");
+                self.paths.push(new.remote.path.clone());
                 self.allowed.extend(new.allow_deletions.clone());
                 self.allowed.dedup();
                 let meta = self.meta(&new.name, Role::Mover, Some(&new.run), Some(new.attempt));
@@ -256,7 +282,7 @@ impl World {
             assert!(snapshot.ready, "a claim was made from an unready snapshot");
         }
         let meta = self.meta(&new.name, new.role, new.run.as_deref(), None);
-        self.claims.push(Claim { meta, ..Claim::default() });
+        self.claims.push(Claim { meta, shape: new.shape.clone(), ..Claim::default() });
     }
 
     fn meta(&mut self, name: &str, role: Role, run: Option<&str>, attempt: Option<i64>) -> Meta {
@@ -315,6 +341,6 @@ impl World {
         }
         let volumes = self.claims.iter().filter(|c| c.meta.role == Some(Role::Volume)).count();
         let private = matches!(self.spec.volume, Volume::Destination { claim: VolumeTarget::Private(_), cleanup: false, .. });
-        assert_eq!(volumes, usize::from(private), "volumes of the destination");
+        assert!(volumes == usize::from(private) || volumes == 1 && self.edited, "volumes of the destination");
     }
 }

@@ -78,6 +78,8 @@ reasons! {
     SyncCompleted => State;
     /// Many attempts in a row have failed.
     Failing => State;
+    /// The destination's volume could not grow.
+    ResizeRefused => State;
     /// A push took over a path that was another object's.
     PathTakenOver => State;
 

@@ -5,7 +5,7 @@
 use super::slim;
 use super::view::{Replicated, Replication};
 use crate::api::{ReplicationDestination, ReplicationSource, labels};
-use crate::core::facts::Kind;
+use crate::core::facts::{Kind, Role};
 use kube::api::{ListParams, LogParams};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
@@ -70,12 +70,13 @@ impl Reader {
         self.list(&of(owner)).await
     }
 
-    /// The mover pods that belong to `owner`.
+    /// All mover pods of the namespace: those of an object that is no more matter to the next of its name.
     ///
     /// # Errors
     /// What the API server says.
-    pub async fn pods(&self, owner: &str) -> kube::Result<Vec<slim::Pod>> {
-        self.list(&of(owner)).await
+    pub async fn movers(&self) -> kube::Result<Vec<slim::Pod>> {
+        let movers = format!("{}={},{}={}", labels::MANAGED_BY, labels::MANAGER, labels::COMPONENT, Role::Mover.as_str());
+        self.list(&ListParams::default().labels(&movers)).await
     }
 
     /// The last lines that a mover printed.

@@ -14,6 +14,8 @@ pub enum Answer {
     Conflict,
     /// The name is taken: by an earlier look's child that the cache does not show yet, or by a stranger's, which must not be used.
     Taken,
+    /// The namespace is being deleted: nothing can be made in it any more.
+    Ending,
     /// The server is in trouble, or we are too fast: the same write may work later.
     Transient(kube::Error),
     /// The write will not work as it is; a person should hear why.
@@ -26,16 +28,22 @@ pub fn classify(step: &Step, error: kube::Error) -> Answer {
     match status.code {
         409 if status.reason == "AlreadyExists" => Answer::Taken,
         409 => Answer::Conflict,
+        403 if ending(status) => Answer::Ending,
         400 | 403 | 404 | 405 | 413 | 422 => refused(step, status),
         _ => Answer::Transient(error),
     }
+}
+
+fn ending(status: &Status) -> bool {
+    let causes = status.details.as_ref().map(|d| d.causes.as_slice()).unwrap_or_default();
+    causes.iter().any(|c| c.reason == "NamespaceTerminating") || status.message.contains("because it is being terminated")
 }
 
 fn refused(step: &Step, status: &Status) -> Answer {
     let words = status.message.trim();
     let (reason, hint) = match (status.code, step) {
         // A status or event that cannot be written means that the object is gone.
-        (404, Step::WriteStatus(_) | Step::Publish(_) | Step::Delete(_) | Step::Release(_)) => return Answer::Conflict,
+        (404, Step::WriteStatus(_) | Step::Publish(_) | Step::Delete(_) | Step::Release(_) | Step::Resize(..)) => return Answer::Conflict,
         (404, Step::Create(Child::Snapshot(_))) => (
             Reason::SnapshotsUnsupported,
             "the cluster does not serve VolumeSnapshots: install the CSI snapshot CRDs and controller, or use another copyMethod",
@@ -43,9 +51,45 @@ fn refused(step: &Step, status: &Status) -> Answer {
         (403, _) if words.contains("cannot") && words.contains("is forbidden: User") => {
             (Reason::MissingPermission, "give the agent's Role this verb; kustomize/base has the whole Role")
         }
+        (_, Step::Resize(..)) => (Reason::ResizeRefused, "the volume keeps its size; syncs go on"),
         (403, Step::Create(Child::Job(_))) => (Reason::PodRejected, "the namespace's policy or quota does not allow the mover"),
         (403, Step::Create(_)) => (Reason::NoSpace, "the namespace's quota or policy does not allow this volume"),
         _ => (Reason::InvalidSpec, "the API server does not accept what the spec asks for"),
     };
     Answer::Refused(Refusal { reason, message: format!("{words} ({hint})") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::facts::Role;
+    use crate::core::plan::{ChildKind, NewSnapshot, Target};
+    use crate::core::spec::SnapshotClass;
+
+    fn create() -> Step {
+        let (name, claim, run) = ("s".to_owned(), "c".to_owned(), "r".to_owned());
+        Step::Create(Child::Snapshot(NewSnapshot { name, role: Role::Capture, run, claim, class: SnapshotClass(None), content: None }))
+    }
+
+    fn answer(step: &Step, code: u16, reason: &str, message: &str) -> Answer {
+        let status = Status { code, reason: reason.to_owned(), message: message.to_owned(), ..Status::default() };
+        classify(step, kube::Error::Api(Box::new(status)))
+    }
+
+    /// It is nobody's fault and nothing that an attempt could fail by.
+    #[test]
+    fn a_namespace_that_is_being_deleted_is_no_refusal() {
+        let words = "volumesnapshots.snapshot.storage.k8s.io \"s\" is forbidden: unable to create new content in namespace site because it is being terminated";
+        assert!(matches!(answer(&create(), 403, "Forbidden", words), Answer::Ending));
+        let quota = "pods \"x\" is forbidden: exceeded quota";
+        assert!(matches!(answer(&create(), 403, "Forbidden", quota), Answer::Refused(r) if r.reason == Reason::NoSpace));
+    }
+
+    #[test]
+    fn a_volume_that_cannot_grow_is_told_in_the_servers_words() {
+        let step = Step::Resize(Target { kind: ChildKind::Claim, name: "c".into(), uid: "u".into() }, 2);
+        let words = "persistentvolumeclaims \"c\" is forbidden: only dynamically provisioned pvc can be resized and the storageclass that provisions the pvc must support resize";
+        let answer = answer(&step, 403, "Forbidden", words);
+        assert!(matches!(answer, Answer::Refused(r) if r.reason == Reason::ResizeRefused && r.message.starts_with(words)));
+    }
 }

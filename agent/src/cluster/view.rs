@@ -82,6 +82,7 @@ fn meta(meta: &ObjectMeta, owner: &str) -> Meta {
         run: label(labels::RUN).filter(|_| owned),
         attempt: label(labels::ATTEMPT).and_then(|a| a.parse().ok()),
         deleting: meta.deletion_timestamp.is_some(),
+        namesake: !owned && label(labels::OWNER_UID).is_some() && meta.owner_references.as_ref().is_some_and(|r| !r.is_empty()),
         held_by: meta.finalizers.clone().unwrap_or_default(),
     }
 }
@@ -146,6 +147,13 @@ pub fn job(job: &slim::Job, owner: &str) -> Job {
     }
 }
 
+/// Whether this pod is a mover of the object with this UID, or of one before it of the same name: its Job has the name of theirs.
+pub fn moves_for(pod: &slim::Pod, owner: &str, job: &str) -> bool {
+    let meta = &pod.metadata;
+    let ours = meta.labels.as_ref().and_then(|l| l.get(labels::OWNER_UID)).is_some_and(|uid| uid == owner);
+    ours || meta.owner_references.iter().flatten().any(|r| r.kind == "Job" && r.name == job)
+}
+
 /// A mover's pod. It belongs to its Job, and to the object by the label that only the agent's Jobs set.
 pub fn pod(pod: &slim::Pod) -> Pod {
     let label = |key: &str| pod.metadata.labels.as_ref().and_then(|l| l.get(key)).cloned();
@@ -160,6 +168,7 @@ pub fn pod(pod: &slim::Pod) -> Pod {
             run: label(labels::RUN),
             attempt: label(labels::ATTEMPT).and_then(|a| a.parse().ok()),
             deleting: pod.metadata.deletion_timestamp.is_some(),
+            namesake: false,
             held_by: pod.metadata.finalizers.clone().unwrap_or_default(),
         },
         started: state.running.is_some() || state.terminated.is_some(),

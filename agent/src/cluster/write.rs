@@ -37,6 +37,7 @@ impl Writer {
             Step::Create(child) => self.create(object, child, mover).await,
             Step::Delete(target) => self.delete(target).await,
             Step::Release(target) => self.release(object, target).await,
+            Step::Resize(target, size) => self.resize(target, *size).await,
             Step::Publish(new) => {
                 told_already(self.post("events.k8s.io", "v1", "Event", &event::build(object, new, &self.instance, now)).await)
             }
@@ -109,6 +110,16 @@ impl Writer {
             "uid": target.uid, "resourceVersion": image.metadata.resource_version, "labels": removed, "ownerReferences": others,
         }});
         api.patch(&target.name, &PatchParams::default(), &Patch::Merge(patch)).await?;
+        Ok(())
+    }
+
+    /// Asks for more room. The UID keeps it from another claim of that name.
+    async fn resize(&self, target: &Target, size: u64) -> kube::Result<()> {
+        let patch = json!({
+            "metadata": { "uid": target.uid },
+            "spec": { "resources": { "requests": { "storage": size.to_string() } } },
+        });
+        self.children(target.kind).patch(&target.name, &PatchParams::default(), &Patch::Merge(patch)).await?;
         Ok(())
     }
 

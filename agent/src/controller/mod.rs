@@ -16,7 +16,7 @@ use crate::cluster::identity::Inherited;
 use crate::cluster::read::Reader;
 use crate::cluster::view::Replicated;
 use crate::cluster::write::Writer;
-use crate::core::facts::Refusal;
+use crate::core::facts::{Refusal, ResizeRefusal};
 use crate::metrics::Metrics;
 use crate::reload::Current;
 use futures::{Stream, StreamExt};
@@ -72,6 +72,8 @@ impl Context {
 pub struct Memory {
     /// A write that the API server refused, for the next decision.
     pub refusal: Option<Refusal>,
+    /// A growth of the volume that the API server refused, and when.
+    pub resize: Option<(ResizeRefusal, Instant)>,
     /// Looks in a row that failed.
     pub failures: i64,
     /// When it was last looked how far the mover is.

@@ -9,7 +9,7 @@ use crate::cluster::view::{Replicated, Replication};
 use crate::core::facts::Kind;
 use crate::core::gate::{Contender, View};
 use crate::core::identity::permits;
-use crate::core::spec;
+use crate::core::{names, spec};
 use futures::FutureExt;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -66,6 +66,21 @@ impl Objects {
         let is = |meta: &ObjectMeta| meta.uid.as_deref() == Some(uid);
         let source = self.sources.find(|o| is(&o.metadata)).map(|o| (Kind::Source, o.name_any()));
         source.or_else(|| self.destinations.find(|o| is(&o.metadata)).map(|o| (Kind::Destination, o.name_any())))
+    }
+
+    /// The object whose Job or claim would have this name.
+    pub(super) fn heir(&self, child: &str) -> Option<(Kind, String)> {
+        let mut heir = None;
+        self.each(|kind, name, _| {
+            let (claim, job) = match kind {
+                Kind::Source => (names::capture(name), names::source_job(name)),
+                Kind::Destination => (names::volume(name), names::destination_job(name)),
+            };
+            if [claim, job].iter().any(|own| own == child) {
+                heir = Some((kind, name.to_owned()));
+            }
+        });
+        heir
     }
 
     /// The objects whose spec names this claim of the user's.

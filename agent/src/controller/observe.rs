@@ -24,11 +24,12 @@ pub(super) fn cached(context: &Context, replication: Replication, refusal: Optio
         claims: Vec::new(),
         snapshots: cache.snapshots.state().iter().filter(|s| of(&***s, &object.uid)).map(|s| view::snapshot(s, &object.uid)).collect(),
         jobs: cache.jobs.state().iter().filter(|j| view::belongs_to(&j.metadata, &object.uid)).map(|j| view::job(j, &object.uid)).collect(),
-        pods: cache.pods.state().iter().filter(|p| of(&***p, &object.uid)).map(|p| view::pod(p)).collect(),
+        pods: cache.pods.state().iter().filter(|p| view::moves_for(p, &object.uid, &object.job_name())).map(|p| view::pod(p)).collect(),
         images_in_use: BTreeSet::new(),
         fresh: BTreeSet::new(),
         words: None,
         room: Room::default(),
+        resize_refused: None,
         refusal,
         object,
     };
@@ -54,7 +55,10 @@ pub(super) async fn refresh(context: &Context, facts: &mut Facts, needs: &BTreeS
                 let jobs = context.reader.jobs(&owner).await?;
                 facts.jobs = jobs.iter().filter(|j| view::belongs_to(&j.metadata, &owner)).map(|j| view::job(j, &owner)).collect();
             }
-            Fresh::Pods => facts.pods = context.reader.pods(&owner).await?.iter().map(view::pod).collect(),
+            Fresh::Pods => {
+                let (pods, job) = (context.reader.movers().await?, facts.object.job_name());
+                facts.pods = pods.iter().filter(|p| view::moves_for(p, &owner, &job)).map(view::pod).collect();
+            }
             Fresh::Words => facts.words = words(context, facts).await?,
             Fresh::Room => facts.room = room(context, facts, true),
         }

@@ -49,7 +49,7 @@ pub(super) async fn show(context: &Context, facts: &Facts, run: &Run, pod: &Pod,
     status.run = Some(Run { bytes_done: done, bytes_total: total, ..run.clone() });
     match context.writer.step(&facts.object, &Step::WriteStatus(Box::new(status)), mover, Timestamp::now()).await {
         // Somebody else was quicker; there will be another look.
-        Ok(()) | Err(Answer::Conflict | Answer::Taken) => {}
+        Ok(()) | Err(Answer::Conflict | Answer::Taken | Answer::Ending) => {}
         Err(Answer::Transient(error)) => tracing::warn!(name, %error, "cannot show how far the mover is"),
         Err(Answer::Refused(refusal)) => tracing::warn!(name, refusal.message, "cannot show how far the mover is"),
     }

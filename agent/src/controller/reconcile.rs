@@ -10,7 +10,7 @@ use crate::cluster::refusal::Answer;
 use crate::cluster::view::{Replicated, Replication};
 use crate::core::backoff;
 use crate::core::decide::decide;
-use crate::core::facts::{Facts, Fresh};
+use crate::core::facts::{Facts, Fresh, Refusal, ResizeRefusal};
 use crate::core::gate;
 use crate::core::plan::{Plan, Step};
 use crate::manifests::job::Mover;
@@ -21,6 +21,10 @@ use std::time::{Duration, Instant};
 
 /// Every object is looked at this often even if nothing happens: a lost tick, a suspend or a clock step then does no harm.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// A name that is still taken after so many looks is a stranger's.
+const TAKEN_FOR_GOOD: i64 = 6;
+/// A refused growth is asked for again after so long: a storage class may have learnt it.
+const RESIZE_AGAIN: Duration = Duration::from_secs(3600);
 /// After a conflict the cache is behind; by then it has caught up.
 const AFTER_CONFLICT: Duration = Duration::from_millis(500);
 
@@ -60,7 +64,8 @@ async fn look_at(seen: Replication, context: &Context) -> Result<Action, Failure
         // What is under way cannot be counted yet.
         return Ok(Action::requeue(AFTER_CONFLICT));
     }
-    let mut facts = observe::cached(context, seen, refusal.clone());
+    let resize_refused = recall(context, &uid).resize.filter(|(_, since)| since.elapsed() < RESIZE_AGAIN).map(|(refusal, _)| refusal);
+    let mut facts = Facts { resize_refused: resize_refused.clone(), ..observe::cached(context, seen, refusal.clone()) };
     let mut plan = decide(&facts, &limits, Timestamp::now());
     if plan.needs.contains(&Fresh::Room) {
         facts.room = observe::room(context, &facts, false);
@@ -76,7 +81,7 @@ async fn look_at(seen: Replication, context: &Context) -> Result<Action, Failure
     if fresh.object.uid != uid {
         return Ok(Action::requeue(AFTER_CONFLICT));
     }
-    let mut facts = observe::cached(context, fresh, refusal);
+    let mut facts = Facts { resize_refused, ..observe::cached(context, fresh, refusal) };
     let plan = loop {
         let plan = decide(&facts, &limits, Timestamp::now());
         let stale = &plan.needs - &facts.fresh;
@@ -125,7 +130,26 @@ async fn carry_out(context: &Context, facts: &Facts, plan: &Plan) -> Result<Acti
         match context.writer.step(&facts.object, step, &mover, Timestamp::now()).await {
             Ok(()) => note(context, facts, step),
             Err(Answer::Conflict) => return Ok(Action::requeue(AFTER_CONFLICT)),
-            Err(Answer::Taken) => return Err(Failure::Taken(taken_name(step))),
+            Err(Answer::Taken) => {
+                let failures = recall(context, &facts.object.uid).failures;
+                if failures < TAKEN_FOR_GOOD {
+                    return Err(Failure::Taken(taken_name(step)));
+                }
+                let message = format!("{} is the name of something that is not this object's: rename or delete it", taken_name(step));
+                let refusal = Refusal { reason: Reason::InvalidSpec, message };
+                remember(context, &facts.object.uid, |memory| memory.refusal = Some(refusal));
+                return Ok(Action::requeue(Duration::ZERO));
+            }
+            Err(Answer::Ending) => {
+                tracing::debug!(object = facts.object.name, "nothing can be made here: the namespace is being deleted");
+                return Ok(Action::requeue(LONGEST_WAIT));
+            }
+            Err(Answer::Refused(refusal)) if matches!(step, Step::Resize(..)) => {
+                let Step::Resize(_, size) = step else { continue };
+                let refusal = ResizeRefusal { size: *size, message: refusal.message };
+                remember(context, &facts.object.uid, |memory| memory.resize = Some((refusal, Instant::now())));
+                return Ok(Action::requeue(Duration::ZERO));
+            }
             Err(Answer::Transient(error)) => return Err(Failure::Write(error)),
             Err(Answer::Refused(refusal)) if matches!(step, Step::Create(_)) => {
                 tracing::warn!(object = facts.object.name, reason = refusal.reason.as_str(), message = refusal.message, "refused");
@@ -200,7 +224,7 @@ fn remember(context: &Context, uid: &str, change: impl FnOnce(&mut Memory)) -> M
     let memory = all.entry(uid.to_owned()).or_default();
     change(memory);
     let now = memory.clone();
-    if now.refusal.is_none() && now.failures == 0 && now.progress.is_none() {
+    if now.refusal.is_none() && now.resize.is_none() && now.failures == 0 && now.progress.is_none() {
         all.remove(uid);
     }
     now

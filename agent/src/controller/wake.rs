@@ -66,7 +66,11 @@ pub(super) async fn by_children(mut changes: Changes, objects: Objects, sender: 
     while let Some(child) = changes.next().await {
         let owner = child.labels.as_ref().and_then(|l| l.get(labels::OWNER_UID));
         let concerned = match (owner, &child.name) {
-            (Some(owner), _) => objects.owner(owner).into_iter().collect(),
+            (Some(owner), name) => match (objects.owner(owner), name) {
+                (Some(object), _) => vec![object],
+                // What an object left behind may stand in the way of the next one of its name.
+                (None, name) => objects.heir(name.as_deref().unwrap_or_default()).into_iter().collect(),
+            },
             (None, Some(claim)) => objects.users_of(claim),
             (None, None) => Vec::new(),
         };

@@ -2,7 +2,7 @@
 //!
 //! Imports `facts`, `names`, `plan`, `spec`.
 
-use super::facts::{Claim, Facts, Job, Kind, Meta, Role};
+use super::facts::{Claim, Facts, Job, Meta, Role};
 use super::names;
 use super::plan::{Child, NewClaim, NewJob, NewSnapshot, Origin, Step, Work};
 use super::spec::{Capture, ClaimShape, Spec, Target, Volume};
@@ -44,7 +44,7 @@ fn named(facts: &Facts, name: &str, missing: Reason, field: &str) -> Option<(Rea
 
 /// A claim of ours must not be somebody else's: a pull would delete what is in it.
 fn taken(facts: &Facts, name: &str) -> Option<(Reason, String)> {
-    facts.users_claim(name).map(|_| {
+    facts.users_claim(name).filter(|c| !c.meta.namesake).map(|_| {
         let message = format!(
             "PVC {name:?} is not this object's, but has the name that its own would get: rename or delete it, or name it in the spec"
         );
@@ -75,10 +75,7 @@ pub(super) fn capture_snapshot(facts: &Facts, spec: &Spec, run: &Run) -> Option<
 /// Nothing while a fixed name is still taken by a child on its way out.
 pub(super) fn mover(facts: &Facts, spec: &Spec, run: &Run, status: &Status) -> Vec<Step> {
     let mut steps = Vec::new();
-    let name = match facts.object.kind {
-        Kind::Source => names::source_job(&facts.object.name),
-        Kind::Destination => names::destination_job(&facts.object.name),
-    };
+    let name = facts.object.job_name();
     if in_the_way(facts, run).is_some() {
         return steps;
     }
@@ -137,6 +134,10 @@ pub(super) fn in_the_way(facts: &Facts, run: &Run) -> Option<String> {
     let snapshots = facts.snapshots_as(Role::Capture).map(|s| ("VolumeSnapshot", &s.meta));
     let claims = facts.claims.iter().filter(|c| matches!(c.meta.role, Some(Role::Capture | Role::Volume))).map(|c| ("PVC", &c.meta));
     let jobs = facts.jobs.iter().map(|j| ("Job", &j.meta));
+    let name = facts.object.claim_name();
+    if facts.claims.iter().any(|c| c.meta.namesake && c.meta.name == name) {
+        return Some(format!("PVC {name} of an earlier object of this name is still there"));
+    }
     let (kind, meta) = snapshots.chain(claims).chain(jobs).find(|(_, meta)| outgoing(meta))?;
     let held = if meta.held_by.is_empty() { String::new() } else { format!(", held by {}", meta.held_by.join(", ")) };
     Some(format!("{kind} {} of an earlier attempt is still being deleted{held}", meta.name))

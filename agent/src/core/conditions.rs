@@ -24,11 +24,19 @@ fn verdict(holds: bool, reason: Reason, message: impl Into<String>) -> Verdict {
 
 /// Sets all conditions; the time of a transition stays where nothing but words changed.
 ///
-/// `closed` is the generation of the run that has just ended well, if one has.
-pub fn set(status: &mut Status, spec: &Result<Spec, String>, generation: i64, closed: Option<i64>, limits: &Limits, now: Timestamp) {
+/// `problem` is what did not work, if anything; `closed` the generation of the run that has just ended well, if one has.
+pub fn set(
+    status: &mut Status,
+    spec: &Result<Spec, String>,
+    problem: Option<&str>,
+    generation: i64,
+    closed: Option<i64>,
+    limits: &Limits,
+    now: Timestamp,
+) {
     let (stalled, ready) = (stalled(status, spec), ready(status, spec, generation, closed));
     let all = [
-        ("Reconciled", reconciled(spec), generation),
+        ("Reconciled", reconciled(problem), generation),
         ("Synchronizing", synchronizing(status, spec, limits, now), generation),
         ("Stalled", stalled, generation),
         ("Ready", ready.0, ready.1),
@@ -50,10 +58,10 @@ pub fn set(status: &mut Status, spec: &Result<Spec, String>, generation: i64, cl
         .collect();
 }
 
-fn reconciled(spec: &Result<Spec, String>) -> Verdict {
-    match spec {
-        Ok(_) => verdict(true, Reason::ReconcileComplete, "Reconcile complete"),
-        Err(problem) => verdict(false, Reason::ReconcileError, problem),
+fn reconciled(problem: Option<&str>) -> Verdict {
+    match problem {
+        None => verdict(true, Reason::ReconcileComplete, "Reconcile complete"),
+        Some(problem) => verdict(false, Reason::ReconcileError, problem),
     }
 }
 

@@ -5,10 +5,11 @@
 
 use super::draft::Draft;
 use super::due;
-use super::facts::{Facts, Limits};
+use super::facts::{Facts, Fresh, Limits};
 use super::identity::{Cause, run_id};
 use super::images;
 use super::plan::Plan;
+use super::resize;
 use super::run;
 use super::spec::Spec;
 use super::tidy;
@@ -34,6 +35,9 @@ pub fn decide(facts: &Facts, limits: &Limits, now: Timestamp) -> Plan {
         Err(_) => refuse(&mut draft),
     }
     tidy::children(&mut draft);
+    if let Ok(spec) = &facts.spec {
+        resize::volume(&mut draft, spec);
+    }
     draft.finish()
 }
 
@@ -70,9 +74,12 @@ fn refuse(draft: &mut Draft<'_>) {
 /// Opens a run. What it needs first is created in the same plan, after the status that announces it.
 fn open(draft: &mut Draft<'_>, spec: &Spec, cause: &Cause, superseded: Option<&Run>) {
     let generation = draft.facts.object.generation;
+    let mut made_anew = false;
     if superseded.is_some_and(|old| old.generation != generation) {
         // Whoever changed the spec will have mended something.
         draft.status.attempts = None;
+        draft.plan.needs.extend([Fresh::Claims, Fresh::Jobs, Fresh::Pods]);
+        made_anew = tidy::unbound_volume(draft);
     }
     let last_sync = draft.status.last_sync_time.as_ref().map(|t| t.0);
     let run = Run {
@@ -98,6 +105,8 @@ fn open(draft: &mut Draft<'_>, spec: &Spec, cause: &Cause, superseded: Option<&R
         draft.event(false, Reason::SyncStarted, "Sync started".to_owned(), &run.id);
     }
     draft.status.run = Some(run.clone());
-    run::begin(draft, spec, &run);
+    if !made_anew {
+        run::begin(draft, spec, &run);
+    }
     draft.wake_for_next_sync();
 }

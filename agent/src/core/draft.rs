@@ -21,12 +21,14 @@ pub(super) struct Draft<'a> {
     pub(super) plan: Plan,
     /// Generation of the run that this decision closes.
     pub(super) closed: Option<i64>,
+    /// What did not work, although the spec is valid and syncs go on.
+    pub(super) trouble: Option<String>,
     events: Vec<Event>,
 }
 
 impl<'a> Draft<'a> {
     pub(super) fn new(facts: &'a Facts, limits: &'a Limits, now: Timestamp) -> Self {
-        Draft { facts, limits, now, status: facts.status.clone(), plan: Plan::default(), closed: None, events: Vec::new() }
+        Draft { facts, limits, now, status: facts.status.clone(), plan: Plan::default(), closed: None, trouble: None, events: Vec::new() }
     }
 
     pub(super) fn wake_for_next_sync(&mut self) {
@@ -74,7 +76,8 @@ impl<'a> Draft<'a> {
             self.event(true, Reason::InvalidSpec, problem, &generation.to_string());
         }
         self.status.observed_generation = Some(generation);
-        conditions::set(&mut self.status, &self.facts.spec, generation, self.closed, self.limits, self.now);
+        let reconciled = self.facts.spec.as_ref().err().or(self.trouble.as_ref()).map(String::as_str);
+        conditions::set(&mut self.status, &self.facts.spec, reconciled, generation, self.closed, self.limits, self.now);
         if self.status != self.facts.status {
             self.plan.steps.insert(0, Step::WriteStatus(Box::new(self.status)));
         }

@@ -1,9 +1,10 @@
 //! What was observed of one object and its children, reduced to what decisions need.
 //!
-//! Imports `gate` (for a type), `identity`, `spec`.
+//! Imports `gate` (for a type), `identity`, `names`, `spec`.
 
 use super::gate::Room;
 use super::identity::permits;
+use super::names;
 use super::spec::Spec;
 use crate::api::Status;
 use crate::api::reason::Reason;
@@ -35,6 +36,8 @@ pub struct Facts {
     pub words: Option<String>,
     /// Whether the agent may start one more sync; found out only when asked for ([`Fresh::Room`]).
     pub room: Room,
+    /// The API server refused to let the destination's volume grow.
+    pub resize_refused: Option<ResizeRefusal>,
     /// The API server refused one of the last plan's writes, and why.
     pub refusal: Option<Refusal>,
 }
@@ -106,6 +109,22 @@ pub struct Object {
 }
 
 impl Object {
+    /// Name of its mover's Job.
+    pub fn job_name(&self) -> String {
+        match self.kind {
+            Kind::Source => names::source_job(&self.name),
+            Kind::Destination => names::destination_job(&self.name),
+        }
+    }
+
+    /// Name of the claim made for it: temporary for a source, lasting for a destination.
+    pub fn claim_name(&self) -> String {
+        match self.kind {
+            Kind::Source => names::capture(&self.name),
+            Kind::Destination => names::volume(&self.name),
+        }
+    }
+
     /// A digest of what the user's annotations permit, where they permit anything.
     pub fn permits(&self) -> Option<String> {
         permits(self.adopt_path.as_deref(), self.allow_deletions.as_deref())
@@ -157,6 +176,8 @@ pub struct Meta {
     pub attempt: Option<i64>,
     /// Whether it is being deleted.
     pub deleting: bool,
+    /// It belonged to an object of this name that is no more, and will be collected.
+    pub namesake: bool,
     /// Finalizers that keep it from going.
     pub held_by: Vec<String>,
 }
@@ -241,6 +262,15 @@ pub struct Pod {
 pub struct Refusal {
     /// What kind of refusal.
     pub reason: Reason,
+    /// The server's words, and what to do.
+    pub message: String,
+}
+
+/// A volume that could not grow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResizeRefusal {
+    /// The size that was asked for, in bytes.
+    pub size: u64,
     /// The server's words, and what to do.
     pub message: String,
 }

@@ -7,6 +7,7 @@ use super::due;
 use super::facts::{Facts, Kind};
 use super::retry;
 use crate::api::Status;
+use crate::api::reason::Reason;
 use crate::api::status::Phase;
 use jiff::Timestamp;
 
@@ -89,8 +90,8 @@ impl<'a> View<'a> {
     /// Since when a sync of it has been due, if one is; `now` where nobody can tell.
     pub fn due_since(&self, now: Timestamp) -> Option<Timestamp> {
         let status = self.status;
-        let refused = status.conditions.iter().any(|c| c.type_ == "Reconciled" && c.status == "False");
-        if self.paused || under_way(status) || refused && status.observed_generation == Some(self.generation) {
+        let refused = status.conditions.iter().any(|c| c.type_ == "Stalled" && c.reason == Reason::InvalidSpec.as_str());
+        if self.paused || under_way(status) || refused && status.run.is_none() && status.observed_generation == Some(self.generation) {
             return None;
         }
         let due = self.cause(now)?;

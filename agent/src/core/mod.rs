@@ -18,6 +18,7 @@ mod images;
 pub mod names;
 pub mod plan;
 pub mod quantity;
+mod resize;
 mod retry;
 mod run;
 pub mod schedule;

@@ -38,6 +38,8 @@ pub enum Step {
     Delete(Target),
     /// Owner reference and labels off an image that the user wants to keep.
     Release(Target),
+    /// More room, in bytes, for a claim.
+    Resize(Target, u64),
     /// An event on the object.
     Publish(Event),
 }

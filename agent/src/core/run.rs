@@ -32,8 +32,10 @@ pub(super) fn first_phase(spec: &Spec) -> Phase {
 pub(super) fn superseded_by(draft: &Draft<'_>, spec: &Spec, run: &Run) -> Option<Cause> {
     let facts = draft.facts;
     let waiting = matches!(run.phase, Phase::Backoff | Phase::WaitingForFirstPush);
-    let mover = facts.mover_lives() || mover_of(facts, run).0.is_some();
-    if mover || run.phase == Phase::Publishing || spec.paused {
+    if spec.paused || !(waiting || run.generation != facts.object.generation && may_be_dropped(facts, spec, run)) {
+        return None;
+    }
+    if waiting && facts.mover_lives() {
         return None;
     }
     let new_tag = due::new_tag(&spec.trigger, &draft.status).filter(|tag| run.manual.as_deref() != Some(*tag));
@@ -51,6 +53,17 @@ pub(super) fn superseded_by(draft: &Draft<'_>, spec: &Spec, run: &Run) -> Option
     let slot = slot.filter(|_| waiting && !(retry::needs_a_person(&draft.status) && retry::too_early(draft)))?;
     // A tag stays due until it is synced; the slot only hastens it.
     Some(due::new_tag(&spec.trigger, &draft.status).map_or(Cause::Slot(slot), |tag| Cause::Manual(tag.to_owned())))
+}
+
+/// Whether a run whose spec has changed can be given up for a new one: its mover does not live, and what it may have pulled is not
+/// what the new spec asks for.
+fn may_be_dropped(facts: &Facts, spec: &Spec, run: &Run) -> bool {
+    match mover_of(facts, run).0 {
+        None => !facts.mover_lives() && run.phase != Phase::Publishing,
+        // A pod that waits for its volume, its image or a node may wait for what the edit has mended.
+        Some(job) if job.succeeded.is_none() => facts.pods.iter().all(|p| !p.started && !p.ended),
+        Some(job) => !facts.mover_lives() && !children::still_there(facts, spec, job),
+    }
 }
 
 /// The first children of a run or attempt that has just begun, as far as they can be made without waiting.
@@ -269,12 +282,15 @@ fn complete(draft: &mut Draft<'_>, spec: &Spec, run: &Run, job: &Job, report: &R
 fn publishing(draft: &mut Draft<'_>, spec: &Spec, run: &Run) {
     let facts = draft.facts;
     let (job, pod) = mover_of(facts, run);
+    let image_wanted = matches!(&spec.volume, Volume::Destination { image: Some(_), .. });
     let (Some(job), Some(report)) = (job, report_of(pod)) else {
         draft.plan.needs.extend([Fresh::Jobs, Fresh::Pods]);
         let gone = "The mover's Job was deleted before its image was made; the volume is pulled again".to_owned();
         return failure::give_up(draft, run, Reason::MoverKilled, gone, None);
     };
     match facts.snapshots_as(Role::Image).find(|s| s.meta.serves(&run.id)) {
+        // The spec was edited, and an image is wanted no more.
+        _ if !image_wanted => complete(draft, spec, run, job, &report, pod),
         None if !children::still_there(facts, spec, job) => volume_gone(draft, run),
         None if job.succeeded == Some(true) && draft.now < failure::deadline(run, draft.limits.snapshot_timeout) => {
             image(draft, spec, run, &report, pod);

@@ -43,6 +43,17 @@ pub(super) fn children(draft: &mut Draft<'_>) {
     }
 }
 
+/// A destination's volume that was never bound goes when the spec has changed: nothing was ever written to it, and the next one is made
+/// as the spec now says. Tells whether there was one.
+pub(super) fn unbound_volume(draft: &mut Draft<'_>) -> bool {
+    let mut found = false;
+    for claim in draft.facts.claims_as(Role::Volume).filter(|c| !c.bound && !c.meta.deleting) {
+        delete(draft, ChildKind::Claim, &claim.meta);
+        found = true;
+    }
+    found
+}
+
 /// Whether the spec asks for the claim to go after each sync.
 fn cleanup(draft: &Draft<'_>) -> bool {
     draft.facts.spec.as_ref().is_ok_and(|spec| matches!(spec.volume, Volume::Destination { cleanup: true, .. }))

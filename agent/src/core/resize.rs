@@ -1,0 +1,37 @@
+//! Growing a destination's own volume when `capacity` grows. Whether its storage class can, only the API server knows: the agent tries
+//! and tells what it was answered.
+//!
+//! Imports `draft`, `facts`, `plan`, `spec`.
+
+use super::draft::Draft;
+use super::facts::{Fresh, Role};
+use super::plan::{ChildKind, Step, Target};
+use super::spec::{Spec, Target as Volumes, Volume};
+use crate::api::reason::Reason;
+
+/// Plans the growth, or tells that it was refused.
+pub(super) fn volume(draft: &mut Draft<'_>, spec: &Spec) {
+    let facts = draft.facts;
+    let Volume::Destination { claim: Volumes::Private(shape), .. } = &spec.volume else { return };
+    let Some(wanted) = shape.size else { return };
+    // A claim can only grow once it has a volume.
+    let mut claims = facts.claims_as(Role::Volume).filter(|c| c.bound && !c.meta.deleting);
+    let Some(claim) = claims.find(|c| c.shape.size.is_some_and(|size| size < wanted)) else { return };
+    match facts.resize_refused.as_ref().filter(|refused| refused.size == wanted) {
+        Some(refused) => {
+            draft.trouble = Some(refused.message.clone());
+            let told = facts.status.conditions.iter().any(|c| c.type_ == "Reconciled" && c.message == refused.message);
+            if !told {
+                draft.event(true, Reason::ResizeRefused, refused.message.clone(), &format!("{}/{wanted}", claim.meta.uid));
+            }
+        }
+        None => {
+            draft.plan.needs.insert(Fresh::Claims);
+            // What is known of an earlier try stands until this one has its answer.
+            let before = facts.status.conditions.iter().find(|c| c.type_ == "Reconciled" && c.status == "False");
+            draft.trouble = before.map(|c| c.message.clone());
+            let target = Target { kind: ChildKind::Claim, name: claim.meta.name.clone(), uid: claim.meta.uid.clone() };
+            draft.plan.steps.push(Step::Resize(target, wanted));
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! Whatever changes while a sync runs: the spec, the claims that it names, the object itself, and children deleted by hand.
+
+use crate::agent::{self, Look};
+use crate::script::{self, Ending, Happening};
+use crate::world::{Flavour, USERS_CLAIM, World};
+use jiff::SignedDuration;
+use rstest::rstest;
+use scribe_agent::api::status::Phase;
+use scribe_agent::core::facts::{Claim, Kind, Meta, Role};
+use scribe_agent::core::spec::{Capture, ClaimShape, SnapshotClass, Target, Volume};
+
+fn volume(world: &mut World, source: impl FnOnce(&mut Capture), destination: impl FnOnce(&mut Target, &mut Option<SnapshotClass>)) {
+    world.edited = true;
+    match &mut world.spec.volume {
+        Volume::Source { capture, .. } => source(capture),
+        Volume::Destination { claim, image, cleanup, .. } => {
+            *cleanup = false;
+            destination(claim, image);
+        }
+    }
+}
+
+/// Short steps of an undisturbed sync.
+fn step(world: &mut World, number: usize) {
+    match number % 5 {
+        0 | 1 => agent::look(world, &Look::default()),
+        2 => script::start_pods(world),
+        3 => script::end_movers(world, Ending::Good),
+        _ => script::let_the_cluster_work(world),
+    }
+}
+
+/// Any field, at any moment of a sync: the next sync is one of the new spec, and nothing is left of the old one.
+#[rstest]
+#[case::path(|w: &mut World| w.spec.remote.path = "elsewhere".into())]
+#[case::secret(|w: &mut World| w.spec.remote.secret = "other".into())]
+#[case::section(|w: &mut World| w.spec.remote.section = "other".into())]
+#[case::guard(|w: &mut World| w.spec.guard.percent = 10)]
+#[case::schedule(|w: &mut World| w.spec.trigger.wait_for_first_slot = false)]
+#[case::in_place(|w: &mut World| volume(w, |c| *c = Capture::Direct, |_, image| *image = None))]
+#[case::by_snapshot(|w: &mut World| volume(w, |c| *c = Capture::Snapshot(SnapshotClass(Some("other".into()))), |_, image| *image = Some(SnapshotClass(None))))]
+#[case::by_clone(|w: &mut World| volume(w, |c| *c = Capture::Clone, |_, _| ()))]
+#[case::into_an_existing_claim(|w: &mut World| volume(w, |_| (), |claim, _| *claim = Target::Existing(USERS_CLAIM.into())))]
+#[case::into_a_claim_of_its_own(|w: &mut World| volume(w, |_| (), |claim, _| *claim = Target::Private(ClaimShape { size: Some(1 << 31), ..ClaimShape::default() })))]
+fn an_edit_at_any_moment_is_followed(#[case] edit: impl Fn(&mut World)) {
+    for flavour in Flavour::ALL {
+        for moment in 0..25 {
+            let mut world = World::new(flavour);
+            for number in 0..moment {
+                step(&mut world, number);
+            }
+            script::edit(&mut world, &edit);
+            for number in 0..10 {
+                step(&mut world, number);
+            }
+            script::recover(&mut world);
+            world.assert_settled();
+            assert_eq!(world.paths.last(), Some(&world.spec.remote.path), "{flavour:?} at {moment}");
+        }
+    }
+}
+
+/// A pod that cannot start because of what the edit mends is not waited for.
+#[test]
+fn an_edit_does_not_wait_for_a_pod_that_does_not_start() {
+    for flavour in Flavour::ALL {
+        let mut world = World::new(flavour);
+        for _ in 0..4 {
+            agent::look(&mut world, &Look::default());
+            script::let_the_cluster_work(&mut world);
+        }
+        script::start_pods(&mut world);
+        world.pods[0].started = false;
+        let run = world.status.run.clone().unwrap().id;
+        script::edit(&mut world, |w| w.spec.remote.path = "elsewhere".into());
+        for _ in 0..4 {
+            agent::look(&mut world, &Look::default());
+            script::let_the_cluster_work(&mut world);
+        }
+        assert_ne!(world.status.run.clone().unwrap().id, run, "{flavour:?}");
+        assert_eq!(world.paths, ["p", "elsewhere"], "{flavour:?}");
+    }
+}
+
+/// A volume that was never bound is made anew as the edited spec says; a bound one stays.
+#[test]
+fn an_unbound_volume_is_made_as_the_spec_now_says() {
+    for bound in [false, true] {
+        let mut world = World::new(Flavour::DestinationImage);
+        for _ in 0..2 {
+            agent::look(&mut world, &Look::default());
+        }
+        let first = world.claims.last().unwrap().meta.uid.clone();
+        world.claims.last_mut().unwrap().bound = bound;
+        script::edit(&mut world, |w| {
+            if let Volume::Destination { claim: Target::Private(shape), .. } = &mut w.spec.volume {
+                shape.storage_class = Some("fast".into());
+            }
+        });
+        for _ in 0..4 {
+            agent::look(&mut world, &Look::default());
+            let claims = world.claims.clone();
+            script::let_the_cluster_work(&mut world);
+            for (claim, before) in world.claims.iter_mut().filter(|c| c.meta.role.is_some()).zip(claims) {
+                claim.bound = before.bound;
+            }
+        }
+        let claim = world.claims.iter().find(|c| c.meta.role == Some(Role::Volume)).unwrap();
+        assert_eq!(claim.meta.uid == first, bound);
+        assert_eq!(claim.shape.storage_class.as_deref(), (!bound).then_some("fast"));
+    }
+}
+
+/// Before the capture a missing source is told; after it, and while a mover reads it, the sync goes on.
+#[test]
+fn a_source_claim_deleted_in_mid_run() {
+    let mut world = World::new(Flavour::SourceSnapshot);
+    world.claims.clear();
+    for _ in 0..2 {
+        agent::look(&mut world, &Look::default());
+    }
+    assert_eq!(world.status.last_error.as_ref().unwrap().reason, "SourcePVCMissing");
+
+    for flavour in [Flavour::SourceSnapshot, Flavour::SourceDirect] {
+        let mut world = World::new(flavour);
+        for _ in 0..4 {
+            agent::look(&mut world, &Look::default());
+            script::let_the_cluster_work(&mut world);
+        }
+        script::start_pods(&mut world);
+        world.claims[0].meta.deleting = true; // held by the pod, with Direct
+        agent::look(&mut world, &Look::default());
+        script::end_movers(&mut world, Ending::Good);
+        script::let_the_cluster_work(&mut world);
+        agent::look(&mut world, &Look::default());
+        assert_eq!(world.status.last_manual_sync.as_deref(), Some("0"), "{flavour:?}: {:#?}", world.status);
+    }
+}
+
+/// The temporary claim is as large as the source is by then.
+#[test]
+fn a_source_that_grew_gets_a_larger_temporary_claim() {
+    for flavour in [Flavour::SourceSnapshot, Flavour::SourceClone] {
+        let mut world = World::new(flavour);
+        if flavour == Flavour::SourceSnapshot {
+            agent::look(&mut world, &Look::default());
+        }
+        world.claims[0].shape.size = Some(5 << 30);
+        for _ in 0..4 {
+            script::let_the_cluster_work(&mut world);
+            agent::look(&mut world, &Look::default());
+        }
+        let temporary = world.claims.iter().find(|c| c.meta.role == Some(Role::Capture)).unwrap();
+        assert_eq!(temporary.shape.size, Some(5 << 30));
+    }
+}
+
+fn synced(flavour: Flavour) -> World {
+    let mut world = World::new(flavour);
+    script::recover(&mut world);
+    world.assert_settled();
+    world
+}
+
+fn reconciled(world: &World) -> (&str, &str) {
+    let condition = world.status.conditions.iter().find(|c| c.type_ == "Reconciled").unwrap();
+    (&condition.status, &condition.message)
+}
+
+#[test]
+fn a_volume_grows_with_the_spec() {
+    let mut world = synced(Flavour::DestinationImage);
+    script::play(&mut world, &Happening::Grow(true));
+    for _ in 0..3 {
+        agent::look(&mut world, &Look::default());
+    }
+    let size = world.claims.iter().find(|c| c.meta.role == Some(Role::Volume)).unwrap().shape.size;
+    assert_eq!(size, Some((1 << 30) + 1));
+    assert_eq!(reconciled(&world).0, "True");
+}
+
+/// Where the storage class does not allow it, that is asked once and told once, and syncs go on.
+#[test]
+fn a_volume_that_cannot_grow_is_told() {
+    let mut world = synced(Flavour::DestinationImage);
+    script::play(&mut world, &Happening::Grow(false));
+    for _ in 0..5 {
+        agent::look(&mut world, &Look::default());
+    }
+    let writes = world.writes;
+    for _ in 0..100 {
+        agent::look(&mut world, &Look::default());
+        world.now += SignedDuration::from_secs(30);
+    }
+    assert_eq!((world.refusals, world.writes), (1, writes), "it goes on writing");
+    assert_eq!(reconciled(&world), ("False", "the storage class does not allow it"));
+    assert_eq!(world.events.iter().filter(|e| e.reason.as_str() == "ResizeRefused").count(), 1);
+    script::recover(&mut world);
+    world.assert_settled();
+    // A restarted agent asks once more and tells nothing new.
+    world.refused_size = None;
+    let writes = world.writes;
+    for _ in 0..3 {
+        agent::look(&mut world, &Look::default());
+    }
+    assert_eq!((world.refusals, world.writes), (2, writes));
+    script::edit(&mut world, |w| {
+        if let Volume::Destination { claim: Target::Private(shape), .. } = &mut w.spec.volume {
+            shape.size = Some(1 << 30);
+        }
+    });
+    agent::look(&mut world, &Look::default());
+    assert_eq!(reconciled(&world).0, "True");
+}
+
+/// A new object of an old name waits for what is left of the old one: its claims, and above all its mover.
+#[test]
+fn a_namesake_waits_for_the_old_mover() {
+    for flavour in Flavour::ALL {
+        let mut world = World::new(flavour);
+        for _ in 0..4 {
+            agent::look(&mut world, &Look::default());
+            script::let_the_cluster_work(&mut world);
+        }
+        script::start_pods(&mut world);
+        script::play(&mut world, &Happening::Rebirth);
+        for _ in 0..3 {
+            // The world refuses a mover beside a live one.
+            agent::look(&mut world, &Look::default());
+            world.now += SignedDuration::from_secs(5);
+        }
+        assert!(world.status.last_error.is_none(), "{flavour:?}: {:#?}", world.status.last_error);
+        script::end_movers(&mut world, Ending::Failed);
+        world.pods.clear();
+        script::let_the_cluster_work(&mut world);
+        script::recover(&mut world);
+        world.assert_settled();
+    }
+}
+
+/// Temporary children deleted by hand before the mover starts: the attempt fails, the next one captures afresh.
+#[test]
+fn children_deleted_by_hand_are_made_again() {
+    for flavour in [Flavour::SourceSnapshot, Flavour::SourceClone] {
+        for looks in 1..5 {
+            let mut world = World::new(flavour);
+            for _ in 0..looks {
+                agent::look(&mut world, &Look::default());
+                script::let_the_cluster_work(&mut world);
+            }
+            script::play(&mut world, &Happening::HandDelete(Role::Capture));
+            script::recover(&mut world);
+            world.assert_settled();
+        }
+    }
+}
+
+/// A claim of a stranger with the name that ours would get is told at once, and never used.
+#[test]
+fn a_strangers_claim_is_not_used() {
+    for (flavour, name) in [(Flavour::SourceSnapshot, "scribe-src-db"), (Flavour::DestinationImage, "scribe-dest-db")] {
+        let mut world = World::new(flavour);
+        let meta = Meta { name: name.into(), uid: world.uid(), ..Meta::default() };
+        world.claims.push(Claim { meta, bound: true, ..Claim::default() });
+        for _ in 0..3 {
+            agent::look(&mut world, &Look::default());
+        }
+        assert_eq!(world.status.last_error.as_ref().unwrap().reason, "InvalidSpec");
+        assert_eq!(world.status.run.as_ref().unwrap().phase, Phase::Backoff);
+        assert!(world.jobs.is_empty() && world.object.kind == if name.contains("src") { Kind::Source } else { Kind::Destination });
+    }
+}
