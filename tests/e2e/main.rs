@@ -8,6 +8,7 @@
 mod support;
 
 mod agent_killed;
+mod chaos;
 mod copy_methods;
 mod deletion;
 mod drivers;
@@ -17,6 +18,7 @@ mod health;
 mod images;
 mod mover_killed;
 mod names;
+mod outages;
 mod ownership;
 mod progress;
 mod second_sync;

@@ -53,16 +53,47 @@ fn is_ready(pod: &Pod) -> bool {
 /// The process of our binary whose container has this pod's host name.
 fn process_of(pod: &str) -> Option<Process> {
     let host_name = format!("HOSTNAME={pod}");
+    find("scribe-agent", |variable| variable == host_name.as_bytes())
+}
+
+/// A process of this name with such a variable in its environment.
+fn find(program: &str, wanted: impl Fn(&[u8]) -> bool) -> Option<Process> {
     let ids = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
-    let mut ours = ids.filter(|id| fs::read_to_string(format!("/proc/{id}/comm")).is_ok_and(|name| name.trim() == "scribe-agent"));
+    let mut ours = ids.filter(|id| fs::read_to_string(format!("/proc/{id}/comm")).is_ok_and(|name| name.trim() == program));
     let found = ours.find(|id| {
         let environment = fs::read(format!("/proc/{id}/environ")).unwrap_or_default();
-        environment.split(|byte| *byte == 0).any(|variable| variable == host_name.as_bytes())
+        environment.split(|byte| *byte == 0).any(&wanted)
     });
     found.and_then(Pid::from_raw).map(Process)
 }
 
 impl Process {
+    /// A process of our binary that runs right now and whose environment has a variable that begins like this.
+    pub fn running(variable: &str) -> Option<Process> {
+        find("scribe-agent", |found| found.starts_with(variable.as_bytes()))
+    }
+
+    /// The rclone of this pod's.
+    pub fn rclone_of(pod: &str) -> Option<Process> {
+        let host_name = format!("HOSTNAME={pod}");
+        find("rclone", |found| found == host_name.as_bytes())
+    }
+
+    /// Ends the process without a warning, unless it has ended by itself.
+    pub fn kill_if_alive(self) -> bool {
+        kill_process(self.0, Signal::KILL).is_ok()
+    }
+
+    /// Has it stand still.
+    pub fn stop(self) {
+        kill_process(self.0, Signal::STOP).unwrap();
+    }
+
+    /// Has it go on.
+    pub fn go_on(self) {
+        kill_process(self.0, Signal::CONT).unwrap();
+    }
+
     /// Ends the process without a warning.
     pub fn kill(self) {
         kill_process(self.0, Signal::KILL).unwrap();

@@ -5,6 +5,7 @@ use super::namespace::{create, random};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
+/// Where the server is that all tests share.
 const NAMESPACE: &str = "e2e-s3";
 const CONFIG: &str = "/etc/rclone/rclone.conf";
 
@@ -22,27 +23,30 @@ pub struct Server {
 /// The server, started by the first test that asks for it.
 pub async fn server(client: &kube::Client) -> &'static Server {
     static SERVER: OnceCell<Server> = OnceCell::const_new();
-    SERVER.get_or_init(|| start(client.clone())).await
+    SERVER.get_or_init(|| start(client.clone(), NAMESPACE)).await
 }
 
-async fn start(client: kube::Client) -> Server {
-    let known = try_kubectl(&["--namespace", NAMESPACE, "get", "secret", "s3", "--output=jsonpath={.data.secret}"]);
+/// A server in this namespace, which may run already. `list` and its like know the shared one only.
+pub async fn start(client: kube::Client, namespace: &str) -> Server {
+    let known = try_kubectl(&["--namespace", namespace, "get", "secret", "s3", "--output=jsonpath={.data.secret}"]);
     if !known.status.success() {
-        create(&client, NAMESPACE).await;
+        if namespace == NAMESPACE {
+            create(&client, NAMESPACE).await;
+        }
         let secret = [random(), random(), random()].concat();
-        let server = Server { endpoint: format!("http://s3.{NAMESPACE}.svc:9000"), key: "e2e".to_owned(), secret };
-        apply(&manifest(&server));
+        let server = Server { endpoint: format!("http://s3.{namespace}.svc:9000"), key: "e2e".to_owned(), secret };
+        apply(&manifest(&server, namespace));
     }
     let field = |name: &str| {
         let path = format!("--output=go-template={{{{.data.{name} | base64decode}}}}");
-        kubectl(&["--namespace", NAMESPACE, "get", "secret", "s3", &path])
+        kubectl(&["--namespace", namespace, "get", "secret", "s3", &path])
     };
     let server = Server { endpoint: field("endpoint"), key: field("key"), secret: field("secret") };
-    kubectl(&["--namespace", NAMESPACE, "rollout", "status", "deployment/s3", "--timeout=60s"]);
+    kubectl(&["--namespace", namespace, "rollout", "status", "deployment/s3", "--timeout=60s"]);
     server
 }
 
-fn manifest(server: &Server) -> Value {
+fn manifest(server: &Server, namespace: &str) -> Value {
     let Server { endpoint, key, secret } = server;
     let data = json!({
         "endpoint": endpoint,
@@ -79,7 +83,7 @@ fn manifest(server: &Server) -> Value {
             { "name": "config", "secret": { "secretName": "s3", "items": [{ "key": "rclone.conf", "path": "rclone.conf" }] } },
         ],
     });
-    let meta = json!({ "name": "s3", "namespace": NAMESPACE });
+    let meta = json!({ "name": "s3", "namespace": namespace });
     json!({ "apiVersion": "v1", "kind": "List", "items": [
         { "apiVersion": "v1", "kind": "Secret", "metadata": meta, "stringData": data },
         { "apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": { "selector": labels, "ports": [{ "port": 9000 }] } },

@@ -55,12 +55,16 @@ impl Site {
     /// Makes the namespace and what belongs into it. Does not wait for the agent: it finds whatever is there when it starts.
     pub async fn new(client: &Client, namespace: &str, settings: &str) -> Site {
         create(client, namespace).await;
-        let image = given("E2E_IMAGE");
-        Overlay { namespace, image: &image, settings, replicas: 1 }.apply();
         let s3 = s3::server(client).await;
         let site = Site { client: client.clone(), namespace: namespace.to_owned(), s3, path: format!("{namespace}/data") };
+        site.install(settings);
         site.secret(SECRET, &[("rclone.conf", &s3.config())]);
         site
+    }
+
+    /// Installs the agent.
+    pub fn install(&self, settings: &str) {
+        Overlay { namespace: &self.namespace, image: &given("E2E_IMAGE"), settings, replicas: 1 }.apply();
     }
 
     /// Makes or replaces a Secret.
