@@ -32,22 +32,25 @@ pub(super) struct Log {
 }
 
 impl Log {
-    pub(super) fn line(&mut self, bytes: &[u8]) {
+    /// Takes note of a line; returns what it says if it is an error.
+    pub(super) fn line(&mut self, bytes: &[u8]) -> Option<String> {
         let Ok(line) = serde_json::from_slice::<Line>(bytes) else {
             // A crash of rclone, or a complaint from before its log is set up.
             self.keep(String::from_utf8_lossy(bytes).into_owned());
-            return;
+            return None;
         };
         if let Some(stats) = line.stats {
             self.stats = stats;
-            return;
+            return None;
         }
         let text = match line.object {
             Some(object) => format!("{object}: {}", line.msg),
             None => line.msg,
         };
         tracing::debug!(level = line.level, "rclone: {text}");
+        let error = (line.level == "error").then(|| text.clone());
         self.keep(text);
+        error
     }
 
     fn keep(&mut self, text: String) {

@@ -6,6 +6,7 @@
 
 mod classify;
 mod log;
+mod watchdog;
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -24,6 +25,7 @@ use crate::scratch::Scratch;
 use crate::secret::Environment;
 use crate::stats::Stats;
 use crate::stop::Stop;
+use watchdog::{Verdict, Watchdog};
 
 /// After SIGTERM rclone ends within milliseconds; one that does not is killed.
 const GRACE: Duration = Duration::from_secs(1);
@@ -107,11 +109,15 @@ impl Rclone {
         self.progress.finished(&events.stats);
         match ended {
             Ended::Stopped => Err(Failure::killed()),
-            Ended::StoodStill => Ok(Err(Trouble {
+            Ended::GivenUp(Verdict::StandsStill) => Ok(Err(Trouble {
                 class: Class::Unreachable,
                 message: format!("the remote gave no sign of life for {} s{}", idle.as_secs(), events.last_words()),
                 stats: events.stats,
             })),
+            Ended::GivenUp(Verdict::OnlyFails) => {
+                let (class, message) = classify::classify(Some(1), &events.messages());
+                Ok(Err(Trouble { class, message, stats: events.stats }))
+            }
             Ended::ByItself if status.success() => Ok(Ok(Finished { stdout, stats: events.stats })),
             Ended::ByItself => {
                 // A signal from elsewhere, such as an out-of-memory kill, leaves no exit code.
@@ -146,37 +152,42 @@ impl Rclone {
         })?;
         let mut log = log::Log::default();
         let mut ended = Ended::ByItself;
-        let mut moved = Instant::now();
-        let mut sign_of_life = (log.stats.clone(), 0);
+        let mut watchdog = Watchdog::new(idle, Instant::now());
+        // Since when it is asked to end.
+        let mut asked = Instant::now();
         loop {
             let patience = match ended {
-                Ended::ByItself => idle.saturating_sub(moved.elapsed()),
-                _ => GRACE.saturating_sub(moved.elapsed()),
+                Ended::ByItself => watchdog.patience(Instant::now()),
+                _ => GRACE.saturating_sub(asked.elapsed()),
             };
             match events.recv_timeout(patience) {
                 Ok(Event::Line(line)) => {
-                    log.line(&line);
+                    if let Some(error) = log.line(&line)
+                        && matches!(classify::classify(Some(1), &[error]).0, Class::Unreachable | Class::Throttled)
+                    {
+                        watchdog.failed(Instant::now());
+                    }
                     let written = std::fs::metadata(stdout).map_or(0, |meta| meta.len());
-                    let now = (log.stats.signs_of_life(), written);
-                    if now != sign_of_life && matches!(ended, Ended::ByItself) {
-                        (sign_of_life, moved) = (now, Instant::now());
+                    if watchdog.saw(&log.stats, written, Instant::now()) && matches!(ended, Ended::ByItself) {
                         self.progress.show(&log.stats);
                     }
                 }
                 Ok(Event::Wake) => {
                     terminate(child);
-                    (ended, moved) = (Ended::Stopped, Instant::now());
+                    (ended, asked) = (Ended::Stopped, Instant::now());
                 }
                 Ok(Event::End) | Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => {
-                    if matches!(ended, Ended::ByItself) {
+                    if !matches!(ended, Ended::ByItself) {
+                        if let Err(error) = child.kill() {
+                            tracing::warn!(%error, "cannot kill rclone");
+                            break;
+                        }
+                        asked = Instant::now();
+                    } else if let Some(verdict) = watchdog.verdict(Instant::now()) {
+                        tracing::warn!(?verdict, "giving up on this rclone");
                         terminate(child);
-                        (ended, moved) = (Ended::StoodStill, Instant::now());
-                    } else if let Err(error) = child.kill() {
-                        tracing::warn!(%error, "cannot kill rclone");
-                        break;
-                    } else {
-                        moved = Instant::now();
+                        (ended, asked) = (Ended::GivenUp(verdict), Instant::now());
                     }
                 }
             }
@@ -193,7 +204,7 @@ impl Rclone {
 enum Ended {
     ByItself,
     Stopped,
-    StoodStill,
+    GivenUp(Verdict),
 }
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<std::thread::JoinHandle<()>> {
