@@ -63,3 +63,32 @@ async fn an_image_that_a_user_wants_to_keep_is_let_go() {
     })
     .await;
 }
+
+/// The newest images are kept, in the order in which they were published, and the status lists them.
+#[tokio::test]
+async fn as_many_images_are_kept_as_are_wanted() {
+    site("retain", async |site| {
+        let source = site.filled("data").await;
+        let push = site.source("push", "data", json!({ "rclone": { "copyMethod": "Direct" } }));
+        push.synced("first").await;
+        let pull = site.destination("pull", json!({ "rclone": { "retain": 2 } }));
+        let mut images = vec![image_of(&pull.synced("first").await)];
+        for round in ["second", "third"] {
+            source.run(&format!("echo {round} >plain"));
+            push.sync(round).await;
+            images.push(image_of(&pull.sync(round).await));
+        }
+        let (old, kept) = images.split_first().unwrap();
+        let listed: Vec<_> = pull.status().await.images.into_iter().map(|image| image.name).collect();
+        assert!(!listed.contains(old) && kept.iter().all(|image| listed.contains(image)), "{listed:?} of {images:?}");
+        let kept: Vec<_> = kept.iter().map(|image| format!("VolumeSnapshot/{image}")).collect();
+        site.only_children(&["PersistentVolumeClaim/scribe-dest-pull", &kept[0], &kept[1]]).await;
+
+        // One that a person deletes is not listed any more, and the latest is made again.
+        site.kubectl(&["delete", "volumesnapshot", images.last().unwrap()]);
+        let again = image_of(&pull.sync("fourth").await);
+        assert!(!images.contains(&again));
+        site.listing_of_image(&again).await.assert_is(&source.listing());
+    })
+    .await;
+}

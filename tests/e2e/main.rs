@@ -14,6 +14,7 @@ mod deletion;
 mod drivers;
 mod failures;
 mod first_push;
+mod guard;
 mod health;
 mod images;
 mod mover_killed;

@@ -54,7 +54,9 @@ impl Guard {
         };
         Err(Failure::new(
             Reason::DeletionGuard,
-            format!("{what}; nothing was deleted. If it is meant so, allow it once with the token {token}"),
+            format!(
+                "{what}; nothing was deleted. If it is meant so, allow it once by the annotation scribe.backube/allow-deletions: {token}"
+            ),
         ))
     }
 }

@@ -1,0 +1,53 @@
+//! Nothing is asked of an API server while nothing is due.
+
+use super::site::Site;
+use super::until::until;
+use futures::future::join_all;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+use std::time::{Duration, Instant};
+
+const OBJECTS: usize = 50;
+
+/// Minutes to be idle for; `make soak` has more of them.
+fn minutes() -> u64 {
+    std::env::var("IDLE_MINUTES").map_or(1, |minutes| minutes.parse().unwrap())
+}
+
+/// Fifty objects that wait: for their slots, for a tag, for a person who paused them.
+#[tokio::test]
+async fn fifty_objects_that_wait_cost_nothing() {
+    let site = Site::start("idle").await;
+    let before_long = Timestamp::now().saturating_sub(SignedDuration::from_mins(2)).unwrap();
+    let slot = before_long.strftime("%M * * * *").to_string();
+    let specs = [
+        json!({ "trigger": { "schedule": slot } }),
+        json!({ "trigger": { "manual": "done" } }),
+        json!({ "trigger": { "schedule": slot, "runOnCreate": false } }),
+        json!({ "trigger": { "schedule": slot }, "paused": true }),
+    ];
+    let mut objects = Vec::new();
+    for (number, spec) in specs.iter().cycle().take(OBJECTS).enumerate() {
+        let name = format!("o{number}");
+        objects.push(if number % 8 < 4 { site.source(&name, spec.clone()).await } else { site.destination(&name, spec.clone()).await });
+    }
+    let waits = |s: &scribe_agent::api::Status| {
+        s.run.is_none()
+            && s.conditions.iter().any(|c| c.type_ == "Synchronizing" && (c.reason.starts_with("WaitingFor") || c.reason == "Paused"))
+    };
+    join_all(objects.iter().map(|object| object.until("it waits", 120, waits))).await;
+    let asked = || site.proxy.counted().values().sum::<usize>();
+    let mut last = (asked(), Instant::now());
+    until("nothing was asked for five seconds", 60, async || {
+        if asked() != last.0 {
+            last = (asked(), Instant::now());
+        }
+        if last.1.elapsed() >= Duration::from_secs(5) { Ok(()) } else { Err(last.0) }
+    })
+    .await;
+
+    let (before, began, long) = (asked(), Instant::now(), Duration::from_secs(60 * minutes()));
+    until("the time has passed", 60 * minutes() + 10, async || if began.elapsed() >= long { Ok(()) } else { Err(()) }).await;
+    println!("{} requests in {} idle minutes with {OBJECTS} objects", asked() - before, minutes());
+    assert_eq!(asked(), before, "requests while nothing was due");
+}
