@@ -69,7 +69,7 @@ pub struct Walk {
     pub staging: bool,
 }
 
-/// Walks the volume at `root`.
+/// Walks the volume at `root`. What vanishes under the walk is left out: who has to know looks twice.
 pub fn walk(root: &Path, stop: &Stop) -> Result<Walk> {
     let mut walk = Walk { found: Vec::new(), skipped: BTreeMap::new(), staging: false };
     let device = std::fs::metadata(root).map_err(|e| Failure::volume("read", root, &e))?;
@@ -79,11 +79,18 @@ pub fn walk(root: &Path, stop: &Stop) -> Result<Walk> {
     let mut entries = WalkDir::new(root).follow_links(false).follow_root_links(true).sort_by_file_name().into_iter();
     while let Some(entry) = entries.next() {
         stop.check()?;
-        let entry = entry.map_err(|e| walk_failure(root, e))?;
+        let entry = match entry {
+            Err(error) if error.depth() > 0 && error.io_error().is_some_and(is_gone) => continue,
+            entry => entry.map_err(|e| walk_failure(root, e))?,
+        };
         let below = entry.path().strip_prefix(root).unwrap_or(Path::new(""));
         let path = RelPath::new(below.as_os_str().as_bytes())
             .ok_or_else(|| Failure::new(Reason::VolumeUnreadable, format!("an impossible name: {}", below.display())))?;
-        let meta = if path.is_root() { device.clone() } else { entry.metadata().map_err(|e| walk_failure(root, e))? };
+        let meta = match entry.metadata() {
+            _ if path.is_root() => device.clone(),
+            Err(error) if error.io_error().is_some_and(is_gone) => continue,
+            meta => meta.map_err(|e| walk_failure(root, e))?,
+        };
         let mut skip = |kind: &str, dir: bool| {
             *walk.skipped.entry(kind.to_owned()).or_default() += 1;
             if dir {
@@ -116,15 +123,22 @@ pub fn walk(root: &Path, stop: &Stop) -> Result<Walk> {
         } else if file_type.is_file() {
             FoundKind::File(meta.len())
         } else if file_type.is_symlink() {
-            let target = std::fs::read_link(entry.path()).map_err(|e| Failure::volume("read the link", entry.path(), &e))?;
-            FoundKind::Symlink(target.as_os_str().as_bytes().into())
+            match std::fs::read_link(entry.path()) {
+                Ok(target) => FoundKind::Symlink(target.as_os_str().as_bytes().into()),
+                // Gone, or no link any more.
+                Err(error) if is_gone(&error) || error.kind() == io::ErrorKind::InvalidInput => continue,
+                Err(error) => return Err(Failure::volume("read the link", entry.path(), &error)),
+            }
         } else if file_type.is_fifo() {
             FoundKind::Fifo
         } else {
             skip(if file_type.is_socket() { "sockets" } else { "devices" }, false);
             continue;
         };
-        let (found, others) = found(path, kind, entry.path(), &meta)?;
+        let (found, others) = match found(path, kind, entry.path(), &meta) {
+            Err(error) if is_gone(&error) && entry.depth() > 0 => continue,
+            found => found.map_err(|e| Failure::volume("read the metadata of", entry.path(), &e))?,
+        };
         if others {
             skip(OTHER_ATTRIBUTES, false);
         }
@@ -136,25 +150,29 @@ pub fn walk(root: &Path, stop: &Stop) -> Result<Walk> {
 /// Kind in [`Walk::skipped`]: entries with attributes that only their own kind of file system has, such as NFSv4 ACLs.
 pub const OTHER_ATTRIBUTES: &str = "otherAttributes";
 
-fn found(path: RelPath, kind: FoundKind, at: &Path, there: &Metadata) -> Result<(Found, bool)> {
+fn found(path: RelPath, kind: FoundKind, at: &Path, there: &Metadata) -> io::Result<(Found, bool)> {
     let (meta, others) = meta(at, there, matches!(kind, FoundKind::Symlink(_)))?;
-    let hints = Hints { ctime: time(at, there.ctime(), there.ctime_nsec())?, inode: there.ino() };
+    let hints = Hints { ctime: time(there.ctime(), there.ctime_nsec())?, inode: there.ino() };
     let sparse = matches!(kind, FoundKind::File(size) if there.blocks().saturating_mul(512) < size);
     Ok((Found { path, kind, meta, hints, links: there.nlink(), sparse }, others))
 }
 
 /// The metadata of the entry at `path`, of a `link` itself, and whether it has attributes that are not replicated.
-pub fn meta(path: &Path, there: &Metadata, link: bool) -> Result<(Meta, bool)> {
-    let seen = attributes::read(path).map_err(|e| Failure::volume("read the extended attributes of", path, &e))?;
+pub fn meta(path: &Path, there: &Metadata, link: bool) -> io::Result<(Meta, bool)> {
+    let seen = attributes::read(path)?;
     let mode = if link { 0 } else { there.mode() & 0o7777 };
-    let mtime = time(path, there.mtime(), there.mtime_nsec())?;
+    let mtime = time(there.mtime(), there.mtime_nsec())?;
     Ok((Meta { mode, uid: there.uid(), gid: there.gid(), mtime, attributes: seen.attributes }, seen.others))
 }
 
-fn time(path: &Path, secs: i64, nanos: i64) -> Result<Time> {
-    let nanos =
-        u32::try_from(nanos).map_err(|_| Failure::new(Reason::VolumeUnreadable, format!("{} has an impossible time", path.display())))?;
+fn time(secs: i64, nanos: i64) -> io::Result<Time> {
+    let nanos = u32::try_from(nanos).map_err(|_| io::Error::other("it has an impossible time"))?;
     Ok(Time { secs, nanos })
+}
+
+/// Whether the entry, or a directory above it, went away since it was listed.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 fn walk_failure(root: &Path, error: walkdir::Error) -> Failure {

@@ -42,8 +42,8 @@ pub(super) fn restore(path: &Path, entry: &Entry, tally: &mut Tally) -> Result<b
 }
 
 fn state(path: &Path, kind: &Kind) -> Result<Meta> {
-    let there = fs::symlink_metadata(path).map_err(|e| Failure::volume("read", path, &e))?;
-    Ok(meta(path, &there, matches!(kind, Kind::Symlink(_)))?.0)
+    let look = || meta(path, &fs::symlink_metadata(path)?, matches!(kind, Kind::Symlink(_)));
+    look().map(|(meta, _)| meta).map_err(|e| Failure::volume("read the metadata of", path, &e))
 }
 
 fn count(after: &Meta, wanted: &Meta, tally: &mut Tally) {

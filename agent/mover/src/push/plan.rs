@@ -181,8 +181,7 @@ pub(super) fn emptied<'a>(gone: &'a BTreeSet<Box<[u8]>>, kept: &BTreeSet<Box<[u8
         let dir = format!("{dir}/").into_bytes();
         kept.range::<[u8], _>((Bound::Included(&*dir), Bound::Unbounded)).next().is_some_and(|name| name.starts_with(&dir))
     };
-    let control = format!("{CONTROL_DIR}/");
-    let names = gone.iter().filter_map(|name| std::str::from_utf8(name).ok()).filter(|name| !name.starts_with(&control));
+    let names = gone.iter().filter_map(|name| std::str::from_utf8(name).ok());
     names.filter_map(|name| name.match_indices('/').filter_map(|(at, _)| name.get(..at)).find(|dir| !holds_something(dir))).collect()
 }
 
@@ -267,7 +266,7 @@ mod tests {
         let names = |names: &[&str]| -> BTreeSet<Box<[u8]>> { names.iter().map(|name| name.as_bytes().into()).collect() };
         let gone = names(&["a/b/c/x", "a/b/y", "d/e/f/x", "top", "g/x", ".scribe/objects/1"]);
         let kept = names(&["a-", "a/bc", "d/e-", "d/z/x", "g"]);
-        assert_eq!(emptied(&gone, &kept).into_iter().collect::<Vec<_>>(), ["a/b", "d/e", "g"]);
+        assert_eq!(emptied(&gone, &kept).into_iter().collect::<Vec<_>>(), [".scribe", "a/b", "d/e", "g"]);
     }
 
     #[test]

@@ -4,12 +4,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
+use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{OpenOptionsExt, symlink};
 
+use rustix::io::Errno;
+
 use super::PushOptions;
 use super::observe::{Known, Tree, differing, observe};
-use super::plan::{Plan, State, Strays, Upload, object, plan};
+use super::plan::{Plan, State, Strays, Upload, emptied, object, object_name, plan};
 use crate::committed::Committed;
 use crate::entry::Digest;
 use crate::failure::{Failure, Result};
@@ -19,6 +22,7 @@ use crate::path::RelPath;
 use crate::rclone::{Class, Trouble};
 use crate::remote::{Listing, Remote};
 use crate::report::Reason;
+use crate::stats::Stats;
 
 /// Looks at the volume until two in a row are the same.
 const ROUNDS: usize = 3;
@@ -80,8 +84,14 @@ impl Work<'_> {
             let path = upload.path.under(&self.options.volume);
             // Never through a link put in the file's place: it could lead to our own secrets.
             let flags = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
-            let file: File =
-                OpenOptions::new().read(true).custom_flags(flags).open(&path).map_err(|e| Failure::volume("read", &path, &e))?;
+            let file: File = match OpenOptions::new().read(true).custom_flags(flags).open(&path) {
+                Ok(file) => file,
+                Err(error) if is_gone(&error) => {
+                    let message = format!("{} is gone", upload.path);
+                    return Ok(Err(Trouble { class: Class::NotFound, message, stats: Stats::default() }));
+                }
+                Err(error) => return Err(Failure::volume("read", &path, &error)),
+            };
             let name = upload.sha256.hex();
             let target = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
             symlink(target, dir.join(&name)).map_err(|e| Failure::scratch(&e))?;
@@ -89,6 +99,23 @@ impl Work<'_> {
             names.push(name.into_bytes());
         }
         self.remote.upload_links(&dir, &objects_dir(), names.iter().map(Vec::as_slice))
+    }
+
+    /// Deletes what an earlier round sent and neither tree needs: where objects are files of a file system, it may be in the way.
+    fn drop_abandoned(&self, plan: &Plan, staged: &str, sent: &mut Sent) -> Result<()> {
+        let mut kept: BTreeSet<Box<[u8]>> = plan.objects.iter().map(|upload| object(&upload.sha256)).collect();
+        kept.extend(plan.own.iter().map(|upload| name_in("", upload)));
+        kept.extend(plan.staged.iter().map(|upload| name_in(staged, upload)));
+        if sent.keys().all(|name| kept.contains(name)) {
+            return Ok(());
+        }
+        let committed = self.committed.iter().flat_map(|committed| &committed.entries);
+        kept.extend(committed.filter_map(|entry| Some(object_name(&entry.path, entry.file()?))));
+        let abandoned: BTreeSet<Box<[u8]>> = sent.keys().filter(|name| !kept.contains(*name)).cloned().collect();
+        self.remote.delete(abandoned.iter().map(|name| &**name))?;
+        self.remote.remove_empty(emptied(&abandoned, &kept).into_iter())?;
+        sent.retain(|name, _| !abandoned.contains(name));
+        Ok(())
     }
 
     /// Sends, looks again, and sends what changed meanwhile, until nothing does.
@@ -99,13 +126,15 @@ impl Work<'_> {
             self.remote.rclone.progress.phase("uploading", total(&plan));
             let trouble = match self.send(&plan, staged, sent)? {
                 Ok(()) => None,
-                // A file that changed or vanished under the upload: the next look shows it.
-                Err(trouble) if matches!(trouble.class, Class::SourceChanging | Class::NotFound) => Some(trouble),
+                // A file that changed or vanished under the upload: the next look shows it. One that became shorter is trouble
+                // without a name, because the server waits for what was announced.
+                Err(trouble) if matches!(trouble.class, Class::SourceChanging | Class::NotFound | Class::Other) => Some(trouble),
                 Err(trouble) => return Err(trouble.into()),
             };
             let again = observe(&self.options.volume, &Known::of(&tree.entries), self.hasher, &self.remote.rclone.stop)?;
             if again.found == tree.found {
                 return match trouble {
+                    Some(trouble) if trouble.class == Class::Other => Err(trouble.into()),
                     Some(trouble) => Err(Failure::new(
                         Reason::MoverFailed,
                         format!("rclone could not send every file, and none of them changed: {}", trouble.message),
@@ -119,6 +148,7 @@ impl Work<'_> {
             tracing::info!(count = moving.len(), first = ?moving.first(), "the volume changed while it was read");
             tree = again;
             plan = self.plan(&tree);
+            self.drop_abandoned(&plan, staged, sent)?;
         }
         let names: Vec<String> = moving.iter().take(3).map(ToString::to_string).collect();
         Err(Failure::new(
@@ -130,6 +160,12 @@ impl Work<'_> {
             ),
         ))
     }
+}
+
+/// Whether a file went away, or gave its place to a link, since the last look.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+        || error.raw_os_error() == Some(Errno::LOOP.raw_os_error())
 }
 
 /// What changed under the upload may have been sent in any state, even if it reads as before by now.

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod attributes;
+mod changing;
 mod crash_pull;
 mod crash_push;
 mod failures;

@@ -1,0 +1,161 @@
+//! A source that is written to while it is pushed: three looks, then it is told so; what is committed is always one state that was.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use scribe_mover::report::Reason;
+
+use crate::support::Site;
+use crate::support::proxy::{Action, Request};
+use crate::support::tree::{assert_same, snapshot, write};
+
+/// Whether a request sends content of the file `name`, in place or staged.
+fn sends(request: &Request, name: &str) -> bool {
+    request.method == "PUT" && request.target.split('?').next().unwrap().ends_with(&format!("/{name}"))
+}
+
+#[test]
+fn a_file_that_never_holds_still_is_looked_at_three_times_and_named() {
+    let site = Site::with_bucket();
+    let source = site.source.path().to_path_buf();
+    write(&source, "a", "first");
+    write(&source, "quiet", "quiet");
+    let first = site.push();
+    write(&source, "a", "before");
+    let sent = Arc::new(AtomicUsize::new(0));
+    let (counter, writing) = (Arc::clone(&sent), source.clone());
+    site.proxy.rule(move |request| {
+        if sends(request, "a") {
+            let round = counter.fetch_add(1, Ordering::SeqCst);
+            fs::write(writing.join("a"), format!("round {round}")).unwrap();
+        }
+        Action::Pass
+    });
+    let failure = site.try_push().unwrap_err();
+    assert_eq!((failure.reason, sent.load(Ordering::SeqCst)), (Reason::SourceChanging, 3));
+    assert!(failure.message.contains(" a ") && failure.message.contains("Snapshot"), "{failure}");
+    site.proxy.behave();
+    let pulled = site.pull();
+    assert_eq!(pulled.revision, first.revision, "nothing was committed");
+    assert_eq!(fs::read(site.dest.path().join("a")).unwrap(), b"first");
+    // Once it holds still, the next push goes through and leaves nothing behind.
+    site.push();
+    site.pull();
+    assert_same(&source, site.dest.path());
+    assert_eq!(site.user_objects(), ["a", "quiet"]);
+}
+
+#[test]
+fn what_changes_twice_under_the_push_is_committed_as_it_ends_up() {
+    let site = Site::with_bucket();
+    let source = site.source.path().to_path_buf();
+    for name in ["a", "b", "line\n", "quiet"] {
+        write(&source, name, "as it was committed");
+    }
+    site.push();
+    for name in ["a", "b", "line\n"] {
+        write(&source, name, "as the push found it");
+    }
+    let writing = source.clone();
+    let mut round = 0;
+    site.proxy.rule(move |request| {
+        if sends(request, "a") {
+            round += 1;
+            match round {
+                1 => {
+                    fs::write(writing.join("a"), "another size").unwrap();
+                    fs::remove_file(writing.join("b")).unwrap();
+                    fs::write(writing.join("line\n"), "changed").unwrap();
+                    write(&writing, "new/c", "came under the push");
+                }
+                2 => {
+                    fs::write(writing.join("a"), "a").unwrap();
+                    fs::remove_dir_all(writing.join("new")).unwrap();
+                    fs::write(writing.join("new"), "a file now").unwrap();
+                    symlink("a", writing.join("b")).unwrap();
+                }
+                _ => {}
+            }
+        }
+        Action::Pass
+    });
+    assert!(site.push().changed);
+    site.proxy.behave();
+    site.pull();
+    assert_same(&source, site.dest.path());
+    assert_eq!(site.user_objects(), ["a", "new", "quiet"]);
+    assert!(!site.push().changed);
+}
+
+#[test]
+fn a_change_of_attributes_under_the_push_is_noticed() {
+    let site = Site::with_bucket();
+    let source = site.source.path().to_path_buf();
+    write(&source, "a", "a");
+    write(&source, "b", "b");
+    let writing = source.clone();
+    let mut done = false;
+    site.proxy.rule(move |request| {
+        if !done && sends(request, "a") {
+            done = true;
+            crate::support::tree::set(&writing.join("b"), b"user.late", b"late");
+        }
+        Action::Pass
+    });
+    site.push();
+    site.proxy.behave();
+    site.pull();
+    assert_same(&source, site.dest.path());
+}
+
+/// Files that come, go, grow, shrink and change their type, until told to stop.
+fn churn(root: &Path, stop: &AtomicBool) {
+    let mut number = 0usize;
+    while !stop.load(Ordering::SeqCst) {
+        number += 1;
+        let (name, other) = (root.join(format!("churn/{}", number % 13)), root.join(format!("churn/{}", number * 7 % 13)));
+        // What stands in the way of one of these is no matter: another one follows at once.
+        let _ = match number % 7 {
+            0 => fs::remove_file(&name),
+            1 => fs::write(&name, vec![b'x'; number * 37 % 90_000]),
+            2 => fs::rename(&name, &other),
+            3 => fs::create_dir(&name).and_then(|()| fs::write(name.join("in\n"), "in")),
+            4 => fs::remove_dir_all(&other),
+            5 => symlink("0", &name),
+            _ => fs::hard_link(&name, &other),
+        };
+    }
+}
+
+#[test]
+fn a_busy_writer_delays_a_push_and_never_breaks_it() {
+    let site = Site::with_bucket();
+    let source = site.source.path();
+    for number in 0..50 {
+        write(source, format!("quiet/{number}"), vec![number; 3000]);
+    }
+    fs::create_dir(source.join("churn")).unwrap();
+    let first = site.push();
+    let quiet = snapshot(&source.join("quiet"));
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| churn(source, &stop));
+        for _ in 0..4 {
+            let pushed = site.try_push();
+            if let Err(failure) = &pushed {
+                assert_eq!(failure.reason, Reason::SourceChanging, "{failure}");
+            }
+            // Whatever was committed last is whole.
+            let pulled = site.pull();
+            assert_eq!(pulled.revision, pushed.map_or_else(|_| first.revision.clone(), |pushed| pushed.revision));
+            assert_eq!(snapshot(&site.dest.path().join("quiet")), quiet);
+        }
+        stop.store(true, Ordering::SeqCst);
+    });
+    site.push();
+    site.pull();
+    assert_same(source, site.dest.path());
+}
