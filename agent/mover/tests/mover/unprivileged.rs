@@ -1,5 +1,5 @@
 //! A mover without privileges (another user, no capabilities): what it cannot restore is counted, the rest is right, and it goes on
-//! working on what it restored.
+//! working on what it restored. And one with the few privileges that the mover's Jobs have.
 
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
@@ -13,7 +13,7 @@ use scribe_mover::attributes::{ACL_ACCESS, CAPABILITY};
 use scribe_mover::report::{Outcome, Reason, Report};
 
 use crate::support::program::{mover, program, report};
-use crate::support::tree::{acl, assert_same, capability, set, snapshot, write};
+use crate::support::tree::{acl, assert_same, capability, differences, set, snapshot, varied, write};
 use crate::support::{Site, rclone};
 
 const NOBODY: u32 = 1000;
@@ -34,15 +34,26 @@ impl Programs {
 
     /// Runs the mover as that user, with no capability and no further group.
     fn run(&self, site: &Site, verb: &str, volume: &Path) -> Report {
+        let mut command = self.command(site, verb, volume, std::process::Command::new(self.0.path().join("mover")));
+        report(&command.uid(NOBODY).gid(NOBODY).output().unwrap())
+    }
+
+    /// Runs the mover as root, with no more capabilities than its Jobs have.
+    fn run_as_job(&self, site: &Site, verb: &str, volume: &Path) -> Report {
+        let mut bounded = std::process::Command::new("setpriv");
+        bounded.args(["--bounding-set", "-all,+dac_override,+chown,+fowner,+fsetid,+setfcap"]).arg(self.0.path().join("mover"));
+        report(&self.command(site, verb, volume, bounded).output().unwrap())
+    }
+
+    fn command(&self, site: &Site, verb: &str, volume: &Path, mut command: std::process::Command) -> std::process::Command {
         open_to_all(site.secret.path());
         let as_root = mover(site, verb, volume, &["--rclone", self.0.path().join("rclone").to_str().unwrap()]);
-        let mut command = std::process::Command::new(self.0.path().join("mover"));
         // The last of two options of one name is refused, so the first one goes.
         let mut args: Vec<_> = as_root.get_args().collect();
         let first = args.iter().position(|arg| *arg == "--rclone").unwrap();
         args.drain(first..first + 2);
-        let output = command.args(args).env("TMPDIR", "/tmp").uid(NOBODY).gid(NOBODY).output().unwrap();
-        report(&output)
+        command.args(args).env("TMPDIR", "/tmp");
+        command
     }
 }
 
@@ -166,4 +177,26 @@ fn a_push_without_privileges_names_the_file_it_cannot_read() {
     let refused = programs.run(&site, "push", source);
     assert_eq!((refused.result, refused.reason), (Outcome::Failed, Some(Reason::VolumeUnreadable)));
     assert!(refused.message.contains("/foreign"), "{}", refused.message);
+}
+
+#[test]
+fn with_the_capabilities_of_a_job_all_comes_back_but_trusted_attributes() {
+    let site = Site::with_bucket();
+    let (source, dest, programs) = (site.source.path(), site.dest.path(), Programs::new());
+    varied(source);
+    tree(&source.join("more"));
+    mode(&source.join("more/foreign"), 0);
+    let pushed = programs.run_as_job(&site, "push", source);
+    assert_eq!((pushed.result, pushed.skipped), (Outcome::Successful, BTreeMap::new()), "{}", pushed.message);
+    let pulled = programs.run_as_job(&site, "pull", dest);
+    assert_eq!((pulled.result, pulled.skipped), (Outcome::Successful, BTreeMap::new()), "{}", pulled.message);
+    assert_eq!(differences(source, dest).into_keys().collect::<Vec<_>>(), [b"more/trusted"], "it cannot even see them");
+
+    // Pushed by one that sees them, pulled by one that may not set them.
+    site.push();
+    let lost = BTreeMap::from([("trustedAttributes".to_owned(), 1)]);
+    for _ in 0..2 {
+        let again = programs.run_as_job(&site, "pull", dest);
+        assert_eq!((again.result, again.changed, &again.skipped), (Outcome::Successful, false, &lost), "{}", again.message);
+    }
 }
