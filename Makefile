@@ -1,6 +1,6 @@
 # Two commands do everything, set-up included: `make demo` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test measure bench generate image node-up node-down
+.PHONY: help demo demo-down test soak measure bench generate image node-up node-down
 export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/scribe-agent/target
 
 help: ## this list
@@ -14,6 +14,9 @@ demo-down: ## end the demo and remove what it left
 
 test: ## every check there is, on a node of its own
 	@tests/tools/suite
+
+soak: ## the decisions alone, for long: 20,000 random scripts of each kind, and every way that a sync can go
+	@PROPTEST_CASES=20000 SEARCH_TROUBLES=5 cargo test --locked --profile soak --test property -- --nocapture
 
 measure: ## what replication costs, as the table of docs/performance.md
 	@tests/tools/measure

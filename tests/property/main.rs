@@ -10,6 +10,7 @@ mod failing;
 mod images;
 mod queue;
 mod script;
+mod search;
 mod time;
 mod world;
 

@@ -47,7 +47,7 @@ pub enum Happening {
     HandDelete(Role),
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
     Good,
     Failed,
@@ -214,22 +214,32 @@ pub fn let_the_cluster_work(world: &mut World) {
     for claim in &mut world.claims {
         claim.bound = true;
     }
-    // A pod of a Job that is being deleted is told to stop, and does.
-    let (jobs, pods) = (&mut world.jobs, &mut world.pods);
-    for job in jobs.iter_mut() {
-        let mut mine = pods.iter_mut().filter(|p| p.meta.run == job.meta.run && p.meta.attempt == job.meta.attempt);
-        if job.meta.deleting {
-            mine.for_each(|p| p.ended = true);
-        } else if let Some(pod) = mine.next().filter(|p| p.ended) {
+    note_ended(world);
+    stop_deleted(world);
+    collect(world);
+}
+
+/// Jobs learn that their pods have ended.
+pub fn note_ended(world: &mut World) {
+    for job in world.jobs.iter_mut().filter(|j| !j.meta.deleting) {
+        let pod = world.pods.iter().find(|p| p.meta.run == job.meta.run && p.meta.attempt == job.meta.attempt);
+        if let Some(pod) = pod.filter(|p| p.ended) {
             job.succeeded = Some(pod.report.as_deref().is_some_and(|r| !r.contains("\"Failed\"")));
         }
     }
-    let gone: Vec<Meta> = jobs.iter().filter(|j| j.meta.deleting).map(|j| j.meta.clone()).collect();
-    pods.retain(|p| !gone.iter().any(|j| p.meta.run == j.run && p.meta.attempt == j.attempt));
-    // Those whose Job is gone, with the object that it belonged to, are told to stop as well.
-    pods.retain(|p| p.ended || jobs.iter().any(|j| p.meta.run == j.meta.run && p.meta.attempt == j.meta.attempt));
-    jobs.retain(|j| !j.meta.deleting);
-    let pods_live = pods.iter().any(|p| !p.ended);
+}
+
+/// Jobs that are being deleted go, their pods before them; and pods whose Job has gone with the object that it belonged to.
+pub fn stop_deleted(world: &mut World) {
+    world.jobs.retain(|j| !j.meta.deleting);
+    let jobs = &world.jobs;
+    let of_a_job = |p: &Pod| jobs.iter().any(|j| p.meta.run == j.meta.run && p.meta.attempt == j.meta.attempt);
+    world.pods.retain(of_a_job);
+}
+
+/// Snapshots and claims that are being deleted go when nothing holds them.
+pub fn collect(world: &mut World) {
+    let pods_live = world.pods.iter().any(|p| !p.ended);
     world.claims.retain(|c| !(c.meta.deleting || c.meta.namesake) || pods_live);
     world.snapshots.retain(|s| !s.meta.deleting);
     if world.applied.as_ref().is_some_and(|(uid, _)| !world.claims.iter().any(|c| c.meta.uid == *uid)) {
@@ -241,7 +251,8 @@ pub fn start_pods(world: &mut World) {
     let jobs: Vec<_> = world.jobs.iter().filter(|j| !j.meta.deleting && j.succeeded.is_none()).map(|j| j.meta.clone()).collect();
     for job in jobs {
         if !world.pods.iter().any(|p| p.meta.run == job.run && p.meta.attempt == job.attempt) {
-            let meta = Meta { name: format!("{}-pod", job.name), uid: world.uid(), ..job };
+            let uid = world.uid_of("pod");
+            let meta = Meta { name: format!("{}-pod", job.name), uid, ..job };
             world.pods.push(Pod { meta, started: true, ..Pod::default() });
         }
     }

@@ -7,7 +7,7 @@ use scribe_agent::core::facts::{Claim, Facts, Job, Kind, Limits, Meta, Object, P
 use scribe_agent::core::gate::{self, Room};
 use scribe_agent::core::plan::{Child, ChildKind, Event, NewClaim, NewSnapshot, Origin, Step, Target};
 use scribe_agent::core::spec::{Capture, ClaimShape, Guard, Remote, SnapshotClass, Spec, Target as VolumeTarget, Trigger, Volume};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Which kind of replication the world holds.
 #[derive(Clone, Copy, Debug, Arbitrary, PartialEq)]
@@ -63,6 +63,7 @@ impl Flavour {
 
 pub const USERS_CLAIM: &str = "data";
 
+#[derive(Clone)]
 pub struct World {
     pub now: Timestamp,
     pub object: Object,
@@ -94,7 +95,7 @@ pub struct World {
     /// Images that a claim is being made from.
     pub in_use: BTreeSet<String>,
     closed: BTreeSet<String>,
-    uids: u32,
+    made: BTreeMap<String, u32>,
 }
 
 impl World {
@@ -135,7 +136,7 @@ impl World {
             allowed: Vec::new(),
             in_use: BTreeSet::new(),
             closed: BTreeSet::new(),
-            uids: 0,
+            made: BTreeMap::new(),
         };
         world.spec.trigger.manual = Some("0".into());
         let meta = Meta { name: USERS_CLAIM.into(), uid: world.uid(), ..Meta::default() };
@@ -148,8 +149,21 @@ impl World {
     }
 
     pub fn uid(&mut self) -> String {
-        self.uids += 1;
-        format!("uid-{}", self.uids)
+        self.uid_of("")
+    }
+
+    /// By what the object is, so that the order in which others are made does not show in it.
+    pub fn uid_of(&mut self, what: &str) -> String {
+        let count = self.made.entry(what.to_owned()).or_default();
+        *count += 1;
+        format!("{what}#{count}")
+    }
+
+    /// All that decides how things go on, in words.
+    pub fn canonical(&self, to: &mut impl std::fmt::Write) {
+        let World { now, object, status, claims, snapshots, jobs, pods, remote, applied, in_use, closed, .. } = self;
+        let things = (claims, snapshots, jobs, pods);
+        write!(to, "{now:?}{}{}{status:?}{things:?}{remote:?}{applied:?}{in_use:?}{closed:?}", object.uid, object.generation).unwrap();
     }
 
     /// The object's snapshots, as they are listed.
@@ -286,7 +300,8 @@ impl World {
     }
 
     fn meta(&mut self, name: &str, role: Role, run: Option<&str>, attempt: Option<i64>) -> Meta {
-        Meta { name: name.into(), uid: self.uid(), role: Some(role), run: run.map(str::to_owned), attempt, ..Meta::default() }
+        let kind = format!("{role:?} {name}");
+        Meta { name: name.into(), uid: self.uid_of(&kind), role: Some(role), run: run.map(str::to_owned), attempt, ..Meta::default() }
     }
 
     fn delete(&mut self, target: &Target) {
@@ -306,6 +321,8 @@ impl World {
                 for claim in self.claims.iter_mut().filter(|c| doomed(&c.meta)) {
                     let cleaned = matches!(self.spec.volume, Volume::Destination { cleanup: true, .. }) && self.status.run.is_none();
                     assert!(claim.meta.role == Some(Role::Capture) || !claim.bound || cleaned, "a volume with data was deleted");
+                    let used = |p: &Pod| p.meta.run == claim.meta.run && p.started && !p.ended;
+                    assert!(!self.pods.iter().any(used), "the claim of a live mover was deleted");
                     assert!(!cleaned || self.pods.iter().all(|p| p.ended), "the volume of a live mover was deleted");
                     claim.meta.deleting = true;
                 }
@@ -319,6 +336,15 @@ impl World {
                     snapshot.meta.deleting = true;
                 }
             }
+        }
+    }
+
+    /// What the status says of images is true, whatever the moment. Not where somebody deletes them by hand.
+    pub fn assert_images_are_there(&self) {
+        let there = |name: &str| self.snapshots.iter().any(|s| s.meta.name == name && s.ready && !s.meta.deleting);
+        let latest = self.status.latest_image.as_ref().filter(|i| i.kind == "VolumeSnapshot").map(|i| i.name.as_str());
+        for name in self.status.images.iter().map(|i| i.name.as_str()).chain(latest) {
+            assert!(there(name), "{name} is published and not there");
         }
     }
 
