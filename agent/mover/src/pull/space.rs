@@ -10,10 +10,11 @@ use crate::entry::{Digest, Entry, FileEntry};
 use crate::failure::{Failure, Result};
 use crate::report::Reason;
 
-/// Bytes free on the volume at `root`.
+/// Bytes free on the volume at `root`, as far as is known.
 pub(super) fn free(root: &Path) -> Result<u64> {
     let stat = rustix::fs::statvfs(root).map_err(|e| Failure::volume("read the free space of", root, &e.into()))?;
-    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    // Some file systems do not say how large they are.
+    Ok(if stat.f_blocks == 0 { u64::MAX } else { stat.f_bavail.saturating_mul(stat.f_frsize) })
 }
 
 /// `NoSpace` with the figures when `needed` bytes do not fit on the volume at `root`.

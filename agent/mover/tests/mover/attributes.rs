@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, lchown, symlink};
 use std::path::Path;
+use std::process::Command;
 
 use assert_fs::TempDir;
 use rustix::fs::{XattrFlags, lgetxattr, lremovexattr, lsetxattr};
 use scribe_mover::attributes::{ACL_ACCESS, ACL_DEFAULT, CAPABILITY};
+use scribe_mover::report::{Outcome, Report};
 
 use crate::support::Site;
+use crate::support::program::mover;
 use crate::support::tree::{acl, assert_same, capability, set, touch, varied, write};
 
 /// Attributes of every kind on entries of every type.
@@ -208,4 +211,31 @@ fn symlinks_themselves_are_meant() {
     assert_same(site.source.path(), site.dest.path());
     let after = fs::metadata(outside.path().join("victim")).unwrap();
     assert_eq!((before.uid(), before.ctime_nsec(), before.mode()), (after.uid(), after.ctime_nsec(), after.mode()));
+}
+
+#[test]
+fn a_file_system_that_holds_none_of_it_is_no_failure_and_settles() {
+    let site = Site::with_bucket();
+    let source = site.source.path();
+    varied(source);
+    decorate(source);
+    // Begins with the ACL that the root has for what is made in it.
+    sparse(&source.join("sparse"));
+    site.push();
+    // ramfs knows neither attributes nor holes. Only these commands see it.
+    let script = "volume=$1; shift; mount -t ramfs none \"$volume\" && \"$@\" && \"$@\" && stat -c %a \"$volume\"/big \"$volume\"/sub";
+    let pull = mover(&site, "pull", site.dest.path(), &[]);
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-ec", script, "sh"]).arg(site.dest.path()).arg(pull.get_program()).args(pull.get_args());
+    let output = String::from_utf8(command.env("TMPDIR", site.scratch.path()).output().unwrap().stdout).unwrap();
+    let reports: Vec<Report> = output.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let lost = [("userAttributes", 4), ("trustedAttributes", 3), ("acls", 6), ("capabilities", 1), ("holes", 1)];
+    let mut lost: BTreeMap<String, u64> = lost.into_iter().map(|(kind, count)| (kind.to_owned(), count)).collect();
+    let [first, again] = &reports[..] else { panic!("{output}") };
+    assert_eq!((first.result, first.changed, &first.skipped), (Outcome::Successful, true, &lost), "{}", first.message);
+    // Holes are given only to what is put in place.
+    lost.remove("holes");
+    assert_eq!((again.result, again.changed, &again.skipped), (Outcome::Successful, false, &lost), "{}", again.message);
+    // What was the most that anybody in the ACL may do is not what the group may.
+    assert!(output.ends_with("\n6740\n700\n"), "{output}");
 }
