@@ -112,8 +112,8 @@ fn pass(
         let bad = staging.verify(&files, hasher, &remote.rclone.stop)?;
         staging.clear_incoming()?;
         match trouble {
-            // What is missing is judged by its absence.
-            Some(trouble) if !bad.is_empty() && trouble.class != Class::NotFound => {
+            // What is missing is judged by its absence, and what is altered by its hash.
+            Some(trouble) if !bad.is_empty() && !matches!(trouble.class, Class::NotFound | Class::SourceChanging) => {
                 return Err(trouble.into());
             }
             _ => wrong.extend(bad),

@@ -19,7 +19,7 @@ pub enum Class {
     Unreachable,
     /// No space left on either side.
     NoSpace,
-    /// A file of the volume changed while it was read.
+    /// What was sent is not what was read before: nearly always because the file changed in between.
     SourceChanging,
     /// A file of the volume could not be read or written.
     VolumeUnreadable,
@@ -42,7 +42,6 @@ const TABLE: &[(Class, &[&str])] = &[
             "couldn't find type",
             "unknown command",
             "unknown flag",
-            "failed to create file system for",
             "couldn't decrypt configuration",
         ],
     ),
@@ -93,7 +92,7 @@ const TABLE: &[(Class, &[&str])] = &[
             "507 ",
         ],
     ),
-    (Class::SourceChanging, &["source file is being updated", "can't copy - source file"]),
+    (Class::SourceChanging, &["source file is being updated", "can't copy - source file", "corrupted on transfer"]),
     (
         Class::Unreachable,
         &[
@@ -131,6 +130,8 @@ const TABLE: &[(Class, &[&str])] = &[
         Class::NotFound,
         &["object not found", "directory not found", "nosuchkey", "statuscode: 404", "404 not found", "no such file or directory"],
     ),
+    // Last: some backends connect at this point, and then say why they could not.
+    (Class::Configuration, &["failed to create file system for"]),
 ];
 
 /// What happened, and a sentence about it.
@@ -217,6 +218,17 @@ mod tests {
     #[case(1, "a: Failed to copy: can't copy - source file is being updated (size changed from 1 to 2)", Class::SourceChanging)]
     #[case(1, "a: Failed to copy: open /v/a: permission denied", Class::VolumeUnreadable)]
     #[case(1, "CRITICAL: Failed to create file system for \"x:\": didn't find section in config file", Class::Configuration)]
+    #[case(
+        1,
+        "CRITICAL: Failed to create file system for \"x:\": NewFs: couldn't connect SSH: ssh: handshake failed: ssh: unable to authenticate, attempted methods [none password]",
+        Class::AccessDenied
+    )]
+    #[case(
+        1,
+        "CRITICAL: Failed to create file system for \"x:\": NewFs: couldn't connect SSH: dial tcp 127.0.0.1:1: connect: connection refused",
+        Class::Unreachable
+    )]
+    #[case(1, "CRITICAL: Failed to create file system for \"x:\": no bucket in here", Class::Configuration)]
     #[case(5, "something to retry", Class::Unreachable)]
     #[case(1, "something else", Class::Other)]
     fn each_row(#[case] code: i32, #[case] message: &str, #[case] class: Class) {

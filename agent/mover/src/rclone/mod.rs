@@ -181,9 +181,9 @@ impl Rclone {
                     if !matches!(ended, Ended::ByItself) {
                         if let Err(error) = child.kill() {
                             tracing::warn!(%error, "cannot kill rclone");
-                            break;
                         }
-                        asked = Instant::now();
+                        // Its end of the log need not come: something that it has started may hold the pipe open.
+                        break;
                     } else if let Some(verdict) = watchdog.verdict(Instant::now()) {
                         tracing::warn!(?verdict, "giving up on this rclone");
                         terminate(child);

@@ -18,7 +18,7 @@ use scribe_mover::push::{PushOptions, push};
 
 use crate::support::program::{Group, mover};
 use crate::support::proxy::{Action, Request, When};
-use crate::support::server::Server;
+use crate::support::server::{Backend, Server};
 use crate::support::tree::{copy, snapshot, write};
 use crate::support::{Site, done};
 
@@ -118,7 +118,7 @@ impl<'a> Copies<'a> {
         for number in 0..MOST {
             fs::create_dir(buckets.path().join(format!("copy-{number}"))).unwrap();
         }
-        Self { server: Arc::new(Server::on(buckets)), remote, next: AtomicUsize::new(0) }
+        Self { server: Arc::new(Server::on(Backend::S3, buckets)), remote, next: AtomicUsize::new(0) }
     }
 
     fn next(&self) -> Site {

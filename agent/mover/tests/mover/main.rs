@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod attributes;
+mod backends;
 mod changing;
 mod crash_pull;
 mod crash_push;
@@ -15,8 +16,10 @@ mod names;
 mod process;
 mod property;
 mod requests;
+mod rivals;
 mod roundtrip;
 mod space;
 mod support;
 mod torn;
 mod unprivileged;
+mod watchdog;

@@ -25,7 +25,7 @@ use scribe_mover::remote::Remote;
 use scribe_mover::scratch::Scratch;
 use scribe_mover::secret;
 use scribe_mover::stop::Stop;
-use server::{KEY, SECRET, Server};
+use server::{Backend, KEY, Server};
 
 /// The rclone this project is tested with.
 pub(crate) fn rclone() -> &'static Path {
@@ -52,7 +52,14 @@ pub(crate) struct Site {
 impl Site {
     /// A fresh one, whose bucket does not exist.
     pub(crate) fn new() -> Self {
-        Self::at(&Arc::new(Server::start()), "s3:bucket/path")
+        Self::on(Backend::S3)
+    }
+
+    /// On another kind of remote; the section is called s3 all the same.
+    pub(crate) fn on(backend: Backend) -> Self {
+        let server = Server::start(backend);
+        let name = format!("s3:{}", server.path("bucket/path"));
+        Self::at(&Arc::new(server), &name)
     }
 
     /// A path on this server, with a proxy and volumes of its own.
@@ -60,7 +67,7 @@ impl Site {
         let dir = || TempDir::new().unwrap();
         let (proxy, server) = (Proxy::start(&server.address), Arc::clone(server));
         let site = Self { server, proxy, secret: dir(), scratch: dir(), source: dir(), dest: dir(), name: name.into() };
-        site.write_secret(&site.proxy.address(), KEY);
+        site.write_secret(&site.address(), KEY);
         site
     }
 
@@ -71,10 +78,16 @@ impl Site {
         site
     }
 
+    /// Where the Secret leads: to the proxy, which speaks HTTP alone.
+    pub(crate) fn address(&self) -> String {
+        match self.server.backend {
+            Backend::Sftp | Backend::Local => self.server.address.clone(),
+            Backend::S3 | Backend::WebDav => self.proxy.address(),
+        }
+    }
+
     pub(crate) fn write_secret(&self, address: &str, key: &str) {
-        let conf = format!(
-            "[s3]\ntype = s3\nprovider = Rclone\nendpoint = http://{address}\naccess_key_id = {key}\nsecret_access_key = {SECRET}\nregion = us-east-1\n"
-        );
+        let conf = format!("[s3]\n{}", self.server.section(address, key));
         std::fs::write(self.secret.path().join("rclone.conf"), conf).unwrap();
     }
 

@@ -10,44 +10,96 @@ use super::rclone;
 pub(crate) const KEY: &str = "AKIDFORTESTS";
 pub(crate) const SECRET: &str = "secret-for-tests-only";
 
-/// An S3 server; buckets are the folders of a directory.
+/// What a remote may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Backend {
+    S3,
+    WebDav,
+    Sftp,
+    Local,
+}
+
+/// A remote; buckets are the folders of a directory.
 pub(crate) struct Server {
-    process: Child,
+    pub(crate) backend: Backend,
+    process: Option<Child>,
+    /// Host and port; empty where there is no server.
     pub(crate) address: String,
     pub(crate) buckets: TempDir,
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        if let Some(process) = &mut self.process {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
     }
 }
 
 impl Server {
     /// With no bucket.
-    pub(crate) fn start() -> Self {
-        Self::on(TempDir::new().unwrap())
+    pub(crate) fn start(backend: Backend) -> Self {
+        Self::on(backend, TempDir::new().unwrap())
     }
 
     /// With the folders of this directory as buckets. What is put there later goes unseen by a server that has looked before.
-    pub(crate) fn on(buckets: TempDir) -> Self {
-        let mut process = Command::new(rclone())
-            // To S3, names that differ only in Unicode normal form are different names; to this server they are one unless told so.
-            .args(["serve", "s3", "--no-unicode-normalization", "--addr", "127.0.0.1:0", "--auth-key", &format!("{KEY},{SECRET}")])
-            .arg(buckets.path())
-            .env("RCLONE_CONFIG", "/dev/null")
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+    pub(crate) fn on(backend: Backend, buckets: TempDir) -> Self {
+        let mut command = Command::new(rclone());
+        let mark = match backend {
+            Backend::Local => return Self { backend, process: None, address: String::new(), buckets },
+            Backend::S3 => {
+                // To S3, names that differ only in Unicode normal form are different names; to this server they are one unless told so.
+                command.args(["serve", "s3", "--no-unicode-normalization", "--auth-key", &format!("{KEY},{SECRET}")]);
+                "http://"
+            }
+            Backend::WebDav => {
+                command.args(["serve", "webdav", "--no-unicode-normalization", "--user", KEY, "--pass", SECRET]);
+                "http://"
+            }
+            Backend::Sftp => {
+                command.args(["serve", "sftp", "--no-unicode-normalization", "--user", KEY, "--pass", SECRET]);
+                "listening on "
+            }
+        };
+        command.args(["--addr", "127.0.0.1:0"]).arg(buckets.path()).stderr(Stdio::piped());
+        command.env("RCLONE_CONFIG", "/dev/null").env("RCLONE_CACHE_DIR", buckets.path().join(".cache"));
+        let mut process = command.spawn().unwrap();
         let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
         let address = lines
             .by_ref()
             .map(|line| line.unwrap())
-            .find_map(|line| Some(line.split_once("http://")?.1.split_once('/')?.0.to_owned()))
+            .find_map(|line| Some(line.split_once(mark)?.1.split('/').next()?.trim().to_owned()))
             .unwrap();
         // Else a full pipe would stop the server.
         std::thread::spawn(move || lines.for_each(drop));
-        Self { process, address, buckets }
+        Self { backend, process: Some(process), address, buckets }
     }
+
+    /// The section of an rclone configuration that leads here, through `address`.
+    pub(crate) fn section(&self, address: &str, key: &str) -> String {
+        let (host, port) = address.split_once(':').unwrap_or_default();
+        match self.backend {
+            Backend::S3 => format!(
+                "type = s3\nprovider = Rclone\nendpoint = http://{address}\naccess_key_id = {key}\nsecret_access_key = {SECRET}\nregion = us-east-1\n"
+            ),
+            Backend::WebDav => format!("type = webdav\nurl = http://{address}\nvendor = rclone\nuser = {key}\npass = {}\n", obscured()),
+            Backend::Sftp => format!("type = sftp\nhost = {host}\nport = {port}\nuser = {key}\npass = {}\n", obscured()),
+            Backend::Local => "type = local\n".to_owned(),
+        }
+    }
+
+    /// Where a path in a bucket is, below the section.
+    pub(crate) fn path(&self, below: &str) -> String {
+        match self.backend {
+            Backend::Local => self.buckets.path().join(below).to_str().unwrap().to_owned(),
+            _ => below.to_owned(),
+        }
+    }
+}
+
+/// The secret as rclone keeps it in its configuration.
+fn obscured() -> String {
+    let output = Command::new(rclone()).args(["obscure", SECRET]).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }

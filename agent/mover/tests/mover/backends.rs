@@ -1,0 +1,153 @@
+//! The same promises on remotes of other kinds: a directory, SFTP, WebDAV.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
+use std::process::Stdio;
+
+use rstest::rstest;
+use rustix::process::{Pid, Signal, kill_process_group};
+use scribe_mover::pull::{PullOptions, PullOutcome, pull};
+use scribe_mover::push::push;
+use scribe_mover::report::Reason;
+
+use crate::support::program::mover;
+use crate::support::server::Backend;
+use crate::support::tree::{assert_same, snapshot, varied, write};
+use crate::support::{Site, done};
+
+fn tidy(site: &Site, revision: &str) {
+    let control: Vec<String> = site.control_objects().into_iter().filter(|name| !name.starts_with("objects/")).collect();
+    assert_eq!(control, ["commit.json".to_owned(), format!("manifests/{revision}.zst")]);
+}
+
+#[rstest]
+fn what_goes_in_comes_out_and_changes_follow(#[values(Backend::Local, Backend::Sftp, Backend::WebDav)] backend: Backend) {
+    let site = Site::on(backend);
+    let source = site.source.path();
+    assert_eq!(site.try_pull(), Ok(PullOutcome::WaitingForFirstPush), "no such path");
+    varied(source);
+    write(source, "odd\nname", "odd");
+    let first = site.push();
+    let pulled = site.pull();
+    assert_same(source, site.dest.path());
+    assert_eq!(pulled.revision, first.revision);
+    tidy(&site, &first.revision);
+    assert!(!site.push().changed);
+    assert!(!site.pull().changed);
+
+    write(source, "sub/deep/er/file", "replaced");
+    write(source, "odd\nname", "replaced");
+    fs::remove_file(source.join("big")).unwrap();
+    write(source, "big/now/a/directory", "x");
+    fs::remove_dir_all(source.join("same")).unwrap();
+    write(source, "same", "now a file");
+    fs::remove_file(source.join("zz-hard")).unwrap();
+    let second = site.push();
+    site.pull();
+    assert_same(source, site.dest.path());
+    tidy(&site, &second.revision);
+    assert_eq!(fs::read(site.object("same")).unwrap(), b"now a file");
+    assert!(!site.object("zz-hard").exists());
+}
+
+/// Kills mover and rclone once the push has come to `phase`.
+fn dies_in(site: &Site, phase: &str, known: &str) {
+    let mut command = mover(site, "push", site.source.path(), &["--pushed-revision", known]);
+    let mut child = command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let wanted = format!("\"phase\":\"{phase}\"");
+    assert!(lines.map(|line| line.unwrap()).any(|line| line.contains(&wanted)), "never came to {phase}");
+    kill_process_group(Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap(), Signal::KILL).unwrap();
+    child.wait().unwrap();
+}
+
+#[rstest]
+fn a_push_that_dies_leaves_a_whole_revision(
+    #[values(Backend::Local, Backend::Sftp, Backend::WebDav)] backend: Backend,
+    #[values("uploading", "committing", "tidying")] phase: &str,
+) {
+    let site = Site::on(backend);
+    let source = site.source.path();
+    for name in ["kept", "replaced", "deleted"] {
+        write(source, name, format!("old {name}"));
+    }
+    let old = snapshot(source);
+    let known = site.push().revision;
+    fs::remove_file(source.join("deleted")).unwrap();
+    write(source, "replaced", "new replaced");
+    write(source, "added", "new added");
+    let new = snapshot(source);
+    dies_in(&site, phase, &known);
+    site.pull();
+    let pulled = snapshot(site.dest.path());
+    assert!(pulled == old || pulled == new, "{pulled:#?}");
+    let mut options = site.push_options();
+    options.asker.pushed = Some(known);
+    let healed = push(&site.remote(), &options).unwrap();
+    site.pull();
+    assert_same(source, site.dest.path());
+    tidy(&site, &healed.revision);
+    assert_eq!(site.user_objects(), ["added", "kept", "replaced"]);
+}
+
+#[rstest]
+#[case(Backend::Sftp)]
+#[case(Backend::WebDav)]
+fn wrong_credentials(#[case] backend: Backend) {
+    let site = Site::on(backend);
+    write(site.source.path(), "a", "a");
+    site.write_secret(&site.address(), "SOMEBODYELSE");
+    for result in [site.try_push().map(drop), site.try_pull().map(drop)] {
+        let failure = result.unwrap_err();
+        assert_eq!(failure.reason, Reason::AccessDenied, "{failure}");
+    }
+}
+
+/// Nobody serves there any more.
+#[rstest]
+#[case(Backend::Sftp)]
+#[case(Backend::WebDav)]
+fn a_dead_server(#[case] backend: Backend) {
+    let site = Site::on(backend);
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    site.write_secret(&port.to_string(), "AKIDFORTESTS");
+    let failure = site.try_pull().unwrap_err();
+    assert_eq!(failure.reason, Reason::Unreachable, "{failure}");
+}
+
+/// A remote path of rclone's own making is of no use to us, and what is said says so.
+#[rstest]
+fn files_of_somebody_else(#[values(Backend::Local, Backend::Sftp, Backend::WebDav)] backend: Backend) {
+    let site = Site::on(backend);
+    write(&site.object(""), "precious", "p");
+    write(site.source.path(), "a", "a");
+    for result in [site.try_push().map(drop), site.try_pull().map(drop)] {
+        assert_eq!(result.unwrap_err().reason, Reason::PathNotOurs);
+    }
+    assert_eq!(site.user_objects(), ["precious"]);
+}
+
+/// Objects altered, cut or deleted behind our back are found by a pull and brought back by the next listing push.
+#[rstest]
+fn what_was_lost_is_found_and_repaired(#[values(Backend::S3, Backend::Local, Backend::Sftp, Backend::WebDav)] backend: Backend) {
+    let site = Site::on(backend);
+    for name in ["altered", "cut", "deleted", "odd\nname", "fine"] {
+        write(site.source.path(), name, format!("content of {name}"));
+    }
+    let pushed = site.push();
+    site.meddle("deletefile", "deleted", b"");
+    site.meddle("rcat", "cut", b"conte");
+    let object = site.control_objects().into_iter().find(|name| name.starts_with("objects/")).unwrap();
+    site.meddle("deletefile", &format!(".scribe/{object}"), b"");
+    let failure = site.try_pull().unwrap_err();
+    assert_eq!(failure.reason, Reason::RemoteInconsistent, "{failure}");
+    assert!(["cut", "deleted", "odd"].iter().any(|name| failure.message.contains(name)), "{failure}");
+    assert!(fs::read_dir(site.dest.path()).unwrap().all(|entry| entry.unwrap().file_name() == ".scribe-staging"));
+    let mut options = site.push_options();
+    options.verify_interval = jiff::SignedDuration::ZERO;
+    let repaired = push(&site.remote(), &options).unwrap();
+    assert!(repaired.changed && repaired.revision == pushed.revision);
+    done(pull(&site.remote(), &PullOptions { private: false, ..site.pull_options() }));
+    assert_same(site.source.path(), site.dest.path());
+}
