@@ -64,18 +64,19 @@ fn what_changes_twice_under_the_push_is_committed_as_it_ends_up() {
     site.proxy.rule(move |request| {
         if sends(request, "a") {
             round += 1;
+            // The file that is being sent comes last: rclone notices, and would not wait for the rest.
             match round {
                 1 => {
-                    fs::write(writing.join("a"), "another size").unwrap();
                     fs::remove_file(writing.join("b")).unwrap();
                     fs::write(writing.join("line\n"), "changed").unwrap();
                     write(&writing, "new/c", "came under the push");
+                    fs::write(writing.join("a"), "another size").unwrap();
                 }
                 2 => {
-                    fs::write(writing.join("a"), "a").unwrap();
                     fs::remove_dir_all(writing.join("new")).unwrap();
                     fs::write(writing.join("new"), "a file now").unwrap();
                     symlink("a", writing.join("b")).unwrap();
+                    fs::write(writing.join("a"), "a").unwrap();
                 }
                 _ => {}
             }
