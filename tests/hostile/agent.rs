@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 pub struct Agent {
     stop: Arc<AtomicBool>,
     starts: Arc<AtomicUsize>,
+    again: Arc<AtomicBool>,
     log: PathBuf,
     keeper: Option<std::thread::JoinHandle<()>>,
 }
@@ -57,17 +58,23 @@ impl Agent {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(File::create(&log).unwrap());
-        let (stop, starts) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let (stop, again) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let starts = Arc::new(AtomicUsize::new(0));
         let keeper = std::thread::spawn({
-            let (stop, starts) = (stop.clone(), starts.clone());
-            move || keep(&mut command, &stop, &starts)
+            let (stop, starts, again) = (stop.clone(), starts.clone(), again.clone());
+            move || keep(&mut command, &stop, &starts, &again)
         });
-        Agent { stop, starts, log, keeper: Some(keeper) }
+        Agent { stop, starts, again, log, keeper: Some(keeper) }
     }
 
     /// How often it was started.
     pub fn starts(&self) -> usize {
         self.starts.load(Ordering::Relaxed)
+    }
+
+    /// Ends it without a warning. It is started again.
+    pub fn kill(&self) {
+        self.again.store(true, Ordering::Relaxed);
     }
 
     /// All that it has said since it was started the last time.
@@ -76,12 +83,12 @@ impl Agent {
     }
 }
 
-fn keep(command: &mut Command, stop: &AtomicBool, starts: &AtomicUsize) {
+fn keep(command: &mut Command, stop: &AtomicBool, starts: &AtomicUsize, again: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
         let mut child: Child = command.spawn().unwrap();
         starts.fetch_add(1, Ordering::Relaxed);
         while child.try_wait().unwrap().is_none() {
-            if stop.load(Ordering::Relaxed) {
+            if stop.load(Ordering::Relaxed) || again.swap(false, Ordering::Relaxed) {
                 let _ = child.kill();
             }
             std::thread::park_timeout(std::time::Duration::from_millis(100));

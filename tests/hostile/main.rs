@@ -8,6 +8,7 @@
 mod agent;
 mod control_plane;
 mod five_hundred;
+mod gate;
 mod idle;
 mod proxy;
 mod setbacks;

@@ -41,13 +41,22 @@ pub struct Site {
 impl Site {
     /// A site whose agent has all that it needs.
     pub async fn start(name: &str) -> Site {
-        let site = Site::without_crds(name).await;
+        Site::start_with(name, SETTINGS).await
+    }
+
+    /// The same with other settings.
+    pub async fn start_with(name: &str, settings: &str) -> Site {
+        let site = Site::bare(name, settings).await;
         site.install_crds().await;
         site
     }
 
     /// A site in whose cluster nobody has installed the CRDs.
     pub async fn without_crds(name: &str) -> Site {
+        Site::bare(name, SETTINGS).await
+    }
+
+    async fn bare(name: &str, settings: &str) -> Site {
         let plane = ControlPlane::start(name).await;
         let client = plane.client().await;
         let namespace: Namespace = serde_json::from_value(json!({ "metadata": { "name": NAMESPACE } })).unwrap();
@@ -57,7 +66,7 @@ impl Site {
         let pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": POD },
             "spec": { "containers": [{ "name": "agent", "image": "played" }] } });
         create(&client, "", "v1", "Pod", pod).await;
-        let agent = Agent::start(&Launch { dir: plane.dir(), server: &proxy.url, namespace: NAMESPACE, settings: SETTINGS });
+        let agent = Agent::start(&Launch { dir: plane.dir(), server: &proxy.url, namespace: NAMESPACE, settings });
         Site { agent, world, proxy, client, plane }
     }
 
@@ -96,6 +105,16 @@ impl Site {
     /// Any kind of object of the namespace, without the proxy.
     pub fn api(&self, group: &str, version: &str, kind: &str) -> Api<DynamicObject> {
         namespaced(&self.client, group, version, kind)
+    }
+
+    /// Every object's status.
+    pub async fn statuses(&self) -> Vec<Status> {
+        let mut all = Vec::new();
+        for kind in ["ReplicationSource", "ReplicationDestination"] {
+            let objects = self.api("scribe.backube", "v1alpha1", kind).list(&ListParams::default()).await.unwrap();
+            all.extend(objects.iter().map(status_of));
+        }
+        all
     }
 
     /// Names of all children of this kind.
