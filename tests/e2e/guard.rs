@@ -56,6 +56,6 @@ async fn stops(replication: &Replication<'_>, words: &str) {
 async fn allow(replication: &Replication<'_>) {
     let message = replication.status().await.last_error.unwrap().message;
     let (_, token) = message.split_once("scribe.backube/allow-deletions: ").unwrap_or_else(|| panic!("it does not say how: {message}"));
-    let token = token.split_whitespace().next().unwrap();
+    let token = token.split([' ', ';']).next().unwrap();
     replication.patch_object(json!({ "metadata": { "annotations": { "scribe.backube/allow-deletions": token } } })).await;
 }
