@@ -17,18 +17,13 @@ pub struct Look {
 
 /// One look, as `controller::reconcile` takes it.
 pub fn look(world: &mut World, how: &Look) {
-    counted(world, how);
-}
-
-/// The same; gives the number of writes that were planned.
-pub fn counted(world: &mut World, how: &Look) -> usize {
     let current = world.facts();
     world.past.push(current.clone());
     let cached = world.past.iter().rev().nth(how.behind).cloned().unwrap_or(current);
     let limits = World::limits();
     let cached = Facts { room: world.room, fresh: [Fresh::Room].into(), ..cached };
     if decide(&cached, &limits, world.now).steps.is_empty() {
-        return 0;
+        return;
     }
     let mut facts = Facts {
         fresh: std::collections::BTreeSet::new(),
@@ -63,8 +58,7 @@ pub fn counted(world: &mut World, how: &Look) -> usize {
     }
     for (number, step) in plan.steps.iter().enumerate() {
         if how.crash_at == Some(number) || !world.apply(&facts.object, step) {
-            break;
+            return;
         }
     }
-    plan.steps.len()
 }

@@ -7,9 +7,11 @@ use crate::script::{self, Ending};
 use crate::world::{Flavour, World};
 use jiff::SignedDuration;
 use rstest::rstest;
+use scribe_agent::api::status::Phase;
 use scribe_agent::core::decide::decide;
 use scribe_agent::core::facts::{Facts, Fresh};
-use std::collections::{HashMap, HashSet};
+use scribe_agent::core::plan::Plan;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt::Write;
 use std::hash::{DefaultHasher, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -75,6 +77,12 @@ fn digest(world: &World) -> u64 {
     words.0.finish()
 }
 
+/// What would be done on facts that are all fresh.
+fn plan(world: &World) -> Plan {
+    let fresh = Fresh::ALL.into_iter().chain([Fresh::Room]).collect();
+    decide(&Facts { room: world.room, fresh, ..world.facts() }, &World::limits(), world.now)
+}
+
 impl Node {
     fn key(&self, digest: u64) -> u64 {
         let mut words = Words(DefaultHasher::new());
@@ -84,10 +92,10 @@ impl Node {
     }
 
     /// What happens by itself: one of these must happen, in whatever order. The first one is what a calm world would do.
-    fn course(&self) -> Vec<Action> {
+    /// With it, how many writes a look would do.
+    fn course(&self) -> (Vec<Action>, usize) {
         let (world, mut all) = (&self.world, Vec::new());
-        let facts = Facts { room: world.room, fresh: [Fresh::Room].into(), ..world.facts() };
-        let plan = decide(&facts, &World::limits(), world.now);
+        let plan = plan(world);
         if !plan.steps.is_empty() {
             all.push(Action::Look);
         }
@@ -114,17 +122,15 @@ impl Node {
         if all.is_empty() && plan.wake.is_some_and(|wake| wake > world.now) {
             all.push(Action::Waits);
         }
-        all
+        (all, plan.steps.len())
     }
 
     /// What goes wrong, as far as it still may.
-    fn troubles(&self) -> Vec<Action> {
+    fn troubles(&self, writes: usize) -> Vec<Action> {
         let mut all = Vec::new();
         if self.left.total == 0 {
             return all;
         }
-        let mut copy = self.world.clone();
-        let writes = agent::counted(&mut copy, &Look::default());
         if self.left.crashes > 0 {
             all.extend((1..writes).map(Action::Crash));
         }
@@ -188,8 +194,7 @@ impl Node {
             Action::Collected => script::collect(&mut world),
             Action::Push => world.remote = Some(1),
             Action::Waits => {
-                let facts = Facts { room: world.room, fresh: [Fresh::Room].into(), ..world.facts() };
-                world.now = decide(&facts, &World::limits(), world.now).wake.unwrap();
+                world.now = plan(&world).wake.unwrap();
             }
             Action::Step(seconds) => {
                 pay(|t| &mut t.steps);
@@ -220,7 +225,12 @@ struct Search {
     seen: HashMap<u64, Origin>,
     /// What a calm world would do next; none where nothing is left to do.
     next: HashMap<u64, Option<u64>>,
+    /// From which phase of a run looks led to which.
+    turns: Turns,
 }
+
+/// Pairs of phases; none is the time before and after a run.
+pub type Turns = BTreeSet<(Option<Phase>, Option<Phase>)>;
 
 impl Search {
     fn path(&self, mut key: u64) -> Vec<Action> {
@@ -258,17 +268,18 @@ impl Search {
     }
 }
 
-/// Searches from here. Gives the number of states.
-fn search(start: World, trouble: Trouble) -> usize {
+/// Searches from here. Gives the number of states, and how looks led from phase to phase.
+fn search(start: World, trouble: Trouble) -> (usize, Turns) {
     let first = Node { world: start, left: trouble, history: Vec::new() };
     let key = first.key(digest(&first.world));
-    let mut search = Search { seen: HashMap::from([(key, Origin { from: key, by: Action::Look })]), next: HashMap::new() };
+    let mut search =
+        Search { seen: HashMap::from([(key, Origin { from: key, by: Action::Look })]), next: HashMap::new(), turns: Turns::new() };
     let mut frontier = vec![(key, first)];
     while !frontier.is_empty() {
         let mut further = Vec::new();
         for (key, node) in frontier {
             let before = digest(&node.world);
-            let course = node.course();
+            let (course, writes) = node.course();
             search.told(key, Action::Look, || {
                 node.world.assert_images_are_there();
                 assert!(node.world.pods.iter().filter(|p| !p.ended).count() <= 1, "two movers live");
@@ -277,9 +288,13 @@ fn search(start: World, trouble: Trouble) -> usize {
                 }
             });
             search.next.insert(key, None);
-            for (number, action) in course.iter().copied().chain(node.troubles()).enumerate() {
+            for (number, action) in course.iter().copied().chain(node.troubles(writes)).enumerate() {
                 let after = search.told(key, action, || node.after(action, before));
                 let digest_after = digest(&after.world);
+                let phase = |world: &World| world.status.run.as_ref().map(|run| run.phase);
+                if phase(&node.world) != phase(&after.world) {
+                    search.turns.insert((phase(&node.world), phase(&after.world)));
+                }
                 if action == Action::Look {
                     search.told(key, action, || assert_ne!(digest_after, before, "a plan that changes nothing"));
                 }
@@ -296,21 +311,28 @@ fn search(start: World, trouble: Trouble) -> usize {
         frontier = further;
     }
     search.assert_progress();
-    search.seen.len()
+    (search.seen.len(), search.turns)
 }
 
 /// Where searches begin: a new object; one that is to sync again, with something new to fetch; and a destination before the first push.
 fn starts(flavour: Flavour) -> Vec<World> {
-    let new = World::new(flavour);
-    let mut again = World::new(flavour);
+    let mut new = World::new(flavour);
+    new.now = "2026-01-01T00:00:00Z".parse().unwrap();
+    let (mut again, mut early) = (new.clone(), new.clone());
     script::recover(&mut again);
     again.events.clear();
     again.remote = Some(2);
     script::edit(&mut again, |w| w.spec.trigger.manual = Some("again".into()));
-    let mut early = World::new(flavour);
     early.remote = None;
-    let destination = again.object.kind == scribe_agent::core::facts::Kind::Destination;
+    let destination = new.object.kind == scribe_agent::core::facts::Kind::Destination;
     if destination { vec![new, again, early] } else { vec![new, again] }
+}
+
+/// Searches everything with up to so many troubles on a path.
+pub fn search_all(flavour: Flavour, total: u8) -> (Vec<usize>, Turns) {
+    let trouble = Trouble { crashes: 2, stale: 1, failures: 1, steps: 1, total };
+    let found: Vec<_> = starts(flavour).into_iter().map(|start| search(start, trouble)).collect();
+    (found.iter().map(|(states, _)| *states).collect(), found.into_iter().flat_map(|(_, turns)| turns).collect())
 }
 
 /// How many troubles a path may have altogether.
@@ -337,7 +359,7 @@ fn every_way_that_a_sync_can_go(
     )]
     flavour: Flavour,
 ) {
-    let trouble = Trouble { crashes: 2, stale: 1, failures: 1, steps: 1, total: total() };
-    let states: Vec<_> = starts(flavour).into_iter().map(|start| search(start, trouble)).collect();
-    println!("{flavour:?}: {} states ({states:?}), up to {} troubles on a path", states.iter().sum::<usize>(), trouble.total);
+    let (states, turns) = search_all(flavour, total());
+    crate::diagram::assert_drawn(&turns);
+    println!("{flavour:?}: {} states ({states:?}), up to {} troubles on a path", states.iter().sum::<usize>(), total());
 }

@@ -184,7 +184,10 @@ fn transferring(draft: &mut Draft<'_>, spec: &Spec, run: &Run) {
                         let gone = "The temporary snapshot is gone; somebody deleted it".to_owned();
                         return failure::give_up(draft, run, Reason::SnapshotNotReady, gone, None);
                     }
-                    Some(snapshot) if !snapshot.ready => return draft.enter(Phase::Capturing),
+                    Some(snapshot) if !snapshot.ready => {
+                        draft.plan.needs.insert(Fresh::Snapshots);
+                        return draft.enter(Phase::Capturing);
+                    }
                     Some(_) => {}
                 }
             }
