@@ -1,28 +1,28 @@
 //! The committed revision as read from a remote path: commit, then the manifest the commit pins.
 //!
-//! Shared by push and pull. Imports [`crate::remote`], [`crate::control`], [`crate::manifest`] and [`crate::revision`].
+//! Shared by push and pull. Imports [`crate::remote`], [`crate::control`], [`crate::tree`] and [`crate::revision`].
 
-use std::fs::File;
-use std::path::Path;
+use std::path::PathBuf;
 
 use crate::control::{Commit, Control};
-use crate::entry::{Digest, Entry};
+use crate::entry::Digest;
 use crate::failure::{Failure, Result};
 use crate::hash::Hasher;
 use crate::names;
 use crate::remote::Remote;
 use crate::report::Reason;
 use crate::revision::Revision;
+use crate::tree::Entries;
 
 /// A commit with its manifest.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Committed {
     /// The document.
     pub commit: Commit,
     /// Its revision, parsed.
     pub revision: Revision,
     /// Every entry, in path order.
-    pub entries: Vec<Entry>,
+    pub entries: Entries,
 }
 
 /// Reads the commit.
@@ -37,20 +37,17 @@ pub fn read_manifest(remote: &Remote, commit: Commit) -> Result<Committed> {
         .ok_or_else(|| inconsistent(format!("the commit names an impossible revision {:?}", commit.revision)))?;
     let file =
         remote.read_object(&names::manifest(&revision))?.ok_or_else(|| inconsistent(format!("the manifest of {revision} is missing")))?;
-    let entries = open_manifest(&file, &commit, remote).map_err(|failure| match failure.reason {
+    let entries = open_manifest(file, &commit, remote).map_err(|failure| match failure.reason {
         Reason::RemoteInconsistent => inconsistent(failure.message),
         _ => failure,
-    });
-    // A million entries make a large file, and the temporary directory may be small.
-    std::fs::remove_file(&file).map_err(|e| Failure::scratch(&e))?;
-    Ok(Committed { commit, revision, entries: entries? })
+    })?;
+    Ok(Committed { commit, revision, entries })
 }
 
-fn open_manifest(file: &Path, commit: &Commit, remote: &Remote) -> Result<Vec<Entry>> {
-    let digest = Hasher::default().one(file, &remote.rclone.stop)?;
+fn open_manifest(file: PathBuf, commit: &Commit, remote: &Remote) -> Result<Entries> {
+    let digest = Hasher::default().one(&file, &remote.rclone.stop)?;
     if digest != Digest::parse(&commit.manifest.sha256) || digest.is_none() {
         return Err(Failure::new(Reason::RemoteInconsistent, format!("the manifest of {} is not the one committed", commit.revision)));
     }
-    let file = File::open(file).map_err(|e| Failure::scratch(&e))?;
-    crate::manifest::read(file, &commit.revision)
+    Entries::open(file, &commit.revision)
 }

@@ -14,6 +14,7 @@ pub mod failure;
 pub mod guard;
 pub mod hash;
 pub mod holes;
+pub mod join;
 pub mod manifest;
 pub mod memory;
 pub mod names;
@@ -30,8 +31,10 @@ pub mod revision;
 pub mod run;
 pub mod scratch;
 pub mod secret;
+pub mod spill;
 pub mod stats;
 pub mod stop;
+pub mod tree;
 pub mod walk;
 
 pub use args::MoverArgs;

@@ -4,7 +4,7 @@
 //! not know. Imports [`crate::entry`] and what it is made of, [`crate::failure`] and [`crate::report`].
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read, Split, Write};
 
 use serde::{Deserialize, Serialize};
 
@@ -80,70 +80,109 @@ struct Line {
     z: Vec<(u64, u64)>,
 }
 
-/// Writes `entries`, which must be in path order, and returns the stream.
-pub fn write<'a, W: Write>(out: W, revision: &str, entries: impl Iterator<Item = &'a Entry>) -> std::io::Result<W> {
-    let mut zstd = zstd::Encoder::new(out, LEVEL)?;
-    zstd.include_checksum(true)?;
-    let mut line = |value: &dyn erased::Json| -> std::io::Result<()> {
-        value.write(&mut zstd)?;
-        zstd.write_all(b"\n")
-    };
-    line(&Header { format: FORMAT, revision: revision.to_owned() })?;
-    for entry in entries {
-        line(&encode(entry))?;
-    }
-    zstd.finish()
+/// Writes entries, one by one and in path order.
+pub struct Writer<W: Write> {
+    zstd: zstd::Encoder<'static, W>,
 }
 
-mod erased {
-    //! `serde::Serialize` is not object safe; this is the one method the writer needs.
-    pub(super) trait Json {
-        fn write(&self, out: &mut dyn std::io::Write) -> std::io::Result<()>;
+impl<W: Write> Writer<W> {
+    /// A manifest of `revision`.
+    pub fn new(out: W, revision: &str) -> std::io::Result<Self> {
+        let mut zstd = zstd::Encoder::new(out, LEVEL)?;
+        zstd.include_checksum(true)?;
+        let mut writer = Self { zstd };
+        writer.line(&Header { format: FORMAT, revision: revision.to_owned() })?;
+        Ok(writer)
     }
-    impl<T: serde::Serialize> Json for T {
-        fn write(&self, out: &mut dyn std::io::Write) -> std::io::Result<()> {
-            serde_json::to_writer(out, self).map_err(std::io::Error::from)
-        }
+
+    /// Adds an entry.
+    pub fn push(&mut self, entry: &Entry) -> std::io::Result<()> {
+        self.line(&encode(entry))
+    }
+
+    fn line(&mut self, value: &impl Serialize) -> std::io::Result<()> {
+        serde_json::to_writer(&mut self.zstd, value)?;
+        self.zstd.write_all(b"\n")
+    }
+
+    /// Ends it and returns the stream.
+    pub fn finish(self) -> std::io::Result<W> {
+        self.zstd.finish()
     }
 }
 
-/// Reads a manifest and checks its order, its paths and that every entry's directory is there.
-pub fn read<R: Read>(input: R, revision: &str) -> Result<Vec<Entry>> {
-    let corrupt = |what: String| Failure::new(Reason::RemoteInconsistent, format!("the manifest of {revision} is damaged: {what}"));
-    let zstd = zstd::Decoder::new(input).map_err(|e| corrupt(e.to_string()))?;
-    let mut lines = BufReader::new(zstd).split(b'\n');
-    let mut next = || lines.next().transpose().map_err(|e| corrupt(e.to_string()));
-    let header = next()?.ok_or_else(|| corrupt("empty".into()))?;
-    let header: Header = serde_json::from_slice(&header).map_err(|e| corrupt(e.to_string()))?;
+/// Reads a manifest entry by entry, and checks its order, its paths and that every entry's directory is there. What is wrong with
+/// it shows when it is met: all entries have to be read before any is believed.
+pub struct Reader<R: Read> {
+    lines: Split<BufReader<zstd::Decoder<'static, BufReader<R>>>>,
+    revision: String,
+    /// The entry before.
+    last: Option<RelPath>,
+    /// The directories above the entry being read.
+    above: Vec<RelPath>,
+    ended: bool,
+}
+
+/// Begins to read the manifest of `revision`.
+pub fn read<R: Read>(input: R, revision: &str) -> Result<Reader<R>> {
+    let zstd = zstd::Decoder::new(input).map_err(|e| corrupt(revision, &e.to_string()))?;
+    let lines = BufReader::with_capacity(64 * 1024, zstd).split(b'\n');
+    let mut reader = Reader { lines, revision: revision.to_owned(), last: None, above: Vec::new(), ended: false };
+    let header = reader.line()?.ok_or_else(|| corrupt(revision, "empty"))?;
+    let header: Header = serde_json::from_slice(&header).map_err(|e| corrupt(revision, &e.to_string()))?;
     check_format(header.format)?;
     if header.revision != revision {
-        return Err(corrupt(format!("it is that of {}", header.revision)));
+        return Err(corrupt(revision, &format!("it is that of {}", header.revision)));
     }
-    let mut entries: Vec<Entry> = Vec::new();
-    // The directories above the entry being read.
-    let mut above: Vec<RelPath> = Vec::new();
-    while let Some(bytes) = next()? {
+    Ok(reader)
+}
+
+fn corrupt(revision: &str, what: &str) -> Failure {
+    Failure::new(Reason::RemoteInconsistent, format!("the manifest of {revision} is damaged: {what}"))
+}
+
+impl<R: Read> Reader<R> {
+    fn line(&mut self) -> Result<Option<Vec<u8>>> {
+        self.lines.next().transpose().map_err(|e| corrupt(&self.revision, &e.to_string()))
+    }
+
+    fn entry(&mut self) -> Result<Option<Entry>> {
+        let Some(bytes) = self.line()? else { return Ok(None) };
+        let corrupt = |what: String| corrupt(&self.revision, &what);
         let line: Line = serde_json::from_slice(&bytes).map_err(|e| corrupt(e.to_string()))?;
-        let entry = decode(line).map_err(&corrupt)?;
-        if entries.last().is_some_and(|last| last.path >= entry.path) {
+        let entry = decode(line).map_err(corrupt)?;
+        if self.last.as_ref().is_some_and(|last| *last >= entry.path) {
             return Err(corrupt(format!("{} is out of order", entry.path)));
         }
-        while above.last().is_some_and(|dir| !entry.path.is_below(dir)) {
-            above.pop();
+        while self.above.last().is_some_and(|dir| !entry.path.is_below(dir)) {
+            self.above.pop();
         }
         let in_place = match entry.path.parent() {
             None => entry.kind == Kind::Dir,
-            Some(parent) => above.last().is_some_and(|dir| dir.as_bytes() == parent),
+            Some(parent) => self.above.last().is_some_and(|dir| dir.as_bytes() == parent),
         };
         if !in_place {
             return Err(corrupt(format!("the directory of {} is missing", entry.path)));
         }
         if entry.kind == Kind::Dir {
-            above.push(entry.path.clone());
+            self.above.push(entry.path.clone());
         }
-        entries.push(entry);
+        self.last = Some(entry.path.clone());
+        Ok(Some(entry))
     }
-    Ok(entries)
+}
+
+impl<R: Read> Iterator for Reader<R> {
+    type Item = Result<Entry>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        let entry = self.entry().transpose();
+        self.ended = !matches!(entry, Some(Ok(_)));
+        entry
+    }
 }
 
 /// Refuses a remote written by a newer program, rather than guess.
@@ -306,12 +345,20 @@ mod tests {
     }
 
     fn packed(entries: &[Entry]) -> Vec<u8> {
-        write(Vec::new(), "R", entries.iter()).unwrap()
+        let mut writer = Writer::new(Vec::new(), "R").unwrap();
+        for entry in entries {
+            writer.push(entry).unwrap();
+        }
+        writer.finish().unwrap()
+    }
+
+    fn read(input: &[u8], revision: &str) -> Result<Vec<Entry>> {
+        super::read(input, revision)?.collect()
     }
 
     #[test]
     fn everything_comes_back() {
-        assert_eq!(read(&*packed(&sample()), "R").unwrap(), sample());
+        assert_eq!(read(&packed(&sample()), "R").unwrap(), sample());
     }
 
     #[test]
@@ -329,7 +376,7 @@ mod tests {
         let unordered = [entry(b"", Kind::Dir), entry(b"b", file(None)), entry(b"a", file(None))];
         let twice = [entry(b"", Kind::Dir), entry(b"b", file(None)), entry(b"b", file(None))];
         for bad in [&through_link[..], &unordered, &twice, &through_link[1..]] {
-            assert_eq!(read(&*packed(bad), "R").unwrap_err().reason, Reason::RemoteInconsistent);
+            assert_eq!(read(&packed(bad), "R").unwrap_err().reason, Reason::RemoteInconsistent);
         }
     }
 
@@ -341,7 +388,7 @@ mod tests {
             r#"{"p":"","t":"d","m":493,"o":[0,0],"mt":[0,0]}"#,
             format_args!(r#"{{"p":"a","t":"f","m":420,"o":[0,0],"mt":[0,0],"s":5,"h":"{}","g":1}}"#, "ab".repeat(32)),
         );
-        let entries = read(&*zstd::encode_all(text.as_bytes(), 1).unwrap(), "R").unwrap();
+        let entries = read(&zstd::encode_all(text.as_bytes(), 1).unwrap(), "R").unwrap();
         assert!(entries.iter().all(|entry| entry.meta.attributes.is_empty()));
         let older = &entries[1];
         let mut newer = older.clone();
@@ -358,7 +405,7 @@ mod tests {
         let line = |members: &str| {
             let text =
                 format!("{}\n{{\"p\":\"\",\"t\":\"d\",\"m\":493,\"o\":[0,0],\"mt\":[0,0],{members}}}\n", r#"{"format":1,"revision":"R"}"#);
-            read(&*zstd::encode_all(text.as_bytes(), 1).unwrap(), "R")
+            read(&zstd::encode_all(text.as_bytes(), 1).unwrap(), "R")
         };
         assert!(line(r#""x":{"security.selinux":"00","system.nfs4_acl":"00"}"#).unwrap()[0].meta.attributes.is_empty());
         assert_eq!(line(r#""x":{"user.a":"0"}"#).unwrap_err().reason, Reason::RemoteInconsistent);
@@ -370,15 +417,15 @@ mod tests {
         let mut bad = sample();
         let Kind::File(file) = &mut bad[1].kind else { unreachable!() };
         file.holes = [Hole { start: 4, length: 2 }].into();
-        assert_eq!(read(&*packed(&bad), "R").unwrap_err().reason, Reason::RemoteInconsistent);
+        assert_eq!(read(&packed(&bad), "R").unwrap_err().reason, Reason::RemoteInconsistent);
     }
 
     #[test]
     fn unknown_members_are_ignored_and_unknown_formats_are_not() {
         let zst = |text: &str| zstd::encode_all(text.as_bytes(), 1).unwrap();
         let root = r#"{"p":"","t":"d","m":493,"o":[0,0],"mt":[0,0],"new":[1]}"#;
-        assert_eq!(read(&*zst(&format!("{{\"format\":1,\"revision\":\"R\",\"new\":1}}\n{root}\n")), "R").unwrap().len(), 1);
-        let newer = read(&*zst("{\"format\":2,\"revision\":\"R\"}\n"), "R").unwrap_err();
+        assert_eq!(read(&zst(&format!("{{\"format\":1,\"revision\":\"R\",\"new\":1}}\n{root}\n")), "R").unwrap().len(), 1);
+        let newer = read(&zst("{\"format\":2,\"revision\":\"R\"}\n"), "R").unwrap_err();
         assert!(newer.message.contains("newer"), "{newer}");
     }
 }

@@ -5,8 +5,9 @@
 
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
+use std::io::{BufRead, BufReader};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
@@ -26,6 +27,8 @@ const BLIND: [&str; 2] = ["--no-traverse", "--s3-no-head-object"];
 /// Fetching by name with one request a file: the size is unknown until the file is there, so the caller verifies what it got.
 const BLIND_READ: [&str; 7] =
     ["--no-check-dest", "--no-traverse", "--inplace", "--use-server-modtime", "--s3-no-head-object", "--ignore-size", "--ignore-checksum"];
+/// Names handed to one rclone: it keeps all of them in memory, and starting another one costs a tenth of a second.
+pub const BATCH: usize = 20_000;
 /// Files from this size on are fetched with their size known, so that rclone can use several streams.
 pub const LARGE: u64 = 32 * 1024 * 1024;
 
@@ -113,11 +116,20 @@ impl Remote {
 
     /// Writes one object below [`CONTROL_DIR`]: atomic on every backend.
     pub fn write_object(&self, name: &str, content: &[u8]) -> Result<std::result::Result<(), Trouble>> {
+        self.write_control(name, |path| fs::write(path, content))
+    }
+
+    /// As [`Self::write_object`], with the content of a temporary file.
+    pub fn write_file(&self, name: &str, file: &Path) -> Result<std::result::Result<(), Trouble>> {
+        self.write_control(name, |path| fs::hard_link(file, path).or_else(|_| fs::copy(file, path).map(drop)))
+    }
+
+    fn write_control(&self, name: &str, make: impl FnOnce(&Path) -> std::io::Result<()>) -> Result<std::result::Result<(), Trouble>> {
         let dir = self.rclone.scratch.fresh_dir("control")?;
         let path = dir.join(name);
         let write = || {
             path.parent().map_or(Ok(()), fs::create_dir_all)?;
-            fs::write(&path, content)
+            make(&path)
         };
         write().map_err(|e| Failure::scratch(&e))?;
         let list = self.rclone.scratch.list([name.as_bytes()])?;
@@ -156,11 +168,26 @@ impl Remote {
             }
             Err(trouble) => return Err(trouble.into()),
         };
-        let text = fs::read(&finished.stdout).map_err(|e| Failure::scratch(&e))?;
-        let items: Vec<Item> = serde_json::from_slice(&text)
-            .map_err(|e| Failure::new(Reason::MoverFailed, format!("rclone's listing of {} cannot be read: {e}", self.root)))?;
-        // A negative size means unknown: such a backend cannot be checked by size, but never equals a known one.
-        Ok(items.into_iter().map(|item| (item.path.into_bytes().into(), u64::try_from(item.size).unwrap_or(u64::MAX))).collect())
+        let unreadable = |error: &dyn std::fmt::Display| {
+            Failure::new(Reason::MoverFailed, format!("rclone's listing of {} cannot be read: {error}", self.root))
+        };
+        let mut listing = Listing::new();
+        let mut complete = false;
+        // An array with one object a line: far too much of it to be read as a whole.
+        for line in BufReader::new(File::open(&finished.stdout).map_err(|e| Failure::scratch(&e))?).lines() {
+            let line = line.map_err(|e| Failure::scratch(&e))?;
+            match line.trim_end_matches(',') {
+                "[" | "" => {}
+                "]" | "[]" => complete = true,
+                object => {
+                    let item: Item = serde_json::from_str(object).map_err(|e| unreadable(&e))?;
+                    // A negative size means unknown: such a backend cannot be checked by size, but never equals a known one.
+                    listing.insert(item.path.into_bytes().into(), u64::try_from(item.size).unwrap_or(u64::MAX));
+                }
+            }
+        }
+        fs::remove_file(&finished.stdout).map_err(|e| Failure::scratch(&e))?;
+        if complete { Ok(listing) } else { Err(unreadable(&"it has no end")) }
     }
 
     /// Uploads `names` from the folder `from` to the folder `to`, overwriting. Links are left out.
@@ -295,7 +322,9 @@ impl Remote {
         args.extend_from_slice(places);
         args.extend(["--files-from-raw".into(), list.into()]);
         args.extend(flags.iter().map(OsString::from));
-        self.rclone.run(&args, idle)
+        let ran = self.rclone.run(&args, idle);
+        fs::remove_file(list).map_err(|e| Failure::scratch(&e))?;
+        ran
     }
 }
 

@@ -10,7 +10,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
 use rustix::io::Errno;
-use walkdir::WalkDir;
+use walkdir::{DirEntry, WalkDir};
 
 use crate::attributes;
 use crate::entry::{Hints, Meta, Time};
@@ -58,64 +58,87 @@ impl PartialEq for Found {
     }
 }
 
-/// A whole volume.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Walk {
-    /// In path order, the root first.
-    pub found: Vec<Found>,
-    /// What was left out, by kind: `sockets`, `devices`, `otherFileSystems`, `lostAndFound`, and entries with `otherAttributes`.
+/// Walks a volume: every entry in path order, the root first. The first failure ends it.
+#[derive(Debug)]
+pub struct Walk<'a> {
+    root: &'a Path,
+    stop: &'a Stop,
+    device: Metadata,
+    entries: walkdir::IntoIter,
+    ended: bool,
+    /// What was left out so far, by kind: `sockets`, `devices`, `otherFileSystems`, `lostAndFound`, and entries with `otherAttributes`.
     pub skipped: BTreeMap<String, u64>,
     /// Whether an unfinished pull left its staging folder behind.
     pub staging: bool,
 }
 
-/// Walks the volume at `root`. What vanishes under the walk is left out: who has to know looks twice.
-pub fn walk(root: &Path, stop: &Stop) -> Result<Walk> {
-    let mut walk = Walk { found: Vec::new(), skipped: BTreeMap::new(), staging: false };
+/// Begins to walk the volume at `root`. What vanishes under the walk is left out: who has to know looks twice.
+pub fn walk<'a>(root: &'a Path, stop: &'a Stop) -> Result<Walk<'a>> {
     let device = std::fs::metadata(root).map_err(|e| Failure::volume("read", root, &e))?;
     if !device.is_dir() {
         return Err(Failure::new(Reason::VolumeUnreadable, format!("{} is no directory", root.display())));
     }
-    let mut entries = WalkDir::new(root).follow_links(false).follow_root_links(true).sort_by_file_name().into_iter();
-    while let Some(entry) = entries.next() {
-        stop.check()?;
-        let entry = match entry {
-            Err(error) if error.depth() > 0 && error.io_error().is_some_and(is_gone) => continue,
-            entry => entry.map_err(|e| walk_failure(root, e))?,
-        };
-        let below = entry.path().strip_prefix(root).unwrap_or(Path::new(""));
+    let entries = WalkDir::new(root).follow_links(false).follow_root_links(true).sort_by_file_name().into_iter();
+    Ok(Walk { root, stop, device, entries, ended: false, skipped: BTreeMap::new(), staging: false })
+}
+
+impl Iterator for Walk<'_> {
+    type Item = Result<Found>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        let found = self.found().transpose();
+        self.ended = !matches!(found, Some(Ok(_)));
+        found
+    }
+}
+
+impl Walk<'_> {
+    fn found(&mut self) -> Result<Option<Found>> {
+        while let Some(entry) = self.entries.next() {
+            self.stop.check()?;
+            let entry = match entry {
+                Err(error) if error.depth() > 0 && error.io_error().is_some_and(is_gone) => continue,
+                entry => entry.map_err(|e| walk_failure(self.root, e))?,
+            };
+            let found = self.look(&entry)?;
+            if entry.file_type().is_dir() && found.as_ref().is_none_or(|found| found.kind != FoundKind::Dir) {
+                // Nothing is found below what is left out.
+                self.entries.skip_current_dir();
+            }
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+
+    /// `None` for what is left out.
+    fn look(&mut self, entry: &DirEntry) -> Result<Option<Found>> {
+        let below = entry.path().strip_prefix(self.root).unwrap_or(Path::new(""));
         let path = RelPath::new(below.as_os_str().as_bytes())
             .ok_or_else(|| Failure::new(Reason::VolumeUnreadable, format!("an impossible name: {}", below.display())))?;
         let meta = match entry.metadata() {
-            _ if path.is_root() => device.clone(),
-            Err(error) if error.io_error().is_some_and(is_gone) => continue,
-            meta => meta.map_err(|e| walk_failure(root, e))?,
-        };
-        let mut skip = |kind: &str, dir: bool| {
-            *walk.skipped.entry(kind.to_owned()).or_default() += 1;
-            if dir {
-                entries.skip_current_dir();
-            }
+            _ if path.is_root() => self.device.clone(),
+            Err(error) if error.io_error().is_some_and(is_gone) => return Ok(None),
+            meta => meta.map_err(|e| walk_failure(self.root, e))?,
         };
         if entry.depth() == 1 && path.as_bytes() == STAGING_DIR.as_bytes() {
-            walk.staging = true;
-            if meta.is_dir() {
-                entries.skip_current_dir();
-            }
-            continue;
+            self.staging = true;
+            return Ok(None);
         }
-        if meta.is_dir() && meta.dev() != device.dev() {
-            skip("otherFileSystems", true);
-            continue;
+        if meta.is_dir() && meta.dev() != self.device.dev() {
+            self.skip("otherFileSystems");
+            return Ok(None);
         }
         if entry.depth() == 1 && meta.is_dir() && path.as_bytes() == LOST_AND_FOUND.as_bytes() {
             // Empty on a healthy file system; what fsck put there belongs to that file system alone.
             if std::fs::read_dir(entry.path()).is_ok_and(|mut dir| dir.next().is_some()) {
-                skip("lostAndFound", true);
-            } else {
-                entries.skip_current_dir();
+                self.skip("lostAndFound");
             }
-            continue;
+            return Ok(None);
         }
         let file_type = meta.file_type();
         let kind = if file_type.is_dir() {
@@ -126,25 +149,28 @@ pub fn walk(root: &Path, stop: &Stop) -> Result<Walk> {
             match std::fs::read_link(entry.path()) {
                 Ok(target) => FoundKind::Symlink(target.as_os_str().as_bytes().into()),
                 // Gone, or no link any more.
-                Err(error) if is_gone(&error) || error.kind() == io::ErrorKind::InvalidInput => continue,
+                Err(error) if is_gone(&error) || error.kind() == io::ErrorKind::InvalidInput => return Ok(None),
                 Err(error) => return Err(Failure::volume("read the link", entry.path(), &error)),
             }
         } else if file_type.is_fifo() {
             FoundKind::Fifo
         } else {
-            skip(if file_type.is_socket() { "sockets" } else { "devices" }, false);
-            continue;
+            self.skip(if file_type.is_socket() { "sockets" } else { "devices" });
+            return Ok(None);
         };
         let (found, others) = match found(path, kind, entry.path(), &meta) {
-            Err(error) if is_gone(&error) && entry.depth() > 0 => continue,
+            Err(error) if is_gone(&error) && entry.depth() > 0 => return Ok(None),
             found => found.map_err(|e| Failure::volume("read the metadata of", entry.path(), &e))?,
         };
         if others {
-            skip(OTHER_ATTRIBUTES, false);
+            self.skip(OTHER_ATTRIBUTES);
         }
-        walk.found.push(found);
+        Ok(Some(found))
     }
-    Ok(walk)
+
+    fn skip(&mut self, kind: &str) {
+        *self.skipped.entry(kind.to_owned()).or_default() += 1;
+    }
 }
 
 /// Kind in [`Walk::skipped`]: entries with attributes that only their own kind of file system has, such as NFSv4 ACLs.
@@ -199,6 +225,19 @@ mod tests {
     use assert_fs::TempDir;
     use std::os::unix::fs::symlink;
 
+    struct Seen {
+        found: Vec<Found>,
+        skipped: BTreeMap<String, u64>,
+        staging: bool,
+    }
+
+    fn look(root: &Path) -> Seen {
+        let stop = Stop::default();
+        let mut walk = walk(root, &stop).unwrap();
+        let found = walk.by_ref().collect::<Result<_>>().unwrap();
+        Seen { found, skipped: walk.skipped, staging: walk.staging }
+    }
+
     #[test]
     fn the_walk_is_in_path_order_and_counts_what_it_leaves_out() {
         let dir = TempDir::new().unwrap();
@@ -209,7 +248,7 @@ mod tests {
         }
         symlink("nowhere", dir.path().join("a")).unwrap();
         let _socket = std::os::unix::net::UnixListener::bind(dir.path().join("s")).unwrap();
-        let walk = walk(dir.path(), &Stop::default()).unwrap();
+        let walk = look(dir.path());
         let names: Vec<_> = walk.found.iter().map(|f| String::from_utf8_lossy(f.path.as_bytes()).into_owned()).collect();
         assert_eq!(names, ["", "a", "a-b", "a.b", "sub", "sub/.scribe-staging", "sub/lost+found", "sub/lost+found/x"]);
         assert_eq!(walk.skipped, BTreeMap::from([("lostAndFound".into(), 1), ("sockets".into(), 1)]));
@@ -225,9 +264,9 @@ mod tests {
             std::fs::write(dir.path().join(name), name).unwrap();
         }
         let set = |name: &str, value: &[u8]| rustix::fs::setxattr(dir.path().join("a"), name, value, rustix::fs::XattrFlags::empty());
-        let plain = walk(dir.path(), &Stop::default()).unwrap();
+        let plain = look(dir.path());
         set("user.colour", b"red").unwrap();
-        let coloured = walk(dir.path(), &Stop::default()).unwrap();
+        let coloured = look(dir.path());
         assert_eq!(coloured.found[1].meta.attributes.get(b"user.colour"), Some(&b"red"[..]));
         assert_ne!(plain.found[1], coloured.found[1]);
         assert_eq!(plain.found[2], coloured.found[2]);
@@ -238,7 +277,7 @@ mod tests {
     fn staging_of_an_unfinished_pull_is_reported_and_not_entered() {
         let dir = TempDir::new().unwrap();
         std::fs::create_dir_all(dir.path().join(STAGING_DIR).join("x")).unwrap();
-        let walk = walk(dir.path(), &Stop::default()).unwrap();
+        let walk = look(dir.path());
         assert!(walk.staging && walk.found.len() == 1);
     }
 

@@ -1,8 +1,8 @@
 //! Makes the volume's tree the committed one: every file is complete, with its metadata, before a rename puts it in place.
 //!
-//! Imports [`super::plan`], [`super::staging`], [`super::restore`], [`crate::entry`], [`crate::holes`] and [`crate::failure`].
+//! Imports [`super::plan`], [`super::staging`], [`super::restore`], [`crate::entry`], [`crate::tree`], [`crate::holes`] and [`crate::failure`].
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::{self, Permissions};
 use std::io;
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode};
 
-use super::plan::{Plan, Step};
+use super::plan::{Action, Plan, Step};
 use super::restore::{Tally, restore};
 use super::staging::Staging;
 use crate::entry::{Digest, Entry, FileEntry, Kind};
@@ -20,6 +20,7 @@ use crate::failure::{Failure, Result};
 use crate::holes;
 use crate::path::RelPath;
 use crate::stop::Stop;
+use crate::tree::Entries;
 
 /// What applying a plan came to.
 #[derive(Debug, Default)]
@@ -37,12 +38,11 @@ impl Applied {
 }
 
 /// Begins to apply `plan`.
-pub(super) fn begin<'a>(root: &'a Path, entries: &'a [Entry], plan: &Plan, staging: &'a Staging, stop: &'a Stop) -> Work<'a> {
+pub(super) fn begin<'a>(root: &'a Path, plan: &Plan, staging: &'a Staging, stop: &'a Stop) -> Work<'a> {
     Work {
         root,
-        entries,
         staging,
-        uses: plan.fetch.iter().map(|(digest, fetch)| (*digest, fetch.uses)).collect(),
+        uses: plan.shared_content(),
         next: 0,
         stop,
         // Metadata may turn out not to be changeable here, and a pull that changes nothing says so.
@@ -51,39 +51,44 @@ pub(super) fn begin<'a>(root: &'a Path, entries: &'a [Entry], plan: &Plan, stagi
 }
 
 /// Applies a plan that [changes metadata alone](Plan::is_metadata_alone), or nothing; calls `mark` after the first change.
-pub(super) fn metadata(root: &Path, entries: &[Entry], plan: &Plan, mark: impl Fn() -> Result<()>, stop: &Stop) -> Result<Applied> {
+pub(super) fn metadata(root: &Path, entries: &Entries, plan: &Plan, mark: impl Fn() -> Result<()>, stop: &Stop) -> Result<Applied> {
     let mut applied = Applied::default();
-    let steps = plan.steps.iter().filter_map(|step| match step {
-        Step::Meta(number) => entries.get(*number),
-        _ => None,
-    });
-    for entry in steps.chain(directories(entries)) {
+    let mut finish = |entry: &Entry| {
         stop.check()?;
         let changed = applied.changed;
         finish(&entry.path.under(root), entry, &mut applied)?;
-        if applied.changed && !changed {
-            mark()?;
+        if applied.changed && !changed { mark() } else { Ok(()) }
+    };
+    if plan.actions.contains(&Action::Meta) {
+        for step in plan.steps(entries.read()?) {
+            finish(&step?.1)?;
         }
     }
+    for_directories(entries, finish)?;
     Ok(applied)
 }
 
-/// Every directory but the root: deepest first, so that nothing is made in one after its time was set.
-fn directories(entries: &[Entry]) -> impl Iterator<Item = &Entry> {
-    entries.iter().rev().filter(|entry| entry.kind == Kind::Dir && !entry.path.is_root())
-}
-
-fn finish_dirs(root: &Path, entries: &[Entry], applied: &mut Applied, stop: &Stop) -> Result<()> {
-    for entry in directories(entries) {
-        stop.check()?;
-        finish(&entry.path.under(root), entry, applied)?;
+/// Every directory but the root, after all that it holds: nothing is made in one after its time was set.
+fn for_directories(entries: &Entries, mut visit: impl FnMut(&Entry) -> Result<()>) -> Result<()> {
+    let mut open: Vec<Entry> = Vec::new();
+    for entry in entries.read()? {
+        let entry = entry?;
+        while let Some(dir) = open.pop_if(|dir| !entry.path.is_below(&dir.path)) {
+            visit(&dir)?;
+        }
+        if entry.kind == Kind::Dir && !entry.path.is_root() {
+            open.push(entry);
+        }
     }
-    Ok(())
+    open.iter().rev().try_for_each(visit)
 }
 
 /// Gives the volume's root its metadata: the last change of a pull.
-pub(super) fn finish_root(root: &Path, entries: &[Entry], applied: &mut Applied) -> Result<()> {
-    entries.first().filter(|entry| entry.path.is_root()).map_or(Ok(()), |entry| finish(root, entry, applied))
+pub(super) fn finish_root(root: &Path, entries: &Entries, applied: &mut Applied) -> Result<()> {
+    match entries.read()?.next().transpose()? {
+        Some(entry) if entry.path.is_root() => finish(root, &entry, applied),
+        _ => Ok(()),
+    }
 }
 
 /// Writes everything to the disk.
@@ -95,27 +100,34 @@ pub(super) fn sync(root: &Path) -> Result<()> {
 /// A plan that is being applied.
 pub(super) struct Work<'a> {
     root: &'a Path,
-    entries: &'a [Entry],
     staging: &'a Staging,
-    uses: BTreeMap<Digest, usize>,
+    /// Of content that several files are made of: how many are left.
+    uses: HashMap<Digest, usize>,
     next: u64,
     stop: &'a Stop,
     applied: Applied,
 }
 
 impl Work<'_> {
-    /// Takes these steps; their content is verified and in the staging folder.
-    pub(super) fn steps(&mut self, steps: &[Step]) -> Result<()> {
-        for step in steps {
+    /// Removes what has to go before anything is made.
+    pub(super) fn clear(&mut self, early: &[RelPath]) -> Result<()> {
+        for path in early {
             self.stop.check()?;
-            self.step(step)?;
+            let path = path.under(self.root);
+            insist(&path, || remove_one(&path)).map_err(|e| Failure::volume("remove", &path, &e))?;
         }
         Ok(())
     }
 
-    /// Removes these names.
-    pub(super) fn removals(&mut self, removals: &[RelPath]) -> Result<()> {
-        for path in removals {
+    /// Takes one step; its content is verified and in the staging folder.
+    pub(super) fn step(&mut self, (action, entry): &Step) -> Result<()> {
+        self.stop.check()?;
+        self.act(*action, entry)
+    }
+
+    /// Removes what the manifest does not hold.
+    pub(super) fn remove(&mut self, late: &[RelPath]) -> Result<()> {
+        for path in late {
             self.stop.check()?;
             remove(&path.under(self.root), &mut self.applied)?;
         }
@@ -123,45 +135,33 @@ impl Work<'_> {
     }
 
     /// Gives the directories their metadata, once nothing else changes in them.
-    pub(super) fn finish(mut self) -> Result<Applied> {
-        finish_dirs(self.root, self.entries, &mut self.applied, self.stop)?;
+    pub(super) fn finish(mut self, entries: &Entries) -> Result<Applied> {
+        for_directories(entries, |dir| {
+            self.stop.check()?;
+            finish(&dir.path.under(self.root), dir, &mut self.applied)
+        })?;
         Ok(self.applied)
     }
 
-    /// How often this content is still to be put in place.
-    pub(super) fn uses(&self, digest: &Digest) -> usize {
-        self.uses.get(digest).copied().unwrap_or_default()
+    /// Whether more than one file is still to be made of this content.
+    pub(super) fn is_shared(&self, digest: &Digest) -> bool {
+        self.uses.get(digest).is_some_and(|left| *left > 1)
     }
 
-    fn step(&mut self, step: &Step) -> Result<()> {
-        let number = match step {
-            Step::Remove(path) => {
-                let path = path.under(self.root);
-                return insist(&path, || remove_one(&path)).map_err(|e| Failure::volume("remove", &path, &e));
-            }
-            Step::MakeDir(number)
-            | Step::PutFile(number)
-            | Step::Link(number)
-            | Step::PutSymlink(number)
-            | Step::PutFifo(number)
-            | Step::Meta(number) => *number,
-        };
-        let Some(entry) = self.entries.get(number) else {
-            return Ok(());
-        };
+    fn act(&mut self, action: Action, entry: &Entry) -> Result<()> {
         let path = entry.path.under(self.root);
-        match (step, &entry.kind) {
+        match (action, &entry.kind) {
             // Its own metadata comes last; until then only we get in.
-            (Step::MakeDir(_), _) => {
+            (Action::MakeDir, _) => {
                 let make = || fs::DirBuilder::new().mode(0o700).create(&path);
                 insist(&path, make).map_err(|e| Failure::volume("make the directory", &path, &e))
             }
-            (Step::Meta(_), _) => finish(&path, entry, &mut self.applied),
-            (Step::PutFile(_), Kind::File(file)) => {
+            (Action::Meta, _) => finish(&path, entry, &mut self.applied),
+            (Action::PutFile, Kind::File(file)) => {
                 let ready = self.content(file)?;
                 self.put(&ready, &path, entry)
             }
-            (Step::Link(_), Kind::File(file)) => {
+            (Action::Link, Kind::File(file)) => {
                 let ready = self.temporary();
                 let first = file.link.as_ref().unwrap_or(&entry.path).under(self.root);
                 fs::hard_link(&first, &ready).map_err(|e| Failure::volume("link", &first, &e))?;
@@ -169,12 +169,12 @@ impl Work<'_> {
                 rename(&ready, &path)?;
                 remove_if_there(&ready)
             }
-            (Step::PutSymlink(_), Kind::Symlink(target)) => {
+            (Action::PutSymlink, Kind::Symlink(target)) => {
                 let ready = self.temporary();
                 symlink(OsStr::from_bytes(target), &ready).map_err(|e| Failure::volume("make the link", &path, &e))?;
                 self.put(&ready, &path, entry)
             }
-            (Step::PutFifo(_), _) => {
+            (Action::PutFifo, _) => {
                 let ready = self.temporary();
                 rustix::fs::mknodat(CWD, &ready, rustix::fs::FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)
                     .map_err(|e| Failure::volume("make the pipe", &path, &e.into()))?;
@@ -200,9 +200,11 @@ impl Work<'_> {
             fs::File::create_new(&ready).map_err(|e| Failure::volume("make", &ready, &e))?;
             return Ok(ready);
         }
-        let left = self.uses.entry(file.sha256).or_default();
-        *left = left.saturating_sub(1);
-        if *left == 0 {
+        let last = self.uses.get_mut(&file.sha256).is_none_or(|left| {
+            *left = left.saturating_sub(1);
+            *left == 0
+        });
+        if last {
             return Ok(verified);
         }
         let ready = self.temporary();

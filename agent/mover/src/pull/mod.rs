@@ -4,29 +4,34 @@
 
 mod apply;
 mod fetch;
+mod observe;
 mod plan;
 mod restore;
 mod space;
 mod staging;
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, HashSet};
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use crate::committed::{Committed, read_commit, read_manifest};
+use crate::committed::{read_commit, read_manifest};
 use crate::control::{Commit, Control};
+use crate::entry::{Digest, FileEntry};
 use crate::failure::{Failure, Result};
 use crate::guard::{Deletions, Guard};
 use crate::hash::Hasher;
 use crate::names::{CLAIM, CONTROL_DIR, STAGING_DIR};
 use crate::path::RelPath;
-use crate::remote::Remote;
+use crate::remote::{BATCH, Remote};
 use crate::report::Reason;
 use crate::revision::Revision;
-use crate::walk::{Found, OTHER_ATTRIBUTES, walk};
-use fetch::Fetched;
-use plan::{Content, Plan, compare, plan};
+use crate::spill::batches;
+use crate::walk::OTHER_ATTRIBUTES;
+use apply::Applied;
+use fetch::{Fetched, Fetching};
+use observe::observe;
+use plan::{Fetch, Plan, plan};
 use staging::Staging;
 
 /// A pusher that commits faster than a pull reads is met this often before the pull gives up for now.
@@ -131,8 +136,9 @@ fn attempt(
         Err(failure) => return Err(failure),
     };
     let (stop, root) = (&remote.rclone.stop, &options.volume);
-    let walked = walk(root, stop)?;
-    let plan = decide(options, &committed, &walked.found, hasher, remote)?;
+    let applied = options.applied.as_deref().filter(|_| options.private).and_then(Revision::parse);
+    let seen = observe(root, &committed, applied.as_ref(), hasher, stop)?;
+    let plan = plan(committed.entries.read()?, seen.facts)?;
     let files = committed.commit.files;
     options.guard.check(&Deletions {
         place: "the volume",
@@ -142,9 +148,9 @@ fn attempt(
         after: files,
     })?;
     let mut applied;
-    if walked.staging || !plan.is_metadata_alone() {
+    if seen.staging || !plan.is_metadata_alone() {
         let staging = Staging::open(root)?;
-        let fetching = fetch::Fetching { remote, committed: &committed, staging: &staging, verifier: &Hasher::default() };
+        let fetching = Fetching { remote, committed: &committed, staging: &staging, verifier: &Hasher::default() };
         applied = match replace(&fetching, options, &plan, transferred)? {
             Ok(applied) => applied,
             Err(path) => {
@@ -172,7 +178,7 @@ fn attempt(
     if applied.changed {
         apply::sync(root)?;
     }
-    let mut skipped = walked.skipped;
+    let mut skipped = seen.skipped;
     // What a source has is its push's to count.
     skipped.remove(OTHER_ATTRIBUTES);
     skipped.extend(applied.skipped);
@@ -189,63 +195,90 @@ fn attempt(
 /// Fetches, verifies and applies what the plan says: in one go, or in parts where a private volume is short of space. The inner error is
 /// the name whose content is not on the remote.
 fn replace(
-    fetching: &fetch::Fetching,
+    fetching: &Fetching,
     options: &PullOptions,
     plan: &Plan,
     transferred: &mut u64,
-) -> Result<std::result::Result<apply::Applied, RelPath>> {
-    let fetch::Fetching { remote, committed, staging, verifier } = fetching;
-    let (stop, root) = (&remote.rclone.stop, &options.volume);
-    let mut missing = staging.still_missing(&plan.fetch, verifier, stop)?;
-    let mut work = apply::begin(root, &committed.entries, plan, staging, stop);
-    let needed = space::needed(plan, &missing);
-    let in_parts = options.private && needed > space::free(root)?;
-    if in_parts {
-        tracing::info!(needed, "the volume is short of space: replacing its files part by part");
-        work.removals(&plan.removals)?;
-    } else {
-        space::check(root, needed)?;
+) -> Result<std::result::Result<Applied, RelPath>> {
+    let Fetching { remote, committed, staging, verifier } = fetching;
+    let (stop, root, entries) = (&remote.rclone.stop, &options.volume, &committed.entries);
+    let kept = staging.keep(plan, verifier, stop)?;
+    let mut work = apply::begin(root, plan, staging, stop);
+    // What is there takes no more room, and needs no fetching.
+    let (mut there, mut size) = (0, 0);
+    for fetch in plan.fetches(entries.read()?) {
+        let (digest, fetch) = fetch?;
+        *if kept.contains(&digest) { &mut there } else { &mut size } += fetch.size;
     }
-    let mut left = &*plan.steps;
-    loop {
-        let room = if in_parts { space::free(root)? } else { u64::MAX };
-        let (part, rest) = space::split(left, &committed.entries, &missing, |digest| work.uses(digest), room);
-        if part.is_empty() && !rest.is_empty() {
-            space::check(root, space::of_next(rest, &committed.entries))?;
+    let needed = plan.bytes.saturating_sub(there);
+    if options.private && needed > space::free(root)? {
+        tracing::info!(needed, "the volume is short of space: replacing its files part by part");
+        work.remove(&plan.late)?;
+        work.clear(&plan.early)?;
+        if let Err(path) = in_parts(fetching, root, plan, kept, &mut work, transferred)? {
+            return Ok(Err(path));
+        }
+        return work.finish(entries).map(Ok);
+    }
+    space::check(root, needed)?;
+    remote.rclone.progress.phase("fetching", size);
+    let missing = plan.fetches(entries.read()?).filter(|fetch| !matches!(fetch, Ok((digest, _)) if kept.contains(digest)));
+    for batch in batches(missing, BATCH) {
+        let batch = batch?.into_iter().collect();
+        if let Fetched::Inconsistent(path) = fetching.fetch(&batch).map_err(|failure| space::explain(failure, root, needed))? {
+            return Ok(Err(path));
+        }
+    }
+    *transferred += size;
+    remote.rclone.progress.phase("applying", 0);
+    // A crash of the node must not leave a name in place whose content was still on its way to the disk.
+    apply::sync(root)?;
+    work.clear(&plan.early)?;
+    for step in plan.steps(entries.read()?) {
+        work.step(&step?)?;
+    }
+    work.remove(&plan.late)?;
+    work.finish(entries).map(Ok)
+}
+
+/// Fetches and applies as much at a time as fits beside what is there. `kept` is content that is verified already.
+fn in_parts(
+    fetching: &Fetching,
+    root: &Path,
+    plan: &Plan,
+    kept: HashSet<Digest>,
+    work: &mut apply::Work,
+    transferred: &mut u64,
+) -> Result<std::result::Result<(), RelPath>> {
+    let mut there = kept;
+    let mut steps = plan.steps(fetching.committed.entries.read()?).peekable();
+    while let Some(next) = steps.peek() {
+        let next = next.as_ref().map_or(0, |step| space::put(step).map_or(0, |file| file.size));
+        // The last file to be made of content that is there already takes no more.
+        let takes = |file: &FileEntry| if there.contains(&file.sha256) && !work.is_shared(&file.sha256) { 0 } else { file.size };
+        let part = space::next_part(&mut steps, takes, space::free(root)?)?;
+        if part.is_empty() {
+            space::check(root, next)?;
             return Err(Failure::new(Reason::NoSpace, format!("no file more fits on the volume at {}", root.display())));
         }
-        let due = space::content(part, &committed.entries, &mut missing);
+        let mut due = BTreeMap::new();
+        for (step, file) in part.iter().filter_map(|step| Some((step, space::put(step)?))) {
+            if file.size > 0 && there.insert(file.sha256) {
+                due.insert(file.sha256, Fetch { path: step.1.path.clone(), at: file.at, size: file.size });
+            }
+        }
         let size = due.values().map(|fetch| fetch.size).sum();
-        remote.rclone.progress.phase("fetching", size);
-        if let Fetched::Inconsistent(path) = fetching.fetch(&due).map_err(|failure| space::explain(failure, root, needed))? {
+        fetching.remote.rclone.progress.phase("fetching", size);
+        if let Fetched::Inconsistent(path) = fetching.fetch(&due).map_err(|failure| space::explain(failure, root, size))? {
             return Ok(Err(path));
         }
         *transferred += size;
-        remote.rclone.progress.phase("applying", 0);
+        fetching.remote.rclone.progress.phase("applying", 0);
         // A crash of the node must not leave a name in place whose content was still on its way to the disk.
         apply::sync(root)?;
-        work.steps(part)?;
-        left = rest;
-        if left.is_empty() {
-            break;
-        }
+        part.iter().try_for_each(|step| work.step(step))?;
     }
-    if !in_parts {
-        work.removals(&plan.removals)?;
-    }
-    work.finish().map(Ok)
-}
-
-fn decide(options: &PullOptions, committed: &Committed, found: &[Found], hasher: &Hasher, remote: &Remote) -> Result<Plan> {
-    let applied = options.applied.as_deref().filter(|_| options.private).and_then(Revision::parse);
-    let mut contents = compare(&committed.entries, found, &committed.revision, applied.as_ref());
-    let unsure: Vec<_> = committed.entries.iter().zip(&mut contents).filter(|(_, content)| **content == Content::Unsure).collect();
-    let paths: Vec<PathBuf> = unsure.iter().map(|(entry, _)| entry.path.under(&options.volume)).collect();
-    for ((entry, content), digest) in unsure.into_iter().zip(hasher.all(&paths, &remote.rclone.stop)?) {
-        let right = digest.is_some() && digest == entry.file().map(|file| file.sha256);
-        *content = if right { Content::Right } else { Content::Wrong };
-    }
-    Ok(plan(&committed.entries, found, &contents))
+    Ok(Ok(()))
 }
 
 /// No commit: a path nobody has pushed to yet, or one that holds somebody else's files.

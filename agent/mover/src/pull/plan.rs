@@ -1,13 +1,14 @@
-//! Decides what a pull does to a volume, from the committed tree and a walk of the volume. Pure.
+//! Decides what a pull does to a volume, from what [`super::observe`] found. Pure.
 //!
-//! Two steps, because content that may or may not be the right one has to be hashed in between: [`compare`], then
-//! [`plan`]. Imports [`crate::entry`], [`crate::walk`]'s types and [`crate::revision`].
+//! Two passes over the manifest, because what comes late may decide on what comes early: [`Facts`] are gathered entry by entry,
+//! then [`plan`] makes the actions. Both keep next to nothing of an entry that stays as it is. Imports [`crate::entry`],
+//! [`crate::walk`]'s types and [`crate::path`].
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use crate::entry::{At, Digest, Entry, Kind};
+use crate::failure::Result;
 use crate::path::RelPath;
-use crate::revision::Revision;
 use crate::walk::{Found, FoundKind};
 
 /// What is known of a file's content on the volume.
@@ -21,31 +22,108 @@ pub(super) enum Content {
     Wrong,
 }
 
-/// How the content of every entry of the manifest stands on the volume, in the manifest's order.
+/// How the content of an entry stands on the volume, where `there` was found.
 ///
-/// `applied` is a revision that the volume is known to hold: content that has not changed since needs no reading.
-pub(super) fn compare(entries: &[Entry], found: &[Found], revision: &Revision, applied: Option<&Revision>) -> Vec<Content> {
-    let mut found = found.iter().peekable();
-    let mut compared = Vec::with_capacity(entries.len());
-    for entry in entries {
-        while found.next_if(|found| found.path < entry.path).is_some() {}
-        let there = found.next_if(|found| found.path == entry.path);
-        compared.push(match (entry.file(), there.map(|there| (&there.kind, &there.meta))) {
-            (None, _) => Content::Right,
-            (Some(file), Some((FoundKind::File(size), meta))) if *size == file.size => {
-                let since = applied.map(|applied| applied.includes(revision, file.changed));
-                match (since, meta.mtime == entry.meta.mtime) {
-                    _ if file.size == 0 => Content::Right,
-                    (Some(true), true) => Content::Right,
-                    // Newer content nearly always has a newer time: fetch without reading.
-                    (Some(false), false) => Content::Wrong,
-                    _ => Content::Unsure,
-                }
+/// `included` says whether a revision that the volume is known to hold has this content already: then it needs no reading.
+pub(super) fn compare(entry: &Entry, there: Option<&Found>, included: Option<bool>) -> Content {
+    match (entry.file(), there.map(|there| (&there.kind, &there.meta))) {
+        (None, _) => Content::Right,
+        (Some(file), Some((FoundKind::File(size), meta))) if *size == file.size => {
+            match (included, meta.mtime == entry.meta.mtime) {
+                _ if file.size == 0 => Content::Right,
+                (Some(true), true) => Content::Right,
+                // Newer content nearly always has a newer time: fetch without reading.
+                (Some(false), false) => Content::Wrong,
+                _ => Content::Unsure,
             }
-            (Some(_), _) => Content::Wrong,
-        });
+        }
+        (Some(_), _) => Content::Wrong,
     }
-    compared
+}
+
+/// What the volume holds where an entry of the manifest belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum There {
+    /// Nothing, or something else.
+    Other,
+    /// The same: a directory, a pipe, a link to the same target, a file with the same content.
+    Same {
+        /// Whether its metadata is the same, too.
+        meta: bool,
+    },
+}
+
+/// How the volume differs from the manifest.
+#[derive(Debug, Default)]
+pub(super) struct Facts {
+    /// By the entry's place in the manifest.
+    there: Vec<There>,
+    /// Inodes with several names, by the place of the entry that is found to be one of them.
+    inodes: HashMap<usize, u64>,
+    /// Which name of the manifest each of these inodes goes by.
+    groups: HashMap<u64, RelPath>,
+    /// Inodes that serve names which the manifest keeps apart.
+    shared: HashSet<u64>,
+    /// What has to go before anything is made, and what goes last.
+    early: Vec<RelPath>,
+    late: Vec<RelPath>,
+    /// The directory in the place of something else whose content is being met.
+    emptied: Option<RelPath>,
+    files_before: u64,
+    files_gone: u64,
+}
+
+impl Facts {
+    /// Adds what stands at the next path: an entry of the manifest, something on the volume, or both. `right` says whether a
+    /// file's content is the committed one.
+    pub(super) fn add(&mut self, entry: Option<&Entry>, found: Option<&Found>, right: bool) {
+        if let Some(found) = found {
+            self.found(found, entry);
+        }
+        if let Some(entry) = entry {
+            self.there.push(there(entry, found, right));
+        }
+    }
+
+    fn found(&mut self, found: &Found, wanted: Option<&Entry>) {
+        let is_file = matches!(found.kind, FoundKind::File(_));
+        self.files_before += u64::from(is_file);
+        self.files_gone += u64::from(is_file && wanted.is_none_or(|wanted| wanted.file().is_none()));
+        if self.emptied.as_ref().is_some_and(|dir| !found.path.is_below(dir)) {
+            self.emptied = None;
+        }
+        // A directory in the place of something else has to be emptied before; all else is removed last.
+        let blocks = |wanted: &Entry| (wanted.kind == Kind::Dir) != (found.kind == FoundKind::Dir);
+        if wanted.is_some_and(blocks) {
+            self.early.push(found.path.clone());
+            if found.kind == FoundKind::Dir {
+                self.emptied = Some(found.path.clone());
+            }
+        } else if self.emptied.is_some() {
+            self.early.push(found.path.clone());
+        } else if wanted.is_none() {
+            self.late.push(found.path.clone());
+        }
+        if let Some(wanted) = wanted.filter(|_| is_file && found.links > 1) {
+            let inode = found.hints.inode;
+            self.inodes.insert(self.there.len(), inode);
+            let group = wanted.file().and_then(|file| file.link.as_ref()).unwrap_or(&wanted.path);
+            if self.groups.entry(inode).or_insert_with(|| group.clone()) != group {
+                self.shared.insert(inode);
+            }
+        }
+    }
+}
+
+fn there(entry: &Entry, found: Option<&Found>, right: bool) -> There {
+    let Some(found) = found else { return There::Other };
+    let same = match (&entry.kind, &found.kind) {
+        (Kind::Dir, FoundKind::Dir) | (Kind::Fifo, FoundKind::Fifo) => true,
+        (Kind::File(_), FoundKind::File(_)) => right,
+        (Kind::Symlink(wanted), FoundKind::Symlink(target)) => wanted == target,
+        _ => false,
+    };
+    if same { There::Same { meta: found.meta == entry.meta } } else { There::Other }
 }
 
 /// Content to fetch: one object serves every entry that has it.
@@ -57,38 +135,43 @@ pub(super) struct Fetch {
     pub(super) at: At,
     /// Its size.
     pub(super) size: u64,
-    /// How many files are made of it.
-    pub(super) uses: usize,
 }
 
-/// One step of making the volume's tree the committed one. The number is the entry's place in the manifest.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Step {
-    /// Removes a name; a directory is empty by then.
-    Remove(RelPath),
+/// One action of making the volume's tree the committed one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Action {
+    /// It stays as it is.
+    Keep,
     /// Makes a directory.
-    MakeDir(usize),
+    MakeDir,
     /// Puts new content in place.
-    PutFile(usize),
+    PutFile,
     /// Gives the first name's inode this name too.
-    Link(usize),
+    Link,
     /// Puts a symbolic link in place.
-    PutSymlink(usize),
+    PutSymlink,
     /// Puts a named pipe in place.
-    PutFifo(usize),
+    PutFifo,
     /// Changes metadata alone; directories get theirs in a pass of its own.
-    Meta(usize),
+    Meta,
 }
 
-/// What a pull is to do.
+/// An action and the entry it makes.
+pub(super) type Step = (Action, Entry);
+
+/// What a pull is to do: the removals that have to come first, then the actions, then the other removals.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Plan {
-    /// Content to fetch, by digest.
-    pub(super) fetch: BTreeMap<Digest, Fetch>,
-    /// In this order.
-    pub(super) steps: Vec<Step>,
-    /// After the steps, children before their directory.
-    pub(super) removals: Vec<RelPath>,
+    /// In this order: a directory is empty by then.
+    pub(super) early: Vec<RelPath>,
+    /// One for each entry of the manifest, in its order.
+    pub(super) actions: Vec<Action>,
+    /// After the actions, children before their directory.
+    pub(super) late: Vec<RelPath>,
+    /// What the files to put consist of, and the places of their entries, sorted. Empty files are made, not fetched.
+    wanted: Vec<(Digest, usize)>,
+    /// Their size: files of the same content are copies of one that is fetched.
+    pub(super) bytes: u64,
     /// Files on the volume before, and those of them without a successor: for the guard.
     pub(super) files_before: u64,
     /// See `files_before`.
@@ -98,110 +181,87 @@ pub(super) struct Plan {
 impl Plan {
     /// Whether nothing but metadata of entries that stay is to change.
     pub(super) fn is_metadata_alone(&self) -> bool {
-        self.removals.is_empty() && self.steps.iter().all(|step| matches!(step, Step::Meta(_)))
+        let meta = |action: &Action| matches!(action, Action::Keep | Action::Meta);
+        self.early.is_empty() && self.late.is_empty() && self.actions.iter().all(meta)
+    }
+
+    /// The entries to be changed, with what is to be done to them.
+    pub(super) fn steps(&self, entries: impl Iterator<Item = Result<Entry>>) -> impl Iterator<Item = Result<Step>> {
+        entries.zip(&self.actions).filter(|(_, action)| **action != Action::Keep).map(|(entry, action)| Ok((*action, entry?)))
+    }
+
+    /// Whether a file to put consists of this.
+    pub(super) fn wants(&self, digest: &Digest) -> bool {
+        self.wanted.binary_search_by_key(digest, |(wanted, _)| *wanted).is_ok()
+    }
+
+    /// Content that more than one file is made of, and how many.
+    pub(super) fn shared_content(&self) -> HashMap<Digest, usize> {
+        let same = self.wanted.chunk_by(|(a, _), (b, _)| a == b).filter(|same| same.len() > 1);
+        same.filter_map(|same| Some((same.first()?.0, same.len()))).collect()
+    }
+
+    /// What is to be fetched, each content once, from the entries that the plan was made of.
+    pub(super) fn fetches(&self, entries: impl Iterator<Item = Result<Entry>>) -> impl Iterator<Item = Result<(Digest, Fetch)>> {
+        entries.enumerate().zip(&self.actions).filter_map(|((number, entry), action)| match entry {
+            Err(failure) => Some(Err(failure)),
+            Ok(_) if *action != Action::PutFile => None,
+            Ok(entry) => {
+                let file = entry.file()?;
+                let first = self.wanted.partition_point(|(digest, _)| *digest < file.sha256);
+                // The first of its content stands for all.
+                self.wanted.get(first).filter(|wanted| **wanted == (file.sha256, number))?;
+                Some(Ok((file.sha256, Fetch { at: file.at, size: file.size, path: entry.path })))
+            }
+        })
     }
 }
 
-/// Decides the steps. `contents` is [`compare`]'s answer with every `Unsure` resolved; one left counts as wrong.
-pub(super) fn plan(entries: &[Entry], found: &[Found], contents: &[Content]) -> Plan {
-    let mut plan = Plan::default();
-    let at: HashMap<&RelPath, usize> = entries.iter().enumerate().map(|(at, entry)| (&entry.path, at)).collect();
-    let there: HashMap<&RelPath, &Found> = found.iter().map(|found| (&found.path, found)).collect();
-    let shared = wrongly_shared(entries, found, &at);
-
-    // A directory in the place of something else has to be emptied before; all else is removed last.
-    let mut early = None;
-    let mut early_removals = Vec::new();
-    for found in found {
-        let wanted = at.get(&found.path).and_then(|&at| entries.get(at));
-        let is_file = matches!(found.kind, FoundKind::File(_));
-        plan.files_before += u64::from(is_file);
-        plan.files_gone += u64::from(is_file && wanted.is_none_or(|wanted| wanted.file().is_none()));
-        if early.is_some_and(|dir: &RelPath| !found.path.is_below(dir)) {
-            early = None;
-        }
-        let blocks = |wanted: &Entry| (wanted.kind == Kind::Dir) != (found.kind == FoundKind::Dir);
-        if wanted.is_some_and(blocks) {
-            early_removals.push(found.path.clone());
-            if found.kind == FoundKind::Dir {
-                early = Some(&found.path);
-            }
-        } else if early.is_some() {
-            early_removals.push(found.path.clone());
-        } else if wanted.is_none() {
-            plan.removals.push(found.path.clone());
-        }
-    }
-    plan.steps.extend(early_removals.into_iter().rev().map(Step::Remove));
-    plan.removals.reverse();
-
+/// Decides the actions.
+pub(super) fn plan(entries: impl Iterator<Item = Result<Entry>>, facts: Facts) -> Result<Plan> {
+    let Facts { there, inodes, shared, mut early, mut late, files_before, files_gone, .. } = facts;
+    early.reverse();
+    late.reverse();
+    let mut plan = Plan { early, late, files_before, files_gone, ..Plan::default() };
     // First names whose inode stays.
-    let mut kept: HashMap<&RelPath, u64> = HashMap::new();
-    for (number, (entry, content)) in entries.iter().zip(contents).enumerate() {
-        let there = there.get(&entry.path);
-        let step = match (&entry.kind, there.map(|there| &there.kind)) {
-            (Kind::Dir, Some(FoundKind::Dir)) => continue,
-            (Kind::Dir, _) => Step::MakeDir(number),
-            (Kind::File(file), kind) => match (&file.link, kind, there) {
-                (Some(first), Some(FoundKind::File(_)), Some(there)) if kept.get(first) == Some(&there.hints.inode) => {
-                    continue;
+    let mut kept: HashMap<RelPath, u64> = HashMap::new();
+    for ((number, entry), there) in entries.enumerate().zip(there) {
+        let entry = entry?;
+        let inode = inodes.get(&number);
+        let stays = |meta| if meta { Action::Keep } else { Action::Meta };
+        let action = match (&entry.kind, there) {
+            (Kind::Dir, There::Same { .. }) => Action::Keep,
+            (Kind::Dir, There::Other) => Action::MakeDir,
+            (Kind::File(file), there) => match (&file.link, there) {
+                (Some(first), _) if inode.is_some() && kept.get(first) == inode => Action::Keep,
+                (Some(_), _) => Action::Link,
+                (None, There::Same { meta }) if inode.is_none_or(|inode| !shared.contains(inode)) => {
+                    kept.extend(inode.map(|inode| (entry.path.clone(), *inode)));
+                    stays(meta)
                 }
-                (Some(_), _, _) => Step::Link(number),
-                (None, Some(FoundKind::File(_)), Some(there)) if *content == Content::Right && !shared.contains(&there.hints.inode) => {
-                    kept.insert(&entry.path, there.hints.inode);
-                    if there.meta == entry.meta {
-                        continue;
-                    }
-                    Step::Meta(number)
-                }
-                (None, _, _) => {
+                (None, _) => {
                     if file.size > 0 {
-                        let fetch = Fetch { path: entry.path.clone(), at: file.at, size: file.size, uses: 0 };
-                        plan.fetch.entry(file.sha256).or_insert(fetch).uses += 1;
+                        plan.wanted.push((file.sha256, number));
+                        plan.bytes = plan.bytes.saturating_add(file.size);
                     }
-                    Step::PutFile(number)
+                    Action::PutFile
                 }
             },
-            (Kind::Symlink(target), Some(FoundKind::Symlink(found))) if target == found => {
-                if there.is_some_and(|there| there.meta == entry.meta) {
-                    continue;
-                }
-                Step::Meta(number)
-            }
-            (Kind::Symlink(_), _) => Step::PutSymlink(number),
-            (Kind::Fifo, Some(FoundKind::Fifo)) => {
-                if there.is_some_and(|there| there.meta == entry.meta) {
-                    continue;
-                }
-                Step::Meta(number)
-            }
-            (Kind::Fifo, _) => Step::PutFifo(number),
+            (Kind::Symlink(_) | Kind::Fifo, There::Same { meta }) => stays(meta),
+            (Kind::Symlink(_), There::Other) => Action::PutSymlink,
+            (Kind::Fifo, There::Other) => Action::PutFifo,
         };
-        plan.steps.push(step);
+        plan.actions.push(action);
     }
-    plan
-}
-
-/// Inodes of the volume that serve names which the manifest keeps apart.
-fn wrongly_shared(entries: &[Entry], found: &[Found], at: &HashMap<&RelPath, usize>) -> HashSet<u64> {
-    let mut group_of: HashMap<u64, &RelPath> = HashMap::new();
-    let mut shared = HashSet::new();
-    for found in found.iter().filter(|found| found.links > 1 && matches!(found.kind, FoundKind::File(_))) {
-        let Some(entry) = at.get(&found.path).and_then(|&at| entries.get(at)) else {
-            continue;
-        };
-        let group = entry.file().and_then(|file| file.link.as_ref()).unwrap_or(&entry.path);
-        if *group_of.entry(found.hints.inode).or_insert(group) != group {
-            shared.insert(found.hints.inode);
-        }
-    }
-    shared
+    plan.wanted.sort_unstable();
+    Ok(plan)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::entry::{FileEntry, Hints, Meta, Time};
+    use crate::join::join;
 
     const TIME: Time = Time { secs: 7, nanos: 7 };
 
@@ -231,51 +291,80 @@ mod tests {
         found("", FoundKind::Dir, 1, 2)
     }
 
-    fn revision(generation: u64) -> Revision {
-        Revision::parse(&format!("20261123T042858Z-00000001-{generation}-0000")).unwrap()
+    /// A plan for these entries and this volume; `wrong` are the files whose content is not the committed one.
+    fn planned(entries: &[Entry], there: &[Found], wrong: &[&str]) -> Plan {
+        let mut facts = Facts::default();
+        let stream = || entries.iter().cloned().map(Ok);
+        for pair in join(stream(), there.iter().cloned().map(Ok)) {
+            let (entry, found) = pair.unwrap();
+            let right = entry.as_ref().is_none_or(|entry| !wrong.iter().any(|name| entry.path == path(name)));
+            facts.add(entry.as_ref(), found.as_ref(), right);
+        }
+        plan(stream(), facts).unwrap()
     }
 
-    fn all_right(entries: &[Entry]) -> Vec<Content> {
-        vec![Content::Right; entries.len()]
+    fn keep_all(entries: &[Entry]) -> Vec<Action> {
+        vec![Action::Keep; entries.len()]
     }
 
     #[test]
     fn content_is_believed_only_when_nothing_changed_since_the_applied_revision() {
-        let entries = [entry("", Kind::Dir), file("a", 3, None)];
-        let there = [root(), found("a", FoundKind::File(3), 2, 1)];
-        let touched = [root(), Found { meta: Meta { mtime: Time::default(), ..meta() }, ..there[1].clone() }];
-        let of = |there: &[Found], applied: Option<u64>| compare(&entries, there, &revision(5), applied.map(revision).as_ref())[1];
-        assert_eq!(of(&there, Some(3)), Content::Right);
-        assert_eq!(of(&there, Some(2)), Content::Unsure, "the same times prove nothing across an edit");
-        assert_eq!(of(&there, None), Content::Unsure);
-        assert_eq!(of(&touched, Some(2)), Content::Wrong);
-        assert_eq!(of(&touched, Some(3)), Content::Unsure);
-        assert_eq!(of(&[root()], Some(3)), Content::Wrong);
+        let wanted = file("a", 3, None);
+        let there = found("a", FoundKind::File(3), 2, 1);
+        let touched = Found { meta: Meta { mtime: Time::default(), ..meta() }, ..there.clone() };
+        let of = |there: Option<&Found>, included| compare(&wanted, there, included);
+        assert_eq!(of(Some(&there), Some(true)), Content::Right);
+        assert_eq!(of(Some(&there), Some(false)), Content::Unsure, "the same times prove nothing across an edit");
+        assert_eq!(of(Some(&there), None), Content::Unsure);
+        assert_eq!(of(Some(&touched), Some(false)), Content::Wrong);
+        assert_eq!(of(Some(&touched), Some(true)), Content::Unsure);
+        assert_eq!(of(None, Some(true)), Content::Wrong);
     }
 
     #[test]
     fn a_tree_in_place_needs_nothing() {
         let entries = [entry("", Kind::Dir), file("a", 1, None), file("b", 1, Some("a"))];
         let there = [root(), found("a", FoundKind::File(3), 2, 2), found("b", FoundKind::File(3), 2, 2)];
-        assert_eq!(plan(&entries, &there, &all_right(&entries)), Plan { files_before: 2, ..Plan::default() });
+        assert_eq!(planned(&entries, &there, &[]), Plan { files_before: 2, actions: keep_all(&entries), ..Plan::default() });
     }
 
     #[test]
     fn names_that_share_an_inode_wrongly_are_put_apart() {
         let entries = [entry("", Kind::Dir), file("a", 1, None), file("b", 1, None)];
         let there = [root(), found("a", FoundKind::File(3), 2, 2), found("b", FoundKind::File(3), 2, 2)];
-        let plan = plan(&entries, &there, &all_right(&entries));
-        assert_eq!(plan.steps, [Step::PutFile(1), Step::PutFile(2)]);
-        assert_eq!(plan.fetch.values().map(|f| f.uses).collect::<Vec<_>>(), [2]);
+        let plan = planned(&entries, &there, &[]);
+        assert_eq!(plan.actions, [Action::Keep, Action::PutFile, Action::PutFile]);
+        assert_eq!(plan.shared_content(), HashMap::from([(Digest([1; 32]), 2)]));
+        let fetches: Vec<_> = plan.fetches(entries.iter().cloned().map(Ok)).map(|fetch| fetch.unwrap().1.path).collect();
+        assert_eq!(fetches, [path("a")], "one for both");
+        assert!(plan.wants(&Digest([1; 32])) && !plan.wants(&Digest([2; 32])));
     }
 
     #[test]
     fn names_that_should_share_an_inode_are_linked() {
         let entries = [entry("", Kind::Dir), file("a", 1, None), file("b", 1, Some("a"))];
         let there = [root(), found("a", FoundKind::File(3), 2, 1), found("b", FoundKind::File(3), 3, 1)];
-        assert_eq!(plan(&entries, &there, &all_right(&entries)).steps, [Step::Link(2)]);
-        let contents = [Content::Right, Content::Wrong, Content::Right];
-        assert_eq!(plan(&entries, &there, &contents).steps, [Step::PutFile(1), Step::Link(2)]);
+        assert_eq!(planned(&entries, &there, &[]).actions, [Action::Keep, Action::Keep, Action::Link]);
+        assert_eq!(planned(&entries, &there, &["a"]).actions, [Action::Keep, Action::PutFile, Action::Link]);
+        let together = [root(), found("a", FoundKind::File(3), 2, 2), found("b", FoundKind::File(3), 2, 2)];
+        assert_eq!(planned(&entries, &together, &["a"]).actions, [Action::Keep, Action::PutFile, Action::Link]);
+    }
+
+    #[test]
+    fn metadata_and_targets_are_told_from_content() {
+        let link = |target: &[u8]| Kind::Symlink(target.into());
+        let entries = [entry("", Kind::Dir), file("a", 1, None), entry("l", link(b"x")), entry("m", link(b"y")), entry("p", Kind::Fifo)];
+        let mut there = vec![
+            root(),
+            found("a", FoundKind::File(3), 2, 1),
+            found("l", FoundKind::Symlink((*b"x").into()), 3, 1),
+            found("m", FoundKind::Symlink((*b"other").into()), 4, 1),
+        ];
+        there[1].meta.mode = 0o600;
+        let plan = planned(&entries, &there, &[]);
+        assert_eq!(plan.actions, [Action::Keep, Action::Meta, Action::Keep, Action::PutSymlink, Action::PutFifo]);
+        assert!(!plan.is_metadata_alone());
+        assert!(planned(&entries[..2], &there[..2], &[]).is_metadata_alone());
     }
 
     #[test]
@@ -289,10 +378,10 @@ mod tests {
             found("z", FoundKind::Dir, 5, 2),
             found("z/y", FoundKind::File(3), 6, 1),
         ];
-        let plan = plan(&entries, &there, &[Content::Right, Content::Wrong, Content::Right]);
-        let remove = |name| Step::Remove(path(name));
-        assert_eq!(plan.steps, [remove("f"), remove("d/x"), remove("d"), Step::PutFile(1), Step::MakeDir(2)]);
-        assert_eq!(plan.removals, [path("z/y"), path("z")]);
+        let plan = planned(&entries, &there, &["d"]);
+        assert_eq!(plan.early, [path("f"), path("d/x"), path("d")]);
+        assert_eq!(plan.actions, [Action::Keep, Action::PutFile, Action::MakeDir]);
+        assert_eq!(plan.late, [path("z/y"), path("z")]);
         assert_eq!((plan.files_before, plan.files_gone), (3, 3));
     }
 }

@@ -1,21 +1,23 @@
 //! The staging folder on the volume: where fetched content waits until all of it is verified.
 //!
-//! `.scribe-staging/in/` is what rclone writes, believed by its hash alone; `ok/<sha256>` is what was verified; `tmp/` is made ready there for its
-//! rename. Its presence says that the volume is not a whole revision. Imports [`crate::hash`] and [`crate::failure`].
+//! `.scribe-staging/in/` is what rclone writes, believed by its hash alone; `ok/<sha256>` is what was verified; `tmp/` is made ready
+//! there for its rename. Its presence says that the volume is not a whole revision. Imports [`crate::hash`] and [`crate::failure`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use walkdir::WalkDir;
+use walkdir::{DirEntry, WalkDir};
 
-use super::plan::Fetch;
+use super::plan::Plan;
 use crate::entry::Digest;
 use crate::failure::{Failure, Result};
 use crate::hash::Hasher;
 use crate::names::STAGING_DIR;
+use crate::remote::BATCH;
+use crate::spill::batches;
 use crate::stop::Stop;
 
 /// The folder.
@@ -66,50 +68,32 @@ impl Staging {
         self.dir.join("in")
     }
 
-    /// Keeps what an earlier pull fetched and this one needs, drops the rest, and says what is still to fetch.
+    /// Keeps what an earlier pull fetched and this one needs, drops the rest, and says what was kept.
     ///
     /// Kept content is hashed, even what was verified: a crash of the node may have lost what was written.
-    pub(super) fn still_missing(&self, wanted: &BTreeMap<Digest, Fetch>, hasher: &Hasher, stop: &Stop) -> Result<BTreeMap<Digest, Fetch>> {
-        let mut missing = wanted.clone();
-        let dir = self.verified();
-        let unreadable = |error: io::Error| Failure::volume("read", &dir, &error);
-        let mut kept = Vec::new();
-        for file in fs::read_dir(&dir).map_err(unreadable)? {
-            let file = file.map_err(unreadable)?;
-            let digest = file.file_name().to_str().and_then(Digest::parse);
-            match digest.filter(|digest| wanted.contains_key(digest)) {
-                Some(_) => kept.push(file.path()),
-                None => fs::remove_file(file.path()).map_err(|e| Failure::volume("remove", &file.path(), &e))?,
-            }
-        }
-        kept.extend(self.left_behind(wanted)?);
-        for (path, hashed) in kept.iter().zip(hasher.all(&kept, stop)?) {
-            match hashed {
-                Some(digest) if missing.remove(&digest).is_some() => {
-                    let to = self.content(&digest);
-                    if *path != to {
-                        fs::rename(path, to).map_err(|e| Failure::volume("rename", path, &e))?;
+    pub(super) fn keep(&self, plan: &Plan, hasher: &Hasher, stop: &Stop) -> Result<HashSet<Digest>> {
+        let mut kept = HashSet::new();
+        for folder in [self.verified(), self.incoming()] {
+            let found = WalkDir::new(&folder).into_iter().map(|entry| entry.map_err(|e| Failure::volume("read", &folder, &e.into())));
+            let files = found.filter(|entry| entry.as_ref().map_or(true, |entry| entry.file_type().is_file()));
+            for batch in batches(files, BATCH) {
+                let paths: Vec<PathBuf> = batch?.into_iter().map(DirEntry::into_path).collect();
+                for (path, hashed) in paths.iter().zip(hasher.all(&paths, stop)?) {
+                    let wanted = hashed.filter(|digest| plan.wants(digest)).map(|digest| (digest, self.content(&digest)));
+                    match wanted {
+                        Some((digest, to)) if *path == to => {
+                            kept.insert(digest);
+                        }
+                        Some((digest, to)) if kept.insert(digest) => {
+                            fs::rename(path, to).map_err(|e| Failure::volume("rename", path, &e))?;
+                        }
+                        _ => fs::remove_file(path).map_err(|e| Failure::volume("remove", path, &e))?,
                     }
                 }
-                _ => fs::remove_file(path).map_err(|e| Failure::volume("remove", path, &e))?,
             }
         }
         self.clear_incoming()?;
-        Ok(missing)
-    }
-
-    /// What a killed pull had fetched but not verified, if its size is that of something wanted.
-    fn left_behind(&self, wanted: &BTreeMap<Digest, Fetch>) -> Result<Vec<PathBuf>> {
-        let sizes: BTreeSet<u64> = wanted.values().map(|fetch| fetch.size).collect();
-        let mut left = Vec::new();
-        for entry in WalkDir::new(self.incoming()) {
-            let entry = entry.map_err(|e| Failure::volume("read", &self.incoming(), &e.into()))?;
-            let size = entry.metadata().map_err(|e| Failure::volume("read", entry.path(), &e.into()))?.len();
-            if entry.file_type().is_file() && sizes.contains(&size) {
-                left.push(entry.into_path());
-            }
-        }
-        Ok(left)
+        Ok(kept)
     }
 
     /// Verifies what rclone wrote as `files` and keeps what is right; returns the digests that are not there yet.

@@ -7,6 +7,7 @@ mod observe;
 mod owner;
 mod plan;
 mod send;
+mod sent;
 mod settle;
 mod write;
 
@@ -25,9 +26,10 @@ use crate::hash::Hasher;
 use crate::names::{CLAIM, COMMIT, CONTROL_DIR};
 use crate::remote::{Listing, Remote};
 use crate::report::Reason;
-use observe::{Known, Tree, hints_came_of_age, observe};
+use crate::revision::Revision;
+use observe::{Known, Look, Tree, hints_came_of_age, observe};
 use owner::{Terms, judge};
-use plan::{Plan, State, Strays};
+use plan::{Plan, Strays, unchanged};
 
 /// Everything a push is told.
 #[derive(Clone, Debug)]
@@ -94,12 +96,11 @@ pub fn push(remote: &Remote, options: &PushOptions) -> Result<Pushed> {
         Some(committed) if terms == Terms::Own => Known::of_committed(&committed.entries, committed.commit.hints_time),
         _ => Known::default(),
     };
-    let tree = observe(&options.volume, &known, &hasher, &remote.rclone.stop)?;
-    let generation = committed.as_ref().map_or(1, |committed| committed.revision.generation() + 1);
+    let look = Look { root: &options.volume, hasher: &hasher, scratch: &remote.rclone.scratch, stop: &remote.rclone.stop };
+    let tree = observe(look, &known)?;
     if let (Some(committed), Terms::Own) = (&committed, terms) {
         let overdue = options.started.duration_since(committed.commit.verified_time) >= options.verify_interval;
-        let state = State { committed: Some(&committed.entries), listing: None, strays: Strays::Keep };
-        if !overdue && !died_tidying(options, committed) && plan::plan(state, tree.entries.clone(), generation).is_empty() {
+        if !overdue && !died_tidying(options, committed) && unchanged(&committed.entries, &tree.entries)? {
             tracing::info!(revision = %committed.revision, "nothing changed");
             renew_hints(remote, options, committed, &tree)?;
             return Ok(Pushed { hashed: hasher.bytes_read(), skipped: tree.skipped, ..Pushed::of(&committed.commit) });
@@ -116,6 +117,7 @@ pub fn push(remote: &Remote, options: &PushOptions) -> Result<Pushed> {
             settle::settle(remote, committed, listing, strays == Strays::Drop)?;
         }
     }
+    let revision = Revision::next(committed.as_ref().map(|committed| &committed.revision), options.started)?;
     let work = send::Work {
         remote,
         options,
@@ -124,9 +126,9 @@ pub fn push(remote: &Remote, options: &PushOptions) -> Result<Pushed> {
         unreadable,
         listing: listing.as_ref(),
         strays,
-        generation,
+        revision: &revision,
     };
-    let plan = work.plan(&tree);
+    let plan = work.plan(&tree)?;
     guard(options, committed.as_ref(), &plan)?;
     let mut pushed = if plan.differs || terms == Terms::Takeover {
         write::write(&work, tree, plan)?
@@ -148,7 +150,7 @@ fn died_tidying(options: &PushOptions, committed: &Committed) -> bool {
 /// What was written right before the last push had to be read again by this one. Says in the commit that this need not be repeated:
 /// the revision stays what it was.
 fn renew_hints(remote: &Remote, options: &PushOptions, committed: &Committed, tree: &Tree) -> Result<()> {
-    if !hints_came_of_age(&committed.entries, &tree.entries, committed.commit.hints_time, options.captured()) {
+    if !hints_came_of_age(&committed.entries, &tree.entries, committed.commit.hints_time, options.captured())? {
         return Ok(());
     }
     // Another push may have committed since this one read.
@@ -273,6 +275,6 @@ fn guard(options: &PushOptions, committed: Option<&Committed>, plan: &Plan) -> R
         base: committed.map_or("", |committed| committed.commit.revision.as_str()),
         before: plan.files_before,
         gone: plan.files_gone,
-        after: plan.entries.iter().filter(|entry| entry.file().is_some()).count() as u64,
+        after: plan.entries.facts().files,
     })
 }

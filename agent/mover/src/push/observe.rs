@@ -1,123 +1,183 @@
 //! Makes the tree of a volume: a walk, and the hash of every file that hints do not vouch for.
 //!
-//! Imports [`crate::walk`], [`crate::hash`], [`crate::holes`], [`crate::entry`] and [`crate::failure`].
+//! Imports [`crate::walk`], [`crate::hash`], [`crate::holes`], [`crate::tree`], [`crate::join`], [`crate::entry`] and
+//! [`crate::failure`].
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-use crate::entry::{At, Digest, Entry, FileEntry, Hints, Kind, Time};
+use jiff::Timestamp;
+
+use crate::entry::{At, Digest, Entry, FileEntry, Hints, Kind};
 use crate::failure::{Failure, Result};
 use crate::hash::Hasher;
 use crate::holes;
+use crate::join::join;
 use crate::path::RelPath;
 use crate::report::Reason;
+use crate::scratch::Scratch;
 use crate::stop::Stop;
-use crate::walk::{Found, FoundKind, walk};
-use jiff::Timestamp;
+use crate::tree::{Entries, EntriesWriter};
+use crate::walk::{Found, FoundKind, Walk, walk};
+
+/// Entries whose content is hashed side by side.
+const BATCH: usize = 4096;
 
 /// A volume as it was at one look.
 #[derive(Debug)]
 pub(super) struct Tree {
     /// Every entry; where content goes and when it changed is not decided yet.
-    pub(super) entries: Vec<Entry>,
-    /// What the walk saw: equal to a later look's if and only if nothing was touched in between.
-    pub(super) found: Vec<Found>,
+    pub(super) entries: Entries,
+    /// Files that the walk found and that could not be opened a moment later.
+    pub(super) unopened: u64,
     /// What was left out, by kind.
     pub(super) skipped: BTreeMap<String, u64>,
 }
 
-/// What is known of content without reading it: size, mtime, ctime and inode must all be the same.
-#[derive(Debug, Default)]
-pub(super) struct Known<'a>(HashMap<(&'a RelPath, u64, Time, Hints), Digest>);
+/// What a look needs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Look<'a> {
+    /// The volume.
+    pub(super) root: &'a Path,
+    pub(super) hasher: &'a Hasher,
+    pub(super) scratch: &'a Scratch,
+    pub(super) stop: &'a Stop,
+}
+
+/// What is known of content without reading it: path, size, mtime, ctime and inode must all be the same.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Known<'a> {
+    entries: Option<&'a Entries>,
+    /// The capture that the hints were last held against; none during one push, whose hints always vouch.
+    hints_time: Option<Timestamp>,
+}
 
 impl<'a> Known<'a> {
     /// From an earlier look during the same push.
-    pub(super) fn of(entries: impl IntoIterator<Item = &'a Entry>) -> Self {
-        Self::where_hints(entries, |_| true)
+    pub(super) fn of(entries: &'a Entries) -> Self {
+        Self { entries: Some(entries), hints_time: None }
     }
 
     /// From an earlier manifest of this very volume, whose hints were last held against a capture at `hints_time`.
-    pub(super) fn of_committed(entries: &'a [Entry], hints_time: Timestamp) -> Self {
-        Self::where_hints(entries, |hints| !is_racy(hints, hints_time))
+    pub(super) fn of_committed(entries: &'a Entries, hints_time: Timestamp) -> Self {
+        Self { entries: Some(entries), hints_time: Some(hints_time) }
     }
 
-    fn where_hints(entries: impl IntoIterator<Item = &'a Entry>, vouch: impl Fn(Hints) -> bool) -> Self {
-        let known = entries.into_iter().filter_map(|entry| {
-            let file = entry.file()?;
-            let hints = file.hints.filter(|hints| vouch(*hints))?;
-            Some(((&entry.path, file.size, entry.meta.mtime, hints), file.sha256))
-        });
-        Self(known.collect())
+    fn digest(&self, before: &Entry, found: &Found) -> Option<Digest> {
+        let file = before.file()?;
+        let hints = file.hints.filter(|hints| self.hints_time.is_none_or(|captured| !is_racy(*hints, captured)))?;
+        let same = found.kind == FoundKind::File(file.size) && found.meta.mtime == before.meta.mtime && found.hints == hints;
+        same.then_some(file.sha256)
     }
 }
 
 /// Looks at the volume.
-pub(super) fn observe(root: &Path, known: &Known, hasher: &Hasher, stop: &Stop) -> Result<Tree> {
-    let walk = walk(root, stop)?;
-    if walk.staging {
-        return Err(Failure::new(
-            Reason::SourceChanging,
-            format!(
-                "{}/{} is there: a pull into this volume is unfinished, so it holds parts of two states. Let the pull finish, or remove that folder if no pull uses this volume",
-                root.display(),
-                crate::names::STAGING_DIR
-            ),
-        ));
+pub(super) fn observe(look: Look, known: &Known) -> Result<Tree> {
+    let mut walk = walk(look.root, look.stop)?;
+    let before = known.entries.map(Entries::read).transpose()?.into_iter().flatten();
+    let mut work = Work::new(look)?;
+    for pair in join(walk.by_ref(), before) {
+        let (Some(found), before) = pair? else { continue };
+        let digest = before.and_then(|before| known.digest(&before, &found));
+        work.add(found, digest)?;
     }
-    // Names of one inode share their content: hash the first.
-    let mut first_names: HashMap<u64, usize> = HashMap::new();
-    let mut first_of: HashMap<usize, usize> = HashMap::new();
-    let mut digests: Vec<Option<Digest>> = vec![None; walk.found.len()];
-    let mut unknown = Vec::new();
-    for (at, found) in walk.found.iter().enumerate() {
-        let FoundKind::File(size) = found.kind else {
-            continue;
-        };
-        if found.links > 1 {
-            match first_names.get(&found.hints.inode) {
-                Some(&first) => {
-                    first_of.insert(at, first);
-                    continue;
-                }
-                None => {
-                    first_names.insert(found.hints.inode, at);
-                }
-            }
-        }
-        match known.0.get(&(&found.path, size, found.meta.mtime, found.hints)) {
-            Some(digest) => set(&mut digests, at, Some(*digest)),
-            None => unknown.push(at),
-        }
-    }
-    let paths: Vec<_> = unknown.iter().filter_map(|&at| walk.found.get(at)).map(|found| found.path.under(root)).collect();
-    for (at, digest) in unknown.into_iter().zip(hasher.all(&paths, stop)?) {
-        set(&mut digests, at, digest);
-    }
-    let mut entries = Vec::with_capacity(walk.found.len());
-    for (at, found) in walk.found.iter().enumerate() {
-        let kind = match &found.kind {
-            FoundKind::Dir => Kind::Dir,
-            FoundKind::Fifo => Kind::Fifo,
-            FoundKind::Symlink(target) => Kind::Symlink(target.clone()),
-            FoundKind::File(size) => {
-                let first = first_of.get(&at);
-                let Some(sha256) = digests.get(*first.unwrap_or(&at)).copied().flatten() else {
-                    // Gone since the walk: the next look will not find it, and so differs from this one.
-                    continue;
-                };
-                let link = first.and_then(|&first| walk.found.get(first)).map(|found| found.path.clone());
-                let holes = if found.sparse && link.is_none() { holes::find(&found.path.under(root))? } else { Box::default() };
-                Kind::File(FileEntry { size: *size, sha256, at: At::Own, changed: 0, link, holes, hints: Some(found.hints) })
-            }
-        };
-        entries.push(Entry { path: found.path.clone(), meta: found.meta.clone(), kind });
-    }
-    Ok(Tree { entries, found: walk.found, skipped: walk.skipped })
+    refuse_unfinished_pull(look.root, &walk)?;
+    work.finish_batch()?;
+    Ok(Tree { entries: work.out.finish()?, unopened: work.unopened, skipped: walk.skipped })
 }
 
-fn set(digests: &mut [Option<Digest>], at: usize, digest: Option<Digest>) {
-    if let Some(slot) = digests.get_mut(at) {
-        *slot = digest;
+fn refuse_unfinished_pull(root: &Path, walk: &Walk) -> Result<()> {
+    if !walk.staging {
+        return Ok(());
+    }
+    Err(Failure::new(
+        Reason::SourceChanging,
+        format!(
+            "{}/{} is there: a pull into this volume is unfinished, so it holds parts of two states. Let the pull finish, or remove that folder if no pull uses this volume",
+            root.display(),
+            crate::names::STAGING_DIR
+        ),
+    ))
+}
+
+/// Names of one inode share their content: the first is hashed.
+struct First {
+    path: RelPath,
+    digest: Option<Digest>,
+}
+
+struct Seen {
+    found: Found,
+    digest: Option<Digest>,
+    /// Whether it is a further name of an inode.
+    further: bool,
+}
+
+struct Work<'a> {
+    look: Look<'a>,
+    out: EntriesWriter,
+    batch: Vec<Seen>,
+    /// Of inodes with several names.
+    firsts: HashMap<u64, First>,
+    unopened: u64,
+}
+
+impl<'a> Work<'a> {
+    fn new(look: Look<'a>) -> Result<Self> {
+        let out = EntriesWriter::new(look.scratch, "look")?;
+        Ok(Self { look, out, batch: Vec::new(), firsts: HashMap::new(), unopened: 0 })
+    }
+
+    fn add(&mut self, found: Found, digest: Option<Digest>) -> Result<()> {
+        let mut further = false;
+        if matches!(found.kind, FoundKind::File(_)) && found.links > 1 {
+            further = self.firsts.contains_key(&found.hints.inode);
+            self.firsts.entry(found.hints.inode).or_insert_with(|| First { path: found.path.clone(), digest: None });
+        }
+        self.batch.push(Seen { found, digest, further });
+        if self.batch.len() >= BATCH { self.finish_batch() } else { Ok(()) }
+    }
+
+    fn finish_batch(&mut self) -> Result<()> {
+        let Look { root, hasher, stop, .. } = self.look;
+        let mut batch = std::mem::take(&mut self.batch);
+        let unknown = |seen: &&mut Seen| matches!(seen.found.kind, FoundKind::File(_)) && seen.digest.is_none() && !seen.further;
+        let unknown: Vec<&mut Seen> = batch.iter_mut().filter(unknown).collect();
+        let paths: Vec<_> = unknown.iter().map(|seen| seen.found.path.under(root)).collect();
+        for (seen, digest) in unknown.into_iter().zip(hasher.all(&paths, stop)?) {
+            seen.digest = digest;
+        }
+        for seen in batch {
+            self.write(seen)?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, seen: Seen) -> Result<()> {
+        let Seen { found, mut digest, further } = seen;
+        let kind = match found.kind {
+            FoundKind::Dir => Kind::Dir,
+            FoundKind::Fifo => Kind::Fifo,
+            FoundKind::Symlink(target) => Kind::Symlink(target),
+            FoundKind::File(size) => {
+                let mut link = None;
+                if let Some(first) = self.firsts.get_mut(&found.hints.inode) {
+                    if further {
+                        (link, digest) = (Some(first.path.clone()), first.digest);
+                    } else {
+                        first.digest = digest;
+                    }
+                }
+                let Some(sha256) = digest else {
+                    // Gone since the walk: the next look will not find it.
+                    self.unopened += 1;
+                    return Ok(());
+                };
+                let holes = if found.sparse && link.is_none() { holes::find(&found.path.under(self.look.root))? } else { Box::default() };
+                Kind::File(FileEntry { size, sha256, at: At::Own, changed: 0, link, holes, hints: Some(found.hints) })
+            }
+        };
+        self.out.push(&Entry { path: found.path, meta: found.meta, kind })
     }
 }
 
@@ -132,83 +192,122 @@ fn is_racy(hints: Hints, captured: Timestamp) -> bool {
 /// content it stands for. Then, and only then, the manifest's hints may be trusted up to `captured`.
 ///
 /// `looked` is of the same names as `committed`, with content that was read where the hints did not vouch for it.
-pub(super) fn hints_came_of_age(committed: &[Entry], looked: &[Entry], hints_time: Timestamp, captured: Timestamp) -> bool {
+pub(super) fn hints_came_of_age(committed: &Entries, looked: &Entries, hints_time: Timestamp, captured: Timestamp) -> Result<bool> {
     let hints = |entry: &Entry| entry.file().and_then(|file| file.hints);
-    let mut young = committed
-        .iter()
-        .zip(looked)
-        .filter_map(|(old, new)| Some((hints(old).filter(|h| is_racy(*h, hints_time))?, hints(new))))
-        .peekable();
-    young.peek().is_some() && young.all(|(old, new)| new == Some(old) && !is_racy(old, captured))
+    let mut any = false;
+    for pair in join(committed.read()?, looked.read()?) {
+        let (Some(old), new) = pair? else { continue };
+        let Some(young) = hints(&old).filter(|hints| is_racy(*hints, hints_time)) else { continue };
+        if new.as_ref().and_then(hints) != Some(young) || is_racy(young, captured) {
+            return Ok(false);
+        }
+        any = true;
+    }
+    Ok(any)
 }
 
-/// The names that differ between two looks, for a message.
-pub(super) fn differing(before: &[Found], after: &[Found]) -> Vec<RelPath> {
-    let older: HashMap<&RelPath, &Found> = before.iter().map(|found| (&found.path, found)).collect();
-    let newer: HashMap<&RelPath, &Found> = after.iter().map(|found| (&found.path, found)).collect();
-    let changed = after.iter().filter(|found| older.get(&found.path) != Some(found));
-    let gone = before.iter().filter(|found| !newer.contains_key(&found.path));
-    changed.chain(gone).map(|found| found.path.clone()).collect()
+/// A name that is not as it was at an earlier look.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Moved {
+    pub(super) path: RelPath,
+    /// The content that was seen there.
+    pub(super) was: Option<Digest>,
+}
+
+/// The names that differ between two looks. A file's change shows in its hints, whatever was changed.
+pub(super) fn differing(before: &Entries, after: &Entries) -> Result<Vec<Moved>> {
+    let hints = |entry: &Entry| entry.file().and_then(|file| file.hints);
+    let mut moved = Vec::new();
+    for pair in join(before.read()?, after.read()?) {
+        let (before, after) = pair?;
+        let same = matches!((&before, &after), (Some(a), Some(b)) if a.same_result(b) && hints(a) == hints(b));
+        if !same {
+            let was = before.as_ref().and_then(|entry| Some(entry.file()?.sha256));
+            moved.extend(before.or(after).map(|entry| Moved { path: entry.path, was }));
+        }
+    }
+    Ok(moved)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tree::tests::all;
     use assert_fs::TempDir;
 
-    fn look(dir: &TempDir, known: &Known, hasher: &Hasher) -> Tree {
-        observe(dir.path(), known, hasher, &Stop::default()).unwrap()
+    struct Volume {
+        dir: TempDir,
+        hasher: Hasher,
+        scratch: Scratch,
+        stop: Stop,
+    }
+
+    impl Volume {
+        fn new() -> Self {
+            Self { dir: TempDir::new().unwrap(), hasher: Hasher::default(), scratch: Scratch::new().unwrap(), stop: Stop::default() }
+        }
+
+        fn try_look(&self, known: &Known) -> Result<Tree> {
+            observe(Look { root: self.dir.path(), hasher: &self.hasher, scratch: &self.scratch, stop: &self.stop }, known)
+        }
+
+        fn look(&self, known: &Known) -> Tree {
+            self.try_look(known).unwrap()
+        }
     }
 
     #[test]
     fn a_second_look_reads_nothing_and_sees_the_same() {
-        let dir = TempDir::new().unwrap();
-        std::fs::write(dir.path().join("a"), "aaaa").unwrap();
-        std::fs::hard_link(dir.path().join("a"), dir.path().join("b")).unwrap();
-        let hasher = Hasher::default();
-        let first = look(&dir, &Known::default(), &hasher);
-        assert_eq!(hasher.bytes_read(), 4, "one inode is read once");
-        assert_eq!(first.entries[2].file().unwrap().link, Some(first.entries[1].path.clone()));
-        let second = look(&dir, &Known::of(&first.entries), &hasher);
-        assert_eq!((hasher.bytes_read(), &second.entries, &second.found), (4, &first.entries, &first.found));
-        std::fs::write(dir.path().join("a"), "bbbb").unwrap();
-        let third = look(&dir, &Known::of(&first.entries), &hasher);
-        assert_eq!(hasher.bytes_read(), 8);
-        assert_eq!(differing(&first.found, &third.found).len(), 2);
+        let volume = Volume::new();
+        let file = |name: &str| volume.dir.path().join(name);
+        std::fs::write(file("a"), "aaaa").unwrap();
+        std::fs::hard_link(file("a"), file("b")).unwrap();
+        let first = volume.look(&Known::default());
+        assert_eq!(volume.hasher.bytes_read(), 4, "one inode is read once");
+        let entries = all(&first.entries);
+        assert_eq!(entries[2].file().unwrap().link, Some(entries[1].path.clone()));
+        let second = volume.look(&Known::of(&first.entries));
+        assert_eq!((volume.hasher.bytes_read(), all(&second.entries)), (4, entries));
+        assert_eq!(differing(&first.entries, &second.entries).unwrap(), []);
+        std::fs::write(file("a"), "bbbb").unwrap();
+        std::fs::write(file("c"), "").unwrap();
+        let third = volume.look(&Known::of(&first.entries));
+        assert_eq!(volume.hasher.bytes_read(), 8);
+        let moved: Vec<String> = differing(&first.entries, &third.entries).unwrap().iter().map(|moved| moved.path.to_string()).collect();
+        assert_eq!(moved[1..], ["a", "b", "c"], "and the directory that holds them");
     }
 
     #[test]
     fn hints_vouch_once_they_are_older_than_the_capture() {
-        let dir = TempDir::new().unwrap();
-        std::fs::write(dir.path().join("a"), "a").unwrap();
-        let hasher = Hasher::default();
-        let tree = look(&dir, &Known::default(), &hasher);
-        let ctime = tree.entries[1].file().unwrap().hints.unwrap().ctime.secs;
+        let volume = Volume::new();
+        std::fs::write(volume.dir.path().join("a"), "a").unwrap();
+        let tree = volume.look(&Known::default());
+        let ctime = all(&tree.entries)[1].file().unwrap().hints.unwrap().ctime.secs;
         let at = |secs| Timestamp::from_second(secs).unwrap();
         let bytes_read = |hints_time| {
-            let before = hasher.bytes_read();
-            look(&dir, &Known::of_committed(&tree.entries, hints_time), &hasher);
-            hasher.bytes_read() - before
+            let before = volume.hasher.bytes_read();
+            volume.look(&Known::of_committed(&tree.entries, hints_time));
+            volume.hasher.bytes_read() - before
         };
         assert_eq!((bytes_read(at(ctime + 2)), bytes_read(at(ctime + 3))), (1, 0));
 
-        let again = look(&dir, &Known::default(), &hasher);
-        let aged = |looked: &[Entry], hints_time, captured| hints_came_of_age(&tree.entries, looked, hints_time, captured);
+        let again = volume.look(&Known::default());
+        let aged = |looked: &Entries, hints_time, captured| hints_came_of_age(&tree.entries, looked, hints_time, captured).unwrap();
         assert!(aged(&again.entries, at(ctime), at(ctime + 3)));
         assert!(!aged(&again.entries, at(ctime), at(ctime + 2)), "still too young");
         assert!(!aged(&again.entries, at(ctime + 3), at(ctime + 9)), "nothing to gain");
-        let mut touched = again.entries.clone();
+        let mut touched = all(&again.entries);
         if let Kind::File(file) = &mut touched[1].kind {
             file.hints = file.hints.map(|hints| Hints { inode: hints.inode + 1, ..hints });
         }
-        assert!(!aged(&touched, at(ctime), at(ctime + 3)), "not the same file any more");
+        assert!(!aged(&crate::tree::tests::tree(&volume.scratch, &touched), at(ctime), at(ctime + 3)), "not the same file any more");
     }
 
     #[test]
     fn a_volume_in_mid_pull_is_not_pushed() {
-        let dir = TempDir::new().unwrap();
-        std::fs::create_dir(dir.path().join(".scribe-staging")).unwrap();
-        let failure = observe(dir.path(), &Known::default(), &Hasher::default(), &Stop::default()).unwrap_err();
+        let volume = Volume::new();
+        std::fs::create_dir(volume.dir.path().join(".scribe-staging")).unwrap();
+        let failure = volume.try_look(&Known::default()).unwrap_err();
         assert_eq!(failure.reason, Reason::SourceChanging);
     }
 }

@@ -1,8 +1,7 @@
 //! Sends content until the volume holds still: uploads, looks again, and sends what changed meanwhile.
 //!
-//! Imports [`crate::remote`], [`super::observe`] and [`super::plan`].
+//! Imports [`crate::remote`], [`super::observe`], [`super::plan`] and [`super::sent`].
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
@@ -11,17 +10,19 @@ use std::os::unix::fs::{OpenOptionsExt, symlink};
 use rustix::io::Errno;
 
 use super::PushOptions;
-use super::observe::{Known, Tree, differing, observe};
-use super::plan::{Plan, State, Strays, Upload, emptied, object, object_name, plan};
+use super::observe::{Known, Look, Tree, differing, observe};
+use super::plan::{Plan, State, Strays, Upload, emptied, names, plan};
+use super::sent::Sent;
 use crate::committed::Committed;
-use crate::entry::Digest;
 use crate::failure::{Failure, Result};
 use crate::hash::Hasher;
 use crate::names::objects_dir;
-use crate::path::RelPath;
 use crate::rclone::{Class, Trouble};
-use crate::remote::{Listing, Remote};
+use crate::remote::{BATCH, Listing, Remote};
 use crate::report::Reason;
+use crate::revision::Revision;
+use crate::scratch::Scratch;
+use crate::spill::{Spill, batches};
 use crate::stats::Stats;
 
 /// Looks at the volume until two in a row are the same.
@@ -39,38 +40,63 @@ pub(super) struct Work<'a> {
     pub(super) unreadable: Option<String>,
     pub(super) listing: Option<&'a Listing>,
     pub(super) strays: Strays,
-    pub(super) generation: u64,
+    /// The revision that is going to be written.
+    pub(super) revision: &'a Revision,
 }
 
-/// Every object sent by this push, and what it contains; `None` for one that has to be sent again.
-pub(super) type Sent = BTreeMap<Box<[u8]>, Option<Digest>>;
-
 impl Work<'_> {
+    /// For lists and control objects.
+    pub(super) fn scratch(&self) -> &Scratch {
+        &self.remote.rclone.scratch
+    }
+
+    /// Looks at the volume.
+    pub(super) fn observe(&self, known: &Known) -> Result<Tree> {
+        let (root, stop) = (&self.options.volume, &self.remote.rclone.stop);
+        observe(Look { root, hasher: self.hasher, scratch: self.scratch(), stop }, known)
+    }
+
     /// What is to be done for this state of the volume.
-    pub(super) fn plan(&self, tree: &Tree) -> Plan {
-        let committed = self.committed.map(|committed| &*committed.entries);
-        plan(State { committed, listing: self.listing, strays: self.strays }, tree.entries.clone(), self.generation)
+    pub(super) fn plan(&self, tree: &Tree) -> Result<Plan> {
+        let committed = self.committed.map(|committed| &committed.entries);
+        let state = State { committed, listing: self.listing, strays: self.strays };
+        plan(state, &tree.entries, self.revision.generation(), self.revision.as_str(), self.scratch())
     }
 
     /// Sends what the plan says and was not sent yet.
     fn send(&self, plan: &Plan, staged: &str, sent: &mut Sent) -> Result<std::result::Result<(), Trouble>> {
-        let volume = &self.options.volume;
-        for (uploads, dir) in [(&plan.own, ""), (&plan.staged, staged)] {
-            let due: Vec<&Upload> = uploads.iter().filter(|u| sent.get(&name_in(dir, u)) != Some(&Some(u.sha256))).collect();
-            // Noted first: what is half sent has to go, too.
-            sent.extend(due.iter().map(|upload| (name_in(dir, upload), None)));
-            if let Err(trouble) = self.remote.upload(volume, dir, due.iter().map(|upload| upload.path.as_bytes()))? {
+        for (uploads, sent, dir) in [(&plan.own, &mut sent.own, ""), (&plan.staged, &mut sent.staged, staged)] {
+            let ran = self.send_files(uploads, sent.due(uploads)?, dir)?;
+            // Noted in either case: what is half sent has to go, too.
+            sent.note(uploads, ran.is_ok(), self.scratch())?;
+            if let Err(trouble) = ran {
                 return Ok(Err(trouble));
             }
-            sent.extend(due.iter().map(|upload| (name_in(dir, upload), Some(upload.sha256))));
         }
-        let due: Vec<&Upload> = plan.objects.iter().filter(|u| sent.get(&object(&u.sha256)) != Some(&Some(u.sha256))).collect();
+        let due: Vec<&Upload> = plan.objects.iter().filter(|upload| sent.objects.get(&upload.sha256) != Some(&true)).collect();
         for batch in due.chunks(OBJECT_BATCH) {
-            sent.extend(batch.iter().map(|upload| (object(&upload.sha256), None)));
+            sent.objects.extend(batch.iter().map(|upload| (upload.sha256, false)));
             if let Err(trouble) = self.send_objects(batch)? {
                 return Ok(Err(trouble));
             }
-            sent.extend(batch.iter().map(|upload| (object(&upload.sha256), Some(upload.sha256))));
+            sent.objects.extend(batch.iter().map(|upload| (upload.sha256, true)));
+        }
+        Ok(Ok(()))
+    }
+
+    fn send_files(
+        &self,
+        all: &Spill<Upload>,
+        due: impl Iterator<Item = Result<Upload>>,
+        dir: &str,
+    ) -> Result<std::result::Result<(), Trouble>> {
+        if all.is_empty() {
+            return Ok(Ok(()));
+        }
+        for batch in batches(due, BATCH) {
+            if let Err(trouble) = self.remote.upload(&self.options.volume, dir, batch?.iter().map(|upload| upload.path.as_bytes()))? {
+                return Ok(Err(trouble));
+            }
         }
         Ok(Ok(()))
     }
@@ -103,27 +129,24 @@ impl Work<'_> {
 
     /// Deletes what an earlier round sent and neither tree needs: where objects are files of a file system, it may be in the way.
     fn drop_abandoned(&self, plan: &Plan, staged: &str, sent: &mut Sent) -> Result<()> {
-        let mut kept: BTreeSet<Box<[u8]>> = plan.objects.iter().map(|upload| object(&upload.sha256)).collect();
-        kept.extend(plan.own.iter().map(|upload| name_in("", upload)));
-        kept.extend(plan.staged.iter().map(|upload| name_in(staged, upload)));
-        if sent.keys().all(|name| kept.contains(name)) {
+        let committed = self.committed.map(|committed| &committed.entries);
+        let abandoned = sent.drop_abandoned(plan, staged, committed, self.scratch())?;
+        if abandoned.is_empty() {
             return Ok(());
         }
-        let committed = self.committed.iter().flat_map(|committed| &committed.entries);
-        kept.extend(committed.filter_map(|entry| Some(object_name(&entry.path, entry.file()?))));
-        let abandoned: BTreeSet<Box<[u8]>> = sent.keys().filter(|name| !kept.contains(*name)).cloned().collect();
-        self.remote.delete(abandoned.iter().map(|name| &**name))?;
-        self.remote.remove_empty(emptied(&abandoned, &kept).into_iter())?;
-        sent.retain(|name, _| !abandoned.contains(name));
-        Ok(())
+        for batch in abandoned.chunks(BATCH) {
+            self.remote.delete(batch.iter().map(|name| &**name))?;
+        }
+        let needed = committed.map(names).transpose()?.into_iter().flatten();
+        let gone = abandoned.into_iter().map(Ok);
+        self.remote.remove_empty(emptied(gone, needed.chain(sent.names(staged)?))?.iter().map(String::as_str))
     }
 
     /// Sends, looks again, and sends what changed meanwhile, until nothing does.
     pub(super) fn send_until_still(&self, mut tree: Tree, mut plan: Plan, staged: &str, sent: &mut Sent) -> Result<(Tree, Plan)> {
-        let total = |plan: &Plan| [&plan.own, &plan.staged, &plan.objects].into_iter().flatten().map(|upload| upload.size).sum();
         let mut moving = Vec::new();
         for _ in 0..ROUNDS {
-            self.remote.rclone.progress.phase("uploading", total(&plan));
+            self.remote.rclone.progress.phase("uploading", plan.bytes_to_send);
             let trouble = match self.send(&plan, staged, sent)? {
                 Ok(()) => None,
                 // A file that changed or vanished under the upload: the next look shows it. One that became shorter is trouble
@@ -131,26 +154,26 @@ impl Work<'_> {
                 Err(trouble) if matches!(trouble.class, Class::SourceChanging | Class::NotFound | Class::Other) => Some(trouble),
                 Err(trouble) => return Err(trouble.into()),
             };
-            let again = observe(&self.options.volume, &Known::of(&tree.entries), self.hasher, &self.remote.rclone.stop)?;
-            if again.found == tree.found {
+            let again = self.observe(&Known::of(&tree.entries))?;
+            moving = differing(&tree.entries, &again.entries)?;
+            if moving.is_empty() {
                 return match trouble {
                     Some(trouble) if trouble.class == Class::Other => Err(trouble.into()),
                     Some(trouble) => Err(Failure::new(
                         Reason::MoverFailed,
                         format!("rclone could not send every file, and none of them changed: {}", trouble.message),
                     )),
-                    None if again.entries.len() == again.found.len() => Ok((tree, plan)),
+                    None if again.unopened == 0 => Ok((tree, plan)),
                     None => Err(Failure::new(Reason::VolumeUnreadable, "a file is listed by the volume but cannot be opened")),
                 };
             }
-            moving = differing(&tree.found, &again.found);
-            forget(sent, &tree, &moving, staged);
+            sent.forget(&moving, self.scratch())?;
             tracing::info!(count = moving.len(), first = ?moving.first(), "the volume changed while it was read");
             tree = again;
-            plan = self.plan(&tree);
+            plan = self.plan(&tree)?;
             self.drop_abandoned(&plan, staged, sent)?;
         }
-        let names: Vec<String> = moving.iter().take(3).map(ToString::to_string).collect();
+        let names: Vec<String> = moving.iter().take(3).map(|moved| moved.path.to_string()).collect();
         Err(Failure::new(
             Reason::SourceChanging,
             format!(
@@ -166,22 +189,4 @@ impl Work<'_> {
 fn is_gone(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
         || error.raw_os_error() == Some(Errno::LOOP.raw_os_error())
-}
-
-/// What changed under the upload may have been sent in any state, even if it reads as before by now.
-fn forget(sent: &mut Sent, tree: &Tree, moving: &[RelPath], staged: &str) {
-    let moving: BTreeSet<&RelPath> = moving.iter().collect();
-    for entry in tree.entries.iter().filter(|entry| moving.contains(&entry.path)) {
-        let Some(file) = entry.file() else { continue };
-        let name = entry.path.as_bytes();
-        for name in [name.into(), [staged.as_bytes(), name].concat().into(), object(&file.sha256)] {
-            if let Some(content) = sent.get_mut(&name) {
-                *content = None;
-            }
-        }
-    }
-}
-
-fn name_in(dir: &str, upload: &Upload) -> Box<[u8]> {
-    [dir.as_bytes(), upload.path.as_bytes()].concat().into()
 }

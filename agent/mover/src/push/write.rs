@@ -1,41 +1,40 @@
 //! Executes a push's plan: claim, upload, look again, manifest, commit, tidy up — in this order.
 //!
-//! Imports [`crate::remote`], [`crate::control`], [`crate::manifest`], [`super::send`] and [`super::plan`].
+//! Imports [`crate::remote`], [`crate::control`], [`crate::join`], [`crate::spill`], [`super::send`], [`super::sent`] and [`super::plan`].
 
-use std::collections::BTreeSet;
-
-use sha2::{Digest as _, Sha256};
+use std::fs;
+use std::path::Path;
 
 use super::Pushed;
 use super::observe::Tree;
-use super::plan::{Plan, Upload};
-use super::send::{Sent, Work};
+use super::plan::{Name, Plan, emptied, names, object};
+use super::send::Work;
+use super::sent::Sent;
 use crate::committed::read_commit;
 use crate::control::{Claim, Commit, Control, ManifestRef, seal};
-use crate::entry::Digest;
+use crate::entry::{At, Entry};
 use crate::failure::{Failure, Result};
+use crate::hash::Hasher;
+use crate::join::join;
 use crate::manifest::FORMAT;
 use crate::names::{CLAIM, COMMIT, CONTROL_DIR, manifest, staged_dir};
 use crate::rclone::Class;
-use crate::remote::Remote;
+use crate::remote::{BATCH, Remote};
 use crate::report::Reason;
-use crate::revision::Revision;
+use crate::spill::batches;
 
 /// Pushes a new revision.
 pub(super) fn write(work: &Work, tree: Tree, plan: Plan) -> Result<Pushed> {
-    let Work { remote, options, .. } = work;
-    let revision = Revision::next(work.committed.map(|committed| &committed.revision), options.started)?;
+    let Work { remote, options, revision, .. } = work;
     let claim = Claim::new(revision.as_str(), options.asker.owner.clone(), options.started);
     write_claim(remote, &claim)?;
-    let staged = staged_dir(&revision);
-    let mut sent = Sent::new();
+    let staged = staged_dir(revision);
+    let mut sent = Sent::new(work.scratch())?;
     let (tree, plan) = work.send_until_still(tree, plan, &staged, &mut sent)?;
     super::guard(options, work.committed, &plan)?;
 
     remote.rclone.progress.phase("committing", 0);
-    let packed = crate::manifest::write(Vec::new(), revision.as_str(), plan.entries.iter()).map_err(|e| Failure::scratch(&e))?;
-    remote.write_object(&manifest(&revision), &packed)??;
-    let files: Vec<u64> = plan.entries.iter().filter_map(|entry| Some(entry.file()?.size)).collect();
+    remote.write_file(&manifest(revision), plan.entries.file())??;
     let mut commit = Commit {
         format: FORMAT,
         revision: revision.to_string(),
@@ -47,9 +46,9 @@ pub(super) fn write(work: &Work, tree: Tree, plan: Plan) -> Result<Pushed> {
             _ => options.started,
         },
         owner: options.asker.owner.clone(),
-        manifest: ManifestRef { size: packed.len() as u64, sha256: Digest(Sha256::digest(&packed).into()).hex() },
-        files: files.len() as u64,
-        bytes: files.iter().sum(),
+        manifest: reference(work, plan.entries.file())?,
+        files: plan.entries.facts().files,
+        bytes: plan.entries.facts().bytes,
         staged: !plan.staged.is_empty(),
     };
     check_unrivalled(work, Some(&claim))?;
@@ -57,33 +56,54 @@ pub(super) fn write(work: &Work, tree: Tree, plan: Plan) -> Result<Pushed> {
     tracing::info!(%revision, files = commit.files, "committed");
 
     remote.rclone.progress.phase("tidying", 0);
-    let kept = kept_names(&plan);
-    let (staged_names, strays): (Vec<_>, Vec<_>) = sent.into_keys().partition(|name| name.starts_with(staged.as_bytes()));
-    let mut gone = plan.gone;
-    gone.extend(strays.into_iter().filter(|name| !kept.contains(name)));
-    remote.delete(gone.iter().map(|name| &**name))?;
-    remote.remove_empty(super::plan::emptied(&gone, &kept).into_iter())?;
+    let gone = || Ok::<_, Failure>(plan.gone.read()?.chain(unneeded(&sent, &plan)?));
+    delete(remote, gone()?)?;
+    remote.remove_empty(emptied(gone()?, names(&plan.entries)?)?.iter().map(String::as_str))?;
     if commit.staged {
-        remote.promote(&staged, "", plan.staged.iter().map(|upload| upload.path.as_bytes()))?;
+        for batch in batches(plan.staged.read()?, BATCH) {
+            remote.promote(&staged, "", batch?.iter().map(|upload| upload.path.as_bytes()))?;
+        }
         commit.staged = false;
         remote.write_object(COMMIT, &seal(&commit)?)??;
     }
-    let mut left: Vec<Box<[u8]>> = staged_names;
-    if let Some(parent) = work.committed {
-        left.push(format!("{CONTROL_DIR}/{}", manifest(&parent.revision)).into_bytes().into());
-    }
-    left.push(format!("{CONTROL_DIR}/{CLAIM}").into_bytes().into());
-    remote.delete(left.iter().map(|name| &**name))?;
+    let staged_names = sent.staged.files()?.map(|sent| Ok([staged.as_bytes(), sent?.upload.path.as_bytes()].concat().into()));
+    let parent = work.committed.map(|parent| manifest(&parent.revision));
+    // The claim goes last.
+    let control = parent.into_iter().chain([CLAIM.to_owned()]).map(|name| Ok(format!("{CONTROL_DIR}/{name}").into_bytes().into()));
+    delete(remote, staged_names.chain(control))?;
     if !plan.staged.is_empty() {
         remote.remove_empty([staged.trim_end_matches('/')].into_iter())?;
     }
-    Ok(Pushed {
-        changed: true,
-        transferred: sent_bytes(&plan.own, &plan.staged, &plan.objects),
-        deleted: plan.files_gone,
-        skipped: tree.skipped,
-        ..Pushed::of(&commit)
-    })
+    Ok(Pushed { changed: true, transferred: plan.bytes_to_send, deleted: plan.files_gone, skipped: tree.skipped, ..Pushed::of(&commit) })
+}
+
+fn reference(work: &Work, file: &Path) -> Result<ManifestRef> {
+    // Not counted as reading the volume.
+    let digest = Hasher::default().one(file, &work.remote.rclone.stop)?;
+    let size = fs::metadata(file).map_err(|e| Failure::scratch(&e))?.len();
+    let digest = digest.ok_or_else(|| Failure::new(Reason::MoverFailed, "the new manifest is gone from the temporary directory"))?;
+    Ok(ManifestRef { size, sha256: digest.hex() })
+}
+
+/// What was sent on the way and is of no use to the tree that was committed in the end.
+fn unneeded<'a>(sent: &'a Sent, plan: &'a Plan) -> Result<impl Iterator<Item = Result<Name>> + use<'a>> {
+    let files = join(sent.own.files()?, plan.entries.read()?).filter_map(|pair| match pair {
+        Ok((Some(sent), entry)) => {
+            let needed = entry.as_ref().and_then(Entry::file).is_some_and(|file| file.at != At::Object);
+            (!needed).then(|| Ok(sent.upload.path.as_bytes().into()))
+        }
+        Ok((None, _)) => None,
+        Err(failure) => Some(Err(failure)),
+    });
+    let kept = &plan.entries.facts().objects;
+    Ok(files.chain(sent.objects.keys().filter(|digest| !kept.contains(digest)).map(|digest| Ok(object(digest)))))
+}
+
+fn delete(remote: &Remote, names: impl Iterator<Item = Result<Name>>) -> Result<()> {
+    for batch in batches(names, BATCH) {
+        remote.delete(batch?.iter().map(|name| &**name))?;
+    }
+    Ok(())
 }
 
 /// Brings lost objects back and drops strays, under the revision that is committed already.
@@ -95,13 +115,13 @@ pub(super) fn repair(work: &Work, tree: Tree, plan: Plan, claimed: bool) -> Resu
     if lost > 0 {
         tracing::warn!(lost, "objects of the committed revision were missing or damaged on the remote; sending them again");
     }
-    let (tree, plan) = work.send_until_still(tree, plan, "", &mut Sent::new())?;
+    let (tree, plan) = work.send_until_still(tree, plan, "", &mut Sent::new(work.scratch())?)?;
     if plan.differs {
         return Err(Failure::new(Reason::SourceChanging, "the volume changed while the remote was repaired"));
     }
     check_unrivalled(work, None)?;
-    remote.delete(plan.gone.iter().map(|name| &**name))?;
-    remote.remove_empty(super::plan::emptied(&plan.gone, &kept_names(&plan)).into_iter())?;
+    delete(remote, plan.gone.read()?)?;
+    remote.remove_empty(emptied(plan.gone.read()?, names(&plan.entries)?)?.iter().map(String::as_str))?;
     let mut commit = committed.commit.clone();
     if work.listing.is_some() {
         commit.verified_time = options.started;
@@ -111,21 +131,7 @@ pub(super) fn repair(work: &Work, tree: Tree, plan: Plan, claimed: bool) -> Resu
         let claim = format!("{CONTROL_DIR}/{CLAIM}");
         remote.delete([claim.as_bytes()].into_iter())?;
     }
-    Ok(Pushed {
-        changed: lost > 0,
-        transferred: sent_bytes(&plan.own, &plan.staged, &plan.objects),
-        skipped: tree.skipped,
-        ..Pushed::of(&commit)
-    })
-}
-
-/// Every object of the new revision, promoted.
-fn kept_names(plan: &Plan) -> BTreeSet<Box<[u8]>> {
-    plan.entries.iter().filter_map(|entry| Some(super::plan::object_name(&entry.path, entry.file()?))).collect()
-}
-
-fn sent_bytes(own: &[Upload], staged: &[Upload], objects: &[Upload]) -> u64 {
-    [own, staged, objects].into_iter().flatten().map(|upload| upload.size).sum()
+    Ok(Pushed { changed: lost > 0, transferred: plan.bytes_to_send, skipped: tree.skipped, ..Pushed::of(&commit) })
 }
 
 /// The first write of a push: makes the bucket if there is none.

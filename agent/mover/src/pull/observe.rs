@@ -1,0 +1,70 @@
+//! Compares a volume with the manifest: both are read side by side, and content is hashed where nothing else can tell.
+//!
+//! Imports [`super::plan`], [`crate::walk`], [`crate::tree`], [`crate::join`], [`crate::hash`] and [`crate::revision`].
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::plan::{Content, Facts, compare};
+use crate::committed::Committed;
+use crate::entry::Entry;
+use crate::failure::Result;
+use crate::hash::Hasher;
+use crate::join::join;
+use crate::revision::Revision;
+use crate::stop::Stop;
+use crate::walk::{Found, walk};
+
+/// Pairs whose content is hashed side by side.
+const BATCH: usize = 4096;
+
+/// What a look at the volume came to.
+#[derive(Debug)]
+pub(super) struct Seen {
+    /// How it differs from the manifest.
+    pub(super) facts: Facts,
+    /// What was left out, by kind.
+    pub(super) skipped: BTreeMap<String, u64>,
+    /// Whether an unfinished pull left its staging folder behind.
+    pub(super) staging: bool,
+}
+
+/// Compares the volume at `root` with `committed`; it is known to hold the revision `applied`, if any.
+pub(super) fn observe(root: &Path, committed: &Committed, applied: Option<&Revision>, hasher: &Hasher, stop: &Stop) -> Result<Seen> {
+    let mut walk = walk(root, stop)?;
+    let mut facts = Facts::default();
+    let mut batch = Vec::new();
+    for pair in join(committed.entries.read()?, walk.by_ref()) {
+        let (entry, found) = pair?;
+        let content = entry.as_ref().map_or(Content::Right, |entry| {
+            let changed = entry.file().map_or(0, |file| file.changed);
+            compare(entry, found.as_ref(), applied.map(|applied| applied.includes(&committed.revision, changed)))
+        });
+        batch.push(Pair { entry, found, content });
+        if batch.len() >= BATCH {
+            settle(root, std::mem::take(&mut batch), &mut facts, hasher, stop)?;
+        }
+    }
+    settle(root, batch, &mut facts, hasher, stop)?;
+    Ok(Seen { facts, skipped: walk.skipped, staging: walk.staging })
+}
+
+struct Pair {
+    entry: Option<Entry>,
+    found: Option<Found>,
+    content: Content,
+}
+
+/// Hashes what is unsure, and notes what is known then.
+fn settle(root: &Path, mut batch: Vec<Pair>, facts: &mut Facts, hasher: &Hasher, stop: &Stop) -> Result<()> {
+    let unsure: Vec<&mut Pair> = batch.iter_mut().filter(|pair| pair.content == Content::Unsure).collect();
+    let paths: Vec<PathBuf> = unsure.iter().filter_map(|pair| Some(pair.entry.as_ref()?.path.under(root))).collect();
+    for (pair, digest) in unsure.into_iter().zip(hasher.all(&paths, stop)?) {
+        let wanted = pair.entry.as_ref().and_then(|entry| Some(entry.file()?.sha256));
+        pair.content = if digest.is_some() && digest == wanted { Content::Right } else { Content::Wrong };
+    }
+    for Pair { entry, found, content } in batch {
+        facts.add(entry.as_ref(), found.as_ref(), content == Content::Right);
+    }
+    Ok(())
+}

@@ -1,0 +1,232 @@
+//! What a push has sent so far: not sent again unless it changed, and deleted in the end if nothing needs it.
+//!
+//! Imports [`super::plan`], [`super::observe`]'s types, [`crate::join`] and [`crate::spill`].
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use super::observe::Moved;
+use super::plan::{Name, Plan, Upload, object};
+use crate::entry::{At, Digest};
+use crate::failure::{Failure, Result};
+use crate::join::{Placed, join};
+use crate::path::RelPath;
+use crate::scratch::Scratch;
+use crate::spill::{Record, Records, Spill, SpillWriter};
+use crate::tree::Entries;
+
+/// A file that was sent, or half sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct SentFile {
+    pub(super) upload: Upload,
+    /// Whether what lies on the remote is known to be this content.
+    whole: bool,
+}
+
+impl Placed for SentFile {
+    fn path(&self) -> &RelPath {
+        &self.upload.path
+    }
+}
+
+impl Record for SentFile {
+    fn encode(&self, bytes: &mut Vec<u8>) {
+        bytes.push(u8::from(self.whole));
+        self.upload.encode(bytes);
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (whole, upload) = bytes.split_first()?;
+        Some(Self { upload: Upload::decode(upload)?, whole: *whole == 1 })
+    }
+}
+
+/// What was sent to one folder, in path order.
+#[derive(Debug)]
+pub(super) struct Folder(Spill<SentFile>);
+
+/// Everything that was sent.
+#[derive(Debug)]
+pub(super) struct Sent {
+    pub(super) own: Folder,
+    pub(super) staged: Folder,
+    /// Content under its hash, and whether it is known to be whole.
+    pub(super) objects: BTreeMap<Digest, bool>,
+}
+
+impl Sent {
+    /// Nothing yet.
+    pub(super) fn new(scratch: &Scratch) -> Result<Self> {
+        Ok(Self { own: Folder(Spill::empty(scratch)?), staged: Folder(Spill::empty(scratch)?), objects: BTreeMap::new() })
+    }
+
+    /// The names of all of it.
+    pub(super) fn names(&self, staged: &str) -> Result<impl Iterator<Item = Result<Name>>> {
+        let in_folder = |dir: &str, folder: &Folder| {
+            let dir = dir.as_bytes().to_vec();
+            Ok::<_, Failure>(folder.files()?.map(move |sent| Ok([&*dir, sent?.upload.path.as_bytes()].concat().into())))
+        };
+        let objects = self.objects.keys().map(|digest| Ok(object(digest)));
+        Ok(in_folder("", &self.own)?.chain(in_folder(staged, &self.staged)?).chain(objects))
+    }
+
+    /// Forgets what neither `plan` nor the committed tree needs, and tells its names.
+    pub(super) fn drop_abandoned(
+        &mut self,
+        plan: &Plan,
+        staged: &str,
+        committed: Option<&Entries>,
+        scratch: &Scratch,
+    ) -> Result<Vec<Name>> {
+        let mut own = self.own.not_in(&plan.own)?;
+        if let Some(committed) = committed.filter(|_| !own.is_empty()) {
+            for entry in committed.read()? {
+                let entry = entry?;
+                if entry.file().is_some_and(|file| file.at != At::Object) {
+                    own.remove(&entry.path);
+                }
+            }
+        }
+        let from_staged = self.staged.not_in(&plan.staged)?;
+        self.own.remove(&own, scratch)?;
+        self.staged.remove(&from_staged, scratch)?;
+        let mut names: Vec<Name> = own.iter().map(|path| path.as_bytes().into()).collect();
+        names.extend(from_staged.iter().map(|path| [staged.as_bytes(), path.as_bytes()].concat().into()));
+        let planned: HashSet<Digest> = plan.objects.iter().map(|upload| upload.sha256).collect();
+        let committed = committed.map(|committed| &committed.facts().objects);
+        self.objects.retain(|digest, _| {
+            let needed = planned.contains(digest) || committed.is_some_and(|objects| objects.contains(digest));
+            if !needed {
+                names.push(object(digest));
+            }
+            needed
+        });
+        Ok(names)
+    }
+
+    /// What changed under the upload may have been sent in any state, even if it reads as before by now.
+    pub(super) fn forget(&mut self, moved: &[Moved], scratch: &Scratch) -> Result<()> {
+        let paths: HashSet<&RelPath> = moved.iter().map(|moved| &moved.path).collect();
+        for folder in [&mut self.own, &mut self.staged] {
+            let mut out = SpillWriter::new(scratch)?;
+            for sent in folder.files()? {
+                let sent = sent?;
+                let whole = sent.whole && !paths.contains(&sent.upload.path);
+                out.push(&SentFile { whole, ..sent })?;
+            }
+            folder.0 = out.finish()?;
+        }
+        for digest in moved.iter().filter_map(|moved| moved.was) {
+            if let Some(whole) = self.objects.get_mut(&digest) {
+                *whole = false;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Folder {
+    /// All of it.
+    pub(super) fn files(&self) -> Result<Records<SentFile>> {
+        self.0.read()
+    }
+
+    /// What was sent and is not among `uploads`.
+    fn not_in(&self, uploads: &Spill<Upload>) -> Result<BTreeSet<RelPath>> {
+        let pairs = join(self.files()?, uploads.read()?);
+        let left = pairs.filter_map(|pair| match pair {
+            Ok((Some(sent), None)) => Some(Ok(sent.upload.path)),
+            Ok(_) => None,
+            Err(failure) => Some(Err(failure)),
+        });
+        left.collect()
+    }
+
+    fn remove(&mut self, paths: &BTreeSet<RelPath>, scratch: &Scratch) -> Result<()> {
+        if paths.is_empty() {
+            return Ok(());
+        }
+        let mut out = SpillWriter::new(scratch)?;
+        for sent in self.files()? {
+            let sent = sent?;
+            if !paths.contains(&sent.upload.path) {
+                out.push(&sent)?;
+            }
+        }
+        self.0 = out.finish()?;
+        Ok(())
+    }
+
+    /// Those of `uploads` that are not there whole.
+    pub(super) fn due(&self, uploads: &Spill<Upload>) -> Result<impl Iterator<Item = Result<Upload>>> {
+        let pairs = join(uploads.read()?, self.0.read()?);
+        Ok(pairs.filter_map(|pair| match pair {
+            Ok((Some(upload), sent)) => (!sent.is_some_and(|sent| sent.holds(&upload))).then_some(Ok(upload)),
+            Ok((None, _)) => None,
+            Err(failure) => Some(Err(failure)),
+        }))
+    }
+
+    /// Those of `uploads` that were due have been sent, successfully or not.
+    pub(super) fn note(&mut self, uploads: &Spill<Upload>, whole: bool, scratch: &Scratch) -> Result<()> {
+        let mut out = SpillWriter::new(scratch)?;
+        for pair in join(uploads.read()?, self.0.read()?) {
+            let sent = match pair? {
+                (Some(upload), Some(sent)) if sent.holds(&upload) => sent,
+                (Some(upload), _) => SentFile { upload, whole },
+                (None, Some(sent)) => sent,
+                (None, None) => continue,
+            };
+            out.push(&sent)?;
+        }
+        self.0 = out.finish()?;
+        Ok(())
+    }
+}
+
+impl SentFile {
+    fn holds(&self, upload: &Upload) -> bool {
+        self.whole && self.upload.sha256 == upload.sha256
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn upload(name: &str, content: u8) -> Upload {
+        Upload { path: RelPath::new(name.as_bytes()).unwrap(), sha256: Digest([content; 32]), size: 1 }
+    }
+
+    fn list(scratch: &Scratch, uploads: &[Upload]) -> Spill<Upload> {
+        let mut out = SpillWriter::new(scratch).unwrap();
+        for upload in uploads {
+            out.push(upload).unwrap();
+        }
+        out.finish().unwrap()
+    }
+
+    fn due(sent: &Sent, uploads: &Spill<Upload>) -> Vec<String> {
+        sent.own.due(uploads).unwrap().map(|upload| upload.unwrap().path.to_string()).collect()
+    }
+
+    #[test]
+    fn only_what_changed_or_failed_is_sent_again() {
+        let scratch = Scratch::new().unwrap();
+        let mut sent = Sent::new(&scratch).unwrap();
+        let first = list(&scratch, &[upload("a", 1), upload("b", 1), upload("c", 1)]);
+        assert_eq!(due(&sent, &first), ["a", "b", "c"]);
+        sent.own.note(&first, true, &scratch).unwrap();
+        assert_eq!(due(&sent, &first), Vec::<String>::new());
+
+        // b changed, c was touched and reads as before, d is new, a is gone.
+        sent.forget(&[Moved { path: upload("c", 0).path, was: None }], &scratch).unwrap();
+        let second = list(&scratch, &[upload("b", 2), upload("c", 1), upload("d", 1)]);
+        assert_eq!(due(&sent, &second), ["b", "c", "d"]);
+        sent.own.note(&second, false, &scratch).unwrap();
+        assert_eq!(due(&sent, &second), ["b", "c", "d"], "it went wrong");
+        sent.own.note(&second, true, &scratch).unwrap();
+        assert_eq!(due(&sent, &second), Vec::<String>::new());
+        let all: Vec<String> = sent.own.files().unwrap().map(|sent| sent.unwrap().upload.path.to_string()).collect();
+        assert_eq!(all, ["a", "b", "c", "d"], "what is not needed any more is still known");
+    }
+}
