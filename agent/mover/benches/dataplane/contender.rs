@@ -17,12 +17,18 @@ pub struct Ours<'a> {
     /// The revision that was pushed last, and the one that the destination holds.
     pushed: Option<String>,
     pulled: Option<String>,
+    verify: bool,
 }
 
 impl<'a> Ours<'a> {
     /// At a path that nobody has pushed to.
     pub fn new(site: &'a Site) -> Self {
-        Self { site, pushed: None, pulled: None }
+        Self { site, pushed: None, pulled: None, verify: false }
+    }
+
+    /// Whether the next push lists the remote path, as one does now and then.
+    pub fn verify_now(&mut self, verify: bool) {
+        self.verify = verify;
     }
 
     /// Pushes the source.
@@ -49,6 +55,7 @@ impl<'a> Ours<'a> {
         command.env("TMPDIR", site.tmp());
         if verb == "push" {
             command.args(["--owner", "shop/db", "--owner-uid", "uid-1"]);
+            command.args(["--verify-interval", if self.verify { "0s" } else { "24h" }]);
             revision.map(|revision| command.args(["--pushed-revision", &revision]));
         } else {
             command.arg("--private-volume");

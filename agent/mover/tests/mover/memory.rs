@@ -1,7 +1,8 @@
 //! How much memory a mover needs, rclone included: it runs in a cgroup that kills what does not fit.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Write;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use scribe_mover::hash::Hasher;
@@ -11,6 +12,7 @@ use scribe_mover::stop::Stop;
 use crate::support::Site;
 use crate::support::cgroup::Cgroup;
 use crate::support::program::{mover, report};
+use crate::support::tree::{assert_same, write};
 
 /// Runs the mover within `mib`, and fails when any process of it was killed for want of memory.
 fn run_within(mib: u64, site: &Site, verb: &str, volume: &Path) {
@@ -34,4 +36,27 @@ fn a_file_larger_than_the_memory_there_is_goes_through() {
     run_within(64, &site, "pull", site.dest.path());
     let digest = |volume: &Path| Hasher::default().one(&volume.join("large"), &Stop::default()).unwrap();
     assert_eq!(digest(site.source.path()), digest(site.dest.path()));
+}
+
+/// What a push and a pull keep in memory does not grow with the tree. Links, because a file would cost a request; they take the same
+/// place in a tree. Held as a list, this tree would take the memory that there is twice.
+#[test]
+fn a_large_tree_needs_no_more_memory_than_a_small_one() {
+    let site = Site::with_bucket();
+    let (source, dest) = (site.source.path(), site.dest.path());
+    for dir in 0..400 {
+        let dir = source.join(format!("customer-{dir:06}"));
+        fs::create_dir(&dir).unwrap();
+        for link in 0..100 {
+            symlink(format!("../../storage/somewhere/far/below/object-{link:040}"), dir.join(format!("document-{link:08}.json"))).unwrap();
+        }
+    }
+    write(source, "file", "content");
+    run_within(64, &site, "push", source);
+    run_within(64, &site, "pull", dest);
+    fs::remove_dir_all(source.join("customer-000300")).unwrap();
+    write(source, "file", "other content");
+    run_within(64, &site, "push", source);
+    run_within(64, &site, "pull", dest);
+    assert_same(source, dest);
 }
