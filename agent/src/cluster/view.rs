@@ -196,3 +196,40 @@ fn pod_words(status: &slim::PodStatus, state: &slim::ContainerState) -> Option<S
     let unscheduled = status.conditions.iter().find(|c| c.kind == "PodScheduled" && c.status == "False");
     unscheduled.and_then(|c| c.message.clone()).or_else(|| join(status.reason.as_ref(), status.message.as_ref()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn parsed<K: serde::de::DeserializeOwned>(metadata: &serde_json::Value) -> K {
+        serde_json::from_value(json!({ "metadata": metadata })).unwrap()
+    }
+
+    fn owned_by(kind: &str, name: &str, uid: &str) -> serde_json::Value {
+        json!([{ "apiVersion": "v1", "kind": kind, "name": name, "uid": uid }])
+    }
+
+    /// A claim of an object of this name that is no more will be collected; a stranger's, or one cut off from its owner, stays.
+    #[test]
+    fn what_a_namesake_left_is_told_from_what_a_stranger_has() {
+        let labels = json!({ "scribe.backube/owner-uid": "old", "app.kubernetes.io/component": "volume" });
+        let left = claim(&parsed(&json!({ "labels": labels, "ownerReferences": owned_by("ReplicationDestination", "a", "old") })), "new");
+        assert!(left.meta.namesake && left.meta.role.is_none());
+        let ours = claim(&parsed(&json!({ "labels": labels, "ownerReferences": owned_by("ReplicationDestination", "a", "new") })), "new");
+        assert!(!ours.meta.namesake && ours.meta.role == Some(Role::Volume));
+        for strange in [json!({}), json!({ "labels": labels }), json!({ "ownerReferences": owned_by("StatefulSet", "db", "x") })] {
+            assert!(!claim(&parsed(&strange), "new").meta.namesake, "{strange}");
+        }
+    }
+
+    /// A mover of the object before counts as one of this object: its Job has the same name.
+    #[test]
+    fn an_old_objects_mover_is_found_by_the_name_of_its_job() {
+        let pod =
+            |job: &str| parsed(&json!({ "labels": { "scribe.backube/owner-uid": "old" }, "ownerReferences": owned_by("Job", job, "j") }));
+        assert!(moves_for(&pod("scribe-rclone-src-a"), "new", "scribe-rclone-src-a"));
+        assert!(!moves_for(&pod("scribe-rclone-src-b"), "new", "scribe-rclone-src-a"));
+        assert!(moves_for(&pod("scribe-rclone-src-b"), "old", "scribe-rclone-src-a"));
+    }
+}

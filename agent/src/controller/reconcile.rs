@@ -132,7 +132,7 @@ async fn carry_out(context: &Context, facts: &Facts, plan: &Plan) -> Result<Acti
             Err(Answer::Conflict) => return Ok(Action::requeue(AFTER_CONFLICT)),
             Err(Answer::Taken) => {
                 let failures = recall(context, &facts.object.uid).failures;
-                if failures < TAKEN_FOR_GOOD {
+                if failures < TAKEN_FOR_GOOD || is_ours(context, facts, &taken_name(step)).await? {
                     return Err(Failure::Taken(taken_name(step)));
                 }
                 let message = format!("{} is the name of something that is not this object's: rename or delete it", taken_name(step));
@@ -160,6 +160,16 @@ async fn carry_out(context: &Context, facts: &Facts, plan: &Plan) -> Result<Acti
         }
     }
     Ok(Action::requeue(wait(plan)))
+}
+
+/// Whether a child of this object has the name, and it is the cache that is behind.
+async fn is_ours(context: &Context, facts: &Facts, name: &str) -> Result<bool, Failure> {
+    let mut facts = facts.clone();
+    let children = [Fresh::Claims, Fresh::Snapshots, Fresh::Jobs].into();
+    observe::refresh(context, &mut facts, &children).await.map_err(Failure::Read)?;
+    let claims = facts.claims.iter().map(|c| &c.meta).filter(|meta| meta.role.is_some());
+    let others = facts.snapshots.iter().map(|s| &s.meta).chain(facts.jobs.iter().map(|j| &j.meta));
+    Ok(claims.chain(others).any(|meta| meta.name == name))
 }
 
 fn taken_name(step: &Step) -> String {
