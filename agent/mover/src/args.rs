@@ -88,6 +88,19 @@ pub struct PullArgs {
     /// Nothing but pulls ever writes to this volume
     #[arg(long)]
     pub private_volume: bool,
+    /// Who wrote the remote path
+    #[arg(long, value_enum, default_value_t)]
+    pub layout: Layout,
+}
+
+/// What a remote path looks like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Layout {
+    /// As a push of ours writes it
+    #[default]
+    Files,
+    /// Files alone, as rclone, Scribe or VolSync write them
+    Plain,
 }
 
 /// `SECTION:PATH`.

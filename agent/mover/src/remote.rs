@@ -44,6 +44,28 @@ pub struct Remote {
     root: String,
 }
 
+/// One object, as a full listing tells of it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Detail {
+    /// Name below the path.
+    pub path: String,
+    /// In bytes.
+    pub size: u64,
+    /// As the backend gives it.
+    #[serde(default)]
+    pub mod_time: String,
+    #[serde(default)]
+    hashes: HashMap<String, String>,
+}
+
+impl Detail {
+    /// The MD5 sum in hexadecimal, where the backend knows it.
+    pub fn md5(&self) -> Option<&str> {
+        self.hashes.get("md5").map(String::as_str).filter(|sum| !sum.is_empty())
+    }
+}
+
 /// What a listing found: names below the path, with sizes.
 pub type Listing = HashMap<Box<[u8]>, u64>;
 
@@ -279,6 +301,11 @@ impl Remote {
 
     /// Whether folders of this backend exist by themselves, and so outlive the files in them. Asks nobody but rclone.
     fn has_folders(&self) -> Result<bool> {
+        self.feature("CanHaveEmptyDirectories")
+    }
+
+    /// Whether the backend has this one of rclone's features. Asks nobody but rclone.
+    pub fn feature(&self, name: &str) -> Result<bool> {
         #[derive(Deserialize)]
         #[serde(rename_all = "PascalCase")]
         struct Backend {
@@ -288,7 +315,7 @@ impl Remote {
         let text = fs::read(&finished.stdout).map_err(|e| Failure::scratch(&e))?;
         let backend: Backend = serde_json::from_slice(&text)
             .map_err(|e| Failure::new(Reason::MoverFailed, format!("what rclone can do on {} cannot be read: {e}", self.root)))?;
-        Ok(backend.features.get("CanHaveEmptyDirectories").and_then(serde_json::Value::as_bool).unwrap_or(false))
+        Ok(backend.features.get(name).and_then(serde_json::Value::as_bool).unwrap_or(false))
     }
 
     /// Fetches `names` from the folder `from` into the local folder `to`. One that does not exist is left out: the
@@ -308,6 +335,34 @@ impl Remote {
         let flags = if large { &BLIND_READ[..4] } else { &BLIND_READ[..] };
         let ran = self.command("copy", &[self.at(from), folder(to)], &list, flags, BULK_IDLE)?;
         Ok(ran.map(drop))
+    }
+
+    /// Every object of the path with all that a listing tells; MD5 sums where `hashes` and the backend knows them.
+    pub fn details(&self, hashes: bool) -> Result<Vec<Detail>> {
+        let mut args: Vec<OsString> =
+            ["lsjson", "-R", "--files-only", "--no-mimetype", "--fast-list", "--use-server-modtime"].map(OsString::from).to_vec();
+        if hashes {
+            args.extend(["--hash", "--hash-type", "md5"].map(OsString::from));
+        }
+        args.push(self.at(""));
+        let finished = match self.rclone.run(&args, BULK_IDLE)? {
+            Ok(finished) => finished,
+            Err(trouble) if matches!(trouble.class, Class::NotFound | Class::BucketMissing) => return Ok(Vec::new()),
+            Err(trouble) => return Err(trouble.into()),
+        };
+        let text = fs::read(&finished.stdout).map_err(|e| Failure::scratch(&e))?;
+        serde_json::from_slice(&text)
+            .map_err(|e| Failure::new(Reason::MoverFailed, format!("rclone's listing of {} cannot be read: {e}", self.root)))
+    }
+
+    /// Fetches `names` of the path into the local folder `to`, with their times; rclone checks size and hash of each.
+    pub fn fetch_checked(&self, to: &Path, names: &[&[u8]]) -> Result<std::result::Result<(), Trouble>> {
+        if names.is_empty() {
+            return Ok(Ok(()));
+        }
+        let list = self.rclone.scratch.list(names.iter().copied())?;
+        let flags = ["--no-check-dest", "--no-traverse", "--inplace"];
+        Ok(self.command("copy", &[self.at(""), folder(to)], &list, &flags, BULK_IDLE)?.map(drop))
     }
 
     fn command(

@@ -9,13 +9,13 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
-use crate::args::{CommonArgs, MoverArgs, PullArgs, PushArgs};
+use crate::args::{CommonArgs, Layout, MoverArgs, PullArgs, PushArgs};
 use crate::failure::{Failure, Result};
 use crate::guard::Guard;
 use crate::memory;
 use crate::options::Direction;
 use crate::progress::Progress;
-use crate::pull::{PullOptions, PullOutcome, pull};
+use crate::pull::{PullOptions, PullOutcome, pull, pull_plain};
 use crate::push::{Asker, PushOptions, push};
 use crate::rclone::Rclone;
 use crate::remote::Remote;
@@ -147,7 +147,11 @@ fn run_pull(remote: &Remote, args: &PullArgs) -> Result<Report> {
         private: args.private_volume,
         guard: guard(&args.common),
     };
-    let pulled = match pull(remote, &options)? {
+    let outcome = match args.layout {
+        Layout::Files => pull(remote, &options),
+        Layout::Plain => pull_plain(remote, &options),
+    };
+    let pulled = match outcome? {
         PullOutcome::Done(pulled) => pulled,
         PullOutcome::WaitingForFirstPush => {
             let message = format!("Nothing has been pushed to {} yet.", remote.name());

@@ -5,6 +5,7 @@
 mod apply;
 mod fetch;
 mod observe;
+mod plain;
 mod plan;
 mod restore;
 mod space;
@@ -31,6 +32,7 @@ use crate::walk::OTHER_ATTRIBUTES;
 use apply::Applied;
 use fetch::{Fetched, Fetching};
 use observe::observe;
+pub use plain::pull_plain;
 use plan::{Fetch, Plan, plan};
 use staging::Staging;
 

@@ -13,6 +13,7 @@ mod guards;
 mod measured;
 mod memory;
 mod names;
+mod plain;
 mod process;
 mod property;
 mod requests;

@@ -49,6 +49,13 @@ pub(crate) struct Site {
     pub(crate) name: String,
 }
 
+impl Drop for Site {
+    fn drop(&mut self) {
+        // A rule may hold another site, and with it a server.
+        self.proxy.behave();
+    }
+}
+
 impl Site {
     /// A fresh one, whose bucket does not exist.
     pub(crate) fn new() -> Self {
