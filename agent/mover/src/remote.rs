@@ -26,7 +26,7 @@ const BLIND_WRITE: [&str; 4] = ["--no-check-dest", "--no-traverse", "--s3-no-hea
 const BLIND: [&str; 2] = ["--no-traverse", "--s3-no-head-object"];
 /// Fetching by name with one request a file: the size is unknown until the file is there, so the caller verifies what it got.
 const BLIND_READ: [&str; 7] =
-    ["--no-check-dest", "--no-traverse", "--inplace", "--use-server-modtime", "--s3-no-head-object", "--ignore-size", "--ignore-checksum"];
+    ["--no-check-dest", "--no-traverse", "--inplace", "--use-server-modtime", "--ignore-checksum", "--s3-no-head-object", "--ignore-size"];
 /// Names handed to one rclone: it keeps all of them in memory, and starting another one costs a tenth of a second.
 pub const BATCH: usize = 20_000;
 /// Files from this size on are fetched with their size known, so that rclone can use several streams.
@@ -332,7 +332,8 @@ impl Remote {
         }
         let list = self.rclone.scratch.list(names)?;
         // In place: what is half fetched has no hash that fits, and a suffix could make a name too long.
-        let flags = if large { &BLIND_READ[..4] } else { &BLIND_READ[..] };
+        // Large files with a size that is known. Their hash is ours to check: rclone would read all of them once more.
+        let flags = if large { &BLIND_READ[..5] } else { &BLIND_READ[..] };
         let ran = self.command("copy", &[self.at(from), folder(to)], &list, flags, BULK_IDLE)?;
         Ok(ran.map(drop))
     }

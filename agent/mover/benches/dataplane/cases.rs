@@ -4,13 +4,14 @@
 
 use anyhow::{Context, Result};
 
-use crate::cgroup::Cgroup;
 use crate::contender::{Ours, Peer};
 use crate::measure::Cost;
 use crate::site::Site;
 use crate::table::{Row, Table};
 use crate::tree;
 
+/// MiB that a mover has unless its user says otherwise: `mover.resources` of `config/agent.yaml`.
+const DEFAULT: u64 = 384;
 /// One megabyte, as disks count.
 const MB: u64 = 1_000_000;
 
@@ -20,13 +21,13 @@ fn methods(cost: &Cost) -> String {
 
 /// Many small files.
 pub fn small(site: &Site, files: u64, table: &mut Table) -> Result<()> {
-    let (root, mut ours, peer) = (site.source(), Ours::new(site), Peer(site));
+    let (root, mut ours, peer) = (site.source(), Ours::new(site, DEFAULT), Peer::new(site, None));
     let some = (files / 100).max(1);
     tree::small(&root, 0..files, 1).context("make the files")?;
     let volume: u64 = bytes_below(&root)?;
     tree::settle();
 
-    let (a, b) = (ours.push(None)?, peer.push(None)?);
+    let (a, b) = (ours.push()?, peer.push()?);
     anyhow::ensure!(
         a.disk_read >= volume && b.disk_read >= volume,
         "the first pushes are seen to read less than the volume holds: the work folder is not on a disk, so reads cannot be measured"
@@ -38,10 +39,10 @@ pub fn small(site: &Site, files: u64, table: &mut Table) -> Result<()> {
     ));
     let per_entry = manifest_bytes_per_entry(site)?;
     table.push(Row::new(format!("its manifest: {per_entry:.1} bytes an entry"), None, None).aim("≤ 60 bytes an entry", per_entry <= 60.0));
-    let (a, b) = (ours.pull(None)?, peer.pull(None)?);
+    let (a, b) = (ours.pull()?, peer.pull()?);
     table.push(Row::new("first pull", Some(&a), Some(&b)).at_most(a.traffic.requests(), files + 50, "requests"));
 
-    let (a, b) = (ours.push(None)?, peer.push(None)?);
+    let (a, b) = (ours.push()?, peer.push()?);
     table.push(
         Row::new("push, nothing changed", Some(&a), Some(&b))
             .at_most(a.traffic.requests(), 2, "requests")
@@ -49,7 +50,7 @@ pub fn small(site: &Site, files: u64, table: &mut Table) -> Result<()> {
             .aim("no file data read", a.disk_read <= volume / 100)
             .aim("≤ 0.25 of the peer's time", a.wall.as_secs_f64() <= 0.25 * b.wall.as_secs_f64()),
     );
-    let (a, b) = (ours.pull(None)?, peer.pull(None)?);
+    let (a, b) = (ours.pull()?, peer.pull()?);
     table.push(
         Row::new("pull, nothing changed", Some(&a), Some(&b))
             .at_most(a.traffic.requests(), 1, "requests")
@@ -61,13 +62,13 @@ pub fn small(site: &Site, files: u64, table: &mut Table) -> Result<()> {
     tree::settle();
     // What is read is what changed: to hash it, and once more to send it unless it is still cached. Pages round it up.
     let changed: u64 = (0..some).map(|n| tree::small_name(&root, n * step).metadata().map_or(0, |meta| 2 * (meta.len() + 4096))).sum();
-    let (a, b) = (ours.push(None)?, peer.push(None)?);
+    let (a, b) = (ours.push()?, peer.push()?);
     table.push(
         Row::new(format!("{some} files replaced, push: {}", methods(&a)), Some(&a), Some(&b))
             .at_most(a.traffic.requests(), 4 * some + 20, "requests")
             .aim("no unchanged file read", a.disk_read <= changed),
     );
-    let (a, b) = (ours.pull(None)?, peer.pull(None)?);
+    let (a, b) = (ours.pull()?, peer.pull()?);
     table.push(
         Row::new("the same, pull", Some(&a), Some(&b))
             .at_most(a.traffic.requests(), some + 25, "requests")
@@ -76,7 +77,7 @@ pub fn small(site: &Site, files: u64, table: &mut Table) -> Result<()> {
 
     tree::small(&root, files..files + some, 3)?;
     tree::settle();
-    let (a, b) = (ours.push(None)?, peer.push(None)?);
+    let (a, b) = (ours.push()?, peer.push()?);
     table.push(Row::new(format!("{some} files added, push: {}", methods(&a)), Some(&a), Some(&b)).at_most(
         a.traffic.requests(),
         some + 10,
@@ -87,19 +88,19 @@ pub fn small(site: &Site, files: u64, table: &mut Table) -> Result<()> {
 
 /// Few large files.
 pub fn large(site: &Site, files: u64, size: u64, table: &mut Table) -> Result<()> {
-    let (root, mut ours, peer) = (site.source(), Ours::new(site), Peer(site));
+    let (root, mut ours, peer) = (site.source(), Ours::new(site, DEFAULT), Peer::new(site, None));
     for number in 0..files {
         tree::large(&root, number, size, 1)?;
     }
     tree::settle();
     let work = format!("{files} files of {} MB", size / MB);
-    let (a, b) = (ours.push(None)?, peer.push(None)?);
+    let (a, b) = (ours.push()?, peer.push()?);
     table.push(Row::new(format!("{work}, first push"), Some(&a), Some(&b)));
-    let (a, b) = (ours.pull(None)?, peer.pull(None)?);
+    let (a, b) = (ours.pull()?, peer.pull()?);
     table.push(Row::new("first pull", Some(&a), Some(&b)));
     tree::large(&root, files / 2, size, 2)?;
     tree::settle();
-    let (a, b) = (ours.push(None)?, peer.push(None)?);
+    let (a, b) = (ours.push()?, peer.push()?);
     table.push(
         Row::new("one of them changed, push", Some(&a), Some(&b)).at_most(a.traffic.up / MB, size * 105 / 100 / MB, "MB up").at_most(
             a.disk_read / MB,
@@ -107,7 +108,7 @@ pub fn large(site: &Site, files: u64, size: u64, table: &mut Table) -> Result<()
             "MB read",
         ),
     );
-    let (a, b) = (ours.pull(None)?, peer.pull(None)?);
+    let (a, b) = (ours.pull()?, peer.pull()?);
     table.push(Row::new("the same, pull", Some(&a), Some(&b)));
     Ok(())
 }
@@ -116,11 +117,9 @@ pub fn large(site: &Site, files: u64, size: u64, table: &mut Table) -> Result<()
 pub fn memory(site: &Site, size: u64, limit: u64, table: &mut Table) -> Result<()> {
     tree::large(&site.source(), 0, size, 1)?;
     tree::settle();
-    let (mut ours, peer) = (Ours::new(site), Peer(site));
+    let (mut ours, peer) = (Ours::new(site, limit), Peer::new(site, Some(limit)));
     for push in [true, false] {
-        let groups = [Cgroup::new(limit << 20)?, Cgroup::new(limit << 20)?];
-        let [a, b] = &groups;
-        let (a, b) = if push { (ours.push(Some(a)), peer.push(Some(b))) } else { (ours.pull(Some(a)), peer.pull(Some(b))) };
+        let (a, b) = if push { (ours.push(), peer.push()) } else { (ours.pull(), peer.pull()) };
         for error in [&a, &b].into_iter().filter_map(|result| result.as_ref().err()) {
             eprintln!("{error:#}");
         }
@@ -130,22 +129,22 @@ pub fn memory(site: &Site, size: u64, limit: u64, table: &mut Table) -> Result<(
     Ok(())
 }
 
-/// More files than fit into memory as a list.
-pub fn many(site: &Site, files: u64, limit: u64, table: &mut Table) -> Result<()> {
-    let (root, mut ours) = (site.source(), Ours::new(site));
+/// More entries than fit into memory as a list.
+pub fn many(site: &Site, files: u64, links: u64, limit: u64, table: &mut Table) -> Result<()> {
+    let (root, mut ours) = (site.source(), Ours::new(site, limit));
     tree::tiny(&root, 0..files, "tiny")?;
+    tree::links(&root, 0..links)?;
     tree::settle();
     let mut run = |work: String, push: bool| -> Result<()> {
-        let group = Cgroup::new(limit << 20)?;
         ours.verify_now(work.contains("verifies"));
-        let cost = if push { ours.push(Some(&group)) } else { ours.pull(Some(&group)) };
+        let cost = if push { ours.push() } else { ours.pull() };
         if let Err(error) = &cost {
             eprintln!("{error:#}");
         }
         table.push(Row::new(work, cost.as_ref().ok(), None).aim(format!("within {limit} MiB"), cost.is_ok()));
         Ok(())
     };
-    run(format!("{files} tiny files, first push"), true)?;
+    run(format!("{files} tiny files and {links} links, first push"), true)?;
     run("first pull".into(), false)?;
     run("push, nothing changed".into(), true)?;
     run("pull, nothing changed".into(), false)?;

@@ -14,6 +14,8 @@ use crate::site::Site;
 /// Our mover, run by this very program as a process of its own.
 pub struct Ours<'a> {
     site: &'a Site,
+    /// MiB that it runs in, rclone and page cache included.
+    limit: u64,
     /// The revision that was pushed last, and the one that the destination holds.
     pushed: Option<String>,
     pulled: Option<String>,
@@ -22,8 +24,8 @@ pub struct Ours<'a> {
 
 impl<'a> Ours<'a> {
     /// At a path that nobody has pushed to.
-    pub fn new(site: &'a Site) -> Self {
-        Self { site, pushed: None, pulled: None, verify: false }
+    pub fn new(site: &'a Site, limit: u64) -> Self {
+        Self { site, limit, pushed: None, pulled: None, verify: false }
     }
 
     /// Whether the next push lists the remote path, as one does now and then.
@@ -32,20 +34,20 @@ impl<'a> Ours<'a> {
     }
 
     /// Pushes the source.
-    pub fn push(&mut self, group: Option<&Cgroup>) -> Result<Cost> {
-        let (cost, report) = self.run("push", self.pushed.clone(), group)?;
+    pub fn push(&mut self) -> Result<Cost> {
+        let (cost, report) = self.run("push", self.pushed.clone())?;
         self.pushed = report.revision;
         Ok(cost)
     }
 
     /// Pulls into a volume that nobody else writes to.
-    pub fn pull(&mut self, group: Option<&Cgroup>) -> Result<Cost> {
-        let (cost, report) = self.run("pull", self.pulled.clone(), group)?;
+    pub fn pull(&mut self) -> Result<Cost> {
+        let (cost, report) = self.run("pull", self.pulled.clone())?;
         self.pulled = report.revision;
         Ok(cost)
     }
 
-    fn run(&self, verb: &str, revision: Option<String>, group: Option<&Cgroup>) -> Result<(Cost, Report)> {
+    fn run(&self, verb: &str, revision: Option<String>) -> Result<(Cost, Report)> {
         let site = self.site;
         let report = site.tmp().join("report");
         let volume = if verb == "push" { site.source() } else { site.dest("ours") };
@@ -61,21 +63,30 @@ impl<'a> Ours<'a> {
             command.arg("--private-volume");
             revision.map(|revision| command.args(["--applied-revision", &revision]));
         }
-        let cost = measure(&command, &volume, &site.proxy, group).with_context(|| format!("our {verb}"))?;
+        let group = Cgroup::new(self.limit << 20)?;
+        let cost = measure(&command, &volume, &site.proxy, Some(&group)).with_context(|| format!("our {verb}"))?;
         let report = serde_json::from_slice(&std::fs::read(report)?).context("read the report")?;
         Ok((cost, report))
     }
 }
 
 /// What VolSync's rclone mover does, step by step, with the flags it gives rclone.
-pub struct Peer<'a>(pub &'a Site);
+pub struct Peer<'a> {
+    site: &'a Site,
+    limit: Option<u64>,
+}
 
 /// rclone compares by content, because S3 keeps no times that it could compare by.
 const FLAGS: &str = "--checksum --one-file-system --create-empty-src-dirs --transfers 10";
 
-impl Peer<'_> {
+impl<'a> Peer<'a> {
+    /// In this many MiB, or without a limit.
+    pub fn new(site: &'a Site, limit: Option<u64>) -> Self {
+        Self { site, limit }
+    }
+
     /// Pushes the source: permissions go beside the data, in a copy of their own.
-    pub fn push(&self, group: Option<&Cgroup>) -> Result<Cost> {
+    pub fn push(&self) -> Result<Cost> {
         self.run(
             "push",
             &format!(
@@ -83,12 +94,11 @@ impl Peer<'_> {
                 \"$RCLONE\" sync {FLAGS} data s3:bucket/peer
                 \"$RCLONE\" copy {FLAGS} --include permissions.facl \"$TMPDIR\" s3:bucket/peer"
             ),
-            group,
         )
     }
 
     /// Pulls, permissions last.
-    pub fn pull(&self, group: Option<&Cgroup>) -> Result<Cost> {
+    pub fn pull(&self) -> Result<Cost> {
         self.run(
             "pull",
             &format!(
@@ -96,16 +106,16 @@ impl Peer<'_> {
                 \"$RCLONE\" copy {FLAGS} --include permissions.facl s3:bucket/peer \"$TMPDIR\"
                 setfacl --restore=\"$TMPDIR/permissions.facl\""
             ),
-            group,
         )
     }
 
-    fn run(&self, verb: &str, script: &str, group: Option<&Cgroup>) -> Result<Cost> {
-        let site = self.0;
+    fn run(&self, verb: &str, script: &str) -> Result<Cost> {
+        let site = self.site;
         let volume = if verb == "push" { site.source() } else { site.dest("peer") };
         let mut command = Command::new("/bin/sh");
         command.args(["-euc", script]).current_dir(volume.parent().context("no parent")?);
         command.env("RCLONE", &site.rclone).env("RCLONE_CONFIG", site.secret().join("rclone.conf")).env("TMPDIR", site.tmp());
-        measure(&command, &volume, &site.proxy, group).with_context(|| format!("the peer's {verb}"))
+        let group = self.limit.map(|limit| Cgroup::new(limit << 20)).transpose()?;
+        measure(&command, &volume, &site.proxy, group.as_ref()).with_context(|| format!("the peer's {verb}"))
     }
 }

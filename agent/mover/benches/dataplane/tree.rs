@@ -74,6 +74,18 @@ pub fn tiny(root: &Path, numbers: impl Iterator<Item = u64>, content: &str) -> R
     Ok(())
 }
 
+/// Makes the symbolic links of these numbers, with names like those of the tiny files.
+pub fn links(root: &Path, numbers: impl Iterator<Item = u64>) -> Result<()> {
+    for number in numbers {
+        let dir = root.join(format!("alias-{:03}/{:05}", number / 100_000, number / 100));
+        if number % 100 == 0 {
+            fs::create_dir_all(&dir)?;
+        }
+        std::os::unix::fs::symlink(format!("../../elsewhere/{number:08}"), dir.join(format!("item-{number:08}.txt")))?;
+    }
+    Ok(())
+}
+
 /// Returns once what was written before is old enough for a push to believe its times.
 pub fn settle() {
     let since = SystemTime::now();
