@@ -70,6 +70,7 @@ pub async fn run(options: Options) -> Result<()> {
         inherited,
         metrics,
         objects: watched.objects.clone(),
+        started: std::time::Instant::now(),
         gate: Mutex::default(),
         wakes: wakes.sender(),
         memory: Mutex::default(),

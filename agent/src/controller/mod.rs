@@ -51,6 +51,8 @@ pub struct Context {
     pub inherited: Inherited,
     /// Counters.
     pub metrics: Metrics,
+    /// When the agent started.
+    pub started: Instant,
     /// All objects of the namespace, for the gate.
     pub objects: Objects,
     /// Who may start a sync.

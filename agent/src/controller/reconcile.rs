@@ -21,6 +21,8 @@ use std::time::{Duration, Instant};
 
 /// Every object is looked at this often even if nothing happens: a lost tick, a suspend or a clock step then does no harm.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// So long nothing is started for want of a list. One that never comes, of a kind that the cluster does not serve, must not stop the other.
+const COUNTING: Duration = Duration::from_secs(60);
 /// A name that is still taken after so many looks is a stranger's.
 const TAKEN_FOR_GOOD: i64 = 6;
 /// A refused growth is asked for again after so long: a storage class may have learnt it.
@@ -60,7 +62,7 @@ async fn look_at(seen: Replication, context: &Context) -> Result<Action, Failure
     let limits = context.settings.borrow().settings.limits;
     let (uid, kind, name) = (seen.object.uid.clone(), seen.object.kind, seen.object.name.clone());
     let refusal = recall(context, &uid).refusal;
-    if !context.objects.complete() {
+    if !context.objects.complete() && context.started.elapsed() < COUNTING {
         // What is under way cannot be counted yet.
         return Ok(Action::requeue(AFTER_CONFLICT));
     }
