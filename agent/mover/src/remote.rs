@@ -10,6 +10,7 @@ use std::io;
 use std::io::{BufRead, BufReader};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -42,6 +43,7 @@ pub struct Remote {
     pub rclone: Rclone,
     /// `section:path`, without a trailing slash.
     root: String,
+    features: OnceLock<HashMap<String, serde_json::Value>>,
 }
 
 /// One object, as a full listing tells of it.
@@ -72,7 +74,7 @@ pub type Listing = HashMap<Box<[u8]>, u64>;
 impl Remote {
     /// The path `section:path`.
     pub fn new(rclone: Rclone, root: &str) -> Self {
-        Self { rclone, root: root.trim_end_matches('/').to_owned() }
+        Self { rclone, root: root.trim_end_matches('/').to_owned(), features: OnceLock::new() }
     }
 
     /// As the user wrote it.
@@ -299,23 +301,32 @@ impl Remote {
         Ok(())
     }
 
-    /// Whether folders of this backend exist by themselves, and so outlive the files in them. Asks nobody but rclone.
+    /// Whether folders of this backend exist by themselves, and so outlive the files in them.
     fn has_folders(&self) -> Result<bool> {
         self.feature("CanHaveEmptyDirectories")
     }
 
-    /// Whether the backend has this one of rclone's features. Asks nobody but rclone.
+    /// Whether names that differ in case alone are one name there, as far as rclone knows.
+    pub fn folds_case(&self) -> Result<bool> {
+        self.feature("CaseInsensitive")
+    }
+
+    /// Whether the backend has this one of rclone's features. Asks nobody but rclone, and that once.
     pub fn feature(&self, name: &str) -> Result<bool> {
         #[derive(Deserialize)]
         #[serde(rename_all = "PascalCase")]
         struct Backend {
             features: HashMap<String, serde_json::Value>,
         }
+        let has = |features: &HashMap<String, serde_json::Value>| features.get(name).and_then(serde_json::Value::as_bool).unwrap_or(false);
+        if let Some(features) = self.features.get() {
+            return Ok(has(features));
+        }
         let finished = self.rclone.run(&["backend".into(), "features".into(), self.at("")], CONTROL_IDLE)??;
         let text = fs::read(&finished.stdout).map_err(|e| Failure::scratch(&e))?;
         let backend: Backend = serde_json::from_slice(&text)
             .map_err(|e| Failure::new(Reason::MoverFailed, format!("what rclone can do on {} cannot be read: {e}", self.root)))?;
-        Ok(backend.features.get(name).and_then(serde_json::Value::as_bool).unwrap_or(false))
+        Ok(has(self.features.get_or_init(|| backend.features)))
     }
 
     /// Fetches `names` from the folder `from` into the local folder `to`. One that does not exist is left out: the

@@ -3,6 +3,7 @@
 //!
 //! Imports everything below it; nothing but [`crate::run`] imports it.
 
+mod alike;
 mod observe;
 mod owner;
 mod plan;

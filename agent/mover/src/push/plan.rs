@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
+use super::alike::Alike;
 use crate::entry::{At, Digest, Entry, FileEntry, Kind};
 use crate::failure::Result;
 use crate::join::{Placed, join};
@@ -82,6 +83,8 @@ pub(super) struct State<'a> {
     pub(super) listing: Option<&'a Listing>,
     /// What to do with objects that neither tree accounts for.
     pub(super) strays: Strays,
+    /// Names that the remote takes for one, if it is of that kind.
+    pub(super) alike: Option<&'a Alike>,
 }
 
 /// Objects below the path that no manifest accounts for.
@@ -259,7 +262,7 @@ impl<'a> Planner<'a> {
             return Ok(());
         }
         let was_dir = before.is_some_and(|before| before.kind == Kind::Dir);
-        if !trusted(path) {
+        if !trusted(path) || self.state.alike.is_some_and(|alike| alike.contains(path)) {
             file.at = At::Object;
             let there = self.committed_objects.contains(&file.sha256) && self.state.intact(&object(&file.sha256), file.size);
             if !there {
@@ -397,7 +400,7 @@ mod tests {
     fn with(old: &[Entry], listing: Option<&Listing>, strays: Strays, new: &[Entry]) -> Read {
         let scratch = Scratch::new().unwrap();
         let (old, new) = (stored(&scratch, old), stored(&scratch, new));
-        read(&plan(State { committed: Some(&old), listing, strays }, &new, 2, "r", &scratch).unwrap())
+        read(&plan(State { committed: Some(&old), listing, strays, alike: None }, &new, 2, "r", &scratch).unwrap())
     }
 
     fn against(old: &[Entry], new: &[Entry]) -> Read {
@@ -479,7 +482,7 @@ mod tests {
     fn what_a_path_without_a_manifest_holds_counts_as_files() {
         let scratch = Scratch::new().unwrap();
         let listing: Listing = ["a", "x", ".scribe/claim.json"].iter().map(|name| (name.as_bytes().into(), 1)).collect();
-        let state = State { committed: None, listing: Some(&listing), strays: Strays::Drop };
+        let state = State { committed: None, listing: Some(&listing), strays: Strays::Drop, alike: None };
         let plan = plan(state, &stored(&scratch, &tree([file("a", 1)])), 1, "r", &scratch).unwrap();
         let plan = read(&plan);
         assert_eq!((plan.own, plan.gone, plan.files, plan.differs), (vec!["a".into()], vec!["x".to_owned()], (2, 1), true));

@@ -10,6 +10,7 @@ use std::os::unix::fs::{OpenOptionsExt, symlink};
 use rustix::io::Errno;
 
 use super::PushOptions;
+use super::alike::Alike;
 use super::observe::{Known, Look, Tree, differing, observe};
 use super::plan::{Plan, State, Strays, Upload, emptied, names, plan};
 use super::sent::Sent;
@@ -59,7 +60,8 @@ impl Work<'_> {
     /// What is to be done for this state of the volume.
     pub(super) fn plan(&self, tree: &Tree) -> Result<Plan> {
         let committed = self.committed.map(|committed| &committed.entries);
-        let state = State { committed, listing: self.listing, strays: self.strays };
+        let alike = if self.remote.folds_case()? { Some(Alike::of(committed.into_iter().chain([&tree.entries]))?) } else { None };
+        let state = State { committed, listing: self.listing, strays: self.strays, alike: alike.as_ref() };
         plan(state, &tree.entries, self.revision.generation(), self.revision.as_str(), self.scratch())
     }
 

@@ -195,3 +195,38 @@ fn folders_left_empty_stand_in_nobodys_way_on_a_remote_that_keeps_them() {
     names.sort();
     assert_eq!(names, ["", ".scribe", ".scribe/manifests", ".scribe/staged", "in"]);
 }
+
+#[test]
+fn names_that_a_remote_takes_for_one_are_kept_apart() {
+    let site = Local::new();
+    // rclone is told so; this file system tells them apart, so that every object can be seen.
+    std::fs::write(site.secret.path().join("rclone.conf"), "[dir]\ntype = local\ncase_insensitive = true\n").unwrap();
+    let source = site.source.path();
+    let sync = || {
+        scribe_mover::push::push(&site.remote(), &site.push_options()).unwrap();
+        let options = PullOptions { volume: site.dest.path().into(), applied: None, private: true, guard: guard() };
+        done(scribe_mover::pull::pull(&site.remote(), &options));
+        assert_same(source, site.dest.path());
+        let entries = walkdir::WalkDir::new(site.bucket.path()).into_iter().filter_entry(|entry| entry.file_name() != ".scribe");
+        let files = entries.map(Result::unwrap).filter(|entry| entry.file_type().is_file());
+        let mut names: Vec<_> =
+            files.map(|entry| entry.path().strip_prefix(site.bucket.path()).unwrap().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    };
+    for name in ["Makefile", "dir/a", "plain", "x/Tcp.c"] {
+        write(source, name, name);
+    }
+    assert_eq!(sync(), ["Makefile", "dir/a", "plain", "x/Tcp.c"]);
+    // A new name beside, a name that changes its case alone, and a file like a directory.
+    write(source, "x/TCP.c", "another");
+    fs::rename(source.join("Makefile"), source.join("makefile")).unwrap();
+    write(source, "DIR", "a file");
+    assert_eq!(sync(), ["dir/a", "plain", "x/Tcp.c"], "never two that are alike, and none in the place of one that is needed");
+    // Once a name is alone, its next content lies under it.
+    write(source, "makefile", "edited");
+    fs::remove_file(source.join("x/Tcp.c")).unwrap();
+    assert_eq!(sync(), ["dir/a", "makefile", "plain"]);
+    write(source, "x/TCP.c", "edited");
+    assert_eq!(sync(), ["dir/a", "makefile", "plain", "x/TCP.c"]);
+}

@@ -174,7 +174,7 @@ impl Site {
 
 /// A remote that is a directory, and two volumes, all of them in memory: many syncs in little time.
 pub(crate) struct Local {
-    secret: TempDir,
+    pub(crate) secret: TempDir,
     pub(crate) bucket: TempDir,
     pub(crate) source: TempDir,
     pub(crate) dest: TempDir,

@@ -1,0 +1,74 @@
+//! Names that are one name to a remote that does not tell upper from lower case, such as OneDrive, Dropbox or an SMB share.
+//!
+//! There, writing `makefile` overwrites `Makefile`, and deleting the one deletes the other. Imports [`crate::tree`] and [`crate::path`].
+
+use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use crate::failure::Result;
+use crate::path::RelPath;
+use crate::tree::Entries;
+
+/// The names of some trees that are alike, though not the same.
+#[derive(Debug, Default)]
+pub(super) struct Alike(HashSet<u64>);
+
+impl Alike {
+    /// Of all entries of these trees taken together: a directory's name is in a file's way as much as another file's.
+    pub(super) fn of<'a>(trees: impl IntoIterator<Item = &'a Entries>) -> Result<Self> {
+        let mut alike = HashSet::new();
+        // Hashes instead of names: there may be a million. Two names with one hash are taken for alike, which harms nobody.
+        let mut seen: HashMap<u64, u64> = HashMap::new();
+        for tree in trees {
+            for entry in tree.read()? {
+                let path = entry?.path;
+                let (folded, exact) = (folded(&path), hash(path.as_bytes()));
+                if *seen.entry(folded).or_insert(exact) != exact {
+                    alike.insert(folded);
+                }
+            }
+        }
+        Ok(Self(alike))
+    }
+
+    /// Whether there is another name like this one.
+    pub(super) fn contains(&self, path: &RelPath) -> bool {
+        !self.0.is_empty() && self.0.contains(&folded(path))
+    }
+}
+
+fn folded(path: &RelPath) -> u64 {
+    // Up and down again: some letters have two forms in one case.
+    let text = String::from_utf8_lossy(path.as_bytes());
+    hash(text.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect::<String>().as_bytes())
+}
+
+fn hash(bytes: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    bytes.hash(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entry::{Entry, Kind, Meta};
+    use crate::scratch::Scratch;
+    use crate::tree::tests::tree;
+
+    #[test]
+    fn names_that_differ_in_case_alone_are_alike_across_both_trees() {
+        let scratch = Scratch::new().unwrap();
+        let path = |name: &str| RelPath::new(name.as_bytes()).unwrap();
+        let stored = |names: &[&str]| {
+            let names = [""].into_iter().chain(names.iter().copied());
+            tree(&scratch, &names.map(|name| Entry { path: path(name), meta: Meta::default(), kind: Kind::Dir }).collect::<Vec<_>>())
+        };
+        let old = stored(&["Makefile", "both", "gone", "\u{c9}t\u{e9}"]);
+        let new = stored(&["a", "a/x", "both", "makefile", "\u{e9}T\u{c9}"]);
+        let alike = Alike::of([&old, &new]).unwrap();
+        let found =
+            ["Makefile", "makefile", "MAKEFILE", "both", "gone", "a", "a/x", "\u{e9}t\u{e9}"].map(|name| alike.contains(&path(name)));
+        assert_eq!(found, [true, true, true, false, false, false, false, true]);
+    }
+}
