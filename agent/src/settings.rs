@@ -24,6 +24,8 @@ pub struct MoverSettings {
     pub service_account_name: String,
     /// `resources` of the movers' container.
     pub resources: Value,
+    /// How often a push lists its remote path and repairs it.
+    pub verify_interval: SignedDuration,
 }
 
 /// The file as it is written. Every field has a default.
@@ -31,6 +33,7 @@ pub struct MoverSettings {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Raw {
     continuous_interval: Option<String>,
+    verify_interval: Option<String>,
     snapshot_timeout: Option<String>,
     pod_start_timeout: Option<String>,
     max_attempts: Option<u16>,
@@ -90,7 +93,8 @@ impl Settings {
             None => json!({ "requests": { "cpu": "10m", "memory": "64Mi" }, "limits": { "memory": "384Mi" } }),
         };
         let service_account_name = raw.mover.service_account_name.unwrap_or_else(|| "scribe-mover".to_owned());
-        Ok(Settings { limits, mover: MoverSettings { service_account_name, resources } })
+        let verify_interval = duration("verifyInterval", raw.verify_interval.as_deref(), SignedDuration::from_hours(24))?;
+        Ok(Settings { limits, mover: MoverSettings { service_account_name, resources, verify_interval } })
     }
 }
 
@@ -117,7 +121,7 @@ mod tests {
     fn the_shipped_file_says_what_the_defaults_are() {
         let shipped = include_str!("../../config/agent.yaml");
         assert_eq!(Settings::parse(shipped).unwrap(), Settings::parse("").unwrap());
-        let durations = ["continuousInterval", "snapshotTimeout", "podStartTimeout", "initial", "max"];
+        let durations = ["continuousInterval", "verifyInterval", "snapshotTimeout", "podStartTimeout", "initial", "max"];
         for field in durations.into_iter().chain(["maxAttempts", "maxConcurrentSyncs", "serviceAccountName", "resources"]) {
             assert!(shipped.contains(&format!("{field}:")), "{field} is missing from config/agent.yaml");
         }

@@ -38,7 +38,7 @@ impl Flavour {
         let class = SnapshotClass(None);
         let shape = ClaimShape { size: Some(1 << 30), ..ClaimShape::default() };
         let source = |capture| Volume::Source { claim: USERS_CLAIM.into(), capture, temporary: ClaimShape::default() };
-        let destination = |claim, image, retain| Volume::Destination { claim, image, retain, cleanup: false };
+        let destination = |claim, image, retain| Volume::Destination { claim, image, retain, cleanup: false, plain: false };
         match self {
             Flavour::SourceSnapshot => source(Capture::Snapshot(class)),
             Flavour::SourceClone => source(Capture::Clone),
@@ -46,7 +46,7 @@ impl Flavour {
             Flavour::DestinationImage => destination(VolumeTarget::Private(shape), Some(class), 1),
             Flavour::DestinationImages => destination(VolumeTarget::Private(shape), Some(class), 3),
             Flavour::DestinationCleanup => {
-                Volume::Destination { claim: VolumeTarget::Private(shape), image: Some(class), retain: 1, cleanup: true }
+                Volume::Destination { claim: VolumeTarget::Private(shape), image: Some(class), retain: 1, cleanup: true, plain: false }
             }
             Flavour::DestinationDirect => destination(VolumeTarget::Private(shape), None, 1),
             Flavour::DestinationExisting => destination(VolumeTarget::Existing(USERS_CLAIM.into()), Some(class), 1),

@@ -66,11 +66,15 @@ pub struct DestinationRclone {
     #[schemars(length(min = 1, max = 253))]
     pub rclone_config_section: String,
 
-    /// Path on the remote that a `ReplicationSource` pushes to, for example `bucket/database`.
+    /// Path on the remote that a `ReplicationSource` pushes to, for example `bucket/database`; with `layout: Plain` any path.
     #[x_kube(validation = Rule::new(r"!self.matches('[\\x00-\\x1f\\x7f]') && !self.matches('(^|/)\\.\\.?(/|$)') && !self.matches('^/*$')")
         .message("write a path such as 'bucket/database', without '.' or '..' components and control characters"))]
     #[schemars(length(min = 1, max = 1024))]
     pub rclone_dest_path: String,
+
+    /// Who wrote the path: a `ReplicationSource` (`Files`, the default), or anybody else, such as rclone itself, Scribe or VolSync (`Plain`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layout: Option<Layout>,
 
     /// What stands for the last good copy: a `VolumeSnapshot` (the default), or the claim itself (`Direct`; `None` is another word for it).
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -117,6 +121,15 @@ pub struct DestinationRclone {
     /// Whether the PVC made for this object is deleted after each sync. The next one then fetches everything again. Default: false.
     #[serde(default, rename = "cleanupTempPVC", skip_serializing_if = "Option::is_none")]
     pub cleanup_temp_pvc: Option<bool>,
+}
+
+/// Who wrote the path that is pulled.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// A `ReplicationSource`: whole revisions, all metadata, every byte verified.
+    Files,
+    /// Somebody else: plain files, and the `permissions.facl` of Scribe and VolSync. Pulled only when the path holds still.
+    Plain,
 }
 
 /// What stands for the last good copy.

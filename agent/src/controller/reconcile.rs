@@ -123,6 +123,7 @@ fn mover(context: &Context) -> Mover {
         image_pull_secrets: context.inherited.image_pull_secrets.clone(),
         service_account: settings.service_account_name,
         resources: settings.resources,
+        verify_interval: settings.verify_interval,
     }
 }
 

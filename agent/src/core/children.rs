@@ -102,7 +102,7 @@ pub(super) fn mover(facts: &Facts, spec: &Spec, run: &Run, status: &Status) -> V
             let adopt = facts.object.adopt_path.as_deref() == Some(spec.remote.path.as_str());
             (mounted, Work::Push { captured, pushed: status.revision.clone(), adopt })
         }
-        Volume::Destination { claim, .. } => {
+        Volume::Destination { claim, plain, .. } => {
             if let Target::Private(shape) = claim
                 && let Some(step) = destination_volume(facts, shape)
             {
@@ -110,7 +110,7 @@ pub(super) fn mover(facts: &Facts, spec: &Spec, run: &Run, status: &Status) -> V
                 return vec![step];
             }
             let private = matches!(claim, Target::Private(_));
-            (destination_claim(facts, claim), Work::Pull { applied: applied(facts, spec, status), private })
+            (destination_claim(facts, claim), Work::Pull { applied: applied(facts, spec, status), private, plain: *plain })
         }
     };
     steps.push(Step::Create(Child::Job(Box::new(NewJob {

@@ -150,6 +150,8 @@ pub enum Work {
         applied: Option<String>,
         /// Whether the volume was made for this object, so that nobody else reads it meanwhile.
         private: bool,
+        /// Whether the path was not written by a source of ours.
+        plain: bool,
     },
 }
 

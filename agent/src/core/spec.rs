@@ -4,7 +4,7 @@
 
 use super::quantity;
 use super::schedule::Schedule;
-use crate::api::destination::DestinationCopyMethod;
+use crate::api::destination::{DestinationCopyMethod, Layout};
 use crate::api::guard::DeletionGuard;
 use crate::api::source::{AccessMode, SourceCopyMethod};
 use crate::api::trigger::TriggerSpec;
@@ -111,6 +111,8 @@ pub enum Volume {
         retain: usize,
         /// Whether the claim made for this object goes after each sync.
         cleanup: bool,
+        /// Whether the path was not written by a source of ours.
+        plain: bool,
     },
 }
 
@@ -200,7 +202,7 @@ pub fn destination(spec: &ReplicationDestinationSpec, uid: &str) -> Result<Spec,
         trigger: trigger(spec.trigger.as_ref(), uid)?,
         remote: remote(&rclone.rclone_config, &rclone.rclone_config_section, &rclone.rclone_dest_path),
         guard: guard(rclone.deletion_guard.as_ref()),
-        volume: Volume::Destination { claim, image, retain, cleanup },
+        volume: Volume::Destination { claim, image, retain, cleanup, plain: rclone.layout == Some(Layout::Plain) },
     })
 }
 

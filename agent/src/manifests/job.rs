@@ -4,6 +4,7 @@ use super::meta;
 use crate::api::labels;
 use crate::core::facts::{Object, Role};
 use crate::core::plan::{NewJob, Work};
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 /// What every mover of this agent has in common.
@@ -19,6 +20,8 @@ pub struct Mover {
     pub service_account: String,
     /// `resources` of the container.
     pub resources: Value,
+    /// How often a push lists its remote path and repairs it.
+    pub verify_interval: SignedDuration,
 }
 
 const VOLUME: &str = "/volume";
@@ -38,7 +41,7 @@ pub fn build(owner: &Object, new: &NewJob, mover: &Mover) -> Value {
         "containers": [{
             "name": "mover",
             "image": mover.image,
-            "args": arguments(owner, new),
+            "args": arguments(owner, new, mover),
             "resources": mover.resources,
             "terminationMessagePolicy": "File",
             // Root with the few capabilities that it takes to read and restore foreign owners' files.
@@ -87,7 +90,7 @@ pub fn build(owner: &Object, new: &NewJob, mover: &Mover) -> Value {
     })
 }
 
-fn arguments(owner: &Object, new: &NewJob) -> Vec<String> {
+fn arguments(owner: &Object, new: &NewJob, mover: &Mover) -> Vec<String> {
     let mut arguments = Vec::new();
     let mut add = |parts: &[&str]| arguments.extend(parts.iter().map(|part| (*part).to_owned()));
     match &new.work {
@@ -99,12 +102,16 @@ fn arguments(owner: &Object, new: &NewJob) -> Vec<String> {
             if let Some(time) = captured {
                 add(&["--data-time", &time.to_string()]);
             }
+            add(&["--verify-interval", &format!("{}s", mover.verify_interval.as_secs())]);
             if *adopt {
                 add(&["--adopt"]);
             }
         }
-        Work::Pull { applied, private } => {
+        Work::Pull { applied, private, plain } => {
             add(&["mover", "pull"]);
+            if *plain {
+                add(&["--layout", "plain"]);
+            }
             if let Some(revision) = applied {
                 add(&["--applied-revision", revision]);
             }

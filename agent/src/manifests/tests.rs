@@ -7,6 +7,7 @@ use crate::core::facts::{Kind, Object, Role};
 use crate::core::plan::{Event, NewClaim, NewJob, NewSnapshot, Origin, Work};
 use crate::core::spec::{ClaimShape, Guard, Remote, SnapshotClass};
 use insta::assert_yaml_snapshot;
+use jiff::SignedDuration;
 use serde_json::json;
 
 fn owner(kind: Kind) -> Object {
@@ -49,6 +50,7 @@ fn mover() -> Mover {
         image_pull_secrets: vec!["pull".into()],
         service_account: "scribe-mover".into(),
         resources: json!({ "requests": { "memory": "64Mi" } }),
+        verify_interval: SignedDuration::from_hours(24),
     }
 }
 
@@ -118,7 +120,7 @@ fn push_job() {
 
 #[test]
 fn pull_job() {
-    let work = Work::Pull { applied: Some("revision".into()), private: true };
+    let work = Work::Pull { applied: Some("revision".into()), private: true, plain: true };
     let guard = Guard { percent: 50, floor: 0 };
     let new = NewJob { claim_uid: Some("claim-uid".into()), guard, allow_deletions: Some("-17-0123456789\n".into()), ..new_job(work) };
     assert_yaml_snapshot!(job::build(&owner(Kind::Destination), &new, &mover()));
