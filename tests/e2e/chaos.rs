@@ -105,7 +105,7 @@ async fn kill_at_random(site: &Site, over: &Cell<bool>) -> Kills {
         }
         if kills.movers >= 40 {
             // Enough is enough: the rest is to end.
-            until("the syncs are over", PATIENCE, async || if over.get() { Ok(()) } else { Err(()) }).await;
+            until("the syncs are over", 3 * PATIENCE, async || if over.get() { Ok(()) } else { Err(()) }).await;
         }
     }
     kills
