@@ -21,6 +21,7 @@ mod mover_killed;
 mod names;
 mod outages;
 mod ownership;
+mod plain;
 mod progress;
 mod second_sync;
 mod seed;

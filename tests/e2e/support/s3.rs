@@ -129,6 +129,11 @@ pub fn touch(path: &str) {
     rclone(&["touch", &remote(path)]);
 }
 
+/// Copies a file of the server's own pod to `path`.
+pub fn copy(file: &str, path: &str) {
+    rclone(&["copyto", "--copy-links", file, &remote(path)]);
+}
+
 /// Removes everything below `path`, if anything is there.
 pub fn remove(path: &str) {
     try_rclone(&["purge", &remote(path)]);
