@@ -20,7 +20,7 @@ use crate::support::program::{mover, report};
 use crate::support::proxy::Action;
 use crate::support::tree::write;
 
-/// In rclone's place: `text` run by a shell.
+/// In rclone's place: `text` run by a shell. What it starts and leaves behind has to end by itself.
 fn child(dir: &TempDir, text: &str) -> Rclone {
     let binary = dir.path().join("rclone");
     fs::write(&binary, format!("#!/bin/sh\n{text}\n")).unwrap();
@@ -32,9 +32,9 @@ fn child(dir: &TempDir, text: &str) -> Rclone {
 
 #[rstest]
 #[case::silent("exec tail -f /dev/null")]
-#[case::deaf("trap '' TERM\ntail -f /dev/null")]
+#[case::deaf("trap '' TERM\ntimeout -s KILL 30 tail -f /dev/null")]
 #[case::talking_without_progress(
-    "while :; do echo '{\"level\":\"error\",\"msg\":\"low level retry\"}' >&2; tail -f /dev/null & wait; done"
+    "while :; do echo '{\"level\":\"error\",\"msg\":\"low level retry\"}' >&2; timeout -s KILL 30 tail -f /dev/null & wait; done"
 )]
 fn a_child_that_stands_still_is_ended_and_named(#[case] text: &str) {
     let dir = TempDir::new().unwrap();
@@ -48,7 +48,7 @@ fn a_child_that_stands_still_is_ended_and_named(#[case] text: &str) {
 #[test]
 fn a_stop_ends_even_a_deaf_child() {
     let dir = TempDir::new().unwrap();
-    let rclone = child(&dir, "trap '' TERM\necho ready >&2\ntail -f /dev/null");
+    let rclone = child(&dir, "trap '' TERM\necho ready >&2\ntimeout -s KILL 30 tail -f /dev/null");
     let stop = rclone.stop.clone();
     let began = Instant::now();
     std::thread::scope(|scope| {
