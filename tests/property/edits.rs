@@ -73,7 +73,7 @@ fn an_edit_does_not_wait_for_a_pod_that_does_not_start() {
         world.pods[0].started = false;
         let run = world.status.run.clone().unwrap().id;
         script::edit(&mut world, |w| w.spec.remote.path = "elsewhere".into());
-        for _ in 0..4 {
+        for _ in 0..8 {
             agent::look(&mut world, &Look::default());
             script::let_the_cluster_work(&mut world);
         }
@@ -269,4 +269,21 @@ fn a_strangers_claim_is_not_used() {
         assert_eq!(world.status.run.as_ref().unwrap().phase, Phase::Backoff);
         assert!(world.jobs.is_empty() && world.object.kind == if name.contains("src") { Kind::Source } else { Kind::Destination });
     }
+}
+
+/// A pod that starts just as its run is given up for an edit: its claim stays until it has stopped.
+#[test]
+fn a_claim_outlives_a_mover_that_started_late() {
+    let mut world = World::new(Flavour::SourceSnapshot);
+    agent::look(&mut world, &Look::default());
+    script::play(&mut world, &Happening::Cluster);
+    agent::look(&mut world, &Look::default());
+    script::play(&mut world, &Happening::Pause(false));
+    agent::look(&mut world, &Look { behind: 2, ..Look::default() });
+    script::play(&mut world, &Happening::PodStarts);
+    // The world does not let the claim of a live mover go.
+    agent::look(&mut world, &Look::default());
+    assert!(world.jobs.iter().all(|j| j.meta.deleting), "{:?}", world.jobs);
+    script::recover(&mut world);
+    world.assert_settled();
 }

@@ -225,7 +225,8 @@ impl World {
                     return false;
                 }
                 for claim in self.claims.iter_mut().filter(|c| c.meta.uid == target.uid) {
-                    assert!(claim.bound && claim.shape.size < Some(*size), "{claim:?} to {size}");
+                    // Another agent may have asked for the same already.
+                    assert!(claim.bound && claim.shape.size <= Some(*size), "{claim:?} to {size}");
                     claim.shape.size = Some(*size);
                 }
             }

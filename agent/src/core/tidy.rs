@@ -21,7 +21,14 @@ pub(super) fn children(draft: &mut Draft<'_>) {
         }
     }
     for claim in facts.claims_as(Role::Capture).filter(|c| !c.meta.deleting && !needed(&c.meta)) {
-        delete(draft, ChildKind::Claim, &claim.meta);
+        let of_its_run = |meta: &Meta| meta.run == claim.meta.run;
+        if facts.jobs.iter().any(|j| of_its_run(&j.meta) && j.succeeded.is_none()) {
+            // A pod may have started just as its run was given up.
+            draft.plan.needs.insert(Fresh::Pods);
+        }
+        if !facts.pods.iter().any(|p| of_its_run(&p.meta) && !p.ended) {
+            delete(draft, ChildKind::Claim, &claim.meta);
+        }
     }
     // Some drivers refuse to delete a snapshot while a volume made from it is there.
     if !facts.claims_as(Role::Capture).any(|c| !needed(&c.meta)) {
