@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use md5::Md5;
 use sha2::{Digest as _, Sha256};
 
-use crate::entry::Digest;
+use crate::entry::{Digest, hex};
 use crate::failure::{Failure, Result};
 use crate::stop::Stop;
 
@@ -80,42 +81,52 @@ impl Hasher {
 
     /// The digest of one file; `None` when there is no regular file of that name.
     pub fn one(&self, path: &Path, stop: &Stop) -> Result<Option<Digest>> {
-        match self.read_through(path, stop) {
-            Ok(digest) => digest,
-            Err(error) => match error.kind() {
-                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Ok(None),
-                // ELOOP: a symlink stands there now.
-                _ if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => Ok(None),
-                _ => Err(Failure::volume("read", path, &error)),
-            },
-        }
-    }
-
-    fn read_through(&self, path: &Path, stop: &Stop) -> io::Result<Result<Option<Digest>>> {
-        // NONBLOCK: a pipe put in the file's place must not hang us.
-        let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
-        let mut file: File = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
-        if !file.metadata()?.is_file() {
-            return Ok(Ok(None));
-        }
         let mut sha = Sha256::new();
-        let mut buffer = vec![0; BUFFER];
-        loop {
-            if let Err(failure) = stop.check() {
-                return Ok(Err(failure));
-            }
-            let got = match file.read(&mut buffer) {
-                Ok(got) => got,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error),
-            };
-            if got == 0 {
-                return Ok(Ok(Some(Digest(sha.finalize().into()))));
-            }
-            self.read.fetch_add(u64::try_from(got).unwrap_or(0), Ordering::Relaxed);
-            sha.update(buffer.get(..got).unwrap_or_default());
+        let whole = read_through(path, stop, |part| {
+            self.read.fetch_add(u64::try_from(part.len()).unwrap_or(0), Ordering::Relaxed);
+            sha.update(part);
+        })?;
+        Ok(whole.then(|| Digest(sha.finalize().into())))
+    }
+}
+
+/// Both hashes of a file, the MD5 sum in hexadecimal as backends give it; `None` when there is no regular file of that name.
+pub fn both(path: &Path, stop: &Stop) -> Result<Option<(Digest, String)>> {
+    let (mut sha, mut md5) = (Sha256::new(), Md5::new());
+    let whole = read_through(path, stop, |part| {
+        sha.update(part);
+        md5.update(part);
+    })?;
+    Ok(whole.then(|| (Digest(sha.finalize().into()), hex(&md5.finalize()))))
+}
+
+/// Shows a file's content part by part; false when there is no regular file of that name.
+fn read_through(path: &Path, stop: &Stop, mut part: impl FnMut(&[u8])) -> Result<bool> {
+    let failed = |error: io::Error| Failure::volume("read", path, &error);
+    let Some(mut file) = open(path).map_err(failed)? else { return Ok(false) };
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        stop.check()?;
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(true),
+            Ok(got) => part(buffer.get(..got).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(failed(error)),
         }
     }
+}
+
+fn open(path: &Path) -> io::Result<Option<File>> {
+    // NONBLOCK: a pipe put in the file's place must not hang us.
+    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+    let file = match OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path) {
+        Ok(file) => file,
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(None),
+        // ELOOP: a symlink stands there now.
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    Ok(file.metadata()?.is_file().then_some(file))
 }
 
 /// The digest of nothing.

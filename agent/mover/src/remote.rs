@@ -12,6 +12,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -44,6 +45,18 @@ pub struct Remote {
     /// `section:path`, without a trailing slash.
     root: String,
     features: OnceLock<HashMap<String, serde_json::Value>>,
+}
+
+/// One line of a listing.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Item {
+    path: String,
+    size: i64,
+    #[serde(default)]
+    mod_time: String,
+    #[serde(default)]
+    hashes: HashMap<String, String>,
 }
 
 /// One object, as a full listing tells of it.
@@ -176,14 +189,21 @@ impl Remote {
 
     /// Every object below `below`; empty when the path, or even the bucket, does not exist.
     pub fn list(&self, below: &str) -> Result<Listing> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct Item {
-            path: String,
-            size: i64,
-        }
-        let args = ["lsjson", "-R", "--files-only", "--no-modtime", "--no-mimetype", "--fast-list"];
-        let mut args: Vec<OsString> = args.map(OsString::from).to_vec();
+        self.list_with(below, &["--no-modtime"], |_| ())
+    }
+
+    /// The same of the whole path, and shows each object whose MD5 sum the listing has: its name, when it was written, and the sum.
+    pub fn list_sums(&self, mut each: impl FnMut(&[u8], Option<Timestamp>, &str)) -> Result<Listing> {
+        self.list_with("", &["--use-server-modtime", "--hash", "--hash-type", "md5"], |item| {
+            if let Some(md5) = item.hashes.get("md5").filter(|sum| !sum.is_empty()) {
+                each(item.path.as_bytes(), item.mod_time.parse().ok(), md5);
+            }
+        })
+    }
+
+    fn list_with(&self, below: &str, flags: &[&str], mut each: impl FnMut(&Item)) -> Result<Listing> {
+        let args = ["lsjson", "-R", "--files-only", "--no-mimetype", "--fast-list"];
+        let mut args: Vec<OsString> = args.iter().chain(flags).map(OsString::from).collect();
         args.push(self.at(below));
         let finished = match self.rclone.run(&args, BULK_IDLE)? {
             Ok(finished) => finished,
@@ -205,6 +225,7 @@ impl Remote {
                 "]" | "[]" => complete = true,
                 object => {
                     let item: Item = serde_json::from_str(object).map_err(|e| unreadable(&e))?;
+                    each(&item);
                     // A negative size means unknown: such a backend cannot be checked by size, but never equals a known one.
                     listing.insert(item.path.into_bytes().into(), u64::try_from(item.size).unwrap_or(u64::MAX));
                 }

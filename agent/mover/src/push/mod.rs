@@ -4,6 +4,7 @@
 //! Imports everything below it; nothing but [`crate::run`] imports it.
 
 mod alike;
+mod altered;
 mod observe;
 mod owner;
 mod plan;
@@ -211,7 +212,8 @@ fn list_if_due(
     let due = committed.is_none_or(|committed| {
         died_tidying(options, committed) || options.started.duration_since(committed.commit.verified_time) >= options.verify_interval
     });
-    let mut listing = if due { Some(remote.list("")?) } else { None };
+    let list = || committed.map_or_else(|| remote.list(""), |committed| altered::list(remote, &options.volume, committed));
+    let mut listing = if due { Some(list()?) } else { None };
     let claim_key = format!("{CONTROL_DIR}/{CLAIM}");
     let claim: Control<Claim> = if listing.as_ref().is_none_or(|listing| listing.contains_key(claim_key.as_bytes())) {
         remote.read_control(CLAIM)?
@@ -226,7 +228,7 @@ fn list_if_due(
     let claimed = claim != Control::Absent;
     if claimed && listing.is_none() {
         // A push of ours died before its commit, or after it while tidying up: only a listing tells what it left.
-        listing = Some(remote.list("")?);
+        listing = Some(list()?);
     }
     if let (None, false, Some(listing)) = (committed, unreadable, &listing) {
         if let (Control::Corrupt(what), false) = (&claim, options.asker.adopt) {

@@ -7,14 +7,10 @@ mod facl;
 mod listing;
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
-use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use jiff::Timestamp;
-use md5::Md5;
-use sha2::{Digest as _, Sha256};
 
 use super::plan::{Facts, Plan, plan};
 use super::staging::Staging;
@@ -23,7 +19,7 @@ use crate::attributes::{ACL_ACCESS, ACL_DEFAULT, Attributes};
 use crate::entry::{At, Digest, Entry, FileEntry, Kind, Meta, Time};
 use crate::failure::{Failure, Result};
 use crate::guard::Deletions;
-use crate::hash::Hasher;
+use crate::hash::{Hasher, both};
 use crate::join::join;
 use crate::names::{CLAIM, COMMIT, CONTROL_DIR, STAGING_DIR};
 use crate::path::RelPath;
@@ -178,7 +174,7 @@ impl Attempt<'_> {
             if detail.md5().is_none() && !same_time() {
                 continue;
             }
-            if let Some((sha256, md5)) = hashes(&found.path.under(&self.options.volume), &self.remote.rclone.stop)? {
+            if let Some((sha256, md5)) = both(&found.path.under(&self.options.volume), &self.remote.rclone.stop)? {
                 read += size;
                 if detail.md5().is_none_or(|expected| expected == md5) {
                     there.insert(found.path.clone(), sha256);
@@ -269,33 +265,11 @@ fn new_dir() -> Meta {
 
 /// Digest and metadata of a fetched file; `None` when it is not there or not what the listing says.
 fn verified(file: &Path, detail: &Detail, stop: &Stop) -> Result<Option<(Digest, Meta)>> {
-    let Some((sha256, md5)) = hashes(file, stop)? else { return Ok(None) };
+    let Some((sha256, md5)) = both(file, stop)? else { return Ok(None) };
     let there = std::fs::symlink_metadata(file).map_err(|e| Failure::volume("read", file, &e))?;
     if there.len() != detail.size || detail.md5().is_some_and(|expected| expected != md5) {
         return Ok(None);
     }
     let mtime = Time { secs: there.mtime(), nanos: u32::try_from(there.mtime_nsec()).unwrap_or_default() };
     Ok(Some((sha256, Meta { mode: there.mode() & 0o7777, uid: there.uid(), gid: there.gid(), mtime, ..Meta::default() })))
-}
-
-/// Both hashes of a file; `None` when there is none.
-fn hashes(path: &Path, stop: &Stop) -> Result<Option<(Digest, String)>> {
-    let failed = |error: std::io::Error| Failure::volume("read", path, &error);
-    let mut file = match File::open(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        other => other.map_err(failed)?,
-    };
-    let (mut sha256, mut md5) = (Sha256::new(), Md5::new());
-    let mut buffer = vec![0; 256 * 1024];
-    loop {
-        stop.check()?;
-        let got = file.read(&mut buffer).map_err(failed)?;
-        let part = buffer.get(..got).unwrap_or_default();
-        if part.is_empty() {
-            let md5 = md5.finalize().iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
-            return Ok(Some((Digest(sha256.finalize().into()), md5)));
-        }
-        sha256.update(part);
-        md5.update(part);
-    }
 }
