@@ -22,8 +22,8 @@ pub(super) fn children(draft: &mut Draft<'_>) {
     }
     for claim in facts.claims_as(Role::Capture).filter(|c| !c.meta.deleting && !needed(&c.meta)) {
         let of_its_run = |meta: &Meta| meta.run == claim.meta.run;
-        if facts.jobs.iter().any(|j| of_its_run(&j.meta) && j.succeeded.is_none()) {
-            // A pod may have started just as its run was given up.
+        if !facts.jobs.iter().any(|j| of_its_run(&j.meta) && j.succeeded == Some(true)) {
+            // A pod may have started just as its run was given up; the cache may not even show its Job.
             draft.plan.needs.insert(Fresh::Pods);
         }
         if !facts.pods.iter().any(|p| of_its_run(&p.meta) && !p.ended) {
