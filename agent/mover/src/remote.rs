@@ -1,20 +1,22 @@
 //! A remote path and what can be done with it: bulk commands of rclone, each with the flags measured to cost least.
 //!
-//! Knows nothing of what the names mean beyond [`crate::names`]. Imports [`crate::rclone`], [`crate::control`] and
+//! Listings are in `listing`. Knows nothing of what the names mean beyond [`crate::names`]. Imports [`crate::rclone`], [`crate::control`] and
 //! [`crate::failure`].
+
+mod listing;
 
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
-use std::io::{BufRead, BufReader};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+
+pub use listing::{Detail, Listing};
 
 use crate::control::{Control, unseal};
 use crate::failure::{Failure, Result};
@@ -46,43 +48,6 @@ pub struct Remote {
     root: String,
     features: OnceLock<HashMap<String, serde_json::Value>>,
 }
-
-/// One line of a listing.
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Item {
-    path: String,
-    size: i64,
-    #[serde(default)]
-    mod_time: String,
-    #[serde(default)]
-    hashes: HashMap<String, String>,
-}
-
-/// One object, as a full listing tells of it.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct Detail {
-    /// Name below the path.
-    pub path: String,
-    /// In bytes.
-    pub size: u64,
-    /// As the backend gives it.
-    #[serde(default)]
-    pub mod_time: String,
-    #[serde(default)]
-    hashes: HashMap<String, String>,
-}
-
-impl Detail {
-    /// The MD5 sum in hexadecimal, where the backend knows it.
-    pub fn md5(&self) -> Option<&str> {
-        self.hashes.get("md5").map(String::as_str).filter(|sum| !sum.is_empty())
-    }
-}
-
-/// What a listing found: names below the path, with sizes.
-pub type Listing = HashMap<Box<[u8]>, u64>;
 
 impl Remote {
     /// The path `section:path`.
@@ -185,54 +150,6 @@ impl Remote {
             ),
             _ => trouble.into(),
         })
-    }
-
-    /// Every object below `below`; empty when the path, or even the bucket, does not exist.
-    pub fn list(&self, below: &str) -> Result<Listing> {
-        self.list_with(below, &["--no-modtime"], |_| ())
-    }
-
-    /// The same of the whole path, and shows each object whose MD5 sum the listing has: its name, when it was written, and the sum.
-    pub fn list_sums(&self, mut each: impl FnMut(&[u8], Option<Timestamp>, &str)) -> Result<Listing> {
-        self.list_with("", &["--use-server-modtime", "--hash", "--hash-type", "md5"], |item| {
-            if let Some(md5) = item.hashes.get("md5").filter(|sum| !sum.is_empty()) {
-                each(item.path.as_bytes(), item.mod_time.parse().ok(), md5);
-            }
-        })
-    }
-
-    fn list_with(&self, below: &str, flags: &[&str], mut each: impl FnMut(&Item)) -> Result<Listing> {
-        let args = ["lsjson", "-R", "--files-only", "--no-mimetype", "--fast-list"];
-        let mut args: Vec<OsString> = args.iter().chain(flags).map(OsString::from).collect();
-        args.push(self.at(below));
-        let finished = match self.rclone.run(&args, BULK_IDLE)? {
-            Ok(finished) => finished,
-            Err(trouble) if matches!(trouble.class, Class::NotFound | Class::BucketMissing) => {
-                return Ok(Listing::new());
-            }
-            Err(trouble) => return Err(trouble.into()),
-        };
-        let unreadable = |error: &dyn std::fmt::Display| {
-            Failure::new(Reason::MoverFailed, format!("rclone's listing of {} cannot be read: {error}", self.root))
-        };
-        let mut listing = Listing::new();
-        let mut complete = false;
-        // An array with one object a line: far too much of it to be read as a whole.
-        for line in BufReader::new(File::open(&finished.stdout).map_err(|e| Failure::scratch(&e))?).lines() {
-            let line = line.map_err(|e| Failure::scratch(&e))?;
-            match line.trim_end_matches(',') {
-                "[" | "" => {}
-                "]" | "[]" => complete = true,
-                object => {
-                    let item: Item = serde_json::from_str(object).map_err(|e| unreadable(&e))?;
-                    each(&item);
-                    // A negative size means unknown: such a backend cannot be checked by size, but never equals a known one.
-                    listing.insert(item.path.into_bytes().into(), u64::try_from(item.size).unwrap_or(u64::MAX));
-                }
-            }
-        }
-        fs::remove_file(&finished.stdout).map_err(|e| Failure::scratch(&e))?;
-        if complete { Ok(listing) } else { Err(unreadable(&"it has no end")) }
     }
 
     /// Uploads `names` from the folder `from` to the folder `to`, overwriting. Links are left out.
@@ -368,24 +285,6 @@ impl Remote {
         let flags = if large { &BLIND_READ[..5] } else { &BLIND_READ[..] };
         let ran = self.command("copy", &[self.at(from), folder(to)], &list, flags, BULK_IDLE)?;
         Ok(ran.map(drop))
-    }
-
-    /// Every object of the path with all that a listing tells; MD5 sums where `hashes` and the backend knows them.
-    pub fn details(&self, hashes: bool) -> Result<Vec<Detail>> {
-        let mut args: Vec<OsString> =
-            ["lsjson", "-R", "--files-only", "--no-mimetype", "--fast-list", "--use-server-modtime"].map(OsString::from).to_vec();
-        if hashes {
-            args.extend(["--hash", "--hash-type", "md5"].map(OsString::from));
-        }
-        args.push(self.at(""));
-        let finished = match self.rclone.run(&args, BULK_IDLE)? {
-            Ok(finished) => finished,
-            Err(trouble) if matches!(trouble.class, Class::NotFound | Class::BucketMissing) => return Ok(Vec::new()),
-            Err(trouble) => return Err(trouble.into()),
-        };
-        let text = fs::read(&finished.stdout).map_err(|e| Failure::scratch(&e))?;
-        serde_json::from_slice(&text)
-            .map_err(|e| Failure::new(Reason::MoverFailed, format!("rclone's listing of {} cannot be read: {e}", self.root)))
     }
 
     /// Fetches `names` of the path into the local folder `to`, with their times; rclone checks size and hash of each.

@@ -1,0 +1,132 @@
+//! What lies below a remote path: names and sizes, and more where a caller asks for it.
+//!
+//! Imports [`crate::rclone`] and [`crate::failure`].
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::Remote;
+use crate::failure::{Failure, Result};
+use crate::rclone::{BULK_IDLE, Class};
+use crate::report::Reason;
+
+/// On S3, a listing has the time of the last write; any other time costs a request for each object.
+const TIMES: [&str; 1] = ["--use-server-modtime"];
+/// And MD5 sums, where the backend knows them.
+const TIMES_AND_SUMS: [&str; 4] = ["--use-server-modtime", "--hash", "--hash-type", "md5"];
+
+/// What a listing found: names below the path, with sizes.
+pub type Listing = HashMap<Box<[u8]>, u64>;
+
+/// One object, as a full listing tells of it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Detail {
+    /// Name below the path.
+    pub path: String,
+    /// In bytes.
+    pub size: u64,
+    /// As the backend gives it.
+    #[serde(default)]
+    pub mod_time: String,
+    #[serde(default)]
+    hashes: Hashes,
+}
+
+impl Detail {
+    /// The MD5 sum in hexadecimal, where the backend knows it.
+    pub fn md5(&self) -> Option<&str> {
+        self.hashes.md5()
+    }
+}
+
+/// Of one object, by kind.
+#[derive(Clone, Debug, Default, Deserialize)]
+struct Hashes(HashMap<String, String>);
+
+impl Hashes {
+    fn md5(&self) -> Option<&str> {
+        self.0.get("md5").map(String::as_str).filter(|sum| !sum.is_empty())
+    }
+}
+
+/// As [`Detail`], of an object whose size may be unknown.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Item {
+    path: String,
+    size: i64,
+    #[serde(default)]
+    mod_time: String,
+    #[serde(default)]
+    hashes: Hashes,
+}
+
+impl Item {
+    /// A negative size means unknown: such a backend cannot be checked by size, but never equals a known one.
+    fn into_entry(self) -> (Box<[u8]>, u64) {
+        (self.path.into_bytes().into(), u64::try_from(self.size).unwrap_or(u64::MAX))
+    }
+}
+
+impl Remote {
+    /// Every object below `below`; empty when the path, or even the bucket, does not exist.
+    pub fn list(&self, below: &str) -> Result<Listing> {
+        let mut listing = Listing::new();
+        self.each_below(below, &["--no-modtime"], |item: Item| listing.extend([item.into_entry()]))?;
+        Ok(listing)
+    }
+
+    /// The same of the whole path, and shows each object whose MD5 sum the listing has: its name, when it was written, and the sum.
+    pub fn list_sums(&self, mut each: impl FnMut(&[u8], Option<Timestamp>, &str)) -> Result<Listing> {
+        let mut listing = Listing::new();
+        self.each_below("", &TIMES_AND_SUMS, |item: Item| {
+            if let Some(md5) = item.hashes.md5() {
+                each(item.path.as_bytes(), item.mod_time.parse().ok(), md5);
+            }
+            listing.extend([item.into_entry()]);
+        })?;
+        Ok(listing)
+    }
+
+    /// Every object of the path with all that a listing tells; MD5 sums where `hashes` and the backend knows them.
+    pub fn details(&self, hashes: bool) -> Result<Vec<Detail>> {
+        let mut details = Vec::new();
+        let flags: &[&str] = if hashes { &TIMES_AND_SUMS } else { &TIMES };
+        self.each_below("", flags, |detail| details.push(detail))?;
+        Ok(details)
+    }
+
+    /// Shows every object below `below`; none when the path, or even the bucket, does not exist.
+    fn each_below<T: DeserializeOwned>(&self, below: &str, flags: &[&str], mut each: impl FnMut(T)) -> Result<()> {
+        let args = ["lsjson", "-R", "--files-only", "--no-mimetype", "--fast-list"];
+        let mut args: Vec<OsString> = args.iter().chain(flags).map(OsString::from).collect();
+        args.push(self.at(below));
+        let finished = match self.rclone.run(&args, BULK_IDLE)? {
+            Ok(finished) => finished,
+            Err(trouble) if matches!(trouble.class, Class::NotFound | Class::BucketMissing) => return Ok(()),
+            Err(trouble) => return Err(trouble.into()),
+        };
+        let unreadable = |error: &dyn std::fmt::Display| {
+            Failure::new(Reason::MoverFailed, format!("rclone's listing of {} cannot be read: {error}", self.root))
+        };
+        let mut complete = false;
+        // An array with one object a line: far too much of it to be read as a whole.
+        for line in BufReader::new(File::open(&finished.stdout).map_err(|e| Failure::scratch(&e))?).lines() {
+            let line = line.map_err(|e| Failure::scratch(&e))?;
+            match line.trim_end_matches(',') {
+                "[" | "" => {}
+                "]" | "[]" => complete = true,
+                object => each(serde_json::from_str(object).map_err(|e| unreadable(&e))?),
+            }
+        }
+        fs::remove_file(&finished.stdout).map_err(|e| Failure::scratch(&e))?;
+        if complete { Ok(()) } else { Err(unreadable(&"it has no end")) }
+    }
+}
