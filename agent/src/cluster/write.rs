@@ -3,7 +3,7 @@
 //! Imports `manifests`, `refusal`, `core`, `api`.
 
 use super::refusal::{Answer, classify};
-use crate::api::{GROUP, ReplicationDestination, ReplicationSource, VERSION, labels};
+use crate::api::{GROUP, ReplicationDestination, ReplicationSource, Status, VERSION, labels};
 use crate::core::facts::{Kind, Object};
 use crate::core::plan::{Child, ChildKind, Step, Target};
 use crate::manifests::{claim, event, job, snapshot};
@@ -33,7 +33,7 @@ impl Writer {
     /// What the API server's answer means for the plan.
     pub async fn step(&self, object: &Object, step: &Step, mover: &job::Mover, now: Timestamp) -> Result<(), Answer> {
         let done = match step {
-            Step::WriteStatus(status) => self.status(object, &json!(status)).await,
+            Step::WriteStatus(status) => self.status(object, status).await,
             Step::Create(child) => self.create(object, child, mover).await,
             Step::Delete(target) => self.delete(target).await,
             Step::Release(target) => self.release(object, target).await,
@@ -46,7 +46,11 @@ impl Writer {
     }
 
     /// Writes the whole status, but only onto the very version that the decision was made on.
-    async fn status(&self, object: &Object, status: &Value) -> kube::Result<()> {
+    ///
+    /// # Errors
+    /// What the API server says.
+    pub async fn status(&self, object: &Object, status: &Status) -> kube::Result<()> {
+        let status = &json!(status);
         let body = json!({
             "apiVersion": format!("{GROUP}/{VERSION}"),
             "kind": object.kind.as_str(),

@@ -70,7 +70,7 @@ impl Context {
 }
 
 /// What the agent remembers of an object between two looks. Losing it costs nothing but a repeated request.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Memory {
     /// A write that the API server refused, for the next decision.
     pub refusal: Option<Refusal>,

@@ -5,10 +5,7 @@
 
 use super::Context;
 use crate::api::status::{Phase, Run};
-use crate::cluster::refusal::Answer;
 use crate::core::facts::{Facts, Pod};
-use crate::core::plan::Step;
-use crate::manifests::job::Mover;
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use std::time::Duration;
@@ -34,7 +31,7 @@ pub(super) fn long_running(facts: &Facts, now: Timestamp) -> Option<(&Run, &Pod)
 }
 
 /// Shows how far the mover of `pod` is, if it has moved on.
-pub(super) async fn show(context: &Context, facts: &Facts, run: &Run, pod: &Pod, mover: &Mover) {
+pub(super) async fn show(context: &Context, facts: &Facts, run: &Run, pod: &Pod) {
     let name = facts.object.name.as_str();
     let log = match context.reader.last_words(&pod.meta.name).await {
         Ok(log) => log,
@@ -47,11 +44,11 @@ pub(super) async fn show(context: &Context, facts: &Facts, run: &Run, pod: &Pod,
     }
     let mut status = facts.status.clone();
     status.run = Some(Run { bytes_done: done, bytes_total: total, ..run.clone() });
-    match context.writer.step(&facts.object, &Step::WriteStatus(Box::new(status)), mover, Timestamp::now()).await {
-        // Somebody else was quicker; there will be another look.
-        Ok(()) | Err(Answer::Conflict | Answer::Taken | Answer::Ending) => {}
-        Err(Answer::Transient(error)) => tracing::warn!(name, %error, "cannot show how far the mover is"),
-        Err(Answer::Refused(refusal)) => tracing::warn!(name, refusal.message, "cannot show how far the mover is"),
+    match context.writer.status(&facts.object, &status).await {
+        Ok(()) => {}
+        // Somebody else was quicker, or the object is gone; there will be another look.
+        Err(kube::Error::Api(answer)) if matches!(answer.code, 404 | 409) => {}
+        Err(error) => tracing::warn!(name, %error, "cannot show how far the mover is"),
     }
 }
 

@@ -61,12 +61,12 @@ pub(super) async fn look<K: Replicated>(object: Arc<K>, context: Arc<Context>) -
 async fn look_at(seen: Replication, context: &Context) -> Result<Action, Failure> {
     let limits = context.settings.borrow().settings.limits;
     let (uid, kind, name) = (seen.object.uid.clone(), seen.object.kind, seen.object.name.clone());
-    let refusal = recall(context, &uid).refusal;
     if !context.objects.complete() && context.started.elapsed() < COUNTING {
         // What is under way cannot be counted yet.
         return Ok(Action::requeue(AFTER_CONFLICT));
     }
-    let resize_refused = recall(context, &uid).resize.filter(|(_, since)| since.elapsed() < RESIZE_AGAIN).map(|(refusal, _)| refusal);
+    let Memory { refusal, resize, .. } = recall(context, &uid);
+    let resize_refused = resize.filter(|(_, since)| since.elapsed() < RESIZE_AGAIN).map(|(refusal, _)| refusal);
     let mut facts = Facts { resize_refused: resize_refused.clone(), ..observe::cached(context, seen, refusal.clone()) };
     let mut plan = decide(&facts, &limits, Timestamp::now());
     if plan.needs.contains(&Fresh::Room) {
@@ -110,25 +110,21 @@ async fn while_the_mover_runs(context: &Context, facts: &Facts, otherwise: Durat
         && looked.is_none_or(|looked| looked.elapsed() >= progress::INTERVAL)
     {
         remember(context, uid, |memory| memory.progress = Some(Instant::now()));
-        progress::show(context, facts, run, pod, &mover(context)).await;
+        progress::show(context, facts, run, pod).await;
     }
     Action::requeue(otherwise.min(progress::INTERVAL))
 }
 
-fn mover(context: &Context) -> Mover {
+async fn carry_out(context: &Context, facts: &Facts, plan: &Plan) -> Result<Action, Failure> {
     let settings = context.settings.borrow().settings.mover.clone();
-    Mover {
+    let mover = Mover {
         image: context.inherited.image.clone(),
         image_pull_policy: context.inherited.image_pull_policy.clone(),
         image_pull_secrets: context.inherited.image_pull_secrets.clone(),
         service_account: settings.service_account_name,
         resources: settings.resources,
         verify_interval: settings.verify_interval,
-    }
-}
-
-async fn carry_out(context: &Context, facts: &Facts, plan: &Plan) -> Result<Action, Failure> {
-    let mover = mover(context);
+    };
     for step in &plan.steps {
         match context.writer.step(&facts.object, step, &mover, Timestamp::now()).await {
             Ok(()) => note(context, facts, step),
@@ -147,22 +143,31 @@ async fn carry_out(context: &Context, facts: &Facts, plan: &Plan) -> Result<Acti
                 tracing::debug!(object = facts.object.name, "nothing can be made here: the namespace is being deleted");
                 return Ok(Action::requeue(LONGEST_WAIT));
             }
-            Err(Answer::Refused(refusal)) if matches!(step, Step::Resize(..)) => {
-                let Step::Resize(_, size) = step else { continue };
-                let refusal = ResizeRefusal { size: *size, message: refusal.message };
-                remember(context, &facts.object.uid, |memory| memory.resize = Some((refusal, Instant::now())));
-                return Ok(Action::requeue(Duration::ZERO));
-            }
             Err(Answer::Transient(error)) => return Err(Failure::Write(error)),
-            Err(Answer::Refused(refusal)) if matches!(step, Step::Create(_)) => {
-                tracing::warn!(object = facts.object.name, reason = refusal.reason.as_str(), message = refusal.message, "refused");
-                remember(context, &facts.object.uid, |memory| memory.refusal = Some(refusal));
+            Err(Answer::Refused(refusal)) => {
+                refused(context, facts, step, refusal)?;
                 return Ok(Action::requeue(Duration::ZERO));
             }
-            Err(Answer::Refused(refusal)) => return Err(Failure::Refused(refusal.message)),
         }
     }
     Ok(Action::requeue(wait(plan)))
+}
+
+/// Keeps a refusal for the next decision, where decisions know what to do about it.
+fn refused(context: &Context, facts: &Facts, step: &Step, refusal: Refusal) -> Result<(), Failure> {
+    let uid = &facts.object.uid;
+    match step {
+        Step::Create(_) => {
+            tracing::warn!(object = facts.object.name, reason = refusal.reason.as_str(), message = refusal.message, "refused");
+            remember(context, uid, |memory| memory.refusal = Some(refusal));
+        }
+        Step::Resize(_, size) => {
+            let refusal = ResizeRefusal { size: *size, message: refusal.message };
+            remember(context, uid, |memory| memory.resize = Some((refusal, Instant::now())));
+        }
+        _ => return Err(Failure::Refused(refusal.message)),
+    }
+    Ok(())
 }
 
 /// Whether a child of this object has the name, and it is the cache that is behind.
@@ -237,7 +242,7 @@ fn remember(context: &Context, uid: &str, change: impl FnOnce(&mut Memory)) -> M
     let memory = all.entry(uid.to_owned()).or_default();
     change(memory);
     let now = memory.clone();
-    if now.refusal.is_none() && now.resize.is_none() && now.failures == 0 && now.progress.is_none() {
+    if now == Memory::default() {
         all.remove(uid);
     }
     now
