@@ -1,5 +1,6 @@
 //! Fifty syncs while agent and movers are killed at random: all of them end, the data is exact, and nothing is left over.
 
+use crate::support::chance::Chance;
 use crate::support::host::Process;
 use crate::support::replication::{Replication, image_of};
 use crate::support::site::{SETTINGS, Site, site_for};
@@ -85,18 +86,17 @@ struct Kills {
 
 /// A mover now and then, wherever it is; the agent less often, for the kubelet starts it again later each time.
 async fn kill_at_random(site: &Site, over: &Cell<bool>) -> Kills {
-    let mut random: u64 = 5;
+    let mut chance = Chance::new(5);
     let mut kills = Kills::default();
     let mut agent_killed = Instant::now();
     while !over.get() {
-        // Knuth's MMIX generator; its upper bits are good enough.
-        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let pause = Duration::from_millis(300 + (random >> 33) % 1_200);
+        let draw = chance.draw();
+        let pause = Duration::from_millis(300 + draw % 1_200);
         let began = Instant::now();
         until("a while has passed", 10, async || if began.elapsed() >= pause { Ok(()) } else { Err(()) }).await;
         let movers = ["src-chaos-push", "dest-chaos-pull"].map(|name| format!("HOSTNAME=scribe-rclone-{name}"));
         // Now of this kind, now of that.
-        let mover = Process::running(&movers[usize::from(random >> 63 == 1)]);
+        let mover = Process::running(&movers[usize::from(draw >> 30 == 1)]);
         kills.movers += usize::from(mover.is_some_and(Process::kill_if_alive));
         if agent_killed.elapsed() > Duration::from_secs(20) {
             agent_killed = Instant::now();

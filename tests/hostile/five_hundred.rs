@@ -1,5 +1,6 @@
 //! Five hundred syncs while one request in ten goes wrong: none is lost, none is done twice, and nothing is asked for without end.
 
+use super::chance::Chance;
 use super::proxy::{Call, Fault};
 use super::site::{Replication, Site};
 use super::until::until;
@@ -75,11 +76,9 @@ async fn only_images_and_volumes_are_left(site: &Site, objects: &[Replication<'_
 
 /// Every kind of fault in turn, for about one request in ten; the same ones for the same seed.
 fn one_in_ten(seed: u64) -> impl FnMut(&Call) -> Fault + Send {
-    let mut state = seed;
+    let mut chance = Chance::new(seed);
     move |call| {
-        // A linear congruential generator (Knuth's MMIX); its upper bits are good enough to choose by.
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let draw = state >> 33;
+        let draw = chance.draw();
         let faults: &[Fault] = match (call.watch, call.writes()) {
             (true, _) => &[Fault::Expired, Fault::WatchCut, Fault::TooManyRequests, Fault::ServerError],
             (false, false) => &[Fault::TooManyRequests, Fault::ServerError, Fault::CutBefore, Fault::CutAfter, Fault::Late],

@@ -6,6 +6,8 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what it needs by failing")]
 
 mod agent;
+#[path = "../e2e/support/chance.rs"]
+mod chance;
 mod control_plane;
 mod five_hundred;
 mod gate;

@@ -60,16 +60,22 @@ fn an_edit_at_any_moment_is_followed(#[case] edit: impl Fn(&mut World)) {
     }
 }
 
+/// A world whose first sync has come as far as its mover.
+fn with_a_mover(flavour: Flavour) -> World {
+    let mut world = World::new(flavour);
+    for _ in 0..4 {
+        agent::look(&mut world, &Look::default());
+        script::let_the_cluster_work(&mut world);
+    }
+    script::start_pods(&mut world);
+    world
+}
+
 /// A pod that cannot start because of what the edit mends is not waited for.
 #[test]
 fn an_edit_does_not_wait_for_a_pod_that_does_not_start() {
     for flavour in Flavour::ALL {
-        let mut world = World::new(flavour);
-        for _ in 0..4 {
-            agent::look(&mut world, &Look::default());
-            script::let_the_cluster_work(&mut world);
-        }
-        script::start_pods(&mut world);
+        let mut world = with_a_mover(flavour);
         world.pods[0].started = false;
         let run = world.status.run.clone().unwrap().id;
         script::edit(&mut world, |w| w.spec.remote.path = "elsewhere".into());
@@ -122,12 +128,7 @@ fn a_source_claim_deleted_in_mid_run() {
     assert_eq!(world.status.last_error.as_ref().unwrap().reason, "SourcePVCMissing");
 
     for flavour in [Flavour::SourceSnapshot, Flavour::SourceDirect] {
-        let mut world = World::new(flavour);
-        for _ in 0..4 {
-            agent::look(&mut world, &Look::default());
-            script::let_the_cluster_work(&mut world);
-        }
-        script::start_pods(&mut world);
+        let mut world = with_a_mover(flavour);
         world.claims[0].meta.deleting = true; // held by the pod, with Direct
         agent::look(&mut world, &Look::default());
         script::end_movers(&mut world, Ending::Good);
@@ -217,12 +218,7 @@ fn a_volume_that_cannot_grow_is_told() {
 #[test]
 fn a_namesake_waits_for_the_old_mover() {
     for flavour in Flavour::ALL {
-        let mut world = World::new(flavour);
-        for _ in 0..4 {
-            agent::look(&mut world, &Look::default());
-            script::let_the_cluster_work(&mut world);
-        }
-        script::start_pods(&mut world);
+        let mut world = with_a_mover(flavour);
         script::play(&mut world, &Happening::Rebirth);
         for _ in 0..3 {
             // The world refuses a mover beside a live one.

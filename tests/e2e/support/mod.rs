@@ -2,6 +2,7 @@
 //!
 //! `cluster` and `until` first; on them `namespace`, `overlay` and `s3`; on those `site`, of which all others are parts.
 
+pub mod chance;
 pub mod cluster;
 pub mod dump;
 pub mod history;

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, ensure};
 use rustix::fs::Advice;
 use rustix::process::{Pid, WaitId, WaitIdOptions};
 
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Cgroup, outside};
 use crate::proxy::{Proxy, Traffic};
 
 /// What a run cost.
@@ -37,7 +37,7 @@ pub fn measure(command: &Command, volume: &Path, proxy: &Proxy, group: Option<&C
     proxy.take();
     let mut inside = match group {
         Some(group) => group.enter(command),
-        None => clone(command),
+        None => outside(command),
     };
     let began = Instant::now();
     let mut child = inside.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().context("start")?;
@@ -76,21 +76,6 @@ pub fn measure(command: &Command, volume: &Path, proxy: &Proxy, group: Option<&C
     );
     let of = |name: &str| io.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok()).unwrap_or(0);
     Ok(Cost { wall, disk_read: of("read_bytes:"), resident: resident.1, resident_own: resident.0, traffic: proxy.take() })
-}
-
-fn clone(command: &Command) -> Command {
-    let mut copy = Command::new(command.get_program());
-    copy.args(command.get_args());
-    for (name, value) in command.get_envs() {
-        let _: &mut Command = match value {
-            Some(value) => copy.env(name, value),
-            None => copy.env_remove(name),
-        };
-    }
-    if let Some(dir) = command.get_current_dir() {
-        copy.current_dir(dir);
-    }
-    copy
 }
 
 /// Writes out and drops the page cache of every file below `dir`; names and inodes stay cached.

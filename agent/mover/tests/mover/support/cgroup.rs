@@ -54,17 +54,8 @@ impl Cgroup {
     pub(crate) fn enter(&self, command: &Command) -> Command {
         let mut inside = Command::new("/bin/sh");
         inside.args(["-c", "echo $$ > \"$0\" && exec \"$@\""]).arg(self.dir.join("cgroup.procs"));
-        inside.arg(command.get_program()).args(command.get_args());
-        for (name, value) in command.get_envs() {
-            let _: &mut Command = match value {
-                Some(value) => inside.env(name, value),
-                None => inside.env_remove(name),
-            };
-        }
-        if let Some(dir) = command.get_current_dir() {
-            inside.current_dir(dir);
-        }
-        inside
+        inside.arg(command.get_program());
+        arguments_and_surroundings(command, inside)
     }
 
     /// Processes that the kernel killed in it because they did not fit.
@@ -74,6 +65,27 @@ impl Cgroup {
         let count = text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok());
         count.ok_or_else(|| io::Error::other(format!("{file} has no oom_kill")))
     }
+}
+
+/// The same command again, outside of any group: a `Command` cannot be cloned.
+#[allow(dead_code, reason = "the bench alone runs anything without a limit")]
+pub(crate) fn outside(command: &Command) -> Command {
+    arguments_and_surroundings(command, Command::new(command.get_program()))
+}
+
+/// Arguments, environment and folder of `from` for `to`.
+fn arguments_and_surroundings(from: &Command, mut to: Command) -> Command {
+    to.args(from.get_args());
+    for (name, value) in from.get_envs() {
+        let _: &mut Command = match value {
+            Some(value) => to.env(name, value),
+            None => to.env_remove(name),
+        };
+    }
+    if let Some(dir) = from.get_current_dir() {
+        to.current_dir(dir);
+    }
+    to
 }
 
 impl Drop for Cgroup {
