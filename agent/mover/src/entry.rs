@@ -2,6 +2,8 @@
 //!
 //! Imports [`crate::path`], [`crate::attributes`] and [`crate::holes`]' type.
 
+use jiff::Timestamp;
+
 use crate::attributes::Attributes;
 use crate::holes::Hole;
 use crate::path::RelPath;
@@ -13,6 +15,16 @@ pub struct Time {
     pub secs: i64,
     /// 0 to 999,999,999.
     pub nanos: u32,
+}
+
+impl Time {
+    /// Whether a backend that tells this time means ours: some keep whole seconds alone.
+    pub fn is_told_as(self, told: Timestamp) -> bool {
+        const SECOND: i128 = 1_000_000_000;
+        let told = told.as_nanosecond();
+        let nanos = told.rem_euclid(SECOND);
+        told.div_euclid(SECOND) == i128::from(self.secs) && (nanos == 0 || nanos == i128::from(self.nanos))
+    }
 }
 
 /// Metadata that a pull restores.
@@ -159,4 +171,21 @@ pub fn unhex(text: &str) -> Option<Vec<u8>> {
             _ => None,
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_told_whole_or_in_seconds() {
+        for (secs, nanos) in [(1_700_000_000, 250_000_000), (-2, 250_000_000)] {
+            let ours = Time { secs, nanos };
+            let told = |secs, nanos| Timestamp::new(secs, nanos).unwrap();
+            assert!(ours.is_told_as(told(secs, 250_000_000)));
+            assert!(ours.is_told_as(told(secs, 0)));
+            assert!(!ours.is_told_as(told(secs, 250_000_001)));
+            assert!(!ours.is_told_as(told(secs + 1, 0)));
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! What lies below a remote path: names and sizes, and more where a caller asks for it.
 //!
-//! Imports [`crate::rclone`] and [`crate::failure`].
+//! Imports [`crate::rclone`], [`crate::entry`]'s digest and [`crate::failure`].
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::Remote;
+use crate::entry::Digest;
 use crate::failure::{Failure, Result};
 use crate::rclone::{BULK_IDLE, Class};
 use crate::report::Reason;
@@ -20,6 +21,10 @@ use crate::report::Reason;
 const TIMES: [&str; 1] = ["--use-server-modtime"];
 /// And MD5 sums, where the backend knows them.
 const TIMES_AND_SUMS: [&str; 4] = ["--use-server-modtime", "--hash", "--hash-type", "md5"];
+
+fn flags(sums: bool) -> &'static [&'static str] {
+    if sums { &TIMES_AND_SUMS } else { &TIMES }
+}
 
 /// What a listing found: names below the path, with sizes.
 pub type Listing = HashMap<Box<[u8]>, u64>;
@@ -56,6 +61,17 @@ impl Hashes {
     }
 }
 
+/// What a listing tells of an object beside its size.
+#[derive(Clone, Copy, Debug)]
+pub struct Told<'a> {
+    /// Below the path.
+    pub name: &'a [u8],
+    /// When it was written; on backends that keep a file's own time, that time.
+    pub written: Option<Timestamp>,
+    /// The MD5 sum in hexadecimal, where the backend knows it.
+    pub md5: Option<&'a str>,
+}
+
 /// As [`Detail`], of an object whose size may be unknown.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -83,23 +99,37 @@ impl Remote {
         Ok(listing)
     }
 
-    /// The same of the whole path, and shows each object whose MD5 sum the listing has: its name, when it was written, and the sum.
-    pub fn list_sums(&self, mut each: impl FnMut(&[u8], Option<Timestamp>, &str)) -> Result<Listing> {
+    /// The same of the whole path, and shows what the listing tells of each object; MD5 sums where `sums` and the backend knows them.
+    pub fn list_told(&self, sums: bool, mut each: impl FnMut(Told)) -> Result<Listing> {
         let mut listing = Listing::new();
-        self.each_below("", &TIMES_AND_SUMS, |item: Item| {
-            if let Some(md5) = item.hashes.md5() {
-                each(item.path.as_bytes(), item.mod_time.parse().ok(), md5);
-            }
+        self.each_below("", flags(sums), |item: Item| {
+            each(Told { name: item.path.as_bytes(), written: item.mod_time.parse().ok(), md5: item.hashes.md5() });
             listing.extend([item.into_entry()]);
         })?;
         Ok(listing)
     }
 
+    /// Reads the content of the named objects, and returns its hashes; one that is not there has none.
+    pub fn read_sums<'a>(&self, names: impl ExactSizeIterator<Item = &'a [u8]>) -> Result<HashMap<Box<[u8]>, Digest>> {
+        let list = self.rclone.scratch.list(names)?;
+        let finished = self.command("hashsum", &["sha256".into(), self.at("")], &list, &["--download", "--no-traverse"], BULK_IDLE)??;
+        let mut sums = HashMap::new();
+        for line in BufReader::new(File::open(&finished.stdout).map_err(|e| Failure::scratch(&e))?).lines() {
+            let line = line.map_err(|e| Failure::scratch(&e))?;
+            if let Some((sum, name)) = line.split_once("  ")
+                && let Some(sum) = Digest::parse(sum)
+            {
+                sums.insert(name.as_bytes().into(), sum);
+            }
+        }
+        fs::remove_file(&finished.stdout).map_err(|e| Failure::scratch(&e))?;
+        Ok(sums)
+    }
+
     /// Every object of the path with all that a listing tells; MD5 sums where `hashes` and the backend knows them.
     pub fn details(&self, hashes: bool) -> Result<Vec<Detail>> {
         let mut details = Vec::new();
-        let flags: &[&str] = if hashes { &TIMES_AND_SUMS } else { &TIMES };
-        self.each_below("", flags, |detail| details.push(detail))?;
+        self.each_below("", flags(hashes), |detail| details.push(detail))?;
         Ok(details)
     }
 

@@ -12,7 +12,7 @@ use scribe_mover::push::push;
 use scribe_mover::report::Reason;
 
 use crate::support::program::mover;
-use crate::support::server::Backend;
+use crate::support::server::{Backend, obscured};
 use crate::support::tree::{assert_same, snapshot, varied, write};
 use crate::support::{Site, done};
 
@@ -138,10 +138,7 @@ fn what_was_lost_is_found_and_repaired(#[values(Backend::S3, Backend::Local, Bac
     let pushed = site.push();
     site.meddle("deletefile", "deleted", b"");
     site.meddle("rcat", "cut", b"conte");
-    // Of the same size: S3 alone has sums to tell it by.
-    if backend == Backend::S3 {
-        site.meddle("rcat", "altered", b"CONTENT OF altered");
-    }
+    site.meddle("rcat", "altered", b"CONTENT OF altered");
     let object = site.control_objects().into_iter().find(|name| name.starts_with("objects/")).unwrap();
     site.meddle("deletefile", &format!(".scribe/{object}"), b"");
     let failure = site.try_pull().unwrap_err();
@@ -153,5 +150,28 @@ fn what_was_lost_is_found_and_repaired(#[values(Backend::S3, Backend::Local, Bac
     let repaired = push(&site.remote(), &options).unwrap();
     assert!(repaired.changed && repaired.revision == pushed.revision);
     done(pull(&site.remote(), &PullOptions { private: false, ..site.pull_options() }));
+    assert_same(site.source.path(), site.dest.path());
+}
+
+/// Encryption hides the sums that S3 has, so what was written since the last verification is read back.
+#[test]
+fn what_was_altered_behind_encryption_is_found_and_repaired() {
+    let mut site = Site::new();
+    site.name = "crypt:path".into();
+    let conf = site.secret.path().join("rclone.conf");
+    let crypt = format!("\n[crypt]\ntype = crypt\nremote = s3:bucket\npassword = {}\n", obscured());
+    fs::write(&conf, fs::read_to_string(&conf).unwrap() + &crypt).unwrap();
+    for name in ["altered", "odd\nname", "fine"] {
+        write(site.source.path(), name, format!("content of {name}"));
+    }
+    let pushed = site.push();
+    let mut options = site.push_options();
+    options.verify_interval = jiff::SignedDuration::ZERO;
+    assert!(!push(&site.remote(), &options).unwrap().changed, "nothing was altered yet");
+    site.meddle("rcat", "altered", b"CONTENT OF altered");
+    let repaired = push(&site.remote(), &options).unwrap();
+    assert!(repaired.changed && repaired.revision == pushed.revision);
+    assert_eq!(repaired.transferred, "content of altered".len() as u64);
+    site.pull();
     assert_same(site.source.path(), site.dest.path());
 }

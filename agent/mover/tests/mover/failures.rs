@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use rstest::rstest;
@@ -169,6 +169,28 @@ fn a_server_that_never_answers() {
     let failure = site.try_pull().unwrap_err();
     assert_eq!(failure.reason, Reason::Unreachable, "{failure}");
     assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+}
+
+/// A host that is switched off, or behind a firewall that drops: not even the first packet is answered.
+#[test]
+fn a_host_that_is_gone() {
+    let site = Site::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    // Linux drops the first packets of further connections once those that wait to be accepted are this many.
+    rustix::net::listen(&listener, 0).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut waiting = Vec::new();
+    while let Ok(connection) = TcpStream::connect_timeout(&address, Duration::from_secs(1)) {
+        waiting.push(connection);
+    }
+    site.write_secret(&address.to_string(), "AKIDFORTESTS");
+    write(site.source.path(), "a", "a");
+    for sync in [|site: &Site| site.try_push().map(drop), |site: &Site| site.try_pull().map(drop)] {
+        let began = Instant::now();
+        let failure = sync(&site).unwrap_err();
+        assert_eq!(failure.reason, Reason::Unreachable, "{failure}");
+        assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+    }
 }
 
 #[test]

@@ -170,12 +170,7 @@ impl Attempt<'_> {
                 continue;
             }
             // Without a hash rclone's own measure: size and time, as finely as the backend keeps it.
-            let mtime = found.meta.mtime;
-            let same = |time: Timestamp| {
-                let nanos = u32::try_from(time.subsec_nanosecond()).unwrap_or_default();
-                time.as_second() == mtime.secs && (nanos == 0 || nanos == mtime.nanos)
-            };
-            let same_time = || detail.mod_time.parse().is_ok_and(same);
+            let same_time = || detail.mod_time.parse().is_ok_and(|told| found.meta.mtime.is_told_as(told));
             if detail.md5().is_none() && !same_time() {
                 continue;
             }

@@ -99,7 +99,7 @@ impl Server {
 }
 
 /// The secret as rclone keeps it in its configuration.
-fn obscured() -> String {
+pub(crate) fn obscured() -> String {
     let output = Command::new(rclone()).args(["obscure", SECRET]).output().unwrap();
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
