@@ -4,6 +4,7 @@
 
 use super::{guarded, slim};
 use crate::api::labels;
+use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, TryStreamExt};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::DeserializeGuard;
@@ -30,8 +31,8 @@ pub struct Cache {
     pub pods: Store<slim::Pod>,
 }
 
-/// Metadata of children that changed: their labels and owners tell whose they are.
-pub type Changes = futures::stream::BoxStream<'static, ObjectMeta>;
+/// Metadata of children that changed, or that something they are needed for changed: their labels and owners tell whose they are.
+pub type Changes = BoxStream<'static, ObjectMeta>;
 
 /// Starts the watches; the stream has to be polled for the cache to be filled.
 pub fn watch(client: &Client, namespace: &str) -> (Cache, Changes) {
@@ -41,11 +42,22 @@ pub fn watch(client: &Client, namespace: &str) -> (Cache, Changes) {
     let (snapshots, snapshot_changes) = reflect::<slim::Snapshot>(Api::namespaced(client.clone(), namespace), ours.clone());
     let (jobs, job_changes) = reflect::<slim::Job>(Api::namespaced(client.clone(), namespace), ours.clone());
     let (pods, pod_changes) = reflect::<slim::Pod>(Api::namespaced(client.clone(), namespace), ours);
-    let changes = futures::stream::select_all([claim_changes, snapshot_changes, job_changes, pod_changes]);
+    let images = snapshots.clone();
+    let claim_changes = claim_changes.flat_map(move |claim| {
+        // Once somebody's claim is bound, the image that it was made from may go.
+        let image = claim.image().and_then(|name| images.find(|snapshot| snapshot.metadata.name.as_deref() == Some(name)));
+        futures::stream::iter([Some(claim.metadata), image.map(|image| image.metadata.clone())].into_iter().flatten())
+    });
+    let changes =
+        futures::stream::select_all([claim_changes.boxed(), metadata(snapshot_changes), metadata(job_changes), metadata(pod_changes)]);
     (Cache { claims, snapshots, jobs, pods }, changes.boxed())
 }
 
-fn reflect<K>(api: Api<DeserializeGuard<K>>, config: watcher::Config) -> (Store<K>, Changes)
+fn metadata<K: Resource + 'static>(changed: BoxStream<'static, K>) -> Changes {
+    changed.map(|mut object| std::mem::take(object.meta_mut())).boxed()
+}
+
+fn reflect<K>(api: Api<DeserializeGuard<K>>, config: watcher::Config) -> (Store<K>, BoxStream<'static, K>)
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     K::DynamicType: Hash + Eq + Clone + Default,
@@ -55,10 +67,10 @@ where
     (store, changes(stream).boxed())
 }
 
-fn changes<K: Resource>(stream: impl Stream<Item = watcher::Result<K>> + Send) -> impl Stream<Item = ObjectMeta> + Send {
+fn changes<K: Send>(stream: impl Stream<Item = watcher::Result<K>> + Send) -> impl Stream<Item = K> + Send {
     stream
         .inspect_err(|error| tracing::warn!(%error, kind = std::any::type_name::<K>(), "a watch failed; trying again"))
-        .filter_map(|object| std::future::ready(object.ok().map(|object| object.meta().clone())))
+        .filter_map(|object| std::future::ready(object.ok()))
 }
 
 impl Cache {

@@ -213,6 +213,13 @@ pub struct Claim {
 }
 resource!(Claim, "", "v1", "PersistentVolumeClaim", "persistentvolumeclaims");
 
+impl Claim {
+    /// Name of the snapshot that it is filled from.
+    pub fn image(&self) -> Option<&str> {
+        self.spec.data_source.as_ref().filter(|source| source.kind == "VolumeSnapshot").map(|source| source.name.as_str())
+    }
+}
+
 /// Spec of a `PersistentVolumeClaim`.
 #[derive(Deserialize, Clone, Debug, Default)]
 #[serde(rename_all = "camelCase")]

@@ -114,8 +114,8 @@ pub fn claim(claim: &slim::Claim, owner: &str) -> Claim {
 
 /// Name of the snapshot that this claim is still being made from.
 pub fn image_in_use(claim: &slim::Claim) -> Option<String> {
-    let source = claim.spec.data_source.as_ref().filter(|s| s.kind == "VolumeSnapshot")?;
-    (claim.status.phase.as_deref() != Some("Bound") && claim.metadata.deletion_timestamp.is_none()).then(|| source.name.clone())
+    let unbound = claim.status.phase.as_deref() != Some("Bound") && claim.metadata.deletion_timestamp.is_none();
+    claim.image().filter(|_| unbound).map(str::to_owned)
 }
 
 /// A snapshot, as `owner` sees it.

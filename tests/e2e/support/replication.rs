@@ -78,8 +78,8 @@ impl Site {
     pub async fn only_children(&self, left: &[&str]) {
         let mut left = left.to_vec();
         left.sort_unstable();
-        // What nothing wakes the agent for, such as the binding of somebody's claim, it sees at its next look: within a minute.
-        until(&format!("of all children only {left:?} are left"), 90, async || {
+        // Less than the minute that the agent takes at most between two looks: something wakes it for every change.
+        until(&format!("of all children only {left:?} are left"), 45, async || {
             let mut found = self.children().await;
             found.sort();
             if found == left { Ok(()) } else { Err(found) }
