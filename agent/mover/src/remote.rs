@@ -16,7 +16,7 @@ use std::sync::OnceLock;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-pub use listing::{Detail, Listing};
+pub use listing::{Detail, Listing, Sums};
 
 use crate::control::{Control, unseal};
 use crate::failure::{Failure, Result};

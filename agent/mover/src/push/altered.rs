@@ -62,7 +62,7 @@ pub(super) fn list(remote: &Remote, volume: &Path, committed: &Committed) -> Res
     for batch in unknown.into_iter().collect::<Vec<_>>().chunks(BATCH) {
         let sums = remote.read_sums(batch.iter().map(|(name, _)| &**name))?;
         for (name, sha256) in batch {
-            if sums.get(name) != Some(sha256) {
+            if sums.get(name).is_none_or(|sum| **sum != *sha256.hex()) {
                 mark(&mut listing, name.clone());
             }
         }

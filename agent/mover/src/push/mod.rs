@@ -8,6 +8,7 @@ mod altered;
 mod observe;
 mod owner;
 mod plan;
+mod resume;
 mod send;
 mod sent;
 mod settle;
@@ -128,15 +129,13 @@ pub fn push(remote: &Remote, options: &PushOptions) -> Result<Pushed> {
         unreadable,
         listing: listing.as_ref(),
         strays,
+        claimed,
         revision: &revision,
     };
     let plan = work.plan(&tree)?;
     guard(options, committed.as_ref(), &plan)?;
-    let mut pushed = if plan.differs || terms == Terms::Takeover {
-        write::write(&work, tree, plan)?
-    } else {
-        write::repair(&work, tree, plan, claimed)?
-    };
+    let mut pushed =
+        if plan.differs || terms == Terms::Takeover { write::write(&work, tree, plan)? } else { write::repair(&work, tree, plan)? };
     pushed.took_over = terms == Terms::Takeover;
     pushed.hashed = hasher.bytes_read();
     Ok(pushed)

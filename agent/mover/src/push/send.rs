@@ -41,6 +41,8 @@ pub(super) struct Work<'a> {
     pub(super) unreadable: Option<String>,
     pub(super) listing: Option<&'a Listing>,
     pub(super) strays: Strays,
+    /// Whether a claim of ours is there: a push died.
+    pub(super) claimed: bool,
     /// The revision that is going to be written.
     pub(super) revision: &'a Revision,
 }
@@ -148,7 +150,7 @@ impl Work<'_> {
     pub(super) fn send_until_still(&self, mut tree: Tree, mut plan: Plan, staged: &str, sent: &mut Sent) -> Result<(Tree, Plan)> {
         let mut moving = Vec::new();
         for _ in 0..ROUNDS {
-            self.remote.rclone.progress.phase("uploading", plan.bytes_to_send);
+            self.remote.rclone.progress.phase("uploading", plan.bytes_to_send.saturating_sub(sent.before));
             let trouble = match self.send(&plan, staged, sent)? {
                 Ok(()) => None,
                 // A file that changed or vanished under the upload: the next look shows it. One that became shorter is trouble

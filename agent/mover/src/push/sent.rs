@@ -51,12 +51,14 @@ pub(super) struct Sent {
     pub(super) staged: Folder,
     /// Content under its hash, and whether it is known to be whole.
     pub(super) objects: BTreeMap<Digest, bool>,
+    /// Bytes of it that a push which died had sent.
+    pub(super) before: u64,
 }
 
 impl Sent {
     /// Nothing yet.
     pub(super) fn new(scratch: &Scratch) -> Result<Self> {
-        Ok(Self { own: Folder(Spill::empty(scratch)?), staged: Folder(Spill::empty(scratch)?), objects: BTreeMap::new() })
+        Ok(Self { own: Folder(Spill::empty(scratch)?), staged: Folder(Spill::empty(scratch)?), objects: BTreeMap::new(), before: 0 })
     }
 
     /// The names of all of it.

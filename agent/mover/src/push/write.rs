@@ -1,6 +1,6 @@
 //! Executes a push's plan: claim, upload, look again, manifest, commit, tidy up — in this order.
 //!
-//! Imports [`crate::remote`], [`crate::control`], [`crate::join`], [`crate::spill`], [`super::send`], [`super::sent`] and [`super::plan`].
+//! Imports [`crate::remote`], [`crate::control`], [`crate::join`], [`crate::spill`], [`super::send`], [`super::sent`], [`super::resume`] and [`super::plan`].
 
 use std::fs;
 use std::path::Path;
@@ -8,6 +8,7 @@ use std::path::Path;
 use super::Pushed;
 use super::observe::Tree;
 use super::plan::{Name, Plan, emptied, names, object};
+use super::resume::sent_before;
 use super::send::Work;
 use super::sent::Sent;
 use crate::committed::read_commit;
@@ -29,7 +30,7 @@ pub(super) fn write(work: &Work, tree: Tree, plan: Plan) -> Result<Pushed> {
     let claim = Claim::new(revision.as_str(), options.asker.owner.clone(), options.started);
     write_claim(remote, &claim)?;
     let staged = staged_dir(revision);
-    let mut sent = Sent::new(work.scratch())?;
+    let mut sent = if work.claimed { sent_before(work, &plan)? } else { Sent::new(work.scratch())? };
     let (tree, plan) = work.send_until_still(tree, plan, &staged, &mut sent)?;
     super::guard(options, work.committed, &plan)?;
 
@@ -74,7 +75,13 @@ pub(super) fn write(work: &Work, tree: Tree, plan: Plan) -> Result<Pushed> {
     if !plan.staged.is_empty() {
         remote.remove_empty([staged.trim_end_matches('/')].into_iter())?;
     }
-    Ok(Pushed { changed: true, transferred: plan.bytes_to_send, deleted: plan.files_gone, skipped: tree.skipped, ..Pushed::of(&commit) })
+    Ok(Pushed {
+        changed: true,
+        transferred: plan.bytes_to_send.saturating_sub(sent.before),
+        deleted: plan.files_gone,
+        skipped: tree.skipped,
+        ..Pushed::of(&commit)
+    })
 }
 
 fn reference(work: &Work, file: &Path) -> Result<ManifestRef> {
@@ -107,7 +114,7 @@ fn delete(remote: &Remote, names: impl Iterator<Item = Result<Name>>) -> Result<
 }
 
 /// Brings lost objects back and drops strays, under the revision that is committed already.
-pub(super) fn repair(work: &Work, tree: Tree, plan: Plan, claimed: bool) -> Result<Pushed> {
+pub(super) fn repair(work: &Work, tree: Tree, plan: Plan) -> Result<Pushed> {
     let Work { remote, options, committed: Some(committed), .. } = work else {
         return Err(Failure::new(Reason::MoverFailed, "nothing is committed that could be repaired"));
     };
@@ -127,7 +134,7 @@ pub(super) fn repair(work: &Work, tree: Tree, plan: Plan, claimed: bool) -> Resu
         commit.verified_time = options.started;
         remote.write_object(COMMIT, &seal(&commit)?)??;
     }
-    if claimed {
+    if work.claimed {
         let claim = format!("{CONTROL_DIR}/{CLAIM}");
         remote.delete([claim.as_bytes()].into_iter())?;
     }

@@ -1,6 +1,6 @@
 //! What lies below a remote path: names and sizes, and more where a caller asks for it.
 //!
-//! Imports [`crate::rclone`], [`crate::entry`]'s digest and [`crate::failure`].
+//! Imports [`crate::rclone`] and [`crate::failure`].
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -12,9 +12,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::Remote;
-use crate::entry::Digest;
 use crate::failure::{Failure, Result};
-use crate::rclone::{BULK_IDLE, Class};
+use crate::rclone::{BULK_IDLE, Class, Trouble};
 use crate::report::Reason;
 
 /// On S3, a listing has the time of the last write; any other time costs a request for each object.
@@ -28,6 +27,9 @@ fn flags(sums: bool) -> &'static [&'static str] {
 
 /// What a listing found: names below the path, with sizes.
 pub type Listing = HashMap<Box<[u8]>, u64>;
+
+/// Sums in hexadecimal, by name below the path.
+pub type Sums = HashMap<Box<[u8]>, Box<str>>;
 
 /// One object, as a full listing tells of it.
 #[derive(Clone, Debug, Deserialize)]
@@ -109,21 +111,38 @@ impl Remote {
         Ok(listing)
     }
 
-    /// Reads the content of the named objects, and returns its hashes; one that is not there has none.
-    pub fn read_sums<'a>(&self, names: impl ExactSizeIterator<Item = &'a [u8]>) -> Result<HashMap<Box<[u8]>, Digest>> {
+    /// Fetches the content of the named objects, and returns its sha256 sums in hexadecimal; one that is not there has none.
+    pub fn read_sums<'a>(&self, names: impl ExactSizeIterator<Item = &'a [u8]>) -> Result<Sums> {
+        Ok(self.sums("sha256", &["--download", "--no-traverse"], names)??)
+    }
+
+    /// The MD5 sums of the named objects in hexadecimal, where the backend can tell them without sending the content here.
+    pub fn told_sums<'a>(&self, names: impl ExactSizeIterator<Item = &'a [u8]>) -> Result<Sums> {
+        let sums = self.sums("md5", &["--no-traverse"], names)?;
+        // An SFTP server may have no md5sum.
+        Ok(sums.inspect_err(|trouble| tracing::info!(message = trouble.message, "the remote tells no sums")).unwrap_or_default())
+    }
+
+    fn sums<'a>(
+        &self,
+        kind: &str,
+        flags: &[&str],
+        names: impl ExactSizeIterator<Item = &'a [u8]>,
+    ) -> Result<std::result::Result<Sums, Trouble>> {
         let list = self.rclone.scratch.list(names)?;
-        let finished = self.command("hashsum", &["sha256".into(), self.at("")], &list, &["--download", "--no-traverse"], BULK_IDLE)??;
-        let mut sums = HashMap::new();
+        let finished = match self.command("hashsum", &[kind.into(), self.at("")], &list, flags, BULK_IDLE)? {
+            Ok(finished) => finished,
+            Err(trouble) => return Ok(Err(trouble)),
+        };
+        let mut sums = Sums::new();
         for line in BufReader::new(File::open(&finished.stdout).map_err(|e| Failure::scratch(&e))?).lines() {
             let line = line.map_err(|e| Failure::scratch(&e))?;
-            if let Some((sum, name)) = line.split_once("  ")
-                && let Some(sum) = Digest::parse(sum)
-            {
-                sums.insert(name.as_bytes().into(), sum);
+            if let Some((sum, name)) = line.split_once("  ") {
+                sums.insert(name.as_bytes().into(), sum.into());
             }
         }
         fs::remove_file(&finished.stdout).map_err(|e| Failure::scratch(&e))?;
-        Ok(sums)
+        Ok(Ok(sums))
     }
 
     /// Every object of the path with all that a listing tells; MD5 sums where `hashes` and the backend knows them.
