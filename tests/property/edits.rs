@@ -55,7 +55,7 @@ fn an_edit_at_any_moment_is_followed(#[case] edit: impl Fn(&mut World)) {
             }
             script::recover(&mut world);
             world.assert_settled();
-            assert_eq!(world.paths.last(), Some(&world.spec.remote.path), "{flavour:?} at {moment}");
+            assert_eq!(world.paths().last(), Some(&world.spec.remote.path.as_str()), "{flavour:?} at {moment}");
         }
     }
 }
@@ -84,7 +84,7 @@ fn an_edit_does_not_wait_for_a_pod_that_does_not_start() {
             script::let_the_cluster_work(&mut world);
         }
         assert_ne!(world.status.run.clone().unwrap().id, run, "{flavour:?}");
-        assert_eq!(world.paths, ["p", "elsewhere"], "{flavour:?}");
+        assert_eq!(world.paths(), ["p", "elsewhere"], "{flavour:?}");
     }
 }
 

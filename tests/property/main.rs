@@ -13,6 +13,7 @@ mod queue;
 mod script;
 mod search;
 mod time;
+mod volumes;
 mod world;
 
 use proptest::prelude::*;

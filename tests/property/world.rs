@@ -5,7 +5,7 @@ use proptest_derive::Arbitrary;
 use scribe_agent::api::Status;
 use scribe_agent::core::facts::{Claim, Facts, Job, Kind, Limits, Meta, Object, Pod, ResizeRefusal, Role, Snapshot};
 use scribe_agent::core::gate::{self, Room};
-use scribe_agent::core::plan::{Child, ChildKind, Event, NewClaim, NewSnapshot, Origin, Step, Target};
+use scribe_agent::core::plan::{Child, ChildKind, Event, NewClaim, NewJob, NewSnapshot, Origin, Step, Target, Work};
 use scribe_agent::core::spec::{Capture, ClaimShape, Guard, Remote, SnapshotClass, Spec, Target as VolumeTarget, Trigger, Volume};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -88,8 +88,8 @@ pub struct World {
     pub refusals: usize,
     /// The volume that the spec asks for was another one before.
     pub edited: bool,
-    /// Where the movers went, the last one last.
-    pub paths: Vec<String>,
+    /// All movers that were ever started, the last one last.
+    pub movers: Vec<NewJob>,
     /// The tokens that movers were started with, without repetitions.
     pub allowed: Vec<String>,
     /// Images that a claim is being made from.
@@ -132,7 +132,7 @@ impl World {
             refused_size: None,
             refusals: 0,
             edited: false,
-            paths: Vec::new(),
+            movers: Vec::new(),
             allowed: Vec::new(),
             in_use: BTreeSet::new(),
             closed: BTreeSet::new(),
@@ -247,13 +247,36 @@ impl World {
             Child::Claim(new) => self.create_claim(new),
             Child::Job(new) => {
                 assert!(self.pods.iter().all(|p| p.ended), "a mover was started while another lives");
-                self.paths.push(new.remote.path.clone());
+                self.assert_mounts(new);
+                self.movers.push((**new).clone());
                 self.allowed.extend(new.allow_deletions.clone());
                 self.allowed.dedup();
                 let meta = self.meta(&new.name, Role::Mover, Some(&new.run), Some(new.attempt));
                 self.jobs.push(Job { meta, claim_uid: new.claim_uid.clone(), ..Job::default() });
             }
         }
+    }
+
+    fn assert_mounts(&self, new: &NewJob) {
+        // Whether it is there is not asked: the cache may not know yet that it is gone, and then the attempt fails.
+        let expected = match &self.spec.volume {
+            Volume::Source { capture: Capture::Direct, claim, .. } => claim,
+            Volume::Source { .. } => "scribe-src-db",
+            Volume::Destination { claim: VolumeTarget::Existing(claim), .. } => claim,
+            Volume::Destination { claim: VolumeTarget::Private(_), .. } => "scribe-dest-db",
+        };
+        assert_eq!(new.claim, expected);
+        if let Work::Pull { applied: Some(applied), .. } = &new.work {
+            let held = self.applied.as_ref().filter(|(uid, _)| new.claim_uid.as_ref() == Some(uid));
+            // A mover whose end nobody noticed may have brought a later one.
+            let told = applied.strip_prefix('r').and_then(|revision| revision.parse().ok());
+            assert!(held.is_some_and(|(_, held)| told.is_some_and(|told: u32| told <= *held)), "told {applied:?}, and it holds {held:?}");
+        }
+    }
+
+    /// Where the movers went.
+    pub fn paths(&self) -> Vec<&str> {
+        self.movers.iter().map(|mover| mover.remote.path.as_str()).collect()
     }
 
     fn write_status(&mut self, status: &Status) {

@@ -48,4 +48,15 @@ mod tests {
             proptest::prop_assert!(d >= SignedDuration::from_mins(1) && d <= SignedDuration::from_mins(5));
         }
     }
+
+    #[test]
+    fn looks_for_a_first_push_become_rarer() {
+        for (looks, minutes) in [(1, 1), (2, 2), (3, 3), (4, 4), (100, 4)] {
+            let delays: Vec<_> = (0..200).map(|seed| first_push_delay(looks, &seed.to_string())).collect();
+            let (least, most) = (delays.iter().min().unwrap(), delays.iter().max().unwrap());
+            let minute = SignedDuration::from_mins(1);
+            assert!(*least >= minute * minutes && *most < minute * (minutes + 1), "{looks}: {least} to {most}");
+            assert!(*most - *least > minute / 2, "edges do not spread: {least} to {most}");
+        }
+    }
 }

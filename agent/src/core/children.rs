@@ -196,7 +196,8 @@ fn pulled_into<'a>(facts: &'a Facts, spec: &Spec) -> Option<&'a Claim> {
     }
 }
 
-/// The revision that the volume is certain to hold: it is private, and the published image of that revision was taken from this very claim.
+/// The revision that the volume is certain to hold, if not a later one: it is private, and the published image of that revision was taken
+/// from this very claim. A mover whose end was never noticed may have gone further.
 fn applied(facts: &Facts, spec: &Spec, status: &Status) -> Option<String> {
     let Volume::Destination { claim: Target::Private(_), image: Some(_), .. } = &spec.volume else { return None };
     let revision = status.revision.as_ref()?;

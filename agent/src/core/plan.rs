@@ -146,7 +146,7 @@ pub enum Work {
     },
     /// Remote to volume.
     Pull {
-        /// The revision that this very volume holds, where that is certain.
+        /// The revision that this very volume holds, where that is certain; or an earlier one.
         applied: Option<String>,
         /// Whether the volume was made for this object, so that nobody else reads it meanwhile.
         private: bool,

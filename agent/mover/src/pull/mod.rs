@@ -44,7 +44,7 @@ const ATTEMPTS: usize = 8;
 pub struct PullOptions {
     /// The volume's root.
     pub volume: PathBuf,
-    /// The revision that this volume is known to hold, if nothing but pulls ever writes to it.
+    /// The revision that this volume is known to hold, or to have held before another pull, if nothing but pulls ever writes to it.
     pub applied: Option<String>,
     /// Whether nothing but pulls ever writes to the volume.
     pub private: bool,

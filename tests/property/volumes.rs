@@ -1,0 +1,126 @@
+//! Which volume a mover gets, and what it is told of it.
+
+use crate::agent::{self, Look};
+use crate::script;
+use crate::world::{Flavour, USERS_CLAIM, World};
+use rstest::rstest;
+use scribe_agent::core::facts::{Claim, Meta, Role};
+use scribe_agent::core::plan::Work;
+use scribe_agent::core::spec::{ClaimShape, Target, Volume};
+
+fn run(world: &mut World) {
+    for _ in 0..4 {
+        agent::look(world, &Look::default());
+        script::let_the_cluster_work(world);
+    }
+}
+
+fn last_error(world: &World) -> Option<&str> {
+    world.status.last_error.as_ref().map(|error| error.reason.as_str())
+}
+
+#[rstest]
+#[case(Flavour::SourceSnapshot)]
+#[case(Flavour::SourceDirect)]
+#[case(Flavour::DestinationExisting)]
+fn a_raw_block_volume_is_refused(#[case] flavour: Flavour) {
+    let mut world = World::new(flavour);
+    world.claims[0].block = true;
+    run(&mut world);
+    assert_eq!(last_error(&world), Some("InvalidSpec"));
+    assert!(world.movers.is_empty());
+}
+
+/// With `Direct` no temporary claim is made, so nobody is in the way of its name.
+#[test]
+fn a_strangers_claim_is_not_in_the_way_of_a_direct_push() {
+    let mut world = World::new(Flavour::SourceDirect);
+    let meta = Meta { name: "scribe-src-db".into(), uid: world.uid(), ..Meta::default() };
+    world.claims.push(Claim { meta, bound: true, ..Claim::default() });
+    run(&mut world);
+    assert_eq!((last_error(&world), world.movers[0].claim.as_str()), (None, USERS_CLAIM));
+}
+
+/// What a namesake left under another name has no part in this.
+#[test]
+fn only_a_namesakes_claim_of_the_same_name_is_waited_for() {
+    for (name, waits) in [("scribe-src-db", true), ("scribe-src-other", false)] {
+        let mut world = World::new(Flavour::SourceSnapshot);
+        let meta = Meta { name: name.into(), uid: world.uid(), namesake: true, ..Meta::default() };
+        world.claims.push(Claim { meta, bound: true, ..Claim::default() });
+        for _ in 0..4 {
+            agent::look(&mut world, &Look::default());
+            world.snapshots.iter_mut().for_each(|snapshot| snapshot.ready = true);
+        }
+        assert_eq!(world.movers.is_empty(), waits, "{name}");
+    }
+}
+
+fn shape(size: u64, mode: &str, class: &str) -> ClaimShape {
+    ClaimShape { size: Some(size), access_modes: Some(vec![mode.into()]), storage_class: Some(class.into()) }
+}
+
+fn made(world: &World, role: Role) -> ClaimShape {
+    world.claims.iter().find(|c| c.meta.role == Some(role)).unwrap().shape.clone()
+}
+
+/// As the source is, unless the spec says otherwise, and as large as any of them needs.
+#[test]
+fn a_temporary_claim_is_like_its_source() {
+    for (wanted, expected) in
+        [(ClaimShape::default(), shape(7, "ReadWriteMany", "slow")), (shape(9, "ReadWriteOnce", "fast"), shape(9, "ReadWriteOnce", "fast"))]
+    {
+        let mut world = World::new(Flavour::SourceSnapshot);
+        world.claims[0].shape = shape(5, "ReadWriteMany", "slow");
+        if let Volume::Source { temporary, .. } = &mut world.spec.volume {
+            *temporary = wanted;
+        }
+        agent::look(&mut world, &Look::default());
+        world.snapshots[0].restore_size = Some(7);
+        run(&mut world);
+        assert_eq!(made(&world, Role::Capture), expected);
+    }
+}
+
+#[test]
+fn a_volume_is_made_as_the_spec_says() {
+    for (wanted, modes) in [(None, "ReadWriteOnce"), (Some("ReadWriteMany"), "ReadWriteMany")] {
+        let mut world = World::new(Flavour::DestinationImage);
+        if let Volume::Destination { claim: Target::Private(shape), .. } = &mut world.spec.volume {
+            *shape = ClaimShape { size: Some(3), access_modes: wanted.map(|mode| vec![mode.into()]), storage_class: Some("fast".into()) };
+        }
+        run(&mut world);
+        assert_eq!(made(&world, Role::Volume), shape(3, modes, "fast"));
+    }
+}
+
+/// Where it is certain; and only there.
+#[rstest]
+#[case(Flavour::DestinationImage, Some("r1"))]
+#[case(Flavour::DestinationCleanup, None)]
+#[case(Flavour::DestinationDirect, None)]
+#[case(Flavour::DestinationExisting, None)]
+fn a_pull_is_told_what_the_volume_holds(#[case] flavour: Flavour, #[case] expected: Option<&str>) {
+    let mut world = World::new(flavour);
+    script::recover(&mut world);
+    script::edit(&mut world, |world| world.spec.trigger.manual = Some("again".into()));
+    run(&mut world);
+    let told = |number: usize| match &world.movers[number].work {
+        Work::Pull { applied, private, .. } => (applied.as_deref(), *private),
+        Work::Push { .. } => panic!("a push"),
+    };
+    let private = flavour != Flavour::DestinationExisting;
+    assert_eq!(told(0), (None, private));
+    assert_eq!(told(world.movers.len() - 1), (expected, private));
+}
+
+/// The annotation names the path that it is about.
+#[test]
+fn a_path_is_taken_over_only_by_its_name() {
+    for (annotation, taken) in [(None, false), (Some("another"), false), (Some("p"), true)] {
+        let mut world = World::new(Flavour::SourceSnapshot);
+        world.object.adopt_path = annotation.map(str::to_owned);
+        run(&mut world);
+        assert!(matches!(world.movers[0].work, Work::Push { adopt, .. } if adopt == taken), "{annotation:?}");
+    }
+}
