@@ -28,7 +28,7 @@ pub fn look(world: &mut World, how: &Look) {
     let mut facts = Facts {
         fresh: std::collections::BTreeSet::new(),
         object: world.object.clone(),
-        spec: Ok(world.spec.clone()),
+        spec: world.spec(),
         status: world.status.clone(),
         ..cached
     };

@@ -174,10 +174,10 @@ fn a_volume_grows_with_the_spec() {
     script::play(&mut world, &Happening::Grow(true));
     for _ in 0..3 {
         agent::look(&mut world, &Look::default());
+        assert_eq!(reconciled(&world).0, "True", "at every moment");
     }
     let size = world.claims.iter().find(|c| c.meta.role == Some(Role::Volume)).unwrap().shape.size;
     assert_eq!(size, Some((1 << 30) + 1));
-    assert_eq!(reconciled(&world).0, "True");
 }
 
 /// Where the storage class does not allow it, that is asked once and told once, and syncs go on.
@@ -282,4 +282,30 @@ fn a_claim_outlives_a_mover_that_started_late() {
     assert!(world.jobs.iter().all(|j| j.meta.deleting), "{:?}", world.jobs);
     script::recover(&mut world);
     world.assert_settled();
+}
+
+/// What has not reached its mover is given up; a mover that lives is left to end. Once the spec is mended, all goes on.
+#[test]
+fn an_invalid_spec_starts_nothing() {
+    for flavour in Flavour::ALL {
+        for moment in 0..15 {
+            let mut world = World::new(flavour);
+            for number in 0..moment {
+                step(&mut world, number);
+            }
+            script::edit(&mut world, |world| world.invalid = Some("bad".into()));
+            let (lived, movers) = (world.pods.iter().any(|pod| !pod.ended), world.movers.len());
+            agent::look(&mut world, &Look::default());
+            assert_eq!(world.status.run.is_some(), lived, "{flavour:?} at {moment}");
+            assert!(world.status.next_attempt_time.is_none() && world.status.next_sync_time.is_none());
+            for number in 0..10 {
+                step(&mut world, number);
+            }
+            assert_eq!((world.status.run.clone(), world.movers.len()), (None, movers), "{flavour:?} at {moment}");
+            assert_eq!(world.events.iter().filter(|event| event.reason.as_str() == "InvalidSpec").count(), 1);
+            script::edit(&mut world, |world| world.invalid = None);
+            script::recover(&mut world);
+            world.assert_settled();
+        }
+    }
 }

@@ -14,6 +14,7 @@ mod script;
 mod search;
 mod time;
 mod volumes;
+mod waking;
 mod world;
 
 use proptest::prelude::*;

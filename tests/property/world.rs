@@ -88,6 +88,8 @@ pub struct World {
     pub refusals: usize,
     /// The volume that the spec asks for was another one before.
     pub edited: bool,
+    /// What is wrong with the spec, if anything is.
+    pub invalid: Option<String>,
     /// All movers that were ever started, the last one last.
     pub movers: Vec<NewJob>,
     /// The tokens that movers were started with, without repetitions.
@@ -132,6 +134,7 @@ impl World {
             refused_size: None,
             refusals: 0,
             edited: false,
+            invalid: None,
             movers: Vec::new(),
             allowed: Vec::new(),
             in_use: BTreeSet::new(),
@@ -171,11 +174,16 @@ impl World {
         self.snapshots.iter().filter(|s| s.meta.role.is_some()).cloned().collect()
     }
 
+    /// The spec, as it is read.
+    pub fn spec(&self) -> Result<Spec, String> {
+        self.invalid.clone().map_or_else(|| Ok(self.spec.clone()), Err)
+    }
+
     /// Everything as it is now.
     pub fn facts(&self) -> Facts {
         Facts {
             object: self.object.clone(),
-            spec: Ok(self.spec.clone()),
+            spec: self.spec(),
             status: self.status.clone(),
             claims: self.claims.clone(),
             snapshots: self.snapshots(),
@@ -260,9 +268,10 @@ impl World {
     fn assert_mounts(&self, new: &NewJob) {
         // Whether it is there is not asked: the cache may not know yet that it is gone, and then the attempt fails.
         let expected = match &self.spec.volume {
-            Volume::Source { capture: Capture::Direct, claim, .. } => claim,
+            Volume::Source { capture: Capture::Direct, claim, .. } | Volume::Destination { claim: VolumeTarget::Existing(claim), .. } => {
+                claim
+            }
             Volume::Source { .. } => "scribe-src-db",
-            Volume::Destination { claim: VolumeTarget::Existing(claim), .. } => claim,
             Volume::Destination { claim: VolumeTarget::Private(_), .. } => "scribe-dest-db",
         };
         assert_eq!(new.claim, expected);

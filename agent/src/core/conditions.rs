@@ -153,3 +153,139 @@ fn ready(status: &Status, spec: &Result<Spec, String>, generation: i64, closed: 
         _ => (verdict(true, Reason::Synced, "The last sync succeeded"), synced.unwrap_or(generation)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::status::{LastError, Run};
+    use crate::core::spec::{Capture, ClaimShape, Guard, Remote, Trigger, Volume};
+    use jiff::SignedDuration;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+    fn spec(paused: bool) -> Spec {
+        let volume = Volume::Source { claim: "data".into(), capture: Capture::Direct, temporary: ClaimShape::default() };
+        let remote = Remote { secret: "s".into(), section: "r".into(), path: "p".into() };
+        let trigger = Trigger { manual: Some("tag".into()), wait_for_first_slot: true, ..Trigger::default() };
+        Spec { paused, trigger, remote, guard: Guard { percent: 90, floor: 10 }, volume }
+    }
+
+    fn error(reason: &str) -> LastError {
+        LastError { reason: reason.into(), message: "words".into(), time: Time(NOW) }
+    }
+
+    fn run(phase: Phase, generation: i64) -> Run {
+        let time = MicroTime(NOW);
+        Run {
+            id: "run".into(),
+            phase,
+            start_time: time.clone(),
+            attempt: 1,
+            phase_time: time,
+            generation,
+            bytes_done: None,
+            bytes_total: None,
+            permits: None,
+            manual: None,
+        }
+    }
+
+    /// One synced already, with the tag that the spec has.
+    fn synced() -> Status {
+        Status { last_sync_time: Some(Time(NOW)), last_manual_sync: Some("tag".into()), ..Status::default() }
+    }
+
+    fn update(status: &mut Status, spec: &Result<Spec, String>, generation: i64, closed: Option<i64>, now: Timestamp) {
+        set(status, spec, None, generation, closed, &Limits::default(), now);
+    }
+
+    fn condition<'a>(status: &'a Status, kind: &str) -> &'a Condition {
+        status.conditions.iter().find(|c| c.type_ == kind).unwrap()
+    }
+
+    fn told<'a>(status: &'a Status, kind: &str) -> (&'a str, &'a str) {
+        let condition = condition(status, kind);
+        (&condition.status, &condition.reason)
+    }
+
+    #[test]
+    fn a_transition_has_the_time_of_its_word_and_of_no_other() {
+        let mut status = Status::default();
+        update(&mut status, &Ok(spec(false)), 1, None, NOW);
+        let later = NOW + SignedDuration::from_secs(9);
+        status = Status { conditions: status.conditions, ..synced() };
+        update(&mut status, &Ok(spec(false)), 1, Some(1), later);
+        let time = |kind| condition(&status, kind).last_transition_time.0;
+        assert_eq!((time("Ready"), time("Synchronizing")), (later, later));
+        assert_eq!((time("Reconciled"), time("Stalled")), (NOW, NOW));
+        let before = status.clone();
+        update(&mut status, &Ok(spec(false)), 1, None, later + SignedDuration::from_secs(9));
+        assert_eq!(status, before, "nothing changed");
+    }
+
+    #[test]
+    fn a_paused_failure_is_paused() {
+        let mut status = Status { run: Some(run(Phase::Backoff, 1)), last_error: Some(error("Unreachable")), ..Status::default() };
+        update(&mut status, &Ok(spec(true)), 1, None, NOW);
+        assert_eq!(told(&status, "Synchronizing"), ("False", "Paused"));
+        update(&mut status, &Ok(spec(false)), 1, None, NOW);
+        assert_eq!(told(&status, "Synchronizing"), ("False", "Backoff"));
+    }
+
+    #[test]
+    fn failing_is_said_after_the_last_attempt_that_is_allowed() {
+        for (attempts, failing) in [(None, false), (Some(4), false), (Some(5), true), (Some(6), true)] {
+            let mut status =
+                Status { run: Some(run(Phase::Backoff, 1)), last_error: Some(error("Unreachable")), attempts, ..Status::default() };
+            update(&mut status, &Ok(spec(false)), 1, None, NOW);
+            let message = &condition(&status, "Synchronizing").message;
+            assert_eq!(message.starts_with("Failing: "), failing, "{message}");
+        }
+    }
+
+    /// Ready speaks of the generation that was synced last: a later one takes it away only by failing.
+    #[test]
+    fn ready_is_of_a_generation() {
+        let mut status = synced();
+        status.last_sync_time = None;
+        update(&mut status, &Ok(spec(false)), 1, None, NOW);
+        assert_eq!(told(&status, "Ready"), ("False", "NeverSynced"));
+
+        status.last_sync_time = Some(Time(NOW));
+        update(&mut status, &Ok(spec(false)), 2, Some(1), NOW);
+        let ready = condition(&status, "Ready");
+        assert_eq!((ready.status.as_str(), ready.observed_generation), ("True", Some(1)), "edited in mid-run");
+
+        // A sync of the same spec fails, one of the new spec runs, and fails.
+        for (phase, generation, error, expected) in [
+            (Phase::Backoff, 1, Some(error("Unreachable")), ("True", "Synced")),
+            (Phase::Transferring, 2, None, ("True", "Synced")),
+            (Phase::Backoff, 2, Some(error("Unreachable")), ("False", "Unreachable")),
+        ] {
+            let mut status = Status { run: Some(run(phase, generation)), last_error: error, ..status.clone() };
+            update(&mut status, &Ok(spec(false)), 2, None, NOW);
+            assert_eq!(told(&status, "Ready"), expected, "{phase:?} of {generation}");
+        }
+    }
+
+    /// After an agent that wrote no conditions, a failure cannot be told from one of a changed spec.
+    #[test]
+    fn not_ready_where_nothing_is_known_and_something_failed() {
+        for (error, expected) in [(None, ("True", "Synced")), (Some(error("Unreachable")), ("False", "Unreachable"))] {
+            let mut status = Status { last_error: error, ..synced() };
+            update(&mut status, &Ok(spec(false)), 1, None, NOW);
+            assert_eq!(told(&status, "Ready"), expected);
+        }
+    }
+
+    #[test]
+    fn what_takes_a_person_is_stalled_and_not_ready() {
+        let mut status = Status { last_error: Some(error("DeletionGuard")), ..synced() };
+        update(&mut status, &Ok(spec(false)), 1, Some(1), NOW);
+        assert_eq!((told(&status, "Stalled"), told(&status, "Ready")), (("True", "DeletionGuard"), ("False", "DeletionGuard")));
+        let mut status = synced();
+        update(&mut status, &Err("bad".into()), 1, Some(1), NOW);
+        assert_eq!((told(&status, "Stalled"), told(&status, "Ready")), (("True", "InvalidSpec"), ("False", "InvalidSpec")));
+    }
+}

@@ -1,0 +1,131 @@
+//! When the agent looks again by itself, and what it tells of waiting.
+
+use crate::agent::{self, Look};
+use crate::script::{self, Ending};
+use crate::world::{Flavour, World};
+use jiff::{SignedDuration, Timestamp};
+use rstest::rstest;
+use scribe_agent::api::reason::Reason;
+use scribe_agent::api::status::Phase;
+use scribe_agent::core::decide::decide;
+use scribe_agent::core::gate::Room;
+use scribe_agent::core::schedule::Schedule;
+
+/// When it looks again, in a world that stays as it is.
+fn wake(world: &World) -> Option<Timestamp> {
+    decide(&world.facts(), &World::limits(), world.now).wake
+}
+
+/// Every six minutes, and no tag.
+fn scheduled() -> World {
+    let mut world = World::new(Flavour::SourceSnapshot);
+    world.spec.trigger.manual = None;
+    world.spec.trigger.schedule = Some(Schedule::parse("*/6 * * * *", None).unwrap());
+    world
+}
+
+fn next_slot(world: &World) -> Timestamp {
+    world.status.next_sync_time.as_ref().unwrap().0
+}
+
+fn next_attempt(world: &World) -> Timestamp {
+    world.status.next_attempt_time.as_ref().unwrap().0
+}
+
+/// One whole attempt, up to the look that sees how its mover ended.
+fn attempt(world: &mut World, ending: Ending) {
+    for _ in 0..4 {
+        agent::look(world, &Look::default());
+        script::let_the_cluster_work(world);
+    }
+    script::start_pods(world);
+    script::end_movers(world, ending);
+    script::let_the_cluster_work(world);
+    agent::look(world, &Look::default());
+}
+
+#[test]
+fn the_next_slot_is_waited_for() {
+    let mut world = scheduled();
+    agent::look(&mut world, &Look::default());
+    assert_eq!(wake(&world), Some(next_slot(&world)), "before the first sync");
+    world.now = next_slot(&world);
+    attempt(&mut world, Ending::Good);
+    script::let_the_cluster_work(&mut world);
+    agent::look(&mut world, &Look::default());
+    assert!(world.status.run.is_none() && next_slot(&world) > world.now);
+    assert_eq!(wake(&world), Some(next_slot(&world)), "after it");
+    script::edit(&mut world, |world| world.spec.paused = true);
+    agent::look(&mut world, &Look::default());
+    assert_eq!(wake(&world), None, "paused");
+}
+
+/// What is due and has no place waits for a place: a time that has passed would wake it again and again.
+#[test]
+fn one_that_is_due_is_not_woken_by_time() {
+    let mut world = scheduled();
+    agent::look(&mut world, &Look::default());
+    world.room = Room::Full;
+    world.now = next_slot(&world);
+    for _ in 0..2 {
+        agent::look(&mut world, &Look::default());
+        assert_eq!(wake(&world), None);
+    }
+    assert!(world.status.waiting_since.is_some());
+}
+
+/// In the same write that tells of the failure.
+#[rstest]
+#[case(Ending::Failed)]
+#[case(Ending::Stalled)]
+#[case(Ending::NothingPushedYet)]
+fn a_failure_says_when_it_is_tried_again(#[case] ending: Ending) {
+    let mut world = World::new(Flavour::DestinationImage);
+    attempt(&mut world, ending);
+    assert!(matches!(world.status.run.as_ref().unwrap().phase, Phase::Backoff | Phase::WaitingForFirstPush));
+    assert_eq!(wake(&world), Some(next_attempt(&world)));
+    assert!(next_attempt(&world) > world.now);
+}
+
+#[test]
+fn a_slot_that_comes_sooner_than_the_next_attempt_is_waited_for() {
+    let mut world = scheduled();
+    agent::look(&mut world, &Look::default());
+    world.now = next_slot(&world);
+    attempt(&mut world, Ending::Failed);
+    // As after many failures.
+    world.status.attempts = Some(10);
+    world.now = next_slot(&world) - SignedDuration::from_secs(1);
+    world.status.next_attempt_time.as_mut().unwrap().0 = next_slot(&world) + SignedDuration::from_secs(60);
+    assert_eq!(wake(&world), Some(next_slot(&world)));
+}
+
+/// Where a person is needed, slots wait for the next attempt; from then on the volume is captured afresh.
+#[test]
+fn a_slot_waits_where_a_person_is_needed() {
+    let mut world = scheduled();
+    agent::look(&mut world, &Look::default());
+    world.now = next_slot(&world);
+    attempt(&mut world, Ending::Stalled);
+    let (run, slot) = (world.status.run.clone().unwrap().id, next_slot(&world));
+    // The next attempt comes after the slot.
+    world.status.attempts = Some(10);
+    let attempt = slot + SignedDuration::from_secs(60);
+    world.status.next_attempt_time.as_mut().unwrap().0 = attempt;
+    for (now, waits) in [(slot, true), (attempt - SignedDuration::from_secs(1), true), (attempt, false)] {
+        world.now = now;
+        agent::look(&mut world, &Look::default());
+        assert_eq!(world.status.run.as_ref().unwrap().id == run, waits, "at {now}");
+    }
+}
+
+/// One that keeps failing does not tell of every start.
+#[test]
+fn starts_are_told_until_an_object_is_failing() {
+    for (failures, told) in [(None, true), (Some(4), true), (Some(5), false), (Some(6), false)] {
+        let mut world = World::new(Flavour::SourceDirect);
+        world.status.attempts = failures;
+        agent::look(&mut world, &Look::default());
+        assert_eq!(world.events.iter().any(|event| event.reason == Reason::SyncStarted), told, "{failures:?}");
+    }
+}
