@@ -87,6 +87,18 @@ fn a_failure_says_when_it_is_tried_again(#[case] ending: Ending) {
     assert!(next_attempt(&world) > world.now);
 }
 
+/// After a minute or two at first, then less and less often.
+#[test]
+fn a_first_push_is_looked_for_less_and_less_often() {
+    let mut world = World::new(Flavour::DestinationImage);
+    for minutes in [1, 2, 3, 4, 4] {
+        attempt(&mut world, Ending::NothingPushedYet);
+        let waits = next_attempt(&world).duration_since(world.now).as_secs() + 1;
+        assert!((60 * minutes..=60 * (minutes + 1)).contains(&waits), "{waits} s instead of {minutes} min");
+        world.now = next_attempt(&world);
+    }
+}
+
 #[test]
 fn a_slot_that_comes_sooner_than_the_next_attempt_is_waited_for() {
     let mut world = scheduled();

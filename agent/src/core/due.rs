@@ -100,6 +100,12 @@ mod tests {
     }
 
     #[test]
+    fn one_whose_first_sync_was_given_up_is_new_no_more() {
+        let given_up = Status { last_sync_time: None, ..synced(None) };
+        assert_eq!(cause(&every_six_minutes(), &given_up, at("2026-01-01T00:01:00Z")), None);
+    }
+
+    #[test]
     fn missed_slots_collapse_into_one() {
         let (status, now) = (synced(Some("2026-01-01T00:06:00Z")), at("2026-01-02T00:07:00Z"));
         assert_eq!(cause(&every_six_minutes(), &status, now), Some(Cause::Slot(at("2026-01-01T00:06:00Z"))));
