@@ -114,6 +114,15 @@ fn a_pull_is_told_what_the_volume_holds(#[case] flavour: Flavour, #[case] expect
     assert_eq!(told(world.movers.len() - 1), (expected, private));
 }
 
+#[test]
+fn a_mover_has_the_name_of_its_object() {
+    for (flavour, name) in [(Flavour::SourceSnapshot, "scribe-rclone-src-db"), (Flavour::DestinationImage, "scribe-rclone-dest-db")] {
+        let mut world = World::new(flavour);
+        run(&mut world);
+        assert_eq!(world.movers[0].name, name);
+    }
+}
+
 /// The annotation names the path that it is about.
 #[test]
 fn a_path_is_taken_over_only_by_its_name() {

@@ -8,6 +8,7 @@ use rstest::rstest;
 use scribe_agent::api::reason::Reason;
 use scribe_agent::api::status::Phase;
 use scribe_agent::core::decide::decide;
+use scribe_agent::core::facts::{Facts, Refusal};
 use scribe_agent::core::gate::Room;
 use scribe_agent::core::schedule::Schedule;
 
@@ -97,6 +98,41 @@ fn a_first_push_is_looked_for_less_and_less_often() {
         assert!((60 * minutes..=60 * (minutes + 1)).contains(&waits), "{waits} s instead of {minutes} min");
         world.now = next_attempt(&world);
     }
+}
+
+/// The waiting is no part of the sync; that between two attempts is.
+#[test]
+fn a_sync_begins_when_there_is_something_to_pull() {
+    for (ending, same) in [(Ending::NothingPushedYet, false), (Ending::Failed, true)] {
+        let mut world = World::new(Flavour::DestinationImage);
+        attempt(&mut world, ending);
+        let (began, started) = (world.status.run.clone().unwrap().start_time, world.status.last_sync_start_time.clone());
+        world.now = next_attempt(&world);
+        agent::look(&mut world, &Look::default());
+        let run = world.status.run.as_ref().unwrap();
+        assert_eq!(run.phase, Phase::Transferring);
+        assert_eq!((run.start_time == began, world.status.last_sync_start_time == started), (same, same), "{ending:?}");
+    }
+}
+
+/// What the API server refused is the failure of the attempt that asked for it, and of no other.
+#[test]
+fn a_refusal_ends_one_attempt() {
+    let mut world = World::new(Flavour::SourceSnapshot);
+    agent::look(&mut world, &Look::default());
+    let refused = |world: &mut World| {
+        let refusal = Some(Refusal { reason: Reason::PodRejected, message: "no more than 3".into() });
+        let facts = Facts { refusal, ..world.facts() };
+        let plan = decide(&facts, &World::limits(), world.now);
+        for step in &plan.steps {
+            world.apply(&facts.object, step);
+        }
+    };
+    refused(&mut world);
+    assert_eq!(world.status.last_error.as_ref().unwrap().message, "no more than 3");
+    assert_eq!((world.status.run.as_ref().unwrap().phase, world.status.attempts), (Phase::Backoff, Some(1)));
+    refused(&mut world);
+    assert_eq!(world.status.attempts, Some(1));
 }
 
 #[test]

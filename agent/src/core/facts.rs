@@ -329,3 +329,17 @@ impl Facts {
         self.pods.iter().any(|p| !p.ended)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_and_roles_have_their_words() {
+        assert_eq!([Kind::Source, Kind::Destination].map(Kind::as_str), ["ReplicationSource", "ReplicationDestination"]);
+        for role in [Role::Capture, Role::Volume, Role::Image, Role::Mover] {
+            assert_eq!(Role::parse(role.as_str()), Some(role));
+        }
+        assert_eq!(Role::parse("other"), None);
+    }
+}

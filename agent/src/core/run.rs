@@ -59,7 +59,7 @@ pub(super) fn superseded_by(draft: &Draft<'_>, spec: &Spec, run: &Run) -> Option
 /// what the new spec asks for.
 fn may_be_dropped(facts: &Facts, spec: &Spec, run: &Run) -> bool {
     match mover_of(facts, run).0 {
-        None => !facts.mover_lives() && run.phase != Phase::Publishing,
+        None => !facts.mover_lives(),
         // A pod that waits for its volume, its image or a node may wait for what the edit has mended.
         Some(job) if job.succeeded.is_none() => facts.pods.iter().all(|p| !p.started && !p.ended),
         Some(job) => !facts.mover_lives() && !children::still_there(facts, spec, job),
