@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, reason = "a test")]
 
 mod agent;
+mod deadlines;
 mod diagram;
 mod edits;
 mod failing;

@@ -13,7 +13,7 @@ use scribe_agent::core::gate::Room;
 use scribe_agent::core::schedule::Schedule;
 
 /// When it looks again, in a world that stays as it is.
-fn wake(world: &World) -> Option<Timestamp> {
+pub fn wake(world: &World) -> Option<Timestamp> {
     decide(&world.facts(), &World::limits(), world.now).wake
 }
 
@@ -29,12 +29,12 @@ fn next_slot(world: &World) -> Timestamp {
     world.status.next_sync_time.as_ref().unwrap().0
 }
 
-fn next_attempt(world: &World) -> Timestamp {
+pub fn next_attempt(world: &World) -> Timestamp {
     world.status.next_attempt_time.as_ref().unwrap().0
 }
 
 /// One whole attempt, up to the look that sees how its mover ended.
-fn attempt(world: &mut World, ending: Ending) {
+pub fn attempt(world: &mut World, ending: Ending) {
     for _ in 0..4 {
         agent::look(world, &Look::default());
         script::let_the_cluster_work(world);
@@ -43,6 +43,15 @@ fn attempt(world: &mut World, ending: Ending) {
     script::end_movers(world, ending);
     script::let_the_cluster_work(world);
     agent::look(world, &Look::default());
+}
+
+/// One look of an agent whose last write was refused.
+pub fn refuse(world: &mut World) {
+    let refusal = Some(Refusal { reason: Reason::PodRejected, message: "no more than 3".into() });
+    let facts = Facts { refusal, ..world.facts() };
+    for step in &decide(&facts, &World::limits(), world.now).steps {
+        world.apply(&facts.object, step);
+    }
 }
 
 #[test]
@@ -120,18 +129,10 @@ fn a_sync_begins_when_there_is_something_to_pull() {
 fn a_refusal_ends_one_attempt() {
     let mut world = World::new(Flavour::SourceSnapshot);
     agent::look(&mut world, &Look::default());
-    let refused = |world: &mut World| {
-        let refusal = Some(Refusal { reason: Reason::PodRejected, message: "no more than 3".into() });
-        let facts = Facts { refusal, ..world.facts() };
-        let plan = decide(&facts, &World::limits(), world.now);
-        for step in &plan.steps {
-            world.apply(&facts.object, step);
-        }
-    };
-    refused(&mut world);
+    refuse(&mut world);
     assert_eq!(world.status.last_error.as_ref().unwrap().message, "no more than 3");
     assert_eq!((world.status.run.as_ref().unwrap().phase, world.status.attempts), (Phase::Backoff, Some(1)));
-    refused(&mut world);
+    refuse(&mut world);
     assert_eq!(world.status.attempts, Some(1));
 }
 

@@ -1,0 +1,112 @@
+//! What takes too long is given up, at its deadline and not before, and the message has the cluster's own words.
+
+use crate::agent::{self, Look};
+use crate::script::{self, Ending};
+use crate::waking::{attempt, next_attempt, refuse, wake};
+use crate::world::{Flavour, World};
+use jiff::{SignedDuration, Timestamp};
+use scribe_agent::api::status::Phase;
+use scribe_agent::core::facts::{Claim, Meta};
+
+/// Nothing of it has happened a second before; then it is given up, for this reason. Gives the message.
+fn given_up(world: &mut World, deadline: Timestamp, reason: &str) -> String {
+    let writes = world.writes;
+    world.now = deadline - SignedDuration::from_secs(1);
+    agent::look(world, &Look::default());
+    assert_eq!(world.writes, writes, "{:#?}", world.status);
+    assert_eq!(wake(world), Some(deadline));
+    world.now = deadline;
+    agent::look(world, &Look::default());
+    let run = world.status.run.as_ref().unwrap();
+    assert_eq!((run.phase, run.attempt, world.status.attempts), (Phase::Backoff, 2, Some(1)));
+    let error = world.status.last_error.clone().unwrap();
+    assert_eq!(error.reason, reason);
+    error.message
+}
+
+fn ten_minutes(world: &World) -> Timestamp {
+    world.status.run.as_ref().unwrap().phase_time.0 + SignedDuration::from_mins(10)
+}
+
+#[test]
+fn a_snapshot_that_is_never_ready() {
+    let mut world = World::new(Flavour::SourceSnapshot);
+    agent::look(&mut world, &Look::default());
+    let deadline = ten_minutes(&world);
+    let message = given_up(&mut world, deadline, "SnapshotNotReady");
+    assert!(message.contains("scribe-src-db was not ready after 600s: words"), "{message}");
+    assert!(world.snapshots[0].meta.deleting, "the next attempt asks for another");
+}
+
+/// A world whose Job is there; the pod it has, if it has one, does not start.
+fn with_a_job(bound: bool, pod: bool) -> World {
+    let mut world = World::new(Flavour::DestinationImage);
+    for _ in 0..3 {
+        agent::look(&mut world, &Look::default());
+    }
+    world.claims.iter_mut().for_each(|claim| claim.bound = bound);
+    if pod {
+        script::start_pods(&mut world);
+        world.pods[0].started = false;
+    }
+    world
+}
+
+#[test]
+fn a_pod_that_never_starts() {
+    for (bound, pod, reason, said) in [
+        (false, true, "VolumeNotBound", "PVC scribe-dest-db had no volume after 600s: words"),
+        (true, false, "PodRejected", "Job scribe-rclone-dest-db has no pod after 600s: words"),
+        (true, true, "PodPending", "The mover's pod did not start within 600s: words"),
+    ] {
+        let mut world = with_a_job(bound, pod);
+        let deadline = ten_minutes(&world);
+        let message = given_up(&mut world, deadline, reason);
+        assert!(message.contains(said), "{message}");
+        let volume = world.claims.iter().find(|claim| claim.meta.name == "scribe-dest-db").unwrap();
+        assert_eq!(volume.meta.deleting, !bound, "a claim that never had a volume is made anew");
+    }
+}
+
+#[test]
+fn an_obstacle_that_does_not_go() {
+    let mut world = World::new(Flavour::SourceDirect);
+    let meta = Meta { name: "scribe-src-db".into(), uid: world.uid(), namesake: true, ..Meta::default() };
+    world.claims.push(Claim { meta, bound: true, ..Claim::default() });
+    agent::look(&mut world, &Look::default());
+    let deadline = ten_minutes(&world);
+    let message = given_up(&mut world, deadline, "PodPending");
+    assert!(message.contains("Waited 600s: PVC scribe-src-db of an earlier object"), "{message}");
+}
+
+/// Only a snapshot that is ready is used again by the next attempt.
+#[test]
+fn the_next_attempt_waits_for_the_snapshot_of_the_last() {
+    for ready in [false, true] {
+        let mut world = World::new(Flavour::SourceSnapshot);
+        agent::look(&mut world, &Look::default());
+        refuse(&mut world);
+        world.snapshots[0].ready = ready;
+        world.now = next_attempt(&world);
+        agent::look(&mut world, &Look::default());
+        let phase = world.status.run.as_ref().unwrap().phase;
+        assert_eq!(phase, if ready { Phase::Transferring } else { Phase::Capturing });
+    }
+}
+
+/// A Job of an earlier run that is still being deleted tells nothing about this one.
+#[test]
+fn an_old_job_is_not_taken_for_the_new_one() {
+    let mut world = World::new(Flavour::SourceDirect);
+    attempt(&mut world, Ending::Failed);
+    assert!(world.jobs[0].meta.deleting);
+    world.jobs[0].meta.attempt = Some(1);
+    script::edit(&mut world, |world| world.spec.remote.path = "elsewhere".into());
+    for _ in 0..3 {
+        agent::look(&mut world, &Look::default());
+        assert_eq!((world.status.run.as_ref().unwrap().phase, world.status.attempts), (Phase::Transferring, None));
+    }
+    script::let_the_cluster_work(&mut world);
+    agent::look(&mut world, &Look::default());
+    assert_eq!(world.paths(), ["p", "elsewhere"]);
+}
