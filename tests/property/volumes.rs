@@ -1,9 +1,10 @@
 //! Which volume a mover gets, and what it is told of it.
 
 use crate::agent::{self, Look};
-use crate::script;
+use crate::script::{self, Ending};
 use crate::world::{Flavour, USERS_CLAIM, World};
 use rstest::rstest;
+use scribe_agent::api::status::Phase;
 use scribe_agent::core::facts::{Claim, Meta, Role};
 use scribe_agent::core::plan::Work;
 use scribe_agent::core::spec::{ClaimShape, Target, Volume};
@@ -132,4 +133,51 @@ fn a_path_is_taken_over_only_by_its_name() {
         run(&mut world);
         assert!(matches!(world.movers[0].work, Work::Push { adopt, .. } if adopt == taken), "{annotation:?}");
     }
+}
+
+/// A source in its transfer, whose temporary claim was not made yet or is there.
+fn transferring(with_claim: bool) -> World {
+    let mut world = World::new(Flavour::SourceSnapshot);
+    agent::look(&mut world, &Look::default());
+    script::let_the_cluster_work(&mut world);
+    // Dies before it makes the claim, or before it makes the Job.
+    agent::look(&mut world, &Look { crash_at: Some(if with_claim { 2 } else { 1 }), ..Look::default() });
+    assert_eq!(world.status.run.as_ref().unwrap().phase, Phase::Transferring);
+    assert_eq!((world.claims.len() == 2, world.movers.len()), (with_claim, 0));
+    world
+}
+
+/// Once a claim was made from the snapshot, it has done its service.
+#[test]
+fn a_snapshot_that_vanishes_is_missed_only_before_its_claim_is_made() {
+    for with_claim in [false, true] {
+        let mut world = transferring(with_claim);
+        world.snapshots.clear();
+        agent::look(&mut world, &Look::default());
+        assert_eq!((last_error(&world), world.movers.len()), if with_claim { (None, 1) } else { (Some("SnapshotNotReady"), 0) });
+    }
+}
+
+#[test]
+fn no_claim_is_made_of_a_snapshot_that_is_not_ready_again() {
+    let mut world = transferring(false);
+    world.snapshots[0].ready = false;
+    agent::look(&mut world, &Look::default());
+    assert_eq!((world.status.run.as_ref().unwrap().phase, world.claims.len()), (Phase::Capturing, 1));
+}
+
+/// What an old pod reports was another run's.
+#[test]
+fn an_old_pod_is_not_taken_for_the_new_one() {
+    let mut world = World::new(Flavour::SourceDirect);
+    run(&mut world);
+    script::start_pods(&mut world);
+    script::end_movers(&mut world, Ending::Good);
+    script::note_ended(&mut world);
+    let mut old = world.pods[0].clone();
+    old.meta.run = Some("old".into());
+    old.report = old.report.map(|report| report.replace("r1", "old"));
+    world.pods.insert(0, old);
+    agent::look(&mut world, &Look::default());
+    assert_eq!(world.status.revision.as_deref(), Some("r1"));
 }
