@@ -9,7 +9,7 @@ use scribe_agent::api::status::Phase;
 use scribe_agent::core::facts::{Claim, Kind, Meta, Role};
 use scribe_agent::core::spec::{Capture, ClaimShape, SnapshotClass, Target, Volume};
 
-fn volume(world: &mut World, source: impl FnOnce(&mut Capture), destination: impl FnOnce(&mut Target, &mut Option<SnapshotClass>)) {
+pub fn volume(world: &mut World, source: impl FnOnce(&mut Capture), destination: impl FnOnce(&mut Target, &mut Option<SnapshotClass>)) {
     world.edited = true;
     match &mut world.spec.volume {
         Volume::Source { capture, .. } => source(capture),
@@ -61,7 +61,7 @@ fn an_edit_at_any_moment_is_followed(#[case] edit: impl Fn(&mut World)) {
 }
 
 /// A world whose first sync has come as far as its mover.
-fn with_a_mover(flavour: Flavour) -> World {
+pub fn with_a_mover(flavour: Flavour) -> World {
     let mut world = World::new(flavour);
     for _ in 0..4 {
         agent::look(&mut world, &Look::default());
@@ -308,40 +308,4 @@ fn an_invalid_spec_starts_nothing() {
             world.assert_settled();
         }
     }
-}
-
-fn run(world: &World) -> String {
-    world.status.run.as_ref().unwrap().id.clone()
-}
-
-/// What was pulled into another volume than the new spec names is of no use: nothing is published of it.
-#[test]
-fn a_finished_pull_is_dropped_when_the_volume_is_another_one() {
-    let mut world = with_a_mover(Flavour::DestinationImage);
-    let pulled = run(&world);
-    script::end_movers(&mut world, Ending::Good);
-    script::let_the_cluster_work(&mut world);
-    script::edit(&mut world, |w| volume(w, |_| (), |claim, _| *claim = Target::Existing(USERS_CLAIM.into())));
-    agent::look(&mut world, &Look::default());
-    assert_ne!(run(&world), pulled);
-    assert!(world.snapshots.is_empty());
-}
-
-/// An image that is being made is of the data that was pulled, whatever the spec says by now.
-#[test]
-fn an_edit_waits_for_the_image() {
-    let mut world = with_a_mover(Flavour::DestinationImage);
-    script::end_movers(&mut world, Ending::Good);
-    script::let_the_cluster_work(&mut world);
-    agent::look(&mut world, &Look::default());
-    let pulled = run(&world);
-    assert_eq!(world.status.run.as_ref().unwrap().phase, Phase::Publishing);
-    script::edit(&mut world, |w| w.spec.remote.path = "elsewhere".into());
-    agent::look(&mut world, &Look::default());
-    assert_eq!(run(&world), pulled);
-    for _ in 0..3 {
-        script::let_the_cluster_work(&mut world);
-        agent::look(&mut world, &Look::default());
-    }
-    assert!(world.status.latest_image.is_some());
 }

@@ -8,6 +8,7 @@ mod agent;
 mod deadlines;
 mod diagram;
 mod edits;
+mod endings;
 mod failing;
 mod images;
 mod queue;

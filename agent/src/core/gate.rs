@@ -143,7 +143,9 @@ pub fn room(mine: &Turn, others: &[Contender], limit: usize) -> Room {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::status::LastError;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use serde_json::json;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -188,5 +190,40 @@ mod tests {
         let paused = View { paused: true, ..view(Kind::Source, "a", &status) };
         assert_eq!(paused.due_since(at(100)), None);
         assert_eq!(view(Kind::Source, "a", &status).due_since(at(100)), Some(at(20)));
+    }
+
+    /// Until it is edited.
+    #[test]
+    fn a_refused_spec_does_not_wait() {
+        let condition = json!({
+            "type": "Stalled", "status": "True", "reason": "InvalidSpec", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z",
+        });
+        let status = Status { conditions: vec![serde_json::from_value(condition).unwrap()], observed_generation: Some(1), ..synced(20) };
+        let refused = view(Kind::Source, "a", &status);
+        assert_eq!(refused.due_since(at(100)), None);
+        assert_eq!(View { generation: 2, ..refused }.due_since(at(100)), Some(at(20)));
+    }
+
+    /// Its slots count only once its next attempt is due, where a person is needed.
+    #[test]
+    fn one_that_failed_waits_by_its_reason() {
+        let run = json!({
+            "id": "r", "phase": "Backoff", "startTime": "2026-01-01T00:00:00.000000Z", "attempt": 2,
+            "phaseTime": "2026-01-01T00:00:00.000000Z", "generation": 1,
+        });
+        for (reason, attempt, expected) in [
+            ("Unreachable", 200, Some(at(20))),
+            ("DeletionGuard", 200, None),
+            ("DeletionGuard", 30, Some(at(20))),
+            ("DeletionGuard", 10, Some(at(10))),
+        ] {
+            let status = Status {
+                run: Some(serde_json::from_value(run.clone()).unwrap()),
+                last_error: Some(LastError { reason: reason.into(), message: String::new(), time: Time(at(5)) }),
+                next_attempt_time: Some(Time(at(attempt))),
+                ..synced(20)
+            };
+            assert_eq!(view(Kind::Source, "a", &status).due_since(at(100)), expected, "{reason}, {attempt}");
+        }
     }
 }

@@ -64,6 +64,24 @@ mod tests {
         assert_eq!(format(SignedDuration::new(seconds, nanos)), expected);
     }
 
+    #[rstest]
+    #[case("90s", Some(90))]
+    #[case("2m", Some(120))]
+    #[case("1h30m", Some(5_400))]
+    #[case("1h1m1s", Some(3_661))]
+    #[case("876000h", Some(100 * 365 * 86_400))]
+    #[case("900000h", None)]
+    #[case("9223372036854775807h", None)]
+    #[case("0s", None)]
+    #[case("90", None)]
+    #[case("m", None)]
+    #[case("1d", None)]
+    #[case("1.5h", None)]
+    #[case("", None)]
+    fn whole_hours_minutes_and_seconds_are_read(#[case] text: &str, #[case] expected: Option<i64>) {
+        assert_eq!(parse(text).ok().map(|duration| duration.as_secs()), expected);
+    }
+
     #[test]
     fn a_clock_set_back_gives_zero() {
         assert_eq!(format(SignedDuration::from_secs(-5)), "0s");

@@ -1,0 +1,99 @@
+//! What becomes of a mover's work once it has ended: believed or not, published or dropped.
+
+use crate::agent::{self, Look};
+use crate::edits::{volume, with_a_mover};
+use crate::script::{self, Ending, Happening};
+use crate::world::{Flavour, USERS_CLAIM, World};
+use scribe_agent::api::status::Phase;
+use scribe_agent::core::spec::Target;
+
+fn run(world: &World) -> String {
+    world.status.run.as_ref().unwrap().id.clone()
+}
+
+/// What was pulled into another volume than the new spec names is of no use: nothing is published of it.
+#[test]
+fn a_finished_pull_is_dropped_when_the_volume_is_another_one() {
+    let mut world = with_a_mover(Flavour::DestinationImage);
+    let pulled = run(&world);
+    script::end_movers(&mut world, Ending::Good);
+    script::let_the_cluster_work(&mut world);
+    script::edit(&mut world, |w| volume(w, |_| (), |claim, _| *claim = Target::Existing(USERS_CLAIM.into())));
+    agent::look(&mut world, &Look::default());
+    assert_ne!(run(&world), pulled);
+    assert!(world.snapshots.is_empty());
+}
+
+/// An image that is being made is of the data that was pulled, whatever the spec says by now.
+#[test]
+fn an_edit_waits_for_the_image() {
+    let mut world = with_a_mover(Flavour::DestinationImage);
+    script::end_movers(&mut world, Ending::Good);
+    script::let_the_cluster_work(&mut world);
+    agent::look(&mut world, &Look::default());
+    let pulled = run(&world);
+    assert_eq!(world.status.run.as_ref().unwrap().phase, Phase::Publishing);
+    script::edit(&mut world, |w| w.spec.remote.path = "elsewhere".into());
+    agent::look(&mut world, &Look::default());
+    assert_eq!(run(&world), pulled);
+    for _ in 0..3 {
+        script::let_the_cluster_work(&mut world);
+        agent::look(&mut world, &Look::default());
+    }
+    assert!(world.status.latest_image.is_some());
+}
+
+/// A world whose pull has just ended, seen by an agent that died before it asked for the image.
+fn before_its_image() -> World {
+    let mut world = with_a_mover(Flavour::DestinationImage);
+    script::end_movers(&mut world, Ending::Good);
+    script::let_the_cluster_work(&mut world);
+    agent::look(&mut world, &Look { crash_at: Some(1), ..Look::default() });
+    assert_eq!((world.status.run.as_ref().unwrap().phase, world.snapshots.len()), (Phase::Publishing, 0));
+    world
+}
+
+#[test]
+fn an_image_is_made_of_the_claim_that_was_pulled_into_or_of_none() {
+    for swapped in [false, true] {
+        let mut world = before_its_image();
+        if swapped {
+            world.pods.iter_mut().for_each(|pod| pod.ended = true);
+            script::play(&mut world, &Happening::Swap);
+        }
+        agent::look(&mut world, &Look::default());
+        let error = world.status.last_error.as_ref().map(|error| error.reason.as_str());
+        assert_eq!((world.snapshots.len(), error), if swapped { (0, Some("DestinationPVCMissing")) } else { (1, None) });
+    }
+}
+
+#[test]
+fn no_image_is_made_where_none_is_wanted_any_more() {
+    let mut world = before_its_image();
+    script::edit(&mut world, |w| volume(w, |_| (), |_, image| *image = None));
+    agent::look(&mut world, &Look::default());
+    let latest = world.status.latest_image.clone().unwrap();
+    assert_eq!((latest.kind.as_str(), latest.name.as_str()), ("PersistentVolumeClaim", "scribe-dest-db"));
+    assert!(world.snapshots.is_empty() && world.status.run.is_none());
+}
+
+/// A Job that failed and a report that says otherwise: neither is believed.
+#[test]
+fn a_report_of_success_is_not_believed_of_a_failed_job() {
+    let mut world = with_a_mover(Flavour::SourceDirect);
+    script::end_movers(&mut world, Ending::Good);
+    script::note_ended(&mut world);
+    world.jobs[0].succeeded = Some(false);
+    agent::look(&mut world, &Look::default());
+    assert_eq!((world.status.last_sync_time.clone(), world.status.attempts), (None, Some(1)));
+}
+
+/// The Job may be told of its end before the pod has stopped.
+#[test]
+fn a_mover_that_still_lives_has_not_ended() {
+    let mut world = with_a_mover(Flavour::SourceDirect);
+    world.jobs[0].succeeded = Some(false);
+    agent::look(&mut world, &Look::default());
+    assert_eq!(world.status.attempts, None);
+    assert_eq!(world.status.run.as_ref().unwrap().phase, Phase::Transferring);
+}
