@@ -1,12 +1,13 @@
 //! What takes too long is given up, at its deadline and not before, and the message has the cluster's own words.
 
 use crate::agent::{self, Look};
+use crate::endings::before_its_image;
 use crate::script::{self, Ending};
 use crate::waking::{attempt, next_attempt, refuse, wake};
 use crate::world::{Flavour, World};
 use jiff::{SignedDuration, Timestamp};
 use scribe_agent::api::status::Phase;
-use scribe_agent::core::facts::{Claim, Meta};
+use scribe_agent::core::facts::{Claim, Meta, Snapshot};
 
 /// Nothing of it has happened a second before; then it is given up, for this reason. Gives the message.
 fn given_up(world: &mut World, deadline: Timestamp, reason: &str) -> String {
@@ -109,4 +110,29 @@ fn an_old_job_is_not_taken_for_the_new_one() {
     script::let_the_cluster_work(&mut world);
     agent::look(&mut world, &Look::default());
     assert_eq!(world.paths(), ["p", "elsewhere"]);
+}
+
+/// Somebody else's snapshot has the name that the image would get.
+#[test]
+fn an_image_that_cannot_be_made() {
+    let mut world = before_its_image();
+    let name = format!("scribe-dest-db-{}", world.pods[0].finished.unwrap().strftime("%Y%m%d%H%M%S"));
+    let meta = Meta { name, uid: world.uid(), ..Meta::default() };
+    world.snapshots.push(Snapshot { meta, ready: true, ..Snapshot::default() });
+    let deadline = ten_minutes(&world);
+    let message = given_up(&mut world, deadline, "SnapshotNotReady");
+    assert!(message.contains("could not be made in time"), "{message}");
+}
+
+/// A Job of whose success the cache does not know yet is waited for, whatever the time.
+#[test]
+fn nothing_is_made_or_given_up_on_an_old_read_of_the_job() {
+    let mut world = before_its_image();
+    world.jobs[0].succeeded = None;
+    for _ in 0..2 {
+        let writes = world.writes;
+        agent::look(&mut world, &Look::default());
+        assert_eq!(world.writes, writes);
+        world.now = ten_minutes(&world);
+    }
 }

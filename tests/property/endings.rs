@@ -44,7 +44,7 @@ fn an_edit_waits_for_the_image() {
 }
 
 /// A world whose pull has just ended, seen by an agent that died before it asked for the image.
-fn before_its_image() -> World {
+pub fn before_its_image() -> World {
     let mut world = with_a_mover(Flavour::DestinationImage);
     script::end_movers(&mut world, Ending::Good);
     script::let_the_cluster_work(&mut world);

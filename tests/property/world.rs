@@ -392,6 +392,7 @@ impl World {
         assert!(captures.clone().all(|m| m.role != Some(Role::Capture)), "temporary children are left: {:?}", captures.collect::<Vec<_>>());
         let images: BTreeSet<_> = self.snapshots.iter().filter(|s| s.meta.role == Some(Role::Image)).map(|s| &s.meta.name).collect();
         assert_eq!(images, status.images.iter().map(|i| &i.name).collect(), "images other than those of the list");
+        assert_eq!(images.len(), status.images.len(), "an image twice in the list");
         if let Volume::Destination { image: Some(_), retain, .. } = &self.spec.volume {
             assert!((1..=*retain).contains(&images.len()), "{images:?}");
             let latest = status.latest_image.as_ref().map(|i| i.name.clone()).unwrap();

@@ -286,6 +286,7 @@ fn publishing(draft: &mut Draft<'_>, spec: &Spec, run: &Run) {
     let facts = draft.facts;
     let (job, pod) = mover_of(facts, run);
     let image_wanted = matches!(&spec.volume, Volume::Destination { image: Some(_), .. });
+    let deadline = failure::deadline(run, draft.limits.snapshot_timeout);
     let (Some(job), Some(report)) = (job, report_of(pod)) else {
         draft.plan.needs.extend([Fresh::Jobs, Fresh::Pods]);
         let gone = "The mover's Job was deleted before its image was made; the volume is pulled again".to_owned();
@@ -295,8 +296,9 @@ fn publishing(draft: &mut Draft<'_>, spec: &Spec, run: &Run) {
         // The spec was edited, and an image is wanted no more.
         _ if !image_wanted => complete(draft, spec, run, job, &report, pod),
         None if !children::still_there(facts, spec, job) => volume_gone(draft, run),
-        None if job.succeeded == Some(true) && draft.now < failure::deadline(run, draft.limits.snapshot_timeout) => {
+        None if job.succeeded == Some(true) && draft.now < deadline => {
             image(draft, spec, run, &report, pod);
+            draft.plan.wake_at(deadline);
         }
         // Its name may be somebody else's: the next attempt makes one of another name.
         None if job.succeeded == Some(true) => {
