@@ -298,11 +298,11 @@ fn an_invalid_spec_starts_nothing() {
             agent::look(&mut world, &Look::default());
             assert_eq!(world.status.run.is_some(), lived, "{flavour:?} at {moment}");
             assert!(world.status.next_attempt_time.is_none() && world.status.next_sync_time.is_none());
+            assert_eq!(world.events.iter().filter(|event| event.reason.as_str() == "InvalidSpec").count(), 1);
             for number in 0..10 {
                 step(&mut world, number);
             }
             assert_eq!((world.status.run.clone(), world.movers.len()), (None, movers), "{flavour:?} at {moment}");
-            assert_eq!(world.events.iter().filter(|event| event.reason.as_str() == "InvalidSpec").count(), 1);
             script::edit(&mut world, |world| world.invalid = None);
             script::recover(&mut world);
             world.assert_settled();

@@ -14,6 +14,7 @@ mod images;
 mod queue;
 mod script;
 mod search;
+mod tidying;
 mod time;
 mod volumes;
 mod waking;

@@ -256,6 +256,7 @@ fn shape(capacity: Option<&str>, modes: Option<&[AccessMode]>, class: Option<&st
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::{Value, json};
 
     proptest::proptest! {
         /// The offset is in range, the same at every reading, and differs from object to object.
@@ -272,5 +273,99 @@ mod tests {
     fn offsets_spread() {
         let all: std::collections::BTreeSet<_> = (0..200).map(|n| offset(&format!("uid-{n}"), 120)).collect();
         assert!(all.len() > 80, "{} different offsets of 120", all.len());
+    }
+
+    /// The spec that is written so, beside what is required.
+    fn read_source(rclone: Value, trigger: &Value) -> Result<Spec, String> {
+        source(&serde_json::from_value(whole(rclone, trigger)).unwrap(), "uid")
+    }
+
+    fn read_destination(rclone: Value, trigger: &Value) -> Result<Spec, String> {
+        destination(&serde_json::from_value(whole(rclone, trigger)).unwrap(), "uid")
+    }
+
+    fn whole(mut rclone: Value, trigger: &Value) -> Value {
+        let required = json!({ "rcloneConfig": "secret", "rcloneConfigSection": "s3", "rcloneDestPath": "bucket/path" });
+        rclone.as_object_mut().unwrap().extend(required.as_object().unwrap().clone());
+        json!({ "sourcePVC": "data", "trigger": trigger, "rclone": rclone })
+    }
+
+    #[test]
+    fn a_source_says_how_it_is_captured() {
+        let class = |name: Option<&str>| Capture::Snapshot(SnapshotClass(name.map(str::to_owned)));
+        for (rclone, expected) in [
+            (json!({}), class(None)),
+            (json!({ "copyMethod": "Snapshot", "volumeSnapshotClassName": "fast" }), class(Some("fast"))),
+            (json!({ "copyMethod": "Clone" }), Capture::Clone),
+            (json!({ "copyMethod": "Direct" }), Capture::Direct),
+            (json!({ "copyMethod": "None" }), Capture::Direct),
+        ] {
+            let spec = read_source(rclone, &Value::Null).unwrap();
+            assert_eq!(spec.volume, Volume::Source { claim: "data".into(), capture: expected, temporary: ClaimShape::default() });
+            assert_eq!(spec.remote, Remote { secret: "secret".into(), section: "s3".into(), path: "bucket/path".into() });
+            assert_eq!(spec.guard, Guard { percent: 90, floor: 10 });
+        }
+        let guard = json!({ "deletionGuard": { "percent": 50, "floor": 3 } });
+        assert_eq!(read_source(guard, &Value::Null).unwrap().guard, Guard { percent: 50, floor: 3 });
+    }
+
+    #[test]
+    fn a_claim_is_described() {
+        let rclone = json!({ "capacity": "1Gi", "accessModes": ["ReadWriteMany"], "storageClassName": "fast" });
+        let shape =
+            ClaimShape { size: Some(1 << 30), access_modes: Some(vec!["ReadWriteMany".into()]), storage_class: Some("fast".into()) };
+        match (read_source(rclone.clone(), &Value::Null).unwrap().volume, read_destination(rclone, &Value::Null).unwrap().volume) {
+            (Volume::Source { temporary, .. }, Volume::Destination { claim, .. }) => {
+                assert_eq!((temporary, claim), (shape.clone(), Target::Private(shape)));
+            }
+            volumes => panic!("{volumes:?}"),
+        }
+        for capacity in ["0", "many", "-1Gi"] {
+            for error in [read_source, read_destination].map(|read| read(json!({ "capacity": capacity }), &Value::Null).unwrap_err()) {
+                assert!(error.contains("spec.rclone.capacity") && error.contains("10Gi"), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_destination_says_what_becomes_of_the_data() {
+        let private = Target::Private(ClaimShape { size: Some(1), ..ClaimShape::default() });
+        let image = |name: Option<&str>| Some(SnapshotClass(name.map(str::to_owned)));
+        let volume = |claim, image, retain, cleanup, plain| Volume::Destination { claim, image, retain, cleanup, plain };
+        for (rclone, expected) in [
+            (json!({ "capacity": "1" }), volume(private.clone(), image(None), 1, false, false)),
+            (json!({ "capacity": "1", "retain": 3, "layout": "Files" }), volume(private.clone(), image(None), 3, false, false)),
+            (json!({ "capacity": "1", "volumeSnapshotClassName": "c" }), volume(private.clone(), image(Some("c")), 1, false, false)),
+            (json!({ "capacity": "1", "cleanupTempPVC": true }), volume(private.clone(), image(None), 1, true, false)),
+            (json!({ "capacity": "1", "copyMethod": "Direct", "layout": "Plain" }), volume(private.clone(), None, 1, false, true)),
+            (json!({ "capacity": "1", "copyMethod": "None", "cleanupTempPVC": false }), volume(private, None, 1, false, false)),
+            (json!({ "destinationPVC": "mine" }), volume(Target::Existing("mine".into()), image(None), 1, false, false)),
+        ] {
+            assert_eq!(read_destination(rclone, &Value::Null).unwrap().volume, expected);
+        }
+    }
+
+    /// An older CRD lets more through than the newest.
+    #[test]
+    fn what_the_crd_refuses_is_refused_here_too() {
+        let error = read_destination(json!({}), &Value::Null).unwrap_err();
+        assert!(error.contains("capacity") && error.contains("destinationPVC"), "{error}");
+        let error = read_destination(json!({ "capacity": "1", "copyMethod": "Direct", "cleanupTempPVC": true }), &Value::Null).unwrap_err();
+        assert!(error.contains("cleanupTempPVC"), "{error}");
+        let error = read_source(json!({}), &json!({ "schedule": "every day" })).unwrap_err();
+        assert!(error.starts_with("spec.trigger: "), "{error}");
+    }
+
+    #[test]
+    fn a_trigger_is_read() {
+        let trigger = |trigger: Value| read_source(json!({}), &trigger).unwrap().trigger;
+        let none = trigger(Value::Null);
+        assert!(none.continuous() && !none.wait_for_first_slot && none.offset == SignedDuration::ZERO);
+        assert!(!trigger(json!({ "runOnCreate": true })).wait_for_first_slot);
+        let all = trigger(json!({ "schedule": "0 3 * * *", "timeZone": "Europe/Berlin", "manual": "tag", "runOnCreate": false }));
+        assert_eq!((all.manual.as_deref(), all.wait_for_first_slot), (Some("tag"), true));
+        let winter: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        assert_eq!(all.next_slot(winter).unwrap().to_string(), "2026-01-01T02:00:00Z");
+        assert_eq!(trigger(json!({ "schedule": "@hourly", "jitterSeconds": 60 })).offset, offset("uid", 60));
     }
 }

@@ -1,0 +1,66 @@
+//! What is deleted once a sync has ended, in which order, and what is read afresh before.
+
+use crate::agent::{self, Look};
+use crate::edits::with_a_mover;
+use crate::script::{self, Ending};
+use crate::world::{Flavour, World};
+use scribe_agent::core::decide::decide;
+use scribe_agent::core::facts::{Fresh, Role};
+use scribe_agent::core::plan::{ChildKind, Plan, Step};
+
+fn plan(world: &World) -> Plan {
+    decide(&world.facts(), &World::limits(), world.now)
+}
+
+fn deleted(plan: &Plan) -> Vec<ChildKind> {
+    let kinds = plan.steps.iter().filter_map(|step| match step {
+        Step::Delete(target) => Some(target.kind),
+        _ => None,
+    });
+    kinds.collect()
+}
+
+/// A source whose sync has just been closed; of its children nothing is deleted yet.
+fn closed() -> World {
+    let mut world = with_a_mover(Flavour::SourceSnapshot);
+    script::end_movers(&mut world, Ending::Good);
+    script::note_ended(&mut world);
+    agent::look(&mut world, &Look { crash_at: Some(1), ..Look::default() });
+    assert!(world.status.run.is_none() && world.status.last_sync_time.is_some());
+    world
+}
+
+/// Job and claim go at once, though the pod that has ended is still there; the snapshot when no claim made from it is left.
+#[test]
+fn a_claim_goes_before_its_snapshot() {
+    let mut world = closed();
+    assert_eq!(deleted(&plan(&world)), [ChildKind::Job, ChildKind::Claim]);
+    agent::look(&mut world, &Look::default());
+    assert_eq!(deleted(&plan(&world)), [], "the claim is being deleted");
+    world.claims.retain(|claim| claim.meta.role != Some(Role::Capture));
+    assert_eq!(deleted(&plan(&world)), [ChildKind::Snapshot]);
+}
+
+/// A mover that is known to have ended holds no claim; else its pod may just have started.
+#[test]
+fn pods_are_read_afresh_where_a_mover_may_have_started() {
+    let mut world = closed();
+    assert!(!plan(&world).needs.contains(&Fresh::Pods));
+    world.jobs[0].succeeded = None;
+    assert!(plan(&world).needs.contains(&Fresh::Pods));
+    world.jobs[0].succeeded = Some(false);
+    assert!(plan(&world).needs.contains(&Fresh::Pods));
+    world.jobs[0].succeeded = Some(true);
+    world.jobs[0].meta.run = Some("another".into());
+    assert!(plan(&world).needs.contains(&Fresh::Pods));
+}
+
+/// Its claim stays as long as it lives.
+#[test]
+fn the_claim_of_a_live_mover_stays() {
+    let mut world = closed();
+    world.pods[0].ended = false;
+    assert_eq!(deleted(&plan(&world)), [ChildKind::Job]);
+    world.pods[0].meta.run = Some("another".into());
+    assert_eq!(deleted(&plan(&world)), [ChildKind::Job, ChildKind::Claim]);
+}
