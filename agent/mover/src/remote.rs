@@ -1,9 +1,10 @@
 //! A remote path and what can be done with it: bulk commands of rclone, each with the flags measured to cost least.
 //!
-//! Listings are in `listing`. Knows nothing of what the names mean beyond [`crate::names`]. Imports [`crate::rclone`], [`crate::control`] and
+//! Listings are in `listing` and `told`. Knows nothing of what the names mean beyond [`crate::names`]. Imports [`crate::rclone`], [`crate::control`] and
 //! [`crate::failure`].
 
 mod listing;
+mod told;
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -17,6 +18,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 pub use listing::{Detail, Listing, Sums};
+pub use told::{Index, Object, Told};
 
 use crate::control::{Control, unseal};
 use crate::failure::{Failure, Result};

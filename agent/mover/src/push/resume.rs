@@ -9,7 +9,7 @@ use super::send::Work;
 use super::sent::Sent;
 use crate::failure::Result;
 use crate::hash::both;
-use crate::remote::{BATCH, Listing, Sums};
+use crate::remote::{BATCH, Index, Listing, Object, Told};
 use crate::spill::{SpillWriter, batches};
 
 /// Those of the plan's uploads that lie on the remote already.
@@ -19,9 +19,10 @@ pub(super) fn sent_before(work: &Work, plan: &Plan) -> Result<Sent> {
     let sums = sums(work, plan, listing)?;
     let (mut files, mut bytes) = (0_u64, 0);
     let mut is_there = |name: &[u8], upload: &Upload| {
-        let Some(sum) = sums.get(name).filter(|_| listing.get(name) == Some(&upload.size)) else { return Ok(false) };
+        let sum = sums.get(name).filter(|_| listing.get(name) == Some(&upload.size));
+        let Some(sum) = sum.and_then(Object::md5) else { return Ok(false) };
         let file = both(&upload.path.under(&work.options.volume), &work.remote.rclone.stop)?;
-        let same = file.is_some_and(|(sha256, md5)| sha256 == upload.sha256 && md5 == **sum);
+        let same = file.is_some_and(|(sha256, md5)| sha256 == upload.sha256 && md5 == sum);
         if same {
             files += 1;
             bytes += upload.size;
@@ -47,21 +48,20 @@ pub(super) fn sent_before(work: &Work, plan: &Plan) -> Result<Sent> {
 }
 
 /// What the remote tells of the names that the plan writes to.
-fn sums(work: &Work, plan: &Plan, listing: &Listing) -> Result<Sums> {
-    let mut sums = Sums::new();
-    if !work.remote.feature("SlowHash")? {
-        work.remote.list_told(true, |object| {
-            if let Some(md5) = object.md5 {
-                sums.insert(object.name.into(), md5.into());
+fn sums(work: &Work, plan: &Plan, listing: &Listing) -> Result<Index> {
+    let mut sums = Index::default();
+    if work.remote.feature("SlowHash")? {
+        let own = plan.own.read()?.map(|upload| Ok(upload?.path.as_bytes().into()));
+        let names = own.chain(plan.objects.iter().map(|upload| Ok(object(&upload.sha256))));
+        let there = names.filter(|name: &Result<Name>| name.as_ref().map_or(true, |name| listing.contains_key(name)));
+        for batch in batches(there, BATCH) {
+            for (name, sum) in work.remote.told_sums(batch?.iter().map(|name| &**name))? {
+                sums.add(Told { name: &name, written: None, md5: Some(&sum) });
             }
-        })?;
-        return Ok(sums);
+        }
+    } else {
+        work.remote.told(true, |object, _| sums.add(object))?;
     }
-    let own = plan.own.read()?.map(|upload| Ok(upload?.path.as_bytes().into()));
-    let names = own.chain(plan.objects.iter().map(|upload| Ok(object(&upload.sha256))));
-    let there = names.filter(|name: &Result<Name>| name.as_ref().map_or(true, |name| listing.contains_key(name)));
-    for batch in batches(there, BATCH) {
-        sums.extend(work.remote.told_sums(batch?.iter().map(|name| &**name))?);
-    }
+    sums.sort();
     Ok(sums)
 }

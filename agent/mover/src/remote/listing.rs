@@ -1,17 +1,17 @@
 //! What lies below a remote path: names and sizes, and more where a caller asks for it.
 //!
-//! Imports [`crate::rclone`] and [`crate::failure`].
+//! Imports `told`, [`crate::rclone`] and [`crate::failure`].
 
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 
-use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::Remote;
+use super::told::Told;
 use crate::failure::{Failure, Result};
 use crate::rclone::{BULK_IDLE, Class, Trouble};
 use crate::report::Reason;
@@ -63,17 +63,6 @@ impl Hashes {
     }
 }
 
-/// What a listing tells of an object beside its size.
-#[derive(Clone, Copy, Debug)]
-pub struct Told<'a> {
-    /// Below the path.
-    pub name: &'a [u8],
-    /// When it was written; on backends that keep a file's own time, that time.
-    pub written: Option<Timestamp>,
-    /// The MD5 sum in hexadecimal, where the backend knows it.
-    pub md5: Option<&'a str>,
-}
-
 /// As [`Detail`], of an object whose size may be unknown.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -88,8 +77,8 @@ struct Item {
 
 impl Item {
     /// A negative size means unknown: such a backend cannot be checked by size, but never equals a known one.
-    fn into_entry(self) -> (Box<[u8]>, u64) {
-        (self.path.into_bytes().into(), u64::try_from(self.size).unwrap_or(u64::MAX))
+    fn known_size(&self) -> u64 {
+        u64::try_from(self.size).unwrap_or(u64::MAX)
     }
 }
 
@@ -97,18 +86,18 @@ impl Remote {
     /// Every object below `below`; empty when the path, or even the bucket, does not exist.
     pub fn list(&self, below: &str) -> Result<Listing> {
         let mut listing = Listing::new();
-        self.each_below(below, &["--no-modtime"], |item: Item| listing.extend([item.into_entry()]))?;
+        self.each_below(below, &["--no-modtime"], |item: Item| {
+            let size = item.known_size();
+            listing.insert(item.path.into_bytes().into(), size);
+        })?;
         Ok(listing)
     }
 
-    /// The same of the whole path, and shows what the listing tells of each object; MD5 sums where `sums` and the backend knows them.
-    pub fn list_told(&self, sums: bool, mut each: impl FnMut(Told)) -> Result<Listing> {
-        let mut listing = Listing::new();
+    /// Shows what a listing of the whole path tells of each object, and its size; MD5 sums where `sums` and the backend knows them.
+    pub fn told(&self, sums: bool, mut each: impl FnMut(Told, u64)) -> Result<()> {
         self.each_below("", flags(sums), |item: Item| {
-            each(Told { name: item.path.as_bytes(), written: item.mod_time.parse().ok(), md5: item.hashes.md5() });
-            listing.extend([item.into_entry()]);
-        })?;
-        Ok(listing)
+            each(Told { name: item.path.as_bytes(), written: item.mod_time.parse().ok(), md5: item.hashes.md5() }, item.known_size());
+        })
     }
 
     /// Fetches the content of the named objects, and returns its sha256 sums in hexadecimal; one that is not there has none.
