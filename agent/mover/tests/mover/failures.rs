@@ -43,7 +43,8 @@ fn a_server_that_answers_badly_later(#[case] status: &'static str, #[case] body:
     site.push();
     write(site.source.path(), "replaced", "new");
     write(site.source.path(), "added", "new");
-    for key in ["manifests/", "claim.json", "staged/", "path/added", "path/replaced"] {
+    // In the order of a push: what one has sent, the next one does not send again.
+    for key in ["manifests/", "claim.json", "path/added", "staged/", "path/replaced"] {
         site.proxy.rule(move |request| if request.target.contains(key) { Action::Answer(status, body) } else { Action::Pass });
         assert_eq!(site.try_push().unwrap_err().reason, reason, "{key}");
         site.proxy.behave();
