@@ -1,7 +1,7 @@
 //! A remote path and what can be done with it: bulk commands of rclone, each with the flags measured to cost least.
 //!
-//! Listings are in `listing` and `told`. Knows nothing of what the names mean beyond [`crate::names`]. Imports [`crate::rclone`], [`crate::control`] and
-//! [`crate::failure`].
+//! Listings are in `listing` and `told`. Knows nothing of what the names mean beyond [`crate::names`]. Imports [`crate::rclone`],
+//! [`crate::control`] and [`crate::failure`].
 
 mod listing;
 mod told;

@@ -2,8 +2,7 @@
 //!
 //! What was not written since the path was last verified is as it was then. The rest is held against the committed tree: by the
 //! MD5 sums of the listing, for which the files on the volume are read; by its time, on backends that keep a file's own; and where
-//! neither tells, by reading the objects. Imports [`crate::remote`], [`crate::committed`], [`crate::hash`], [`crate::spill`]'s batches and
-//! [`super::plan`].
+//! neither tells, by reading the objects. Imports [`crate::remote`], [`crate::committed`], [`crate::hash`] and [`super::plan`].
 
 use std::path::Path;
 
@@ -11,11 +10,10 @@ use jiff::SignedDuration;
 
 use super::plan::{Name, object_name};
 use crate::committed::Committed;
-use crate::entry::{At, Entry, FileEntry};
+use crate::entry::{At, Digest};
 use crate::failure::Result;
 use crate::hash::both;
-use crate::remote::{BATCH, Index, Listing, Object, Remote};
-use crate::spill::batches;
+use crate::remote::{BATCH, Index, Listing, Remote};
 
 /// How far the remote's clock may be behind ours.
 const SKEW: SignedDuration = SignedDuration::from_hours(1);
@@ -35,42 +33,32 @@ pub(super) fn list(remote: &Remote, volume: &Path, committed: &Committed) -> Res
         listing.insert(object.name.into(), size);
     })?;
     recent.sort();
-    let mut altered: Vec<Name> = Vec::new();
-    let mut untold = 0_u64;
+    let (mut altered, mut unknown) = (Vec::new(), Vec::new());
     for entry in committed.entries.read()? {
         let entry = entry?;
-        let Some((name, file)) = object_of(&entry) else { continue };
-        match recent.get(&name).map(Object::md5) {
-            None => {}
-            Some(None) => untold += 1,
-            Some(Some(sum)) => {
-                // A file that has changed since tells nothing, and is going to be sent anyway.
-                if let Some((sha256, md5)) = both(&entry.path.under(volume), &remote.rclone.stop)?
-                    && sha256 == file.sha256
-                    && md5 != sum
-                {
-                    altered.push(name);
-                }
+        let Some(file) = entry.file().filter(|file| file.at != At::Staged) else { continue };
+        let name = object_name(&entry.path, file);
+        let Some(there) = recent.get(&name) else { continue };
+        if let Some(sum) = there.md5() {
+            // A file that has changed since tells nothing, and is going to be sent anyway.
+            if let Some((sha256, md5)) = both(&entry.path.under(volume), &remote.rclone.stop)?
+                && sha256 == file.sha256
+                && md5 != sum
+            {
+                altered.push(name);
+            }
+            continue;
+        }
+        let ours = there.written.is_some_and(|written| entry.meta.mtime.is_told_as(written));
+        if !ours && listing.get(&name) == Some(&file.size) {
+            unknown.push((name, file.sha256));
+            if unknown.len() == BATCH {
+                altered.extend(other_content(remote, std::mem::take(&mut unknown))?);
             }
         }
     }
-    if untold > 0 {
-        let unknown = committed.entries.read()?.filter_map(|entry| match entry {
-            Ok(entry) => {
-                let (name, file) = object_of(&entry)?;
-                let there = recent.get(&name).filter(|there| there.md5().is_none())?;
-                let ours = there.written.is_some_and(|written| entry.meta.mtime.is_told_as(written));
-                (!ours && listing.get(&name) == Some(&file.size)).then_some(Ok((name, file.sha256)))
-            }
-            Err(failure) => Some(Err(failure)),
-        });
-        for batch in batches(unknown, BATCH) {
-            let batch = batch?;
-            let sums = remote.read_sums(batch.iter().map(|(name, _)| &**name))?;
-            altered.extend(
-                batch.into_iter().filter(|(name, sha256)| sums.get(name).is_none_or(|sum| **sum != *sha256.hex())).map(|(name, _)| name),
-            );
-        }
+    if !unknown.is_empty() {
+        altered.extend(other_content(remote, unknown)?);
     }
     for name in altered {
         tracing::warn!(object = %String::from_utf8_lossy(&name), "somebody has changed what was pushed");
@@ -79,8 +67,9 @@ pub(super) fn list(remote: &Remote, volume: &Path, committed: &Committed) -> Res
     Ok(listing)
 }
 
-/// A file of the committed tree, and the name of its object.
-fn object_of(entry: &Entry) -> Option<(Name, &FileEntry)> {
-    let file = entry.file().filter(|file| file.at != At::Staged)?;
-    Some((object_name(&entry.path, file), file))
+/// Reads these objects, and gives those that hold something else.
+fn other_content(remote: &Remote, objects: Vec<(Name, Digest)>) -> Result<impl Iterator<Item = Name>> {
+    let sums = remote.read_sums(objects.iter().map(|(name, _)| &**name))?;
+    let differs = move |(name, sha256): &(Name, Digest)| sums.get(name).is_none_or(|sum| **sum != *sha256.hex());
+    Ok(objects.into_iter().filter(differs).map(|(name, _)| name))
 }

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use super::Remote;
 use super::told::Told;
 use crate::failure::{Failure, Result};
-use crate::rclone::{BULK_IDLE, Class, Trouble};
+use crate::rclone::{BULK_IDLE, Class, Finished, Trouble};
 use crate::report::Reason;
 
 /// On S3, a listing has the time of the last write; any other time costs a request for each object.
@@ -124,13 +124,12 @@ impl Remote {
             Err(trouble) => return Ok(Err(trouble)),
         };
         let mut sums = Sums::new();
-        for line in BufReader::new(File::open(&finished.stdout).map_err(|e| Failure::scratch(&e))?).lines() {
-            let line = line.map_err(|e| Failure::scratch(&e))?;
+        each_line(&finished, |line| {
             if let Some((sum, name)) = line.split_once("  ") {
                 sums.insert(name.as_bytes().into(), sum.into());
             }
-        }
-        fs::remove_file(&finished.stdout).map_err(|e| Failure::scratch(&e))?;
+            Ok(())
+        })?;
         Ok(Ok(sums))
     }
 
@@ -156,15 +155,22 @@ impl Remote {
         };
         let mut complete = false;
         // An array with one object a line: far too much of it to be read as a whole.
-        for line in BufReader::new(File::open(&finished.stdout).map_err(|e| Failure::scratch(&e))?).lines() {
-            let line = line.map_err(|e| Failure::scratch(&e))?;
+        each_line(&finished, |line| {
             match line.trim_end_matches(',') {
                 "[" | "" => {}
                 "]" | "[]" => complete = true,
                 object => each(serde_json::from_str(object).map_err(|e| unreadable(&e))?),
             }
-        }
-        fs::remove_file(&finished.stdout).map_err(|e| Failure::scratch(&e))?;
+            Ok(())
+        })?;
         if complete { Ok(()) } else { Err(unreadable(&"it has no end")) }
     }
+}
+
+/// Shows what a command printed, line by line, and drops it.
+fn each_line(finished: &Finished, mut each: impl FnMut(&str) -> Result<()>) -> Result<()> {
+    for line in BufReader::new(File::open(&finished.stdout).map_err(|e| Failure::scratch(&e))?).lines() {
+        each(&line.map_err(|e| Failure::scratch(&e))?)?;
+    }
+    fs::remove_file(&finished.stdout).map_err(|e| Failure::scratch(&e))
 }
