@@ -3,6 +3,7 @@
 use crate::world::World;
 use scribe_agent::core::decide::decide;
 use scribe_agent::core::facts::{Facts, Fresh};
+use scribe_agent::core::plan::Plan;
 
 /// How one look goes wrong, if it does.
 #[derive(Clone, Debug, Default)]
@@ -13,6 +14,11 @@ pub struct Look {
     pub crash_at: Option<usize>,
     /// Another agent takes a whole look between this one's decision and its first write.
     pub doubled: bool,
+}
+
+/// What is decided in a world that stays as it is.
+pub fn plan(world: &World) -> Plan {
+    decide(&world.facts(), &World::limits(), world.now)
 }
 
 /// One look, as `controller::reconcile` takes it.

@@ -7,7 +7,7 @@ use crate::waking::{attempt, next_attempt, refuse, wake};
 use crate::world::{Flavour, World};
 use jiff::{SignedDuration, Timestamp};
 use scribe_agent::api::status::Phase;
-use scribe_agent::core::facts::{Claim, Meta, Snapshot};
+use scribe_agent::core::facts::{Meta, Snapshot};
 
 /// Nothing of it has happened a second before; then it is given up, for this reason. Gives the message.
 fn given_up(world: &mut World, deadline: Timestamp, reason: &str) -> String {
@@ -72,8 +72,7 @@ fn a_pod_that_never_starts() {
 #[test]
 fn an_obstacle_that_does_not_go() {
     let mut world = World::new(Flavour::SourceDirect);
-    let meta = Meta { name: "scribe-src-db".into(), uid: world.uid(), namesake: true, ..Meta::default() };
-    world.claims.push(Claim { meta, bound: true, ..Claim::default() });
+    world.put_claim("scribe-src-db", true);
     agent::look(&mut world, &Look::default());
     let deadline = ten_minutes(&world);
     let message = given_up(&mut world, deadline, "PodPending");

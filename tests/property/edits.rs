@@ -6,7 +6,7 @@ use crate::world::{Flavour, USERS_CLAIM, World};
 use jiff::SignedDuration;
 use rstest::rstest;
 use scribe_agent::api::status::Phase;
-use scribe_agent::core::facts::{Claim, Kind, Meta, Role};
+use scribe_agent::core::facts::{Kind, Role};
 use scribe_agent::core::spec::{Capture, ClaimShape, SnapshotClass, Target, Volume};
 
 pub fn volume(world: &mut World, source: impl FnOnce(&mut Capture), destination: impl FnOnce(&mut Target, &mut Option<SnapshotClass>)) {
@@ -63,10 +63,7 @@ fn an_edit_at_any_moment_is_followed(#[case] edit: impl Fn(&mut World)) {
 /// A world whose first sync has come as far as its mover.
 pub fn with_a_mover(flavour: Flavour) -> World {
     let mut world = World::new(flavour);
-    for _ in 0..4 {
-        agent::look(&mut world, &Look::default());
-        script::let_the_cluster_work(&mut world);
-    }
+    script::begin(&mut world);
     script::start_pods(&mut world);
     world
 }
@@ -256,8 +253,7 @@ fn children_deleted_by_hand_are_made_again() {
 fn a_strangers_claim_is_not_used() {
     for (flavour, name) in [(Flavour::SourceSnapshot, "scribe-src-db"), (Flavour::DestinationImage, "scribe-dest-db")] {
         let mut world = World::new(flavour);
-        let meta = Meta { name: name.into(), uid: world.uid(), ..Meta::default() };
-        world.claims.push(Claim { meta, bound: true, ..Claim::default() });
+        world.put_claim(name, false);
         for _ in 0..3 {
             agent::look(&mut world, &Look::default());
         }

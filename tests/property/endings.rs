@@ -11,13 +11,19 @@ fn run(world: &World) -> String {
     world.status.run.as_ref().unwrap().id.clone()
 }
 
+/// A world whose pull has just ended, which no agent has seen yet.
+fn pulled() -> World {
+    let mut world = with_a_mover(Flavour::DestinationImage);
+    script::end_movers(&mut world, Ending::Good);
+    script::let_the_cluster_work(&mut world);
+    world
+}
+
 /// What was pulled into another volume than the new spec names is of no use: nothing is published of it.
 #[test]
 fn a_finished_pull_is_dropped_when_the_volume_is_another_one() {
-    let mut world = with_a_mover(Flavour::DestinationImage);
+    let mut world = pulled();
     let pulled = run(&world);
-    script::end_movers(&mut world, Ending::Good);
-    script::let_the_cluster_work(&mut world);
     script::edit(&mut world, |w| volume(w, |_| (), |claim, _| *claim = Target::Existing(USERS_CLAIM.into())));
     agent::look(&mut world, &Look::default());
     assert_ne!(run(&world), pulled);
@@ -27,9 +33,7 @@ fn a_finished_pull_is_dropped_when_the_volume_is_another_one() {
 /// An image that is being made is of the data that was pulled, whatever the spec says by now.
 #[test]
 fn an_edit_waits_for_the_image() {
-    let mut world = with_a_mover(Flavour::DestinationImage);
-    script::end_movers(&mut world, Ending::Good);
-    script::let_the_cluster_work(&mut world);
+    let mut world = pulled();
     agent::look(&mut world, &Look::default());
     let pulled = run(&world);
     assert_eq!(world.status.run.as_ref().unwrap().phase, Phase::Publishing);
@@ -45,9 +49,7 @@ fn an_edit_waits_for_the_image() {
 
 /// A world whose pull has just ended, seen by an agent that died before it asked for the image.
 pub fn before_its_image() -> World {
-    let mut world = with_a_mover(Flavour::DestinationImage);
-    script::end_movers(&mut world, Ending::Good);
-    script::let_the_cluster_work(&mut world);
+    let mut world = pulled();
     agent::look(&mut world, &Look { crash_at: Some(1), ..Look::default() });
     assert_eq!((world.status.run.as_ref().unwrap().phase, world.snapshots.len()), (Phase::Publishing, 0));
     world

@@ -300,6 +300,14 @@ pub fn end_movers(world: &mut World, ending: Ending) {
     }
 }
 
+/// An undisturbed sync, as far as its mover.
+pub fn begin(world: &mut World) {
+    for _ in 0..4 {
+        agent::look(world, &Look::default());
+        let_the_cluster_work(world);
+    }
+}
+
 /// From here on all goes well: nothing is paused, time passes, the cluster works and movers succeed. One more tag is to be synced.
 pub fn recover(world: &mut World) {
     play(world, &Happening::Pause(false));

@@ -1,16 +1,11 @@
 //! What is deleted once a sync has ended, in which order, and what is read afresh before.
 
-use crate::agent::{self, Look};
+use crate::agent::{self, Look, plan};
 use crate::edits::with_a_mover;
 use crate::script::{self, Ending};
 use crate::world::{Flavour, World};
-use scribe_agent::core::decide::decide;
 use scribe_agent::core::facts::{Fresh, Role};
 use scribe_agent::core::plan::{ChildKind, Plan, Step};
-
-fn plan(world: &World) -> Plan {
-    decide(&world.facts(), &World::limits(), world.now)
-}
 
 fn deleted(plan: &Plan) -> Vec<ChildKind> {
     let kinds = plan.steps.iter().filter_map(|step| match step {

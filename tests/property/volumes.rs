@@ -5,16 +5,9 @@ use crate::script::{self, Ending};
 use crate::world::{Flavour, USERS_CLAIM, World};
 use rstest::rstest;
 use scribe_agent::api::status::Phase;
-use scribe_agent::core::facts::{Claim, Meta, Role};
+use scribe_agent::core::facts::Role;
 use scribe_agent::core::plan::Work;
 use scribe_agent::core::spec::{ClaimShape, Target, Volume};
-
-fn run(world: &mut World) {
-    for _ in 0..4 {
-        agent::look(world, &Look::default());
-        script::let_the_cluster_work(world);
-    }
-}
 
 fn last_error(world: &World) -> Option<&str> {
     world.status.last_error.as_ref().map(|error| error.reason.as_str())
@@ -27,7 +20,7 @@ fn last_error(world: &World) -> Option<&str> {
 fn a_raw_block_volume_is_refused(#[case] flavour: Flavour) {
     let mut world = World::new(flavour);
     world.claims[0].block = true;
-    run(&mut world);
+    script::begin(&mut world);
     assert_eq!(last_error(&world), Some("InvalidSpec"));
     assert!(world.movers.is_empty());
 }
@@ -36,9 +29,8 @@ fn a_raw_block_volume_is_refused(#[case] flavour: Flavour) {
 #[test]
 fn a_strangers_claim_is_not_in_the_way_of_a_direct_push() {
     let mut world = World::new(Flavour::SourceDirect);
-    let meta = Meta { name: "scribe-src-db".into(), uid: world.uid(), ..Meta::default() };
-    world.claims.push(Claim { meta, bound: true, ..Claim::default() });
-    run(&mut world);
+    world.put_claim("scribe-src-db", false);
+    script::begin(&mut world);
     assert_eq!((last_error(&world), world.movers[0].claim.as_str()), (None, USERS_CLAIM));
 }
 
@@ -47,8 +39,7 @@ fn a_strangers_claim_is_not_in_the_way_of_a_direct_push() {
 fn only_a_namesakes_claim_of_the_same_name_is_waited_for() {
     for (name, waits) in [("scribe-src-db", true), ("scribe-src-other", false)] {
         let mut world = World::new(Flavour::SourceSnapshot);
-        let meta = Meta { name: name.into(), uid: world.uid(), namesake: true, ..Meta::default() };
-        world.claims.push(Claim { meta, bound: true, ..Claim::default() });
+        world.put_claim(name, true);
         for _ in 0..4 {
             agent::look(&mut world, &Look::default());
             world.snapshots.iter_mut().for_each(|snapshot| snapshot.ready = true);
@@ -78,7 +69,7 @@ fn a_temporary_claim_is_like_its_source() {
         }
         agent::look(&mut world, &Look::default());
         world.snapshots[0].restore_size = Some(7);
-        run(&mut world);
+        script::begin(&mut world);
         assert_eq!(made(&world, Role::Capture), expected);
     }
 }
@@ -90,7 +81,7 @@ fn a_volume_is_made_as_the_spec_says() {
         if let Volume::Destination { claim: Target::Private(shape), .. } = &mut world.spec.volume {
             *shape = ClaimShape { size: Some(3), access_modes: wanted.map(|mode| vec![mode.into()]), storage_class: Some("fast".into()) };
         }
-        run(&mut world);
+        script::begin(&mut world);
         assert_eq!(made(&world, Role::Volume), shape(3, modes, "fast"));
     }
 }
@@ -105,7 +96,7 @@ fn a_pull_is_told_what_the_volume_holds(#[case] flavour: Flavour, #[case] expect
     let mut world = World::new(flavour);
     script::recover(&mut world);
     script::edit(&mut world, |world| world.spec.trigger.manual = Some("again".into()));
-    run(&mut world);
+    script::begin(&mut world);
     let told = |number: usize| match &world.movers[number].work {
         Work::Pull { applied, private, .. } => (applied.as_deref(), *private),
         Work::Push { .. } => panic!("a push"),
@@ -119,7 +110,7 @@ fn a_pull_is_told_what_the_volume_holds(#[case] flavour: Flavour, #[case] expect
 fn a_mover_has_the_name_of_its_object() {
     for (flavour, name) in [(Flavour::SourceSnapshot, "scribe-rclone-src-db"), (Flavour::DestinationImage, "scribe-rclone-dest-db")] {
         let mut world = World::new(flavour);
-        run(&mut world);
+        script::begin(&mut world);
         assert_eq!(world.movers[0].name, name);
     }
 }
@@ -130,7 +121,7 @@ fn a_path_is_taken_over_only_by_its_name() {
     for (annotation, taken) in [(None, false), (Some("another"), false), (Some("p"), true)] {
         let mut world = World::new(Flavour::SourceSnapshot);
         world.object.adopt_path = annotation.map(str::to_owned);
-        run(&mut world);
+        script::begin(&mut world);
         assert!(matches!(world.movers[0].work, Work::Push { adopt, .. } if adopt == taken), "{annotation:?}");
     }
 }
@@ -170,7 +161,7 @@ fn no_claim_is_made_of_a_snapshot_that_is_not_ready_again() {
 #[test]
 fn an_old_pod_is_not_taken_for_the_new_one() {
     let mut world = World::new(Flavour::SourceDirect);
-    run(&mut world);
+    script::begin(&mut world);
     script::start_pods(&mut world);
     script::end_movers(&mut world, Ending::Good);
     script::note_ended(&mut world);

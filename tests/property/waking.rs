@@ -14,7 +14,7 @@ use scribe_agent::core::schedule::Schedule;
 
 /// When it looks again, in a world that stays as it is.
 pub fn wake(world: &World) -> Option<Timestamp> {
-    decide(&world.facts(), &World::limits(), world.now).wake
+    agent::plan(world).wake
 }
 
 /// Every six minutes, and no tag.
@@ -35,14 +35,20 @@ pub fn next_attempt(world: &World) -> Timestamp {
 
 /// One whole attempt, up to the look that sees how its mover ended.
 pub fn attempt(world: &mut World, ending: Ending) {
-    for _ in 0..4 {
-        agent::look(world, &Look::default());
-        script::let_the_cluster_work(world);
-    }
+    script::begin(world);
     script::start_pods(world);
     script::end_movers(world, ending);
     script::let_the_cluster_work(world);
     agent::look(world, &Look::default());
+}
+
+/// A world whose first slot has come, and its sync has ended like this.
+fn after_a_slot(ending: Ending) -> World {
+    let mut world = scheduled();
+    agent::look(&mut world, &Look::default());
+    world.now = next_slot(&world);
+    attempt(&mut world, ending);
+    world
 }
 
 /// One look of an agent whose last write was refused.
@@ -138,10 +144,7 @@ fn a_refusal_ends_one_attempt() {
 
 #[test]
 fn a_slot_that_comes_sooner_than_the_next_attempt_is_waited_for() {
-    let mut world = scheduled();
-    agent::look(&mut world, &Look::default());
-    world.now = next_slot(&world);
-    attempt(&mut world, Ending::Failed);
+    let mut world = after_a_slot(Ending::Failed);
     // As after many failures.
     world.status.attempts = Some(10);
     world.now = next_slot(&world) - SignedDuration::from_secs(1);
@@ -152,10 +155,7 @@ fn a_slot_that_comes_sooner_than_the_next_attempt_is_waited_for() {
 /// Where a person is needed, slots wait for the next attempt; from then on the volume is captured afresh.
 #[test]
 fn a_slot_waits_where_a_person_is_needed() {
-    let mut world = scheduled();
-    agent::look(&mut world, &Look::default());
-    world.now = next_slot(&world);
-    attempt(&mut world, Ending::Stalled);
+    let mut world = after_a_slot(Ending::Stalled);
     let (run, slot) = (world.status.run.clone().unwrap().id, next_slot(&world));
     // The next attempt comes after the slot.
     world.status.attempts = Some(10);

@@ -142,9 +142,14 @@ impl World {
             made: BTreeMap::new(),
         };
         world.spec.trigger.manual = Some("0".into());
-        let meta = Meta { name: USERS_CLAIM.into(), uid: world.uid(), ..Meta::default() };
-        world.claims.push(Claim { meta, bound: true, ..Claim::default() });
+        world.put_claim(USERS_CLAIM, false);
         world
+    }
+
+    /// A claim that is not this object's: a user's, or what an earlier object of its name left.
+    pub fn put_claim(&mut self, name: &str, namesake: bool) {
+        let meta = Meta { name: name.into(), uid: self.uid(), namesake, ..Meta::default() };
+        self.claims.push(Claim { meta, bound: true, ..Claim::default() });
     }
 
     pub fn limits() -> Limits {
