@@ -65,9 +65,15 @@ pub struct PushArgs {
     /// The revision that this owner (by UID) pushed last; absent if it has never pushed
     #[arg(long, value_name = "REVISION")]
     pub pushed_revision: Option<String>,
-    /// Take the path over, whoever's it is
+    /// Take the path over, also from another owner
     #[arg(long)]
     pub adopt: bool,
+    /// The state of the path that an earlier attempt with --adopt reported: take it over from no other
+    #[arg(long, value_name = "STATE", requires = "adopt")]
+    pub adopt_state: Option<String>,
+    /// List the remote path and repair it in this push
+    #[arg(long)]
+    pub verify_now: bool,
     /// When the volume was captured [default: now]
     #[arg(long, value_name = "RFC3339")]
     pub data_time: Option<Timestamp>,

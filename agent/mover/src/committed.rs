@@ -30,18 +30,34 @@ pub fn read_commit(remote: &Remote) -> Result<Control<Commit>> {
     remote.read_control(names::COMMIT)
 }
 
-/// Reads the manifest of `commit`; [`Reason::RemoteInconsistent`] when it is missing or is not the one committed.
-pub fn read_manifest(remote: &Remote, commit: Commit) -> Result<Committed> {
-    let inconsistent = |what: String| Failure::new(Reason::RemoteInconsistent, format!("{}: {what}", remote.name()));
-    let revision = Revision::parse(&commit.revision)
-        .ok_or_else(|| inconsistent(format!("the commit names an impossible revision {:?}", commit.revision)))?;
-    let file =
-        remote.read_object(&names::manifest(&revision))?.ok_or_else(|| inconsistent(format!("the manifest of {revision} is missing")))?;
-    let entries = open_manifest(file, &commit, remote).map_err(|failure| match failure.reason {
-        Reason::RemoteInconsistent => inconsistent(failure.message),
-        _ => failure,
-    })?;
-    Ok(Committed { commit, revision, entries })
+/// What became of reading a manifest.
+#[derive(Debug)]
+pub enum Manifest {
+    /// It is there, and the one that the commit names.
+    Whole(Box<Committed>),
+    /// This read did not find it.
+    Missing(Commit),
+    /// It is not, or not any more, what the commit names; with what is wrong.
+    Damaged(Commit, String),
+}
+
+/// Reads the manifest of `commit`.
+pub fn read_manifest(remote: &Remote, commit: Commit) -> Result<Manifest> {
+    let Some(revision) = Revision::parse(&commit.revision) else {
+        let what = format!("the commit names an impossible revision {:?}", commit.revision);
+        return Ok(Manifest::Damaged(commit, what));
+    };
+    let Some(file) = remote.read_object(&names::manifest(&revision))? else { return Ok(Manifest::Missing(commit)) };
+    match open_manifest(file, &commit, remote) {
+        Ok(entries) => Ok(Manifest::Whole(Box::new(Committed { commit, revision, entries }))),
+        Err(Failure { reason: Reason::RemoteInconsistent, message, .. }) => Ok(Manifest::Damaged(commit, message)),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// What a person is told of a manifest that cannot be read.
+pub fn inconsistent(remote: &Remote, what: &str) -> Failure {
+    Failure::new(Reason::RemoteInconsistent, format!("{}: {what}", remote.name()))
 }
 
 fn open_manifest(file: PathBuf, commit: &Commit, remote: &Remote) -> Result<Entries> {

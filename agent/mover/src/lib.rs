@@ -17,6 +17,7 @@ pub mod holes;
 pub mod join;
 pub mod manifest;
 pub mod memory;
+pub mod name_set;
 pub mod names;
 pub mod options;
 pub mod path;

@@ -2,6 +2,7 @@
 //!
 //! Imports [`crate::path`] and [`crate::revision`].
 
+use crate::entry::Digest;
 use crate::path::RelPath;
 use crate::revision::Revision;
 
@@ -26,9 +27,50 @@ pub fn manifest(revision: &Revision) -> String {
     format!("manifests/{revision}.zst")
 }
 
-/// The folder of a revision's staged files, below the remote path.
-pub fn staged_dir(revision: &Revision) -> String {
-    format!("{CONTROL_DIR}/staged/{revision}/")
+/// The folder of a revision's staged files. There is none but a revision's: no value of this type means the path itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StagedDir(String);
+
+impl StagedDir {
+    /// That of `revision`.
+    pub fn of(revision: &Revision) -> Self {
+        Self(format!("{CONTROL_DIR}/staged/{revision}"))
+    }
+
+    /// The object name of a staged file, below the remote path.
+    pub fn name(&self, path: &[u8]) -> Box<[u8]> {
+        [self.0.as_bytes(), b"/", path].concat().into()
+    }
+
+    /// The object name of staged content that belongs into `objects/`.
+    pub fn object(&self, digest: &Digest) -> Box<[u8]> {
+        format!("{}.objects/{}", self.0, digest.hex()).into_bytes().into()
+    }
+}
+
+/// A folder of the remote path that files are sent to, fetched from or copied between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Folder<'a> {
+    /// The path itself: every file under its own name.
+    Live,
+    /// What replaces files of the committed revision, until it is promoted.
+    Staged(&'a StagedDir),
+    /// Content under its hash.
+    Objects,
+    /// What replaces content under its hash, until it is promoted.
+    StagedObjects(&'a StagedDir),
+}
+
+impl Folder<'_> {
+    /// Its name below the remote path, with a slash at its end unless it is the path itself.
+    pub fn below(self) -> String {
+        match self {
+            Self::Live => String::new(),
+            Self::Staged(dir) => format!("{}/", dir.0),
+            Self::Objects => objects_dir(),
+            Self::StagedObjects(dir) => format!("{}.objects/", dir.0),
+        }
+    }
 }
 
 /// The folder of content kept under its hash, below the remote path.

@@ -3,6 +3,7 @@
 //! Listings are in `listing` and `told`. Knows nothing of what the names mean beyond [`crate::names`]. Imports [`crate::rclone`],
 //! [`crate::control`] and [`crate::failure`].
 
+mod absence;
 mod listing;
 mod told;
 
@@ -17,12 +18,13 @@ use std::sync::OnceLock;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+pub use absence::{contradiction, shows};
 pub use listing::{Detail, Listing, Sums};
 pub use told::{Index, Object, Told};
 
 use crate::control::{Control, unseal};
 use crate::failure::{Failure, Result};
-use crate::names::CONTROL_DIR;
+use crate::names::{CONTROL_DIR, Folder};
 use crate::rclone::{BULK_IDLE, CONTROL_IDLE, Class, Finished, Rclone, Trouble};
 use crate::report::Reason;
 
@@ -76,15 +78,14 @@ impl Remote {
         }
     }
 
-    /// The content of one object below [`CONTROL_DIR`], in a temporary file; `None` when there is none.
+    /// The content of one object below [`CONTROL_DIR`], in a temporary file; `None` when this read did not find it. One read alone
+    /// proves nothing: who concludes anything from its absence has a listing agree, see [`absence`].
     pub fn read_object(&self, name: &str) -> Result<Option<PathBuf>> {
         let list = self.rclone.scratch.list([name.as_bytes()])?;
         let dir = format!("{CONTROL_DIR}/");
         let finished = match self.command("cat", &[self.at(&dir)], &list, &BLIND, CONTROL_IDLE)? {
             Ok(finished) => finished,
-            Err(trouble) if matches!(trouble.class, Class::NotFound | Class::BucketMissing) => {
-                return Ok(None);
-            }
+            Err(trouble) if trouble.is_absence() => return Ok(None),
             Err(trouble) => return Err(trouble.into()),
         };
         // Most backends skip a missing name in silence: only a listing tells it from an empty object.
@@ -103,7 +104,8 @@ impl Remote {
         let from = self.at(&format!("{CONTROL_DIR}/"));
         let fetched = self.command("copy", &[from, dir.clone().into()], &list, &BLIND_READ, CONTROL_IDLE)?;
         match fetched {
-            Ok(_) | Err(Trouble { class: Class::NotFound | Class::BucketMissing, .. }) => {}
+            Ok(_) => {}
+            Err(trouble) if trouble.is_absence() => {}
             Err(trouble) => return Err(trouble.into()),
         }
         let [a, b] = names;
@@ -158,7 +160,7 @@ impl Remote {
     pub fn upload<'a>(
         &self,
         from: &Path,
-        to: &str,
+        to: Folder,
         names: impl ExactSizeIterator<Item = &'a [u8]>,
     ) -> Result<std::result::Result<(), Trouble>> {
         self.send(from, to, names, "--skip-links")
@@ -168,7 +170,7 @@ impl Remote {
     pub fn upload_links<'a>(
         &self,
         from: &Path,
-        to: &str,
+        to: Folder,
         names: impl ExactSizeIterator<Item = &'a [u8]>,
     ) -> Result<std::result::Result<(), Trouble>> {
         self.send(from, to, names, "--copy-links")
@@ -177,7 +179,7 @@ impl Remote {
     fn send<'a>(
         &self,
         from: &Path,
-        to: &str,
+        to: Folder,
         names: impl ExactSizeIterator<Item = &'a [u8]>,
         links: &'static str,
     ) -> Result<std::result::Result<(), Trouble>> {
@@ -188,12 +190,12 @@ impl Remote {
         let list = self.rclone.scratch.list(names)?;
         let mut flags = BLIND_WRITE.to_vec();
         flags.push(links);
-        let ran = self.command("copy", &[folder(from), self.at(to)], &list, &flags, BULK_IDLE)?;
+        let ran = self.command("copy", &[folder(from), self.at(&to.below())], &list, &flags, BULK_IDLE)?;
         Ok(ran.and_then(|finished| expect_transfers(&finished, count)))
     }
 
     /// Copies `names` from one folder of the path to another, on the server where it can.
-    pub fn promote<'a>(&self, from: &str, to: &str, names: impl ExactSizeIterator<Item = &'a [u8]>) -> Result<()> {
+    pub fn promote<'a>(&self, from: Folder, to: Folder, names: impl ExactSizeIterator<Item = &'a [u8]>) -> Result<()> {
         let count = names.len();
         if count == 0 {
             return Ok(());
@@ -201,7 +203,7 @@ impl Remote {
         let list = self.rclone.scratch.list(names)?;
         let mut flags = BLIND_WRITE.to_vec();
         flags.push("--s3-no-head-object");
-        let finished = self.command("copy", &[self.at(from), self.at(to)], &list, &flags, BULK_IDLE)??;
+        let finished = self.command("copy", &[self.at(&from.below()), self.at(&to.below())], &list, &flags, BULK_IDLE)??;
         Ok(expect_transfers(&finished, count)?)
     }
 
@@ -273,7 +275,7 @@ impl Remote {
     /// caller verifies every file, so nothing is concluded from the exit code.
     pub fn fetch<'a>(
         &self,
-        from: &str,
+        from: Folder,
         to: &Path,
         names: impl ExactSizeIterator<Item = &'a [u8]>,
         large: bool,
@@ -285,7 +287,7 @@ impl Remote {
         // In place: what is half fetched has no hash that fits, and a suffix could make a name too long.
         // Large files with a size that is known. Their hash is ours to check: rclone would read all of them once more.
         let flags = if large { &BLIND_READ[..5] } else { &BLIND_READ[..] };
-        let ran = self.command("copy", &[self.at(from), folder(to)], &list, flags, BULK_IDLE)?;
+        let ran = self.command("copy", &[self.at(&from.below()), folder(to)], &list, flags, BULK_IDLE)?;
         Ok(ran.map(drop))
     }
 
@@ -330,5 +332,6 @@ fn expect_transfers(finished: &Finished, count: usize) -> std::result::Result<()
     if moved >= count {
         return Ok(());
     }
-    Err(Trouble { class: Class::NotFound, message: format!("rclone moved {moved} of {count} files"), stats: finished.stats.clone() })
+    let message = format!("rclone moved {moved} of {count} files");
+    Err(Trouble { class: Class::NotFound, code: None, printed: 0, message })
 }

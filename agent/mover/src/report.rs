@@ -68,6 +68,10 @@ pub struct Report {
     /// True when the path was another object's before this push (a re-created namesake's, or an adopted one).
     #[serde(default)]
     pub took_over: bool,
+    /// The state of the path that a push which was allowed to adopt it acted on, also where it failed: further attempts under the same
+    /// permission repeat it as `--adopt-state`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adopted_state: Option<String>,
     /// The revision that volume and remote now agree on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,

@@ -104,6 +104,7 @@ mod tests {
             reason: Some(Reason::MoverFailed),
             message,
             changed: false,
+            adopted_state: None,
             took_over: false,
             revision: None,
             data_time: None,

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::sync::OnceLock;
 use std::time::Instant;
 
 use jiff::Timestamp;
@@ -21,6 +22,7 @@ use crate::rclone::Rclone;
 use crate::remote::Remote;
 use crate::report::{Outcome, Reason, Report};
 use crate::scratch::Scratch;
+use crate::secret::Environment;
 use crate::stats::Stats;
 use crate::stop::Stop;
 use crate::{report_file, secret};
@@ -33,10 +35,12 @@ pub fn run(args: MoverArgs) -> ExitCode {
         MoverArgs::Push(args) => args.common.report.clone(),
         MoverArgs::Pull(args) => args.common.report.clone(),
     };
-    let (mut report, stats) = match attempt(&args) {
+    let adopted_state = OnceLock::new();
+    let (mut report, stats) = match attempt(&args, &adopted_state) {
         Ok((report, stats)) => (report, stats),
         Err((failure, stats)) => (failed(failure), stats),
     };
+    report.adopted_state = adopted_state.into_inner();
     let elapsed = started.elapsed();
     report.duration_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
     report.logs = report_file::summary(&stats, report.deleted, elapsed);
@@ -53,7 +57,7 @@ pub fn run(args: MoverArgs) -> ExitCode {
     if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-fn attempt(args: &MoverArgs) -> std::result::Result<(Report, Stats), (Failure, Stats)> {
+fn attempt(args: &MoverArgs, adopted_state: &OnceLock<String>) -> std::result::Result<(Report, Stats), (Failure, Stats)> {
     let stop = Stop::default();
     let early = |failure| (failure, Stats::default());
     stop.on_signals().map_err(|e| early(Failure::new(Reason::MoverFailed, format!("cannot handle signals: {e}"))))?;
@@ -63,25 +67,35 @@ fn attempt(args: &MoverArgs) -> std::result::Result<(Report, Stats), (Failure, S
     };
     let remote = open(common, direction, stop).map_err(early)?;
     let result = match args {
-        MoverArgs::Push(args) => run_push(&remote, args),
+        MoverArgs::Push(args) => run_push(&remote, args, adopted_state),
         MoverArgs::Pull(args) => run_pull(&remote, args),
     };
     let stats = remote.rclone.progress.sum();
     match result {
         Ok(report) => Ok((report, stats)),
-        Err(failure) => Err((with_advice(failure, common), stats)),
+        Err(failure) => Err((with_advice(failure, common, &remote.rclone.environment), stats)),
     }
 }
 
-/// Says where the credentials come from that a remote refused: it never does.
-fn with_advice(mut failure: Failure, args: &CommonArgs) -> Failure {
-    if failure.reason == Reason::AccessDenied {
-        let secret = args.secret_name.as_ref().map_or_else(String::new, |name| format!(" of Secret {name}"));
-        let section = &args.remote.section;
-        failure.message = format!(
-            "the remote refused the credentials: correct section {section} in rclone.conf{secret}, or what its key may do there ({})",
-            failure.message
-        );
+/// Says which part of the configuration a failure is about.
+fn with_advice(mut failure: Failure, args: &CommonArgs, environment: &Environment) -> Failure {
+    let secret = args.secret_name.as_ref().map_or_else(String::new, |name| format!(" of Secret {name}"));
+    let section = &args.remote.section;
+    match failure.reason {
+        Reason::AccessDenied => {
+            failure.message = format!(
+                "the remote refused the credentials: correct section {section} in rclone.conf{secret}, or what its key may do there ({})",
+                failure.message
+            );
+        }
+        Reason::SecretInvalid => {
+            let options = environment.options_named_in(&failure.message);
+            if !options.is_empty() {
+                failure.message =
+                    format!("correct {} in section {section} of rclone.conf{secret}: {}", options.join(" and "), failure.message);
+            }
+        }
+        _ => {}
     }
     failure
 }
@@ -105,17 +119,29 @@ fn volume(args: &CommonArgs) -> Result<std::path::PathBuf> {
     args.volume.canonicalize().map_err(|e| Failure::volume("open the volume", &args.volume, &e))
 }
 
-fn run_push(remote: &Remote, args: &PushArgs) -> Result<Report> {
+fn run_push(remote: &Remote, args: &PushArgs, adopted_state: &OnceLock<String>) -> Result<Report> {
     let started = Timestamp::now();
     let options = PushOptions {
         volume: volume(&args.common)?,
-        asker: Asker { owner: args.owner.with_uid(&args.owner_uid), pushed: args.pushed_revision.clone(), adopt: args.adopt },
+        asker: Asker {
+            owner: args.owner.with_uid(&args.owner_uid),
+            pushed: args.pushed_revision.clone(),
+            adopt: args.adopt,
+            adopt_state: args.adopt_state.clone(),
+            adopted_state: OnceLock::new(),
+        },
         data_time: args.data_time.unwrap_or(started),
         started,
         verify_interval: args.verify_interval,
+        verify_now: args.verify_now,
         guard: guard(&args.common),
     };
-    let pushed = push(remote, &options)?;
+    let pushed = push(remote, &options);
+    if let Some(state) = options.asker.adopted_state.get() {
+        // Set once: there is one push.
+        let _ = adopted_state.set(state.clone());
+    }
+    let pushed = pushed?;
     let message = match (pushed.changed, pushed.took_over) {
         (_, true) => format!("Took {} over and pushed {} files.", remote.name(), pushed.files),
         (true, false) => format!("Pushed {} files to {}.", pushed.files, remote.name()),
@@ -127,6 +153,7 @@ fn run_push(remote: &Remote, args: &PushArgs) -> Result<Report> {
         message,
         changed: pushed.changed,
         took_over: pushed.took_over,
+        adopted_state: None,
         revision: Some(pushed.revision),
         data_time: Some(pushed.data_time),
         files: pushed.files,
@@ -189,6 +216,7 @@ fn blank(result: Outcome) -> Report {
         message: String::new(),
         changed: false,
         took_over: false,
+        adopted_state: None,
         revision: None,
         data_time: None,
         files: 0,

@@ -28,6 +28,17 @@ pub struct Environment {
 }
 
 impl Environment {
+    /// The names of those options of the section, and of those variables, whose value is a path that this message names.
+    pub fn options_named_in(&self, message: &str) -> Vec<String> {
+        let named = |value: &str| value.starts_with('/') && value.len() > 1 && message.contains(value);
+        let options = self.section.iter().filter(|(_, value)| named(value)).map(|(name, _)| format!("option {name}"));
+        let variables = self.vars.iter().filter(|(name, _)| name.as_bytes().starts_with(b"RCLONE_") && name.as_bytes() != b"RCLONE_CONFIG");
+        let variables = variables
+            .filter(|(_, value)| value.to_str().is_some_and(named))
+            .map(|(name, _)| format!("variable {}", name.to_string_lossy()));
+        options.chain(variables).collect()
+    }
+
     /// Adds our own settings, except what the Secret or the section sets already.
     #[must_use]
     pub fn tuned(mut self, limit: Option<u64>, direction: Direction) -> Self {

@@ -11,7 +11,7 @@ use crate::committed::Committed;
 use crate::entry::{At, Digest};
 use crate::failure::Result;
 use crate::hash::Hasher;
-use crate::names::{objects_dir, staged_dir};
+use crate::names::{Folder, StagedDir};
 use crate::path::RelPath;
 use crate::rclone::{Class, Trouble};
 use crate::remote::{LARGE, Remote};
@@ -27,8 +27,8 @@ pub(super) enum Fetched {
 }
 
 /// One folder of the remote, and where its content goes.
-struct Source {
-    remote: String,
+struct Source<'a> {
+    remote: Folder<'a>,
     local: PathBuf,
 }
 
@@ -83,12 +83,13 @@ fn pass(
     hasher: &Hasher,
 ) -> Result<Vec<Digest>> {
     let mut wrong = Vec::new();
+    let staged_dir = StagedDir::of(revision);
     for object in [false, true] {
         let source = match (object, staged) {
             (true, true) => continue,
-            (true, false) => Source { remote: objects_dir(), local: staging.incoming().join("objects") },
-            (false, true) => Source { remote: staged_dir(revision), local: staging.incoming().join("staged") },
-            (false, false) => Source { remote: String::new(), local: staging.incoming().join("own") },
+            (true, false) => Source { remote: Folder::Objects, local: staging.incoming().join("objects") },
+            (false, true) => Source { remote: Folder::Staged(&staged_dir), local: staging.incoming().join("staged") },
+            (false, false) => Source { remote: Folder::Live, local: staging.incoming().join("own") },
         };
         let due: Vec<(&Digest, &Fetch)> = wanted.iter().filter(|(_, fetch)| (fetch.at == At::Object) == object).collect();
         let name = |digest: &Digest, fetch: &Fetch| {
@@ -98,7 +99,7 @@ fn pass(
         for large in [false, true] {
             let names: Vec<Vec<u8>> =
                 due.iter().filter(|(_, fetch)| (fetch.size >= LARGE) == large).map(|(digest, fetch)| name(digest, fetch)).collect();
-            if let Err(failed) = remote.fetch(&source.remote, &source.local, names.iter().map(Vec::as_slice), large)? {
+            if let Err(failed) = remote.fetch(source.remote, &source.local, names.iter().map(Vec::as_slice), large)? {
                 trouble.get_or_insert(failed);
             }
         }

@@ -16,15 +16,15 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use crate::committed::{read_commit, read_manifest};
+use crate::committed::{Manifest, inconsistent, read_commit, read_manifest};
 use crate::control::{Commit, Control};
 use crate::entry::{Digest, FileEntry};
 use crate::failure::{Failure, Result};
 use crate::guard::{Deletions, Guard};
 use crate::hash::Hasher;
-use crate::names::{CLAIM, CONTROL_DIR, STAGING_DIR};
+use crate::names::{CLAIM, COMMIT, CONTROL_DIR, STAGING_DIR};
 use crate::path::RelPath;
-use crate::remote::{BATCH, Remote};
+use crate::remote::{BATCH, Remote, contradiction, shows};
 use crate::report::Reason;
 use crate::revision::Revision;
 use crate::spill::batches;
@@ -38,6 +38,9 @@ use staging::Staging;
 
 /// A pusher that commits faster than a pull reads is met this often before the pull gives up for now.
 const ATTEMPTS: usize = 8;
+
+/// What helps where the remote is not as its commit says.
+const REPAIR: &str = "a push that lists the path repairs it: annotate its source with scribe.backube/verify-now: <any new value>, or wait for its next verification";
 
 /// Everything a pull is told.
 #[derive(Clone, Debug)]
@@ -89,11 +92,19 @@ pub fn pull(remote: &Remote, options: &PullOptions) -> Result<PullOutcome> {
     let hasher = Hasher::default();
     let mut transferred = 0;
     let mut last: Option<(Commit, Failure)> = None;
+    let mut contradicted = false;
     for _ in 0..ATTEMPTS {
         remote.rclone.progress.phase("reading", 0);
         let commit = match read_commit(remote)? {
             Control::Present(commit) => commit,
-            Control::Absent => return nothing_committed(remote),
+            Control::Absent => match nothing_committed(remote, options, contradicted)? {
+                Some(outcome) => return Ok(outcome),
+                // A listing shows the commit that the read did not find.
+                None => {
+                    contradicted = true;
+                    continue;
+                }
+            },
             Control::Corrupt(what) => {
                 return Err(Failure::new(
                     Reason::RemoteInconsistent,
@@ -132,10 +143,12 @@ fn attempt(
     hasher: &Hasher,
     transferred: &mut u64,
 ) -> Result<std::result::Result<Pulled, Failure>> {
-    let committed = match read_manifest(remote, commit) {
-        Ok(committed) => committed,
-        Err(failure) if failure.reason == Reason::RemoteInconsistent => return Ok(Err(failure)),
-        Err(failure) => return Err(failure),
+    let committed = match read_manifest(remote, commit)? {
+        Manifest::Whole(committed) => *committed,
+        Manifest::Missing(commit) => {
+            return Ok(Err(inconsistent(remote, &format!("the manifest of {} is missing; {REPAIR}", commit.revision))));
+        }
+        Manifest::Damaged(_, what) => return Ok(Err(inconsistent(remote, &format!("{what}; {REPAIR}")))),
     };
     let (stop, root) = (&remote.rclone.stop, &options.volume);
     let applied = options.applied.as_deref().filter(|_| options.private).and_then(Revision::parse);
@@ -158,11 +171,7 @@ fn attempt(
             Err(path) => {
                 return Ok(Err(Failure::new(
                     Reason::RemoteInconsistent,
-                    format!(
-                        "{} does not hold {path} as revision {} has it; a listing push of its source repairs it",
-                        remote.name(),
-                        committed.revision
-                    ),
+                    format!("{} does not hold {path} as revision {} has it; {REPAIR}", remote.name(), committed.revision),
                 )));
             }
         };
@@ -283,16 +292,30 @@ fn in_parts(
     Ok(Ok(()))
 }
 
-/// No commit: a path nobody has pushed to yet, or one that holds somebody else's files.
-fn nothing_committed(remote: &Remote) -> Result<PullOutcome> {
+/// What a path without a commit is: one that has not been pushed to yet, one that was, or one that holds other files. `None` where a
+/// listing contradicts the read for the first time: another read is due.
+fn nothing_committed(remote: &Remote, options: &PullOptions, contradicted: bool) -> Result<Option<PullOutcome>> {
     let listing = remote.list("")?;
-    let claimed = listing.contains_key(format!("{CONTROL_DIR}/{CLAIM}").as_bytes());
-    let Some(first) = listing.keys().min().filter(|_| !claimed) else {
-        return Ok(PullOutcome::WaitingForFirstPush);
+    if shows(&listing, COMMIT) {
+        return if contradicted { Err(contradiction(remote, COMMIT)) } else { Ok(None) };
+    }
+    if listing.is_empty() {
+        remote.confirm_root()?;
+    }
+    if let Some(applied) = &options.applied {
+        return Err(gone(remote, applied));
+    }
+    let Some(first) = listing.keys().min().filter(|_| !shows(&listing, CLAIM)) else {
+        return Ok(Some(PullOutcome::WaitingForFirstPush));
     };
-    if listing.contains_key(format!("{CONTROL_DIR}/{}", crate::names::COMMIT).as_bytes()) {
-        // Committed between our two looks.
-        return Ok(PullOutcome::WaitingForFirstPush);
+    let manifests = format!("{CONTROL_DIR}/manifests/");
+    if listing.keys().any(|name| name.starts_with(manifests.as_bytes())) {
+        return Err(inconsistent(
+            remote,
+            &format!(
+                "there are manifests of scribe-agent, but no {CONTROL_DIR}/{COMMIT}: something has deleted it; restore that object, or let the source push anew"
+            ),
+        ));
     }
     Err(Failure::new(
         Reason::PathNotOurs,
@@ -303,6 +326,17 @@ fn nothing_committed(remote: &Remote) -> Result<PullOutcome> {
             String::from_utf8_lossy(first)
         ),
     ))
+}
+
+/// Nothing lies any more where a revision was pulled from.
+fn gone(remote: &Remote, applied: &str) -> Failure {
+    Failure::new(
+        Reason::RemoteInconsistent,
+        format!(
+            "{} holds nothing any more, and revision {applied} was pulled from it before. The volume and its images stay as they are. Check whether the bucket was emptied, and which path rcloneDestPath and rclone.conf name",
+            remote.name()
+        ),
+    )
 }
 
 impl Pulled {

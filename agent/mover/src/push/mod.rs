@@ -5,6 +5,7 @@
 
 mod alike;
 mod altered;
+mod neighbours;
 mod observe;
 mod owner;
 mod plan;
@@ -12,6 +13,7 @@ mod resume;
 mod send;
 mod sent;
 mod settle;
+mod state;
 mod write;
 
 use std::collections::BTreeMap;
@@ -21,18 +23,21 @@ use jiff::{SignedDuration, Timestamp};
 
 pub use owner::Asker;
 
-use crate::committed::{Committed, read_commit, read_manifest};
-use crate::control::{Claim, Commit, Control, seal};
-use crate::failure::{Failure, Result};
+use crate::committed::{Committed, read_commit};
+use crate::control::{Commit, seal};
+use crate::failure::Result;
 use crate::guard::{Deletions, Guard};
 use crate::hash::Hasher;
-use crate::names::{CLAIM, COMMIT, CONTROL_DIR};
-use crate::remote::{Listing, Remote};
-use crate::report::Reason;
+use crate::name_set::NameSet;
+use crate::names::COMMIT;
+use crate::remote::Remote;
 use crate::revision::Revision;
 use observe::{Known, Look, Tree, hints_came_of_age, observe};
-use owner::{Terms, judge};
+use owner::Terms;
 use plan::{Plan, Strays, unchanged};
+use resume::sent_before;
+use settle::recover;
+use state::{Found, Listed, before_writing, read_committed};
 
 /// Everything a push is told.
 #[derive(Clone, Debug)]
@@ -47,6 +52,8 @@ pub struct PushOptions {
     pub started: Timestamp,
     /// How often the remote is listed and repaired.
     pub verify_interval: SignedDuration,
+    /// The user asks for that in this push.
+    pub verify_now: bool,
     /// What it may delete.
     pub guard: Guard,
 }
@@ -93,45 +100,44 @@ impl Pushed {
 pub fn push(remote: &Remote, options: &PushOptions) -> Result<Pushed> {
     let hasher = Hasher::default();
     remote.rclone.progress.phase("reading", 0);
-    let Found { committed, mut terms, unreadable } = read_committed(remote, options)?;
-    let known = match &committed {
+    let mut found = read_committed(remote, options)?;
+    let known = match &found.committed {
         // Another volume's times and inodes mean nothing here.
-        Some(committed) if terms == Terms::Own => Known::of_committed(&committed.entries, committed.commit.hints_time),
+        Some(committed) if found.terms == Terms::Own => Known::of_committed(&committed.entries, committed.commit.hints_time),
         _ => Known::default(),
     };
     let look = Look { root: &options.volume, hasher: &hasher, scratch: &remote.rclone.scratch, stop: &remote.rclone.stop };
     let tree = observe(look, &known)?;
-    if let (Some(committed), Terms::Own) = (&committed, terms) {
-        let overdue = options.started.duration_since(committed.commit.verified_time) >= options.verify_interval;
-        if !overdue && !died_tidying(options, committed) && unchanged(&committed.entries, &tree.entries)? {
-            tracing::info!(revision = %committed.revision, "nothing changed");
-            renew_hints(remote, options, committed, &tree)?;
-            return Ok(Pushed { hashed: hasher.bytes_read(), skipped: tree.skipped, ..Pushed::of(&committed.commit) });
-        }
+    if let (Some(committed), Terms::Own) = (&found.committed, found.terms)
+        && !options.verification_due(&committed.commit)
+        && unchanged(&committed.entries, &tree.entries)?
+    {
+        tracing::info!(revision = %committed.revision, "nothing changed");
+        renew_hints(remote, options, committed, &tree)?;
+        return Ok(Pushed { hashed: hasher.bytes_read(), skipped: tree.skipped, ..Pushed::of(&committed.commit) });
     }
 
     // From here on something is going to be written.
-    let mut committed = committed;
-    let listed = list_if_due(remote, options, committed.as_ref(), unreadable.is_some(), &mut terms)?;
-    let Listed { mut listing, claimed, strays } = listed;
-    if let Some(listing) = &mut listing {
-        settle::refuse_nested(remote, committed.as_ref(), listing)?;
-        if let Some(committed) = &mut committed {
-            settle::settle(remote, committed, listing, strays == Strays::Drop)?;
-        }
+    let Listed { mut listing, claimed, ours, adopts_all } = before_writing(remote, options, &mut found)?;
+    let strays = if adopts_all { Strays::All } else { Strays::Named(&ours) };
+    if let (Some(listing), Some(committed)) = (&mut listing, &mut found.committed) {
+        recover(remote, committed, listing, strays)?;
     }
+    let Found { committed, terms, unreadable, .. } = found;
     let revision = Revision::next(committed.as_ref().map(|committed| &committed.revision), options.started)?;
-    let work = send::Work {
+    let mut work = send::Work {
         remote,
         options,
         hasher: &hasher,
         committed: committed.as_ref(),
-        unreadable,
+        unreadable: unreadable.map(|commit| commit.revision),
         listing: listing.as_ref(),
         strays,
+        there: NameSet::default(),
         claimed,
         revision: &revision,
     };
+    work.there = sent_before(&work, &tree.entries)?;
     let plan = work.plan(&tree)?;
     guard(options, committed.as_ref(), &plan)?;
     let mut pushed =
@@ -139,13 +145,6 @@ pub fn push(remote: &Remote, options: &PushOptions) -> Result<Pushed> {
     pushed.took_over = terms == Terms::Takeover;
     pushed.hashed = hasher.bytes_read();
     Ok(pushed)
-}
-
-/// Whether the push that made this commit died before it had tidied up: nobody was told of its end.
-fn died_tidying(options: &PushOptions, committed: &Committed) -> bool {
-    let known = options.asker.pushed.as_ref();
-    committed.commit.staged
-        || options.asker.owner == committed.commit.owner && known.is_some_and(|known| *known != committed.commit.revision)
 }
 
 /// What was written right before the last push had to be read again by this one. Says in the commit that this need not be repeated:
@@ -161,114 +160,6 @@ fn renew_hints(remote: &Remote, options: &PushOptions, committed: &Committed, tr
     let commit = Commit { hints_time: options.captured(), ..committed.commit.clone() };
     remote.write_object(COMMIT, &seal(&commit)?)??;
     Ok(())
-}
-
-/// What a push begins with.
-struct Found {
-    committed: Option<Committed>,
-    terms: Terms,
-    /// The revision of a commit that nobody can restore.
-    unreadable: Option<String>,
-}
-
-/// Reads commit and manifest, and whether we may go on.
-fn read_committed(remote: &Remote, options: &PushOptions) -> Result<Found> {
-    let none = |terms, unreadable| Ok(Found { committed: None, terms, unreadable });
-    let commit: Commit = match read_commit(remote)? {
-        Control::Absent => return none(Terms::Own, None),
-        Control::Present(commit) => commit,
-        Control::Corrupt(_) if options.asker.adopt => return none(Terms::Takeover, None),
-        Control::Corrupt(what) => return Err(damaged(remote, COMMIT, &what)),
-    };
-    let terms = judge(&options.asker, &commit.owner, remote.name())?;
-    let revision = commit.revision.clone();
-    match read_manifest(remote, commit) {
-        Ok(committed) => Ok(Found { committed: Some(committed), terms, unreadable: None }),
-        // Nobody can restore such a commit, so there is nothing to keep whole: push everything anew.
-        Err(Failure { reason: Reason::RemoteInconsistent, message }) => {
-            tracing::warn!(message, "the committed revision cannot be read; everything is pushed anew");
-            none(terms, Some(revision))
-        }
-        Err(failure) => Err(failure),
-    }
-}
-
-/// What a push that is going to write knows of the path beyond its commit.
-struct Listed {
-    listing: Option<Listing>,
-    /// A claim of ours is there: a push died.
-    claimed: bool,
-    strays: Strays,
-}
-
-fn list_if_due(
-    remote: &Remote,
-    options: &PushOptions,
-    committed: Option<&Committed>,
-    unreadable: bool,
-    terms: &mut Terms,
-) -> Result<Listed> {
-    let due = committed.is_none_or(|committed| {
-        died_tidying(options, committed) || options.started.duration_since(committed.commit.verified_time) >= options.verify_interval
-    });
-    let list = || committed.map_or_else(|| remote.list(""), |committed| altered::list(remote, &options.volume, committed));
-    let mut listing = if due { Some(list()?) } else { None };
-    let claim_key = format!("{CONTROL_DIR}/{CLAIM}");
-    let claim: Control<Claim> = if listing.as_ref().is_none_or(|listing| listing.contains_key(claim_key.as_bytes())) {
-        remote.read_control(CLAIM)?
-    } else {
-        Control::Absent
-    };
-    if let Some(claim) = claim.present()
-        && judge(&options.asker, &claim.owner, remote.name())? == Terms::Takeover
-    {
-        *terms = Terms::Takeover;
-    }
-    let claimed = claim != Control::Absent;
-    if claimed && listing.is_none() {
-        // A push of ours died before its commit, or after it while tidying up: only a listing tells what it left.
-        listing = Some(list()?);
-    }
-    if let (None, false, Some(listing)) = (committed, unreadable, &listing) {
-        if let (Control::Corrupt(what), false) = (&claim, options.asker.adopt) {
-            return Err(damaged(remote, CLAIM, what));
-        }
-        if !claimed {
-            refuse_foreign_files(remote, options, listing)?;
-        }
-    }
-    // The claim goes after the last object of the old tree: without it, what no manifest accounts for is not ours.
-    let ours_to_clean = claimed || committed.is_none_or(|committed| committed.commit.staged);
-    Ok(Listed { listing, claimed, strays: if ours_to_clean { Strays::Drop } else { Strays::Keep } })
-}
-
-fn damaged(remote: &Remote, name: &str, what: &str) -> Failure {
-    Failure::new(
-        Reason::RemoteInconsistent,
-        format!(
-            "{}/{CONTROL_DIR}/{name} is damaged ({what}), so it cannot be told whose the path is; if it is this object's, annotate it with scribe.backube/adopt-path: <path> to push everything anew",
-            remote.name()
-        ),
-    )
-}
-
-/// A path that holds files but neither commit nor claim is somebody else's.
-fn refuse_foreign_files(remote: &Remote, options: &PushOptions, listing: &Listing) -> Result<()> {
-    let Some(first) = listing.keys().min() else {
-        return Ok(());
-    };
-    if options.asker.adopt {
-        return Ok(());
-    }
-    Err(Failure::new(
-        Reason::PathNotOurs,
-        format!(
-            "{} holds {} files that scribe-agent did not write, {:?} among them; use an empty path, or annotate this object with scribe.backube/adopt-path: <path> to replace them",
-            remote.name(),
-            listing.len(),
-            String::from_utf8_lossy(first)
-        ),
-    ))
 }
 
 fn guard(options: &PushOptions, committed: Option<&Committed>, plan: &Plan) -> Result<()> {

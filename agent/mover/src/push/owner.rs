@@ -2,7 +2,12 @@
 //!
 //! Imports [`crate::control`] and [`crate::failure`].
 
-use crate::control::Owner;
+use std::sync::OnceLock;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::control::{Claim, Commit, Owner};
+use crate::entry::hex;
 use crate::failure::{Failure, Result};
 use crate::report::Reason;
 
@@ -13,8 +18,12 @@ pub struct Asker {
     pub owner: Owner,
     /// The revision that this very object (by UID) is known to have pushed last.
     pub pushed: Option<String>,
-    /// Whether a person said to take the path over.
+    /// Whether the user lets this push take the path over.
     pub adopt: bool,
+    /// The state of the path that an earlier attempt under the same permission acted on: the permission is good for no other.
+    pub adopt_state: Option<String>,
+    /// The state that this push acts on, once it is known; see [`adopted_state`].
+    pub adopted_state: OnceLock<String>,
 }
 
 /// On what terms a push may go on.
@@ -47,6 +56,29 @@ pub(super) fn judge(asker: &Asker, found: &Owner, remote: &str) -> Result<Terms>
     ))
 }
 
+/// Notes the state of the path that an adopting push acts on: whose commit and claim lie there, this object's own aside. A push that
+/// finds another state than the earlier attempts under the same permission is refused: somebody else has taken the path meanwhile,
+/// and two sources with a standing permission would take turns for ever.
+pub(super) fn adopted_state(asker: &Asker, commit: Option<&Commit>, claim: Option<&Claim>, remote: &str) -> Result<()> {
+    let others = |owner: &Owner| *owner != asker.owner;
+    let commit = commit.filter(|commit| others(&commit.owner)).map(|commit| (&commit.owner.uid, &commit.revision));
+    let claim = claim.filter(|claim| others(&claim.owner)).map(|claim| (&claim.owner.uid, &claim.revision));
+    let state: String = hex(&Sha256::digest(format!("{commit:?}{claim:?}"))).chars().take(16).collect();
+    // Of a dead push of our own, what was there before it may be gone already.
+    let known = asker.adopt_state.as_ref().filter(|known| **known != state && (commit.is_some() || claim.is_some()));
+    if known.is_some() {
+        return Err(Failure::new(
+            Reason::PathNotOurs,
+            format!(
+                "{remote} was taken by another object since this one was allowed to take it over; make sure whose it is to be, then remove the annotation scribe.backube/adopt-path and set it again"
+            ),
+        ));
+    }
+    // Another look of the same push found the same.
+    let _ = asker.adopted_state.set(asker.adopt_state.clone().unwrap_or(state));
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -64,7 +96,13 @@ mod tests {
     #[case("b", "1", false, false, None)]
     #[case("b", "1", false, true, Some(Terms::Takeover))]
     fn who_may_push(#[case] name: &str, #[case] uid: &str, #[case] has_pushed: bool, #[case] adopt: bool, #[case] terms: Option<Terms>) {
-        let asker = Asker { owner: owner("a", "1"), pushed: has_pushed.then(String::new), adopt };
+        let asker = Asker {
+            owner: owner("a", "1"),
+            pushed: has_pushed.then(String::new),
+            adopt,
+            adopt_state: None,
+            adopted_state: OnceLock::new(),
+        };
         let judged = judge(&asker, &owner(name, uid), "s:p");
         match terms {
             Some(terms) => assert_eq!(judged, Ok(terms)),

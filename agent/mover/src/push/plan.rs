@@ -10,6 +10,7 @@ use super::alike::Alike;
 use crate::entry::{At, Digest, Entry, FileEntry, Kind};
 use crate::failure::Result;
 use crate::join::{Placed, join};
+use crate::name_set::NameSet;
 use crate::names::{CONTROL_DIR, objects_dir, trusted};
 use crate::path::RelPath;
 use crate::remote::Listing;
@@ -64,6 +65,9 @@ pub(super) struct Plan {
     pub(super) staged: Spill<Upload>,
     /// Names not to be trusted: sent under their hash.
     pub(super) objects: Vec<Upload>,
+    /// Those of them that the committed revision needs, too, and that a listing does not show as they should be: sent to the staged
+    /// folder, and promoted.
+    pub(super) lost_objects: Vec<Upload>,
     /// The size of all of them together.
     pub(super) bytes_to_send: u64,
     /// Object names below the path to delete after the commit, before anything is promoted.
@@ -82,18 +86,41 @@ pub(super) struct State<'a> {
     /// What a listing found; without one, the committed manifest is believed.
     pub(super) listing: Option<&'a Listing>,
     /// What to do with objects that neither tree accounts for.
-    pub(super) strays: Strays,
+    pub(super) strays: Strays<'a>,
+    /// What a dead push has sent already, by [`marked`].
+    pub(super) there: &'a NameSet,
     /// Names that the remote takes for one, if it is of that kind.
     pub(super) alike: Option<&'a Alike>,
 }
 
-/// Objects below the path that no manifest accounts for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Strays {
-    /// Nothing says that they are ours: left alone.
-    Keep,
-    /// A push of ours died here, or a person said to take the path over.
-    Drop,
+/// Which of the objects below the path that neither tree accounts for are deleted. All others are left alone.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Strays<'a> {
+    /// Those with these names, which other trees of this path had.
+    Named(&'a NameSet),
+    /// All of them: the user lets this push replace whatever it finds.
+    All,
+}
+
+impl Strays<'_> {
+    /// Whether none is to go.
+    pub(super) fn is_none(self) -> bool {
+        matches!(self, Self::Named(names) if names.is_empty())
+    }
+
+    /// Whether one of this name is to go. rclone sends to some backends under a name of its own, which a killed one leaves behind:
+    /// `name.1a2b3c4d.partial`.
+    pub(super) fn contains(self, name: &[u8]) -> bool {
+        const MARK: usize = ".1a2b3c4d".len();
+        let Self::Named(names) = self else { return true };
+        let partial = name.strip_suffix(b".partial").and_then(|name| name.get(..name.len().checked_sub(MARK)?));
+        names.contains(name) || partial.is_some_and(|name| names.contains(name))
+    }
+}
+
+/// A name with the content that lies there.
+pub(super) fn marked(name: &[u8], content: &Digest) -> Vec<u8> {
+    [name, b"\0", &content.0].concat()
 }
 
 impl<'a> State<'a> {
@@ -102,11 +129,16 @@ impl<'a> State<'a> {
         self.listing.is_none_or(|listing| matches!(listing.get(name), Some(&there) if there == size || there == u64::MAX))
     }
 
+    /// The listing, where no manifest accounts for what it shows.
+    fn unaccounted(&self) -> Option<&'a Listing> {
+        self.listing.filter(|_| self.committed.is_none())
+    }
+
     /// What the listing has that is ours to delete unless it is needed.
     fn strays(&self) -> HashSet<&'a [u8]> {
         let (control, objects) = (format!("{CONTROL_DIR}/"), objects_dir());
         let stray =
-            |name: &&[u8]| name.starts_with(objects.as_bytes()) || self.strays == Strays::Drop && !name.starts_with(control.as_bytes());
+            |name: &&[u8]| name.starts_with(objects.as_bytes()) || !name.starts_with(control.as_bytes()) && self.strays.contains(name);
         self.listing.into_iter().flat_map(Listing::keys).map(|name| &**name).filter(stray).collect()
     }
 }
@@ -156,6 +188,7 @@ struct Planner<'a> {
     own: SpillWriter<Upload>,
     staged: SpillWriter<Upload>,
     objects: Vec<Upload>,
+    lost_objects: Vec<Upload>,
     bytes_to_send: u64,
     gone: SpillWriter<Name>,
     files_before: u64,
@@ -167,14 +200,21 @@ struct Planner<'a> {
     blocked: Option<RelPath>,
     /// What is listed and was not met yet.
     strays: HashSet<&'a [u8]>,
-    /// Of a path taken over without a manifest: what is listed and has no successor yet. What is listed is all there is to count.
-    foreign: HashSet<&'a [u8]>,
+    /// Those of them that lie under a name of their own and have no successor yet: counted as deletions like any other.
+    dropped: HashSet<&'a [u8]>,
+    /// The folders of what is listed, where no manifest says what is there.
+    folders: NameSet,
 }
 
 impl<'a> Planner<'a> {
     fn new(state: State<'a>, generation: u64, entries: EntriesWriter, scratch: &Scratch) -> Result<Self> {
         let strays = state.strays();
-        let foreign = if state.committed.is_none() { strays.clone() } else { HashSet::new() };
+        let control = format!("{CONTROL_DIR}/");
+        let dropped: HashSet<&[u8]> = strays.iter().filter(|name| !name.starts_with(control.as_bytes())).copied().collect();
+        let mut folders = NameSet::default();
+        for name in state.unaccounted().into_iter().flat_map(Listing::keys) {
+            above(name).for_each(|folder| folders.insert(folder.as_bytes()));
+        }
         Ok(Self {
             state,
             generation,
@@ -183,15 +223,17 @@ impl<'a> Planner<'a> {
             own: SpillWriter::new(scratch)?,
             staged: SpillWriter::new(scratch)?,
             objects: Vec::new(),
+            lost_objects: Vec::new(),
             bytes_to_send: 0,
             gone: SpillWriter::new(scratch)?,
-            files_before: foreign.len() as u64,
+            files_before: if matches!(state.strays, Strays::All) { dropped.len() as u64 } else { 0 },
             files_gone: 0,
             committed_objects: state.committed.map(|committed| committed.facts().objects.clone()).unwrap_or_default(),
             sent_objects: HashSet::new(),
             blocked: None,
             strays,
-            foreign,
+            dropped,
+            folders,
         })
     }
 
@@ -212,6 +254,7 @@ impl<'a> Planner<'a> {
             return Ok(());
         }
         self.strays.remove(path.as_bytes());
+        self.dropped.remove(path.as_bytes());
         self.gone.push(&path.as_bytes().into())
     }
 
@@ -225,10 +268,10 @@ impl<'a> Planner<'a> {
         self.files_before += u64::from(old.is_some());
         let path = entry.path.clone();
         if let Kind::File(file) = &mut entry.kind {
-            self.foreign.remove(path.as_bytes());
             self.file(before, &path, file)?;
             let name = object_name(&path, file);
             self.strays.remove(&*name);
+            self.dropped.remove(&*name);
             if let Some(old) = old.filter(|_| file.at == At::Object) {
                 self.drop_own_name(&path, old)?;
             }
@@ -254,9 +297,10 @@ impl<'a> Planner<'a> {
             if self.state.intact(&object_name(path, file), file.size) {
                 return Ok(());
             }
-            // Lost or damaged behind our back: the same content again, so overwriting harms nobody.
+            // Lost or damaged behind our back, by what a listing says. The volume may change before it is sent, and the listing may be
+            // wrong: so it is not written in place before it is known to be the committed content.
             if file.at != At::Object {
-                return self.send_own(&upload);
+                return self.stage(file, &upload);
             }
             self.send_object(upload);
             return Ok(());
@@ -264,19 +308,41 @@ impl<'a> Planner<'a> {
         let was_dir = before.is_some_and(|before| before.kind == Kind::Dir);
         if !trusted(path) || self.state.alike.is_some_and(|alike| alike.contains(path)) {
             file.at = At::Object;
-            let there = self.committed_objects.contains(&file.sha256) && self.state.intact(&object(&file.sha256), file.size);
-            if !there {
+            let name = object(&file.sha256);
+            let there = self.committed_objects.contains(&file.sha256) && self.state.intact(&name, file.size);
+            if !there && !self.state.there.contains(&marked(&name, &file.sha256)) {
                 self.send_object(upload);
             }
             return Ok(());
         }
         if was_dir || self.blocked.is_some() || old.is_some_and(|old| old.at != At::Object) {
-            file.at = At::Staged;
-            self.bytes_to_send += upload.size;
-            return self.staged.push(&upload);
+            return self.stage(file, &upload);
+        }
+        if self.state.there.contains(&marked(path.as_bytes(), &file.sha256)) {
+            file.at = At::Own;
+            return Ok(());
+        }
+        if self.is_taken(path) {
+            return self.stage(file, &upload);
         }
         file.at = At::Own;
         self.send_own(&upload)
+    }
+
+    /// Whether something is listed under this name, or in its way, and no manifest says what it is: then nothing is written there
+    /// before the commit.
+    fn is_taken(&self, path: &RelPath) -> bool {
+        self.state.unaccounted().is_some_and(|listing| {
+            listing.contains_key(path.as_bytes())
+                || self.folders.contains(path.as_bytes())
+                || above(path.as_bytes()).any(|folder| listing.contains_key(folder.as_bytes()))
+        })
+    }
+
+    fn stage(&mut self, file: &mut FileEntry, upload: &Upload) -> Result<()> {
+        file.at = At::Staged;
+        self.bytes_to_send += upload.size;
+        self.staged.push(upload)
     }
 
     fn send_own(&mut self, upload: &Upload) -> Result<()> {
@@ -287,7 +353,8 @@ impl<'a> Planner<'a> {
     fn send_object(&mut self, upload: Upload) {
         if self.sent_objects.insert(upload.sha256) {
             self.bytes_to_send += upload.size;
-            self.objects.push(upload);
+            let lost = self.committed_objects.contains(&upload.sha256);
+            if lost { &mut self.lost_objects } else { &mut self.objects }.push(upload);
         }
     }
 
@@ -302,16 +369,21 @@ impl<'a> Planner<'a> {
         for stray in self.strays {
             self.gone.push(&stray.into())?;
         }
+        let dropped = self.dropped.len() as u64;
+        if let Strays::Named(_) = self.state.strays {
+            self.files_before += dropped;
+        }
         Ok(Plan {
             entries,
             differs: self.differs,
             own: self.own.finish()?,
             staged: self.staged.finish()?,
             objects: self.objects,
+            lost_objects: self.lost_objects,
             bytes_to_send: self.bytes_to_send,
             gone: self.gone.finish()?,
             files_before: self.files_before,
-            files_gone: self.files_gone + self.foreign.len() as u64,
+            files_gone: self.files_gone + dropped,
         })
     }
 }
@@ -349,142 +421,4 @@ fn above(name: &[u8]) -> impl Iterator<Item = &str> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::entry::Meta;
-    use crate::tree::tests::{all, tree as stored};
-
-    fn entry(path: &str, kind: Kind) -> Entry {
-        let meta = Meta { mode: 0o644, ..Meta::default() };
-        Entry { path: RelPath::new(path.as_bytes()).unwrap(), meta, kind }
-    }
-
-    fn file(path: &str, content: u8) -> Entry {
-        let file =
-            FileEntry { size: 1, sha256: Digest([content; 32]), at: At::Own, changed: 1, link: None, holes: Box::default(), hints: None };
-        entry(path, Kind::File(file))
-    }
-
-    fn tree(entries: impl IntoIterator<Item = Entry>) -> Vec<Entry> {
-        let mut tree = vec![entry("", Kind::Dir)];
-        tree.extend(entries);
-        tree
-    }
-
-    /// A plan, with its lists read.
-    struct Read {
-        entries: Vec<Entry>,
-        differs: bool,
-        own: Vec<String>,
-        staged: Vec<String>,
-        objects: usize,
-        gone: Vec<String>,
-        files: (u64, u64),
-    }
-
-    fn read(plan: &Plan) -> Read {
-        let paths = |uploads: &Spill<Upload>| uploads.read().unwrap().map(|upload| upload.unwrap().path.to_string()).collect();
-        let mut gone: Vec<String> = plan.gone.read().unwrap().map(|name| String::from_utf8(name.unwrap().to_vec()).unwrap()).collect();
-        gone.sort();
-        Read {
-            entries: all(&plan.entries),
-            differs: plan.differs,
-            own: paths(&plan.own),
-            staged: paths(&plan.staged),
-            objects: plan.objects.len(),
-            gone,
-            files: (plan.files_before, plan.files_gone),
-        }
-    }
-
-    fn with(old: &[Entry], listing: Option<&Listing>, strays: Strays, new: &[Entry]) -> Read {
-        let scratch = Scratch::new().unwrap();
-        let (old, new) = (stored(&scratch, old), stored(&scratch, new));
-        read(&plan(State { committed: Some(&old), listing, strays, alike: None }, &new, 2, "r", &scratch).unwrap())
-    }
-
-    fn against(old: &[Entry], new: &[Entry]) -> Read {
-        with(old, None, Strays::Keep, new)
-    }
-
-    fn same(old: &[Entry], new: &[Entry]) -> bool {
-        let scratch = Scratch::new().unwrap();
-        unchanged(&stored(&scratch, old), &stored(&scratch, new)).unwrap()
-    }
-
-    #[test]
-    fn an_unchanged_tree_needs_nothing() {
-        let old = tree([file("a", 1), file("b", 2)]);
-        assert!(same(&old, &old));
-        assert!(!same(&old, &tree([file("a", 1), file("b", 3)])) && !same(&old, &old[..2]) && !same(&old[..2], &old));
-        let plan = against(&old, &old);
-        assert!(!plan.differs && plan.own.is_empty() && plan.staged.is_empty() && plan.objects == 0 && plan.gone.is_empty());
-        assert_eq!((plan.entries, plan.files), (old, (2, 0)));
-    }
-
-    #[test]
-    fn new_names_go_in_place_and_replaced_ones_are_staged() {
-        let plan = against(&tree([file("a", 1), file("b", 1), file("c", 1)]), &tree([file("a", 1), file("b", 2), file("d", 2)]));
-        assert_eq!((plan.own, plan.staged, plan.gone), (vec!["d".into()], vec!["b".into()], vec!["c".to_owned()]));
-        let generations: Vec<_> = plan.entries.iter().filter_map(Entry::file).map(|f| f.changed).collect();
-        assert_eq!(generations, [1, 2, 2]);
-        assert_eq!(plan.files, (3, 1));
-    }
-
-    #[test]
-    fn a_change_of_metadata_alone_sends_no_content() {
-        let mut new = tree([file("a", 1)]);
-        new[1].meta.mode = 0o600;
-        let plan = against(&tree([file("a", 1)]), &new);
-        assert!(plan.differs && plan.own.is_empty() && plan.staged.is_empty() && plan.gone.is_empty());
-    }
-
-    #[test]
-    fn what_stands_in_the_way_of_the_old_tree_is_staged() {
-        let file_to_dir = against(&tree([file("a", 1)]), &tree([entry("a", Kind::Dir), file("a/b", 2), file("ab", 2)]));
-        assert_eq!((file_to_dir.staged, file_to_dir.own), (vec!["a/b".into()], vec!["ab".to_owned()]));
-        assert_eq!((file_to_dir.gone, file_to_dir.files), (vec!["a".to_owned()], (1, 1)));
-        let dir_to_file = against(&tree([entry("a", Kind::Dir), file("a/b", 2)]), &tree([file("a", 1)]));
-        assert_eq!((dir_to_file.staged, dir_to_file.gone), (vec!["a".into()], vec!["a/b".to_owned()]));
-    }
-
-    #[test]
-    fn untrusted_names_share_objects_and_drop_them_when_unused() {
-        let old = against(&tree([]), &tree([file("a\n", 1), file("b\n", 1)]));
-        assert_eq!((old.objects, old.own.len()), (1, 0));
-        let one_left = against(&old.entries, &tree([file("b\n", 1)]));
-        assert!(one_left.differs && one_left.objects == 0 && one_left.gone.is_empty());
-        let none_left = against(&old.entries, &tree([file("b", 1)]));
-        assert_eq!((none_left.own, none_left.gone), (vec!["b".into()], vec![format!(".scribe/objects/{}", "01".repeat(32))]));
-    }
-
-    #[test]
-    fn folders_that_nothing_is_left_in_are_told() {
-        let names = |names: &[&str]| names.iter().map(|name| Ok(name.as_bytes().into())).collect::<Vec<_>>().into_iter();
-        let gone = names(&["a/b/c/x", "a/b/y", "d/e/f/x", "top", "g/x", ".scribe/objects/1"]);
-        let kept = names(&["a-", "a/bc", "d/e-", "d/z/x", "g"]);
-        assert_eq!(emptied(gone, kept).unwrap().into_iter().collect::<Vec<_>>(), [".scribe", "a/b", "d/e", "g"]);
-    }
-
-    #[test]
-    fn a_listing_repairs_what_is_lost_and_drops_what_is_foreign() {
-        let old = tree([file("a", 1), file("b", 1), file("c", 1)]);
-        let listing = [("a", 1), ("b", 7), ("x", 1), (".scribe/commit.json", 9), (".scribe/objects/ff", 1)];
-        let listing: Listing = listing.iter().map(|(name, size)| (name.as_bytes().into(), *size)).collect();
-        assert_eq!(with(&old, Some(&listing), Strays::Keep, &old).gone, [".scribe/objects/ff"]);
-        let plan = with(&old, Some(&listing), Strays::Drop, &old);
-        assert!(!plan.differs);
-        assert_eq!((plan.own, plan.gone), (vec!["b".into(), "c".into()], vec![".scribe/objects/ff".to_owned(), "x".into()]));
-        assert_eq!(plan.files.1, 0);
-    }
-
-    #[test]
-    fn what_a_path_without_a_manifest_holds_counts_as_files() {
-        let scratch = Scratch::new().unwrap();
-        let listing: Listing = ["a", "x", ".scribe/claim.json"].iter().map(|name| (name.as_bytes().into(), 1)).collect();
-        let state = State { committed: None, listing: Some(&listing), strays: Strays::Drop, alike: None };
-        let plan = plan(state, &stored(&scratch, &tree([file("a", 1)])), 1, "r", &scratch).unwrap();
-        let plan = read(&plan);
-        assert_eq!((plan.own, plan.gone, plan.files, plan.differs), (vec!["a".into()], vec!["x".to_owned()], (2, 1), true));
-    }
-}
+mod tests;

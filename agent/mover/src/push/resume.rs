@@ -1,60 +1,82 @@
 //! What a push that died had sent already, and this one need not send again.
 //!
 //! Believed by the MD5 sum that the backend tells, against the file on the volume: a size and a time would not do, because the dead
-//! push may have read the file in any state. Imports [`crate::remote`], [`crate::hash`], [`super::plan`], [`super::send`]'s `Work`
-//! and [`super::sent`].
+//! push may have read the file in any state.
 
-use super::plan::{Name, Plan, Upload, object};
+use super::plan::{Name, Upload, marked, object};
 use super::send::Work;
-use super::sent::Sent;
+use crate::entry::Entry;
 use crate::failure::Result;
 use crate::hash::both;
+use crate::join::join;
+use crate::name_set::NameSet;
+use crate::names::trusted;
 use crate::remote::{BATCH, Index, Listing, Object, Told};
 use crate::spill::{SpillWriter, batches};
+use crate::tree::Entries;
 
-/// Those of the plan's uploads that lie on the remote already.
-pub(super) fn sent_before(work: &Work, plan: &Plan) -> Result<Sent> {
-    let mut sent = Sent::new(work.scratch())?;
-    let Some(listing) = work.listing.filter(|_| !plan.own.is_empty() || !plan.objects.is_empty()) else { return Ok(sent) };
-    let sums = sums(work, plan, listing)?;
+/// A file of the volume, and the name that it would be sent to.
+struct Candidate {
+    name: Name,
+    upload: Upload,
+}
+
+/// What lies on the remote already of the files that the committed revision does not have, [`marked`] with its content.
+pub(super) fn sent_before(work: &Work, tree: &Entries) -> Result<NameSet> {
+    let mut there = NameSet::default();
+    let Some(listing) = work.listing.filter(|_| work.claimed) else { return Ok(there) };
+    let mut due = SpillWriter::new(work.scratch())?;
+    for candidate in candidates(work, tree, listing)? {
+        due.push(&candidate?.upload)?;
+    }
+    let due = due.finish()?;
+    if due.is_empty() {
+        return Ok(there);
+    }
+    let sums = sums(work, tree, listing)?;
     let (mut files, mut bytes) = (0_u64, 0);
-    let mut is_there = |name: &[u8], upload: &Upload| {
-        let sum = sums.get(name).filter(|_| listing.get(name) == Some(&upload.size));
-        let Some(sum) = sum.and_then(Object::md5) else { return Ok(false) };
+    for upload in due.read()? {
+        let upload = upload?;
+        let name = name_of(&upload);
+        let Some(sum) = sums.get(&name).and_then(Object::md5) else { continue };
         let file = both(&upload.path.under(&work.options.volume), &work.remote.rclone.stop)?;
-        let same = file.is_some_and(|(sha256, md5)| sha256 == upload.sha256 && md5 == sum);
-        if same {
+        if file.is_some_and(|(sha256, md5)| sha256 == upload.sha256 && md5 == sum) {
+            there.insert(&marked(&name, &upload.sha256));
             files += 1;
             bytes += upload.size;
         }
-        Ok::<_, crate::failure::Failure>(same)
-    };
-    let mut own = SpillWriter::new(work.scratch())?;
-    for upload in plan.own.read()? {
-        let upload = upload?;
-        if is_there(upload.path.as_bytes(), &upload)? {
-            own.push(&upload)?;
-        }
     }
-    sent.own.note(&own.finish()?, true, work.scratch())?;
-    for upload in &plan.objects {
-        if is_there(&object(&upload.sha256), upload)? {
-            sent.objects.insert(upload.sha256, true);
-        }
-    }
-    sent.before = bytes;
     tracing::info!(files, bytes, "going on where a push died: these were sent already");
-    Ok(sent)
+    Ok(there)
 }
 
-/// What the remote tells of the names that the plan writes to.
-fn sums(work: &Work, plan: &Plan, listing: &Listing) -> Result<Index> {
+fn name_of(upload: &Upload) -> Name {
+    if trusted(&upload.path) { upload.path.as_bytes().into() } else { object(&upload.sha256) }
+}
+
+/// The files of the volume that the committed revision does not have, and of whose name and size something is listed.
+fn candidates<'a>(work: &Work<'a>, tree: &Entries, listing: &'a Listing) -> Result<impl Iterator<Item = Result<Candidate>> + use<'a>> {
+    let committed = work.committed.map(|committed| committed.entries.read()).transpose()?.into_iter().flatten();
+    Ok(join(committed, tree.read()?).filter_map(|pair| {
+        let (before, entry) = match pair {
+            Ok((before, Some(entry))) => (before, entry),
+            Ok((_, None)) => return None,
+            Err(failure) => return Some(Err(failure)),
+        };
+        let file = entry.file()?;
+        let known = before.as_ref().and_then(Entry::file).is_some_and(|old| old.sha256 == file.sha256);
+        let upload = Upload { path: entry.path.clone(), sha256: file.sha256, size: file.size };
+        let name = name_of(&upload);
+        (!known && listing.get(&name) == Some(&file.size)).then_some(Ok(Candidate { name, upload }))
+    }))
+}
+
+/// What the remote tells of the names that may have been sent.
+fn sums(work: &Work, tree: &Entries, listing: &Listing) -> Result<Index> {
     let mut sums = Index::default();
     if work.remote.feature("SlowHash")? {
-        let own = plan.own.read()?.map(|upload| Ok(upload?.path.as_bytes().into()));
-        let names = own.chain(plan.objects.iter().map(|upload| Ok(object(&upload.sha256))));
-        let there = names.filter(|name: &Result<Name>| name.as_ref().map_or(true, |name| listing.contains_key(name)));
-        for batch in batches(there, BATCH) {
+        let names = candidates(work, tree, listing)?.map(|candidate| Ok(candidate?.name));
+        for batch in batches(names, BATCH) {
             for (name, sum) in work.remote.told_sums(batch?.iter().map(|name| &**name))? {
                 sums.add(Told { name: &name, written: None, md5: Some(&sum) });
             }

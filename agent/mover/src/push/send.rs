@@ -17,14 +17,14 @@ use super::sent::Sent;
 use crate::committed::Committed;
 use crate::failure::{Failure, Result};
 use crate::hash::Hasher;
-use crate::names::objects_dir;
+use crate::name_set::NameSet;
+use crate::names::{Folder, StagedDir, manifest};
 use crate::rclone::{Class, Trouble};
 use crate::remote::{BATCH, Listing, Remote};
 use crate::report::Reason;
 use crate::revision::Revision;
 use crate::scratch::Scratch;
 use crate::spill::{Spill, batches};
-use crate::stats::Stats;
 
 /// Looks at the volume until two in a row are the same.
 const ROUNDS: usize = 3;
@@ -40,11 +40,31 @@ pub(super) struct Work<'a> {
     /// The revision of a commit that nobody can restore.
     pub(super) unreadable: Option<String>,
     pub(super) listing: Option<&'a Listing>,
-    pub(super) strays: Strays,
+    pub(super) strays: Strays<'a>,
+    /// What a dead push has sent already, see [`super::resume`].
+    pub(super) there: NameSet,
     /// Whether a claim of ours is there: a push died.
     pub(super) claimed: bool,
     /// The revision that is going to be written.
     pub(super) revision: &'a Revision,
+}
+
+/// What is sent, and by which right.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Purpose<'a> {
+    /// A new revision, with its staged folder. What it is going to consist of is announced before it is sent.
+    Revision(&'a StagedDir),
+    /// The committed revision's own content, lost behind our back, with its staged folder. If the volume is not, or no longer, that
+    /// revision, nothing is sent.
+    Repair(&'a StagedDir),
+}
+
+impl<'a> Purpose<'a> {
+    fn staged(self) -> &'a StagedDir {
+        match self {
+            Self::Revision(staged) | Self::Repair(staged) => staged,
+        }
+    }
 }
 
 impl Work<'_> {
@@ -63,27 +83,46 @@ impl Work<'_> {
     pub(super) fn plan(&self, tree: &Tree) -> Result<Plan> {
         let committed = self.committed.map(|committed| &committed.entries);
         let alike = if self.remote.folds_case()? { Some(Alike::of(committed.into_iter().chain([&tree.entries]))?) } else { None };
-        let state = State { committed, listing: self.listing, strays: self.strays, alike: alike.as_ref() };
+        let state = State { committed, listing: self.listing, strays: self.strays, there: &self.there, alike: alike.as_ref() };
         plan(state, &tree.entries, self.revision.generation(), self.revision.as_str(), self.scratch())
     }
 
     /// Sends what the plan says and was not sent yet.
-    fn send(&self, plan: &Plan, staged: &str, sent: &mut Sent) -> Result<std::result::Result<(), Trouble>> {
-        for (uploads, sent, dir) in [(&plan.own, &mut sent.own, ""), (&plan.staged, &mut sent.staged, staged)] {
-            let ran = self.send_files(uploads, sent.due(uploads)?, dir)?;
+    fn send(&self, plan: &Plan, purpose: Purpose, sent: &mut Sent) -> Result<std::result::Result<(), Trouble>> {
+        let staged = purpose.staged();
+        match purpose {
+            Purpose::Repair(_) if plan.differs || !plan.own.is_empty() => {
+                return Err(Failure::new(Reason::SourceChanging, "the volume changed while the remote was repaired"));
+            }
+            Purpose::Repair(_) => {}
+            // Should this push die, the next one knows by it which names are its own.
+            Purpose::Revision(_) => {
+                if let Err(trouble) = self.remote.write_file(&manifest(self.revision), plan.entries.file())? {
+                    return Err(trouble.into());
+                }
+            }
+        }
+        for (uploads, sent, folder) in [(&plan.own, &mut sent.own, Folder::Live), (&plan.staged, &mut sent.staged, Folder::Staged(staged))]
+        {
+            let ran = self.send_files(uploads, sent.due(uploads)?, folder)?;
             // Noted in either case: what is half sent has to go, too.
             sent.note(uploads, ran.is_ok(), self.scratch())?;
             if let Err(trouble) = ran {
                 return Ok(Err(trouble));
             }
         }
-        let due: Vec<&Upload> = plan.objects.iter().filter(|upload| sent.objects.get(&upload.sha256) != Some(&true)).collect();
-        for batch in due.chunks(OBJECT_BATCH) {
-            sent.objects.extend(batch.iter().map(|upload| (upload.sha256, false)));
-            if let Err(trouble) = self.send_objects(batch)? {
-                return Ok(Err(trouble));
+        for (uploads, sent, folder) in [
+            (&plan.objects, &mut sent.objects, Folder::Objects),
+            (&plan.lost_objects, &mut sent.lost_objects, Folder::StagedObjects(staged)),
+        ] {
+            let due: Vec<&Upload> = uploads.iter().filter(|upload| sent.get(&upload.sha256) != Some(&true)).collect();
+            for batch in due.chunks(OBJECT_BATCH) {
+                sent.extend(batch.iter().map(|upload| (upload.sha256, false)));
+                if let Err(trouble) = self.send_objects(batch, folder)? {
+                    return Ok(Err(trouble));
+                }
+                sent.extend(batch.iter().map(|upload| (upload.sha256, true)));
             }
-            sent.objects.extend(batch.iter().map(|upload| (upload.sha256, true)));
         }
         Ok(Ok(()))
     }
@@ -92,13 +131,13 @@ impl Work<'_> {
         &self,
         all: &Spill<Upload>,
         due: impl Iterator<Item = Result<Upload>>,
-        dir: &str,
+        folder: Folder,
     ) -> Result<std::result::Result<(), Trouble>> {
         if all.is_empty() {
             return Ok(Ok(()));
         }
         for batch in batches(due, BATCH) {
-            if let Err(trouble) = self.remote.upload(&self.options.volume, dir, batch?.iter().map(|upload| upload.path.as_bytes()))? {
+            if let Err(trouble) = self.remote.upload(&self.options.volume, folder, batch?.iter().map(|upload| upload.path.as_bytes()))? {
                 return Ok(Err(trouble));
             }
         }
@@ -106,7 +145,7 @@ impl Work<'_> {
     }
 
     /// Content whose name rclone would mangle is shown to it as links to files that are open here.
-    fn send_objects(&self, batch: &[&Upload]) -> Result<std::result::Result<(), Trouble>> {
+    fn send_objects(&self, batch: &[&Upload], folder: Folder) -> Result<std::result::Result<(), Trouble>> {
         let dir = self.remote.rclone.scratch.fresh_dir("objects")?;
         let mut open = Vec::new();
         let mut names = Vec::new();
@@ -118,7 +157,8 @@ impl Work<'_> {
                 Ok(file) => file,
                 Err(error) if is_gone(&error) => {
                     let message = format!("{} is gone", upload.path);
-                    return Ok(Err(Trouble { class: Class::NotFound, message, stats: Stats::default() }));
+                    let gone = Trouble { class: Class::SourceChanging, code: None, printed: 0, message };
+                    return Ok(Err(gone));
                 }
                 Err(error) => return Err(Failure::volume("read", &path, &error)),
             };
@@ -128,11 +168,11 @@ impl Work<'_> {
             open.push(file);
             names.push(name.into_bytes());
         }
-        self.remote.upload_links(&dir, &objects_dir(), names.iter().map(Vec::as_slice))
+        self.remote.upload_links(&dir, folder, names.iter().map(Vec::as_slice))
     }
 
     /// Deletes what an earlier round sent and neither tree needs: where objects are files of a file system, it may be in the way.
-    fn drop_abandoned(&self, plan: &Plan, staged: &str, sent: &mut Sent) -> Result<()> {
+    fn drop_abandoned(&self, plan: &Plan, staged: &StagedDir, sent: &mut Sent) -> Result<()> {
         let committed = self.committed.map(|committed| &committed.entries);
         let abandoned = sent.drop_abandoned(plan, staged, committed, self.scratch())?;
         if abandoned.is_empty() {
@@ -147,11 +187,11 @@ impl Work<'_> {
     }
 
     /// Sends, looks again, and sends what changed meanwhile, until nothing does.
-    pub(super) fn send_until_still(&self, mut tree: Tree, mut plan: Plan, staged: &str, sent: &mut Sent) -> Result<(Tree, Plan)> {
+    pub(super) fn send_until_still(&self, mut tree: Tree, mut plan: Plan, purpose: Purpose, sent: &mut Sent) -> Result<(Tree, Plan)> {
         let mut moving = Vec::new();
         for _ in 0..ROUNDS {
-            self.remote.rclone.progress.phase("uploading", plan.bytes_to_send.saturating_sub(sent.before));
-            let trouble = match self.send(&plan, staged, sent)? {
+            self.remote.rclone.progress.phase("uploading", plan.bytes_to_send);
+            let trouble = match self.send(&plan, purpose, sent)? {
                 Ok(()) => None,
                 // A file that changed or vanished under the upload: the next look shows it. One that became shorter is trouble
                 // without a name, because the server waits for what was announced.
@@ -175,7 +215,7 @@ impl Work<'_> {
             tracing::info!(count = moving.len(), first = ?moving.first(), "the volume changed while it was read");
             tree = again;
             plan = self.plan(&tree)?;
-            self.drop_abandoned(&plan, staged, sent)?;
+            self.drop_abandoned(&plan, purpose.staged(), sent)?;
         }
         let names: Vec<String> = moving.iter().take(3).map(|moved| moved.path.to_string()).collect();
         Err(Failure::new(

@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use super::observe::Moved;
 use super::plan::{Name, Plan, Upload, object};
 use crate::entry::{At, Digest};
-use crate::failure::{Failure, Result};
+use crate::failure::Result;
 use crate::join::{Placed, join};
+use crate::names::StagedDir;
 use crate::path::RelPath;
 use crate::scratch::Scratch;
 use crate::spill::{Record, Records, Spill, SpillWriter};
@@ -51,31 +52,34 @@ pub(super) struct Sent {
     pub(super) staged: Folder,
     /// Content under its hash, and whether it is known to be whole.
     pub(super) objects: BTreeMap<Digest, bool>,
-    /// Bytes of it that a push which died had sent.
-    pub(super) before: u64,
+    /// The same, in the staged folder.
+    pub(super) lost_objects: BTreeMap<Digest, bool>,
 }
 
 impl Sent {
     /// Nothing yet.
     pub(super) fn new(scratch: &Scratch) -> Result<Self> {
-        Ok(Self { own: Folder(Spill::empty(scratch)?), staged: Folder(Spill::empty(scratch)?), objects: BTreeMap::new(), before: 0 })
+        let (own, staged) = (Folder(Spill::empty(scratch)?), Folder(Spill::empty(scratch)?));
+        Ok(Self { own, staged, objects: BTreeMap::new(), lost_objects: BTreeMap::new() })
     }
 
     /// The names of all of it.
-    pub(super) fn names(&self, staged: &str) -> Result<impl Iterator<Item = Result<Name>>> {
-        let in_folder = |dir: &str, folder: &Folder| {
-            let dir = dir.as_bytes().to_vec();
-            Ok::<_, Failure>(folder.files()?.map(move |sent| Ok([&*dir, sent?.upload.path.as_bytes()].concat().into())))
-        };
-        let objects = self.objects.keys().map(|digest| Ok(object(digest)));
-        Ok(in_folder("", &self.own)?.chain(in_folder(staged, &self.staged)?).chain(objects))
+    pub(super) fn names<'a>(&'a self, staged: &'a StagedDir) -> Result<impl Iterator<Item = Result<Name>> + use<'a>> {
+        let own = self.own.files()?.map(|sent| Ok(sent?.upload.path.as_bytes().into()));
+        Ok(own.chain(self.staged_names(staged)?).chain(self.objects.keys().map(|digest| Ok(object(digest)))))
+    }
+
+    /// The names of what lies in the staged folder.
+    pub(super) fn staged_names<'a>(&'a self, staged: &'a StagedDir) -> Result<impl Iterator<Item = Result<Name>> + use<'a>> {
+        let files = self.staged.files()?.map(|sent| Ok(staged.name(sent?.upload.path.as_bytes())));
+        Ok(files.chain(self.lost_objects.keys().map(|digest| Ok(staged.object(digest)))))
     }
 
     /// Forgets what neither `plan` nor the committed tree needs, and tells its names.
     pub(super) fn drop_abandoned(
         &mut self,
         plan: &Plan,
-        staged: &str,
+        staged: &StagedDir,
         committed: Option<&Entries>,
         scratch: &Scratch,
     ) -> Result<Vec<Name>> {
@@ -92,7 +96,7 @@ impl Sent {
         self.own.remove(&own, scratch)?;
         self.staged.remove(&from_staged, scratch)?;
         let mut names: Vec<Name> = own.iter().map(|path| path.as_bytes().into()).collect();
-        names.extend(from_staged.iter().map(|path| [staged.as_bytes(), path.as_bytes()].concat().into()));
+        names.extend(from_staged.iter().map(|path| staged.name(path.as_bytes())));
         let planned: HashSet<Digest> = plan.objects.iter().map(|upload| upload.sha256).collect();
         let committed = committed.map(|committed| &committed.facts().objects);
         self.objects.retain(|digest, _| {
@@ -118,8 +122,10 @@ impl Sent {
             folder.0 = out.finish()?;
         }
         for digest in moved.iter().filter_map(|moved| moved.was) {
-            if let Some(whole) = self.objects.get_mut(&digest) {
-                *whole = false;
+            for objects in [&mut self.objects, &mut self.lost_objects] {
+                if let Some(whole) = objects.get_mut(&digest) {
+                    *whole = false;
+                }
             }
         }
         Ok(())

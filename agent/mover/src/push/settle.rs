@@ -3,63 +3,47 @@
 //!
 //! Imports [`crate::remote`], [`crate::committed`], [`crate::control`] and [`super::plan`].
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 
 use crate::committed::Committed;
 use crate::control::seal;
 use crate::entry::{At, Entry};
-use crate::failure::{Failure, Result};
-use crate::names::{CLAIM, COMMIT, CONTROL_DIR, manifest, staged_dir};
+use crate::failure::Result;
+use crate::names::{COMMIT, CONTROL_DIR, Folder, StagedDir, manifest};
 use crate::remote::{BATCH, Listing, Remote};
-use crate::report::Reason;
 use crate::spill::batches;
 
-use super::plan::object_name;
+use super::plan::{Name, Strays, object_name};
 
-/// Refuses a path with another replication's path inside: its files look like strays, and deleting them would be fatal.
-pub(super) fn refuse_nested(remote: &Remote, committed: Option<&Committed>, listing: &Listing) -> Result<()> {
-    let marks = [COMMIT, CLAIM].map(|name| format!("/{CONTROL_DIR}/{name}"));
-    let marked = |name: &&[u8]| marks.iter().any(|mark| name.ends_with(mark.as_bytes()));
-    let mut nested: BTreeSet<&[u8]> = listing.keys().map(|name| &**name).filter(marked).collect();
-    if let Some(committed) = committed.filter(|_| !nested.is_empty()) {
-        for entry in committed.entries.read()? {
-            nested.remove(entry?.path.as_bytes());
-        }
+/// Brings the path into the state a finished push leaves, and the listing with it. Of what no tree accounts for, only `strays` go.
+pub(super) fn recover(remote: &Remote, committed: &mut Committed, listing: &mut Listing, strays: Strays) -> Result<()> {
+    if committed.commit.staged {
+        promote(remote, committed, listing, strays)?;
     }
-    let nested = nested.first();
-    match nested {
-        None => Ok(()),
-        Some(name) => Err(Failure::new(
-            Reason::PathNotOurs,
-            format!(
-                "another replication's path lies inside {}: {} is there. Give each a path of its own, none inside another",
-                remote.name(),
-                String::from_utf8_lossy(name)
-            ),
-        )),
-    }
+    let staged = format!("{CONTROL_DIR}/staged/");
+    let stale: Vec<Box<[u8]>> = listing.keys().filter(|name| name.starts_with(staged.as_bytes())).cloned().collect();
+    drop_names(remote, listing, &stale)?;
+    if strays.is_none() { Ok(()) } else { remote.remove_all_empty() }
 }
 
-/// Brings the path into the state a finished push leaves, and the listing with it.
-pub(super) fn settle(remote: &Remote, committed: &mut Committed, listing: &mut Listing, drop_strays: bool) -> Result<()> {
-    if committed.commit.staged {
-        promote(remote, committed, listing, drop_strays)?;
-    }
-    let kept = format!("{CONTROL_DIR}/{}", manifest(&committed.revision));
-    let ours = ["staged", "manifests"].map(|dir| format!("{CONTROL_DIR}/{dir}/"));
-    let stale = |name: &[u8]| ours.iter().any(|dir| name.starts_with(dir.as_bytes())) && name != kept.as_bytes();
-    let stale: Vec<Box<[u8]>> = listing.keys().filter(|name| stale(name)).cloned().collect();
-    drop_names(remote, listing, &stale)?;
-    if drop_strays { remote.remove_all_empty() } else { Ok(()) }
+/// What earlier pushes have left in our own folder: staged files, and the manifests of other revisions than the committed one. The
+/// manifests say which names dead pushes have written to, so they stay until those are gone.
+pub(super) fn leftovers(committed: Option<&Committed>, listing: Option<&Listing>) -> Vec<Name> {
+    let kept = committed.map(|committed| format!("{CONTROL_DIR}/{}", manifest(&committed.revision)));
+    let dirs = ["manifests", "staged"].map(|dir| format!("{CONTROL_DIR}/{dir}/"));
+    let ours = |name: &&Name| dirs.iter().any(|dir| name.starts_with(dir.as_bytes()));
+    let old = |name: &&Name| kept.as_ref().is_none_or(|kept| kept.as_bytes() != &***name);
+    listing.into_iter().flat_map(Listing::keys).filter(ours).filter(old).cloned().collect()
 }
 
 /// Goes on where a push died after its commit.
-fn promote(remote: &Remote, committed: &mut Committed, listing: &mut Listing, drop_strays: bool) -> Result<()> {
+fn promote(remote: &Remote, committed: &mut Committed, listing: &mut Listing, strays: Strays) -> Result<()> {
     tracing::info!(revision = %committed.revision, "finishing a committed push");
-    if drop_strays {
+    if !strays.is_none() {
         // First, because a file of the old tree may stand where a folder of the new one goes.
         let control = format!("{CONTROL_DIR}/");
-        let mut strays: HashSet<&[u8]> = listing.keys().map(|name| &**name).filter(|name| !name.starts_with(control.as_bytes())).collect();
+        let stray = |name: &&[u8]| !name.starts_with(control.as_bytes()) && strays.contains(name);
+        let mut strays: HashSet<&[u8]> = listing.keys().map(|name| &**name).filter(stray).collect();
         for entry in committed.entries.read()? {
             let entry = entry?;
             if let Some(file) = entry.file() {
@@ -71,7 +55,7 @@ fn promote(remote: &Remote, committed: &mut Committed, listing: &mut Listing, dr
         // And a folder where a file goes.
         remote.remove_all_empty()?;
     }
-    let dir = staged_dir(&committed.revision);
+    let dir = StagedDir::of(&committed.revision);
     let staged = |entry: &Result<Entry>| match entry {
         Ok(entry) => entry.file().is_some_and(|file| file.at == At::Staged),
         Err(_) => true,
@@ -81,14 +65,14 @@ fn promote(remote: &Remote, committed: &mut Committed, listing: &mut Listing, dr
         let mut there = Vec::new();
         for entry in &batch {
             let (name, size) = (entry.path.as_bytes(), entry.file().map_or(0, |file| file.size));
-            let found = listing.get(&*[dir.as_bytes(), name].concat()).copied();
+            let found = listing.get(&dir.name(name)).copied();
             // What lies under its own name may be the older content: not to be believed, whatever its size.
             listing.remove(name);
             if found.is_some_and(|found| found == size || found == u64::MAX) {
                 there.push((name, size));
             }
         }
-        remote.promote(&dir, "", there.iter().map(|(name, _)| *name))?;
+        remote.promote(Folder::Staged(&dir), Folder::Live, there.iter().map(|(name, _)| *name))?;
         listing.extend(there.into_iter().map(|(name, size)| (name.into(), size)));
     }
     committed.commit.staged = false;

@@ -6,11 +6,12 @@ use std::fs;
 use std::path::Path;
 
 use super::Pushed;
+use super::neighbours::refuse_inside;
 use super::observe::Tree;
 use super::plan::{Name, Plan, emptied, names, object};
-use super::resume::sent_before;
-use super::send::Work;
+use super::send::{Purpose, Work};
 use super::sent::Sent;
+use super::settle::leftovers;
 use crate::committed::read_commit;
 use crate::control::{Claim, Commit, Control, ManifestRef, seal};
 use crate::entry::{At, Entry};
@@ -18,10 +19,11 @@ use crate::failure::{Failure, Result};
 use crate::hash::Hasher;
 use crate::join::join;
 use crate::manifest::FORMAT;
-use crate::names::{CLAIM, COMMIT, CONTROL_DIR, manifest, staged_dir};
+use crate::names::{CLAIM, COMMIT, CONTROL_DIR, Folder, StagedDir, manifest};
 use crate::rclone::Class;
 use crate::remote::{BATCH, Remote};
 use crate::report::Reason;
+use crate::revision::Revision;
 use crate::spill::batches;
 
 /// Pushes a new revision.
@@ -29,13 +31,15 @@ pub(super) fn write(work: &Work, tree: Tree, plan: Plan) -> Result<Pushed> {
     let Work { remote, options, revision, .. } = work;
     let claim = Claim::new(revision.as_str(), options.asker.owner.clone(), options.started);
     write_claim(remote, &claim)?;
-    let staged = staged_dir(revision);
-    let mut sent = if work.claimed { sent_before(work, &plan)? } else { Sent::new(work.scratch())? };
-    let (tree, plan) = work.send_until_still(tree, plan, &staged, &mut sent)?;
+    if work.committed.is_none() && work.unreadable.is_none() {
+        stand_back_from_one_above(work)?;
+    }
+    let staged = StagedDir::of(revision);
+    let mut sent = Sent::new(work.scratch())?;
+    let (tree, plan) = work.send_until_still(tree, plan, Purpose::Revision(&staged), &mut sent)?;
     super::guard(options, work.committed, &plan)?;
 
     remote.rclone.progress.phase("committing", 0);
-    remote.write_file(&manifest(revision), plan.entries.file())??;
     let mut commit = Commit {
         format: FORMAT,
         revision: revision.to_string(),
@@ -60,28 +64,53 @@ pub(super) fn write(work: &Work, tree: Tree, plan: Plan) -> Result<Pushed> {
     let gone = || Ok::<_, Failure>(plan.gone.read()?.chain(unneeded(&sent, &plan)?));
     delete(remote, gone()?)?;
     remote.remove_empty(emptied(gone()?, names(&plan.entries)?)?.iter().map(String::as_str))?;
+    promote(remote, &plan, &staged)?;
     if commit.staged {
-        for batch in batches(plan.staged.read()?, BATCH) {
-            remote.promote(&staged, "", batch?.iter().map(|upload| upload.path.as_bytes()))?;
-        }
         commit.staged = false;
         remote.write_object(COMMIT, &seal(&commit)?)??;
     }
-    let staged_names = sent.staged.files()?.map(|sent| Ok([staged.as_bytes(), sent?.upload.path.as_bytes()].concat().into()));
-    let parent = work.committed.map(|parent| manifest(&parent.revision));
+    let old = work.committed.map(|parent| format!("{CONTROL_DIR}/{}", manifest(&parent.revision)).into_bytes().into());
+    let old = old.into_iter().chain(leftovers(work.committed, work.listing)).filter(|name| **name != *own_manifest(revision));
     // The claim goes last.
-    let control = parent.into_iter().chain([CLAIM.to_owned()]).map(|name| Ok(format!("{CONTROL_DIR}/{name}").into_bytes().into()));
-    delete(remote, staged_names.chain(control))?;
-    if !plan.staged.is_empty() {
-        remote.remove_empty([staged.trim_end_matches('/')].into_iter())?;
+    delete(remote, sent.staged_names(&staged)?.chain(old.chain([claim_name()]).map(Ok)))?;
+    remove_staged_folders(remote, &plan, &staged)?;
+    Ok(Pushed { changed: true, transferred: plan.bytes_to_send, deleted: plan.files_gone, skipped: tree.skipped, ..Pushed::of(&commit) })
+}
+
+/// Two objects on paths inside one another may have begun at the same moment. The outer one sees the claim of the inner one, or the
+/// inner one sees that of the outer one, before any content is sent.
+fn stand_back_from_one_above(work: &Work) -> Result<()> {
+    let inside = refuse_inside(work.remote);
+    if inside.is_err() && !work.claimed {
+        delete(work.remote, [Ok(claim_name())].into_iter())?;
     }
-    Ok(Pushed {
-        changed: true,
-        transferred: plan.bytes_to_send.saturating_sub(sent.before),
-        deleted: plan.files_gone,
-        skipped: tree.skipped,
-        ..Pushed::of(&commit)
-    })
+    inside
+}
+
+fn claim_name() -> Name {
+    format!("{CONTROL_DIR}/{CLAIM}").into_bytes().into()
+}
+
+fn own_manifest(revision: &Revision) -> Name {
+    format!("{CONTROL_DIR}/{}", manifest(revision)).into_bytes().into()
+}
+
+/// Copies what was staged to where it belongs, on the server where it can.
+fn promote(remote: &Remote, plan: &Plan, staged: &StagedDir) -> Result<()> {
+    for batch in batches(plan.staged.read()?, BATCH) {
+        remote.promote(Folder::Staged(staged), Folder::Live, batch?.iter().map(|upload| upload.path.as_bytes()))?;
+    }
+    for batch in plan.lost_objects.chunks(BATCH) {
+        let names: Vec<String> = batch.iter().map(|upload| upload.sha256.hex()).collect();
+        remote.promote(Folder::StagedObjects(staged), Folder::Objects, names.iter().map(String::as_bytes))?;
+    }
+    Ok(())
+}
+
+fn remove_staged_folders(remote: &Remote, plan: &Plan, staged: &StagedDir) -> Result<()> {
+    let folders = [(Folder::Staged(staged), !plan.staged.is_empty()), (Folder::StagedObjects(staged), !plan.lost_objects.is_empty())];
+    let used: Vec<String> = folders.into_iter().filter(|(_, used)| *used).map(|(folder, _)| folder.below()).collect();
+    remote.remove_empty(used.iter().map(|folder| folder.trim_end_matches('/')))
 }
 
 fn reference(work: &Work, file: &Path) -> Result<ManifestRef> {
@@ -113,32 +142,38 @@ fn delete(remote: &Remote, names: impl Iterator<Item = Result<Name>>) -> Result<
     Ok(())
 }
 
-/// Brings lost objects back and drops strays, under the revision that is committed already.
+/// Brings lost objects back and drops strays, under the revision that is committed already. What is brought back goes to the staged
+/// folder first: it is put in place only once the volume is known to have stayed as it was committed.
 pub(super) fn repair(work: &Work, tree: Tree, plan: Plan) -> Result<Pushed> {
     let Work { remote, options, committed: Some(committed), .. } = work else {
         return Err(Failure::new(Reason::MoverFailed, "nothing is committed that could be repaired"));
     };
-    let lost = plan.own.len() + plan.objects.len();
+    let lost = plan.staged.len() + plan.lost_objects.len();
     if lost > 0 {
         tracing::warn!(lost, "objects of the committed revision were missing or damaged on the remote; sending them again");
     }
-    let (tree, plan) = work.send_until_still(tree, plan, "", &mut Sent::new(work.scratch())?)?;
-    if plan.differs {
-        return Err(Failure::new(Reason::SourceChanging, "the volume changed while the remote was repaired"));
-    }
+    let staged = StagedDir::of(&committed.revision);
+    let mut sent = Sent::new(work.scratch())?;
+    let (tree, plan) = work.send_until_still(tree, plan, Purpose::Repair(&staged), &mut sent)?;
     check_unrivalled(work, None)?;
     delete(remote, plan.gone.read()?)?;
     remote.remove_empty(emptied(plan.gone.read()?, names(&plan.entries)?)?.iter().map(String::as_str))?;
+    promote(remote, &plan, &staged)?;
     let mut commit = committed.commit.clone();
     if work.listing.is_some() {
         commit.verified_time = options.started;
         remote.write_object(COMMIT, &seal(&commit)?)??;
     }
-    if work.claimed {
-        let claim = format!("{CONTROL_DIR}/{CLAIM}");
-        remote.delete([claim.as_bytes()].into_iter())?;
-    }
-    Ok(Pushed { changed: lost > 0, transferred: plan.bytes_to_send, skipped: tree.skipped, ..Pushed::of(&commit) })
+    let claim = work.claimed.then(claim_name).into_iter();
+    delete(remote, sent.staged_names(&staged)?.chain(leftovers(Some(committed), work.listing).into_iter().chain(claim).map(Ok)))?;
+    remove_staged_folders(remote, &plan, &staged)?;
+    Ok(Pushed {
+        changed: lost > 0,
+        transferred: plan.bytes_to_send,
+        deleted: plan.files_gone,
+        skipped: tree.skipped,
+        ..Pushed::of(&commit)
+    })
 }
 
 /// The first write of a push: makes the bucket if there is none.
@@ -150,6 +185,11 @@ fn write_claim(remote: &Remote, claim: &Claim) -> Result<()> {
             tracing::info!(path = remote.name(), "making the bucket");
             remote.make()?;
             Ok(remote.write_object(CLAIM, &content)??)
+        }
+        // Any web server's 404 reads so.
+        Err(trouble) if matches!(trouble.class, Class::NotFound | Class::Other) => {
+            remote.confirm_root()?;
+            Err(trouble.into())
         }
         Err(trouble) => Err(trouble.into()),
     }

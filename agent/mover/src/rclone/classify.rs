@@ -43,6 +43,8 @@ const TABLE: &[(Class, &[&str])] = &[
             "unknown command",
             "unknown flag",
             "couldn't decrypt configuration",
+            "unable to decrypt configuration",
+            "bad password",
         ],
     ),
     (
@@ -122,16 +124,16 @@ const TABLE: &[(Class, &[&str])] = &[
             ": eof",
         ],
     ),
+    // Before what a file of the volume may say: a missing key file or helper program is no missing object. After what a server
+    // says, because some backends connect while they are set up.
+    (Class::Configuration, &["failed to create file system for", "failed to read --", "failed to load --"]),
     (
         Class::VolumeUnreadable,
         &["permission denied", "input/output error", "read-only file system", "operation not permitted", "stale file handle"],
     ),
-    (
-        Class::NotFound,
-        &["object not found", "directory not found", "nosuchkey", "statuscode: 404", "404 not found", "no such file or directory"],
-    ),
-    // Last: some backends connect at this point, and then say why they could not.
-    (Class::Configuration, &["failed to create file system for"]),
+    (Class::NotFound, &["object not found", "directory not found", "nosuchkey"]),
+    // A file of the volume that went away while rclone was about to read it.
+    (Class::SourceChanging, &["no such file or directory"]),
 ];
 
 /// What happened, and a sentence about it.

@@ -63,10 +63,20 @@ pub struct Finished {
 pub struct Trouble {
     /// What kind of trouble it is.
     pub class: Class,
+    /// rclone's exit code; none where it did not end by itself, or ended well and did not do its work.
+    pub code: Option<i32>,
+    /// Bytes that it had written to standard output by then.
+    pub printed: u64,
     /// For a person.
     pub message: String,
-    /// Its last statistics.
-    pub stats: Stats,
+}
+
+impl Trouble {
+    /// Whether rclone says, by its exit code, that the object or folder it was asked for does not exist (3 and 4, of all backends
+    /// and buckets alike). Text proves nothing: a missing key file or any web server's 404 reads the same.
+    pub fn is_absence(&self) -> bool {
+        matches!(self.code, Some(3 | 4)) && matches!(self.class, Class::NotFound | Class::BucketMissing)
+    }
 }
 
 impl From<Trouble> for Failure {
@@ -107,23 +117,25 @@ impl Rclone {
         let (events, ended) = self.supervise(&mut child, &stdout, idle)?;
         let status = child.wait().map_err(|e| Failure::new(Reason::MoverFailed, format!("lost track of rclone: {e}")))?;
         self.progress.finished(&events.stats);
+        let printed = std::fs::metadata(&stdout).map_or(0, |meta| meta.len());
         match ended {
             Ended::Stopped => Err(Failure::killed()),
             Ended::GivenUp(Verdict::StandsStill) => Ok(Err(Trouble {
                 class: Class::Unreachable,
+                code: None,
+                printed,
                 message: format!("the remote gave no sign of life for {} s{}", idle.as_secs(), events.last_words()),
-                stats: events.stats,
             })),
             Ended::GivenUp(Verdict::OnlyFails) => {
                 let (class, message) = classify::classify(Some(1), &events.messages());
-                Ok(Err(Trouble { class, message, stats: events.stats }))
+                Ok(Err(Trouble { class, code: None, printed, message }))
             }
             Ended::ByItself if status.success() => Ok(Ok(Finished { stdout, stats: events.stats })),
             Ended::ByItself => {
                 // A signal from elsewhere, such as an out-of-memory kill, leaves no exit code.
                 let (class, message) = classify::classify(status.code(), &events.messages());
                 tracing::warn!(code = ?status.code(), ?class, message, "rclone failed");
-                Ok(Err(Trouble { class, message, stats: events.stats }))
+                Ok(Err(Trouble { class, code: status.code(), printed, message }))
             }
         }
     }

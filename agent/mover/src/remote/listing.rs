@@ -13,13 +13,16 @@ use serde::de::DeserializeOwned;
 use super::Remote;
 use super::told::Told;
 use crate::failure::{Failure, Result};
-use crate::rclone::{BULK_IDLE, Class, Finished, Trouble};
+use crate::rclone::{BULK_IDLE, CONTROL_IDLE, Finished, Trouble};
 use crate::report::Reason;
 
 /// On S3, a listing has the time of the last write; any other time costs a request for each object.
 const TIMES: [&str; 1] = ["--use-server-modtime"];
 /// And MD5 sums, where the backend knows them.
 const TIMES_AND_SUMS: [&str; 4] = ["--use-server-modtime", "--hash", "--hash-type", "md5"];
+
+/// What a listing of nothing has printed before it fails: the opening bracket and its line's end.
+const EMPTY: u64 = 2;
 
 fn flags(sums: bool) -> &'static [&'static str] {
     if sums { &TIMES_AND_SUMS } else { &TIMES }
@@ -83,7 +86,7 @@ impl Item {
 }
 
 impl Remote {
-    /// Every object below `below`; empty when the path, or even the bucket, does not exist.
+    /// Every object below `below`; empty when the path, or even the bucket, is said not to exist.
     pub fn list(&self, below: &str) -> Result<Listing> {
         let mut listing = Listing::new();
         self.each_below(below, &["--no-modtime"], |item: Item| {
@@ -98,6 +101,22 @@ impl Remote {
         self.each_below("", flags(sums), |item: Item| {
             each(Told { name: item.path.as_bytes(), written: item.mod_time.parse().ok(), md5: item.hashes.md5() }, item.known_size());
         })
+    }
+
+    /// The names in the folder `place`, which may lie anywhere on the remote; none when it is said not to exist.
+    pub(super) fn names_in(&self, place: OsString) -> Result<std::result::Result<Vec<String>, Trouble>> {
+        let args = ["lsjson", "--files-only", "--no-mimetype", "--no-modtime"];
+        let mut args: Vec<OsString> = args.iter().map(OsString::from).collect();
+        args.push(place);
+        let finished = match self.rclone.run(&args, CONTROL_IDLE)? {
+            Ok(finished) => finished,
+            Err(trouble) if trouble.is_absence() && trouble.printed <= EMPTY => return Ok(Ok(Vec::new())),
+            Err(trouble) => return Ok(Err(trouble)),
+        };
+        let text = fs::read(&finished.stdout).map_err(|e| Failure::scratch(&e))?;
+        let items: Vec<Item> = serde_json::from_slice(&text)
+            .map_err(|e| Failure::new(Reason::MoverFailed, format!("rclone's listing of a folder cannot be read: {e}")))?;
+        Ok(Ok(items.into_iter().map(|item| item.path).collect()))
     }
 
     /// Fetches the content of the named objects, and returns its sha256 sums in hexadecimal; one that is not there has none.
@@ -140,14 +159,15 @@ impl Remote {
         Ok(details)
     }
 
-    /// Shows every object below `below`; none when the path, or even the bucket, does not exist.
+    /// Shows every object below `below`; none when the path, or even the bucket, is said not to exist.
     fn each_below<T: DeserializeOwned>(&self, below: &str, flags: &[&str], mut each: impl FnMut(T)) -> Result<()> {
         let args = ["lsjson", "-R", "--files-only", "--no-mimetype", "--fast-list"];
         let mut args: Vec<OsString> = args.iter().chain(flags).map(OsString::from).collect();
         args.push(self.at(below));
         let finished = match self.rclone.run(&args, BULK_IDLE)? {
             Ok(finished) => finished,
-            Err(trouble) if matches!(trouble.class, Class::NotFound | Class::BucketMissing) => return Ok(()),
+            // A folder that goes away in mid-listing ends it in the same way, but not before the first object.
+            Err(trouble) if trouble.is_absence() && trouble.printed <= EMPTY => return Ok(()),
             Err(trouble) => return Err(trouble.into()),
         };
         let unreadable = |error: &dyn std::fmt::Display| {

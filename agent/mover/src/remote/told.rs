@@ -3,9 +3,9 @@
 //! Imports [`crate::entry`].
 
 use jiff::Timestamp;
-use sha2::{Digest as _, Sha256};
 
 use crate::entry::{hex, unhex};
+use crate::name_set::key;
 
 /// What a listing tells of an object.
 #[derive(Clone, Copy, Debug)]
@@ -55,12 +55,6 @@ impl Index {
     pub fn get(&self, name: &[u8]) -> Option<&Object> {
         self.0.binary_search_by_key(&key(name), |object| object.name).ok().and_then(|at| self.0.get(at))
     }
-}
-
-fn key(name: &[u8]) -> u128 {
-    let mut first = [0; 16];
-    first.copy_from_slice(&Sha256::digest(name)[..16]);
-    u128::from_be_bytes(first)
 }
 
 #[cfg(test)]

@@ -52,7 +52,7 @@ fn what_goes_in_comes_out_and_changes_follow(#[values(Backend::Local, Backend::S
 }
 
 /// Kills mover and rclone once the push has come to `phase`.
-fn dies_in(site: &Site, phase: &str, known: Option<&str>) {
+pub(crate) fn dies_in(site: &Site, phase: &str, known: Option<&str>) {
     let options: Vec<&str> = known.iter().flat_map(|known| ["--pushed-revision", *known]).collect();
     let mut command = mover(site, "push", site.source.path(), &options);
     let mut child = command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();

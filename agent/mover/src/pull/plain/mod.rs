@@ -47,7 +47,11 @@ pub fn pull_plain(remote: &Remote, options: &PullOptions) -> Result<PullOutcome>
         }
         // A mistyped path and an empty one look alike, and neither is a reason to delete anything.
         if listing.files.is_empty() {
-            return Ok(PullOutcome::WaitingForFirstPush);
+            remote.confirm_root()?;
+            return match &options.applied {
+                Some(applied) => Err(super::gone(remote, applied)),
+                None => Ok(PullOutcome::WaitingForFirstPush),
+            };
         }
         let staging_left = options.volume.join(STAGING_DIR).symlink_metadata().is_ok();
         if options.private && options.applied.as_deref() == Some(&listing.revision()) && !staging_left {

@@ -215,10 +215,11 @@ fn push_options(volume: &Path) -> PushOptions {
     let started = Timestamp::now() + 10.seconds();
     PushOptions {
         volume: volume.into(),
-        asker: Asker { owner: owner("db", "uid-1"), pushed: None, adopt: false },
+        asker: Asker { owner: owner("db", "uid-1"), pushed: None, adopt: false, adopt_state: None, adopted_state: OnceLock::default() },
         data_time: started,
         started,
         verify_interval: SignedDuration::from_hours(24),
+        verify_now: false,
         guard: guard(),
     }
 }

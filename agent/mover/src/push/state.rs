@@ -1,0 +1,251 @@
+//! What stands on the remote path before a push, and on which terms this push may go on.
+//!
+//! Absence and damage need two witnesses: a read and a listing of the same run have to agree, and what reads as damaged is read
+//! twice. Anything else fails the push before its first write, because what is taken for absent is going to be written.
+
+use jiff::Timestamp;
+
+use super::PushOptions;
+use super::altered;
+use super::neighbours::{refuse_inside, refuse_nested};
+use super::owner::{Terms, adopted_state, judge};
+use crate::committed::{Committed, Manifest, inconsistent, read_commit, read_manifest};
+use crate::control::{Claim, Commit, Control};
+use crate::failure::{Failure, Result};
+use crate::manifest;
+use crate::name_set::NameSet;
+use crate::names::{CLAIM, COMMIT, CONTROL_DIR, manifest as manifest_name};
+use crate::remote::{Listing, Remote, contradiction, shows};
+use crate::report::Reason;
+use crate::revision::Revision;
+
+/// What a push begins with.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// The committed revision, with its manifest.
+    pub(super) committed: Option<Committed>,
+    /// On which terms the push may go on.
+    pub(super) terms: Terms,
+    /// The commit, where its manifest is lost or damaged: that revision cannot be restored.
+    pub(super) unreadable: Option<Commit>,
+    /// A damaged commit, which the user lets this push replace.
+    damaged: bool,
+    /// Everything below the path, where it was needed already.
+    pub(super) listing: Option<Listing>,
+}
+
+/// Reads commit and manifest, and whether this push may go on.
+pub(super) fn read_committed(remote: &Remote, options: &PushOptions) -> Result<Found> {
+    let mut found = Found { committed: None, terms: Terms::Own, unreadable: None, damaged: false, listing: None };
+    let commit: Commit = match read_commit(remote)? {
+        Control::Present(commit) => commit,
+        first => match read_again(remote, options, &first, &mut found)? {
+            Some(commit) => commit,
+            None => return Ok(found),
+        },
+    };
+    found.terms = judge(&options.asker, &commit.owner, remote.name())?;
+    match read_manifest(remote, commit)? {
+        Manifest::Whole(committed) => found.committed = Some(*committed),
+        Manifest::Missing(commit) | Manifest::Damaged(commit, _) => read_manifest_again(remote, commit, &mut found)?,
+    }
+    Ok(found)
+}
+
+/// A commit that was not found, or is damaged, by a first read. `None`: there is none.
+fn read_again(remote: &Remote, options: &PushOptions, first: &Control<Commit>, found: &mut Found) -> Result<Option<Commit>> {
+    if *first == Control::Absent {
+        let listing = remote.list("")?;
+        if !shows(&listing, COMMIT) {
+            // Whether it is the right server, a first push learns by its first write.
+            found.listing = Some(listing);
+            return Ok(None);
+        }
+    }
+    match read_commit(remote)? {
+        Control::Present(commit) => Ok(Some(commit)),
+        Control::Absent => Err(contradiction(remote, COMMIT)),
+        Control::Corrupt(_) if options.asker.adopt => {
+            (found.terms, found.damaged) = (Terms::Takeover, true);
+            found.listing = Some(remote.list("")?);
+            Ok(None)
+        }
+        Control::Corrupt(what) => Err(damaged(remote, COMMIT, &what)),
+    }
+}
+
+/// A manifest that was not found, or is damaged, by a first read.
+fn read_manifest_again(remote: &Remote, commit: Commit, found: &mut Found) -> Result<()> {
+    let revision = Revision::parse(&commit.revision);
+    let what = match read_manifest(remote, commit)? {
+        Manifest::Whole(committed) => {
+            found.committed = Some(*committed);
+            return Ok(());
+        }
+        Manifest::Missing(commit) => {
+            let listing = remote.list("")?;
+            if let Some(name) = revision.as_ref().map(manifest_name).filter(|name| shows(&listing, name)) {
+                return Err(contradiction(remote, &name));
+            }
+            found.listing = Some(listing);
+            found.unreadable = Some(commit);
+            "it is missing".to_owned()
+        }
+        Manifest::Damaged(commit, what) => {
+            found.listing = Some(remote.list("")?);
+            found.unreadable = Some(commit);
+            what
+        }
+    };
+    // Such a revision cannot be restored by anybody.
+    tracing::warn!(message = inconsistent(remote, &what).message, "the committed revision cannot be read; everything is pushed anew");
+    Ok(())
+}
+
+/// What a push that is going to write knows of the path beyond its commit.
+pub(super) struct Listed {
+    pub(super) listing: Option<Listing>,
+    /// A claim of ours is there: a push died.
+    pub(super) claimed: bool,
+    /// Names that dead pushes of ours have written to or the tree before the committed one had.
+    pub(super) ours: NameSet,
+    /// The user lets this push replace every object that it finds.
+    pub(super) adopts_all: bool,
+}
+
+/// Lists the path where that is due, reads the claim, and refuses what is not this push's to write to.
+pub(super) fn before_writing(remote: &Remote, options: &PushOptions, found: &mut Found) -> Result<Listed> {
+    let committed = found.committed.as_ref();
+    let list = || match committed {
+        Some(committed) => altered::list(remote, &options.volume, committed),
+        None => remote.list(""),
+    };
+    let mut listing = match found.listing.take() {
+        Some(listing) => Some(listing),
+        None if committed.is_none_or(|committed| options.verification_due(&committed.commit)) => Some(list()?),
+        None => None,
+    };
+    let claim = read_claim(remote, listing.as_ref())?;
+    let claimed = claim != Control::Absent;
+    if claimed && listing.is_none() {
+        // A push of ours died before its commit, or after it while tidying up: only a listing tells what it left.
+        listing = Some(list()?);
+    }
+    if let Some(listing) = &listing {
+        refuse_nested(remote, committed, listing)?;
+    }
+    let nothing_committed = committed.is_none() && found.unreadable.is_none();
+    if nothing_committed && !found.damaged {
+        refuse_inside(remote)?;
+    }
+    if let Some(claim) = claim.present()
+        && judge(&options.asker, &claim.owner, remote.name())? == Terms::Takeover
+    {
+        found.terms = Terms::Takeover;
+    }
+    let mut adopts_all = found.damaged;
+    if let (true, Some(listing)) = (nothing_committed, &listing) {
+        match &claim {
+            Control::Corrupt(what) if !options.asker.adopt => return Err(damaged(remote, CLAIM, what)),
+            Control::Absent if !listing.is_empty() && !found.damaged => {
+                refuse_foreign_files(remote, options, listing)?;
+                adopts_all = true;
+            }
+            _ => {}
+        }
+    }
+    let foreign = adopts_all || found.terms == Terms::Takeover;
+    if foreign && options.asker.adopt {
+        let commit = committed.map(|committed| &committed.commit).or(found.unreadable.as_ref());
+        adopted_state(&options.asker, commit, claim.present(), remote.name())?;
+    }
+    let ours = match (&listing, claimed || committed.is_some_and(|committed| committed.commit.staged)) {
+        (Some(listing), true) => names_of_ours(remote, committed, listing)?,
+        _ => NameSet::default(),
+    };
+    Ok(Listed { listing, claimed, ours, adopts_all })
+}
+
+/// The claim. Without a listing one read has to do: nothing is concluded from its absence but that there is nothing to clean up.
+fn read_claim(remote: &Remote, listing: Option<&Listing>) -> Result<Control<Claim>> {
+    if listing.is_some_and(|listing| !shows(listing, CLAIM)) {
+        return Ok(Control::Absent);
+    }
+    match (remote.read_control(CLAIM)?, listing) {
+        (Control::Absent, Some(_)) => match remote.read_control(CLAIM)? {
+            Control::Absent => Err(contradiction(remote, CLAIM)),
+            claim => Ok(claim),
+        },
+        (claim, _) => Ok(claim),
+    }
+}
+
+/// The names that other trees of this path have: of a push that died, and of the revision before the committed one. Nothing else
+/// that lies on the path is ours to delete.
+fn names_of_ours(remote: &Remote, committed: Option<&Committed>, listing: &Listing) -> Result<NameSet> {
+    let mut ours = NameSet::default();
+    let dir = format!("{CONTROL_DIR}/manifests/");
+    let kept = committed.map(|committed| format!("{CONTROL_DIR}/{}", manifest_name(&committed.revision)));
+    for name in listing.keys().filter(|name| name.starts_with(dir.as_bytes())) {
+        let Some(name) = std::str::from_utf8(name).ok().filter(|name| Some(*name) != kept.as_deref()) else { continue };
+        let revision = name.strip_prefix(&*dir).and_then(|name| name.strip_suffix(".zst")).and_then(Revision::parse);
+        let Some(revision) = revision else { continue };
+        let Some(file) = remote.read_object(&manifest_name(&revision))? else { continue };
+        let file = std::fs::File::open(file).map_err(|e| Failure::scratch(&e))?;
+        // Cut short by the death of its push, it names what it names.
+        let entries = manifest::read(file, revision.as_str()).into_iter().flatten().map_while(Result::ok);
+        for entry in entries.filter(|entry| entry.file().is_some()) {
+            ours.insert(entry.path.as_bytes());
+        }
+    }
+    Ok(ours)
+}
+
+fn damaged(remote: &Remote, name: &str, what: &str) -> Failure {
+    Failure::new(
+        Reason::RemoteInconsistent,
+        format!(
+            "{}/{CONTROL_DIR}/{name} is damaged ({what}), so it cannot be told whose the path is; if it is this object's, annotate it with scribe.backube/adopt-path: <path> to push everything anew",
+            remote.name()
+        ),
+    )
+}
+
+/// A path that holds files but neither commit nor claim is not this push's.
+fn refuse_foreign_files(remote: &Remote, options: &PushOptions, listing: &Listing) -> Result<()> {
+    let Some(first) = listing.keys().min().filter(|_| !options.asker.adopt) else { return Ok(()) };
+    let manifests = format!("{CONTROL_DIR}/manifests/");
+    let (reason, what) = if listing.keys().any(|name| name.starts_with(manifests.as_bytes())) {
+        let what = format!(
+            "{} holds manifests of scribe-agent, but no {CONTROL_DIR}/{COMMIT}: something has deleted it. Restore that object",
+            remote.name()
+        );
+        (Reason::RemoteInconsistent, what)
+    } else {
+        let what = format!(
+            "{} holds {} files that scribe-agent did not write, {:?} among them; use an empty path",
+            remote.name(),
+            listing.len(),
+            String::from_utf8_lossy(first)
+        );
+        (Reason::PathNotOurs, what)
+    };
+    Err(Failure::new(reason, format!("{what}, or annotate this object with scribe.backube/adopt-path: <path> to replace everything there")))
+}
+
+impl PushOptions {
+    /// Whether this push lists the path, and repairs it.
+    pub(super) fn verification_due(&self, commit: &Commit) -> bool {
+        self.verify_now || self.died_tidying(commit) || self.overdue(commit.verified_time)
+    }
+
+    /// Whether the push that made this commit died before it had tidied up: its agent never learned of its end.
+    pub(super) fn died_tidying(&self, commit: &Commit) -> bool {
+        let known = self.asker.pushed.as_ref();
+        commit.staged || self.asker.owner == commit.owner && known.is_some_and(|known| *known != commit.revision)
+    }
+
+    fn overdue(&self, verified: Timestamp) -> bool {
+        self.started.duration_since(verified) >= self.verify_interval
+    }
+}

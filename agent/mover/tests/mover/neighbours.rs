@@ -1,0 +1,97 @@
+//! Paths inside one another: refused in either order, before the first write, and without advice that would wipe the neighbour.
+
+use std::fs;
+
+use rstest::rstest;
+use scribe_mover::push::push;
+use scribe_mover::report::Reason;
+
+use crate::support::proxy::Action;
+use crate::support::server::Backend;
+use crate::support::tree::write;
+use crate::support::{Site, owner};
+
+/// A second source on the same server, on this path.
+fn neighbour(site: &Site, path: &str) -> Site {
+    let other = Site::at(&site.server, &format!("s3:{}", site.server.path(path)));
+    write(other.source.path(), "a", "the neighbour's");
+    other
+}
+
+fn refused_without_a_trace(site: &Site, adopt: bool) {
+    let mut options = site.push_options();
+    options.asker.owner = owner("second", "uid-2");
+    options.asker.adopt = adopt;
+    let failure = push(&site.remote(), &options).unwrap_err();
+    assert_eq!(failure.reason, Reason::PathNotOurs, "{failure}");
+    assert!(failure.message.contains("none inside another") && !failure.message.contains("adopt"), "{failure}");
+    assert!(!site.object(".scribe").exists());
+}
+
+#[rstest]
+fn a_path_inside_anothers_is_refused(
+    #[values(Backend::S3, Backend::Local, Backend::WebDav)] backend: Backend,
+    #[values("bucket/path/two", "bucket/path/deeper/two")] path: &str,
+    #[values(false, true)] adopt: bool,
+) {
+    let first = Site::on(backend);
+    write(first.source.path(), "a", "a");
+    first.push();
+    refused_without_a_trace(&neighbour(&first, path), adopt);
+    first.push();
+    first.pull();
+}
+
+#[rstest]
+fn a_path_around_anothers_is_refused(#[values("bucket", "bucket/pa")] path: &str, #[values(false, true)] adopt: bool) {
+    let first = Site::with_bucket();
+    write(first.source.path(), "a", "a");
+    first.push();
+    let around = neighbour(&first, path);
+    if path == "bucket" {
+        refused_without_a_trace(&around, adopt);
+    } else {
+        around.push();
+    }
+    assert_eq!(fs::read(first.object("a")).unwrap(), b"a");
+    assert!(!first.push().changed);
+}
+
+/// Both begin at the same moment: the inner one sees that of the outer one before it sends anything.
+#[test]
+fn of_two_that_begin_together_the_inner_one_gives_way() {
+    let outer = Site::with_bucket();
+    write(outer.source.path(), "two/a", "the outer one's");
+    let inner = neighbour(&outer, "bucket/path/two");
+    let (remote, options) = (outer.remote(), outer.push_options());
+    let mut begun = false;
+    inner.proxy.rule(move |request| {
+        if !begun && request.is("PUT", "claim.json") {
+            begun = true;
+            push(&remote, &options).unwrap();
+        }
+        Action::Pass
+    });
+    let mut options = inner.push_options();
+    options.asker.owner = owner("second", "uid-2");
+    assert_eq!(push(&inner.remote(), &options).unwrap_err().reason, Reason::PathNotOurs);
+    assert!(!inner.object(".scribe").join("claim.json").exists());
+    assert_eq!(fs::read(outer.object("two/a")).unwrap(), b"the outer one's");
+    outer.push();
+}
+
+/// A key that sees its own path alone is no obstacle.
+#[test]
+fn a_key_that_may_not_look_above_can_push() {
+    let site = Site::with_bucket();
+    write(site.source.path(), "a", "a");
+    site.proxy.rule(|request| {
+        let above = request.is("GET", "list-type=2") && request.target.contains("prefix=.scribe");
+        if above {
+            Action::Answer("403 Forbidden", "<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code></Error>")
+        } else {
+            Action::Pass
+        }
+    });
+    site.push();
+}
