@@ -9,6 +9,7 @@ use std::collections::{BTreeSet, HashSet};
 use super::alike::Alike;
 use crate::entry::{At, Digest, Entry, FileEntry, Kind};
 use crate::failure::Result;
+use crate::guard::Count;
 use crate::join::{Placed, join};
 use crate::names::{CONTROL_DIR, objects_dir, trusted};
 use crate::path::RelPath;
@@ -68,10 +69,10 @@ pub(super) struct Plan {
     pub(super) bytes_to_send: u64,
     /// Object names below the path to delete after the commit, before anything is promoted.
     pub(super) gone: Spill<Name>,
-    /// Files of the path before, and those of them that have no successor: for the guard.
-    pub(super) files_before: u64,
-    /// See `files_before`.
-    pub(super) files_gone: u64,
+    /// Entries of the committed tree, or files of a path taken over: for the guard.
+    pub(super) before: Count,
+    /// Those of them without a successor of the same type.
+    pub(super) lost: Count,
 }
 
 /// What is known of the remote path.
@@ -158,8 +159,8 @@ struct Planner<'a> {
     objects: Vec<Upload>,
     bytes_to_send: u64,
     gone: SpillWriter<Name>,
-    files_before: u64,
-    files_gone: u64,
+    before: Count,
+    lost: Count,
     /// Content under its hash that the committed tree needs.
     committed_objects: HashSet<Digest>,
     sent_objects: HashSet<Digest>,
@@ -185,8 +186,8 @@ impl<'a> Planner<'a> {
             objects: Vec::new(),
             bytes_to_send: 0,
             gone: SpillWriter::new(scratch)?,
-            files_before: foreign.len() as u64,
-            files_gone: 0,
+            before: Count::of_files(foreign.len() as u64),
+            lost: Count::default(),
             committed_objects: state.committed.map(|committed| committed.facts().objects.clone()).unwrap_or_default(),
             sent_objects: HashSet::new(),
             blocked: None,
@@ -198,12 +199,22 @@ impl<'a> Planner<'a> {
     /// An entry of the committed tree that the volume no longer has.
     fn gone(&mut self, entry: &Entry) -> Result<()> {
         self.differs = true;
+        self.count(entry, None);
         if let Some(file) = entry.file() {
-            self.files_before += 1;
-            self.files_gone += 1;
             self.drop_own_name(&entry.path, file)?;
         }
         Ok(())
+    }
+
+    fn count(&mut self, before: &Entry, successor: Option<&Entry>) {
+        if before.path.is_root() {
+            return;
+        }
+        let is_file = before.file().is_some();
+        self.before.add(is_file);
+        if successor.is_none_or(|successor| !successor.same_type(before)) {
+            self.lost.add(is_file);
+        }
     }
 
     /// Content under its hash may serve other names: that is seen to in the end.
@@ -221,8 +232,10 @@ impl<'a> Planner<'a> {
         if self.blocked.as_ref().is_some_and(|dir| !entry.path.is_below(dir)) {
             self.blocked = None;
         }
+        if let Some(before) = before {
+            self.count(before, Some(&entry));
+        }
         let old = before.and_then(Entry::file);
-        self.files_before += u64::from(old.is_some());
         let path = entry.path.clone();
         if let Kind::File(file) = &mut entry.kind {
             self.foreign.remove(path.as_bytes());
@@ -233,7 +246,6 @@ impl<'a> Planner<'a> {
                 self.drop_own_name(&path, old)?;
             }
         } else if let Some(old) = old {
-            self.files_gone += 1;
             self.drop_own_name(&path, old)?;
             // Where objects are files of a file system, nothing can be put below a file.
             if old.at != At::Object && self.blocked.is_none() {
@@ -310,8 +322,8 @@ impl<'a> Planner<'a> {
             objects: self.objects,
             bytes_to_send: self.bytes_to_send,
             gone: self.gone.finish()?,
-            files_before: self.files_before,
-            files_gone: self.files_gone + self.foreign.len() as u64,
+            before: self.before,
+            lost: self.lost + Count::of_files(self.foreign.len() as u64),
         })
     }
 }
@@ -380,6 +392,7 @@ mod tests {
         objects: usize,
         gone: Vec<String>,
         files: (u64, u64),
+        all: (u64, u64),
     }
 
     fn read(plan: &Plan) -> Read {
@@ -393,7 +406,8 @@ mod tests {
             staged: paths(&plan.staged),
             objects: plan.objects.len(),
             gone,
-            files: (plan.files_before, plan.files_gone),
+            files: (plan.before.files, plan.lost.files),
+            all: (plan.before.all, plan.lost.all),
         }
     }
 
@@ -446,6 +460,16 @@ mod tests {
         assert_eq!((file_to_dir.gone, file_to_dir.files), (vec!["a".to_owned()], (1, 1)));
         let dir_to_file = against(&tree([entry("a", Kind::Dir), file("a/b", 2)]), &tree([file("a", 1)]));
         assert_eq!((dir_to_file.staged, dir_to_file.gone), (vec!["a".into()], vec!["a/b".to_owned()]));
+    }
+
+    #[test]
+    fn entries_of_every_type_are_counted_but_the_root() {
+        let link = |name, target: &[u8]| entry(name, Kind::Symlink(target.into()));
+        let old = tree([entry("d", Kind::Dir), link("d/l", b"x"), link("m", b"x"), file("n", 1), entry("p", Kind::Fifo)]);
+        let emptied = against(&old, &tree([]));
+        assert_eq!((emptied.files, emptied.all), ((1, 1), (5, 5)));
+        let changed = against(&old, &tree([entry("d", Kind::Dir), link("m", b"y"), link("n", b"x")]));
+        assert_eq!((changed.files, changed.all), ((1, 1), (5, 3)), "another target is a change, another type a removal");
     }
 
     #[test]

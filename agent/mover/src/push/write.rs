@@ -78,7 +78,7 @@ pub(super) fn write(work: &Work, tree: Tree, plan: Plan) -> Result<Pushed> {
     Ok(Pushed {
         changed: true,
         transferred: plan.bytes_to_send.saturating_sub(sent.before),
-        deleted: plan.files_gone,
+        deleted: plan.lost.all,
         skipped: tree.skipped,
         ..Pushed::of(&commit)
     })
