@@ -31,7 +31,7 @@ image: ## the agent's image as an archive; PROFILE=dev is quicker
 	@tests/cluster/images/agent
 
 node-up: ## a Kubernetes node to develop on, with the images loaded; NODE_NAME names it
-	@tests/cluster/up $$(tests/cluster/images/all)
+	@images=$$(tests/cluster/images/all) && tests/cluster/up $$images
 
 node-down: ## end that node
 	@tests/cluster/down

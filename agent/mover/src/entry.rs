@@ -118,6 +118,11 @@ impl Entry {
         }
     }
 
+    /// Whether both are of one type.
+    pub fn same_type(&self, other: &Self) -> bool {
+        std::mem::discriminant(&self.kind) == std::mem::discriminant(&other.kind)
+    }
+
     /// Whether a pull of either gives the same result: all but where the content lies, how the source recognises it, and what
     /// room it takes.
     pub fn same_result(&self, other: &Self) -> bool {

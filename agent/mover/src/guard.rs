@@ -1,4 +1,5 @@
-//! The deletion guard: whether a sync may delete what it wants to. Pure.
+//! The deletion guard: whether a sync may delete what it wants to. Pure. Entries of every type count; the root does not, because it
+//! always stays.
 //!
 //! Imports [`crate::failure`] and [`crate::entry`].
 
@@ -19,6 +20,36 @@ pub struct Guard {
     pub allowed: Option<String>,
 }
 
+/// How many entries of a tree, its root left out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Count {
+    /// Regular files.
+    pub files: u64,
+    /// Entries of every type, files included.
+    pub all: u64,
+}
+
+impl Count {
+    /// So many files, and nothing else.
+    pub fn of_files(files: u64) -> Self {
+        Self { files, all: files }
+    }
+
+    /// Adds one entry.
+    pub fn add(&mut self, is_file: bool) {
+        self.files += u64::from(is_file);
+        self.all += 1;
+    }
+}
+
+impl std::ops::Add for Count {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { files: self.files + other.files, all: self.all + other.all }
+    }
+}
+
 /// What a sync is about to delete.
 #[derive(Clone, Copy, Debug)]
 pub struct Deletions<'a> {
@@ -26,44 +57,56 @@ pub struct Deletions<'a> {
     pub place: &'static str,
     /// What the deletions are counted from; a token is good for this state only.
     pub base: &'a str,
-    /// Files there now.
-    pub before: u64,
-    /// Files that would go.
-    pub gone: u64,
-    /// Files there would be afterwards.
-    pub after: u64,
+    /// What is there now.
+    pub before: Count,
+    /// What would go.
+    pub gone: Count,
+    /// What there would be afterwards.
+    pub after: Count,
 }
 
 impl Guard {
     /// `Err(DeletionGuard)` with the numbers and a one-time token when it is too much.
     pub fn check(&self, deletions: &Deletions) -> Result<()> {
         let Deletions { place, base, before, gone, after } = *deletions;
-        let emptied = after == 0 && before > 0;
-        let too_many = gone > self.floor && u128::from(gone) * 100 > u128::from(before) * u128::from(self.percent);
-        if !emptied && !too_many {
+        let emptied = |before, after| after == 0 && before > 0;
+        let too_many = |before, gone| gone > self.floor && u128::from(gone) * 100 > u128::from(before) * u128::from(self.percent);
+        // Files are looked at by themselves, too: however many directories stay, they make up for no file.
+        let what = if emptied(before.files, after.files) {
+            format!("replace the {} files of {place} by nothing", before.files)
+        } else if emptied(before.all, after.all) {
+            format!("replace the {} entries of {place} ({OTHERS}) by nothing", before.all)
+        } else if too_many(before.files, gone.files) {
+            format!("delete {} of the {} files of {place} ({})", gone.files, before.files, self.limits())
+        } else if too_many(before.all, gone.all) {
+            format!("delete {} of the {} entries of {place} ({OTHERS}; {})", gone.all, before.all, self.limits())
+        } else {
             return Ok(());
-        }
+        };
         let token = token(place, base, gone);
         if self.allowed.as_ref() == Some(&token) {
             return Ok(());
         }
-        let what = if emptied {
-            format!("this sync would replace the {before} files of {place} by nothing")
-        } else {
-            format!("this sync would delete {gone} of the {before} files of {place} (guard: {}% and {})", self.percent, self.floor)
-        };
         Err(Failure::new(
             Reason::DeletionGuard,
             format!(
-                "{what}; nothing was deleted. If it is meant so, allow it once by the annotation scribe.backube/allow-deletions: {token}"
+                "this sync would {what}; nothing was deleted. If it is meant so, allow it once by the annotation scribe.backube/allow-deletions: {token}"
             ),
         ))
     }
+
+    fn limits(&self) -> String {
+        format!("guard: {}% and {}", self.percent, self.floor)
+    }
 }
 
+/// What entries are.
+const OTHERS: &str = "files, directories, links and pipes";
+
 /// Good for this number of deletions from this state: after it was used, the state is another one.
-fn token(place: &str, base: &str, gone: u64) -> String {
-    let digest = Digest(Sha256::digest(format!("{place}\n{base}\n{gone}")).into()).hex();
+fn token(place: &str, base: &str, gone: Count) -> String {
+    let Count { files, all: gone } = gone;
+    let digest = Digest(Sha256::digest(format!("{place}\n{base}\n{files}\n{gone}")).into()).hex();
     format!("{gone}-{}", digest.get(..10).unwrap_or_default())
 }
 
@@ -72,8 +115,17 @@ mod tests {
     use super::*;
 
     fn check(before: u64, gone: u64, after: u64, allowed: Option<&str>) -> Result<()> {
+        let [before, gone, after] = [before, gone, after].map(Count::of_files);
+        check_all(before, gone, after, allowed)
+    }
+
+    fn check_all(before: Count, gone: Count, after: Count, allowed: Option<&str>) -> Result<()> {
         let guard = Guard { percent: 90, floor: 10, allowed: allowed.map(str::to_owned) };
         guard.check(&Deletions { place: "the volume", base: "r", before, gone, after })
+    }
+
+    fn count(files: u64, others: u64) -> Count {
+        Count { files, all: files + others }
     }
 
     #[test]
@@ -89,6 +141,25 @@ mod tests {
         let token = refused.message.rsplit(' ').next().unwrap().to_owned();
         assert_eq!(check(1000, 901, 99, Some(&token)), Ok(()));
         assert!(check(1000, 902, 98, Some(&token)).is_err());
+    }
+
+    #[test]
+    fn links_directories_and_pipes_count_too() {
+        let refusal = |before, gone, after| check_all(before, gone, after, None).unwrap_err().message;
+        let emptied = refusal(count(0, 400), count(0, 400), count(0, 0));
+        assert!(emptied.contains("the 400 entries of the volume (files, directories, links and pipes) by nothing"), "{emptied}");
+        let few_left = refusal(count(1, 400), count(0, 399), count(1, 1));
+        assert!(few_left.contains("399 of the 401 entries"), "{few_left}");
+        assert_eq!(check_all(count(100, 400), count(0, 400), count(100, 0), None), Ok(()), "80 %");
+    }
+
+    #[test]
+    fn no_number_of_directories_makes_up_for_the_files() {
+        let refusal = |before, gone, after| check_all(before, gone, after, None).unwrap_err().message;
+        let all = refusal(count(5, 1000), count(5, 0), count(0, 1000));
+        assert!(all.contains("replace the 5 files of the volume by nothing"), "{all}");
+        let most = refusal(count(100, 1000), count(99, 0), count(1, 1000));
+        assert!(most.contains("99 of the 100 files"), "{most}");
     }
 
     #[test]

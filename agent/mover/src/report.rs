@@ -90,7 +90,8 @@ pub struct Report {
     /// File content read from the volume to compare it, in bytes: 0 when nothing changed.
     #[serde(default)]
     pub hashed: u64,
-    /// Names removed from the remote (push) or from the volume (pull).
+    /// Entries removed, of every type (files, directories, links, pipes): of the revision before (push) or from the volume (pull). One
+    /// replaced by an entry of another type is among them.
     #[serde(default)]
     pub deleted: u64,
     /// Entries or metadata that could not be replicated, by kind, for example `{"sockets": 2}`.

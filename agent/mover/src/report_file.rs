@@ -19,7 +19,7 @@ pub(crate) fn summary(stats: &Stats, deleted: u64, elapsed: Duration) -> String 
     let bytes = size(stats.bytes);
     let whole = if elapsed.as_millis() % 1000 >= 500 { elapsed.as_secs() + 1 } else { elapsed.as_secs() };
     format!(
-        "Transferred:   \t{bytes} / {bytes}, 100%\nErrors:        {errors}\nChecks:        {checks} / {checks}, 100%\nDeleted:       {deleted} (files)\nTransferred:   {files} / {files}, 100%\nElapsed time:  {seconds:.1}s\nRclone completed in {whole}s",
+        "Transferred:   \t{bytes} / {bytes}, 100%\nErrors:        {errors}\nChecks:        {checks} / {checks}, 100%\nDeleted:       {deleted} (entries)\nTransferred:   {files} / {files}, 100%\nElapsed time:  {seconds:.1}s\nRclone completed in {whole}s",
         errors = stats.errors,
         checks = stats.checks,
         files = stats.transfers,

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::entry::{At, Digest, Entry};
 use crate::failure::{Failure, Result};
+use crate::guard::Count;
 use crate::manifest::{self, Reader, Writer};
 use crate::scratch::Scratch;
 
@@ -24,6 +25,8 @@ pub struct Entries {
 pub struct Facts {
     /// Regular files.
     pub files: u64,
+    /// Entries of every type but the root.
+    pub entries: u64,
     /// Their size.
     pub bytes: u64,
     /// Content that lies under its hash on the remote.
@@ -32,12 +35,18 @@ pub struct Facts {
 
 impl Facts {
     fn add(&mut self, entry: &Entry) {
+        self.entries += u64::from(!entry.path.is_root());
         let Some(file) = entry.file() else { return };
         self.files += 1;
         self.bytes += file.size;
         if file.at == At::Object {
             self.objects.insert(file.sha256);
         }
+    }
+
+    /// For the deletion guard.
+    pub fn count(&self) -> Count {
+        Count { files: self.files, all: self.entries }
     }
 }
 

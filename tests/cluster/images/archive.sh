@@ -1,5 +1,9 @@
 # shellcheck shell=bash
 # Sourced by the image builders: builds images without an image registry and keeps each as an archive in the cache.
+#
+# A builder's output is the name of its archive, so whatever else prints goes to standard error: `print_value` alone reaches the caller.
+exec 3>&1 1>&2
+print_value() { echo "$1" >&3; }
 images=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/scribe-agent
 mkdir -p "$cache/images" "$cache/buildah"

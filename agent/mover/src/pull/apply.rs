@@ -32,10 +32,18 @@ pub(super) struct Applied {
 }
 
 impl Applied {
+    /// How many entries the plan removed: all that have no successor, but those that could not go.
+    pub(super) fn removed(&self, plan: &Plan) -> u64 {
+        plan.lost.all.saturating_sub(self.skipped.get(IN_USE).copied().unwrap_or_default())
+    }
+
     fn skip(&mut self, kind: &str) {
         *self.skipped.entry(kind.into()).or_default() += 1;
     }
 }
+
+/// Counts directories that hold what is not replicated, and stay for that.
+const IN_USE: &str = "directoriesInUse";
 
 /// Begins to apply `plan`.
 pub(super) fn begin<'a>(root: &'a Path, plan: &Plan, staging: &'a Staging, stop: &'a Stop) -> Work<'a> {
@@ -254,7 +262,7 @@ fn finish(path: &Path, entry: &Entry, applied: &mut Applied) -> Result<()> {
 fn remove(path: &Path, applied: &mut Applied) -> Result<()> {
     match insist(path, || remove_one(path)) {
         Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
-            applied.skip("directoriesInUse");
+            applied.skip(IN_USE);
             Ok(())
         }
         other => other.map_err(|e| Failure::volume("remove", path, &e)),

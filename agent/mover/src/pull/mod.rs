@@ -72,7 +72,7 @@ pub struct Pulled {
     pub transferred: u64,
     /// File content read from the volume to compare it.
     pub hashed: u64,
-    /// Names removed from the volume.
+    /// Entries removed from the volume, of every type.
     pub deleted: u64,
     /// What could not be replicated, by kind.
     pub skipped: BTreeMap<String, u64>,
@@ -154,13 +154,13 @@ fn attempt(
     let applied = options.applied.as_deref().filter(|_| options.private).and_then(Revision::parse);
     let seen = observe(root, &committed, applied.as_ref(), hasher, stop)?;
     let plan = plan(committed.entries.read()?, seen.facts)?;
-    let files = committed.commit.files;
     options.guard.check(&Deletions {
         place: "the volume",
         base: committed.revision.as_str(),
-        before: plan.files_before,
-        gone: plan.files_gone,
-        after: files,
+        before: plan.before,
+        gone: plan.lost,
+        // Of the manifest itself: what the commit says of it is not pinned by anything.
+        after: committed.entries.facts().count(),
     })?;
     let mut applied;
     if seen.staging || !plan.is_metadata_alone() {
@@ -192,12 +192,13 @@ fn attempt(
     let mut skipped = seen.skipped;
     // What a source has is its push's to count.
     skipped.remove(OTHER_ATTRIBUTES);
+    let deleted = applied.removed(&plan);
     skipped.extend(applied.skipped);
     Ok(Ok(Pulled {
         changed: applied.changed,
         transferred: *transferred,
         hashed: hasher.bytes_read(),
-        deleted: plan.files_gone,
+        deleted,
         skipped,
         ..Pulled::of(&committed.commit)
     }))

@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::entry::{At, Digest, Entry, Kind};
 use crate::failure::Result;
+use crate::guard::Count;
 use crate::path::RelPath;
 use crate::walk::{Found, FoundKind};
 
@@ -69,8 +70,8 @@ pub(super) struct Facts {
     late: Vec<RelPath>,
     /// The directory in the place of something else whose content is being met.
     emptied: Option<RelPath>,
-    files_before: u64,
-    files_gone: u64,
+    before: Count,
+    lost: Count,
 }
 
 impl Facts {
@@ -87,8 +88,12 @@ impl Facts {
 
     fn found(&mut self, found: &Found, wanted: Option<&Entry>) {
         let is_file = matches!(found.kind, FoundKind::File(_));
-        self.files_before += u64::from(is_file);
-        self.files_gone += u64::from(is_file && wanted.is_none_or(|wanted| wanted.file().is_none()));
+        if !found.path.is_root() {
+            self.before.add(is_file);
+            if wanted.is_none_or(|wanted| !same_type(&wanted.kind, &found.kind)) {
+                self.lost.add(is_file);
+            }
+        }
         if self.emptied.as_ref().is_some_and(|dir| !found.path.is_below(dir)) {
             self.emptied = None;
         }
@@ -113,6 +118,16 @@ impl Facts {
             }
         }
     }
+}
+
+fn same_type(wanted: &Kind, found: &FoundKind) -> bool {
+    matches!(
+        (wanted, found),
+        (Kind::Dir, FoundKind::Dir)
+            | (Kind::File(_), FoundKind::File(_))
+            | (Kind::Symlink(_), FoundKind::Symlink(_))
+            | (Kind::Fifo, FoundKind::Fifo)
+    )
 }
 
 fn there(entry: &Entry, found: Option<&Found>, right: bool) -> There {
@@ -172,10 +187,10 @@ pub(super) struct Plan {
     wanted: Vec<(Digest, usize)>,
     /// Their size: files of the same content are copies of one that is fetched.
     pub(super) bytes: u64,
-    /// Files on the volume before, and those of them without a successor: for the guard.
-    pub(super) files_before: u64,
-    /// See `files_before`.
-    pub(super) files_gone: u64,
+    /// Entries on the volume before: for the guard.
+    pub(super) before: Count,
+    /// Those of them without a successor of the same type.
+    pub(super) lost: Count,
 }
 
 impl Plan {
@@ -219,10 +234,10 @@ impl Plan {
 
 /// Decides the actions.
 pub(super) fn plan(entries: impl Iterator<Item = Result<Entry>>, facts: Facts) -> Result<Plan> {
-    let Facts { there, inodes, shared, mut early, mut late, files_before, files_gone, .. } = facts;
+    let Facts { there, inodes, shared, mut early, mut late, before, lost, .. } = facts;
     early.reverse();
     late.reverse();
-    let mut plan = Plan { early, late, files_before, files_gone, ..Plan::default() };
+    let mut plan = Plan { early, late, before, lost, ..Plan::default() };
     // First names whose inode stays.
     let mut kept: HashMap<RelPath, u64> = HashMap::new();
     for ((number, entry), there) in entries.enumerate().zip(there) {
@@ -325,7 +340,7 @@ mod tests {
     fn a_tree_in_place_needs_nothing() {
         let entries = [entry("", Kind::Dir), file("a", 1, None), file("b", 1, Some("a"))];
         let there = [root(), found("a", FoundKind::File(3), 2, 2), found("b", FoundKind::File(3), 2, 2)];
-        assert_eq!(planned(&entries, &there, &[]), Plan { files_before: 2, actions: keep_all(&entries), ..Plan::default() });
+        assert_eq!(planned(&entries, &there, &[]), Plan { before: Count::of_files(2), actions: keep_all(&entries), ..Plan::default() });
     }
 
     #[test]
@@ -368,6 +383,16 @@ mod tests {
     }
 
     #[test]
+    fn entries_of_every_type_are_counted_but_the_root() {
+        let link = |target: &[u8]| FoundKind::Symlink(target.into());
+        let there = [root(), found("d", FoundKind::Dir, 2, 2), found("l", link(b"x"), 3, 1), found("p", FoundKind::Fifo, 4, 1)];
+        let emptied = planned(&[entry("", Kind::Dir)], &there, &[]);
+        assert_eq!((emptied.before, emptied.lost), (Count { files: 0, all: 3 }, Count { files: 0, all: 3 }));
+        let entries = [entry("", Kind::Dir), entry("d", Kind::Symlink((*b"l").into())), entry("l", Kind::Symlink((*b"y").into()))];
+        assert_eq!(planned(&entries, &there, &[]).lost, Count { files: 0, all: 2 }, "another target is no removal");
+    }
+
+    #[test]
     fn what_stands_in_the_way_goes_first_and_the_rest_last() {
         let entries = [entry("", Kind::Dir), file("d", 1, None), entry("f", Kind::Dir)];
         let there = [
@@ -382,6 +407,6 @@ mod tests {
         assert_eq!(plan.early, [path("f"), path("d/x"), path("d")]);
         assert_eq!(plan.actions, [Action::Keep, Action::PutFile, Action::MakeDir]);
         assert_eq!(plan.late, [path("z/y"), path("z")]);
-        assert_eq!((plan.files_before, plan.files_gone), (3, 3));
+        assert_eq!((plan.before, plan.lost), (Count { files: 3, all: 5 }, Count { files: 3, all: 5 }));
     }
 }

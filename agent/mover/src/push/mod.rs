@@ -84,7 +84,7 @@ pub struct Pushed {
     pub transferred: u64,
     /// File content read from the volume to hash it.
     pub hashed: u64,
-    /// Names removed from the remote.
+    /// Entries removed, of every type.
     pub deleted: u64,
     /// What could not be replicated, by kind.
     pub skipped: BTreeMap<String, u64>,
@@ -166,8 +166,8 @@ fn guard(options: &PushOptions, committed: Option<&Committed>, plan: &Plan) -> R
     options.guard.check(&Deletions {
         place: "the remote path",
         base: committed.map_or("", |committed| committed.commit.revision.as_str()),
-        before: plan.files_before,
-        gone: plan.files_gone,
-        after: plan.entries.facts().files,
+        before: plan.before,
+        gone: plan.lost,
+        after: plan.entries.facts().count(),
     })
 }

@@ -9,6 +9,7 @@ use std::collections::{BTreeSet, HashSet};
 use super::alike::Alike;
 use crate::entry::{At, Digest, Entry, FileEntry, Kind};
 use crate::failure::Result;
+use crate::guard::Count;
 use crate::join::{Placed, join};
 use crate::name_set::NameSet;
 use crate::names::{CONTROL_DIR, objects_dir, trusted};
@@ -72,10 +73,10 @@ pub(super) struct Plan {
     pub(super) bytes_to_send: u64,
     /// Object names below the path to delete after the commit, before anything is promoted.
     pub(super) gone: Spill<Name>,
-    /// Files of the path before, and those of them that have no successor: for the guard.
-    pub(super) files_before: u64,
-    /// See `files_before`.
-    pub(super) files_gone: u64,
+    /// Entries of the committed tree, or files of a path taken over: for the guard.
+    pub(super) before: Count,
+    /// Those of them without a successor of the same type.
+    pub(super) lost: Count,
 }
 
 /// What is known of the remote path.
@@ -191,8 +192,8 @@ struct Planner<'a> {
     lost_objects: Vec<Upload>,
     bytes_to_send: u64,
     gone: SpillWriter<Name>,
-    files_before: u64,
-    files_gone: u64,
+    before: Count,
+    lost: Count,
     /// Content under its hash that the committed tree needs.
     committed_objects: HashSet<Digest>,
     sent_objects: HashSet<Digest>,
@@ -226,8 +227,8 @@ impl<'a> Planner<'a> {
             lost_objects: Vec::new(),
             bytes_to_send: 0,
             gone: SpillWriter::new(scratch)?,
-            files_before: if matches!(state.strays, Strays::All) { dropped.len() as u64 } else { 0 },
-            files_gone: 0,
+            before: if matches!(state.strays, Strays::All) { Count::of_files(dropped.len() as u64) } else { Count::default() },
+            lost: Count::default(),
             committed_objects: state.committed.map(|committed| committed.facts().objects.clone()).unwrap_or_default(),
             sent_objects: HashSet::new(),
             blocked: None,
@@ -240,12 +241,22 @@ impl<'a> Planner<'a> {
     /// An entry of the committed tree that the volume no longer has.
     fn gone(&mut self, entry: &Entry) -> Result<()> {
         self.differs = true;
+        self.count(entry, None);
         if let Some(file) = entry.file() {
-            self.files_before += 1;
-            self.files_gone += 1;
             self.drop_own_name(&entry.path, file)?;
         }
         Ok(())
+    }
+
+    fn count(&mut self, before: &Entry, successor: Option<&Entry>) {
+        if before.path.is_root() {
+            return;
+        }
+        let is_file = before.file().is_some();
+        self.before.add(is_file);
+        if successor.is_none_or(|successor| !successor.same_type(before)) {
+            self.lost.add(is_file);
+        }
     }
 
     /// Content under its hash may serve other names: that is seen to in the end.
@@ -264,8 +275,10 @@ impl<'a> Planner<'a> {
         if self.blocked.as_ref().is_some_and(|dir| !entry.path.is_below(dir)) {
             self.blocked = None;
         }
+        if let Some(before) = before {
+            self.count(before, Some(&entry));
+        }
         let old = before.and_then(Entry::file);
-        self.files_before += u64::from(old.is_some());
         let path = entry.path.clone();
         if let Kind::File(file) = &mut entry.kind {
             self.file(before, &path, file)?;
@@ -276,7 +289,6 @@ impl<'a> Planner<'a> {
                 self.drop_own_name(&path, old)?;
             }
         } else if let Some(old) = old {
-            self.files_gone += 1;
             self.drop_own_name(&path, old)?;
             // Where objects are files of a file system, nothing can be put below a file.
             if old.at != At::Object && self.blocked.is_none() {
@@ -369,9 +381,9 @@ impl<'a> Planner<'a> {
         for stray in self.strays {
             self.gone.push(&stray.into())?;
         }
-        let dropped = self.dropped.len() as u64;
+        let dropped = Count::of_files(self.dropped.len() as u64);
         if let Strays::Named(_) = self.state.strays {
-            self.files_before += dropped;
+            self.before = self.before + dropped;
         }
         Ok(Plan {
             entries,
@@ -382,8 +394,8 @@ impl<'a> Planner<'a> {
             lost_objects: self.lost_objects,
             bytes_to_send: self.bytes_to_send,
             gone: self.gone.finish()?,
-            files_before: self.files_before,
-            files_gone: self.files_gone + dropped,
+            before: self.before,
+            lost: self.lost + dropped,
         })
     }
 }

@@ -74,7 +74,7 @@ pub(super) fn write(work: &Work, tree: Tree, plan: Plan) -> Result<Pushed> {
     // The claim goes last.
     delete(remote, sent.staged_names(&staged)?.chain(old.chain([claim_name()]).map(Ok)))?;
     remove_staged_folders(remote, &plan, &staged)?;
-    Ok(Pushed { changed: true, transferred: plan.bytes_to_send, deleted: plan.files_gone, skipped: tree.skipped, ..Pushed::of(&commit) })
+    Ok(Pushed { changed: true, transferred: plan.bytes_to_send, deleted: plan.lost.all, skipped: tree.skipped, ..Pushed::of(&commit) })
 }
 
 /// Two objects on paths inside one another may have begun at the same moment. The outer one sees the claim of the inner one, or the
@@ -167,13 +167,7 @@ pub(super) fn repair(work: &Work, tree: Tree, plan: Plan) -> Result<Pushed> {
     let claim = work.claimed.then(claim_name).into_iter();
     delete(remote, sent.staged_names(&staged)?.chain(leftovers(Some(committed), work.listing).into_iter().chain(claim).map(Ok)))?;
     remove_staged_folders(remote, &plan, &staged)?;
-    Ok(Pushed {
-        changed: lost > 0,
-        transferred: plan.bytes_to_send,
-        deleted: plan.files_gone,
-        skipped: tree.skipped,
-        ..Pushed::of(&commit)
-    })
+    Ok(Pushed { changed: lost > 0, transferred: plan.bytes_to_send, deleted: plan.lost.all, skipped: tree.skipped, ..Pushed::of(&commit) })
 }
 
 /// The first write of a push: makes the bucket if there is none.

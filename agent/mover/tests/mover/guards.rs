@@ -1,13 +1,17 @@
 //! What stops a sync before it does harm.
 
 use std::fs;
+use std::ops::Range;
+use std::os::unix::fs::symlink;
 
 use jiff::ToSpan;
+use scribe_mover::control::{Commit, seal, unseal};
+use scribe_mover::failure::Failure;
 use scribe_mover::pull::{PullOutcome, pull};
 use scribe_mover::push::push;
 use scribe_mover::report::Reason;
 
-use crate::support::tree::{assert_same, write};
+use crate::support::tree::{assert_same, snapshot, write};
 use crate::support::{Site, owner};
 
 #[test]
@@ -109,6 +113,64 @@ fn an_empty_volume_never_replaces_a_full_path_unasked() {
     options.guard.allowed = refused.message.rsplit(' ').next().map(str::to_owned);
     crate::support::done(pull(&site.remote(), &options));
     assert_same(site.source.path(), site.dest.path());
+}
+
+/// Neither side replaces links and directories by nothing, or by next to nothing, unasked.
+#[test]
+fn a_tree_without_files_is_guarded_too() {
+    let site = Site::with_bucket();
+    let source = site.source.path();
+    for n in 0..200 {
+        fs::create_dir(source.join(format!("d{n}"))).unwrap();
+        symlink("anywhere", source.join(format!("l{n}"))).unwrap();
+    }
+    site.push();
+    site.pull();
+    let full = snapshot(site.dest.path());
+    let clear = |numbers: Range<u32>| {
+        for n in numbers {
+            fs::remove_dir(source.join(format!("d{n}"))).unwrap();
+            fs::remove_file(source.join(format!("l{n}"))).unwrap();
+        }
+    };
+    let token = |refused: &Failure| refused.message.rsplit(' ').next().map(str::to_owned);
+    clear(1..200);
+    let refused = site.try_push().unwrap_err();
+    assert_eq!(refused.reason, Reason::DeletionGuard);
+    assert!(refused.message.contains("398 of the 400 entries"), "{refused}");
+    clear(0..1);
+    let refused = site.try_push().unwrap_err();
+    assert_eq!(refused.reason, Reason::DeletionGuard);
+    assert!(refused.message.contains("the 400 entries of the remote path"), "{refused}");
+    let mut options = site.push_options();
+    options.guard.allowed = token(&refused);
+    assert_eq!(push(&site.remote(), &options).unwrap().deleted, 400);
+
+    let refused = site.try_pull().unwrap_err();
+    assert_eq!(refused.reason, Reason::DeletionGuard);
+    assert!(refused.message.contains("the 400 entries of the volume"), "{refused}");
+    assert_eq!(snapshot(site.dest.path()), full);
+    let mut options = site.pull_options();
+    options.guard.allowed = token(&refused);
+    assert_eq!(crate::support::done(pull(&site.remote(), &options)).deleted, 400);
+    assert_same(source, site.dest.path());
+}
+
+/// The guard counts what the manifest holds: a commit that says otherwise is not believed.
+#[test]
+fn a_commit_that_claims_files_gets_nothing_past_the_guard() {
+    let site = Site::with_bucket();
+    write(site.source.path(), "a", "a");
+    site.push();
+    site.pull();
+    fs::remove_file(site.source.path().join("a")).unwrap();
+    let mut options = site.push_options();
+    options.guard.allowed = site.try_push().unwrap_err().message.rsplit(' ').next().map(str::to_owned);
+    push(&site.remote(), &options).unwrap();
+    let commit = unseal::<Commit>(&fs::read(site.object(".scribe/commit.json")).unwrap()).unwrap().present().unwrap().clone();
+    site.meddle("rcat", ".scribe/commit.json", &seal(&Commit { files: 1000, ..commit }).unwrap());
+    assert_eq!(site.try_pull().unwrap_err().reason, Reason::DeletionGuard);
+    assert!(site.dest.path().join("a").exists());
 }
 
 #[test]

@@ -18,7 +18,7 @@ use super::{ATTEMPTS, PullOptions, PullOutcome, Pulled, apply, space};
 use crate::attributes::{ACL_ACCESS, ACL_DEFAULT, Attributes};
 use crate::entry::{At, Digest, Entry, FileEntry, Kind, Meta, Time};
 use crate::failure::{Failure, Result};
-use crate::guard::Deletions;
+use crate::guard::{Count, Deletions};
 use crate::hash::{Hasher, both};
 use crate::join::join;
 use crate::names::{CLAIM, COMMIT, CONTROL_DIR, STAGING_DIR};
@@ -99,9 +99,9 @@ impl Attempt<'_> {
         options.guard.check(&Deletions {
             place: "the volume",
             base: &listing.revision(),
-            before: before.clone().count() as u64,
-            gone: before.filter(|found| !listing.files.contains_key(&found.path)).count() as u64,
-            after: listing.files.len() as u64,
+            before: Count::of_files(before.clone().count() as u64),
+            gone: Count::of_files(before.filter(|found| !listing.files.contains_key(&found.path)).count() as u64),
+            after: Count::of_files(listing.files.len() as u64),
         })?;
 
         let due: BTreeMap<&RelPath, &Detail> = listing.files.iter().filter(|(path, _)| !there.contains_key(path)).collect();
@@ -159,8 +159,9 @@ impl Attempt<'_> {
         Staging::remove(root)?;
         apply::finish_root(root, &tree, &mut applied)?;
         apply::sync(root)?;
+        let deleted = applied.removed(&plan);
         skipped.extend(applied.skipped);
-        Ok(Ok(Pulled { changed: applied.changed, transferred: needed, hashed, deleted: plan.files_gone, skipped, ..pulled(listing) }))
+        Ok(Ok(Pulled { changed: applied.changed, transferred: needed, hashed, deleted, skipped, ..pulled(listing) }))
     }
 
     /// Files of the volume that are what the listing says, by their digest, and what was read to know it.

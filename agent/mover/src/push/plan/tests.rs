@@ -31,6 +31,7 @@ struct Read {
     lost_objects: usize,
     gone: Vec<String>,
     files: (u64, u64),
+    all: (u64, u64),
 }
 
 fn read(plan: &Plan) -> Read {
@@ -45,7 +46,8 @@ fn read(plan: &Plan) -> Read {
         objects: plan.objects.len(),
         lost_objects: plan.lost_objects.len(),
         gone,
-        files: (plan.files_before, plan.files_gone),
+        files: (plan.before.files, plan.lost.files),
+        all: (plan.before.all, plan.lost.all),
     }
 }
 
@@ -111,6 +113,16 @@ fn what_stands_in_the_way_of_the_old_tree_is_staged() {
     assert_eq!((file_to_dir.gone, file_to_dir.files), (vec!["a".to_owned()], (1, 1)));
     let dir_to_file = against(&tree([entry("a", Kind::Dir), file("a/b", 2)]), &tree([file("a", 1)]));
     assert_eq!((dir_to_file.staged, dir_to_file.gone), (vec!["a".into()], vec!["a/b".to_owned()]));
+}
+
+#[test]
+fn entries_of_every_type_are_counted_but_the_root() {
+    let link = |name, target: &[u8]| entry(name, Kind::Symlink(target.into()));
+    let old = tree([entry("d", Kind::Dir), link("d/l", b"x"), link("m", b"x"), file("n", 1), entry("p", Kind::Fifo)]);
+    let emptied = against(&old, &tree([]));
+    assert_eq!((emptied.files, emptied.all), ((1, 1), (5, 5)));
+    let changed = against(&old, &tree([entry("d", Kind::Dir), link("m", b"y"), link("n", b"x")]));
+    assert_eq!((changed.files, changed.all), ((1, 1), (5, 3)), "another target is a change, another type a removal");
 }
 
 #[test]
