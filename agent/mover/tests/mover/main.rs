@@ -14,6 +14,7 @@ mod measured;
 mod memory;
 mod names;
 mod plain;
+mod predecessors;
 mod process;
 mod property;
 mod requests;
