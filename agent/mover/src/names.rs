@@ -21,6 +21,10 @@ pub const LOST_AND_FOUND: &str = "lost+found";
 const LONGEST: usize = 700;
 /// Longest single component: file systems stop at 255, and partial uploads there have a suffix.
 const LONGEST_COMPONENT: usize = 200;
+/// Longest component that a file system takes, and so the longest that is pulled.
+pub const LONGEST_NAME: usize = 255;
+/// Bytes of a path that a system call takes.
+pub const LONGEST_PATH: usize = 4095;
 
 /// The manifest of a revision, below [`CONTROL_DIR`].
 pub fn manifest(revision: &Revision) -> String {
@@ -89,8 +93,15 @@ pub fn trusted(path: &RelPath) -> bool {
     };
     text.len() <= LONGEST
         && path.first() != CONTROL_DIR.as_bytes()
-        && text.split('/').all(|part| part.len() <= LONGEST_COMPONENT && !matches!(part, "\u{ff0e}" | "\u{ff0e}\u{ff0e}"))
-        && !text.chars().any(|c| c.is_control() || matches!(c, '\u{201b}' | '\u{2400}'..='\u{2426}' | '\u{ff0f}' | '\u{fffd}'))
+        && text.split('/').all(|part| part.len() <= LONGEST_COMPONENT)
+        && !mangled(text)
+}
+
+/// Whether rclone makes another name of this one on its way, or none, see [`trusted`]. Its length is another matter: what others could write
+/// can be read.
+pub fn mangled(name: &str) -> bool {
+    name.split('/').any(|part| matches!(part, "\u{ff0e}" | "\u{ff0e}\u{ff0e}"))
+        || name.chars().any(|c| c.is_control() || matches!(c, '\u{201b}' | '\u{2400}'..='\u{2426}' | '\u{ff0f}' | '\u{fffd}'))
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use walkdir::{DirEntry, WalkDir};
 use crate::attributes;
 use crate::entry::{Hints, Meta, Time};
 use crate::failure::{Failure, Result};
-use crate::names::{LOST_AND_FOUND, STAGING_DIR};
+use crate::names::{LONGEST_PATH, LOST_AND_FOUND, STAGING_DIR};
 use crate::path::RelPath;
 use crate::report::Reason;
 use crate::stop::Stop;
@@ -136,7 +136,7 @@ impl Walk<'_> {
         if entry.depth() == 1 && meta.is_dir() && path.as_bytes() == LOST_AND_FOUND.as_bytes() {
             // Empty on a healthy file system; what fsck put there belongs to that file system alone.
             if std::fs::read_dir(entry.path()).is_ok_and(|mut dir| dir.next().is_some()) {
-                self.skip("lostAndFound");
+                self.skip(LEFT_LOST_AND_FOUND);
             }
             return Ok(None);
         }
@@ -172,6 +172,9 @@ impl Walk<'_> {
         *self.skipped.entry(kind.to_owned()).or_default() += 1;
     }
 }
+
+/// Kind in [`Walk::skipped`]: what lies in a `lost+found` of the root, or in its way.
+pub const LEFT_LOST_AND_FOUND: &str = "lostAndFound";
 
 /// Kind in [`Walk::skipped`]: entries with attributes that only their own kind of file system has, such as NFSv4 ACLs.
 pub const OTHER_ATTRIBUTES: &str = "otherAttributes";
@@ -215,9 +218,6 @@ fn walk_failure(root: &Path, error: walkdir::Error) -> Failure {
     }
     Failure::volume("read", &path, &error)
 }
-
-/// Bytes of a path that a system call takes.
-const LONGEST_PATH: usize = 4095;
 
 #[cfg(test)]
 mod tests {

@@ -11,9 +11,10 @@ use crate::entry::Entry;
 use crate::failure::Result;
 use crate::hash::Hasher;
 use crate::join::join;
+use crate::names::LOST_AND_FOUND;
 use crate::revision::Revision;
 use crate::stop::Stop;
-use crate::walk::{Found, walk};
+use crate::walk::{Found, LEFT_LOST_AND_FOUND, walk};
 
 /// Pairs whose content is hashed side by side.
 const BATCH: usize = 4096;
@@ -34,8 +35,15 @@ pub(super) fn observe(root: &Path, committed: &Committed, applied: Option<&Revis
     let mut walk = walk(root, stop)?;
     let mut facts = Facts::default();
     let mut batch = Vec::new();
+    // The walk leaves this directory out, and nothing else can have its name.
+    let own = root.join(LOST_AND_FOUND).symlink_metadata().is_ok_and(|there| there.is_dir());
     for pair in join(committed.entries.read()?, walk.by_ref()) {
         let (entry, found) = pair?;
+        if let Some(entry) = entry.as_ref().filter(|entry| own && entry.path.first() == LOST_AND_FOUND.as_bytes()) {
+            settle(root, std::mem::take(&mut batch), &mut facts, hasher, stop)?;
+            facts.leave_out(entry);
+            continue;
+        }
         let content = entry.as_ref().map_or(Content::Right, |entry| {
             let changed = entry.file().map_or(0, |file| file.changed);
             compare(entry, found.as_ref(), applied.map(|applied| applied.includes(&committed.revision, changed)))
@@ -46,7 +54,11 @@ pub(super) fn observe(root: &Path, committed: &Committed, applied: Option<&Revis
         }
     }
     settle(root, batch, &mut facts, hasher, stop)?;
-    Ok(Seen { facts, skipped: walk.skipped, staging: walk.staging })
+    let mut skipped = walk.skipped;
+    if facts.left_out() > 0 {
+        *skipped.entry(LEFT_LOST_AND_FOUND.into()).or_default() += 1;
+    }
+    Ok(Seen { facts, skipped, staging: walk.staging })
 }
 
 struct Pair {

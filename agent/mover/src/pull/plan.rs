@@ -72,6 +72,7 @@ pub(super) struct Facts {
     emptied: Option<RelPath>,
     before: Count,
     lost: Count,
+    left_out: HashSet<RelPath>,
 }
 
 impl Facts {
@@ -84,6 +85,17 @@ impl Facts {
         if let Some(entry) = entry {
             self.there.push(there(entry, found, right));
         }
+    }
+
+    /// Adds an entry of the manifest that this volume cannot have; the walk did not find what is in its place.
+    pub(super) fn leave_out(&mut self, entry: &Entry) {
+        self.there.push(There::Same { meta: true });
+        self.left_out.insert(entry.path.clone());
+    }
+
+    /// How many entries were left out.
+    pub(super) fn left_out(&self) -> usize {
+        self.left_out.len()
     }
 
     fn found(&mut self, found: &Found, wanted: Option<&Entry>) {
@@ -234,7 +246,7 @@ impl Plan {
 
 /// Decides the actions.
 pub(super) fn plan(entries: impl Iterator<Item = Result<Entry>>, facts: Facts) -> Result<Plan> {
-    let Facts { there, inodes, shared, mut early, mut late, before, lost, .. } = facts;
+    let Facts { there, inodes, shared, mut early, mut late, before, lost, left_out, .. } = facts;
     early.reverse();
     late.reverse();
     let mut plan = Plan { early, late, before, lost, ..Plan::default() };
@@ -242,12 +254,16 @@ pub(super) fn plan(entries: impl Iterator<Item = Result<Entry>>, facts: Facts) -
     let mut kept: HashMap<RelPath, u64> = HashMap::new();
     for ((number, entry), there) in entries.enumerate().zip(there) {
         let entry = entry?;
+        if left_out.contains(&entry.path) {
+            plan.actions.push(Action::Keep);
+            continue;
+        }
         let inode = inodes.get(&number);
         let stays = |meta| if meta { Action::Keep } else { Action::Meta };
         let action = match (&entry.kind, there) {
             (Kind::Dir, There::Same { .. }) => Action::Keep,
             (Kind::Dir, There::Other) => Action::MakeDir,
-            (Kind::File(file), there) => match (&file.link, there) {
+            (Kind::File(file), there) => match (file.link.as_ref().filter(|first| !left_out.contains(first)), there) {
                 (Some(first), _) if inode.is_some() && kept.get(first) == inode => Action::Keep,
                 (Some(_), _) => Action::Link,
                 (None, There::Same { meta }) if inode.is_none_or(|inode| !shared.contains(inode)) => {
@@ -380,6 +396,26 @@ mod tests {
         assert_eq!(plan.actions, [Action::Keep, Action::Meta, Action::Keep, Action::PutSymlink, Action::PutFifo]);
         assert!(!plan.is_metadata_alone());
         assert!(planned(&entries[..2], &there[..2], &[]).is_metadata_alone());
+    }
+
+    #[test]
+    fn the_other_names_of_a_file_that_is_left_out_are_made_without_it() {
+        let entries = [entry("", Kind::Dir), file("a", 1, None), file("b", 1, Some("a")), file("c", 1, Some("a"))];
+        let mut facts = Facts::default();
+        facts.add(entries.first(), Some(&root()), true);
+        facts.leave_out(&entries[1]);
+        facts.add(entries.get(2), None, false);
+        facts.add(entries.get(3), Some(&found("c", FoundKind::File(3), 4, 1)), true);
+        assert_eq!(facts.left_out(), 1);
+        let plan = plan(entries.iter().cloned().map(Ok), facts).unwrap();
+        assert_eq!(plan.actions, [Action::Keep, Action::Keep, Action::PutFile, Action::Keep]);
+
+        let mut facts = Facts::default();
+        facts.add(entries.first(), Some(&root()), true);
+        facts.add(entries.get(1), None, false);
+        facts.leave_out(&entries[2]);
+        let plan = super::plan(entries[..3].iter().cloned().map(Ok), facts).unwrap();
+        assert_eq!(plan.actions, [Action::Keep, Action::PutFile, Action::Keep]);
     }
 
     #[test]

@@ -20,6 +20,8 @@ use crate::remote::BATCH;
 use crate::spill::batches;
 use crate::stop::Stop;
 
+const INCOMING: &str = "in";
+
 /// The folder.
 #[derive(Debug)]
 pub(super) struct Staging {
@@ -65,7 +67,12 @@ impl Staging {
 
     /// Where rclone writes.
     pub(super) fn incoming(&self) -> PathBuf {
-        self.dir.join("in")
+        self.dir.join(INCOMING)
+    }
+
+    /// As [`Self::incoming`], on the volume at `root`, where it need not be yet.
+    pub(super) fn incoming_on(root: &Path) -> PathBuf {
+        root.join(STAGING_DIR).join(INCOMING)
     }
 
     /// Keeps what an earlier pull fetched and this one needs, drops the rest, and says what was kept.

@@ -35,21 +35,26 @@ pub type Listing = HashMap<Box<[u8]>, u64>;
 pub type Sums = HashMap<Box<[u8]>, Box<str>>;
 
 /// One object, as a full listing tells of it.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[derive(Clone, Debug, Default)]
 pub struct Detail {
     /// Name below the path.
     pub path: String,
-    /// In bytes.
+    /// In bytes; `u64::MAX` where it is unknown.
     pub size: u64,
     /// As the backend gives it.
-    #[serde(default)]
     pub mod_time: String,
-    #[serde(default)]
+    /// A folder: it may well be one that only the names of others tell of.
+    pub is_dir: bool,
     hashes: Hashes,
 }
 
 impl Detail {
+    /// For tests.
+    #[cfg(test)]
+    pub(crate) fn example(path: &str, is_dir: bool, size: u64) -> Self {
+        Self { path: path.into(), is_dir, size, ..Self::default() }
+    }
+
     /// The MD5 sum in hexadecimal, where the backend knows it.
     pub fn md5(&self) -> Option<&str> {
         self.hashes.md5()
@@ -74,6 +79,8 @@ struct Item {
     size: i64,
     #[serde(default)]
     mod_time: String,
+    #[serde(default)]
+    is_dir: bool,
     #[serde(default)]
     hashes: Hashes,
 }
@@ -152,16 +159,24 @@ impl Remote {
         Ok(Ok(sums))
     }
 
-    /// Every object of the path with all that a listing tells; MD5 sums where `hashes` and the backend knows them.
+    /// Every object and folder of the path with all that a listing tells; MD5 sums where `hashes` and the backend knows them.
     pub fn details(&self, hashes: bool) -> Result<Vec<Detail>> {
         let mut details = Vec::new();
-        self.each_below("", flags(hashes), |detail| details.push(detail))?;
+        self.each_entry_below("", flags(hashes), |item: Item| {
+            let size = item.known_size();
+            details.push(Detail { path: item.path, size, mod_time: item.mod_time, is_dir: item.is_dir, hashes: item.hashes });
+        })?;
         Ok(details)
     }
 
     /// Shows every object below `below`; none when the path, or even the bucket, is said not to exist.
-    fn each_below<T: DeserializeOwned>(&self, below: &str, flags: &[&str], mut each: impl FnMut(T)) -> Result<()> {
-        let args = ["lsjson", "-R", "--files-only", "--no-mimetype", "--fast-list"];
+    fn each_below<T: DeserializeOwned>(&self, below: &str, flags: &[&str], each: impl FnMut(T)) -> Result<()> {
+        self.each_entry_below(below, &[flags, &["--files-only"]].concat(), each)
+    }
+
+    /// As [`Self::each_below`], with the folders.
+    fn each_entry_below<T: DeserializeOwned>(&self, below: &str, flags: &[&str], mut each: impl FnMut(T)) -> Result<()> {
+        let args = ["lsjson", "-R", "--no-mimetype", "--fast-list"];
         let mut args: Vec<OsString> = args.iter().chain(flags).map(OsString::from).collect();
         args.push(self.at(below));
         let finished = match self.rclone.run(&args, BULK_IDLE)? {

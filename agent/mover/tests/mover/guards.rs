@@ -3,6 +3,7 @@
 use std::fs;
 use std::ops::Range;
 use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixListener;
 
 use jiff::ToSpan;
 use scribe_mover::control::{Commit, seal, unseal};
@@ -154,6 +155,20 @@ fn a_tree_without_files_is_guarded_too() {
     options.guard.allowed = token(&refused);
     assert_eq!(crate::support::done(pull(&site.remote(), &options)).deleted, 400);
     assert_same(source, site.dest.path());
+}
+
+#[test]
+fn a_directory_that_cannot_go_is_not_told_as_deleted() {
+    let site = Site::with_bucket();
+    write(site.source.path(), "a", "a");
+    write(site.source.path(), "run/pid", "1");
+    site.push();
+    site.pull();
+    let _socket = UnixListener::bind(site.dest.path().join("run/socket")).unwrap();
+    fs::remove_dir_all(site.source.path().join("run")).unwrap();
+    assert_eq!(site.push().deleted, 2);
+    let pulled = site.pull();
+    assert_eq!((pulled.deleted, pulled.skipped.get("directoriesInUse")), (1, Some(&1)));
 }
 
 /// The guard counts what the manifest holds: a commit that says otherwise is not believed.

@@ -15,6 +15,7 @@ mod memory;
 mod names;
 mod neighbours;
 mod plain;
+mod predecessors;
 mod process;
 mod property;
 mod requests;

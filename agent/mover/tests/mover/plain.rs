@@ -18,7 +18,7 @@ use crate::support::tree::{snapshot, touch, write};
 use crate::support::{Site, done, rclone};
 
 /// Runs rclone by hand on the site's path.
-fn by_hand(site: &Site, args: &[&str]) {
+pub(crate) fn by_hand(site: &Site, args: &[&str]) {
     let status = Command::new(rclone()).args(args).env("RCLONE_CONFIG", site.secret.path().join("rclone.conf")).status().unwrap();
     assert!(status.success(), "{args:?}");
 }
@@ -27,11 +27,11 @@ fn sync(site: &Site) {
     by_hand(site, &["sync", site.source.path().to_str().unwrap(), &format!("{}/", site.name)]);
 }
 
-fn try_plain(site: &Site) -> Result<PullOutcome> {
+pub(crate) fn try_plain(site: &Site) -> Result<PullOutcome> {
     pull_plain(&site.remote(), &site.pull_options())
 }
 
-fn plain(site: &Site) -> Pulled {
+pub(crate) fn plain(site: &Site) -> Pulled {
     done(try_plain(site))
 }
 

@@ -1,7 +1,8 @@
 //! Reads what `getfacl -R` wrote: owners, modes and ACLs by path. Pure, but for the names of users and groups.
 //!
-//! Its paths are relative, or those under which the volume was mounted, without the leading slash: whatever the first entry is called is
-//! the volume's root. Imports [`crate::path`] and [`crate::attributes`].
+//! Its paths are relative, or those under which the volume was mounted, with or without the leading slash (`-p`), and with a double one where
+//! the folder was given with a slash at its end: whatever the first entry is called is the volume's root. In names, getfacl escapes line ends
+//! and the backslash alone; all else stands as it is, a space at the end too. Imports [`crate::path`] and [`crate::attributes`].
 
 use std::collections::HashMap;
 
@@ -37,21 +38,15 @@ pub(super) fn numbers(text: &str) -> HashMap<String, u32> {
 /// Everything that `text` says; `Err` is the line that is not of this format.
 pub(super) fn parse(text: &[u8], users: &HashMap<String, u32>, groups: &HashMap<String, u32>) -> Result<HashMap<RelPath, Access>, String> {
     let mut all = HashMap::new();
-    let mut root: Option<Vec<u8>> = None;
+    let mut root: Option<Vec<Vec<u8>>> = None;
     for block in text.split(|byte| *byte == b'\n').collect::<Vec<_>>().split(|line| line.trim_ascii().is_empty()) {
         let Some((first, rest)) = block.split_first() else { continue };
         let bad = |line: &[u8]| String::from_utf8_lossy(line).into_owned();
         let name = unescape(first.strip_prefix(b"# file: ").ok_or_else(|| bad(first))?).ok_or_else(|| bad(first))?;
-        let name = name.strip_suffix(b"/").unwrap_or(&name).to_vec();
+        let name: Vec<Vec<u8>> = name.split(|byte| *byte == b'/').filter(|part| !matches!(*part, b"" | b".")).map(<[u8]>::to_vec).collect();
         let root = root.get_or_insert_with(|| name.clone());
-        let below = match name.strip_prefix(&**root) {
-            Some(b"") => &b""[..],
-            Some([b'/', below @ ..]) => below,
-            // The root is called `.`, or is `/` itself, and the rest has no prefix.
-            _ if matches!(&**root, b"." | b"") => &name,
-            _ => return Err(bad(first)),
-        };
-        let path = RelPath::new(below).ok_or_else(|| bad(first))?;
+        let below = name.strip_prefix(&**root).ok_or_else(|| bad(first))?;
+        let path = RelPath::new(&below.join(&b'/')).ok_or_else(|| bad(first))?;
         all.insert(path, entry(rest, users, groups)?);
     }
     Ok(all)
@@ -75,12 +70,18 @@ const OTHER: u16 = 0x20;
 const NOBODY: u32 = u32::MAX;
 
 fn entry(lines: &[&[u8]], users: &HashMap<String, u32>, groups: &HashMap<String, u32>) -> Result<Access, String> {
-    let number = |known: &HashMap<String, u32>, name: &str| name.parse().ok().or_else(|| known.get(name).copied());
+    let number = |known: &HashMap<String, u32>, name: &str| {
+        let name = unescape(name.as_bytes())?;
+        let name = String::from_utf8_lossy(&name);
+        name.parse().ok().or_else(|| known.get(&*name).copied())
+    };
     let mut access = Access::default();
     let (mut rules, mut defaults) = (Vec::new(), Vec::new());
     for line in lines {
         let bad = || String::from_utf8_lossy(line).into_owned();
-        let text = std::str::from_utf8(line).map_err(|_| bad())?.trim_end();
+        // A name that is not UTF-8 is one that nobody has here.
+        let text = String::from_utf8_lossy(line);
+        let text = text.trim_end();
         if let Some(owner) = text.strip_prefix("# owner: ") {
             access.uid = number(users, owner);
         } else if let Some(group) = text.strip_prefix("# group: ") {
@@ -91,7 +92,7 @@ fn entry(lines: &[&[u8]], users: &HashMap<String, u32>, groups: &HashMap<String,
             }
         } else {
             // What is effective is said in a comment.
-            let text = text.split('#').next().unwrap_or_default().trim_end();
+            let text = text.split("#effective:").next().unwrap_or_default().trim_end();
             let (rule, into) = match text.strip_prefix("default:") {
                 Some(rule) => (rule, &mut defaults),
                 None => (text, &mut rules),
@@ -143,7 +144,7 @@ fn packed(mut rules: Vec<Rule>) -> Box<[u8]> {
 /// `\ooo` stands for a byte, `\\` for a backslash.
 fn unescape(text: &[u8]) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.trim_ascii_end();
+    let mut rest = text;
     while let Some((&byte, after)) = rest.split_first() {
         rest = after;
         if byte != b'\\' {
@@ -176,7 +177,19 @@ mod tests {
 
     #[test]
     fn the_first_entry_is_the_root_whatever_it_is_called() {
-        for (root, below) in [("data", "data/a"), (".", "a"), ("mnt/x y/", "mnt/x\\040y/a"), ("mnt/x\\040y", "mnt/x\\040y/a")] {
+        for (root, below) in [
+            ("data", "data/a"),
+            ("data/", "data//a"),
+            ("/data", "/data/a"),
+            ("/data/", "/data//a"),
+            ("/", "//a"),
+            (".", "a"),
+            (".", "./a"),
+            ("./", ".//a"),
+            ("..", "../a"),
+            ("mnt/x y/", "mnt/x\\040y//a"),
+            ("mnt/x\\040y", "mnt/x\\040y/a"),
+        ] {
             let text = format!(
                 "# file: {root}\n# owner: root\n# group: 7\n{PLAIN}\n# file: {below}\n# owner: app\n# group: staff\n# flags: -st\n{PLAIN}\n"
             );
@@ -185,6 +198,50 @@ mod tests {
             assert_eq!(all[&path("")], Access { mode: 0o750, uid: Some(0), gid: Some(7), ..Access::default() });
             assert_eq!(all[&path("a")], Access { mode: 0o3750, uid: Some(1000), gid: Some(50), ..Access::default() });
         }
+    }
+
+    /// As getfacl 2.3.1 writes these names.
+    #[test]
+    fn entries_may_have_any_name() {
+        for (written, name) in [
+            ("a b", &b"a b"[..]),
+            ("trail ", b"trail "),
+            (" ", b" "),
+            ("tab\there", b"tab\there"),
+            ("n\\012l", b"n\nl"),
+            ("cr\\015", b"cr\r"),
+            ("back\\\\slash", b"back\\slash"),
+            ("# file: x", b"# file: x"),
+            ("# owner: x", b"# owner: x"),
+            ("#comment", b"#comment"),
+            ("a=b", b"a=b"),
+            ("user::rwx", b"user::rwx"),
+            (".hidden", b".hidden"),
+            ("..data", b"..data"),
+            ("\u{7f}\u{e9}", "\u{7f}\u{e9}".as_bytes()),
+        ] {
+            for (root, prefix) in [(".", ""), ("data", "data/")] {
+                let all = read(&format!("# file: {root}\n# owner: 1\n{PLAIN}\n# file: {prefix}{written}\n# owner: 2\n{PLAIN}\n"));
+                let owners = [RelPath::root(), RelPath::new(name).unwrap()].map(|path| all.get(&path).and_then(|access| access.uid));
+                assert_eq!(owners, [Some(1), Some(2)], "{written:?} below {root}");
+            }
+        }
+        let raw = [b"# file: .\n", PLAIN.as_bytes(), b"\n# file: \xff\xc3\n", PLAIN.as_bytes()].concat();
+        let all = parse(&raw, &HashMap::new(), &HashMap::new()).unwrap();
+        assert!(all.contains_key(&RelPath::new(b"\xff\xc3").unwrap()));
+    }
+
+    #[test]
+    fn owners_may_have_any_name() {
+        let users = numbers("DOM\\some one#1:x:7:8::/:/bin/sh");
+        let text = "# file: v\n# owner: DOM\\\\some\\040one#1\n# group: \u{fffd}\nuser::rwx\nuser:DOM\\\\some\\040one#1:r-x\t#effective:r--\ngroup::r-x\nmask::r--\nother::---\n";
+        let mut bytes = text.as_bytes().to_vec();
+        let at = text.find('\u{fffd}').unwrap();
+        bytes.splice(at..at + 3, [0xff]);
+        let all = parse(&bytes, &users, &HashMap::new()).unwrap();
+        let root = &all[&RelPath::root()];
+        assert_eq!((root.uid, root.gid, root.unknown), (Some(7), None, 0));
+        assert_eq!(root.acls.len(), 1);
     }
 
     #[test]

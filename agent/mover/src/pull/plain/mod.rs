@@ -5,6 +5,7 @@
 
 mod facl;
 mod listing;
+mod shape;
 
 use std::collections::{BTreeMap, HashMap};
 use std::os::unix::fs::MetadataExt;
@@ -12,39 +13,36 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
+use super::apply::Applied;
 use super::plan::{Facts, Plan, plan};
 use super::staging::Staging;
 use super::{ATTEMPTS, PullOptions, PullOutcome, Pulled, apply, space};
 use crate::attributes::{ACL_ACCESS, ACL_DEFAULT, Attributes};
 use crate::entry::{At, Digest, Entry, FileEntry, Kind, Meta, Time};
 use crate::failure::{Failure, Result};
-use crate::guard::{Count, Deletions};
+use crate::guard::Deletions;
 use crate::hash::{Hasher, both};
 use crate::join::join;
-use crate::names::{CLAIM, COMMIT, CONTROL_DIR, STAGING_DIR};
+use crate::names::STAGING_DIR;
 use crate::path::RelPath;
+use crate::rclone::Class;
 use crate::remote::{Detail, Remote};
 use crate::report::Reason;
 use crate::stop::Stop;
-use crate::tree::EntriesWriter;
-use crate::walk::{Found, FoundKind, OTHER_ATTRIBUTES, walk};
+use crate::tree::{Entries, EntriesWriter};
+use crate::walk::{Found, FoundKind, LEFT_LOST_AND_FOUND, OTHER_ATTRIBUTES, walk};
 use facl::Access;
-use listing::{FACL, Listing};
+use listing::Listing;
+use shape::{Shape, There, Tree, counts, named, shape};
 
 /// Pulls what the path holds into the volume.
 pub fn pull_plain(remote: &Remote, options: &PullOptions) -> Result<PullOutcome> {
     let hashes = !remote.feature("SlowHash")?;
     let mut reasons = String::new();
+    let longest = listing::longest(&Staging::incoming_on(&options.volume));
     for _ in 0..ATTEMPTS {
         remote.rclone.progress.phase("reading", 0);
-        let listing = Listing::read(remote, hashes)?;
-        let ours = [COMMIT, CLAIM].map(|name| RelPath::new(format!("{CONTROL_DIR}/{name}").as_bytes()));
-        if ours.iter().flatten().any(|name| listing.files.contains_key(name)) {
-            return Err(Failure::new(
-                Reason::PathNotOurs,
-                format!("{} was pushed by scribe-agent: leave layout: Plain out, and it is pulled as it was committed", remote.name()),
-            ));
-        }
+        let listing = Listing::read(remote, hashes, longest)?.make_way(&options.volume);
         // A mistyped path and an empty one look alike, and neither is a reason to delete anything.
         if listing.files.is_empty() {
             remote.confirm_root()?;
@@ -57,7 +55,7 @@ pub fn pull_plain(remote: &Remote, options: &PullOptions) -> Result<PullOutcome>
         if options.private && options.applied.as_deref() == Some(&listing.revision()) && !staging_left {
             return Ok(PullOutcome::Done(pulled(&listing)));
         }
-        match (Attempt { remote, options, listing, hashes }).run()? {
+        match (Attempt { remote, options, listing, hashes, longest }).run()? {
             Ok(pulled) => return Ok(PullOutcome::Done(pulled)),
             Err(reason) => {
                 tracing::info!(reason, "the remote changed under the pull; listing it again");
@@ -83,60 +81,64 @@ struct Attempt<'a> {
     options: &'a PullOptions,
     listing: Listing,
     hashes: bool,
+    longest: usize,
 }
 
 impl Attempt<'_> {
     /// The inner error says how the remote moved.
     fn run(self) -> Result<std::result::Result<Pulled, String>> {
-        let Self { remote, options, listing, hashes } = &self;
+        let Self { remote, options, listing, hashes, longest } = &self;
         let (stop, root) = (&remote.rclone.stop, &options.volume);
         let mut walked = walk(root, stop)?;
         let found: Vec<Found> = walked.by_ref().collect::<Result<_>>()?;
-        let mut skipped = walked.skipped;
+        let (mut skipped, left) = (walked.skipped, walked.staging);
         skipped.remove(OTHER_ATTRIBUTES);
+        if listing.lost_and_found {
+            *skipped.entry(LEFT_LOST_AND_FOUND.into()).or_default() += 1;
+        }
+        // First, because it tells of directories, and so of what is to be removed.
+        let access = match self.access()? {
+            Ok(access) => access,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let wanted = shape(&found, listing, self.named(&found, &access)?);
+        let [before, gone, after] = counts(&found, &wanted);
+        options.guard.check(&Deletions { place: "the volume", base: &listing.revision(), before, gone, after })?;
         let (there, hashed) = self.there(&found)?;
-        let before = found.iter().filter(|found| matches!(found.kind, FoundKind::File(_)));
-        options.guard.check(&Deletions {
-            place: "the volume",
-            base: &listing.revision(),
-            before: Count::of_files(before.clone().count() as u64),
-            gone: Count::of_files(before.filter(|found| !listing.files.contains_key(&found.path)).count() as u64),
-            after: Count::of_files(listing.files.len() as u64),
-        })?;
 
         let due: BTreeMap<&RelPath, &Detail> = listing.files.iter().filter(|(path, _)| !there.contains_key(path)).collect();
         let needed = due.values().map(|detail| detail.size).sum();
-        let staging = Staging::open(root)?;
-        // Nothing says by which hash a dead pull's content would be known.
-        staging.keep(&Plan::default(), &Hasher::default(), stop)?;
+        let staging = if left || !due.is_empty() { Some(Staging::open(root)?) } else { None };
+        if let Some(staging) = &staging {
+            // Nothing says by which hash a dead pull's content would be known.
+            staging.keep(&Plan::default(), &Hasher::default(), stop)?;
+        }
         space::check(root, needed)?;
         remote.rclone.progress.phase("fetching", needed);
-        let incoming = staging.incoming();
-        let names = due.keys().map(|path| path.as_bytes()).chain(listing.facl.then_some(FACL.as_bytes()));
-        let trouble = remote.fetch_checked(&incoming, &names.collect::<Vec<_>>())?.err();
+        let incoming = Staging::incoming_on(root);
+        let trouble = remote.fetch_checked(&incoming, &due.keys().map(|path| path.as_bytes()).collect::<Vec<_>>())?.err();
         // Only what lay there before and after is one state of it.
-        let after = Listing::read(remote, *hashes)?;
+        let after = Listing::read(remote, *hashes, *longest)?;
         if after.revision() != listing.revision() {
             return Ok(Err("its listing is another one after the transfer than before".into()));
         }
         if let Some(trouble) = trouble {
             return Err(space::explain(trouble.into(), root, needed));
         }
-        let access = self.access(&incoming.join(FACL))?;
         let mut fetched = HashMap::new();
         for (path, detail) in due {
             let file = path.under(&incoming);
             let Some((digest, meta)) = verified(&file, detail, stop)? else {
                 return Ok(Err(format!("{path} is not what the listing says")));
             };
-            if detail.size > 0 {
+            if let Some(staging) = staging.as_ref().filter(|_| detail.size > 0) {
                 std::fs::rename(&file, staging.content(&digest)).map_err(|e| Failure::volume("rename", &file, &e))?;
             }
             fetched.insert(path.clone(), (digest, meta));
         }
 
         let mut tree = EntriesWriter::new(&remote.rclone.scratch, "plain")?;
-        for entry in entries(&found, listing, &there, &fetched, &access, &mut skipped) {
+        for entry in entries(wanted, &found, listing, &there, &fetched, &access, &mut skipped) {
             tree.push(&entry)?;
         }
         let tree = tree.finish()?;
@@ -147,18 +149,7 @@ impl Attempt<'_> {
         }
         let plan = plan(tree.read()?, facts)?;
         remote.rclone.progress.phase("applying", 0);
-        apply::sync(root)?;
-        let mut work = apply::begin(root, &plan, &staging, stop);
-        work.clear(&plan.early)?;
-        for step in plan.steps(tree.read()?) {
-            work.step(&step?)?;
-        }
-        work.remove(&plan.late)?;
-        let mut applied = work.finish(&tree)?;
-        apply::sync(root)?;
-        Staging::remove(root)?;
-        apply::finish_root(root, &tree, &mut applied)?;
-        apply::sync(root)?;
+        let applied = apply(root, &tree, &plan, staging, stop)?;
         let deleted = applied.removed(&plan);
         skipped.extend(applied.skipped);
         Ok(Ok(Pulled { changed: applied.changed, transferred: needed, hashed, deleted, skipped, ..pulled(listing) }))
@@ -189,22 +180,68 @@ impl Attempt<'_> {
         Ok((there, read))
     }
 
-    fn access(&self, file: &Path) -> Result<HashMap<RelPath, Access>> {
-        if !self.listing.facl {
-            return Ok(HashMap::new());
-        }
-        let text = std::fs::read(file).map_err(|e| Failure::volume("read", file, &e))?;
+    /// What the facl says. The inner error says how the remote moved.
+    fn access(&self) -> Result<std::result::Result<HashMap<RelPath, Access>, String>> {
+        let Some(name) = self.listing.facl else { return Ok(Ok(HashMap::new())) };
+        let dir = self.remote.rclone.scratch.fresh_dir("facl")?;
+        let fetched = self.remote.fetch_checked(&dir, &[name.as_bytes()])?;
+        let text = match std::fs::read(dir.join(name)) {
+            Ok(text) if fetched.is_ok() => text,
+            _ => match fetched {
+                Err(trouble) if trouble.class != Class::NotFound => return Err(trouble.into()),
+                _ => return Ok(Err(format!("{name} went away"))),
+            },
+        };
         // An image may have neither; numbers need none.
         let known = |path| facl::numbers(&std::fs::read_to_string(path).unwrap_or_default());
-        facl::parse(&text, &known("/etc/passwd"), &known("/etc/group")).map_err(|line| {
-            Failure::new(Reason::RemoteInconsistent, format!("{}/{FACL} is not what getfacl writes, at {line:?}", self.remote.name()))
+        facl::parse(&text, &known("/etc/passwd"), &known("/etc/group")).map(Ok).map_err(|line| {
+            Failure::new(Reason::RemoteInconsistent, format!("{}/{name} is not what getfacl writes, at {line:?}", self.remote.name()))
         })
+    }
+
+    /// Directories that the facl alone tells of.
+    fn named(&self, found: &[Found], access: &HashMap<RelPath, Access>) -> Result<Vec<RelPath>> {
+        let folders = self.remote.feature("CanHaveEmptyDirectories")?;
+        let kinds: HashMap<&RelPath, &FoundKind> = found.iter().map(|found| (&found.path, &found.kind)).collect();
+        Ok(named(access, &self.listing, folders, |path| match kinds.get(path) {
+            Some(FoundKind::Dir) => There::Dir,
+            Some(_) => There::Other,
+            None if path.under(&self.options.volume).symlink_metadata().is_ok() => There::LeftOut,
+            None => There::Nothing,
+        }))
     }
 }
 
-/// The tree that the volume is to hold: the listed files, the directories they need, and what the volume has that no remote of this kind
-/// can say anything about (links, pipes).
+/// Makes the volume's tree this one. Where nothing differs it is not touched: a folder that comes and goes is a change of the root, too.
+fn apply(root: &Path, tree: &Entries, plan: &Plan, staging: Option<Staging>, stop: &Stop) -> Result<Applied> {
+    let mut applied = match staging {
+        None if plan.is_metadata_alone() => apply::metadata(root, tree, plan, || Staging::open(root).map(drop), stop)?,
+        staging => {
+            let staging = staging.map_or_else(|| Staging::open(root), Ok)?;
+            apply::sync(root)?;
+            let mut work = apply::begin(root, plan, &staging, stop);
+            work.clear(&plan.early)?;
+            for step in plan.steps(tree.read()?) {
+                work.step(&step?)?;
+            }
+            work.remove(&plan.late)?;
+            work.finish(tree)?
+        }
+    };
+    if root.join(STAGING_DIR).symlink_metadata().is_ok() {
+        apply::sync(root)?;
+        Staging::remove(root)?;
+    }
+    apply::finish_root(root, tree, &mut applied)?;
+    if applied.changed {
+        apply::sync(root)?;
+    }
+    Ok(applied)
+}
+
+/// The tree that the volume is to hold, with the metadata that is known of each entry.
 fn entries(
+    tree: Tree,
     found: &[Found],
     listing: &Listing,
     there: &HashMap<RelPath, Digest>,
@@ -213,34 +250,23 @@ fn entries(
     skipped: &mut BTreeMap<String, u64>,
 ) -> Vec<Entry> {
     let before: HashMap<&RelPath, &Found> = found.iter().map(|found| (&found.path, found)).collect();
-    let mut kinds: BTreeMap<RelPath, (Kind, Meta)> = BTreeMap::new();
-    for (path, detail) in &listing.files {
-        let old = before.get(path).map(|found| found.meta.clone());
+    let of_file = |path: &RelPath, old: Option<Meta>| {
+        let detail = listing.files.get(path)?;
         let (sha256, meta) = match (there.get(path), fetched.get(path)) {
             (_, Some((digest, meta))) => (*digest, meta.clone()),
             (Some(digest), None) => (*digest, old.unwrap_or_default()),
-            (None, None) => continue,
+            (None, None) => return None,
         };
         let file = FileEntry { size: detail.size, sha256, at: At::Own, changed: 0, link: None, holes: Box::default(), hints: None };
-        kinds.insert(path.clone(), (Kind::File(file), meta));
-    }
-    for found in found {
-        let kind = match &found.kind {
-            FoundKind::Symlink(target) => Kind::Symlink(target.clone()),
-            FoundKind::Fifo => Kind::Fifo,
-            FoundKind::Dir | FoundKind::File(_) => continue,
+        Some((Kind::File(file), meta))
+    };
+    let entries = tree.into_iter().filter_map(|(path, shape)| {
+        let old = before.get(&path);
+        let (kind, mut meta) = match shape {
+            Shape::File => of_file(&path, old.map(|old| old.meta.clone()))?,
+            Shape::Dir => (Kind::Dir, old.filter(|old| old.kind == FoundKind::Dir).map_or_else(new_dir, |old| old.meta.clone())),
+            Shape::Stays(kind) => (kind, old.map(|old| old.meta.clone()).unwrap_or_default()),
         };
-        let under_a_file = ancestors(&found.path).any(|dir| listing.files.contains_key(&dir));
-        if !under_a_file && !kinds.contains_key(&found.path) && !listing.files.keys().any(|file| file.is_below(&found.path)) {
-            kinds.insert(found.path.clone(), (kind, found.meta.clone()));
-        }
-    }
-    let dirs: Vec<RelPath> = kinds.keys().flat_map(ancestors).chain([RelPath::root()]).collect();
-    for dir in dirs {
-        let old = before.get(&dir).filter(|found| found.kind == FoundKind::Dir).map(|found| found.meta.clone());
-        kinds.entry(dir).or_insert_with(|| (Kind::Dir, old.unwrap_or_else(new_dir)));
-    }
-    let entries = kinds.into_iter().map(|(path, (kind, mut meta))| {
         // A link has nothing of it but its owner, and getfacl follows links.
         if let Some(access) = access.get(&path).filter(|_| !matches!(kind, Kind::Symlink(_))) {
             *skipped.entry("owners".into()).or_default() +=
@@ -250,16 +276,11 @@ fn entries(
             meta.attributes = Attributes::new(others.chain(access.acls.iter().cloned()).collect());
             (meta.mode, meta.uid, meta.gid) = (access.mode, access.uid.unwrap_or(meta.uid), access.gid.unwrap_or(meta.gid));
         }
-        Entry { path, meta, kind }
+        Some(Entry { path, meta, kind })
     });
     let entries = entries.collect();
     skipped.retain(|_, count| *count > 0);
     entries
-}
-
-/// The directories that hold it, the root included.
-fn ancestors(path: &RelPath) -> impl Iterator<Item = RelPath> {
-    std::iter::successors(path.parent().and_then(RelPath::new), |dir| dir.parent().and_then(RelPath::new))
 }
 
 fn new_dir() -> Meta {
