@@ -113,6 +113,7 @@ fn run_push(remote: &Remote, args: &PushArgs) -> Result<Report> {
         data_time: args.data_time.unwrap_or(started),
         started,
         verify_interval: args.verify_interval,
+        rehash_interval: args.rehash_interval,
         guard: guard(&args.common),
     };
     let pushed = push(remote, &options)?;

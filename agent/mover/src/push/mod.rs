@@ -5,9 +5,12 @@
 
 mod alike;
 mod altered;
+mod doubt;
+mod hints;
 mod observe;
 mod owner;
 mod plan;
+mod rehash;
 mod resume;
 mod send;
 mod sent;
@@ -21,6 +24,7 @@ use jiff::{SignedDuration, Timestamp};
 
 pub use owner::Asker;
 
+use crate::clock::{is_due, past};
 use crate::committed::{Committed, read_commit, read_manifest};
 use crate::control::{Claim, Commit, Control, seal};
 use crate::failure::{Failure, Result};
@@ -30,9 +34,10 @@ use crate::names::{CLAIM, COMMIT, CONTROL_DIR};
 use crate::remote::{Listing, Remote};
 use crate::report::Reason;
 use crate::revision::Revision;
-use observe::{Known, Look, Tree, hints_came_of_age, observe};
+use observe::{Known, Look, Tree, observe};
 use owner::{Terms, judge};
 use plan::{Plan, Strays, unchanged};
+use rehash::Rehash;
 
 /// Everything a push is told.
 #[derive(Clone, Debug)]
@@ -47,6 +52,8 @@ pub struct PushOptions {
     pub started: Timestamp,
     /// How often the remote is listed and repaired.
     pub verify_interval: SignedDuration,
+    /// Within which every file is read again, whatever its times say.
+    pub rehash_interval: SignedDuration,
     /// What it may delete.
     pub guard: Guard,
 }
@@ -55,6 +62,24 @@ impl PushOptions {
     /// A time that is not later than the capture, whatever the clock that `data_time` comes from.
     fn captured(&self) -> Timestamp {
         self.data_time.min(self.started)
+    }
+
+    /// Whether the volume may be written to while it is pushed: what was captured before is a copy that nobody writes to.
+    fn is_live(&self) -> bool {
+        self.captured() >= self.started
+    }
+
+    /// Whether the path is to be listed and repaired.
+    fn is_verification_due(&self, commit: &Commit) -> bool {
+        is_due(commit.verified_time, self.verify_interval, self.started)
+    }
+
+    /// What this push has to read again although its hints vouch for it.
+    fn rehash(&self, committed: &Committed) -> Rehash {
+        let Commit { rehashed_time, verified_time, .. } = committed.commit;
+        let writes = died_tidying(self, committed) || self.is_verification_due(&committed.commit);
+        // Without a time, an older program wrote the commit: a recent one, so that not all is due at once.
+        Rehash::new(rehashed_time.unwrap_or(verified_time), self.rehash_interval, self.captured(), writes)
     }
 }
 
@@ -94,30 +119,33 @@ pub fn push(remote: &Remote, options: &PushOptions) -> Result<Pushed> {
     let hasher = Hasher::default();
     remote.rclone.progress.phase("reading", 0);
     let Found { committed, mut terms, unreadable } = read_committed(remote, options)?;
-    let known = match &committed {
-        // Another volume's times and inodes mean nothing here.
-        Some(committed) if terms == Terms::Own => Known::of_committed(&committed.entries, committed.commit.hints_time),
-        _ => Known::default(),
-    };
+    // Another volume's times and inodes mean nothing here.
+    let own = committed.as_ref().filter(|_| terms == Terms::Own);
+    let rehash = own.map_or_else(|| Rehash::of_all(options.captured()), |committed| options.rehash(committed));
+    // If hints were held against a capture in the future, nobody knows when.
+    let hints = own.and_then(|committed| Some((committed, past(committed.commit.hints_time, options.captured())?)));
+    let known = hints.map_or_else(Known::default, |(committed, time)| Known::of_committed(&committed.entries, time, &rehash));
     let look = Look { root: &options.volume, hasher: &hasher, scratch: &remote.rclone.scratch, stop: &remote.rclone.stop };
     let tree = observe(look, &known)?;
     if let (Some(committed), Terms::Own) = (&committed, terms) {
-        let overdue = options.started.duration_since(committed.commit.verified_time) >= options.verify_interval;
-        if !overdue && !died_tidying(options, committed) && unchanged(&committed.entries, &tree.entries)? {
+        let overdue = options.is_verification_due(&committed.commit) || died_tidying(options, committed);
+        if !overdue && tree.unsettled.is_empty() && unchanged(&committed.entries, &tree.entries)? {
             tracing::info!(revision = %committed.revision, "nothing changed");
-            renew_hints(remote, options, committed, &tree)?;
+            renew(remote, options, committed, &tree, &rehash)?;
             return Ok(Pushed { hashed: hasher.bytes_read(), skipped: tree.skipped, ..Pushed::of(&committed.commit) });
         }
     }
 
     // From here on something is going to be written.
     let mut committed = committed;
-    let listed = list_if_due(remote, options, committed.as_ref(), unreadable.is_some(), &mut terms)?;
+    let mut tree = tree;
+    let listed = list_if_due(remote, options, committed.as_ref(), &tree, unreadable.is_some(), &mut terms)?;
     let Listed { mut listing, claimed, strays } = listed;
     if let Some(listing) = &mut listing {
         settle::refuse_nested(remote, committed.as_ref(), listing)?;
         if let Some(committed) = &mut committed {
             settle::settle(remote, committed, listing, strays == Strays::Drop)?;
+            tree = doubt::settle(look, tree, committed, listing)?;
         }
     }
     let revision = Revision::next(committed.as_ref().map(|committed| &committed.revision), options.started)?;
@@ -131,6 +159,7 @@ pub fn push(remote: &Remote, options: &PushOptions) -> Result<Pushed> {
         strays,
         claimed,
         revision: &revision,
+        rehashed: rehash.done(),
     };
     let plan = work.plan(&tree)?;
     guard(options, committed.as_ref(), &plan)?;
@@ -148,17 +177,19 @@ fn died_tidying(options: &PushOptions, committed: &Committed) -> bool {
         || options.asker.owner == committed.commit.owner && known.is_some_and(|known| *known != committed.commit.revision)
 }
 
-/// What was written right before the last push had to be read again by this one. Says in the commit that this need not be repeated:
-/// the revision stays what it was.
-fn renew_hints(remote: &Remote, options: &PushOptions, committed: &Committed, tree: &Tree) -> Result<()> {
-    if !hints_came_of_age(&committed.entries, &tree.entries, committed.commit.hints_time, options.captured())? {
+/// Says in the commit what need not be read again by the next pushes: hints that have come of age, and what was due to be read again. The
+/// revision stays what it was.
+fn renew(remote: &Remote, options: &PushOptions, committed: &Committed, tree: &Tree, rehash: &Rehash) -> Result<()> {
+    let Commit { rehashed_time, hints_time, .. } = committed.commit;
+    let reread = rehash.done() != rehashed_time.unwrap_or(committed.commit.verified_time);
+    if !reread && !hints::came_of_age(&committed.entries, &tree.entries, hints_time, options.captured())? {
         return Ok(());
     }
     // Another push may have committed since this one read.
     if read_commit(remote)?.present() != Some(&committed.commit) {
         return Ok(());
     }
-    let commit = Commit { hints_time: options.captured(), ..committed.commit.clone() };
+    let commit = Commit { hints_time: options.captured(), rehashed_time: Some(rehash.done()), ..committed.commit.clone() };
     remote.write_object(COMMIT, &seal(&commit)?)??;
     Ok(())
 }
@@ -205,13 +236,12 @@ fn list_if_due(
     remote: &Remote,
     options: &PushOptions,
     committed: Option<&Committed>,
+    tree: &Tree,
     unreadable: bool,
     terms: &mut Terms,
 ) -> Result<Listed> {
-    let due = committed.is_none_or(|committed| {
-        died_tidying(options, committed) || options.started.duration_since(committed.commit.verified_time) >= options.verify_interval
-    });
-    let list = || committed.map_or_else(|| remote.list(""), |committed| altered::list(remote, &options.volume, committed));
+    let due = committed.is_none_or(|committed| died_tidying(options, committed) || options.is_verification_due(&committed.commit));
+    let list = || committed.map_or_else(|| remote.list(""), |committed| altered::list(remote, options, committed, &tree.entries));
     let mut listing = if due { Some(list()?) } else { None };
     let claim_key = format!("{CONTROL_DIR}/{CLAIM}");
     let claim: Control<Claim> = if listing.as_ref().is_none_or(|listing| listing.contains_key(claim_key.as_bytes())) {

@@ -4,6 +4,7 @@ pub(crate) mod cgroup;
 pub(crate) mod program;
 pub(crate) mod proxy;
 pub(crate) mod server;
+pub(crate) mod silent;
 pub(crate) mod tree;
 
 use std::path::{Path, PathBuf};
@@ -212,13 +213,14 @@ fn remote(secret: &Path, name: &str) -> Remote {
 }
 
 fn push_options(volume: &Path) -> PushOptions {
-    let started = Timestamp::now() + 10.seconds();
+    let started = Timestamp::now() + 150.seconds();
     PushOptions {
         volume: volume.into(),
         asker: Asker { owner: owner("db", "uid-1"), pushed: None, adopt: false },
         data_time: started,
         started,
         verify_interval: SignedDuration::from_hours(24),
+        rehash_interval: SignedDuration::from_hours(168),
         guard: guard(),
     }
 }
