@@ -25,6 +25,15 @@ pub struct Committed {
     pub entries: Entries,
 }
 
+impl Committed {
+    /// Whether this revision is `other`, or is known to descend from it. A generation does not tell: a path that was put back to an older
+    /// state, and pushed to since, has others of the same numbers.
+    pub fn descends_from(&self, other: &Revision) -> bool {
+        let is_other = |name: &String| name == other.as_str();
+        self.revision == *other || self.commit.parent.as_ref().is_some_and(is_other) || self.entries.ancestors().iter().any(is_other)
+    }
+}
+
 /// Reads the commit.
 pub fn read_commit(remote: &Remote) -> Result<Control<Commit>> {
     remote.read_control(names::COMMIT)

@@ -45,8 +45,12 @@ pub struct Commit {
     pub parent: Option<String>,
     /// When the source volume was captured.
     pub data_time: Timestamp,
-    /// The capture that the manifest's hints were last held against: hints of what changed shortly before it vouch for nothing.
+    /// The capture that the manifest's hints were last held against: hints of what changed within 120 s before it vouch for nothing.
     pub hints_time: Timestamp,
+    /// Of the files that come due to be read again whatever their hints say, those that were due up to then have been read. Absent where
+    /// an older program wrote the commit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rehashed_time: Option<Timestamp>,
     /// When every object was last seen to be in place: by writing all of them, or by a listing.
     pub verified_time: Timestamp,
     /// Whose it is.

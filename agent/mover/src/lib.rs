@@ -7,6 +7,7 @@
 
 pub mod args;
 pub mod attributes;
+mod clock;
 pub mod committed;
 pub mod control;
 pub mod entry;
@@ -36,6 +37,7 @@ pub mod spill;
 pub mod stats;
 pub mod stop;
 pub mod tree;
+mod vanished;
 pub mod walk;
 
 pub use args::MoverArgs;

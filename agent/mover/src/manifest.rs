@@ -24,6 +24,9 @@ const LEVEL: i32 = 3;
 struct Header {
     format: u32,
     revision: String,
+    /// The revisions that this one descends from, newest first: the latest of them. Absent from older manifests.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    ancestors: Vec<String>,
 }
 
 /// One line. Short names, because a manifest has one for each file.
@@ -86,12 +89,17 @@ pub struct Writer<W: Write> {
 }
 
 impl<W: Write> Writer<W> {
-    /// A manifest of `revision`.
+    /// A manifest of `revision`, which descends from nothing.
     pub fn new(out: W, revision: &str) -> std::io::Result<Self> {
+        Self::following(out, revision, Vec::new())
+    }
+
+    /// A manifest of `revision`, which descends from these.
+    pub fn following(out: W, revision: &str, ancestors: Vec<String>) -> std::io::Result<Self> {
         let mut zstd = zstd::Encoder::new(out, LEVEL)?;
         zstd.include_checksum(true)?;
         let mut writer = Self { zstd };
-        writer.line(&Header { format: FORMAT, revision: revision.to_owned() })?;
+        writer.line(&Header { format: FORMAT, revision: revision.to_owned(), ancestors })?;
         Ok(writer)
     }
 
@@ -116,6 +124,8 @@ impl<W: Write> Writer<W> {
 pub struct Reader<R: Read> {
     lines: Split<BufReader<zstd::Decoder<'static, BufReader<R>>>>,
     revision: String,
+    /// The revisions that it descends from, newest first, as far as it tells.
+    pub ancestors: Vec<String>,
     /// The entry before.
     last: Option<RelPath>,
     /// The directories above the entry being read.
@@ -127,13 +137,14 @@ pub struct Reader<R: Read> {
 pub fn read<R: Read>(input: R, revision: &str) -> Result<Reader<R>> {
     let zstd = zstd::Decoder::new(input).map_err(|e| corrupt(revision, &e.to_string()))?;
     let lines = BufReader::with_capacity(64 * 1024, zstd).split(b'\n');
-    let mut reader = Reader { lines, revision: revision.to_owned(), last: None, above: Vec::new(), ended: false };
+    let mut reader = Reader { lines, revision: revision.to_owned(), ancestors: Vec::new(), last: None, above: Vec::new(), ended: false };
     let header = reader.line()?.ok_or_else(|| corrupt(revision, "empty"))?;
     let header: Header = serde_json::from_slice(&header).map_err(|e| corrupt(revision, &e.to_string()))?;
     check_format(header.format)?;
     if header.revision != revision {
         return Err(corrupt(revision, &format!("it is that of {}", header.revision)));
     }
+    reader.ancestors = header.ancestors;
     Ok(reader)
 }
 

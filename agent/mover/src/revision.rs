@@ -56,11 +56,6 @@ impl Revision {
     pub fn generation(&self) -> u64 {
         self.generation
     }
-
-    /// Whether a volume that holds this revision also holds content that last changed in `generation` of `other`'s lineage.
-    pub fn includes(&self, other: &Self, generation: u64) -> bool {
-        self.lineage == other.lineage && generation <= self.generation
-    }
 }
 
 impl fmt::Display for Revision {
@@ -92,16 +87,7 @@ mod tests {
         let first = Revision::next(None, now).unwrap();
         let second = Revision::next(Some(&first), "2001-01-01T00:00:00Z".parse().unwrap()).unwrap();
         assert_eq!((first.generation(), second.generation()), (1, 2));
-        assert!(second.includes(&first, 1) && !first.includes(&second, 2));
         assert_eq!(Revision::parse(second.as_str()).as_ref(), Some(&second));
-    }
-
-    #[test]
-    fn another_lineage_is_never_included() {
-        let now = Timestamp::UNIX_EPOCH;
-        let ours = Revision::parse("20261123T042858Z-1c9a77e0-17-5f2e").unwrap();
-        let other = Revision::next(None, now).unwrap();
-        assert!(!ours.includes(&other, 1));
     }
 
     #[test]

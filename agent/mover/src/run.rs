@@ -134,6 +134,7 @@ fn run_push(remote: &Remote, args: &PushArgs, adopted_state: &OnceLock<String>) 
         started,
         verify_interval: args.verify_interval,
         verify_now: args.verify_now,
+        rehash_interval: args.rehash_interval,
         guard: guard(&args.common),
     };
     let pushed = push(remote, &options);

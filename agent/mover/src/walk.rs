@@ -19,6 +19,7 @@ use crate::names::{LONGEST_PATH, LOST_AND_FOUND, STAGING_DIR};
 use crate::path::RelPath;
 use crate::report::Reason;
 use crate::stop::Stop;
+use crate::vanished::{EYES, Eyes, is_gone, settle};
 
 /// The type of what was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,16 +71,30 @@ pub struct Walk<'a> {
     pub skipped: BTreeMap<String, u64>,
     /// Whether an unfinished pull left its staging folder behind.
     pub staging: bool,
+    /// What was listed and could not be read: looked for again before the walk ends.
+    vanished: Vec<RelPath>,
+    /// What is there although the walk left it out, because it could not be read when its turn came.
+    pub unsettled: Vec<RelPath>,
+    eyes: Eyes,
 }
 
-/// Begins to walk the volume at `root`. What vanishes under the walk is left out: who has to know looks twice.
+/// As many names are remembered before they are looked for again.
+const VANISHED: usize = 10_000;
+
+/// Begins to walk the volume at `root`. What is removed under the walk is left out: who has to know looks twice. What is listed and
+/// cannot be read is a failure.
 pub fn walk<'a>(root: &'a Path, stop: &'a Stop) -> Result<Walk<'a>> {
+    walk_with(root, stop, EYES)
+}
+
+fn walk_with<'a>(root: &'a Path, stop: &'a Stop, eyes: Eyes) -> Result<Walk<'a>> {
     let device = std::fs::metadata(root).map_err(|e| Failure::volume("read", root, &e))?;
     if !device.is_dir() {
         return Err(Failure::new(Reason::VolumeUnreadable, format!("{} is no directory", root.display())));
     }
     let entries = WalkDir::new(root).follow_links(false).follow_root_links(true).sort_by_file_name().into_iter();
-    Ok(Walk { root, stop, device, entries, ended: false, skipped: BTreeMap::new(), staging: false })
+    let (skipped, vanished, unsettled) = (BTreeMap::new(), Vec::new(), Vec::new());
+    Ok(Walk { root, stop, device, entries, ended: false, skipped, staging: false, vanished, unsettled, eyes })
 }
 
 impl Iterator for Walk<'_> {
@@ -100,9 +115,17 @@ impl Walk<'_> {
         while let Some(entry) = self.entries.next() {
             self.stop.check()?;
             let entry = match entry {
-                Err(error) if error.depth() > 0 && error.io_error().is_some_and(is_gone) => continue,
+                Err(error) if error.depth() > 0 && error.io_error().is_some_and(is_gone) => {
+                    if let Some(path) = error.path() {
+                        self.vanished.push(self.below(path)?);
+                    }
+                    continue;
+                }
                 entry => entry.map_err(|e| walk_failure(self.root, e))?,
             };
+            if self.vanished.len() >= VANISHED {
+                self.settle()?;
+            }
             let found = self.look(&entry)?;
             if entry.file_type().is_dir() && found.as_ref().is_none_or(|found| found.kind != FoundKind::Dir) {
                 // Nothing is found below what is left out.
@@ -112,18 +135,37 @@ impl Walk<'_> {
                 return Ok(found);
             }
         }
+        self.settle()?;
         Ok(None)
+    }
+
+    /// Looks again for what could not be read.
+    fn settle(&mut self) -> Result<()> {
+        if !self.vanished.is_empty() {
+            self.unsettled.extend(settle(self.root, std::mem::take(&mut self.vanished), self.eyes)?);
+        }
+        Ok(())
+    }
+
+    fn below(&self, path: &Path) -> Result<RelPath> {
+        let below = path.strip_prefix(self.root).unwrap_or(Path::new(""));
+        RelPath::new(below.as_os_str().as_bytes())
+            .ok_or_else(|| Failure::new(Reason::VolumeUnreadable, format!("an impossible name: {}", below.display())))
+    }
+
+    fn vanish(&mut self, path: RelPath) -> Option<Found> {
+        self.vanished.push(path);
+        None
     }
 
     /// `None` for what is left out.
     fn look(&mut self, entry: &DirEntry) -> Result<Option<Found>> {
-        let below = entry.path().strip_prefix(self.root).unwrap_or(Path::new(""));
-        let path = RelPath::new(below.as_os_str().as_bytes())
-            .ok_or_else(|| Failure::new(Reason::VolumeUnreadable, format!("an impossible name: {}", below.display())))?;
-        let meta = match entry.metadata() {
+        let path = self.below(entry.path())?;
+        let meta = match (self.eyes.stat)(entry.path()) {
             _ if path.is_root() => self.device.clone(),
-            Err(error) if error.io_error().is_some_and(is_gone) => return Ok(None),
-            meta => meta.map_err(|e| walk_failure(self.root, e))?,
+            Err(error) if is_gone(&error) => return Ok(self.vanish(path)),
+            Err(error) => return Err(unreadable(entry.path(), &error)),
+            Ok(meta) => meta,
         };
         if entry.depth() == 1 && path.as_bytes() == STAGING_DIR.as_bytes() {
             self.staging = true;
@@ -149,7 +191,7 @@ impl Walk<'_> {
             match std::fs::read_link(entry.path()) {
                 Ok(target) => FoundKind::Symlink(target.as_os_str().as_bytes().into()),
                 // Gone, or no link any more.
-                Err(error) if is_gone(&error) || error.kind() == io::ErrorKind::InvalidInput => return Ok(None),
+                Err(error) if is_gone(&error) || error.kind() == io::ErrorKind::InvalidInput => return Ok(self.vanish(path)),
                 Err(error) => return Err(Failure::volume("read the link", entry.path(), &error)),
             }
         } else if file_type.is_fifo() {
@@ -158,8 +200,8 @@ impl Walk<'_> {
             self.skip(if file_type.is_socket() { "sockets" } else { "devices" });
             return Ok(None);
         };
-        let (found, others) = match found(path, kind, entry.path(), &meta) {
-            Err(error) if is_gone(&error) && entry.depth() > 0 => return Ok(None),
+        let (found, others) = match found(path.clone(), kind, entry.path(), &meta) {
+            Err(error) if is_gone(&error) && entry.depth() > 0 => return Ok(self.vanish(path)),
             found => found.map_err(|e| Failure::volume("read the metadata of", entry.path(), &e))?,
         };
         if others {
@@ -199,14 +241,12 @@ fn time(secs: i64, nanos: i64) -> io::Result<Time> {
     Ok(Time { secs, nanos })
 }
 
-/// Whether the entry, or a directory above it, went away since it was listed.
-fn is_gone(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
-}
-
 fn walk_failure(root: &Path, error: walkdir::Error) -> Failure {
     let path = error.path().unwrap_or(root).to_path_buf();
-    let error = error.into_io_error().unwrap_or_else(|| io::Error::other("a loop of links"));
+    unreadable(&path, &error.into_io_error().unwrap_or_else(|| io::Error::other("a loop of links")))
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Failure {
     if error.raw_os_error() == Some(Errno::NAMETOOLONG.raw_os_error()) {
         return Failure::new(
             Reason::VolumeUnreadable,
@@ -216,7 +256,7 @@ fn walk_failure(root: &Path, error: walkdir::Error) -> Failure {
             ),
         );
     }
-    Failure::volume("read", &path, &error)
+    Failure::volume("read", path, error)
 }
 
 #[cfg(test)]
@@ -279,6 +319,63 @@ mod tests {
         std::fs::create_dir_all(dir.path().join(STAGING_DIR).join("x")).unwrap();
         let walk = look(dir.path());
         assert!(walk.staging && walk.found.len() == 1);
+    }
+
+    #[test]
+    fn what_is_listed_and_cannot_be_read_is_named_and_what_was_removed_is_left_out() {
+        let dir = TempDir::new().unwrap();
+        for name in ["a/removed", "b/removed", "c/ghost", "z"] {
+            std::fs::create_dir_all(dir.path().join(name).parent().unwrap()).unwrap();
+            std::fs::write(dir.path().join(name), "x").unwrap();
+        }
+        let stop = Stop::default();
+        let mut walk = super::walk(dir.path(), &stop).unwrap();
+        // Removed right after it was found, and right after its directory was read.
+        let names = walk.by_ref().map(|found| found.unwrap().path.to_string()).inspect(|name| match name.as_str() {
+            "a" => std::fs::remove_dir_all(dir.path().join("a")).unwrap(),
+            "b" => std::fs::remove_file(dir.path().join("b/removed")).unwrap(),
+            _ => {}
+        });
+        assert_eq!(names.collect::<Vec<_>>()[1..], ["a", "b", "c", "c/ghost", "z"]);
+        assert_eq!(walk.unsettled, []);
+
+        let no_ghost: fn(&Path) -> io::Result<Metadata> = |path| match path.file_name() {
+            Some(name) if name == "ghost" => Err(Errno::NOENT.into()),
+            _ => path.symlink_metadata(),
+        };
+        let failure = walk_with(dir.path(), &stop, Eyes { stat: no_ghost, ..EYES }).unwrap().find_map(Result::err).unwrap();
+        assert_eq!(failure.reason, Reason::VolumeUnreadable);
+        assert!(failure.message.contains("c/ghost"), "{failure}");
+    }
+
+    type Names = fn(&Path) -> io::Result<Vec<std::ffi::OsString>>;
+
+    #[test]
+    fn a_directory_that_cannot_be_opened_is_named_and_one_that_is_back_is_noted() {
+        let dir = TempDir::new().unwrap();
+        let there = dir.path().join("d");
+        let ghost: Names = |dir| dir.symlink_metadata().map(|_| vec!["d".into()]);
+        let back: Names = |dir| {
+            if !dir.ends_with("d") {
+                std::fs::create_dir_all(dir.join("d"))?;
+            }
+            (EYES.names)(dir)
+        };
+        let stop = Stop::default();
+        for names in [ghost, back] {
+            std::fs::create_dir_all(there.join("below")).unwrap();
+            let mut walk = walk_with(dir.path(), &stop, Eyes { names, ..EYES }).unwrap();
+            assert!(walk.next().unwrap().unwrap().path.is_root());
+            std::fs::remove_dir_all(&there).unwrap();
+            match walk.next() {
+                None => assert_eq!(walk.unsettled[0].as_bytes(), b"d"),
+                Some(failure) => {
+                    let failure = failure.unwrap_err();
+                    assert!(failure.reason == Reason::VolumeUnreadable && failure.message.contains(" d "), "{failure}");
+                }
+            }
+            assert_eq!(walk.unsettled.is_empty(), !there.exists());
+        }
     }
 
     #[test]

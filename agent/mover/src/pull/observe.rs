@@ -33,6 +33,8 @@ pub(super) struct Seen {
 /// Compares the volume at `root` with `committed`; it is known to hold the revision `applied`, if any.
 pub(super) fn observe(root: &Path, committed: &Committed, applied: Option<&Revision>, hasher: &Hasher, stop: &Stop) -> Result<Seen> {
     let mut walk = walk(root, stop)?;
+    // Of a revision that is none of the committed one's ancestors, nothing is known but by reading.
+    let held = applied.filter(|applied| committed.descends_from(applied)).map(Revision::generation);
     let mut facts = Facts::default();
     let mut batch = Vec::new();
     // The walk leaves this directory out, and nothing else can have its name.
@@ -46,7 +48,7 @@ pub(super) fn observe(root: &Path, committed: &Committed, applied: Option<&Revis
         }
         let content = entry.as_ref().map_or(Content::Right, |entry| {
             let changed = entry.file().map_or(0, |file| file.changed);
-            compare(entry, found.as_ref(), applied.map(|applied| applied.includes(&committed.revision, changed)))
+            compare(entry, found.as_ref(), held.map(|generation| changed <= generation))
         });
         batch.push(Pair { entry, found, content });
         if batch.len() >= BATCH {

@@ -4,48 +4,53 @@
 //! MD5 sums of the listing, for which the files on the volume are read; by its time, on backends that keep a file's own; and where
 //! neither tells, by reading the objects. Imports [`crate::remote`], [`crate::committed`], [`crate::hash`] and [`super::plan`].
 
-use std::path::Path;
-
 use jiff::SignedDuration;
 
+use super::PushOptions;
 use super::plan::{Name, object_name};
+use crate::clock::past;
 use crate::committed::Committed;
 use crate::entry::{At, Digest};
 use crate::failure::Result;
 use crate::hash::both;
+use crate::join::join;
 use crate::remote::{BATCH, Index, Listing, Remote};
+use crate::tree::Entries;
 
 /// How far the remote's clock may be behind ours.
 const SKEW: SignedDuration = SignedDuration::from_hours(1);
 /// A size that no object has, and that is not the one for unknown sizes: what has it in a listing is not as it should be.
 const ALTERED: u64 = u64::MAX - 1;
 
-/// Lists the path; an object whose content is not that of the committed file has an impossible size.
-pub(super) fn list(remote: &Remote, volume: &Path, committed: &Committed) -> Result<Listing> {
+/// Lists the path; an object that is not what the committed revision needs has an impossible size, and so has one whose file on the
+/// volume turns out to be another one than `tree` says: what was hashed and what was sent, or is there by now, are two things then.
+pub(super) fn list(remote: &Remote, options: &PushOptions, committed: &Committed, tree: &Entries) -> Result<Listing> {
     // Where sums are slow, the backend would read all it has for them.
     let sums = !remote.feature("SlowHash")?;
-    let since = committed.commit.verified_time.checked_sub(SKEW).unwrap_or(committed.commit.verified_time);
+    // If the path was verified in the future, nobody knows when.
+    let since = past(committed.commit.verified_time, options.started).and_then(|verified| verified.checked_sub(SKEW).ok());
     let (mut listing, mut recent) = (Listing::new(), Index::default());
     remote.told(sums, |object, size| {
-        if object.written.is_none_or(|written| written >= since) {
+        if object.written.is_none_or(|written| since.is_none_or(|since| written >= since)) {
             recent.add(object);
         }
         listing.insert(object.name.into(), size);
     })?;
     recent.sort();
     let (mut altered, mut unknown) = (Vec::new(), Vec::new());
-    for entry in committed.entries.read()? {
-        let entry = entry?;
+    for pair in join(committed.entries.read()?, tree.read()?) {
+        let (Some(entry), looked) = pair? else { continue };
         let Some(file) = entry.file().filter(|file| file.at != At::Staged) else { continue };
         let name = object_name(&entry.path, file);
         let Some(there) = recent.get(&name) else { continue };
         if let Some(sum) = there.md5() {
-            // A file that has changed since tells nothing, and is going to be sent anyway.
-            if let Some((sha256, md5)) = both(&entry.path.under(volume), &remote.rclone.stop)?
-                && sha256 == file.sha256
-                && md5 != sum
-            {
-                altered.push(name);
+            // A file that is known to have changed since tells nothing, and is going to be sent anyway.
+            if looked.is_none_or(|looked| looked.file().is_none_or(|looked| looked.sha256 != file.sha256)) {
+                continue;
+            }
+            match both(&entry.path.under(&options.volume), &remote.rclone.stop)? {
+                Some((sha256, md5)) if sha256 != file.sha256 || md5 != sum => altered.push(name),
+                _ => {}
             }
             continue;
         }
@@ -61,7 +66,7 @@ pub(super) fn list(remote: &Remote, volume: &Path, committed: &Committed) -> Res
         altered.extend(other_content(remote, unknown)?);
     }
     for name in altered {
-        tracing::warn!(object = %String::from_utf8_lossy(&name), "somebody has changed what was pushed");
+        tracing::warn!(object = %String::from_utf8_lossy(&name), "this object, or its file on the volume, is not what was committed");
         listing.insert(name, ALTERED);
     }
     Ok(listing)

@@ -5,10 +5,13 @@
 
 mod alike;
 mod altered;
+mod doubt;
+mod hints;
 mod neighbours;
 mod observe;
 mod owner;
 mod plan;
+mod rehash;
 mod resume;
 mod send;
 mod sent;
@@ -23,6 +26,7 @@ use jiff::{SignedDuration, Timestamp};
 
 pub use owner::Asker;
 
+use crate::clock::past;
 use crate::committed::{Committed, read_commit};
 use crate::control::{Commit, seal};
 use crate::failure::Result;
@@ -32,9 +36,10 @@ use crate::name_set::NameSet;
 use crate::names::COMMIT;
 use crate::remote::Remote;
 use crate::revision::Revision;
-use observe::{Known, Look, Tree, hints_came_of_age, observe};
+use observe::{Known, Look, Tree, observe};
 use owner::Terms;
 use plan::{Plan, Strays, unchanged};
+use rehash::Rehash;
 use resume::sent_before;
 use settle::recover;
 use state::{Found, Listed, before_writing, read_committed};
@@ -54,6 +59,8 @@ pub struct PushOptions {
     pub verify_interval: SignedDuration,
     /// The user asks for that in this push.
     pub verify_now: bool,
+    /// Within which every file is read again, whatever its times say.
+    pub rehash_interval: SignedDuration,
     /// What it may delete.
     pub guard: Guard,
 }
@@ -62,6 +69,19 @@ impl PushOptions {
     /// A time that is not later than the capture, whatever the clock that `data_time` comes from.
     fn captured(&self) -> Timestamp {
         self.data_time.min(self.started)
+    }
+
+    /// Whether the volume may be written to while it is pushed: what was captured before is a copy that nobody writes to.
+    fn is_live(&self) -> bool {
+        self.captured() >= self.started
+    }
+
+    /// What this push has to read again although its hints vouch for it.
+    fn rehash(&self, committed: &Committed) -> Rehash {
+        let Commit { rehashed_time, verified_time, .. } = committed.commit;
+        let writes = self.verification_due(&committed.commit);
+        // Without a time, an older program wrote the commit: a recent one, so that not all is due at once.
+        Rehash::new(rehashed_time.unwrap_or(verified_time), self.rehash_interval, self.captured(), writes)
     }
 }
 
@@ -101,27 +121,30 @@ pub fn push(remote: &Remote, options: &PushOptions) -> Result<Pushed> {
     let hasher = Hasher::default();
     remote.rclone.progress.phase("reading", 0);
     let mut found = read_committed(remote, options)?;
-    let known = match &found.committed {
-        // Another volume's times and inodes mean nothing here.
-        Some(committed) if found.terms == Terms::Own => Known::of_committed(&committed.entries, committed.commit.hints_time),
-        _ => Known::default(),
-    };
+    // Another volume's times and inodes mean nothing here.
+    let own = found.committed.as_ref().filter(|_| found.terms == Terms::Own);
+    let rehash = own.map_or_else(|| Rehash::of_all(options.captured()), |committed| options.rehash(committed));
+    // Hints that were held against a capture in the future have no known age.
+    let hints = own.and_then(|committed| Some((committed, past(committed.commit.hints_time, options.captured())?)));
+    let known = hints.map_or_else(Known::default, |(committed, time)| Known::of_committed(&committed.entries, time, &rehash));
     let look = Look { root: &options.volume, hasher: &hasher, scratch: &remote.rclone.scratch, stop: &remote.rclone.stop };
-    let tree = observe(look, &known)?;
+    let mut tree = observe(look, &known)?;
     if let (Some(committed), Terms::Own) = (&found.committed, found.terms)
         && !options.verification_due(&committed.commit)
+        && tree.unsettled.is_empty()
         && unchanged(&committed.entries, &tree.entries)?
     {
         tracing::info!(revision = %committed.revision, "nothing changed");
-        renew_hints(remote, options, committed, &tree)?;
+        renew(remote, options, committed, &tree, &rehash)?;
         return Ok(Pushed { hashed: hasher.bytes_read(), skipped: tree.skipped, ..Pushed::of(&committed.commit) });
     }
 
     // From here on something is going to be written.
-    let Listed { mut listing, claimed, ours, adopts_all } = before_writing(remote, options, &mut found)?;
+    let Listed { mut listing, claimed, ours, adopts_all } = before_writing(remote, options, &tree.entries, &mut found)?;
     let strays = if adopts_all { Strays::All } else { Strays::Named(&ours) };
     if let (Some(listing), Some(committed)) = (&mut listing, &mut found.committed) {
         recover(remote, committed, listing, strays)?;
+        tree = doubt::settle(look, tree, committed, listing)?;
     }
     let Found { committed, terms, unreadable, .. } = found;
     let revision = Revision::next(committed.as_ref().map(|committed| &committed.revision), options.started)?;
@@ -136,6 +159,7 @@ pub fn push(remote: &Remote, options: &PushOptions) -> Result<Pushed> {
         there: NameSet::default(),
         claimed,
         revision: &revision,
+        rehashed: rehash.done(),
     };
     work.there = sent_before(&work, &tree.entries)?;
     let plan = work.plan(&tree)?;
@@ -147,17 +171,19 @@ pub fn push(remote: &Remote, options: &PushOptions) -> Result<Pushed> {
     Ok(pushed)
 }
 
-/// What was written right before the last push had to be read again by this one. Says in the commit that this need not be repeated:
-/// the revision stays what it was.
-fn renew_hints(remote: &Remote, options: &PushOptions, committed: &Committed, tree: &Tree) -> Result<()> {
-    if !hints_came_of_age(&committed.entries, &tree.entries, committed.commit.hints_time, options.captured())? {
+/// Says in the commit what need not be read again by the next pushes: hints that have come of age, and what was due to be read again. The
+/// revision stays what it was.
+fn renew(remote: &Remote, options: &PushOptions, committed: &Committed, tree: &Tree, rehash: &Rehash) -> Result<()> {
+    let Commit { rehashed_time, hints_time, .. } = committed.commit;
+    let reread = rehash.done() != rehashed_time.unwrap_or(committed.commit.verified_time);
+    if !reread && !hints::came_of_age(&committed.entries, &tree.entries, hints_time, options.captured())? {
         return Ok(());
     }
     // Another push may have committed since this one read.
     if read_commit(remote)?.present() != Some(&committed.commit) {
         return Ok(());
     }
-    let commit = Commit { hints_time: options.captured(), ..committed.commit.clone() };
+    let commit = Commit { hints_time: options.captured(), rehashed_time: Some(rehash.done()), ..committed.commit.clone() };
     remote.write_object(COMMIT, &seal(&commit)?)??;
     Ok(())
 }

@@ -3,21 +3,26 @@
 //! Imports [`crate::walk`], [`crate::hash`], [`crate::holes`], [`crate::tree`], [`crate::join`], [`crate::entry`] and
 //! [`crate::failure`].
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 
 use jiff::Timestamp;
 
-use crate::entry::{At, Digest, Entry, FileEntry, Hints, Kind};
+use super::hints::is_racy;
+use super::plan::{intact, object_name};
+use super::rehash::Rehash;
+use crate::entry::{At, Digest, Entry, FileEntry, Kind};
 use crate::failure::{Failure, Result};
 use crate::hash::Hasher;
 use crate::holes;
 use crate::join::join;
 use crate::path::RelPath;
+use crate::remote::Listing;
 use crate::report::Reason;
 use crate::scratch::Scratch;
 use crate::stop::Stop;
 use crate::tree::{Entries, EntriesWriter};
+use crate::vanished::{EYES, settle};
 use crate::walk::{Found, FoundKind, Walk, walk};
 
 /// Entries whose content is hashed side by side.
@@ -28,8 +33,10 @@ const BATCH: usize = 4096;
 pub(super) struct Tree {
     /// Every entry; where content goes and when it changed is not decided yet.
     pub(super) entries: Entries,
-    /// Files that the walk found and that could not be opened a moment later.
-    pub(super) unopened: u64,
+    /// When the look began.
+    pub(super) began: Timestamp,
+    /// What is there although this look could not read it when its turn came.
+    pub(super) unsettled: Vec<RelPath>,
     /// What was left out, by kind.
     pub(super) skipped: BTreeMap<String, u64>,
 }
@@ -44,35 +51,74 @@ pub(super) struct Look<'a> {
     pub(super) stop: &'a Stop,
 }
 
-/// What is known of content without reading it: path, size, mtime, ctime and inode must all be the same.
+/// What is known of content without reading it: path, size, mtime, ctime and inode must all be the same, and vouch for it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Known<'a> {
     entries: Option<&'a Entries>,
-    /// The capture that the hints were last held against; none during one push, whose hints always vouch.
-    hints_time: Option<Timestamp>,
+    doubts: Doubts<'a>,
+}
+
+/// Whose hints do not vouch.
+#[derive(Clone, Copy, Debug, Default)]
+enum Doubts<'a> {
+    /// None.
+    #[default]
+    No,
+    /// Those that were too young at the time of the capture, or are due to be read again.
+    Committed { captured: Timestamp, rehash: &'a Rehash },
+    /// Those that were too young when they were read, of what this generation sends because the listing lacks it.
+    Sent { looked: Timestamp, generation: u64, listing: Option<&'a Listing> },
+    /// Those of these names.
+    These(&'a HashSet<RelPath>),
 }
 
 impl<'a> Known<'a> {
     /// From an earlier look during the same push.
     pub(super) fn of(entries: &'a Entries) -> Self {
-        Self { entries: Some(entries), hints_time: None }
+        Self { entries: Some(entries), doubts: Doubts::No }
     }
 
-    /// From an earlier manifest of this very volume, whose hints were last held against a capture at `hints_time`.
-    pub(super) fn of_committed(entries: &'a Entries, hints_time: Timestamp) -> Self {
-        Self { entries: Some(entries), hints_time: Some(hints_time) }
+    /// As [`Known::of`], but for these names.
+    pub(super) fn but(entries: &'a Entries, doubtful: &'a HashSet<RelPath>) -> Self {
+        Self { entries: Some(entries), doubts: Doubts::These(doubtful) }
+    }
+
+    /// From the plan of a push whose files have been sent, and which was made of a look that began at `looked`, of a volume that may be
+    /// written to meanwhile: where a file had changed shortly before it was read, other content may have been sent under the same hints.
+    pub(super) fn of_sent(entries: &'a Entries, looked: Timestamp, generation: u64, listing: Option<&'a Listing>) -> Self {
+        Self { entries: Some(entries), doubts: Doubts::Sent { looked, generation, listing } }
+    }
+
+    /// From an earlier manifest of this very volume, whose hints were last held against the capture at `hints_time`.
+    pub(super) fn of_committed(entries: &'a Entries, hints_time: Timestamp, rehash: &'a Rehash) -> Self {
+        Self { entries: Some(entries), doubts: Doubts::Committed { captured: hints_time, rehash } }
     }
 
     fn digest(&self, before: &Entry, found: &Found) -> Option<Digest> {
         let file = before.file()?;
-        let hints = file.hints.filter(|hints| self.hints_time.is_none_or(|captured| !is_racy(*hints, captured)))?;
+        let hints = file.hints.filter(|_| !self.doubts.apply_to(before, file))?;
         let same = found.kind == FoundKind::File(file.size) && found.meta.mtime == before.meta.mtime && found.hints == hints;
         same.then_some(file.sha256)
     }
 }
 
+impl Doubts<'_> {
+    fn apply_to(&self, entry: &Entry, file: &FileEntry) -> bool {
+        match self {
+            Self::No => false,
+            Self::Committed { captured, rehash } => is_racy(entry, *captured) || rehash.is_due(&entry.path),
+            Self::Sent { looked, generation, listing } => {
+                let sent = file.changed == *generation || !intact(*listing, &object_name(&entry.path, file), file.size);
+                sent && is_racy(entry, *looked)
+            }
+            Self::These(names) => names.contains(&entry.path),
+        }
+    }
+}
+
 /// Looks at the volume.
 pub(super) fn observe(look: Look, known: &Known) -> Result<Tree> {
+    let began = Timestamp::now();
     let mut walk = walk(look.root, look.stop)?;
     let before = known.entries.map(Entries::read).transpose()?.into_iter().flatten();
     let mut work = Work::new(look)?;
@@ -83,7 +129,9 @@ pub(super) fn observe(look: Look, known: &Known) -> Result<Tree> {
     }
     refuse_unfinished_pull(look.root, &walk)?;
     work.finish_batch()?;
-    Ok(Tree { entries: work.out.finish()?, unopened: work.unopened, skipped: walk.skipped })
+    let mut unsettled = walk.unsettled;
+    unsettled.extend(settle(look.root, work.unopened, EYES)?);
+    Ok(Tree { entries: work.out.finish()?, began, unsettled, skipped: walk.skipped })
 }
 
 fn refuse_unfinished_pull(root: &Path, walk: &Walk) -> Result<()> {
@@ -119,13 +167,14 @@ struct Work<'a> {
     batch: Vec<Seen>,
     /// Of inodes with several names.
     firsts: HashMap<u64, First>,
-    unopened: u64,
+    /// Files that the walk found and that could not be opened a moment later.
+    unopened: Vec<RelPath>,
 }
 
 impl<'a> Work<'a> {
     fn new(look: Look<'a>) -> Result<Self> {
         let out = EntriesWriter::new(look.scratch, "look")?;
-        Ok(Self { look, out, batch: Vec::new(), firsts: HashMap::new(), unopened: 0 })
+        Ok(Self { look, out, batch: Vec::new(), firsts: HashMap::new(), unopened: Vec::new() })
     }
 
     fn add(&mut self, found: Found, digest: Option<Digest>) -> Result<()> {
@@ -169,8 +218,8 @@ impl<'a> Work<'a> {
                     }
                 }
                 let Some(sha256) = digest else {
-                    // Gone since the walk: the next look will not find it.
-                    self.unopened += 1;
+                    // Gone since the walk, or so it seems.
+                    self.unopened.push(found.path);
                     return Ok(());
                 };
                 let holes = if found.sparse && link.is_none() { holes::find(&found.path.under(self.look.root))? } else { Box::default() };
@@ -179,31 +228,6 @@ impl<'a> Work<'a> {
         };
         self.out.push(&Entry { path: found.path, meta: found.meta, kind })
     }
-}
-
-/// Hints of what changed this close to the capture, in seconds, vouch for nothing: a later write may leave the same times.
-const RACY: i64 = 2;
-
-fn is_racy(hints: Hints, captured: Timestamp) -> bool {
-    hints.ctime.secs >= captured.as_second().saturating_sub(RACY)
-}
-
-/// Whether hints that were too young at `hints_time` have come of age by `captured`, and every one of them was seen again with the
-/// content it stands for. Then, and only then, the manifest's hints may be trusted up to `captured`.
-///
-/// `looked` is of the same names as `committed`, with content that was read where the hints did not vouch for it.
-pub(super) fn hints_came_of_age(committed: &Entries, looked: &Entries, hints_time: Timestamp, captured: Timestamp) -> Result<bool> {
-    let hints = |entry: &Entry| entry.file().and_then(|file| file.hints);
-    let mut any = false;
-    for pair in join(committed.read()?, looked.read()?) {
-        let (Some(old), new) = pair? else { continue };
-        let Some(young) = hints(&old).filter(|hints| is_racy(*hints, hints_time)) else { continue };
-        if new.as_ref().and_then(hints) != Some(young) || is_racy(young, captured) {
-            return Ok(false);
-        }
-        any = true;
-    }
-    Ok(any)
 }
 
 /// A name that is not as it was at an earlier look.
@@ -231,9 +255,11 @@ pub(super) fn differing(before: &Entries, after: &Entries) -> Result<Vec<Moved>>
 
 #[cfg(test)]
 mod tests {
+    use super::super::hints::RACY;
     use super::*;
     use crate::tree::tests::all;
     use assert_fs::TempDir;
+    use jiff::SignedDuration;
 
     struct Volume {
         dir: TempDir,
@@ -278,29 +304,30 @@ mod tests {
     }
 
     #[test]
-    fn hints_vouch_once_they_are_older_than_the_capture() {
+    fn what_hints_do_not_vouch_for_is_read() {
         let volume = Volume::new();
-        std::fs::write(volume.dir.path().join("a"), "a").unwrap();
+        for name in ["a", "b"] {
+            std::fs::write(volume.dir.path().join(name), name).unwrap();
+        }
         let tree = volume.look(&Known::default());
-        let ctime = all(&tree.entries)[1].file().unwrap().hints.unwrap().ctime.secs;
-        let at = |secs| Timestamp::from_second(secs).unwrap();
-        let bytes_read = |hints_time| {
+        let entries = all(&tree.entries);
+        let ctime = entries[1].file().unwrap().hints.unwrap().ctime.secs;
+        let at = |after: i64| Timestamp::from_second(ctime + after).unwrap();
+        let read = |known: &Known| {
             let before = volume.hasher.bytes_read();
-            volume.look(&Known::of_committed(&tree.entries, hints_time));
+            volume.look(known);
             volume.hasher.bytes_read() - before
         };
-        assert_eq!((bytes_read(at(ctime + 2)), bytes_read(at(ctime + 3))), (1, 0));
-
-        let again = volume.look(&Known::default());
-        let aged = |looked: &Entries, hints_time, captured| hints_came_of_age(&tree.entries, looked, hints_time, captured).unwrap();
-        assert!(aged(&again.entries, at(ctime), at(ctime + 3)));
-        assert!(!aged(&again.entries, at(ctime), at(ctime + 2)), "still too young");
-        assert!(!aged(&again.entries, at(ctime + 3), at(ctime + 9)), "nothing to gain");
-        let mut touched = all(&again.entries);
-        if let Kind::File(file) = &mut touched[1].kind {
-            file.hints = file.hints.map(|hints| Hints { inode: hints.inode + 1, ..hints });
-        }
-        assert!(!aged(&crate::tree::tests::tree(&volume.scratch, &touched), at(ctime), at(ctime + 3)), "not the same file any more");
+        let (none, all) = (Rehash::of_all(at(0)), Rehash::new(at(0), SignedDuration::ZERO, at(0), true));
+        assert_eq!(read(&Known::of_committed(&tree.entries, at(RACY), &none)), 2, "too young");
+        assert_eq!(read(&Known::of_committed(&tree.entries, at(RACY + 2), &none)), 0);
+        assert_eq!(read(&Known::of_committed(&tree.entries, at(RACY + 2), &all)), 2, "due");
+        assert_eq!(read(&Known::of_sent(&tree.entries, at(RACY), 0, None)), 2, "sent, and too young");
+        assert_eq!(read(&Known::of_sent(&tree.entries, at(RACY + 2), 0, None)), 0);
+        assert_eq!(read(&Known::of_sent(&tree.entries, at(RACY), 1, None)), 0, "not sent");
+        let listing = Listing::from([(Box::from(&b"a"[..]), 1)]);
+        assert_eq!(read(&Known::of_sent(&tree.entries, at(RACY), 1, Some(&listing))), 1, "sent because it was lost");
+        assert_eq!(read(&Known::but(&tree.entries, &HashSet::from([entries[1].path.clone()]))), 1);
     }
 
     #[test]

@@ -127,7 +127,7 @@ pub(super) fn marked(name: &[u8], content: &Digest) -> Vec<u8> {
 impl<'a> State<'a> {
     /// Whether the object of a committed file is there with its size.
     fn intact(&self, name: &[u8], size: u64) -> bool {
-        self.listing.is_none_or(|listing| matches!(listing.get(name), Some(&there) if there == size || there == u64::MAX))
+        intact(self.listing, name, size)
     }
 
     /// The listing, where no manifest accounts for what it shows.
@@ -142,6 +142,11 @@ impl<'a> State<'a> {
             |name: &&[u8]| name.starts_with(objects.as_bytes()) || !name.starts_with(control.as_bytes()) && self.strays.contains(name);
         self.listing.into_iter().flat_map(Listing::keys).map(|name| &**name).filter(stray).collect()
     }
+}
+
+/// Whether an object is there with this size; without a listing, it is believed to be.
+pub(super) fn intact(listing: Option<&Listing>, name: &[u8], size: u64) -> bool {
+    listing.is_none_or(|listing| matches!(listing.get(name), Some(&there) if there == size || there == u64::MAX))
 }
 
 /// The object name of a promoted file, below the path.
@@ -169,7 +174,7 @@ pub(super) fn unchanged(committed: &Entries, tree: &Entries) -> Result<bool> {
 
 /// Decides everything a push of `tree`, as generation `generation` with this name, is to do.
 pub(super) fn plan(state: State, tree: &Entries, generation: u64, revision: &str, scratch: &Scratch) -> Result<Plan> {
-    let mut planner = Planner::new(state, generation, EntriesWriter::new(scratch, revision)?, scratch)?;
+    let mut planner = Planner::new(state, generation, EntriesWriter::following(scratch, revision, state.committed)?, scratch)?;
     let committed = state.committed.map(Entries::read).transpose()?.into_iter().flatten();
     for pair in join(committed, tree.read()?) {
         match pair? {

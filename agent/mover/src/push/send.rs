@@ -25,6 +25,7 @@ use crate::report::Reason;
 use crate::revision::Revision;
 use crate::scratch::Scratch;
 use crate::spill::{Spill, batches};
+use crate::vanished::failure as unreadable;
 
 /// Looks at the volume until two in a row are the same.
 const ROUNDS: usize = 3;
@@ -47,6 +48,8 @@ pub(super) struct Work<'a> {
     pub(super) claimed: bool,
     /// The revision that is going to be written.
     pub(super) revision: &'a Revision,
+    /// See [`crate::control::Commit::rehashed_time`].
+    pub(super) rehashed: jiff::Timestamp,
 }
 
 /// What is sent, and by which right.
@@ -186,6 +189,15 @@ impl Work<'_> {
         self.remote.remove_empty(emptied(gone, needed.chain(sent.names(staged)?))?.iter().map(String::as_str))
     }
 
+    /// What is known of content once the plan is carried out: of a live volume, not what may have changed under the upload unseen.
+    fn known_once_sent<'a>(&'a self, tree: &Tree, plan: &'a Plan) -> Known<'a> {
+        if self.options.is_live() {
+            Known::of_sent(&plan.entries, tree.began, self.revision.generation(), self.listing)
+        } else {
+            Known::of(&plan.entries)
+        }
+    }
+
     /// Sends, looks again, and sends what changed meanwhile, until nothing does.
     pub(super) fn send_until_still(&self, mut tree: Tree, mut plan: Plan, purpose: Purpose, sent: &mut Sent) -> Result<(Tree, Plan)> {
         let mut moving = Vec::new();
@@ -198,7 +210,7 @@ impl Work<'_> {
                 Err(trouble) if matches!(trouble.class, Class::SourceChanging | Class::NotFound | Class::Other) => Some(trouble),
                 Err(trouble) => return Err(trouble.into()),
             };
-            let again = self.observe(&Known::of(&tree.entries))?;
+            let again = self.observe(&self.known_once_sent(&tree, &plan))?;
             moving = differing(&tree.entries, &again.entries)?;
             if moving.is_empty() {
                 return match trouble {
@@ -207,8 +219,8 @@ impl Work<'_> {
                         Reason::MoverFailed,
                         format!("rclone could not send every file, and none of them changed: {}", trouble.message),
                     )),
-                    None if again.unopened == 0 => Ok((tree, plan)),
-                    None => Err(Failure::new(Reason::VolumeUnreadable, "a file is listed by the volume but cannot be opened")),
+                    None if again.unsettled.is_empty() => Ok((tree, plan)),
+                    None => Err(unreadable(&again.unsettled)),
                 };
             }
             sent.forget(&moving, self.scratch())?;

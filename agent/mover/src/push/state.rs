@@ -3,12 +3,11 @@
 //! Absence and damage need two witnesses: a read and a listing of the same run have to agree, and what reads as damaged is read
 //! twice. Anything else fails the push before its first write, because what is taken for absent is going to be written.
 
-use jiff::Timestamp;
-
 use super::PushOptions;
 use super::altered;
 use super::neighbours::{refuse_inside, refuse_nested};
 use super::owner::{Terms, adopted_state, judge};
+use crate::clock::is_due;
 use crate::committed::{Committed, Manifest, inconsistent, read_commit, read_manifest};
 use crate::control::{Claim, Commit, Control};
 use crate::failure::{Failure, Result};
@@ -18,6 +17,7 @@ use crate::names::{CLAIM, COMMIT, CONTROL_DIR, manifest as manifest_name};
 use crate::remote::{Listing, Remote, contradiction, shows};
 use crate::report::Reason;
 use crate::revision::Revision;
+use crate::tree::Entries;
 
 /// What a push begins with.
 #[derive(Debug)]
@@ -114,10 +114,10 @@ pub(super) struct Listed {
 }
 
 /// Lists the path where that is due, reads the claim, and refuses what is not this push's to write to.
-pub(super) fn before_writing(remote: &Remote, options: &PushOptions, found: &mut Found) -> Result<Listed> {
+pub(super) fn before_writing(remote: &Remote, options: &PushOptions, tree: &Entries, found: &mut Found) -> Result<Listed> {
     let committed = found.committed.as_ref();
     let list = || match committed {
-        Some(committed) => altered::list(remote, &options.volume, committed),
+        Some(committed) => altered::list(remote, options, committed, tree),
         None => remote.list(""),
     };
     let mut listing = match found.listing.take() {
@@ -236,16 +236,12 @@ fn refuse_foreign_files(remote: &Remote, options: &PushOptions, listing: &Listin
 impl PushOptions {
     /// Whether this push lists the path, and repairs it.
     pub(super) fn verification_due(&self, commit: &Commit) -> bool {
-        self.verify_now || self.died_tidying(commit) || self.overdue(commit.verified_time)
+        self.verify_now || self.died_tidying(commit) || is_due(commit.verified_time, self.verify_interval, self.started)
     }
 
     /// Whether the push that made this commit died before it had tidied up: its agent never learned of its end.
     pub(super) fn died_tidying(&self, commit: &Commit) -> bool {
         let known = self.asker.pushed.as_ref();
         commit.staged || self.asker.owner == commit.owner && known.is_some_and(|known| *known != commit.revision)
-    }
-
-    fn overdue(&self, verified: Timestamp) -> bool {
-        self.started.duration_since(verified) >= self.verify_interval
     }
 }

@@ -44,8 +44,9 @@ pub(super) fn write(work: &Work, tree: Tree, plan: Plan) -> Result<Pushed> {
         format: FORMAT,
         revision: revision.to_string(),
         parent: work.committed.map(|committed| committed.commit.revision.clone()),
-        data_time: options.data_time,
+        data_time: options.captured(),
         hints_time: options.captured(),
+        rehashed_time: Some(work.rehashed),
         verified_time: match work.committed {
             Some(committed) if work.listing.is_none() => committed.commit.verified_time,
             _ => options.started,
@@ -162,6 +163,8 @@ pub(super) fn repair(work: &Work, tree: Tree, plan: Plan) -> Result<Pushed> {
     let mut commit = committed.commit.clone();
     if work.listing.is_some() {
         commit.verified_time = options.started;
+        // Every entry was found to have this content by this capture, too.
+        (commit.hints_time, commit.rehashed_time) = (options.captured(), Some(work.rehashed));
         remote.write_object(COMMIT, &seal(&commit)?)??;
     }
     let claim = work.claimed.then(claim_name).into_iter();

@@ -5,11 +5,14 @@
 
 mod attributes;
 mod backends;
+mod blocks;
 mod changing;
 mod crash_pull;
 mod crash_push;
 mod failures;
 mod guards;
+mod hints;
+mod history;
 mod measured;
 mod memory;
 mod names;

@@ -2,10 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use std::fs;
+
+use jiff::{SignedDuration, Timestamp};
+
 use crate::support::Site;
 use crate::support::tree::write;
 use scribe_mover::pull::pull;
-use scribe_mover::push::{PushOptions, push};
+use scribe_mover::push::{PushOptions, Pushed, push};
 
 fn counted(site: &Site) -> BTreeMap<String, usize> {
     site.proxy.take().into_iter().fold(BTreeMap::new(), |mut count, request| {
@@ -81,4 +85,59 @@ fn what_was_written_right_before_a_capture_is_read_once_more() {
     assert_eq!(counted(&site), BTreeMap::from([("GET".into(), 2)]));
     // What was pulled before is still known by its revision.
     assert_eq!(crate::support::done(pull(&site.remote(), &site.pull_options())).revision, first.revision);
+}
+
+/// A push of the live volume so many seconds after `began`.
+fn push_after(site: &Site, began: Timestamp, seconds: i64) -> (Pushed, usize) {
+    let started = began + SignedDuration::from_secs(seconds);
+    let options = PushOptions { data_time: started, started, verify_interval: SignedDuration::MAX, ..site.push_options() };
+    site.proxy.take();
+    let pushed = push(&site.remote(), &options).unwrap();
+    (pushed, total(&counted(site)))
+}
+
+/// Whatever else goes on in the volume: another file is written to all the time, or only its times are moved.
+#[test]
+fn files_at_rest_come_of_age_beside_restless_ones() {
+    for written in [true, false] {
+        let site = Site::with_bucket();
+        many(&site, 0..5, "at rest");
+        let restless = site.source.path().join("restless");
+        fs::write(&restless, "0").unwrap();
+        let began = Timestamp::now();
+        push_after(&site, began, 0);
+        let mut read = Vec::new();
+        for minute in 1..7 {
+            if written {
+                fs::write(&restless, minute.to_string()).unwrap();
+            } else {
+                fs::set_permissions(&restless, fs::metadata(&restless).unwrap().permissions()).unwrap();
+            }
+            let (pushed, requests) = push_after(&site, began, minute * 60);
+            assert_eq!(pushed.changed, written);
+            read.push((pushed.hashed, requests));
+        }
+        // The other file's one byte, and once more after it was sent.
+        assert!(read[3..].iter().all(|(hashed, _)| *hashed <= 2), "{read:?}");
+        if !written {
+            assert!(read[3..].iter().all(|(_, requests)| *requests == 2), "{read:?}");
+        }
+    }
+}
+
+/// Reading every file once a week costs an idle source little: a slice at a time, and two requests for each slice.
+#[test]
+fn every_file_is_read_again_within_the_interval_and_not_all_at_once() {
+    let site = Site::with_bucket();
+    many(&site, 0..60, "at rest");
+    let began = Timestamp::now();
+    let (first, _) = push_after(&site, began, 150);
+    let (mut read, mut extra) = (0, 0);
+    for slice in 1..=28 {
+        let (pushed, requests) = push_after(&site, began, 150 + slice * 6 * 3600);
+        assert!(!pushed.changed && pushed.hashed < first.bytes / 4, "{pushed:?}");
+        read += pushed.hashed;
+        extra += requests - 2;
+    }
+    assert_eq!((read, extra), (first.bytes, 28), "each file once; one request a sync");
 }

@@ -4,6 +4,7 @@ pub(crate) mod cgroup;
 pub(crate) mod program;
 pub(crate) mod proxy;
 pub(crate) mod server;
+pub(crate) mod silent;
 pub(crate) mod tree;
 
 use std::path::{Path, PathBuf};
@@ -212,7 +213,7 @@ fn remote(secret: &Path, name: &str) -> Remote {
 }
 
 fn push_options(volume: &Path) -> PushOptions {
-    let started = Timestamp::now() + 10.seconds();
+    let started = Timestamp::now() + 150.seconds();
     PushOptions {
         volume: volume.into(),
         asker: Asker { owner: owner("db", "uid-1"), pushed: None, adopt: false, adopt_state: None, adopted_state: OnceLock::default() },
@@ -220,6 +221,7 @@ fn push_options(volume: &Path) -> PushOptions {
         started,
         verify_interval: SignedDuration::from_hours(24),
         verify_now: false,
+        rehash_interval: SignedDuration::from_hours(168),
         guard: guard(),
     }
 }
