@@ -5,6 +5,7 @@
 pub mod cache;
 pub mod guarded;
 pub mod identity;
+pub mod pace;
 pub mod read;
 pub mod refusal;
 pub mod slim;
