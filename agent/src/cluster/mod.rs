@@ -10,4 +10,5 @@ pub mod read;
 pub mod refusal;
 pub mod slim;
 pub mod view;
+pub mod warnings;
 pub mod write;

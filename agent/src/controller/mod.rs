@@ -7,6 +7,7 @@ pub mod objects;
 mod observe;
 mod progress;
 mod reconcile;
+mod waiting;
 pub mod wake;
 
 use crate::api::{ReplicationDestination, ReplicationSource};
