@@ -5,7 +5,6 @@
 use crate::controller::objects::Objects;
 use crate::metrics::{Metrics, Sample};
 use crate::reload::Current;
-use anyhow::{Context, Result};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
@@ -18,12 +17,20 @@ use serde_json::{Value, json};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
-use tokio::net::TcpListener;
-use tokio::sync::watch;
+use std::time::{Duration, Instant};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
 
 /// A client that has not sent its request by then is gone.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+/// One that has not taken its answer by then is not waited for.
+const LONGEST_CONNECTION: Duration = Duration::from_secs(10);
+/// Connections at a time; more of them wait until one ends. Each costs memory and a file descriptor.
+const CONNECTIONS: usize = 32;
+/// Pause after a connection that could not be accepted: file descriptors come back when connections end.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
+/// Such trouble may come and go many times a second; it is logged no more often than this.
+const WARN_AGAIN: Duration = Duration::from_secs(60);
 
 /// What the endpoint tells of.
 pub struct State {
@@ -37,26 +44,44 @@ pub struct State {
     pub ready: AtomicBool,
 }
 
-/// Serves until the future is dropped.
-///
-/// # Errors
-/// When the listener fails for good.
-pub async fn serve(listener: TcpListener, state: Arc<State>) -> Result<()> {
-    loop {
-        let (stream, _) = listener.accept().await.context("accepting a connection of the health endpoint")?;
-        let state = state.clone();
-        tokio::spawn(async move {
-            let service = service_fn(move |request| std::future::ready(Ok::<_, Infallible>(answer(&request, &state))));
-            let served = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEADER_TIMEOUT)
-                .max_buf_size(8 * 1024)
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
-            if let Err(error) = served {
-                tracing::debug!(%error, "a client of the health endpoint went away");
+/// Serves until the future is dropped. Nothing that a client does, or that the system lacks for a while, ends it.
+pub async fn serve(listener: TcpListener, state: Arc<State>) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut warned: Option<Instant> = None;
+    while let Ok(place) = places.clone().acquire_owned().await {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let state = state.clone();
+                tokio::spawn(async move {
+                    if tokio::time::timeout(LONGEST_CONNECTION, connection(stream, &state)).await.is_err() {
+                        tracing::debug!("a client of the health endpoint took too long");
+                    }
+                    drop(place);
+                });
             }
-        });
+            Err(error) => {
+                if warned.is_none_or(|warned| warned.elapsed() >= WARN_AGAIN) {
+                    tracing::warn!(%error, "the health endpoint cannot accept connections; trying again");
+                    warned = Some(Instant::now());
+                }
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// One request and its answer.
+async fn connection(stream: TcpStream, state: &State) {
+    let service = service_fn(|request| std::future::ready(Ok::<_, Infallible>(answer(&request, state))));
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .keep_alive(false)
+        .max_buf_size(8 * 1024)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(%error, "a client of the health endpoint went away");
     }
 }
 

@@ -8,20 +8,31 @@ use crate::cluster::identity;
 use crate::cluster::read::Reader;
 use crate::cluster::write::Writer;
 use crate::controller::wake::Wakes;
-use crate::controller::{self, Context as Shared};
+use crate::controller::{self, Context as Shared, Watched};
 use crate::metrics::Metrics;
 use crate::reload;
 use crate::triggers;
 use anyhow::{Context, Result};
 use clap::Args;
 use futures::FutureExt;
-use kube::Client;
+use kube::{Client, Config};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+
+/// What is logged unless `RUST_LOG` says otherwise. The ticker's start-up chatter says nothing to a user; of failed requests kube would
+/// log every try, where the agent logs every new trouble (`cluster::pace`).
+pub const LOG: &str = "info,tokio_cron_scheduler=warn,kube_runtime::watcher=off,kube_client::client::builder=off";
+
+/// A server that accepts requests and never answers is given up on. Longer than any watch, which the server ends after 290 seconds.
+const READ_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// Looks under way may end by themselves within this time; to cut one off does no more harm than a crash, which is none.
+const LAST_LOOKS: Duration = Duration::from_secs(1);
 
 /// Where the agent runs and what it reads.
 #[derive(Args, Debug)]
@@ -40,50 +51,76 @@ pub struct Options {
     pub pod: String,
 }
 
-/// Runs until SIGTERM or SIGINT.
+/// Runs until SIGTERM or SIGINT, which end it at once in whatever it is at.
+///
+/// The health endpoint answers before anything is asked of the API server: an agent that waits for one lives.
 ///
 /// # Errors
 /// When the agent cannot start, or the health endpoint fails.
 pub async fn run(options: Options) -> Result<()> {
     let stop = shutdown()?;
     let (settings, _settings_watcher) = reload::watch(&options.config)?;
-    let client = Client::try_default().await.context("finding the API server")?;
-    let inherited = identity::inherited(&client, &options.namespace, &options.pod).await?;
-
-    let (cache, changes) = cache::watch(&client, &options.namespace);
+    let client = client().await?;
     let watched = controller::watch_objects(&client, &options.namespace);
-    let wakes = Wakes::new(&options.namespace);
-    let metrics = Metrics::default();
-    let _ticker = triggers::start(watched.objects.clone(), wakes.sender(), settings.clone()).await?;
-    let state = Arc::new(admin::State {
-        objects: watched.objects.clone(),
-        metrics: metrics.clone(),
-        settings: settings.clone(),
-        ready: AtomicBool::new(false),
-    });
+    let state =
+        Arc::new(admin::State { objects: watched.objects.clone(), metrics: Metrics::default(), settings, ready: AtomicBool::new(false) });
     let listener = TcpListener::bind(options.listen).await.with_context(|| format!("listening on {}", options.listen))?;
+    tracing::info!(address = %listener.local_addr()?, "listening");
+    let ended = tokio::select! {
+        ended = work(&options, client, watched, state.clone(), stop.clone()) => ended,
+        () = admin::serve(listener, state.clone()) => Ok(()),
+        () = stopped(stop, &state) => Ok(()),
+    };
+    if ended.is_ok() {
+        tracing::info!("stopped; syncs under way go on without the agent");
+    }
+    ended
+}
+
+async fn client() -> Result<Client> {
+    let mut config = Config::infer().await.context("finding the API server")?;
+    (config.read_timeout, config.reset_reader_on_write) = (Some(READ_TIMEOUT), true);
+    Client::try_from(config).context("making a client of the API server")
+}
+
+/// Everything that needs the API server, until `stop`.
+async fn work(
+    options: &Options,
+    client: Client,
+    watched: Watched,
+    state: Arc<admin::State>,
+    stop: impl Future<Output = ()> + Clone + Send + Sync + 'static,
+) -> Result<()> {
+    let inherited = identity::inherited(&client, &options.namespace, &options.pod).await?;
+    let (cache, changes) = cache::watch(&client, &options.namespace);
+    let wakes = Wakes::new(&options.namespace);
+    let objects = watched.objects.clone();
+    let _ticker = triggers::start(objects.clone(), wakes.sender(), state.settings.clone()).await?;
     let shared = Arc::new(Shared {
         reader: Reader::new(client.clone(), &options.namespace),
         writer: Writer::new(client, &options.namespace, &options.pod),
         cache: cache.clone(),
-        settings,
+        settings: state.settings.clone(),
         inherited,
-        metrics,
-        objects: watched.objects.clone(),
+        metrics: state.metrics.clone(),
+        objects: objects.clone(),
         started: std::time::Instant::now(),
         gate: Mutex::default(),
         wakes: wakes.sender(),
         memory: Mutex::default(),
     });
     tracing::info!(namespace = options.namespace, image = shared.inherited.image, version = env!("CARGO_PKG_VERSION"), "started");
-    let objects = watched.objects.clone();
     tokio::select! {
-        () = controller::run(watched, changes, wakes, shared, stop) => {
-            tracing::info!("stopped; syncs under way go on without the agent");
-            Ok(())
-        }
-        served = admin::serve(listener, state.clone()) => served,
+        () = controller::run(watched, changes, wakes, shared, stop) => Ok(()),
         failed = announce(cache, objects, state) => failed,
+    }
+}
+
+/// Returns when it is time to end without waiting for anything else.
+async fn stopped(stop: impl Future<Output = ()>, state: &admin::State) {
+    stop.await;
+    if state.ready.load(Ordering::Relaxed) {
+        tokio::time::sleep(LAST_LOOKS).await;
     }
 }
 

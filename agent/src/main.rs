@@ -32,8 +32,7 @@ fn main() -> ExitCode {
 
 /// JSON lines on stderr. `RUST_LOG` sets another filter.
 fn start_logging() {
-    // The ticker's own start-up chatter says nothing to a user.
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,tokio_cron_scheduler=warn"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(scribe_agent::agent::LOG));
     tracing_subscriber::fmt()
         .json()
         .flatten_event(true)
@@ -47,7 +46,12 @@ fn start_logging() {
 fn run(options: scribe_agent::agent::Options) -> ExitCode {
     // One thread does: the agent waits almost all of the time, and each thread costs memory.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(2).build();
-    let ended = runtime.map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(scribe_agent::agent::run(options)));
+    let ended = runtime.map_err(anyhow::Error::from).and_then(|runtime| {
+        let ended = runtime.block_on(scribe_agent::agent::run(options));
+        // A look-up of the API server's name may take long to fail, and is of no use any more.
+        runtime.shutdown_background();
+        ended
+    });
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

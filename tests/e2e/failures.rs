@@ -80,6 +80,25 @@ async fn a_volume_that_does_not_come_is_told(#[case] reason: &str, #[case] arran
     .await;
 }
 
+/// Several volumes of one namespace wait for different reasons: each object quotes its own, at every attempt.
+#[tokio::test]
+async fn each_object_quotes_the_cause_of_its_own_trouble() {
+    site_with("causes", IMPATIENT, async |site| {
+        let classes = ["nosuch-alpha", "nosuch-beta", "nosuch-gamma"];
+        let make = |class: &&str| site.destination(&class.replace("nosuch", "dest"), json!({ "rclone": { "storageClassName": class } }));
+        let objects: Vec<_> = classes.iter().map(make).collect();
+        for attempt in 1..=2 {
+            for (object, class) in objects.iter().zip(classes) {
+                let status = object.until(&format!("attempt {attempt} fails"), SYNC, |s| s.attempts >= Some(attempt)).await;
+                let message = &status.last_error.as_ref().unwrap().message;
+                let quoted: Vec<_> = classes.iter().filter(|class| message.contains(**class)).collect();
+                assert_eq!(quoted, [&class], "{}: {message}", object.name);
+            }
+        }
+    })
+    .await;
+}
+
 /// The reason is in `lastError`, in a warning and in the conditions that it belongs to, everywhere with the same sentence.
 async fn told(broken: &Replication<'_>, reason: &str, stalls: bool, words: &[&str]) {
     let status = broken

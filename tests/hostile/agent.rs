@@ -34,8 +34,8 @@ impl Agent {
         dir.join("token")
     }
 
-    /// Starts it.
-    pub fn start(launch: &Launch) -> Agent {
+    /// How it is run, and its log.
+    pub fn command(launch: &Launch) -> (Command, PathBuf) {
         let path = |name: &str| launch.dir.join(name);
         let token = Agent::token_file(launch.dir);
         fs::write(&token, "first-token").unwrap();
@@ -54,10 +54,16 @@ impl Agent {
             .arg("--config")
             .arg(path("agent.yaml"))
             .env("KUBECONFIG", path("agent.kubeconfig"))
-            .env("RUST_LOG", "info,scribe_agent=debug")
+            .env("RUST_LOG", format!("{},scribe_agent=debug", scribe_agent::agent::LOG))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(File::create(&log).unwrap());
+        (command, log)
+    }
+
+    /// Starts it.
+    pub fn start(launch: &Launch) -> Agent {
+        let (mut command, log) = Agent::command(launch);
         let (stop, again) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let starts = Arc::new(AtomicUsize::new(0));
         let keeper = std::thread::spawn({

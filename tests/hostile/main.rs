@@ -15,6 +15,7 @@ mod idle;
 mod proxy;
 mod setbacks;
 mod site;
+mod starting;
 #[path = "../e2e/support/until.rs"]
 mod until;
 mod world;

@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 type Answer = Response<http_body_util::combinators::UnsyncBoxBody<Bytes, std::io::Error>>;
@@ -31,6 +32,8 @@ pub enum Fault {
     ServerError,
     /// 403 as RBAC words it, and nothing is done.
     Forbidden,
+    /// 404 as for a kind that is not served, and nothing is done.
+    NotServed,
     /// 401, and nothing is done.
     Unauthorized,
     /// The connection breaks before anything is done.
@@ -41,6 +44,8 @@ pub enum Fault {
     TimeoutAfter,
     /// It takes a while.
     Late,
+    /// There is never an answer.
+    Silent,
     /// A watch: the resource version has expired.
     Expired,
     /// A watch: it breaks after one event.
@@ -54,6 +59,8 @@ pub struct Call<'a> {
     pub method: &'a Method,
     /// Its path.
     pub path: &'a str,
+    /// What follows the path.
+    pub query: &'a str,
     /// Whether it is a watch.
     pub watch: bool,
     /// What it says in `Authorization`.
@@ -61,13 +68,19 @@ pub struct Call<'a> {
 }
 
 impl Call<'_> {
+    /// Whether it is the first page of a watcher's list, and not a read of the agent's own.
+    pub fn lists(&self) -> bool {
+        !self.watch && !self.writes() && self.query.contains("limit=")
+    }
+
     /// Whether it changes anything.
     pub fn writes(&self) -> bool {
         self.method != Method::GET
     }
 }
 
-type Rule = Box<dyn FnMut(&Call) -> Fault + Send>;
+/// Decides what becomes of each request.
+pub type Rule = Box<dyn FnMut(&Call) -> Fault + Send>;
 
 /// The proxy; its connections break when it is dropped.
 pub struct Proxy {
@@ -81,14 +94,15 @@ struct Shared {
     upstream: Client,
     rule: Mutex<Rule>,
     counted: Mutex<BTreeMap<Fault, usize>>,
+    cut: Notify,
 }
 
 impl Proxy {
-    /// Starts it before `upstream`, without faults.
-    pub async fn start(upstream: Client) -> Proxy {
+    /// Starts it before `upstream`.
+    pub async fn start(upstream: Client, rule: Rule) -> Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let shared = Arc::new(Shared { upstream, rule: Mutex::new(Box::new(|_| Fault::None)), counted: Mutex::default() });
+        let shared = Arc::new(Shared { upstream, rule: Mutex::new(rule), counted: Mutex::default(), cut: Notify::new() });
         let mut serving = JoinSet::new();
         serving.spawn(accept(listener, shared.clone()));
         Proxy { url, shared, _serving: serving }
@@ -97,6 +111,11 @@ impl Proxy {
     /// From now on this decides.
     pub fn rule(&self, rule: impl FnMut(&Call) -> Fault + Send + 'static) {
         *self.shared.rule.lock().unwrap() = Box::new(rule);
+    }
+
+    /// Breaks all connections, those of watches too.
+    pub fn cut(&self) {
+        self.shared.cut.notify_waiters();
     }
 
     /// Requests so far by what became of them; watches that were left in peace are not among them.
@@ -113,16 +132,20 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
         connections.spawn(async move {
             let service = service_fn(|request| answer(&shared, request));
             // A broken connection is what we are here for.
-            let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+            tokio::select! {
+                _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service) => {}
+                () = shared.cut.notified() => {}
+            }
         });
     }
 }
 
 /// An error breaks the connection.
 async fn answer(shared: &Shared, request: Request<Incoming>) -> Result<Answer, std::io::Error> {
-    let watch = request.uri().query().is_some_and(|query| query.contains("watch=true"));
+    let query = request.uri().query().unwrap_or_default();
+    let watch = query.contains("watch=true");
     let authorization = request.headers().get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
-    let call = Call { method: request.method(), path: request.uri().path(), watch, authorization: &authorization };
+    let call = Call { method: request.method(), path: request.uri().path(), query, watch, authorization: &authorization };
     let fault = (shared.rule.lock().unwrap())(&call);
     if !watch || fault != Fault::None {
         *shared.counted.lock().unwrap().entry(fault).or_default() += 1;
@@ -137,6 +160,7 @@ async fn answer(shared: &Shared, request: Request<Incoming>) -> Result<Answer, s
             let words = "is forbidden: User \"agent\" cannot do this in API group \"\" in the namespace \"played\"";
             return Ok(refuse(403, "Forbidden", words));
         }
+        Fault::NotServed => return Ok(refuse(404, "NotFound", "the server could not find the requested resource")),
         Fault::Unauthorized => return Ok(refuse(401, "Unauthorized", "Unauthorized")),
         Fault::CutBefore => return Err(broken()),
         Fault::Expired => {
@@ -144,6 +168,7 @@ async fn answer(shared: &Shared, request: Request<Incoming>) -> Result<Answer, s
                 "code": 410, "message": "too old resource version: 1 (2)" });
             return Ok(whole(StatusCode::OK, format!("{}\n", json!({ "type": "ERROR", "object": status }))));
         }
+        Fault::Silent => std::future::pending().await,
         Fault::Late => tokio::time::sleep(Duration::from_millis(300)).await,
         Fault::None | Fault::CutAfter | Fault::TimeoutAfter | Fault::WatchCut => {}
     }

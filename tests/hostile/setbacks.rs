@@ -2,7 +2,7 @@
 
 use super::agent::Agent;
 use super::proxy::Fault;
-use super::site::Site;
+use super::site::{Replication, Site};
 use super::until::until;
 use hyper::Method;
 use kube::api::{Patch, PatchParams};
@@ -27,6 +27,89 @@ async fn crds_that_come_later() {
     assert_eq!(site.agent.starts(), 1, "it had to be started again");
 }
 
+/// A cluster may get its snapshots later: meanwhile what does without them works, and what needs them says so.
+#[tokio::test]
+async fn snapshots_that_come_later() {
+    let site = Site::without_snapshots("no-snapshots").await;
+    let direct = json!({ "trigger": { "manual": "first" }, "rclone": { "copyMethod": "Direct" } });
+    let (push, pull) = (site.source("push", direct.clone()).await, site.destination("pull", direct).await);
+    push.until("the first push", 60, |s| s.last_manual_sync.is_some()).await;
+    pull.until("the first pull", 60, |s| s.last_manual_sync.is_some()).await;
+    let source = site.source("late", manual("first")).await;
+    source.until("it says what is missing", 60, |s| stalled(s, "SnapshotsUnsupported")).await;
+    push.sync("second", 60).await;
+    site.install_snapshots().await;
+    // Its first snapshot tells the watch to ask again at once.
+    source.sync("second", 60).await;
+    let log = || site.agent.log();
+    let told = |what: &str| log().lines().filter(|l| l.contains("volumesnapshots") && l.contains(what)).count();
+    assert_eq!((told("a watch failed"), told("works again")), (1, 1), "{}", log());
+}
+
+/// A list of snapshots that is answered 404 once does not mean that there are none: all images stay.
+#[tokio::test]
+async fn snapshots_that_are_not_served_for_a_moment() {
+    let site = Site::start("unlisted").await;
+    let pull = site.destination("pull", json!({ "rclone": { "retain": 9 }, "trigger": { "manual": "0" } })).await;
+    for tag in 1..4 {
+        pull.sync(&tag.to_string(), 60).await;
+    }
+    let before: Vec<_> = pull.status().await.images.into_iter().map(|image| image.name).collect();
+    assert!(before.len() >= 3, "{before:?}");
+
+    // One read at the time when a new image is published.
+    let mut answers = 0;
+    site.proxy.rule(move |call| {
+        let read = call.path.ends_with("/volumesnapshots") && !call.writes() && !call.watch && !call.lists();
+        answers += usize::from(read);
+        if read && answers == 1 { Fault::NotServed } else { Fault::None }
+    });
+    pull.sync("next", 90).await;
+    assert_eq!(site.proxy.counted().get(&Fault::NotServed), Some(&1), "the agent has not asked");
+    pull.sync("last", 90).await;
+    the_images_are_there(&site, &pull, &before).await;
+
+    // All watches break, and lists and reads of snapshots are answered 404 for a while: what the cache knew stays.
+    site.proxy.rule(|call| if call.path.ends_with("/volumesnapshots") { Fault::NotServed } else { Fault::None });
+    site.proxy.cut();
+    let asked = site.proxy.counted()[&Fault::NotServed];
+    until("it has asked five times in vain", 60, async || match site.proxy.counted()[&Fault::NotServed] - asked {
+        5.. => Ok(()),
+        other => Err(other),
+    })
+    .await;
+    the_images_are_there(&site, &pull, &before).await;
+    site.proxy.rule(|_| Fault::None);
+    pull.sync("after", 90).await;
+    the_images_are_there(&site, &pull, &before).await;
+}
+
+async fn the_images_are_there(site: &Site, pull: &Replication<'_>, images: &[String]) {
+    let listed: Vec<_> = pull.status().await.images.into_iter().map(|image| image.name).collect();
+    let there = site.children("snapshot.storage.k8s.io", "v1", "VolumeSnapshot").await;
+    for image in images {
+        assert!(listed.contains(image) && there.contains(image), "{image} is gone: {listed:?} are published, {there:?} are there");
+    }
+}
+
+/// While the API server is away it is asked less and less often, and every watch says so once.
+#[tokio::test]
+async fn lists_of_a_server_that_is_away() {
+    let site = Site::behind("lists", Box::new(|call| if call.lists() { Fault::CutBefore } else { Fault::None })).await;
+    let asked = || site.proxy.counted().get(&Fault::CutBefore).copied().unwrap_or_default();
+    until("it has begun to ask", 60, async || if asked() > 0 { Ok(()) } else { Err(asked()) }).await;
+    let (began, long) = (tokio::time::Instant::now(), std::time::Duration::from_secs(60));
+    until("a minute has passed", 70, async || if began.elapsed() >= long { Ok(()) } else { Err(()) }).await;
+    // Six watches, each after 0, 1, 3, 7, 15, 31 seconds and so on, less up to a quarter.
+    let lists = asked();
+    assert!((30..=54).contains(&lists), "{lists} lists in a minute");
+    let lines = site.agent.log().lines().filter(|line| line.contains("a watch failed")).count();
+    assert_eq!(lines, 6, "{}", site.agent.log());
+    site.proxy.rule(|_| Fault::None);
+    let source = site.source("it", manual("first")).await;
+    source.until("the first sync", 120, |s| s.last_manual_sync.is_some()).await;
+}
+
 /// An object that this version of the agent cannot read does not keep it from the others.
 #[tokio::test]
 async fn an_object_that_cannot_be_read() {
@@ -47,7 +130,7 @@ async fn an_object_that_cannot_be_read() {
     site.proxy.rule(|call| if call.watch { Fault::Expired } else { Fault::None });
     let third = site.source("third", manual("first")).await;
     until("lists were read again", 60, async || match site.proxy.counted().get(&Fault::Expired) {
-        Some(8..) => Ok(()),
+        Some(5..) => Ok(()),
         other => Err(other.copied()),
     })
     .await;
@@ -67,6 +150,19 @@ async fn a_missing_permission() {
     site.proxy.rule(|_| Fault::None);
     let status = source.until("the sync", 60, |s| s.last_manual_sync.is_some()).await;
     assert!(!stalled(&status, "MissingPermission"));
+}
+
+/// Events make a message better. Where they cannot be read, attempts end all the same, and the log says once what is missing.
+#[tokio::test]
+async fn events_that_cannot_be_read() {
+    let site = Site::start_with("events", "{podStartTimeout: 2s, retry: {initial: 1s, max: 2s}}").await;
+    site.world.record.lock().unwrap().asleep = true;
+    site.proxy.rule(|call| if call.path.ends_with("/events") && !call.writes() { Fault::Forbidden } else { Fault::None });
+    let source = site.source("it", json!({ "trigger": { "manual": "first" }, "rclone": { "copyMethod": "Direct" } })).await;
+    let status = source.until("a second attempt fails", 120, |s| s.attempts >= Some(2)).await;
+    assert_eq!(status.last_error.as_ref().unwrap().reason, "PodRejected", "{status:#?}");
+    assert!(site.proxy.counted()[&Fault::Forbidden] >= 2, "events were not asked for");
+    assert_eq!(site.agent.log().matches("cannot list events").count(), 1, "{}", site.agent.log());
 }
 
 /// A token that is replaced, as the kubelet does every hour.

@@ -2,7 +2,7 @@
 
 use super::agent::{Agent, Launch};
 use super::control_plane::ControlPlane;
-use super::proxy::Proxy;
+use super::proxy::{Fault, Proxy, Rule};
 use super::world::World;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{DynamicObject, ListParams, Patch, PatchParams, PostParams};
@@ -46,22 +46,38 @@ impl Site {
 
     /// The same with other settings.
     pub async fn start_with(name: &str, settings: &str) -> Site {
-        let site = Site::bare(name, settings).await;
+        let site = Site::bare(name, settings, Box::new(|_| Fault::None)).await;
         site.install_crds().await;
+        site
+    }
+
+    /// The same with a proxy that misbehaves from the beginning.
+    pub async fn behind(name: &str, rule: Rule) -> Site {
+        let site = Site::bare(name, SETTINGS, rule).await;
+        site.install_crds().await;
+        site
+    }
+
+    /// A site in a cluster without snapshots.
+    pub async fn without_snapshots(name: &str) -> Site {
+        let site = Site::without_crds(name).await;
+        for file in CRDS {
+            site.plane.install_crd(file).await;
+        }
         site
     }
 
     /// A site in whose cluster nobody has installed the CRDs.
     pub async fn without_crds(name: &str) -> Site {
-        Site::bare(name, SETTINGS).await
+        Site::bare(name, SETTINGS, Box::new(|_| Fault::None)).await
     }
 
-    async fn bare(name: &str, settings: &str) -> Site {
+    async fn bare(name: &str, settings: &str, rule: Rule) -> Site {
         let plane = ControlPlane::start(name).await;
         let client = plane.client().await;
         let namespace: Namespace = serde_json::from_value(json!({ "metadata": { "name": NAMESPACE } })).unwrap();
         Api::<Namespace>::all(client.clone()).create(&PostParams::default(), &namespace).await.unwrap();
-        let proxy = Proxy::start(client.clone()).await;
+        let proxy = Proxy::start(client.clone(), rule).await;
         let world = World::start(&client, NAMESPACE);
         let pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": POD },
             "spec": { "containers": [{ "name": "agent", "image": "played" }] } });
@@ -72,9 +88,15 @@ impl Site {
 
     /// Installs all of them.
     pub async fn install_crds(&self) {
-        for file in CRDS.into_iter().chain([SNAPSHOT_CRD]) {
+        for file in CRDS {
             self.plane.install_crd(file).await;
         }
+        self.install_snapshots().await;
+    }
+
+    /// Installs the one of snapshots.
+    pub async fn install_snapshots(&self) {
+        self.plane.install_crd(SNAPSHOT_CRD).await;
     }
 
     /// Makes a source and the volume that it replicates.
@@ -83,7 +105,7 @@ impl Site {
             "spec": { "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "1Gi" } } } });
         create(&self.client, "", "v1", "PersistentVolumeClaim", claim).await;
         let mut whole = json!({ "sourcePVC": format!("data-{name}"), "rclone": rclone(name) });
-        whole.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+        merge(&mut whole, spec);
         self.replication("ReplicationSource", name, whole).await
     }
 
@@ -92,7 +114,7 @@ impl Site {
         let mut rclone = rclone(name);
         rclone["capacity"] = json!("1Gi");
         let mut whole = json!({ "rclone": rclone });
-        whole.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+        merge(&mut whole, spec);
         self.replication("ReplicationDestination", name, whole).await
     }
 
@@ -167,6 +189,16 @@ impl Replication<'_> {
 
 fn status_of(object: &DynamicObject) -> Status {
     object.data.get("status").map(|status| serde_json::from_value(status.clone()).unwrap()).unwrap_or_default()
+}
+
+/// What is an object in both is merged, anything else replaced.
+fn merge(into: &mut Value, from: Value) {
+    match (into, from) {
+        (Value::Object(into), Value::Object(from)) => {
+            from.into_iter().for_each(|(key, value)| merge(into.entry(key).or_insert(Value::Null), value));
+        }
+        (into, from) => *into = from,
+    }
 }
 
 fn rclone(path: &str) -> Value {

@@ -20,6 +20,8 @@ pub struct Record {
     pub movers: BTreeMap<String, usize>,
     /// What must never happen.
     pub violations: Vec<String>,
+    /// While this is set, whatever is made waits in vain.
+    pub asleep: bool,
     played: BTreeSet<String>,
 }
 
@@ -67,7 +69,10 @@ impl Player {
 
     async fn answer(&self, kind: &str, object: DynamicObject) {
         // Each object is played once, and one that goes away is left alone.
-        if object.metadata.deletion_timestamp.is_some() || !self.record.lock().unwrap().played.insert(object.uid().unwrap()) {
+        if self.record.lock().unwrap().asleep
+            || object.metadata.deletion_timestamp.is_some()
+            || !self.record.lock().unwrap().played.insert(object.uid().unwrap())
+        {
             return;
         }
         match kind {

@@ -14,6 +14,8 @@ pub struct Look {
     pub crash_at: Option<usize>,
     /// Another agent takes a whole look between this one's decision and its first write.
     pub doubled: bool,
+    /// The API server answers this look's list of snapshots with 404.
+    pub unlisted: bool,
 }
 
 /// What is decided in a world that stays as it is.
@@ -50,7 +52,10 @@ pub fn look(world: &mut World, how: &Look) {
                     facts.claims.clone_from(&world.claims);
                     facts.images_in_use.clone_from(&world.in_use);
                 }
-                Fresh::Snapshots => facts.snapshots = world.snapshots(),
+                Fresh::Snapshots => {
+                    facts.snapshots_known = !how.unlisted;
+                    facts.snapshots = if how.unlisted { Vec::new() } else { world.snapshots() };
+                }
                 Fresh::Jobs => facts.jobs.clone_from(&world.jobs),
                 Fresh::Pods => facts.pods.clone_from(&world.pods),
                 Fresh::Words => facts.words = Some("words".into()),

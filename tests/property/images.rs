@@ -3,7 +3,10 @@
 use crate::agent::{self, Look};
 use crate::script::{self, Ending, Happening};
 use crate::world::{Flavour, World};
-use scribe_agent::core::facts::Role;
+use scribe_agent::api::status::Phase;
+use scribe_agent::core::decide::decide;
+use scribe_agent::core::facts::{Facts, Role};
+use scribe_agent::core::plan::Step;
 
 /// One sync of a new tag. Gives the name of the latest image afterwards.
 fn sync(world: &mut World) -> String {
@@ -33,6 +36,12 @@ fn there(world: &World) -> Vec<String> {
     let mut names: Vec<_> = world.snapshots().into_iter().filter(|s| s.meta.role == Some(Role::Image)).map(|s| s.meta.name).collect();
     names.reverse();
     names
+}
+
+/// Those of them that nobody has deleted.
+fn staying(world: &World) -> Vec<String> {
+    let is_deleted = |name: &String| world.snapshots.iter().any(|s| s.meta.name == *name && s.meta.deleting);
+    there(world).into_iter().filter(|name| !is_deleted(name)).collect()
 }
 
 /// A push and a pull of it, so often. Gives the images that were made, the last one first.
@@ -173,4 +182,64 @@ fn what_is_published_is_not_taken_back_on_an_old_read() {
     world.snapshots.push(newest);
     agent::look(&mut world, &Look { behind: 1, ..Look::default() });
     assert_eq!(listed(&world), images);
+}
+
+/// A list of snapshots that is answered 404 says nothing of them: whatever the sync is at, no image is taken from the list or deleted, and
+/// no attempt fails.
+#[test]
+fn a_list_that_is_answered_404_is_not_an_empty_one() {
+    for flavour in Flavour::ALL {
+        let mut world = World::new(flavour);
+        for _ in 0..3 {
+            script::play(&mut world, &Happening::Push);
+            script::play(&mut world, &Happening::Tag);
+            for _ in 0..8 {
+                let before = (world.status.images.clone(), world.status.latest_image.clone(), staying(&world));
+                agent::look(&mut world, &Look { unlisted: true, ..Look::default() });
+                let after = (&world.status.images, &world.status.latest_image);
+                let published_meanwhile = flavour == Flavour::DestinationDirect;
+                assert!(published_meanwhile || after == (&before.0, &before.1), "{flavour:?}: {before:#?} became {after:#?}");
+                let there = staying(&world);
+                assert!(before.2.iter().all(|name| there.contains(name)), "{flavour:?}: of {:?} only {there:?} are left", before.2);
+                assert!(world.status.last_error.is_none(), "{flavour:?}: {:#?}", world.status.last_error);
+                agent::look(&mut world, &Look::default());
+                script::let_the_cluster_work(&mut world);
+                script::start_pods(&mut world);
+                script::end_movers(&mut world, Ending::Good);
+                script::let_the_cluster_work(&mut world);
+            }
+            assert!(world.status.run.is_none(), "{flavour:?}: {:#?}", world.status.run);
+        }
+        script::recover(&mut world);
+        world.assert_settled();
+    }
+}
+
+/// Nor does a cache that has never had a list of them: an agent started while the API is away.
+#[test]
+fn images_that_were_never_listed_stay_published() {
+    let mut world = World::new(Flavour::DestinationImages);
+    syncs(&mut world, 3);
+    let unknown = Facts { snapshots: Vec::new(), snapshots_known: false, ..world.facts() };
+    let plan = decide(&unknown, &World::limits(), world.now);
+    assert!(plan.steps.is_empty(), "{:#?}", plan.steps);
+}
+
+/// Whether the temporary snapshot is still there cannot be found out for long: told as what it is.
+#[test]
+fn snapshots_that_are_served_no_more_are_told() {
+    let mut world = World::new(Flavour::SourceSnapshot);
+    script::play(&mut world, &Happening::Tag);
+    agent::look(&mut world, &Look::default());
+    script::let_the_cluster_work(&mut world);
+    let run = world.status.run.as_mut().unwrap();
+    run.phase = Phase::Transferring;
+    let unknown = Facts { snapshots: Vec::new(), snapshots_known: false, ..world.facts() };
+    let plan = decide(&unknown, &World::limits(), world.now);
+    let waits = |step: &Step| matches!(step, Step::WriteStatus(status) if status.last_error.is_none() && status.run == world.status.run);
+    assert!(plan.steps.iter().all(waits), "{plan:#?}");
+    let late = world.now + World::limits().pod_start_timeout + jiff::SignedDuration::from_secs(1);
+    let plan = decide(&unknown, &World::limits(), late);
+    let Some(Step::WriteStatus(status)) = plan.steps.first() else { panic!("{plan:#?}") };
+    assert_eq!(status.last_error.as_ref().unwrap().reason, "SnapshotsUnsupported");
 }

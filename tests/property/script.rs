@@ -58,8 +58,9 @@ pub enum Ending {
 
 /// Scripts of up to 60 happenings.
 pub fn happenings() -> impl Strategy<Value = Vec<Happening>> {
-    let look = (0usize..4, proptest::option::weighted(0.3, 0usize..8), proptest::bool::weighted(0.1))
-        .prop_map(|(behind, crash_at, doubled)| Happening::Look(Look { behind, crash_at, doubled }));
+    let seldom = || proptest::bool::weighted(0.1);
+    let look = (0usize..4, proptest::option::weighted(0.3, 0usize..8), seldom(), seldom())
+        .prop_map(|(behind, crash_at, doubled, unlisted)| Happening::Look(Look { behind, crash_at, doubled, unlisted }));
     let ending = prop_oneof![
         4 => Just(Ending::Good),
         2 => Just(Ending::Failed),

@@ -192,6 +192,7 @@ impl World {
             status: self.status.clone(),
             claims: self.claims.clone(),
             snapshots: self.snapshots(),
+            snapshots_known: true,
             jobs: self.jobs.clone(),
             pods: self.pods.clone(),
             images_in_use: self.in_use.clone(),

@@ -5,7 +5,7 @@
 use super::{guarded, slim};
 use crate::api::labels;
 use futures::stream::BoxStream;
-use futures::{Stream, StreamExt, TryStreamExt};
+use futures::{FutureExt, Stream, StreamExt};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::{self, Store};
@@ -14,6 +14,8 @@ use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
 use std::hash::Hash;
+use std::sync::Arc;
+use tokio::sync::Notify;
 
 /// Page size of lists: keeps the peak of memory low in a large namespace.
 const PAGE: u32 = 50;
@@ -29,6 +31,7 @@ pub struct Cache {
     pub jobs: Store<slim::Job>,
     /// The movers' pods.
     pub pods: Store<slim::Pod>,
+    snapshots_served: Arc<Notify>,
 }
 
 /// Metadata of children that changed, or that something they are needed for changed: their labels and owners tell whose they are.
@@ -38,10 +41,12 @@ pub type Changes = BoxStream<'static, ObjectMeta>;
 pub fn watch(client: &Client, namespace: &str) -> (Cache, Changes) {
     let all = watcher::Config::default().page_size(PAGE);
     let ours = all.clone().labels(&format!("{}={}", labels::MANAGED_BY, labels::MANAGER));
-    let (claims, claim_changes) = reflect::<slim::Claim>(Api::namespaced(client.clone(), namespace), all);
-    let (snapshots, snapshot_changes) = reflect::<slim::Snapshot>(Api::namespaced(client.clone(), namespace), ours.clone());
-    let (jobs, job_changes) = reflect::<slim::Job>(Api::namespaced(client.clone(), namespace), ours.clone());
-    let (pods, pod_changes) = reflect::<slim::Pod>(Api::namespaced(client.clone(), namespace), ours);
+    let snapshots_served = Arc::new(Notify::new());
+    let (claims, claim_changes) = reflect::<slim::Claim>(Api::namespaced(client.clone(), namespace), all, Arc::default());
+    let (snapshots, snapshot_changes) =
+        reflect::<slim::Snapshot>(Api::namespaced(client.clone(), namespace), ours.clone(), snapshots_served.clone());
+    let (jobs, job_changes) = reflect::<slim::Job>(Api::namespaced(client.clone(), namespace), ours.clone(), Arc::default());
+    let (pods, pod_changes) = reflect::<slim::Pod>(Api::namespaced(client.clone(), namespace), ours, Arc::default());
     let images = snapshots.clone();
     let claim_changes = claim_changes.flat_map(move |claim| {
         // Once somebody's claim is bound, the image that it was made from may go.
@@ -50,30 +55,38 @@ pub fn watch(client: &Client, namespace: &str) -> (Cache, Changes) {
     });
     let changes =
         futures::stream::select_all([claim_changes.boxed(), metadata(snapshot_changes), metadata(job_changes), metadata(pod_changes)]);
-    (Cache { claims, snapshots, jobs, pods }, changes.boxed())
+    (Cache { claims, snapshots, jobs, pods, snapshots_served }, changes.boxed())
 }
 
 fn metadata<K: Resource + 'static>(changed: BoxStream<'static, K>) -> Changes {
     changed.map(|mut object| std::mem::take(object.meta_mut())).boxed()
 }
 
-fn reflect<K>(api: Api<DeserializeGuard<K>>, config: watcher::Config) -> (Store<K>, BoxStream<'static, K>)
+fn reflect<K>(api: Api<DeserializeGuard<K>>, config: watcher::Config, again: Arc<Notify>) -> (Store<K>, BoxStream<'static, K>)
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     K::DynamicType: Hash + Eq + Clone + Default,
 {
     let (store, writer) = reflector::store();
-    let stream = guarded::watched(api, config).reflect(writer).touched_objects();
+    let stream = guarded::watched(api, config, again).reflect(writer).touched_objects();
     (store, changes(stream).boxed())
 }
 
 fn changes<K: Send>(stream: impl Stream<Item = watcher::Result<K>> + Send) -> impl Stream<Item = K> + Send {
-    stream
-        .inspect_err(|error| tracing::warn!(%error, kind = std::any::type_name::<K>(), "a watch failed; trying again"))
-        .filter_map(|object| std::future::ready(object.ok()))
+    stream.filter_map(|object| std::future::ready(object.ok()))
 }
 
 impl Cache {
+    /// A snapshot was made: the cluster serves them, also where it did not when they were last listed.
+    pub fn snapshots_are_served(&self) {
+        self.snapshots_served.notify_one();
+    }
+
+    /// Whether the snapshots were ever listed. What a list has brought stays while later ones fail.
+    pub fn knows_snapshots(&self) -> bool {
+        self.snapshots.wait_until_ready().now_or_never().is_some()
+    }
+
     /// Waits until every first list is in.
     ///
     /// # Errors

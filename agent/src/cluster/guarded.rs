@@ -2,23 +2,104 @@
 //!
 //! Imports nothing of this crate.
 
+use super::pace::{Pace, Pacing, Trouble, causes};
+use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
 use kube::core::DeserializeGuard;
+use kube::runtime::watcher as watch;
 use kube::runtime::watcher::{self, Event};
-use kube::runtime::{WatchStreamExt, watcher as watch};
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
 
-/// Watches `api`, and tries again with a growing delay after whatever ends the watch.
+/// No request takes as long (the client's read timeout is 300 seconds): a watch that has brought no error by then is established.
+const ESTABLISHED: Duration = Duration::from_secs(310);
+
+/// Watches `api`, and tries again with a growing delay after whatever ends the watch. The log tells of every new trouble once, and of its
+/// end; the stream itself has no errors.
 ///
 /// An object that cannot be read any more stays in the cache as it last could be. It is read afresh before anything is done about it,
 /// and that fails.
-pub fn watched<K>(api: Api<DeserializeGuard<K>>, config: watcher::Config) -> impl Stream<Item = watcher::Result<Event<K>>> + Send
+///
+/// `again` ends a delay at once: something else has shown that the API server serves the kind.
+pub fn watched<K>(
+    api: Api<DeserializeGuard<K>>,
+    config: watcher::Config,
+    again: Arc<Notify>,
+) -> impl Stream<Item = watcher::Result<Event<K>>> + Send
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
-    watch(api, config).default_backoff().filter_map(|event| std::future::ready(event.map(readable).transpose()))
+    paced(watch(api, config).boxed(), Pacing::default(), again).filter_map(|event| std::future::ready(readable(event).map(Ok)))
+}
+
+/// The events of a watch, which is not polled while it has to wait.
+fn paced<K>(
+    watch: BoxStream<'static, watcher::Result<Event<DeserializeGuard<K>>>>,
+    pacing: Pacing,
+    again: Arc<Notify>,
+) -> impl Stream<Item = Event<DeserializeGuard<K>>> + Send
+where
+    K: Resource<DynamicType = ()> + Send + 'static,
+{
+    futures::stream::unfold((watch, Pace::new(pacing, Instant::now()), again), |(mut watch, mut pace, again)| async move {
+        loop {
+            let next = if pace.troubled() {
+                match tokio::time::timeout(ESTABLISHED, watch.next()).await {
+                    Ok(next) => next?,
+                    // Resumed, and nothing has happened yet.
+                    Err(_) => {
+                        pace.holds(Instant::now());
+                        works_again::<K>();
+                        continue;
+                    }
+                }
+            } else {
+                watch.next().await?
+            };
+            match next {
+                Ok(event) => {
+                    if pace.brought(&event, Instant::now()) {
+                        works_again::<K>();
+                    }
+                    return Some((event, (watch, pace, again)));
+                }
+                Err(error) => {
+                    let setback = pace.ended(&error, Instant::now());
+                    if setback.news {
+                        fails::<K>(&error);
+                    }
+                    tokio::select! {
+                        () = tokio::time::sleep(setback.delay) => {}
+                        () = again.notified() => {}
+                    }
+                }
+            }
+        }
+    })
+}
+
+fn fails<K: Resource<DynamicType = ()>>(error: &watcher::Error) {
+    let hint = match Trouble::from(error) {
+        Trouble::Answer(404) => "the cluster does not serve this kind: is its CRD installed?",
+        Trouble::Answer(403) => "the agent's Role lacks a verb: kustomize/base has the whole Role",
+        _ => "the API server is away or in trouble",
+    };
+    let (kind, group) = (K::plural(&()), K::group(&()));
+    let error = match error {
+        watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error) | watcher::Error::WatchFailed(error) => {
+            causes(error)
+        }
+        other => causes(other),
+    };
+    tracing::warn!(%kind, %group, error, hint, "a watch failed; trying again, less and less often");
+}
+
+fn works_again<K: Resource<DynamicType = ()>>() {
+    tracing::info!(kind = %K::plural(&()), group = %K::group(&()), "the watch works again");
 }
 
 fn readable<K: Resource<DynamicType = ()>>(event: Event<DeserializeGuard<K>>) -> Option<Event<K>> {

@@ -2,13 +2,15 @@
 //!
 //! Imports `slim`.
 
+use super::pace::{Pace, Pacing, Trouble, causes};
 use super::slim::resource;
 use anyhow::{Context, Result};
+use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Api, Client, Resource};
 use serde::Deserialize;
 use std::borrow::Cow;
-use std::time::Duration;
+use std::time::Instant;
 
 /// What movers inherit: kustomize rewrites only `image:` fields, so the agent's pod is the one place that has them.
 #[derive(Clone, Debug, Default)]
@@ -50,22 +52,26 @@ struct Named {
 }
 
 /// Longest pause between two attempts to read the agent's own pod.
-const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+const LONGEST_PAUSE: SignedDuration = SignedDuration::from_secs(15);
 
-/// Reads the agent's own pod. Waits for an API server that is away: ending would only make the kubelet wait longer each time.
+/// Reads the agent's own pod. Waits for an API server that is away and for a verb that is missing: ending would only make the kubelet wait
+/// longer each time.
 ///
 /// # Errors
 /// When the API server says that the pod cannot be read: without it no mover could be started.
 pub async fn inherited(client: &Client, namespace: &str, pod: &str) -> Result<Inherited> {
     let api: Api<OwnPod> = Api::namespaced(client.clone(), namespace);
-    let mut pause = Duration::from_secs(1);
+    let mut pace = Pace::new(Pacing { away: LONGEST_PAUSE, absent: LONGEST_PAUSE, ..Pacing::default() }, Instant::now());
     let own = loop {
-        match api.get(pod).await {
-            Err(error) if !is_final(&error) => tracing::warn!(%error, pod, "cannot read the agent's own pod yet; trying again"),
+        let error = match api.get(pod).await {
+            Err(error) if !is_final(&error) => error,
             other => break other.with_context(|| format!("reading the agent's own pod {namespace}/{pod}"))?,
+        };
+        let setback = pace.failed(Trouble::from(&error), Instant::now());
+        if setback.news {
+            tracing::warn!(error = causes(&error), pod, "cannot read the agent's own pod yet; trying again");
         }
-        tokio::time::sleep(pause).await;
-        pause = LONGEST_PAUSE.min(pause * 2);
+        tokio::time::sleep(setback.delay).await;
     };
     let containers = &own.spec.containers;
     let container = containers.iter().find(|c| c.name == "agent").or_else(|| containers.first());
@@ -79,5 +85,5 @@ pub async fn inherited(client: &Client, namespace: &str, pod: &str) -> Result<In
 
 /// Whether the same question would get the same answer again.
 fn is_final(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if matches!(status.code, 400 | 403 | 404))
+    matches!(error, kube::Error::Api(status) if matches!(status.code, 400 | 404))
 }

@@ -5,8 +5,10 @@
 pub mod cache;
 pub mod guarded;
 pub mod identity;
+pub mod pace;
 pub mod read;
 pub mod refusal;
 pub mod slim;
 pub mod view;
+pub mod warnings;
 pub mod write;

@@ -2,6 +2,7 @@
 //!
 //! Imports `slim`, `view`, `core`.
 
+use super::pace::causes;
 use super::slim;
 use super::view::{Replicated, Replication};
 use crate::api::{ReplicationDestination, ReplicationSource, labels};
@@ -10,18 +11,21 @@ use kube::api::{ListParams, LogParams};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Reads from one namespace.
 #[derive(Clone)]
 pub struct Reader {
     client: Client,
     namespace: String,
+    events_unreadable: Arc<AtomicBool>,
 }
 
 impl Reader {
     /// Reads from `namespace`.
     pub fn new(client: Client, namespace: &str) -> Self {
-        Reader { client, namespace: namespace.to_owned() }
+        Reader { client, namespace: namespace.to_owned(), events_unreadable: Arc::default() }
     }
 
     /// The object as it is now; none where it is gone.
@@ -51,14 +55,15 @@ impl Reader {
         self.list(&ListParams::default()).await
     }
 
-    /// The snapshots that belong to `owner`; none where the cluster has no snapshots.
+    /// The snapshots that belong to `owner`; nothing where the API server does not serve snapshots, which says nothing of those that there
+    /// may be: the answer is the same while their CRD is only away for a moment.
     ///
     /// # Errors
     /// What the API server says.
-    pub async fn snapshots(&self, owner: &str) -> kube::Result<Vec<slim::Snapshot>> {
+    pub async fn snapshots(&self, owner: &str) -> kube::Result<Option<Vec<slim::Snapshot>>> {
         match self.list(&of(owner)).await {
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(Vec::new()),
-            other => other,
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+            other => other.map(Some),
         }
     }
 
@@ -88,18 +93,19 @@ impl Reader {
         pods.logs(pod, &LogParams { tail_lines: Some(20), limit_bytes: Some(16_384), ..LogParams::default() }).await
     }
 
-    /// The latest warning about any of these objects, in the cluster's words.
-    ///
-    /// # Errors
-    /// What the API server says.
-    pub async fn warning_about(&self, uids: &[String]) -> kube::Result<Option<String>> {
-        let warnings: Vec<slim::ClusterEvent> = self.list(&ListParams::default().fields("type=Warning")).await?;
-        let about = |event: &&slim::ClusterEvent| event.involved_object.uid.as_ref().is_some_and(|uid| uids.contains(uid));
-        let latest = warnings.iter().filter(about).max_by_key(|event| event.metadata.creation_timestamp.as_ref().map(|t| t.0));
-        Ok(latest.map(|event| {
-            let (reason, message) = (event.reason.as_deref().unwrap_or_default(), event.message.as_deref().unwrap_or_default());
-            format!("{reason}: {}", message.trim())
-        }))
+    /// All warnings of the namespace's events; nothing where they cannot be read, which is logged when it begins.
+    pub async fn warnings(&self) -> Option<Vec<slim::ClusterEvent>> {
+        let read = self.list(&ListParams::default().fields("type=Warning")).await;
+        let failed_before = self.events_unreadable.swap(read.is_err(), Ordering::Relaxed);
+        match read {
+            Ok(events) => Some(events),
+            Err(error) => {
+                if !failed_before {
+                    tracing::warn!(error = causes(&error), "cannot list events: messages of failures will lack the cluster's own reasons");
+                }
+                None
+            }
+        }
     }
 
     async fn list<K>(&self, params: &ListParams) -> kube::Result<Vec<K>>

@@ -3,7 +3,7 @@
 //! A watch keeps every object in memory; the full types cost ten times as much, most of it `managedFields` that nobody reads.
 
 use crate::api::labels;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta, OwnerReference, Time};
 use kube::Resource;
 use serde::{Deserialize, Deserializer};
 use std::borrow::Cow;
@@ -313,8 +313,22 @@ pub struct ClusterEvent {
     pub message: Option<String>,
     /// What it is about.
     pub involved_object: Involved,
+    /// When it was last seen, by reporters of the older kind.
+    pub last_timestamp: Option<Time>,
+    /// When it was first seen, by reporters of the newer kind.
+    pub event_time: Option<MicroTime>,
+    /// Its repetitions, by reporters of the newer kind.
+    pub series: Option<EventSeries>,
 }
 resource!(ClusterEvent, "", "v1", "Event", "events");
+
+/// Repetitions of an event.
+#[derive(Deserialize, Clone, Debug)]
+#[serde(rename_all = "camelCase")]
+pub struct EventSeries {
+    /// When it was last seen.
+    pub last_observed_time: Option<MicroTime>,
+}
 
 /// What an event is about.
 #[derive(Deserialize, Clone, Debug)]

@@ -7,6 +7,7 @@ pub mod objects;
 mod observe;
 mod progress;
 mod reconcile;
+mod waiting;
 pub mod wake;
 
 use crate::api::{ReplicationDestination, ReplicationSource};
@@ -102,7 +103,7 @@ where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
     let (store, writer) = reflector::store();
-    let stream = guarded::watched(api, watcher::Config::default().page_size(50))
+    let stream = guarded::watched(api, watcher::Config::default().page_size(50), Arc::default())
         .modify(|object| object.meta_mut().managed_fields = None)
         .reflect(writer)
         .applied_objects();

@@ -2,10 +2,10 @@
 //!
 //! Imports `cluster`, `core`.
 
-use super::Context;
+use super::{Context, waiting};
 use crate::api::labels;
-use crate::cluster::slim;
 use crate::cluster::view::{self, Replication};
+use crate::cluster::{slim, warnings};
 use crate::core::facts::{Facts, Fresh, Refusal};
 use crate::core::gate::{Room, View};
 use jiff::Timestamp;
@@ -22,6 +22,7 @@ pub(super) fn cached(context: &Context, replication: Replication, refusal: Optio
         spec,
         status,
         claims: Vec::new(),
+        snapshots_known: cache.knows_snapshots(),
         snapshots: cache.snapshots.state().iter().filter(|s| of(&***s, &object.uid)).map(|s| view::snapshot(s, &object.uid)).collect(),
         jobs: cache.jobs.state().iter().filter(|j| view::belongs_to(&j.metadata, &object.uid)).map(|j| view::job(j, &object.uid)).collect(),
         pods: cache.pods.state().iter().filter(|p| view::moves_for(p, &object.uid, &object.job_name())).map(|p| view::pod(p)).collect(),
@@ -49,6 +50,8 @@ pub(super) async fn refresh(context: &Context, facts: &mut Facts, needs: &BTreeS
             }
             Fresh::Snapshots => {
                 let snapshots = context.reader.snapshots(&owner).await?;
+                facts.snapshots_known = snapshots.is_some();
+                let snapshots = snapshots.unwrap_or_default();
                 facts.snapshots = snapshots.iter().filter(|s| of(*s, &owner)).map(|s| view::snapshot(s, &owner)).collect();
             }
             Fresh::Jobs => {
@@ -59,7 +62,7 @@ pub(super) async fn refresh(context: &Context, facts: &mut Facts, needs: &BTreeS
                 let (pods, job) = (context.reader.movers().await?, facts.object.job_name());
                 facts.pods = pods.iter().filter(|p| view::moves_for(p, &owner, &job)).map(view::pod).collect();
             }
-            Fresh::Words => facts.words = words(context, facts).await?,
+            Fresh::Words => facts.words = words(context, facts).await,
             Fresh::Room => facts.room = room(context, facts, true),
         }
         facts.fresh.insert(*need);
@@ -85,19 +88,12 @@ pub(super) fn room(context: &Context, facts: &Facts, take: bool) -> Room {
     context.gate().ask(&turn, &facts.object.uid, all, limit, take, Instant::now())
 }
 
-/// What the cluster says about children that are not where they should be.
-async fn words(context: &Context, facts: &Facts) -> kube::Result<Option<String>> {
-    let claims = facts.claims.iter().filter(|c| !c.bound).map(|c| &c.meta.uid);
-    let snapshots = facts.snapshots.iter().filter(|s| !s.ready).map(|s| &s.meta.uid);
-    let jobs = facts.jobs.iter().map(|j| &j.meta.uid);
-    let pods = facts.pods.iter().filter(|p| !p.started).map(|p| &p.meta.uid);
+/// What the cluster says about children that are not where they should be. It makes a message better, and nothing else depends on it:
+/// where events cannot be read, what is known already stays, and an attempt is given up all the same.
+async fn words(context: &Context, facts: &Facts) -> Option<String> {
+    let Some(events) = context.reader.warnings().await else { return facts.words.clone() };
     // The deepest cause first: a pod waits for its volume, a volume for its snapshot.
-    for group in [claims.chain(snapshots).cloned().collect::<Vec<_>>(), pods.chain(jobs).cloned().collect()] {
-        if let Some(words) = context.reader.warning_about(&group).await? {
-            return Ok(Some(words));
-        }
-    }
-    Ok(None)
+    waiting::groups(facts).iter().find_map(|children| warnings::latest(&events, children))
 }
 
 fn set_claims<'a>(facts: &mut Facts, claims: impl Iterator<Item = &'a slim::Claim> + Clone) {

@@ -12,7 +12,7 @@ use crate::core::backoff;
 use crate::core::decide::decide;
 use crate::core::facts::{Facts, Fresh, Refusal, ResizeRefusal};
 use crate::core::gate;
-use crate::core::plan::{Plan, Step};
+use crate::core::plan::{Child, Plan, Step};
 use crate::manifests::job::Mover;
 use jiff::{SignedDuration, Timestamp};
 use kube::runtime::controller::Action;
@@ -78,7 +78,8 @@ async fn look_at(seen: Replication, context: &Context) -> Result<Action, Failure
         return Ok(while_the_mover_runs(context, &facts, wait(&plan)).await);
     }
     let Some(fresh) = context.reader.replication(kind, &name).await.map_err(Failure::Read)? else {
-        return Ok(Action::await_change());
+        // Gone; or its kind is not served for a moment, and it will be looked at again.
+        return Ok(Action::requeue(LONGEST_WAIT));
     };
     if fresh.object.uid != uid {
         return Ok(Action::requeue(AFTER_CONFLICT));
@@ -131,7 +132,7 @@ async fn carry_out(context: &Context, facts: &Facts, plan: &Plan) -> Result<Acti
             Err(Answer::Conflict) => return Ok(Action::requeue(AFTER_CONFLICT)),
             Err(Answer::Taken) => {
                 let failures = recall(context, &facts.object.uid).failures;
-                if failures < TAKEN_FOR_GOOD || is_ours(context, facts, &taken_name(step)).await? {
+                if failures < TAKEN_FOR_GOOD || is_ours(context, facts, step).await? {
                     return Err(Failure::Taken(taken_name(step)));
                 }
                 let message = format!("{} is the name of something that is not this object's: rename or delete it", taken_name(step));
@@ -171,10 +172,14 @@ fn refused(context: &Context, facts: &Facts, step: &Step, refusal: Refusal) -> R
 }
 
 /// Whether a child of this object has the name, and it is the cache that is behind.
-async fn is_ours(context: &Context, facts: &Facts, name: &str) -> Result<bool, Failure> {
+async fn is_ours(context: &Context, facts: &Facts, step: &Step) -> Result<bool, Failure> {
     let mut facts = facts.clone();
     let children = [Fresh::Claims, Fresh::Snapshots, Fresh::Jobs].into();
     observe::refresh(context, &mut facts, &children).await.map_err(Failure::Read)?;
+    if !facts.snapshots_known && matches!(step, Step::Create(Child::Snapshot(_))) {
+        return Ok(true); // for all that is known
+    }
+    let name = taken_name(step);
     let claims = facts.claims.iter().map(|c| &c.meta).filter(|meta| meta.role.is_some());
     let others = facts.snapshots.iter().map(|s| &s.meta).chain(facts.jobs.iter().map(|j| &j.meta));
     Ok(claims.chain(others).any(|meta| meta.name == name))
@@ -202,7 +207,12 @@ fn note(context: &Context, facts: &Facts, step: &Step) {
         Step::Publish(event) => {
             tracing::info!(kind = kind.as_str(), name, reason = event.reason.as_str(), note = event.note, "{}", event.reason.as_str());
         }
-        other => tracing::debug!(kind = kind.as_str(), name, step = ?other, "done"),
+        other => {
+            if matches!(other, Step::Create(Child::Snapshot(_))) {
+                context.cache.snapshots_are_served();
+            }
+            tracing::debug!(kind = kind.as_str(), name, step = ?other, "done");
+        }
     }
 }
 

@@ -24,6 +24,9 @@ pub struct Facts {
     pub claims: Vec<Claim>,
     /// Snapshots that belong to the object.
     pub snapshots: Vec<Snapshot>,
+    /// Whether `snapshots` was read. Where the API server answers that it does not serve the kind, be it for good or for a moment, nothing
+    /// is known of them, and nothing may be concluded from one that is not among them.
+    pub snapshots_known: bool,
     /// Jobs that belong to the object.
     pub jobs: Vec<Job>,
     /// Mover pods that belong to the object.

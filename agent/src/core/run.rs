@@ -179,6 +179,7 @@ fn transferring(draft: &mut Draft<'_>, spec: &Spec, run: &Run) {
                 && !facts.claims_as(Role::Capture).any(|c| c.meta.serves(&run.id))
             {
                 match facts.snapshots_as(Role::Capture).find(|s| s.meta.serves(&run.id)) {
+                    None if !facts.snapshots_known => return snapshots_unknown(draft, run),
                     None => {
                         draft.plan.needs.extend([Fresh::Snapshots, Fresh::Claims]);
                         let gone = "The temporary snapshot is gone; somebody deleted it".to_owned();
@@ -200,6 +201,17 @@ fn transferring(draft: &mut Draft<'_>, spec: &Spec, run: &Run) {
             Some(succeeded) => mover_ended(draft, spec, run, job, pod, succeeded),
         },
     }
+}
+
+/// Whether the temporary snapshot is still there cannot be found out: waits for the API to be served again.
+fn snapshots_unknown(draft: &mut Draft<'_>, run: &Run) {
+    draft.plan.needs.insert(Fresh::Snapshots);
+    let deadline = failure::deadline(run, draft.limits.pod_start_timeout);
+    if draft.now < deadline {
+        return draft.plan.wake_at(deadline);
+    }
+    let message = "The cluster does not serve VolumeSnapshots any more: install the CSI snapshot CRDs and controller".to_owned();
+    failure::give_up(draft, run, Reason::SnapshotsUnsupported, message, None);
 }
 
 /// Gives the attempt up where nothing could be created for so long, because an earlier child does not go.

@@ -36,7 +36,7 @@ pub(super) fn children(draft: &mut Draft<'_>) {
             delete(draft, ChildKind::Snapshot, &snapshot.meta);
         }
     }
-    if draft.status.run.is_none() && cleanup(draft) {
+    if draft.status.run.is_none() && facts.snapshots_known && cleanup(draft) {
         // With the image of its data published. Should a run have been given up, the next one needs another claim anyhow.
         for claim in facts.claims_as(Role::Volume).filter(|c| !c.meta.deleting) {
             draft.plan.needs.extend([Fresh::Pods, Fresh::Snapshots]);

@@ -1,0 +1,133 @@
+//! Which objects of the cluster a run may be waiting for: the ones whose warnings tell why.
+
+use crate::core::facts::{Facts, Meta, Role};
+use crate::core::spec::{Target, Volume};
+
+/// UIDs of what the open run waits for, the deepest cause first: volumes and snapshots, then the mover's Job and pod. Nothing of other
+/// objects, of the namespace or of earlier attempts is among them.
+pub(super) fn groups(facts: &Facts) -> [Vec<String>; 2] {
+    let Some(run) = &facts.status.run else { return [Vec::new(), Vec::new()] };
+    let named = match facts.spec.as_ref().map(|spec| &spec.volume) {
+        Ok(Volume::Source { claim, .. } | Volume::Destination { claim: Target::Existing(claim), .. }) => facts.users_claim(claim),
+        Ok(Volume::Destination { claim: Target::Private(_), .. }) | Err(_) => None,
+    };
+    let claims = facts.claims.iter().filter(|claim| match claim.meta.role {
+        Some(Role::Capture) => claim.meta.serves(&run.id),
+        Some(Role::Volume) => !claim.meta.deleting,
+        _ => false,
+    });
+    let claims = claims.chain(named).filter(|claim| !claim.bound).map(|claim| &claim.meta);
+    let snapshots = facts.snapshots.iter().filter(|snapshot| !snapshot.ready && snapshot.meta.serves(&run.id)).map(|s| &s.meta);
+    let of_this_attempt = |meta: &&Meta| meta.run.as_deref() == Some(run.id.as_str()) && meta.attempt == Some(run.attempt);
+    let pods = facts.pods.iter().filter(|pod| !pod.started).map(|pod| &pod.meta);
+    let movers = facts.jobs.iter().map(|job| &job.meta).chain(pods).filter(of_this_attempt);
+    [uids(claims.chain(snapshots)), uids(movers)]
+}
+
+fn uids<'a>(metas: impl Iterator<Item = &'a Meta>) -> Vec<String> {
+    metas.map(|meta| meta.uid.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::facts::{Claim, Job, Kind, Object, Pod, Snapshot};
+    use crate::core::gate::Room;
+    use crate::core::spec::{self, Spec};
+    use serde_json::{Value, json};
+    use std::collections::BTreeSet;
+
+    fn facts(kind: Kind, spec: Result<Spec, String>) -> Facts {
+        let time = "2026-01-01T00:00:00.000000Z";
+        let run = json!({ "id": "now", "phase": "Transferring", "startTime": time, "attempt": 2, "phaseTime": time, "generation": 1 });
+        let object = Object {
+            kind,
+            namespace: "site".into(),
+            name: "a".into(),
+            uid: "owner".into(),
+            resource_version: "1".into(),
+            generation: 1,
+            created: None,
+            deleting: false,
+            adopt_path: None,
+            allow_deletions: None,
+        };
+        let meta = |uid: &str, role, run: Option<&str>, attempt| Meta {
+            name: format!("name-of-{uid}"),
+            uid: uid.into(),
+            role,
+            run: run.map(str::to_owned),
+            attempt,
+            ..Meta::default()
+        };
+        let claim = |uid: &str, role, run| Claim { meta: meta(uid, role, run, None), ..Claim::default() };
+        let snapshot = |uid: &str, role, run| Snapshot { meta: meta(uid, Some(role), Some(run), None), ..Snapshot::default() };
+        Facts {
+            object,
+            spec,
+            status: serde_json::from_value(json!({ "run": run })).unwrap(),
+            claims: vec![
+                // The namespace's others: the user's, and other objects' own, which have no role here.
+                claim("users", None, None),
+                claim("another-objects", None, None),
+                claim("volume", Some(Role::Volume), None),
+                claim("capture", Some(Role::Capture), Some("now")),
+                claim("old-capture", Some(Role::Capture), Some("before")),
+                Claim { bound: true, ..claim("bound", Some(Role::Volume), None) },
+            ],
+            snapshots: vec![
+                snapshot("snapshot", Role::Capture, "now"),
+                snapshot("old-snapshot", Role::Capture, "before"),
+                Snapshot { ready: true, ..snapshot("ready", Role::Image, "now") },
+            ],
+            snapshots_known: true,
+            jobs: vec![
+                Job { meta: meta("job", None, Some("now"), Some(2)), ..Job::default() },
+                Job { meta: meta("old-job", None, Some("now"), Some(1)), ..Job::default() },
+            ],
+            pods: vec![
+                Pod { meta: meta("pod", None, Some("now"), Some(2)), ..Pod::default() },
+                Pod { meta: meta("old-pod", None, Some("now"), Some(1)), ..Pod::default() },
+                Pod { meta: meta("started", None, Some("now"), Some(2)), started: true, ..Pod::default() },
+            ],
+            images_in_use: BTreeSet::new(),
+            fresh: BTreeSet::new(),
+            words: None,
+            room: Room::default(),
+            resize_refused: None,
+            refusal: None,
+        }
+    }
+
+    fn rclone(extra: &Value) -> Value {
+        let mut rclone = json!({ "rcloneConfig": "s", "rcloneConfigSection": "r", "rcloneDestPath": "p" });
+        if let (Some(all), Some(extra)) = (rclone.as_object_mut(), extra.as_object()) {
+            all.extend(extra.clone());
+        }
+        rclone
+    }
+
+    fn destination(extra: &Value) -> Result<Spec, String> {
+        spec::destination(&serde_json::from_value(json!({ "rclone": rclone(extra) })).unwrap(), "owner")
+    }
+
+    /// Every claim of the namespace is among the facts; three objects with three mistakes once quoted the third one's.
+    #[test]
+    fn only_what_this_run_waits_for_is_asked_about() {
+        let children = || vec!["volume".to_owned(), "capture".to_owned(), "snapshot".to_owned()];
+        let movers = ["job", "pod"].map(str::to_owned).to_vec();
+        let private = facts(Kind::Destination, destination(&json!({ "capacity": "1Gi" })));
+        assert_eq!(groups(&private), [children(), movers.clone()]);
+
+        // The claim that the spec names belongs to the run as well.
+        let with_the_users = vec!["volume".to_owned(), "capture".to_owned(), "users".to_owned(), "snapshot".to_owned()];
+        let existing = facts(Kind::Destination, destination(&json!({ "destinationPVC": "name-of-users" })));
+        assert_eq!(groups(&existing), [with_the_users.clone(), movers.clone()]);
+        let source = json!({ "sourcePVC": "name-of-users", "rclone": rclone(&json!({})) });
+        let source = facts(Kind::Source, spec::source(&serde_json::from_value(source).unwrap(), "owner"));
+        assert_eq!(groups(&source), [with_the_users, movers.clone()]);
+
+        let invalid = facts(Kind::Source, Err("bad".into()));
+        assert_eq!(groups(&invalid), [children(), movers]);
+    }
+}
