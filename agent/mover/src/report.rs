@@ -68,6 +68,10 @@ pub struct Report {
     /// True when the path was another object's before this push (a re-created namesake's, or an adopted one).
     #[serde(default)]
     pub took_over: bool,
+    /// The state of the path that this push, allowed to adopt, acted on. Reported by a push with `--adopt`, also when it failed; later
+    /// attempts are bound to it by `--adopt-state`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adopted_state: Option<String>,
     /// The revision that volume and remote now agree on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,

@@ -105,6 +105,7 @@ mod tests {
             message,
             changed: false,
             took_over: false,
+            adopted_state: None,
             revision: None,
             data_time: None,
             files: 0,
