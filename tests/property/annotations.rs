@@ -152,9 +152,9 @@ fn a_second_adoption_is_tried_at_once() {
     assert!(world.status.run.is_none());
 }
 
-/// An annotation that names another path is told, with both of them, and only once.
+/// An annotation that names another path is reported, with both of them, and only once.
 #[test]
-fn an_annotation_that_names_another_path_is_told() {
+fn an_annotation_that_names_another_path_is_reported() {
     let mut world = World::new(Flavour::SourceDirect);
     adopt(&mut world, Some("q"));
     attempt(&mut world, Ending::Foreign);

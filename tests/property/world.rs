@@ -3,12 +3,11 @@
 use jiff::Timestamp;
 use proptest_derive::Arbitrary;
 use scribe_agent::api::Status;
-use scribe_agent::api::status::Subject;
 use scribe_agent::core::facts::{Claim, Facts, Job, Kind, Limits, Meta, Object, Pod, ResizeRefusal, Role, Snapshot};
 use scribe_agent::core::gate::{self, Room};
-use scribe_agent::core::plan::{Child, ChildKind, Event, NewClaim, NewJob, NewSnapshot, Origin, Step, Target, Work};
+use scribe_agent::core::plan::{Child, ChildKind, Event, NewClaim, NewJob, NewSnapshot, Origin, Step, Target};
 use scribe_agent::core::spec::{Capture, ClaimShape, Guard, Remote, SnapshotClass, Spec, Target as VolumeTarget, Trigger, Volume};
-use scribe_agent::core::subject::{self, Named};
+use scribe_agent::core::subject;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Which kind of replication the world holds.
@@ -66,6 +65,8 @@ impl Flavour {
 pub const USERS_CLAIM: &str = "data";
 /// Another claim of the user's.
 pub const OTHER_CLAIM: &str = "other-data";
+
+mod movers;
 
 #[derive(Clone)]
 pub struct World {
@@ -158,27 +159,6 @@ impl World {
         world.put_claim(USERS_CLAIM, false);
         world.put_claim(OTHER_CLAIM, false);
         world
-    }
-
-    /// What the spec names now.
-    pub fn subject(&self) -> Subject {
-        Named::by(&self.spec).record()
-    }
-
-    /// The revision of this number at this `section:path`: no two have one in common.
-    pub fn revision(remote: &str, number: u32) -> String {
-        if remote == "r:p" { format!("r{number}") } else { format!("{remote}-r{number}") }
-    }
-
-    /// Remote and number of a revision.
-    fn parsed(revision: &str) -> (String, u32) {
-        let (remote, number) = revision.rsplit_once("-r").unwrap_or_else(|| ("r:p", revision.strip_prefix('r').unwrap()));
-        (remote.to_owned(), number.parse().unwrap())
-    }
-
-    /// The mover of this run that was started last.
-    fn mover_of(&self, run: &str) -> &NewJob {
-        self.movers.iter().rev().find(|mover| mover.run == run).expect("a run without a mover")
     }
 
     /// A claim that is not this object's: a user's, or what an earlier object of its name left.
@@ -296,6 +276,7 @@ impl World {
             Child::Job(new) => {
                 assert!(self.pods.iter().all(|p| p.ended), "a mover was started while another lives");
                 self.assert_mounts(new);
+                self.assert_arguments(new);
                 self.assert_adopts(new);
                 self.movers.push((**new).clone());
                 self.allowed.extend(new.allow_deletions.clone());
@@ -317,43 +298,6 @@ impl World {
             Volume::Destination { claim: VolumeTarget::Private(_), .. } => "scribe-dest-db",
         };
         assert_eq!(new.claim, expected);
-        let remote = format!("{}:{}", new.remote.section, new.remote.path);
-        assert_eq!(new.subject.remote, remote, "a Job that says that it is of another path");
-        if let Work::Pull { applied: Some(applied), .. } = &new.work {
-            let held = self.applied.as_ref().filter(|(uid, _)| new.claim_uid.as_ref() == Some(uid)).map(|(_, held)| held.clone());
-            // A mover whose end nobody noticed may have brought a later one.
-            let (from, number) = World::parsed(applied);
-            let holds = held.as_ref().is_some_and(|held| from == held.0 && number <= held.1);
-            assert!(holds && from == remote, "told {applied:?}, and it holds {held:?}");
-        }
-        if let Work::Push { pushed, .. } = &new.work {
-            let last = self.status.revision.as_ref().filter(|revision| World::parsed(revision).0 == remote);
-            assert_eq!(pushed.as_ref(), last, "told another revision than the last one pushed to this path");
-            if let Some(claim) = self.claims.iter().find(|c| c.meta.name == new.claim && c.meta.role == Some(Role::Capture)) {
-                let captured = self.captured.get(&claim.meta.uid);
-                assert_eq!(captured, new.subject.claim.as_ref(), "a Job that says that it is of another claim");
-            }
-        }
-    }
-
-    /// A path is taken over by the user's word alone, once, and by all attempts in the same state.
-    fn assert_adopts(&mut self, new: &NewJob) {
-        let Work::Push { adopt: true, adopt_state, .. } = &new.work else { return };
-        assert!(!self.adopted, "a path was taken over twice by one annotation");
-        assert_eq!(self.object.adopt_path.as_ref().map(|path| path.trim_end_matches('/')), Some(new.remote.path.as_str()));
-        assert!(self.bound.is_none() || self.bound == *adopt_state, "bound to {:?}, and then to {adopt_state:?}", self.bound);
-        self.bound.clone_from(adopt_state);
-    }
-
-    /// A sync ends: what is recorded of it is what its mover did, and of a pull nothing counts but what the spec still asks for.
-    fn assert_closes(&self, run: &str, status: &Status) {
-        let mover = self.mover_of(run);
-        assert_eq!(status.synced.as_ref(), Some(&mover.subject), "a sync of something else was recorded");
-        let (remote, _) = World::parsed(status.revision.as_ref().unwrap());
-        assert_eq!(remote, mover.subject.remote, "a revision of another path was recorded");
-        if self.object.kind == Kind::Destination {
-            assert_eq!(mover.subject, self.subject(), "a pull of an earlier spec was taken for one of this");
-        }
     }
 
     /// Where the movers went.
@@ -372,13 +316,7 @@ impl World {
             self.closed.extend(old.as_ref().map(|run| run.id.clone()));
         }
         if status.last_sync_time != self.status.last_sync_time {
-            let run = &old.unwrap().id;
-            self.assert_closes(run, status);
-            let mover = self.mover_of(run);
-            let named = self.object.adopt_path.as_ref().is_some_and(|path| path.trim_end_matches('/') == mover.remote.path);
-            if named && matches!(mover.work, Work::Push { adopt: true, .. }) {
-                (self.adopted, self.bound) = (true, None);
-            }
+            self.assert_closes(&old.unwrap().id, status);
         }
         if let Some(image) =
             status.latest_image.as_ref().filter(|i| i.kind == "VolumeSnapshot" && status.latest_image != self.status.latest_image)

@@ -213,6 +213,26 @@ mod tests {
         assert_eq!(view(Kind::Source, "a", &status).due_since(at(100)), Some(at(20)));
     }
 
+    /// What is due beside the trigger waits for its turn as well.
+    #[test]
+    fn another_subject_and_a_verification_wait() {
+        let status = synced(200);
+        let idle = view(Kind::Source, "a", &status);
+        assert_eq!(View { differs: true, ..idle.clone() }.due_since(at(100)), Some(at(100)));
+        assert_eq!(View { verify_now: Some("1"), ..idle.clone() }.due_since(at(100)), Some(at(100)));
+        assert_eq!(View { differs: true, verify_now: Some("1"), paused: true, ..idle }.due_since(at(100)), None);
+        let handled = Status { last_handled_verify_now: Some("1".into()), ..synced(200) };
+        assert_eq!(View { verify_now: Some("1"), ..view(Kind::Source, "a", &handled) }.due_since(at(100)), None);
+        let run = json!({
+            "id": "r", "phase": "Backoff", "startTime": "2026-01-01T00:00:00.000000Z", "attempt": 2,
+            "phaseTime": "2026-01-01T00:00:00.000000Z", "generation": 1, "verifyNow": "1",
+        });
+        let failed = Status { run: Some(serde_json::from_value(run).unwrap()), next_attempt_time: Some(Time(at(150))), ..synced(200) };
+        for (value, due) in [("1", None), ("2", Some(at(100)))] {
+            assert_eq!(View { verify_now: Some(value), ..view(Kind::Source, "a", &failed) }.due_since(at(100)), due);
+        }
+    }
+
     /// Until it is edited.
     #[test]
     fn a_refused_spec_does_not_wait() {

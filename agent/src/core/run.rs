@@ -126,7 +126,7 @@ fn retry(draft: &mut Draft<'_>, spec: &Spec, run: &Run) {
         return;
     }
     if asked {
-        // Whoever permits or asks for something has seen what was wrong: as after a changed spec, failures count anew.
+        // A user who permits or asks for something has seen what was wrong: as after a changed spec, failures count anew.
         draft.status.attempts = None;
     }
     draft.bind_annotations(spec);
