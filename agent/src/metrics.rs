@@ -146,6 +146,7 @@ mod tests {
             deleting: false,
             adopt_path: None,
             allow_deletions: None,
+            verify_now: None,
         }
     }
 

@@ -26,6 +26,8 @@ pub struct MoverSettings {
     pub resources: Value,
     /// How often a push lists its remote path and repairs it.
     pub verify_interval: SignedDuration,
+    /// Within which time a push reads every file again, changed or not.
+    pub rehash_interval: SignedDuration,
 }
 
 /// The file as it is written. Every field has a default.
@@ -34,6 +36,7 @@ pub struct MoverSettings {
 struct Raw {
     continuous_interval: Option<String>,
     verify_interval: Option<String>,
+    rehash_interval: Option<String>,
     snapshot_timeout: Option<String>,
     pod_start_timeout: Option<String>,
     max_attempts: Option<u16>,
@@ -94,7 +97,8 @@ impl Settings {
         };
         let service_account_name = raw.mover.service_account_name.unwrap_or_else(|| "scribe-mover".to_owned());
         let verify_interval = duration("verifyInterval", raw.verify_interval.as_deref(), SignedDuration::from_hours(24))?;
-        Ok(Settings { limits, mover: MoverSettings { service_account_name, resources, verify_interval } })
+        let rehash_interval = duration("rehashInterval", raw.rehash_interval.as_deref(), SignedDuration::from_hours(168))?;
+        Ok(Settings { limits, mover: MoverSettings { service_account_name, resources, verify_interval, rehash_interval } })
     }
 }
 
@@ -121,7 +125,7 @@ mod tests {
     fn the_shipped_file_says_what_the_defaults_are() {
         let shipped = include_str!("../../config/agent.yaml");
         assert_eq!(Settings::parse(shipped).unwrap(), Settings::parse("").unwrap());
-        let durations = ["continuousInterval", "verifyInterval", "snapshotTimeout", "podStartTimeout", "initial", "max"];
+        let durations = ["continuousInterval", "verifyInterval", "rehashInterval", "snapshotTimeout", "podStartTimeout", "initial", "max"];
         for field in durations.into_iter().chain(["maxAttempts", "maxConcurrentSyncs", "serviceAccountName", "resources"]) {
             assert!(shipped.contains(&format!("{field}:")), "{field} is missing from config/agent.yaml");
         }
@@ -133,6 +137,7 @@ mod tests {
             ("continuousInterval: soon", "continuousInterval"),
             ("continousInterval: 60s", "continousInterval"),
             ("retry: {initial: 1h}", "retry.initial"),
+            ("rehashInterval: weekly", "rehashInterval"),
             ("maxAttempts: 0", "maxAttempts"),
             ("maxConcurrentSyncs: -1", "maxConcurrentSyncs"),
             ("mover: [", "agent.yaml"),

@@ -5,7 +5,7 @@ use crate::objects::{Kind, client_with_crds, stored};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, Time};
 use kube::Client;
 use rstest::rstest;
-use scribe_agent::api::status::{Image, ImageRef, LastError, MoverResult, MoverStatus, Phase, Run, Status};
+use scribe_agent::api::status::{Image, ImageRef, LastError, MoverResult, MoverStatus, Phase, Run, Status, Subject};
 use scribe_agent::cluster::read::Reader;
 use scribe_agent::cluster::refusal::Answer;
 use scribe_agent::cluster::view::Replication;
@@ -27,6 +27,11 @@ fn full(kind: Kind) -> Status {
         next_sync_time: Some(time("2021-01-19T22:18:00Z")),
         waiting_since: Some(time("2021-01-19T22:16:30Z")),
         last_manual_sync: Some("vor dem Umzug: \"läuft?\"\n".to_owned()),
+        // Only a source is asked for these, and only a destination has a volume to touch.
+        last_handled_verify_now: (kind == Source).then(|| "once".to_owned()),
+        synced: Some(subject("s3:bucket/old")),
+        volume_touched: kind == Destination,
+        adopted_path: (kind == Source).then(|| "bucket/old".to_owned()),
         run: Some(Run {
             id: "0123456789abcdef".to_owned(),
             phase: Phase::Transferring,
@@ -38,6 +43,10 @@ fn full(kind: Kind) -> Status {
             bytes_total: Some(5_000_000_000),
             permits: Some("fedcba9876543210".to_owned()),
             manual: Some("tag".to_owned()),
+            subject: Some(subject("s3:bucket/new")),
+            verify_now: Some("again".to_owned()),
+            adopt: Some("bucket/new".to_owned()),
+            adopted_state: Some("a commit".to_owned()),
         }),
         attempts: Some(4),
         next_attempt_time: Some(time("2021-01-19T22:17:00Z")),
@@ -67,6 +76,10 @@ fn full(kind: Kind) -> Status {
         bytes: Some(0),
         latest_mover_status: Some(MoverStatus { result: MoverResult::Failed, logs: "Transferred: 1\n".to_owned() }),
     }
+}
+
+fn subject(remote: &str) -> Subject {
+    Subject { remote: remote.to_owned(), claim: Some("data".to_owned()), layout: "Files".to_owned() }
 }
 
 fn condition(kind: &str, time: Time) -> Condition {

@@ -25,5 +25,6 @@ mod plain;
 mod progress;
 mod second_sync;
 mod seed;
+mod subject;
 mod torn;
 mod triggers;

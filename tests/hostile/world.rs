@@ -142,6 +142,7 @@ fn report(run: &str) -> Report {
         message: String::new(),
         changed: true,
         took_over: false,
+        adopted_state: None,
         revision: Some(format!("of-{run}")),
         data_time: Some(Timestamp::now()),
         files: 1,

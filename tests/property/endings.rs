@@ -30,14 +30,14 @@ fn a_finished_pull_is_dropped_when_the_volume_is_another_one() {
     assert!(world.snapshots.is_empty());
 }
 
-/// An image that is being made is of the data that was pulled, whatever the spec says by now.
+/// An edit of how or when is waited with until the image is there.
 #[test]
-fn an_edit_waits_for_the_image() {
+fn an_edit_that_names_the_same_data_waits_for_the_image() {
     let mut world = pulled();
     agent::look(&mut world, &Look::default());
     let pulled = run(&world);
     assert_eq!(world.status.run.as_ref().unwrap().phase, Phase::Publishing);
-    script::edit(&mut world, |w| w.spec.remote.path = "elsewhere".into());
+    script::edit(&mut world, |w| w.spec.guard.percent = 10);
     agent::look(&mut world, &Look::default());
     assert_eq!(run(&world), pulled);
     for _ in 0..3 {
@@ -45,6 +45,29 @@ fn an_edit_waits_for_the_image() {
         agent::look(&mut world, &Look::default());
     }
     assert!(world.status.latest_image.is_some());
+}
+
+/// What was pulled from another path than the spec names by now is not published, and its unfinished image goes.
+#[test]
+fn an_image_of_another_path_is_dropped() {
+    for (paused, ready) in [(false, false), (false, true), (true, false), (true, true)] {
+        let mut world = pulled();
+        agent::look(&mut world, &Look::default());
+        let (pulled, image) = (run(&world), world.snapshots[0].meta.uid.clone());
+        world.snapshots[0].ready = ready;
+        script::edit(&mut world, |w| {
+            w.spec.paused = paused;
+            w.spec.remote.path = "elsewhere".into();
+        });
+        agent::look(&mut world, &Look::default());
+        assert!(world.status.latest_image.is_none() && world.snapshots[0].meta.deleting, "paused: {paused}, ready: {ready}");
+        assert_eq!(run(&world) == pulled, paused, "another run begins at once, unless it is paused");
+        script::let_the_cluster_work(&mut world);
+        script::calm_down(&mut world);
+        world.assert_settled_without_a_tag();
+        assert!(world.snapshots.iter().all(|s| s.meta.uid != image));
+        assert_eq!(world.paths(), ["p", "elsewhere"]);
+    }
 }
 
 /// A world whose pull has just ended, seen by an agent that died before it asked for the image.

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, reason = "a test")]
 
 mod agent;
+mod annotations;
 mod deadlines;
 mod diagram;
 mod edits;
@@ -14,6 +15,7 @@ mod images;
 mod queue;
 mod script;
 mod search;
+mod subject;
 mod tidying;
 mod time;
 mod volumes;
@@ -43,6 +45,19 @@ proptest! {
         }
         script::recover(&mut world);
         world.assert_settled();
+    }
+
+    /// The same where no new tag asks for a sync: what was synced last is what the spec names, whatever it named before, and a
+    /// verification that was asked for is done.
+    #[test]
+    fn every_script_ends_with_the_present_spec(flavour in any::<Flavour>(), script in happenings()) {
+        let mut world = World::new(flavour);
+        for happening in script {
+            script::play(&mut world, &happening);
+        }
+        script::calm_down(&mut world);
+        world.assert_settled_without_a_tag();
+        prop_assert_eq!(&world.status.last_handled_verify_now, &world.object.verify_now);
     }
 
     /// Nothing is written while nothing changes: no self-made noise.

@@ -1,11 +1,12 @@
 //! What happens in the fake world: looks of the agent, the cluster at work, users, failures, and the clock.
 
 use crate::agent::{self, Look};
-use crate::world::World;
+use crate::world::{OTHER_CLAIM, USERS_CLAIM, World};
 use jiff::SignedDuration;
 use proptest::prelude::*;
-use scribe_agent::core::facts::{Kind, Meta, Pod, Role};
+use scribe_agent::core::facts::{Kind, Meta, Object, Pod, Role};
 use scribe_agent::core::gate::Room;
+use scribe_agent::core::plan::NewJob;
 use scribe_agent::core::spec::{Capture, SnapshotClass, Target, Volume};
 use scribe_mover::report::{Outcome, Reason, Report};
 
@@ -25,6 +26,14 @@ pub enum Happening {
     /// The spec changes: the copy method of a source, or just its generation.
     Edit,
     Pause(bool),
+    /// The remote path changes, to one of three.
+    Path(usize),
+    /// The claim that a source pushes changes, to one of two.
+    Claim(bool),
+    /// The user asks for a verification; the values come back.
+    Verify(u8),
+    /// The user lets a source take its path over, or no longer.
+    Adopt(bool),
     /// The source has something new.
     Push,
     /// The gate opens or shuts.
@@ -52,9 +61,14 @@ pub enum Ending {
     Good,
     Failed,
     Stalled,
+    /// The path is another's.
+    Foreign,
     WithoutReport,
     NothingPushedYet,
 }
+
+/// Remote paths that a spec may name.
+pub const PATHS: [&str; 3] = ["p", "elsewhere", "moved"];
 
 /// Scripts of up to 60 happenings.
 pub fn happenings() -> impl Strategy<Value = Vec<Happening>> {
@@ -65,6 +79,7 @@ pub fn happenings() -> impl Strategy<Value = Vec<Happening>> {
         4 => Just(Ending::Good),
         2 => Just(Ending::Failed),
         1 => Just(Ending::Stalled),
+        1 => Just(Ending::Foreign),
         1 => Just(Ending::WithoutReport),
         1 => Just(Ending::NothingPushedYet)
     ];
@@ -77,6 +92,10 @@ pub fn happenings() -> impl Strategy<Value = Vec<Happening>> {
         1 => Just(Happening::Tag),
         1 => Just(Happening::Edit),
         1 => any::<bool>().prop_map(Happening::Pause),
+        2 => (0usize..3).prop_map(Happening::Path),
+        1 => any::<bool>().prop_map(Happening::Claim),
+        1 => (0u8..3).prop_map(Happening::Verify),
+        1 => any::<bool>().prop_map(Happening::Adopt),
         1 => Just(Happening::Push),
         1 => any::<bool>().prop_map(Happening::Room),
         1 => (0u8..3).prop_map(Happening::Permit),
@@ -108,14 +127,27 @@ pub fn play(world: &mut World, happening: &Happening) {
                 *capture = if *capture == Capture::Clone { Capture::Snapshot(SnapshotClass(None)) } else { Capture::Clone };
             }
         }),
+        Happening::Path(number) => edit(world, |world| {
+            world.spec.remote.path = PATHS[*number].into();
+            world.bound = None;
+        }),
+        Happening::Claim(other) => edit(world, |world| {
+            if let Volume::Source { claim, .. } = &mut world.spec.volume {
+                *claim = if *other { OTHER_CLAIM } else { USERS_CLAIM }.into();
+            }
+        }),
+        Happening::Verify(value) => annotate(world, |object| object.verify_now = Some(value.to_string())),
+        Happening::Adopt(adopt) => {
+            let path = adopt.then(|| format!("{}/", world.spec.remote.path));
+            if path != world.object.adopt_path {
+                (world.adopted, world.bound) = (false, None);
+            }
+            annotate(world, |object| object.adopt_path = path);
+        }
         Happening::Pause(paused) => edit(world, |world| world.spec.paused = *paused),
         Happening::Room(free) => world.room = if *free { Room::Free } else { Room::Full },
         Happening::Push => world.remote = world.remote.map(|r| r + 1),
-        Happening::Permit(token) => {
-            let generation = world.object.generation;
-            edit(world, |world| world.object.allow_deletions = Some(token.to_string()));
-            world.object.generation = generation; // annotations do not move it
-        }
+        Happening::Permit(token) => annotate(world, |object| object.allow_deletions = Some(token.to_string())),
         Happening::Swap => swap(world),
         Happening::Grow(grows) => {
             world.grows = *grows;
@@ -150,6 +182,18 @@ pub fn edit(world: &mut World, change: impl FnOnce(&mut World)) {
     world.object.resource_version = format!("edit-{}", world.writes);
 }
 
+/// Sets or removes annotations: they do not move the generation.
+pub fn annotate(world: &mut World, change: impl FnOnce(&mut Object)) {
+    let generation = world.object.generation;
+    edit(world, |world| {
+        change(&mut world.object);
+        if world.object.kind == Kind::Destination {
+            world.object.verify_now = None; // as it is read
+        }
+    });
+    world.object.generation = generation;
+}
+
 /// What the old object had will be collected; the new one knows nothing.
 fn rebirth(world: &mut World) {
     edit(world, |world| world.object.generation = 0);
@@ -157,6 +201,7 @@ fn rebirth(world: &mut World) {
     world.status = scribe_agent::api::Status::default();
     world.past.clear();
     world.applied = None;
+    (world.adopted, world.bound) = (false, None);
     world.jobs.clear();
     for claim in world.claims.iter_mut().filter(|c| c.meta.role.is_some()) {
         claim.meta = Meta { role: None, run: None, namesake: true, ..claim.meta.clone() };
@@ -272,7 +317,8 @@ pub fn end_movers(world: &mut World, ending: Ending) {
             message: String::new(),
             changed: false,
             took_over: false,
-            revision: Some(format!("r{remote}")),
+            adopted_state: None,
+            revision: None,
             data_time: None,
             files: 1,
             bytes: 1,
@@ -283,17 +329,28 @@ pub fn end_movers(world: &mut World, ending: Ending) {
             duration_ms: 1,
             logs: String::new(),
         };
+        let job = jobs.iter().find(|j| j.meta.run == pod.meta.run && j.meta.attempt == pod.meta.attempt);
+        let of_this = |mover: &&NewJob| Some(&mover.run) == pod.meta.run.as_ref() && Some(mover.attempt) == pod.meta.attempt;
+        let from = world.movers.iter().rev().find(of_this).unwrap().subject.remote.clone();
+        report.adopted_state = Some(format!("state at {now}"));
+        if !matches!(ending, Ending::Good) && world.applied.as_ref().is_some_and(|(_, (held, _))| *held != from) {
+            world.applied = None; // a part of the one, and a part of the other
+        }
         match ending {
             Ending::Good => {
-                let job = jobs.iter().find(|j| j.meta.run == pod.meta.run && j.meta.attempt == pod.meta.attempt);
-                let applied = job.and_then(|j| j.claim_uid.clone()).map(|uid| (uid, remote));
+                report.revision = Some(World::revision(&from, remote));
+                let applied = job.and_then(|j| j.claim_uid.clone()).map(|uid| (uid, (from, remote)));
                 report.changed = world.applied != applied;
                 world.applied = applied;
             }
             Ending::NothingPushedYet if destination => report.result = Outcome::WaitingForFirstPush,
-            Ending::Failed | Ending::Stalled | Ending::NothingPushedYet => {
+            Ending::Failed | Ending::Stalled | Ending::Foreign | Ending::NothingPushedYet => {
                 report.result = Outcome::Failed;
-                report.reason = Some(if matches!(ending, Ending::Stalled) { Reason::DeletionGuard } else { Reason::Unreachable });
+                report.reason = Some(match ending {
+                    Ending::Stalled => Reason::DeletionGuard,
+                    Ending::Foreign => Reason::PathNotOurs,
+                    _ => Reason::Unreachable,
+                });
             }
             Ending::WithoutReport => continue,
         }
@@ -311,10 +368,17 @@ pub fn begin(world: &mut World) {
 
 /// From here on all goes well: nothing is paused, time passes, the cluster works and movers succeed. One more tag is to be synced.
 pub fn recover(world: &mut World) {
-    play(world, &Happening::Pause(false));
+    edit(world, |world| world.spec.trigger.manual = Some("last".into()));
+    calm_down(world);
+}
+
+/// The same without a new tag: nothing asks for a sync but what has happened.
+pub fn calm_down(world: &mut World) {
+    if world.spec.paused {
+        play(world, &Happening::Pause(false));
+    }
     play(world, &Happening::Room(true));
     play(world, &Happening::Restore(false));
-    edit(world, |world| world.spec.trigger.manual = Some("last".into()));
     world.past.clear();
     for _ in 0..60 {
         agent::look(world, &Look::default());

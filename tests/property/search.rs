@@ -314,18 +314,21 @@ fn search(start: World, trouble: Trouble) -> (usize, Turns) {
     (search.seen.len(), search.turns)
 }
 
-/// Where searches begin: a new object; one that is to sync again, with something new to fetch; and a destination before the first push.
+/// Where searches begin: a new object; one that is to sync again, with something new to fetch; one whose path was edited while idle; and
+/// a destination before the first push.
 fn starts(flavour: Flavour) -> Vec<World> {
     let mut new = World::new(flavour);
     new.now = "2026-01-01T00:00:00Z".parse().unwrap();
     let (mut again, mut early) = (new.clone(), new.clone());
     script::recover(&mut again);
     again.events.clear();
+    let mut moved = again.clone();
+    script::edit(&mut moved, |w| w.spec.remote.path = script::PATHS[1].into());
     again.remote = Some(2);
     script::edit(&mut again, |w| w.spec.trigger.manual = Some("again".into()));
     early.remote = None;
     let destination = new.object.kind == scribe_agent::core::facts::Kind::Destination;
-    if destination { vec![new, again, early] } else { vec![new, again] }
+    if destination { vec![new, again, moved, early] } else { vec![new, again, moved] }
 }
 
 /// Searches everything with up to so many troubles on a path.

@@ -106,6 +106,7 @@ mod tests {
             changed: false,
             adopted_state: None,
             took_over: false,
+            adopted_state: None,
             revision: None,
             data_time: None,
             files: 0,

@@ -9,18 +9,20 @@ use serde_json::Value;
 /// # Errors
 /// When a schema cannot be written as YAML, which a test would have seen.
 pub fn files() -> anyhow::Result<Vec<(&'static str, String)>> {
-    let mut source = serde_json::to_value(ReplicationSource::crd())?;
-    if let Some(status) = source.pointer_mut("/spec/versions/0/schema/openAPIV3Schema/properties/status/properties")
-        && let Value::Object(properties) = status
-    {
-        properties.remove("latestImage");
-        properties.remove("images");
-    }
-    let destination = serde_json::to_value(ReplicationDestination::crd())?;
+    let source = without(serde_json::to_value(ReplicationSource::crd())?, &["latestImage", "images", "volumeTouched"]);
+    let destination = without(serde_json::to_value(ReplicationDestination::crd())?, &["lastHandledVerifyNow", "adoptedPath"]);
     Ok(vec![
         ("scribe.backube_replicationsources.yaml", yaml(&source)?),
         ("scribe.backube_replicationdestinations.yaml", yaml(&destination)?),
     ])
+}
+
+/// The CRD without the status fields that only the other kind sets.
+fn without(mut crd: Value, fields: &[&str]) -> Value {
+    if let Some(Value::Object(properties)) = crd.pointer_mut("/spec/versions/0/schema/openAPIV3Schema/properties/status/properties") {
+        properties.retain(|name, _| !fields.contains(&name.as_str()));
+    }
+    crd
 }
 
 fn yaml(crd: &Value) -> anyhow::Result<String> {

@@ -21,7 +21,11 @@ pub const DO_NOT_DELETE: &str = "scribe.backube/do-not-delete";
 pub const REVISION: &str = "scribe.backube/revision";
 /// Annotation on an image: UID of the claim it was taken from. On a Job: UID of the claim it pulls into.
 pub const PVC_UID: &str = "scribe.backube/pvc-uid";
+/// Annotation on a Job: what its mover replicates, a [`Subject`](super::status::Subject) as JSON.
+pub const SUBJECT: &str = "scribe.backube/subject";
 /// Annotation set by users: the token of a refused deletion, which lets that one through.
 pub const ALLOW_DELETIONS: &str = "scribe.backube/allow-deletions";
-/// Annotation set by users on a source: the path whose files it may take over.
+/// Annotation set by users on a source: the path whose files it may take over, once for each time that it is set.
 pub const ADOPT_PATH: &str = "scribe.backube/adopt-path";
+/// Annotation set by users on a source: a new value makes the next push, due at once, list its path and repair it.
+pub const VERIFY_NOW: &str = "scribe.backube/verify-now";

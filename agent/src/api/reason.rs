@@ -82,6 +82,8 @@ reasons! {
     ResizeRefused => State;
     /// A push took over a path that was another object's.
     PathTakenOver => State;
+    /// An annotation of the user's has no effect; the message says why.
+    AnnotationIgnored => State;
 
     /// The spec cannot work; the message names the field.
     InvalidSpec => Stalled;

@@ -1,4 +1,4 @@
-//! `status` of both kinds. A source never sets [`Status::latest_image`] and [`Status::images`], and its CRD leaves them out.
+//! `status` of both kinds. Each kind's CRD leaves out the fields that only the other one sets, see `crd.rs`.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, Time};
 use kube::KubeSchema;
@@ -42,6 +42,24 @@ pub struct Status {
     /// The `spec.trigger.manual` that the last completed manual sync was started by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_manual_sync: Option<String>,
+
+    /// The annotation `scribe.backube/verify-now` that the last successful sync was started with, if it had a new value then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_handled_verify_now: Option<String>,
+
+    /// What the last successful sync was of. Where the spec names something else by now, a sync of that is due.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub synced: Option<Subject>,
+
+    /// True once a sync of something else than `synced` has started: the destination's volume may hold parts of that. Cleared by the
+    /// next success.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub volume_touched: bool,
+
+    /// The path that was taken over by the annotation `scribe.backube/adopt-path`. As long as the annotation names it, it is not taken
+    /// over again; removing the annotation clears this field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adopted_path: Option<String>,
 
     /// The sync under way; absent while none is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -88,6 +106,19 @@ pub struct Status {
     pub latest_mover_status: Option<MoverStatus>,
 }
 
+/// What is replicated: everything in a spec that decides which data are moved, and from where to where.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Subject {
+    /// `rcloneConfigSection` and `rcloneDestPath`, as `section:path`.
+    pub remote: String,
+    /// The PVC that is pushed, or the existing one that is pulled into; absent where the destination pulls into a volume of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claim: Option<String>,
+    /// How the remote path is laid out: `Files` or `Plain`.
+    pub layout: String,
+}
+
 /// The sync under way.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
@@ -125,6 +156,22 @@ pub struct Run {
     /// The `spec.trigger.manual` that started this sync, if one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manual: Option<String>,
+
+    /// What this sync is of: its captured volume and its mover are of this, whatever the spec names by now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<Subject>,
+
+    /// The annotation `scribe.backube/verify-now` that this attempt was started with, if it had a new value then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verify_now: Option<String>,
+
+    /// The path that this attempt may take over, by the annotation `scribe.backube/adopt-path`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adopt: Option<String>,
+
+    /// The state of that path that the first such attempt acted on: later ones take over nothing else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adopted_state: Option<String>,
 }
 
 /// What a sync is at. `docs/development.md` has the state diagram.

@@ -68,6 +68,8 @@ fn object(kind: Kind, meta: &ObjectMeta) -> Object {
         deleting: meta.deletion_timestamp.is_some(),
         adopt_path: annotation(labels::ADOPT_PATH),
         allow_deletions: annotation(labels::ALLOW_DELETIONS),
+        // A destination verifies all that it pulls.
+        verify_now: annotation(labels::VERIFY_NOW).filter(|_| kind == Kind::Source),
     }
 }
 
@@ -139,9 +141,11 @@ pub fn snapshot(snapshot: &slim::Snapshot, owner: &str) -> Snapshot {
 pub fn job(job: &slim::Job, owner: &str) -> Job {
     let condition = |kind: &str| job.status.conditions.iter().find(|c| c.kind == kind && c.status == "True");
     let failed = condition("Failed");
+    let annotation = |key: &str| job.metadata.annotations.as_ref().and_then(|a| a.get(key)).cloned();
     Job {
         meta: meta(&job.metadata, owner),
-        claim_uid: job.metadata.annotations.as_ref().and_then(|a| a.get(labels::PVC_UID)).cloned(),
+        claim_uid: annotation(labels::PVC_UID),
+        subject: annotation(labels::SUBJECT),
         succeeded: if failed.is_some() { Some(false) } else { condition("Complete").map(|_| true) },
         message: failed.and_then(|c| c.message.clone()).unwrap_or_default(),
     }

@@ -107,6 +107,8 @@ mod tests {
             tag: None,
             starts_at_once: true,
             permits: None,
+            verify_now: None,
+            differs: false,
             status,
         }
     }

@@ -9,7 +9,8 @@ use crate::cluster::view::{Replicated, Replication};
 use crate::core::facts::Kind;
 use crate::core::gate::{Contender, View};
 use crate::core::identity::permits;
-use crate::core::{names, spec};
+use crate::core::subject::Named;
+use crate::core::{adoption, due, names, spec};
 use futures::FutureExt;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -39,12 +40,14 @@ impl Objects {
         let none = Status::default();
         for object in self.sources.state() {
             let (spec, status) = (&object.spec, object.status.as_ref().unwrap_or(&none));
-            let view = view(Kind::Source, &object.metadata, spec.paused, spec.trigger.as_ref(), status);
+            let differs = due::differs(&Named::by_source(spec), status);
+            let view = view(Kind::Source, &object.metadata, spec.paused, spec.trigger.as_ref(), differs, status);
             see(Kind::Source, object.metadata.name.as_deref().unwrap_or_default(), view);
         }
         for object in self.destinations.state() {
             let (spec, status) = (&object.spec, object.status.as_ref().unwrap_or(&none));
-            let view = view(Kind::Destination, &object.metadata, spec.paused, spec.trigger.as_ref(), status);
+            let differs = due::differs(&Named::by_destination(spec), status);
+            let view = view(Kind::Destination, &object.metadata, spec.paused, spec.trigger.as_ref(), differs, status);
             see(Kind::Destination, object.metadata.name.as_deref().unwrap_or_default(), view);
         }
     }
@@ -102,7 +105,14 @@ impl Objects {
     }
 }
 
-fn view<'a>(kind: Kind, meta: &'a ObjectMeta, paused: bool, trigger: Option<&'a TriggerSpec>, status: &'a Status) -> View<'a> {
+fn view<'a>(
+    kind: Kind,
+    meta: &'a ObjectMeta,
+    paused: bool,
+    trigger: Option<&'a TriggerSpec>,
+    differs: bool,
+    status: &'a Status,
+) -> View<'a> {
     let (schedule, manual) = (trigger.is_some_and(|t| t.schedule.is_some()), trigger.and_then(|t| t.manual.as_deref()));
     let annotation = |key: &str| meta.annotations.as_ref().and_then(|a| a.get(key)).filter(|v| !v.trim().is_empty()).map(String::as_str);
     let wait = trigger.is_some_and(|t| t.run_on_create == Some(false));
@@ -114,7 +124,9 @@ fn view<'a>(kind: Kind, meta: &'a ObjectMeta, paused: bool, trigger: Option<&'a 
         // What is being deleted starts nothing either.
         paused: paused || meta.deletion_timestamp.is_some(),
         tag: manual,
-        permits: permits(annotation(labels::ADOPT_PATH), annotation(labels::ALLOW_DELETIONS)),
+        permits: permits(adoption::pending(annotation(labels::ADOPT_PATH), status), annotation(labels::ALLOW_DELETIONS)),
+        verify_now: annotation(labels::VERIFY_NOW).filter(|_| kind == Kind::Source),
+        differs,
         starts_at_once: spec::starts_at_once(schedule, manual.is_some(), wait),
         status,
     }

@@ -125,6 +125,7 @@ async fn carry_out(context: &Context, facts: &Facts, plan: &Plan) -> Result<Acti
         service_account: settings.service_account_name,
         resources: settings.resources,
         verify_interval: settings.verify_interval,
+        rehash_interval: settings.rehash_interval,
     };
     for step in &plan.steps {
         match context.writer.step(&facts.object, step, &mover, Timestamp::now()).await {

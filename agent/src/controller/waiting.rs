@@ -51,6 +51,7 @@ mod tests {
             deleting: false,
             adopt_path: None,
             allow_deletions: None,
+            verify_now: None,
         };
         let meta = |uid: &str, role, run: Option<&str>, attempt| Meta {
             name: format!("name-of-{uid}"),

@@ -2,13 +2,16 @@
 //!
 //! Imports `facts`, `names`, `plan`, `spec`.
 
+use super::adoption;
+use super::due;
 use super::facts::{Claim, Facts, Job, Meta, Role};
 use super::names;
 use super::plan::{Child, NewClaim, NewJob, NewSnapshot, Origin, Step, Work};
 use super::spec::{Capture, ClaimShape, Spec, Target, Volume};
+use super::subject::{self, Named};
 use crate::api::Status;
 use crate::api::reason::Reason;
-use crate::api::status::Run;
+use crate::api::status::{Run, Subject};
 use jiff::{SignedDuration, Timestamp};
 use scribe_mover::report::Report;
 
@@ -99,8 +102,9 @@ pub(super) fn mover(facts: &Facts, spec: &Spec, run: &Run, status: &Status) -> V
                     (name, facts.snapshots_as(Role::Capture).find(|s| s.meta.serves(&run.id)).and_then(|s| s.captured))
                 }
             };
-            let adopt = facts.object.adopt_path.as_deref() == Some(spec.remote.path.as_str());
-            (mounted, Work::Push { captured, pushed: status.revision.clone(), adopt })
+            let adopt = adoption::still_wanted(&facts.object, run);
+            let adopt_state = run.adopted_state.clone().filter(|_| adopt);
+            (mounted, Work::Push { captured, pushed: pushed(spec, status), adopt, adopt_state, verify_now: run.verify_now.is_some() })
         }
         Volume::Destination { claim, plain, .. } => {
             if let Target::Private(shape) = claim
@@ -119,6 +123,7 @@ pub(super) fn mover(facts: &Facts, spec: &Spec, run: &Run, status: &Status) -> V
         attempt: run.attempt,
         claim,
         claim_uid: pulled_into(facts, spec).map(|c| c.meta.uid.clone()),
+        subject: Named::by(spec).record(),
         remote: spec.remote.clone(),
         guard: spec.guard,
         allow_deletions: facts.object.allow_deletions.clone(),
@@ -196,10 +201,28 @@ fn pulled_into<'a>(facts: &'a Facts, spec: &Spec) -> Option<&'a Claim> {
     }
 }
 
-/// The revision that the volume is certain to hold, if not a later one: it is private, and the published image of that revision was taken
-/// from this very claim. A mover whose end was never noticed may have gone further.
+/// The revision that this object pushed last, where that was to this very path: of any other path it says nothing. Not every agent has
+/// recorded the path.
+fn pushed(spec: &Spec, status: &Status) -> Option<String> {
+    let here = status.synced.as_ref().is_none_or(|synced| Named::by(spec).at(synced));
+    status.revision.clone().filter(|_| here)
+}
+
+/// What the mover of this Job moved, or the run captured for it. Not every agent has recorded it; a spec that has not been edited since
+/// is still the same.
+pub(super) fn subject(facts: &Facts, spec: &Spec, run: &Run, job: Option<&Job>) -> Option<Subject> {
+    let moved = job.and_then(|job| job.subject.as_deref()).and_then(subject::parse);
+    let unedited = || (run.generation == facts.object.generation).then(|| Named::by(spec).record());
+    moved.or_else(|| run.subject.clone()).or_else(unedited)
+}
+
+/// The revision that the volume is certain to hold, if not a later one: it is private, the published image of that revision was taken
+/// from this very claim, and nothing from elsewhere has been pulled since. A mover whose end was never noticed may have gone further.
 fn applied(facts: &Facts, spec: &Spec, status: &Status) -> Option<String> {
     let Volume::Destination { claim: Target::Private(_), image: Some(_), .. } = &spec.volume else { return None };
+    if status.volume_touched || due::needs_new_sync(spec, status) {
+        return None;
+    }
     let revision = status.revision.as_ref()?;
     published(facts, spec, status, revision).then(|| revision.clone())
 }

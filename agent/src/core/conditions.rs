@@ -76,6 +76,11 @@ fn synchronizing(status: &Status, spec: &Result<Spec, String>, limits: &Limits, 
     }
     let problem = status.last_error.as_ref().map_or("", |e| e.message.as_str());
     match status.run.as_ref().map(|run| (run.phase, run.attempt)) {
+        Some((Phase::Backoff, _)) if spec.paused && status.last_error.is_none() => verdict(
+            false,
+            Reason::Paused,
+            "Paused: the spec names something else than this sync was of; another one follows once spec.paused is false",
+        ),
         Some((Phase::Backoff, _)) if spec.paused => verdict(false, Reason::Paused, format!("Paused after a failure: {problem}")),
         Some((Phase::Backoff, _)) => verdict(false, Reason::Backoff, backoff(status, limits, problem)),
         Some((Phase::WaitingForFirstPush, _)) => {
@@ -133,9 +138,10 @@ fn stalling(status: &Status) -> Option<(Reason, &str)> {
 
 /// Ready, and the generation that it speaks of: the one that was synced last, so that waiting for Ready after an edit waits for its sync.
 fn ready(status: &Status, spec: &Result<Spec, String>, generation: i64, closed: Option<i64>) -> (Verdict, i64) {
-    if let Err(problem) = spec {
-        return (verdict(false, Reason::InvalidSpec, problem), generation);
-    }
+    let spec = match spec {
+        Ok(spec) => spec,
+        Err(problem) => return (verdict(false, Reason::InvalidSpec, problem), generation),
+    };
     if let Some((reason, message)) = stalling(status) {
         return (verdict(false, reason, message), generation);
     }
@@ -150,7 +156,18 @@ fn ready(status: &Status, spec: &Result<Spec, String>, generation: i64, closed: 
             let reason = Reason::parse(&error.reason).unwrap_or(Reason::MoverFailed);
             (verdict(false, reason, error.message.clone()), generation)
         }
-        _ => (verdict(true, Reason::Synced, "The last sync succeeded"), synced.unwrap_or(generation)),
+        _ => (verdict(true, Reason::Synced, last_sync(status, spec)), synced.unwrap_or(generation)),
+    }
+}
+
+/// What the last sync was of, where that is not what the spec names.
+fn last_sync(status: &Status, spec: &Spec) -> String {
+    match &status.synced {
+        Some(synced) if due::needs_new_sync(spec, status) => {
+            let then = if spec.paused { " once spec.paused is false" } else { "" };
+            format!("The last successful sync was of an earlier spec ({}); one of the present spec follows{then}", synced.remote)
+        }
+        _ => "The last sync succeeded".to_owned(),
     }
 }
 
@@ -188,6 +205,10 @@ mod tests {
             bytes_total: None,
             permits: None,
             manual: None,
+            subject: None,
+            verify_now: None,
+            adopt: None,
+            adopted_state: None,
         }
     }
 

@@ -3,6 +3,7 @@
 //! The state is `status.run`: absent, or in one of five phases. `docs/development.md` draws it.
 //! Imports all of `core`.
 
+use super::adoption;
 use super::draft::Draft;
 use super::due;
 use super::facts::{Facts, Fresh, Limits};
@@ -11,7 +12,8 @@ use super::images;
 use super::plan::Plan;
 use super::resize;
 use super::run;
-use super::spec::Spec;
+use super::spec::{Spec, Volume};
+use super::subject::Named;
 use super::tidy;
 use crate::api::reason::Reason;
 use crate::api::status::Run;
@@ -29,6 +31,7 @@ pub fn decide(facts: &Facts, limits: &Limits, now: Timestamp) -> Plan {
     }
     let mut draft = Draft::new(facts, limits, now);
     draft.status.waiting_since = None;
+    adoption::withdraw(&mut draft);
     images::review(&mut draft, facts.spec.as_ref().ok());
     match &facts.spec {
         Ok(spec) => work(&mut draft, spec),
@@ -47,7 +50,8 @@ fn work(draft: &mut Draft<'_>, spec: &Spec) {
     let run = draft.status.run.clone();
     let cause = match &run {
         None if spec.paused => None,
-        None => due::cause(&spec.trigger, &draft.status, draft.now),
+        None => due::cause(&spec.trigger, &draft.status, draft.now)
+            .or_else(|| due::cause_beside_trigger(spec, &draft.facts.object, &draft.status)),
         Some(run) => run::superseded_by(draft, spec, run),
     };
     match (cause, run) {
@@ -91,21 +95,30 @@ fn open(draft: &mut Draft<'_>, spec: &Spec, cause: &Cause, superseded: Option<&R
         generation: draft.facts.object.generation,
         bytes_done: None,
         bytes_total: None,
-        permits: draft.facts.object.permits(),
+        permits: None,
         manual: match cause {
             Cause::Manual(tag) => Some(tag.clone()),
             // A run that another cause opens while a tag waits would hide it; the tag is due first, see `due::cause`.
             _ => None,
         },
+        subject: Some(Named::by(spec).record()),
+        verify_now: None,
+        // A new run does not end an adoption: it stays bound to what its first push saw.
+        adopt: superseded.and_then(|old| old.adopt.clone()),
+        adopted_state: superseded.and_then(|old| old.adopted_state.clone()),
     };
+    if matches!(spec.volume, Volume::Destination { .. }) && due::needs_new_sync(spec, &draft.status) {
+        draft.status.volume_touched = true;
+    }
     draft.status.next_sync_time = due::after_opening(&spec.trigger, &draft.status, draft.now).map(Time);
     draft.status.last_sync_start_time = Some(Time(draft.now));
     draft.status.next_attempt_time = None;
     if draft.status.attempts.is_none_or(|failures| failures < draft.limits.max_attempts) {
         draft.event(false, Reason::SyncStarted, "Sync started".to_owned(), &run.id);
     }
-    draft.status.run = Some(run.clone());
-    if !made_anew {
+    draft.status.run = Some(run);
+    draft.bind_annotations(spec);
+    if let Some(run) = draft.status.run.clone().filter(|_| !made_anew) {
         run::begin(draft, spec, &run);
     }
     draft.wake_for_next_sync();

@@ -2,10 +2,13 @@
 //!
 //! Imports `conditions`, `facts`, `gate`, `plan`.
 
+use super::adoption;
 use super::conditions;
+use super::due;
 use super::facts::{Facts, Fresh, Limits};
 use super::gate::{self, Room, View};
 use super::plan::{Event, Plan, Step};
+use super::spec::Spec;
 use crate::api::Status;
 use crate::api::reason::Reason;
 use crate::api::status::Phase;
@@ -56,6 +59,20 @@ impl<'a> Draft<'a> {
         self.status.waiting_since = Some(Time(seconds(since)));
         self.wake_for_next_sync();
         false
+    }
+
+    /// Binds the run in the making to what the user's annotations permit and ask for as its attempt begins.
+    pub(super) fn bind_annotations(&mut self, spec: &Spec) {
+        let object = &self.facts.object;
+        let (permits, adopt) = (object.permits(&self.status), adoption::wanted(object, spec, &self.status));
+        let verify_now = due::new_verification(object.verify_now.as_deref(), &self.status).map(str::to_owned);
+        if let Some(run) = self.status.run.as_mut() {
+            if run.adopt != adopt {
+                run.adopted_state = None;
+            }
+            (run.permits, run.adopt, run.verify_now) = (permits, adopt, verify_now);
+        }
+        adoption::warn(self, spec);
     }
 
     /// Moves the run on to another phase.

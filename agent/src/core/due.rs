@@ -3,13 +3,14 @@
 //! `status.nextSyncTime` is the truth: a slot that passed while nobody looked is still due, and several collapse into one.
 //! Imports `facts`, `identity`, `spec`.
 
-use super::facts::Limits;
+use super::facts::{Limits, Object};
 use super::identity::Cause;
-use super::spec::Trigger;
+use super::spec::{Spec, Trigger};
+use super::subject::Named;
 use crate::api::Status;
 use jiff::Timestamp;
 
-/// What makes a sync due now, if anything does.
+/// What in its trigger makes a sync due now, if anything does.
 pub fn cause(trigger: &Trigger, status: &Status, now: Timestamp) -> Option<Cause> {
     if let Some(tag) = new_tag(trigger, status) {
         return Some(Cause::Manual(tag.to_owned()));
@@ -20,6 +21,33 @@ pub fn cause(trigger: &Trigger, status: &Status, now: Timestamp) -> Option<Cause
         return Some(Cause::Slot(next.0));
     }
     (never_started(status) && trigger.starts_at_once()).then_some(Cause::Created)
+}
+
+/// What makes a sync due beside the trigger, if anything does: a user who asks for a verification, and a spec that names something else
+/// than was synced last.
+pub fn cause_beside_trigger(spec: &Spec, object: &Object, status: &Status) -> Option<Cause> {
+    if let Some(value) = new_verification(object.verify_now.as_deref(), status) {
+        return Some(Cause::VerifyNow(value.to_owned()));
+    }
+    needs_new_sync(spec, status).then_some(Cause::SpecChanged(object.generation))
+}
+
+/// Whether the spec names something else than the last successful sync was of: another claim, section, path or layout. What is
+/// published or pushed then belongs to an earlier spec, and a sync of this one is due at once.
+///
+/// False where that is not known: before the first success, and after one of an agent that did not record it.
+pub fn needs_new_sync(spec: &Spec, status: &Status) -> bool {
+    differs(&Named::by(spec), status)
+}
+
+/// The same of a subject that is at hand.
+pub fn differs(subject: &Named<'_>, status: &Status) -> bool {
+    status.synced.as_ref().is_some_and(|synced| !subject.is(synced))
+}
+
+/// The value of the annotation `scribe.backube/verify-now`, where no successful sync was started with it yet.
+pub fn new_verification<'a>(annotation: Option<&'a str>, status: &Status) -> Option<&'a str> {
+    annotation.filter(|value| status.last_handled_verify_now.as_deref() != Some(*value))
 }
 
 /// Whether no sync of the object was ever started.

@@ -2,6 +2,7 @@
 //!
 //! Imports `gate` (for a type), `identity`, `names`, `spec`.
 
+use super::adoption;
 use super::gate::Room;
 use super::identity::permits;
 use super::names;
@@ -109,6 +110,8 @@ pub struct Object {
     pub adopt_path: Option<String>,
     /// The token of a refused deletion that it may go on with, by the user's annotation.
     pub allow_deletions: Option<String>,
+    /// A new value asks a source's next push, by the user's annotation, to list its path and repair it.
+    pub verify_now: Option<String>,
 }
 
 impl Object {
@@ -128,9 +131,9 @@ impl Object {
         }
     }
 
-    /// A digest of what the user's annotations permit, where they permit anything.
-    pub fn permits(&self) -> Option<String> {
-        permits(self.adopt_path.as_deref(), self.allow_deletions.as_deref())
+    /// A digest of what the user's annotations still permit, where they permit anything.
+    pub fn permits(&self, status: &Status) -> Option<String> {
+        permits(adoption::pending(self.adopt_path.as_deref(), status), self.allow_deletions.as_deref())
     }
 }
 
@@ -237,6 +240,8 @@ pub struct Job {
     pub succeeded: Option<bool>,
     /// UID of the claim that it was made to pull into.
     pub claim_uid: Option<String>,
+    /// What its mover replicates, as [`subject::text`](super::subject::text) wrote it; none on a Job of an older agent.
+    pub subject: Option<String>,
     /// The Job controller's words on a failure.
     pub message: String,
 }

@@ -45,6 +45,15 @@ pub(super) fn wait_for_first_push(draft: &mut Draft<'_>, report: &Report) {
     next_attempt(draft, Phase::WaitingForFirstPush);
 }
 
+/// Ends the attempt without a failure: a paused run whose spec names something else by now. It waits until a run of that may take its
+/// place; an image that was being made is never going to be published.
+pub(super) fn hold(draft: &mut Draft<'_>, run: &Run) {
+    for image in draft.facts.snapshots_as(Role::Image).filter(|s| s.meta.serves(&run.id) && !s.keep) {
+        remove(draft, ChildKind::Snapshot, &image.meta.name, &image.meta.uid);
+    }
+    next_attempt(draft, Phase::Backoff);
+}
+
 fn next_attempt(draft: &mut Draft<'_>, phase: Phase) {
     draft.enter(phase);
     if let Some(run) = draft.status.run.as_mut() {

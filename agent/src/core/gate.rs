@@ -38,8 +38,12 @@ pub struct View<'a> {
     pub tag: Option<&'a str>,
     /// Whether a new object syncs without waiting for a slot or tag.
     pub starts_at_once: bool,
-    /// Digest of what the user's annotations permit.
+    /// Digest of what the user's annotations still permit.
     pub permits: Option<String>,
+    /// The user's annotation that asks a source for a verification.
+    pub verify_now: Option<&'a str>,
+    /// Whether the spec names something else than was synced last.
+    pub differs: bool,
     /// Its status.
     pub status: &'a Status,
 }
@@ -82,7 +86,9 @@ impl<'a> View<'a> {
             paused: spec.is_none_or(|s| s.paused),
             tag: spec.and_then(|s| s.trigger.manual.as_deref()),
             starts_at_once: spec.is_some_and(|s| s.trigger.starts_at_once()),
-            permits: object.permits(),
+            permits: object.permits(&facts.status),
+            verify_now: object.verify_now.as_deref(),
+            differs: spec.is_some_and(|s| due::needs_new_sync(s, &facts.status)),
             status: &facts.status,
         }
     }
@@ -103,14 +109,17 @@ impl<'a> View<'a> {
         let passed = |time: Option<Timestamp>| time.filter(|t| *t <= now);
         let slot = passed(status.next_sync_time.as_ref().map(|t| t.0));
         let new_tag = self.tag.filter(|tag| status.last_manual_sync.as_deref() != Some(*tag));
+        let verification = due::new_verification(self.verify_now, status);
         let Some(run) = &status.run else {
             let created = (due::never_started(status) && self.starts_at_once).then(|| self.created.unwrap_or(now));
-            return slot.or(new_tag.map(|_| now)).or(created);
+            let asked = new_tag.is_some() || verification.is_some() || self.differs;
+            return slot.or(created).or(asked.then_some(now));
         };
         let attempt = passed(status.next_attempt_time.as_ref().map(|t| t.0));
         let slot = slot.filter(|_| attempt.is_some() || !retry::needs_a_person(status));
         let changed = run.generation != self.generation
             || retry::permitted(self.permits.as_ref(), run)
+            || retry::asked_to_verify(self.verify_now, run, status)
             || new_tag.is_some_and(|tag| run.manual.as_deref() != Some(tag));
         [slot, attempt].into_iter().flatten().min().or(changed.then_some(now))
     }
@@ -152,7 +161,19 @@ mod tests {
     }
 
     fn view<'a>(kind: Kind, uid: &'a str, status: &'a Status) -> View<'a> {
-        View { kind, uid, generation: 1, created: Some(at(50)), paused: false, tag: None, starts_at_once: true, permits: None, status }
+        View {
+            kind,
+            uid,
+            generation: 1,
+            created: Some(at(50)),
+            paused: false,
+            tag: None,
+            starts_at_once: true,
+            permits: None,
+            verify_now: None,
+            differs: false,
+            status,
+        }
     }
 
     fn synced(next: i64) -> Status {
@@ -190,6 +211,26 @@ mod tests {
         let paused = View { paused: true, ..view(Kind::Source, "a", &status) };
         assert_eq!(paused.due_since(at(100)), None);
         assert_eq!(view(Kind::Source, "a", &status).due_since(at(100)), Some(at(20)));
+    }
+
+    /// What is due beside the trigger waits for its turn as well.
+    #[test]
+    fn another_subject_and_a_verification_wait() {
+        let status = synced(200);
+        let idle = view(Kind::Source, "a", &status);
+        assert_eq!(View { differs: true, ..idle.clone() }.due_since(at(100)), Some(at(100)));
+        assert_eq!(View { verify_now: Some("1"), ..idle.clone() }.due_since(at(100)), Some(at(100)));
+        assert_eq!(View { differs: true, verify_now: Some("1"), paused: true, ..idle }.due_since(at(100)), None);
+        let handled = Status { last_handled_verify_now: Some("1".into()), ..synced(200) };
+        assert_eq!(View { verify_now: Some("1"), ..view(Kind::Source, "a", &handled) }.due_since(at(100)), None);
+        let run = json!({
+            "id": "r", "phase": "Backoff", "startTime": "2026-01-01T00:00:00.000000Z", "attempt": 2,
+            "phaseTime": "2026-01-01T00:00:00.000000Z", "generation": 1, "verifyNow": "1",
+        });
+        let failed = Status { run: Some(serde_json::from_value(run).unwrap()), next_attempt_time: Some(Time(at(150))), ..synced(200) };
+        for (value, due) in [("1", None), ("2", Some(at(100)))] {
+            assert_eq!(View { verify_now: Some(value), ..view(Kind::Source, "a", &failed) }.due_since(at(100)), due);
+        }
     }
 
     /// Until it is edited.

@@ -15,8 +15,10 @@ pub enum Cause {
     Slot(Timestamp),
     /// A new `spec.trigger.manual`.
     Manual(String),
-    /// The spec changed while an attempt was failing or had not reached its mover.
+    /// The spec changed while an attempt was failing or had not reached its mover, or names something else than was synced last.
     SpecChanged(i64),
+    /// A new value of the annotation `scribe.backube/verify-now`.
+    VerifyNow(String),
 }
 
 /// Identity of the run that `cause` starts, after the sync that ended at `last_sync` and in the place of `superseded`.
@@ -28,6 +30,7 @@ pub fn run_id(uid: &str, cause: &Cause, last_sync: Option<Timestamp>, superseded
         Cause::Slot(time) => format!("slot {time}"),
         Cause::Manual(tag) => format!("manual {tag}"),
         Cause::SpecChanged(generation) => format!("generation {generation}"),
+        Cause::VerifyNow(value) => format!("verify {value}"),
     };
     let last = last_sync.map_or_else(|| "never".to_owned(), |t| t.to_string());
     // Length prefixes keep a hostile tag from imitating another field.

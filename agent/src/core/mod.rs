@@ -3,6 +3,7 @@
 //! Nothing here reads a clock, a file or the cluster, so property tests can drive it through every crash.
 //! Imports `api` only. Read it in this order: [`facts`] → [`decide`] → [`plan`].
 
+pub mod adoption;
 pub mod backoff;
 mod children;
 pub mod conditions;
@@ -23,4 +24,5 @@ mod retry;
 mod run;
 pub mod schedule;
 pub mod spec;
+pub mod subject;
 mod tidy;

@@ -6,6 +6,7 @@ use super::facts::{Fresh, Role};
 use super::spec::{ClaimShape, Guard, Remote, SnapshotClass};
 use crate::api::Status;
 use crate::api::reason::Reason;
+use crate::api::status::Subject;
 use jiff::Timestamp;
 use std::collections::BTreeSet;
 
@@ -122,6 +123,8 @@ pub struct NewJob {
     pub claim: String,
     /// UID of that claim, for pulls: what the mover applied is only there as long as the claim is.
     pub claim_uid: Option<String>,
+    /// What it replicates, of the very spec that the rest is made of.
+    pub subject: Subject,
     /// The remote.
     pub remote: Remote,
     /// How much it may delete.
@@ -139,10 +142,14 @@ pub enum Work {
     Push {
         /// When the volume was captured; the mover takes the time of its start where this is not known.
         captured: Option<Timestamp>,
-        /// The revision this object pushed last, if it ever did.
+        /// The revision this object pushed to this very path, where its last successful push was there.
         pushed: Option<String>,
         /// Whether the user lets it take over the path.
         adopt: bool,
+        /// The only state of the path that it may take over, where an earlier attempt has seen one.
+        adopt_state: Option<String>,
+        /// Whether the user asks it to list the path and repair it.
+        verify_now: bool,
     },
     /// Remote to volume.
     Pull {

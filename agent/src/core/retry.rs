@@ -5,6 +5,7 @@
 
 use super::backoff;
 use super::draft::{Draft, seconds};
+use super::due;
 use crate::api::Status;
 use crate::api::reason::{Policy, Reason};
 use crate::api::status::{Phase, Run};
@@ -40,6 +41,11 @@ pub(super) fn waits(draft: &mut Draft<'_>) -> bool {
 /// Whether the user's annotations permit something that the last attempt of this run did not know of.
 pub(super) fn permitted(permits: Option<&String>, run: &Run) -> bool {
     permits.is_some() && permits != run.permits.as_ref()
+}
+
+/// Whether the user asks for a verification that the last attempt of this run did not know of.
+pub(super) fn asked_to_verify(annotation: Option<&str>, run: &Run, status: &Status) -> bool {
+    due::new_verification(annotation, status).is_some_and(|value| run.verify_now.as_deref() != Some(value))
 }
 
 /// Whether the time of the next attempt is known and lies ahead.

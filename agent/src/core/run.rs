@@ -2,6 +2,7 @@
 //!
 //! Imports `draft`, `facts`, `plan`, `children`, `failure` and `retry`.
 
+use super::adoption;
 use super::children;
 use super::draft::{Draft, seconds};
 use super::due;
@@ -13,6 +14,7 @@ use super::images;
 use super::plan::{Child, Origin, Step};
 use super::retry;
 use super::spec::{Capture, Spec, Volume};
+use super::subject::Named;
 use crate::api::labels;
 use crate::api::reason::Reason;
 use crate::api::status::{ImageRef, MoverStatus, Phase, Run};
@@ -55,14 +57,23 @@ pub(super) fn superseded_by(draft: &Draft<'_>, spec: &Spec, run: &Run) -> Option
     Some(due::new_tag(&spec.trigger, &draft.status).map_or(Cause::Slot(slot), |tag| Cause::Manual(tag.to_owned())))
 }
 
+/// Whether what this run captured and moves is something else than the spec names by now, as far as is known.
+fn is_of_another(facts: &Facts, spec: &Spec, run: &Run) -> bool {
+    let subject = children::subject(facts, spec, run, mover_of(facts, run).0);
+    subject.is_none_or(|subject| !Named::by(spec).is(&subject))
+}
+
 /// Whether a run whose spec has changed can be given up for a new one: its mover does not live, and what it may have pulled is not
-/// what the new spec asks for.
+/// what the new spec asks for. A push that has ended is what it is, and is closed as that.
 fn may_be_dropped(facts: &Facts, spec: &Spec, run: &Run) -> bool {
     match mover_of(facts, run).0 {
         None => !facts.mover_lives(),
         // A pod that waits for its volume, its image or a node may wait for what the edit has mended.
         Some(job) if job.succeeded.is_none() => facts.pods.iter().all(|p| !p.started && !p.ended),
-        Some(job) => !facts.mover_lives() && !children::still_there(facts, spec, job),
+        Some(job) => {
+            let pulled_elsewhere = || matches!(spec.volume, Volume::Destination { .. }) && is_of_another(facts, spec, run);
+            !facts.mover_lives() && (!children::still_there(facts, spec, job) || pulled_elsewhere())
+        }
     }
 }
 
@@ -86,6 +97,10 @@ pub(super) fn advance(draft: &mut Draft<'_>, spec: &Spec, run: &Run) {
     {
         return failure::give_up(draft, run, refusal.reason, refusal.message.clone(), None);
     }
+    if spec.paused && is_outdated(draft.facts, spec, run) {
+        draft.plan.needs.extend([Fresh::Claims, Fresh::Snapshots, Fresh::Jobs, Fresh::Pods]);
+        return failure::hold(draft, run);
+    }
     match run.phase {
         Phase::Capturing => capturing(draft, spec, run),
         Phase::Transferring => transferring(draft, spec, run),
@@ -94,20 +109,27 @@ pub(super) fn advance(draft: &mut Draft<'_>, spec: &Spec, run: &Run) {
     }
 }
 
+/// Whether a paused run can go no further: what it has captured or pulled is not what the spec names by now, and the run that takes its
+/// place may not start yet.
+fn is_outdated(facts: &Facts, spec: &Spec, run: &Run) -> bool {
+    let under_way = !matches!(run.phase, Phase::Backoff | Phase::WaitingForFirstPush);
+    let edited = run.generation != facts.object.generation;
+    under_way && edited && is_of_another(facts, spec, run) && may_be_dropped(facts, spec, run)
+}
+
 /// The next attempt, once its time has come. What the run has captured is used again.
 fn retry(draft: &mut Draft<'_>, spec: &Spec, run: &Run) {
-    let permits = draft.facts.object.permits();
-    let permitted = retry::permitted(permits.as_ref(), run);
-    if spec.paused || !permitted && retry::waits(draft) || !draft.may_start() {
+    let (object, status) = (&draft.facts.object, &draft.status);
+    let permits = object.permits(status);
+    let asked = retry::permitted(permits.as_ref(), run) || retry::asked_to_verify(object.verify_now.as_deref(), run, status);
+    if spec.paused || !asked && retry::waits(draft) || !draft.may_start() {
         return;
     }
-    if permitted {
-        // Whoever permits something has seen what was wrong: as after a changed spec, failures count anew.
+    if asked {
+        // A user who permits or asks for something has seen what was wrong: as after a changed spec, failures count anew.
         draft.status.attempts = None;
     }
-    if let Some(run) = draft.status.run.as_mut() {
-        run.permits = permits;
-    }
+    draft.bind_annotations(spec);
     if run.phase == Phase::WaitingForFirstPush {
         // The waiting is not part of the sync.
         let now = draft.now;
@@ -257,9 +279,14 @@ fn mover_running(draft: &mut Draft<'_>, run: &Run, job: &Job, pod: Option<&Pod>)
 fn mover_ended(draft: &mut Draft<'_>, spec: &Spec, run: &Run, job: &Job, pod: Option<&Pod>, succeeded: bool) {
     match report_of(pod) {
         Some(report) if report.result == Outcome::Failed => {
+            adoption::bind(draft, &report);
             let reason = report.reason.map_or(Reason::MoverFailed, Reason::from);
             let message = match reason {
                 Reason::DeletionGuard => format!("{}; set it as the annotation {}", report.message, labels::ALLOW_DELETIONS),
+                Reason::PathNotOurs => match adoption::why_not(&draft.facts.object, spec, &draft.status) {
+                    Some(why) => format!("{}. {why}", report.message),
+                    None => report.message.clone(),
+                },
                 _ => report.message.clone(),
             };
             failure::give_up(draft, run, reason, message, Some(&report));
@@ -287,9 +314,9 @@ fn complete(draft: &mut Draft<'_>, spec: &Spec, run: &Run, job: &Job, report: &R
         Volume::Destination { claim, image: None, .. } => {
             let name = children::destination_claim(draft.facts, claim);
             draft.status.latest_image = Some(ImageRef { api_group: String::new(), kind: "PersistentVolumeClaim".to_owned(), name });
-            close(draft, spec, run, report);
+            close(draft, spec, run, job, report);
         }
-        Volume::Destination { image: Some(_), .. } | Volume::Source { .. } => close(draft, spec, run, report),
+        Volume::Destination { image: Some(_), .. } | Volume::Source { .. } => close(draft, spec, run, job, report),
     }
 }
 
@@ -321,7 +348,7 @@ fn publishing(draft: &mut Draft<'_>, spec: &Spec, run: &Run) {
         None => {}
         Some(snapshot) if snapshot.ready => {
             images::publish(draft, snapshot, &report);
-            close(draft, spec, run, &report);
+            close(draft, spec, run, job, &report);
             images::review(draft, Some(spec));
         }
         Some(snapshot) => wait_for_snapshot(draft, run, snapshot),
@@ -345,8 +372,11 @@ fn volume_gone(draft: &mut Draft<'_>, run: &Run) {
 }
 
 /// The run ended well. Everything that a person reads about it is written before its children go.
-fn close(draft: &mut Draft<'_>, spec: &Spec, run: &Run, report: &Report) {
+fn close(draft: &mut Draft<'_>, spec: &Spec, run: &Run, job: &Job, report: &Report) {
     let now: Timestamp = draft.now;
+    adoption::complete(draft, run);
+    // Of the mover's own spec: a push may have been finished after an edit.
+    let synced = children::subject(draft.facts, spec, run, Some(job));
     let status = &mut draft.status;
     let duration = goduration::format(now.duration_since(run.start_time.0));
     status.run = None;
@@ -358,6 +388,11 @@ fn close(draft: &mut Draft<'_>, spec: &Spec, run: &Run, report: &Report) {
     if run.manual.is_some() {
         status.last_manual_sync.clone_from(&run.manual);
     }
+    if run.verify_now.is_some() {
+        status.last_handled_verify_now.clone_from(&run.verify_now);
+    }
+    let path = synced.as_ref().map_or_else(|| spec.remote.path.clone(), |synced| synced.remote.clone());
+    (status.synced, status.volume_touched) = (synced, false);
     status.revision.clone_from(&report.revision);
     status.data_time = report.data_time.map(|t| Time(seconds(t)));
     status.files = i64::try_from(report.files).ok();
@@ -372,7 +407,7 @@ fn close(draft: &mut Draft<'_>, spec: &Spec, run: &Run, report: &Report) {
     let note = format!("Sync completed in {duration}: {what}, {} files, {} bytes{left_out}", report.files, report.bytes);
     draft.event(false, Reason::SyncCompleted, note, &run.id);
     if report.took_over {
-        let note = format!("The path {} was another object's, and is this one's now", spec.remote.path);
+        let note = format!("The path {path} was another object's, and is this one's now");
         draft.event(true, Reason::PathTakenOver, note, &run.id);
     }
 }

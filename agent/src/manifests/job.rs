@@ -4,6 +4,7 @@ use super::meta;
 use crate::api::labels;
 use crate::core::facts::{Object, Role};
 use crate::core::plan::{NewJob, Work};
+use crate::core::subject;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
@@ -22,6 +23,8 @@ pub struct Mover {
     pub resources: Value,
     /// How often a push lists its remote path and repairs it.
     pub verify_interval: SignedDuration,
+    /// Within which time every file is read again, changed or not.
+    pub rehash_interval: SignedDuration,
 }
 
 const VOLUME: &str = "/volume";
@@ -73,8 +76,9 @@ pub fn build(owner: &Object, new: &NewJob, mover: &Mover) -> Value {
         pod["imagePullSecrets"] = mover.image_pull_secrets.iter().map(|name| json!({ "name": name })).collect();
     }
     let mut metadata = meta::metadata(owner, &new.name, &all);
+    metadata["annotations"] = json!({ labels::SUBJECT: subject::text(&new.subject) });
     if let Some(uid) = &new.claim_uid {
-        metadata["annotations"] = json!({ labels::PVC_UID: uid });
+        metadata["annotations"][labels::PVC_UID] = json!(uid);
     }
     json!({
         "apiVersion": "batch/v1",
@@ -94,7 +98,7 @@ fn arguments(owner: &Object, new: &NewJob, mover: &Mover) -> Vec<String> {
     let mut arguments = Vec::new();
     let mut add = |parts: &[&str]| arguments.extend(parts.iter().map(|part| (*part).to_owned()));
     match &new.work {
-        Work::Push { captured, pushed, adopt } => {
+        Work::Push { captured, pushed, adopt, adopt_state, verify_now } => {
             add(&["mover", "push", "--owner", &format!("{}/{}", owner.namespace, owner.name), "--owner-uid", &owner.uid]);
             if let Some(revision) = pushed {
                 add(&["--pushed-revision", revision]);
@@ -103,8 +107,15 @@ fn arguments(owner: &Object, new: &NewJob, mover: &Mover) -> Vec<String> {
                 add(&["--data-time", &time.to_string()]);
             }
             add(&["--verify-interval", &format!("{}s", mover.verify_interval.as_secs())]);
+            add(&["--rehash-interval", &format!("{}s", mover.rehash_interval.as_secs())]);
+            if *verify_now {
+                add(&["--verify-now"]);
+            }
             if *adopt {
                 add(&["--adopt"]);
+            }
+            if let Some(state) = adopt_state {
+                add(&[&format!("--adopt-state={state}")]);
             }
         }
         Work::Pull { applied, private, plain } => {

@@ -3,6 +3,7 @@
 use super::job::Mover;
 use super::{claim, event, job, snapshot};
 use crate::api::reason::Reason;
+use crate::api::status::Subject;
 use crate::core::facts::{Kind, Object, Role};
 use crate::core::plan::{Event, NewClaim, NewJob, NewSnapshot, Origin, Work};
 use crate::core::spec::{ClaimShape, Guard, Remote, SnapshotClass};
@@ -22,6 +23,7 @@ fn owner(kind: Kind) -> Object {
         deleting: false,
         adopt_path: None,
         allow_deletions: None,
+        verify_now: None,
     }
 }
 
@@ -36,6 +38,7 @@ fn new_job(work: Work) -> NewJob {
         attempt: 2,
         claim: "data".into(),
         claim_uid: None,
+        subject: Subject { remote: "aws-s3-bucket:bucket/database".into(), claim: Some("data".into()), layout: "Files".into() },
         remote: Remote { secret: "rclone-secret".into(), section: "aws-s3-bucket".into(), path: "bucket/database".into() },
         guard: Guard { percent: 90, floor: 10 },
         allow_deletions: None,
@@ -51,6 +54,7 @@ fn mover() -> Mover {
         service_account: "scribe-mover".into(),
         resources: json!({ "requests": { "memory": "64Mi" } }),
         verify_interval: SignedDuration::from_hours(24),
+        rehash_interval: SignedDuration::from_hours(168),
     }
 }
 
@@ -114,7 +118,7 @@ fn destination_volume() {
 #[test]
 fn push_job() {
     let captured = Some("2026-01-01T00:00:00Z".parse().unwrap());
-    let work = Work::Push { captured, pushed: Some("revision".into()), adopt: true };
+    let work = Work::Push { captured, pushed: Some("revision".into()), adopt: true, adopt_state: Some("-state".into()), verify_now: true };
     assert_yaml_snapshot!(job::build(&owner(Kind::Source), &new_job(work), &mover()));
 }
 

@@ -139,6 +139,11 @@ pub fn remove(path: &str) {
     try_rclone(&["purge", &remote(path)]);
 }
 
+/// Removes one object.
+pub fn remove_one(path: &str) {
+    rclone(&["deletefile", &remote(path)]);
+}
+
 fn remote(path: &str) -> String {
     format!("{SECTION}:{path}")
 }

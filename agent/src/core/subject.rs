@@ -1,0 +1,143 @@
+//! What is replicated: which data, from where to where. Two specs of the same subject differ only in when and how that is done, so
+//! an edit from the one to the other needs no sync of its own.
+
+use super::spec::{Spec, Target, Volume};
+use crate::api::destination::Layout;
+use crate::api::status::Subject;
+use crate::api::{ReplicationDestinationSpec, ReplicationSourceSpec};
+
+/// A [`Subject`] as a spec names it, without a copy: every object's is compared at every turn of the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Named<'a> {
+    section: &'a str,
+    path: &'a str,
+    claim: Option<&'a str>,
+    layout: &'static str,
+}
+
+impl<'a> Named<'a> {
+    /// What this spec replicates.
+    pub fn by(spec: &'a Spec) -> Self {
+        let (claim, plain) = match &spec.volume {
+            Volume::Source { claim, .. } => (Some(claim.as_str()), false),
+            Volume::Destination { claim: Target::Existing(claim), plain, .. } => (Some(claim.as_str()), *plain),
+            Volume::Destination { claim: Target::Private(_), plain, .. } => (None, *plain),
+        };
+        Named { section: &spec.remote.section, path: trimmed(&spec.remote.path), claim, layout: layout(plain) }
+    }
+
+    /// The same of a source whose spec has not been read yet.
+    pub fn by_source(spec: &'a ReplicationSourceSpec) -> Self {
+        let rclone = &spec.rclone;
+        let path = trimmed(&rclone.rclone_dest_path);
+        Named { section: &rclone.rclone_config_section, path, claim: Some(&spec.source_pvc), layout: layout(false) }
+    }
+
+    /// The same of a destination whose spec has not been read yet.
+    pub fn by_destination(spec: &'a ReplicationDestinationSpec) -> Self {
+        let rclone = &spec.rclone;
+        let (path, claim) = (trimmed(&rclone.rclone_dest_path), rclone.destination_pvc.as_deref());
+        Named { section: &rclone.rclone_config_section, path, claim, layout: layout(rclone.layout == Some(Layout::Plain)) }
+    }
+
+    /// Whether this is the recorded one.
+    pub fn is(&self, recorded: &Subject) -> bool {
+        self.at(recorded) && self.claim == recorded.claim.as_deref() && self.layout == recorded.layout
+    }
+
+    /// Whether the recorded one has the same remote path.
+    pub fn at(&self, recorded: &Subject) -> bool {
+        recorded.remote.strip_prefix(self.section).and_then(|rest| rest.strip_prefix(':')) == Some(self.path)
+    }
+
+    /// A copy to record.
+    pub fn record(&self) -> Subject {
+        Subject { remote: format!("{}:{}", self.section, self.path), claim: self.claim.map(str::to_owned), layout: self.layout.to_owned() }
+    }
+}
+
+/// The path as it is meant: a slash at its end changes nothing.
+pub fn trimmed(path: &str) -> &str {
+    path.trim_end_matches('/')
+}
+
+fn layout(plain: bool) -> &'static str {
+    if plain { "Plain" } else { "Files" }
+}
+
+/// A subject as it stands in the annotation of a mover's Job.
+pub fn text(subject: &Subject) -> String {
+    serde_json::json!(subject).to_string()
+}
+
+/// A subject read from there; none where nothing readable stands.
+pub fn parse(text: &str) -> Option<Subject> {
+    serde_json::from_str(text).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::spec;
+    use rstest::rstest;
+    use serde_json::{Value, json};
+
+    fn written(mut rclone: Value) -> Value {
+        let required = json!({ "rcloneConfig": "secret", "rcloneConfigSection": "s3", "rcloneDestPath": "bucket/path" });
+        for (key, value) in required.as_object().unwrap() {
+            rclone.as_object_mut().unwrap().entry(key).or_insert(value.clone());
+        }
+        json!({ "sourcePVC": "data", "rclone": rclone })
+    }
+
+    fn source(rclone: Value) -> Subject {
+        let raw: ReplicationSourceSpec = serde_json::from_value(written(rclone)).unwrap();
+        let (spec, raw) = (spec::source(&raw, "uid").unwrap(), Named::by_source(&raw));
+        assert_eq!(Named::by(&spec), raw, "read and not read");
+        raw.record()
+    }
+
+    fn destination(rclone: Value) -> Subject {
+        let raw: ReplicationDestinationSpec = serde_json::from_value(written(rclone)).unwrap();
+        let (spec, raw) = (spec::destination(&raw, "uid").unwrap(), Named::by_destination(&raw));
+        assert_eq!(Named::by(&spec), raw, "read and not read");
+        raw.record()
+    }
+
+    #[test]
+    fn a_subject_is_recorded_and_comes_back() {
+        let subject = |remote: &str, claim: Option<&str>, layout: &str| Subject {
+            remote: remote.into(),
+            claim: claim.map(str::to_owned),
+            layout: layout.into(),
+        };
+        for (recorded, expected) in [
+            (source(json!({})), subject("s3:bucket/path", Some("data"), "Files")),
+            (source(json!({ "rcloneDestPath": "bucket/path//" })), subject("s3:bucket/path", Some("data"), "Files")),
+            (destination(json!({ "capacity": "1Gi" })), subject("s3:bucket/path", None, "Files")),
+            (destination(json!({ "destinationPVC": "mine", "layout": "Plain" })), subject("s3:bucket/path", Some("mine"), "Plain")),
+        ] {
+            assert_eq!(recorded, expected);
+            assert_eq!(parse(&text(&recorded)), Some(recorded));
+        }
+        assert_eq!(parse("of an agent that wrote something else"), None);
+    }
+
+    /// How and when data are moved is not what is moved.
+    #[rstest]
+    #[case::nothing(json!({ "capacity": "1Gi" }), true)]
+    #[case::slash(json!({ "capacity": "1Gi", "rcloneDestPath": "bucket/path/" }), true)]
+    #[case::size_and_class(json!({ "capacity": "2Gi", "storageClassName": "fast" }), true)]
+    #[case::images(json!({ "capacity": "1Gi", "retain": 3, "cleanupTempPVC": true }), true)]
+    #[case::in_place(json!({ "capacity": "1Gi", "copyMethod": "Direct" }), true)]
+    #[case::secret(json!({ "capacity": "1Gi", "rcloneConfig": "other" }), true)]
+    #[case::path(json!({ "capacity": "1Gi", "rcloneDestPath": "bucket/path2" }), false)]
+    #[case::section(json!({ "capacity": "1Gi", "rcloneConfigSection": "s33" }), false)]
+    #[case::shifted(json!({ "capacity": "1Gi", "rcloneConfigSection": "s", "rcloneDestPath": "3:bucket/path" }), false)]
+    #[case::layout(json!({ "capacity": "1Gi", "layout": "Plain" }), false)]
+    #[case::claim(json!({ "destinationPVC": "mine" }), false)]
+    fn another_subject_is_known_from_the_same(#[case] rclone: Value, #[case] same: bool) {
+        let raw: ReplicationDestinationSpec = serde_json::from_value(written(rclone)).unwrap();
+        assert_eq!(Named::by_destination(&raw).is(&destination(json!({ "capacity": "1Gi" }))), same);
+    }
+}

@@ -1,0 +1,76 @@
+//! What movers are started with and what is recorded of them: paths, revisions, and adoptions.
+
+use super::World;
+use scribe_agent::api::Status;
+use scribe_agent::api::status::Subject;
+use scribe_agent::core::facts::{Kind, Role};
+use scribe_agent::core::plan::{NewJob, Work};
+use scribe_agent::core::subject::Named;
+
+impl World {
+    /// What the spec names now.
+    pub fn subject(&self) -> Subject {
+        Named::by(&self.spec).record()
+    }
+
+    /// The revision of this number at this `section:path`: no two have one in common.
+    pub fn revision(remote: &str, number: u32) -> String {
+        if remote == "r:p" { format!("r{number}") } else { format!("{remote}-r{number}") }
+    }
+
+    /// Remote and number of a revision.
+    fn parsed(revision: &str) -> (String, u32) {
+        let (remote, number) = revision.rsplit_once("-r").unwrap_or_else(|| ("r:p", revision.strip_prefix('r').unwrap()));
+        (remote.to_owned(), number.parse().unwrap())
+    }
+
+    /// The mover of this run that was started last.
+    pub(super) fn mover_of(&self, run: &str) -> &NewJob {
+        self.movers.iter().rev().find(|mover| mover.run == run).expect("a run without a mover")
+    }
+
+    /// Every argument is of the path that the mover works on, and of no other.
+    pub(super) fn assert_arguments(&self, new: &NewJob) {
+        let remote = format!("{}:{}", new.remote.section, new.remote.path);
+        assert_eq!(new.subject.remote, remote, "a Job that says that it is of another path");
+        if let Work::Pull { applied: Some(applied), .. } = &new.work {
+            let held = self.applied.as_ref().filter(|(uid, _)| new.claim_uid.as_ref() == Some(uid)).map(|(_, held)| held.clone());
+            // A mover whose end nobody noticed may have brought a later one.
+            let (from, number) = World::parsed(applied);
+            let holds = held.as_ref().is_some_and(|held| from == held.0 && number <= held.1);
+            assert!(holds && from == remote, "--applied-revision {applied:?}, and the volume holds {held:?}");
+        }
+        if let Work::Push { pushed, .. } = &new.work {
+            let last = self.status.revision.as_ref().filter(|revision| World::parsed(revision).0 == remote);
+            assert_eq!(pushed.as_ref(), last, "--pushed-revision is not the last one of this path");
+            if let Some(claim) = self.claims.iter().find(|c| c.meta.name == new.claim && c.meta.role == Some(Role::Capture)) {
+                let captured = self.captured.get(&claim.meta.uid);
+                assert_eq!(captured, new.subject.claim.as_ref(), "a Job that says that it is of another claim");
+            }
+        }
+    }
+
+    /// A path is taken over where the annotation names it, once, and by all attempts in the same state.
+    pub(super) fn assert_adopts(&mut self, new: &NewJob) {
+        let Work::Push { adopt: true, adopt_state, .. } = &new.work else { return };
+        assert!(!self.adopted, "a path was taken over twice by one annotation");
+        assert_eq!(self.object.adopt_path.as_ref().map(|path| path.trim_end_matches('/')), Some(new.remote.path.as_str()));
+        assert!(self.bound.is_none() || self.bound == *adopt_state, "bound to {:?}, and then to {adopt_state:?}", self.bound);
+        self.bound.clone_from(adopt_state);
+    }
+
+    /// A sync ends: what is recorded of it is what its mover did, and of a pull nothing counts but what the spec still asks for.
+    pub(super) fn assert_closes(&mut self, run: &str, status: &Status) {
+        let mover = self.mover_of(run).clone();
+        assert_eq!(status.synced.as_ref(), Some(&mover.subject), "a sync of something else was recorded");
+        let (remote, _) = World::parsed(status.revision.as_ref().unwrap());
+        assert_eq!(remote, mover.subject.remote, "a revision of another path was recorded");
+        if self.object.kind == Kind::Destination {
+            assert_eq!(mover.subject, self.subject(), "a pull of an earlier spec was taken for one of this");
+        }
+        let named = self.object.adopt_path.as_ref().is_some_and(|path| path.trim_end_matches('/') == mover.remote.path);
+        if named && matches!(mover.work, Work::Push { adopt: true, .. }) {
+            (self.adopted, self.bound) = (true, None);
+        }
+    }
+}
