@@ -3,6 +3,7 @@
 //! The state is `status.run`: absent, or in one of five phases. `docs/development.md` draws it.
 //! Imports all of `core`.
 
+use super::clock;
 use super::draft::Draft;
 use super::due;
 use super::facts::{Facts, Fresh, Limits};
@@ -28,6 +29,7 @@ pub fn decide(facts: &Facts, limits: &Limits, now: Timestamp) -> Plan {
         return Plan::default();
     }
     let mut draft = Draft::new(facts, limits, now);
+    clock::not_ahead(&mut draft.status, now);
     draft.status.waiting_since = None;
     images::review(&mut draft, facts.spec.as_ref().ok());
     match &facts.spec {

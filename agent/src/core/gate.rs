@@ -95,7 +95,8 @@ impl<'a> View<'a> {
             return None;
         }
         let due = self.cause(now)?;
-        Some(status.waiting_since.as_ref().map_or(due, |t| t.0))
+        // One that lies ahead was written under a clock that was wrong, and would be the last in the queue until then.
+        Some(status.waiting_since.as_ref().map_or(due, |t| t.0).min(now))
     }
 
     fn cause(&self, now: Timestamp) -> Option<Timestamp> {

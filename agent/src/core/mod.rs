@@ -5,6 +5,7 @@
 
 pub mod backoff;
 mod children;
+mod clock;
 pub mod conditions;
 pub mod decide;
 mod draft;
