@@ -16,6 +16,7 @@ mod script;
 mod search;
 mod tidying;
 mod time;
+mod triggers;
 mod volumes;
 mod waking;
 mod world;

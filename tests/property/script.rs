@@ -25,6 +25,8 @@ pub enum Happening {
     /// The spec changes: the copy method of a source, or just its generation.
     Edit,
     Pause(bool),
+    /// The spec becomes invalid, or is mended.
+    Invalid(bool),
     /// The source has something new.
     Push,
     /// The gate opens or shuts.
@@ -76,6 +78,7 @@ pub fn happenings() -> impl Strategy<Value = Vec<Happening>> {
         1 => Just(Happening::Tag),
         1 => Just(Happening::Edit),
         1 => any::<bool>().prop_map(Happening::Pause),
+        1 => any::<bool>().prop_map(Happening::Invalid),
         1 => Just(Happening::Push),
         1 => any::<bool>().prop_map(Happening::Room),
         1 => (0u8..3).prop_map(Happening::Permit),
@@ -108,6 +111,7 @@ pub fn play(world: &mut World, happening: &Happening) {
             }
         }),
         Happening::Pause(paused) => edit(world, |world| world.spec.paused = *paused),
+        Happening::Invalid(invalid) => edit(world, |world| world.invalid = invalid.then(|| "bad".into())),
         Happening::Room(free) => world.room = if *free { Room::Free } else { Room::Full },
         Happening::Push => world.remote = world.remote.map(|r| r + 1),
         Happening::Permit(token) => {
@@ -310,12 +314,17 @@ pub fn begin(world: &mut World) {
 
 /// From here on all goes well: nothing is paused, time passes, the cluster works and movers succeed. One more tag is to be synced.
 pub fn recover(world: &mut World) {
-    play(world, &Happening::Pause(false));
-    play(world, &Happening::Room(true));
-    play(world, &Happening::Restore(false));
     edit(world, |world| world.spec.trigger.manual = Some("last".into()));
+    all_goes_well(world, 60);
+}
+
+/// So many minutes of it.
+pub fn all_goes_well(world: &mut World, minutes: usize) {
+    for mended in [Happening::Pause(false), Happening::Invalid(false), Happening::Room(true), Happening::Restore(false)] {
+        play(world, &mended);
+    }
     world.past.clear();
-    for _ in 0..60 {
+    for _ in 0..minutes {
         agent::look(world, &Look::default());
         start_pods(world);
         let_the_cluster_work(world);

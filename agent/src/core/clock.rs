@@ -9,8 +9,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 
 /// Sets every time of the past that lies after `now` to `now`.
 ///
-/// `nextSyncTime` and `nextAttemptTime` may lie ahead; `due` and `retry` bound them by what could be planned now. `lastSyncTime` stays: it
-/// is part of the identity of the next run, and is compared with nothing.
+/// `nextSyncTime` and `nextAttemptTime` may lie ahead; `due` and `retry` bound them by what could be planned now. `lastSyncTime` and
+/// `lastSyncStartTime` stay: they are part of the identity of the next run, and are compared with nothing.
 pub(super) fn not_ahead(status: &mut Status, now: Timestamp) {
     if let Some(run) = status.run.as_mut() {
         for time in [&mut run.phase_time, &mut run.start_time] {
@@ -20,8 +20,7 @@ pub(super) fn not_ahead(status: &mut Status, now: Timestamp) {
         }
     }
     let error = status.last_error.as_mut().map(|error| &mut error.time);
-    let others = [status.waiting_since.as_mut(), status.last_sync_start_time.as_mut()];
-    for time in others.into_iter().flatten().chain(error) {
+    for time in status.waiting_since.as_mut().into_iter().chain(error) {
         if time.0 > now {
             *time = Time(now);
         }
@@ -41,7 +40,7 @@ mod tests {
             });
             let error = serde_json::json!({ "reason": "Unreachable", "message": "", "time": Time(time) });
             serde_json::from_value(serde_json::json!({
-                "run": run, "lastError": error, "waitingSince": Time(time), "lastSyncStartTime": Time(time), "lastSyncTime": Time(time),
+                "run": run, "lastError": error, "waitingSince": Time(time), "lastSyncTime": Time(time),
             }))
             .unwrap()
         };

@@ -7,7 +7,7 @@ use super::clock;
 use super::draft::Draft;
 use super::due;
 use super::facts::{Facts, Fresh, Limits};
-use super::identity::{Cause, run_id};
+use super::identity::{Before, Cause, run_id};
 use super::images;
 use super::plan::Plan;
 use super::resize;
@@ -83,9 +83,14 @@ fn open(draft: &mut Draft<'_>, spec: &Spec, cause: &Cause, superseded: Option<&R
         draft.plan.needs.extend([Fresh::Claims, Fresh::Jobs, Fresh::Pods]);
         made_anew = tidy::unbound_volume(draft);
     }
-    let last_sync = draft.status.last_sync_time.as_ref().map(|t| t.0);
+    let time = |time: &Option<Time>| time.as_ref().map(|t| t.0);
+    let before = Before {
+        started: time(&draft.status.last_sync_start_time),
+        synced: time(&draft.status.last_sync_time),
+        superseded: superseded.map(|old| old.id.as_str()),
+    };
     let run = Run {
-        id: run_id(&draft.facts.object.uid, cause, last_sync, superseded.map(|old| old.id.as_str())),
+        id: run_id(&draft.facts.object.uid, cause, before),
         phase: run::first_phase(spec),
         start_time: MicroTime(draft.now),
         attempt: 1,

@@ -105,7 +105,7 @@ impl<'a> View<'a> {
         let slot = passed(status.next_sync_time.as_ref().map(|t| t.0));
         let new_tag = self.tag.filter(|tag| status.last_manual_sync.as_deref() != Some(*tag));
         let Some(run) = &status.run else {
-            let created = (due::never_started(status) && self.starts_at_once).then(|| self.created.unwrap_or(now));
+            let created = (due::never_synced(status) && self.starts_at_once).then(|| self.created.unwrap_or(now));
             return slot.or(new_tag.map(|_| now)).or(created);
         };
         let attempt = passed(status.next_attempt_time.as_ref().map(|t| t.0));
