@@ -14,6 +14,8 @@ mod images;
 mod queue;
 mod script;
 mod search;
+mod slow;
+mod stuck;
 mod tidying;
 mod time;
 mod triggers;

@@ -22,22 +22,23 @@ fn verdict(holds: bool, reason: Reason, message: impl Into<String>) -> Verdict {
     Verdict { holds, reason, message: message.into() }
 }
 
+/// What the conditions tell beyond the rest of the status.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Course<'a> {
+    /// What did not work, if anything.
+    pub problem: Option<&'a str>,
+    /// What the open run waits for, if that is worth a report.
+    pub waiting: Option<&'a str>,
+    /// Generation of the run that has just ended well, if one has.
+    pub closed: Option<i64>,
+}
+
 /// Sets all conditions; the time of a transition stays where nothing but words changed.
-///
-/// `problem` is what did not work, if anything; `closed` the generation of the run that has just ended well, if one has.
-pub fn set(
-    status: &mut Status,
-    spec: &Result<Spec, String>,
-    problem: Option<&str>,
-    generation: i64,
-    closed: Option<i64>,
-    limits: &Limits,
-    now: Timestamp,
-) {
-    let (stalled, ready) = (stalled(status, spec), ready(status, spec, generation, closed));
+pub fn set(status: &mut Status, spec: &Result<Spec, String>, course: Course<'_>, generation: i64, limits: &Limits, now: Timestamp) {
+    let (stalled, ready) = (stalled(status, spec), ready(status, spec, generation, course.closed));
     let all = [
-        ("Reconciled", reconciled(problem), generation),
-        ("Synchronizing", synchronizing(status, spec, limits, now), generation),
+        ("Reconciled", reconciled(course.problem), generation),
+        ("Synchronizing", synchronizing(status, spec, course.waiting, limits, now), generation),
         ("Stalled", stalled, generation),
         ("Ready", ready.0, ready.1),
     ];
@@ -65,7 +66,7 @@ fn reconciled(problem: Option<&str>) -> Verdict {
     }
 }
 
-fn synchronizing(status: &Status, spec: &Result<Spec, String>, limits: &Limits, now: Timestamp) -> Verdict {
+fn synchronizing(status: &Status, spec: &Result<Spec, String>, waiting: Option<&str>, limits: &Limits, now: Timestamp) -> Verdict {
     let spec = match spec {
         Ok(spec) => spec,
         Err(problem) => return verdict(false, Reason::Error, problem),
@@ -81,11 +82,17 @@ fn synchronizing(status: &Status, spec: &Result<Spec, String>, limits: &Limits, 
         Some((Phase::WaitingForFirstPush, _)) => {
             verdict(false, Reason::WaitingForFirstPush, "Nothing has been pushed to this path yet; looking again every few minutes")
         }
-        Some((Phase::Capturing, _)) => verdict(true, Reason::SyncInProgress, "Capturing the volume"),
-        Some((Phase::Transferring, _)) => verdict(true, Reason::SyncInProgress, "Moving data"),
-        Some((Phase::Publishing, _)) => verdict(true, Reason::SyncInProgress, "Making an image of the new data"),
+        Some((Phase::Capturing | Phase::WaitingForSnapshot, _)) => in_progress(waiting.unwrap_or("Capturing the volume"), problem),
+        Some((Phase::Transferring, _)) => in_progress(waiting.unwrap_or("Moving data"), problem),
+        Some((Phase::Publishing, _)) => in_progress(waiting.unwrap_or("Making an image of the new data"), problem),
         None => idle(status, spec, now),
     }
+}
+
+/// The last error stands there until a sync succeeds: the attempt under way may well end like the one before.
+fn in_progress(doing: &str, problem: &str) -> Verdict {
+    let before = if problem.is_empty() { String::new() } else { format!("; the last error: {problem}") };
+    verdict(true, Reason::SyncInProgress, format!("{doing}{before}"))
 }
 
 fn backoff(status: &Status, limits: &Limits, problem: &str) -> String {
@@ -197,7 +204,7 @@ mod tests {
     }
 
     fn update(status: &mut Status, spec: &Result<Spec, String>, generation: i64, closed: Option<i64>, now: Timestamp) {
-        set(status, spec, None, generation, closed, &Limits::default(), now);
+        set(status, spec, Course { closed, ..Course::default() }, generation, &Limits::default(), now);
     }
 
     fn condition<'a>(status: &'a Status, kind: &str) -> &'a Condition {

@@ -24,4 +24,6 @@ mod retry;
 mod run;
 pub mod schedule;
 pub mod spec;
+mod stuck;
 mod tidy;
+mod waiting;
