@@ -248,6 +248,7 @@ impl World {
                 }
                 .into_iter();
                 if names.any(|name| name == child.name()) {
+                    self.blocked = Some(format!("{} cannot be created: the name is taken", child.name()));
                     return false;
                 }
                 self.create(child);

@@ -13,7 +13,10 @@ use std::time::{Duration, Instant};
 /// The log is read, and the status written, no more often than this.
 pub(super) const INTERVAL: Duration = Duration::from_secs(10);
 
-/// A mover that runs, as its log shows it.
+/// Stands for the last line of a mover that has ended.
+const ENDED: &str = "ended";
+
+/// A mover that has started, as its log shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Followed {
     /// UID of its pod.
@@ -36,29 +39,33 @@ struct Line {
     bytes_total: i64,
 }
 
-/// The mover that runs, if one does.
-fn running(facts: &Facts) -> Option<(&Run, &Pod)> {
+/// The mover of the run, once it has started.
+fn started(facts: &Facts) -> Option<(&Run, &Pod)> {
     let run = facts.status.run.as_ref().filter(|run| run.phase == Phase::Transferring)?;
     let its = |pod: &&Pod| pod.meta.run.as_deref() == Some(run.id.as_str()) && pod.meta.attempt == Some(run.attempt);
-    facts.pods.iter().filter(its).find(|pod| pod.started && !pod.ended).map(|pod| (run, pod))
+    facts.pods.iter().filter(its).find(|pod| pod.started || pod.ended).map(|pod| (run, pod))
 }
 
-/// Notes when the mover moved on last; one that is seen for the first time has just done so. The time is told by a clock that does not step.
+/// Notes when the mover moved on last; one that is seen for the first time, or that has ended, has just done so. The time is told by a
+/// clock that does not step.
 pub(super) fn follow(context: &Context, facts: &mut Facts, now: Timestamp) {
-    let pod = running(facts).map(|(_, pod)| pod.meta.uid.clone());
-    let memory = remember(context, &facts.object.uid, |memory| match pod {
-        None => memory.progress = None,
-        Some(pod) if memory.progress.as_ref().is_some_and(|followed| followed.pod == pod) => {}
-        Some(pod) => {
-            memory.progress = Some(Followed { pod, looked: None, line: String::new(), moved: Instant::now(), unreadable: false });
-        }
+    let pod = started(facts).map(|(_, pod)| (pod.meta.uid.clone(), pod.ended));
+    let memory = remember(context, &facts.object.uid, |memory| {
+        let known = memory.progress.take();
+        memory.progress = pod.map(|(pod, ended)| {
+            let mut followed = known.filter(|followed| followed.pod == pod).unwrap_or_else(|| Followed::new(pod));
+            if ended {
+                followed.see(ENDED);
+            }
+            followed
+        });
     });
     facts.progress = memory.progress.and_then(|followed| now.checked_sub(SignedDuration::try_from(followed.moved.elapsed()).ok()?).ok());
 }
 
 /// The mover that runs, if it has run for a while and its log is to be read again.
 pub(super) fn to_show<'a>(context: &Context, facts: &'a Facts, now: Timestamp) -> Option<(&'a Run, &'a Pod)> {
-    let (run, pod) = running(facts)?;
+    let (run, pod) = started(facts).filter(|(_, pod)| !pod.ended)?;
     let long = now.duration_since(run.phase_time.0) >= SignedDuration::try_from(INTERVAL).unwrap_or(SignedDuration::ZERO);
     let followed = remember(context, &facts.object.uid, |_| ()).progress;
     let looked = followed.and_then(|followed| followed.looked);
@@ -100,6 +107,10 @@ pub(super) async fn show(context: &Context, facts: &Facts, run: &Run, pod: &Pod)
 }
 
 impl Followed {
+    fn new(pod: String) -> Followed {
+        Followed { pod, looked: None, line: String::new(), moved: Instant::now(), unreadable: false }
+    }
+
     fn see(&mut self, line: &str) {
         if self.line != line {
             (self.line, self.moved) = (line.to_owned(), Instant::now());
@@ -130,7 +141,7 @@ mod tests {
     fn any_other_line_is_progress() {
         let start = Instant::now();
         let Some(long_ago) = start.checked_sub(Duration::from_secs(60)) else { return };
-        let mut followed = Followed { pod: "p".into(), looked: None, line: "a".into(), moved: long_ago, unreadable: false };
+        let mut followed = Followed { line: "a".into(), moved: long_ago, ..Followed::new("p".into()) };
         followed.see("a");
         assert_eq!(followed.moved, long_ago);
         followed.see("b");

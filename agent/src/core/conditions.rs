@@ -138,11 +138,13 @@ fn stalling(status: &Status) -> Option<(Reason, &str)> {
     (reason.policy() == Policy::Stalled).then_some((reason, error.message.as_str()))
 }
 
-/// Ready, and the generation that it speaks of: the one that was synced last, so that waiting for Ready after an edit waits for its sync.
+/// Ready, and the generation that it speaks of: the one that was synced last, so that waiting for Ready after an edit waits for its sync;
+/// or the present one, where nothing is asked for that was not synced.
 fn ready(status: &Status, spec: &Result<Spec, String>, generation: i64, closed: Option<i64>) -> (Verdict, i64) {
-    if let Err(problem) = spec {
-        return (verdict(false, Reason::InvalidSpec, problem), generation);
-    }
+    let spec = match spec {
+        Ok(spec) => spec,
+        Err(problem) => return (verdict(false, Reason::InvalidSpec, problem), generation),
+    };
     if let Some((reason, message)) = stalling(status) {
         return (verdict(false, reason, message), generation);
     }
@@ -150,15 +152,26 @@ fn ready(status: &Status, spec: &Result<Spec, String>, generation: i64, closed: 
         return (verdict(false, Reason::NeverSynced, "No sync has succeeded yet"), generation);
     }
     let before = status.conditions.iter().find(|c| c.type_ == "Ready" && c.status == "True");
-    let synced = closed.or(before.and_then(|c| c.observed_generation));
+    let asks = due::needs_new_sync(spec, status) || due::new_tag(&spec.trigger, status).is_some();
+    let synced = closed.or(before.and_then(|c| c.observed_generation)).map(|synced| if asks { synced } else { generation });
     let of_a_changed_spec = status.run.as_ref().is_some_and(|run| Some(run.generation) > synced);
     match &status.last_error {
         Some(error) if synced.is_none() || of_a_changed_spec => {
             let reason = Reason::parse(&error.reason).unwrap_or(Reason::MoverFailed);
             (verdict(false, reason, error.message.clone()), generation)
         }
-        _ => (verdict(true, Reason::Synced, "The last sync succeeded"), synced.unwrap_or(generation)),
+        _ => (verdict(true, Reason::Synced, last_sync(status)), synced.unwrap_or(generation)),
     }
+}
+
+/// How the last sync ended, and what came after it.
+fn last_sync(status: &Status) -> String {
+    let (Some(error), Some(time)) = (&status.last_error, &status.last_sync_time) else { return "The last sync succeeded".to_owned() };
+    let attempts = match status.attempts {
+        Some(failures) if failures > 1 => format!("the last {failures} attempts"),
+        _ => "the last attempt".to_owned(),
+    };
+    format!("A sync succeeded at {}; {attempts} failed: {}", time.0, error.message)
 }
 
 #[cfg(test)]
@@ -251,7 +264,7 @@ mod tests {
         }
     }
 
-    /// Ready speaks of the generation that was synced last: a later one takes it away only by failing.
+    /// Ready speaks of the generation that was synced last: a later one that asks for a sync takes it away only by failing.
     #[test]
     fn ready_is_of_a_generation() {
         let mut status = synced();
@@ -259,10 +272,10 @@ mod tests {
         update(&mut status, &Ok(spec(false)), 1, None, NOW);
         assert_eq!(told(&status, "Ready"), ("False", "NeverSynced"));
 
-        status.last_sync_time = Some(Time(NOW));
+        (status.last_sync_time, status.last_manual_sync) = (Some(Time(NOW)), Some("another".into()));
         update(&mut status, &Ok(spec(false)), 2, Some(1), NOW);
         let ready = condition(&status, "Ready");
-        assert_eq!((ready.status.as_str(), ready.observed_generation), ("True", Some(1)), "edited in mid-run");
+        assert_eq!((ready.status.as_str(), ready.observed_generation), ("True", Some(1)), "a new tag in mid-run");
 
         // A sync of the same spec fails, one of the new spec runs, and fails.
         for (phase, generation, error, expected) in [
@@ -273,6 +286,32 @@ mod tests {
             let mut status = Status { run: Some(run(phase, generation)), last_error: error, ..status.clone() };
             update(&mut status, &Ok(spec(false)), 2, None, NOW);
             assert_eq!(told(&status, "Ready"), expected, "{phase:?} of {generation}");
+        }
+    }
+
+    /// Whoever waits for Ready after an edit that asks for no sync is done at once, whatever runs or fails meanwhile.
+    #[test]
+    fn an_edit_that_asks_for_no_sync_is_ready_at_once() {
+        for paused in [false, true] {
+            for (phase, error) in [(None, None), (Some(Phase::Transferring), None), (Some(Phase::Backoff), Some(error("Unreachable")))] {
+                let mut status = Status { run: phase.map(|phase| run(phase, 1)), last_error: error, ..synced() };
+                update(&mut status, &Ok(spec(false)), 1, Some(1), NOW);
+                update(&mut status, &Ok(spec(paused)), 2, None, NOW);
+                let ready = condition(&status, "Ready");
+                assert_eq!((ready.status.as_str(), ready.observed_generation), ("True", Some(2)), "{phase:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn ready_does_not_say_that_the_last_sync_succeeded_when_it_failed() {
+        for (attempts, said) in [(Some(1), "the last attempt failed: words"), (Some(117), "the last 117 attempts failed: words")] {
+            let mut status = Status { attempts, ..synced() };
+            update(&mut status, &Ok(spec(false)), 1, Some(1), NOW);
+            assert_eq!(condition(&status, "Ready").message, "The last sync succeeded");
+            status.last_error = Some(error("Unreachable"));
+            update(&mut status, &Ok(spec(false)), 1, None, NOW);
+            assert_eq!(condition(&status, "Ready").message, format!("A sync succeeded at 1970-01-01T00:00:00Z; {said}"));
         }
     }
 

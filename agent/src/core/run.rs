@@ -229,7 +229,7 @@ fn mover(draft: &mut Draft<'_>, spec: &Spec, run: &Run) {
 
 fn mover_running(draft: &mut Draft<'_>, run: &Run, job: &Job, pod: Option<&Pod>) {
     match pod {
-        Some(pod) if pod.ended => {} // its Job will take note
+        Some(pod) if pod.ended => stuck::unnoticed(draft, run, job, pod),
         Some(pod) if pod.started => stuck::running(draft, run, pod),
         _ => waiting::for_pod(draft, run, job, pod),
     }

@@ -2,7 +2,7 @@
 //! place back; but no other mover starts before the pod has ended.
 
 use super::draft::{Draft, seconds};
-use super::facts::{Fresh, Pod};
+use super::facts::{Fresh, Job, Pod};
 use super::failure;
 use super::goduration;
 use super::retry;
@@ -31,17 +31,15 @@ fn lost(pod: &Pod) -> String {
 
 /// The mover of this attempt runs. Ends the attempt if its pod does not go, or if it makes no progress.
 pub(super) fn running(draft: &mut Draft<'_>, run: &Run, pod: &Pod) {
-    let (now, limit) = (draft.now, draft.limits.stall_timeout);
+    let limit = draft.limits.stall_timeout;
     if let Some(time) = overdue(pod) {
-        if now >= time {
+        if draft.now >= time {
             return end(draft, run, lost(pod));
         }
         draft.plan.wake_at(time);
     }
-    let moved = draft.facts.progress.unwrap_or(run.phase_time.0).max(run.phase_time.0).min(now);
-    let stalled = moved.saturating_add(limit).unwrap_or(Timestamp::MAX);
-    if now < stalled {
-        return draft.plan.wake_at(stalled);
+    if !still_for_too_long(draft, run) {
+        return;
     }
     let limit = goduration::format(limit);
     let message = format!(
@@ -50,6 +48,25 @@ pub(super) fn running(draft: &mut Draft<'_>, run: &Run, pod: &Pod) {
         pod.meta.name
     );
     end(draft, run, message);
+}
+
+/// Whether nothing has moved for so long; looks again when that will be so.
+fn still_for_too_long(draft: &mut Draft<'_>, run: &Run) -> bool {
+    let began = run.phase_time.0;
+    let moved = draft.facts.progress.unwrap_or(began).max(began).min(draft.now);
+    let stalled = moved.saturating_add(draft.limits.stall_timeout).unwrap_or(Timestamp::MAX);
+    if draft.now < stalled {
+        draft.plan.wake_at(stalled);
+    }
+    draft.now >= stalled
+}
+
+/// The pod has ended, and its Job does not show that yet: nothing is concluded from the pod alone.
+pub(super) fn unnoticed(draft: &mut Draft<'_>, run: &Run, job: &Job, pod: &Pod) {
+    if still_for_too_long(draft, run) {
+        let (pod, job) = (&pod.meta.name, &job.meta.name);
+        end(draft, run, format!("Pod {pod} has ended, but Job {job} does not show it: is the cluster's Job controller running?"));
+    }
 }
 
 fn end(draft: &mut Draft<'_>, run: &Run, message: String) {
