@@ -12,10 +12,15 @@ mod endings;
 mod failing;
 mod images;
 mod queue;
+mod ready;
 mod script;
 mod search;
+mod silence;
+mod slow;
+mod stuck;
 mod tidying;
 mod time;
+mod triggers;
 mod volumes;
 mod waking;
 mod world;
@@ -43,6 +48,16 @@ proptest! {
         }
         script::recover(&mut world);
         world.assert_settled();
+    }
+
+    /// Whatever happened, and whatever keeps an object from going on: it says so within hours, and takes no place from others meanwhile.
+    #[test]
+    fn nothing_waits_in_silence(flavour in any::<Flavour>(), script in happenings()) {
+        let mut world = World::new(flavour);
+        for happening in script {
+            script::play(&mut world, &happening);
+        }
+        silence::assert_told(world);
     }
 
     /// Nothing is written while nothing changes: no self-made noise.

@@ -5,6 +5,7 @@
 
 pub mod backoff;
 mod children;
+mod clock;
 pub mod conditions;
 pub mod decide;
 mod draft;
@@ -23,4 +24,6 @@ mod retry;
 mod run;
 pub mod schedule;
 pub mod spec;
+mod stuck;
 mod tidy;
+mod waiting;
