@@ -39,6 +39,7 @@ struct Raw {
     rehash_interval: Option<String>,
     snapshot_timeout: Option<String>,
     pod_start_timeout: Option<String>,
+    stall_timeout: Option<String>,
     max_attempts: Option<u16>,
     max_concurrent_syncs: Option<u16>,
     #[serde(default)]
@@ -83,6 +84,7 @@ impl Settings {
             continuous_interval: duration("continuousInterval", raw.continuous_interval.as_deref(), default.continuous_interval)?,
             snapshot_timeout: duration("snapshotTimeout", raw.snapshot_timeout.as_deref(), default.snapshot_timeout)?,
             pod_start_timeout: duration("podStartTimeout", raw.pod_start_timeout.as_deref(), default.pod_start_timeout)?,
+            stall_timeout: duration("stallTimeout", raw.stall_timeout.as_deref(), default.stall_timeout)?,
             retry_initial: duration("retry.initial", raw.retry.initial.as_deref(), default.retry_initial)?,
             retry_cap: duration("retry.max", raw.retry.max.as_deref(), default.retry_cap)?,
             max_attempts: count("maxAttempts", raw.max_attempts, default.max_attempts)?,
@@ -125,7 +127,16 @@ mod tests {
     fn the_shipped_file_says_what_the_defaults_are() {
         let shipped = include_str!("../../config/agent.yaml");
         assert_eq!(Settings::parse(shipped).unwrap(), Settings::parse("").unwrap());
-        let durations = ["continuousInterval", "verifyInterval", "rehashInterval", "snapshotTimeout", "podStartTimeout", "initial", "max"];
+        let durations = [
+            "continuousInterval",
+            "verifyInterval",
+            "rehashInterval",
+            "snapshotTimeout",
+            "podStartTimeout",
+            "stallTimeout",
+            "initial",
+            "max",
+        ];
         for field in durations.into_iter().chain(["maxAttempts", "maxConcurrentSyncs", "serviceAccountName", "resources"]) {
             assert!(shipped.contains(&format!("{field}:")), "{field} is missing from config/agent.yaml");
         }

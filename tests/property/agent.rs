@@ -20,7 +20,13 @@ pub struct Look {
 
 /// What is decided in a world that stays as it is.
 pub fn plan(world: &World) -> Plan {
-    decide(&world.facts(), &World::limits(), world.now)
+    decide(&curious(world, world.facts()), &World::limits(), world.now)
+}
+
+/// These facts, with the cluster's warnings if they are asked for.
+pub fn curious(world: &World, facts: Facts) -> Facts {
+    let asks = decide(&facts, &World::limits(), world.now).asks_why;
+    Facts { words: facts.words.clone().or_else(|| world.words().filter(|_| asks)), ..facts }
 }
 
 /// One look, as `controller::reconcile` takes it.
@@ -30,6 +36,7 @@ pub fn look(world: &mut World, how: &Look) {
     let cached = world.past.iter().rev().nth(how.behind).cloned().unwrap_or(current);
     let limits = World::limits();
     let cached = Facts { room: world.room, fresh: [Fresh::Room].into(), ..cached };
+    let cached = curious(world, cached);
     if decide(&cached, &limits, world.now).steps.is_empty() {
         return;
     }
@@ -58,7 +65,7 @@ pub fn look(world: &mut World, how: &Look) {
                 }
                 Fresh::Jobs => facts.jobs.clone_from(&world.jobs),
                 Fresh::Pods => facts.pods.clone_from(&world.pods),
-                Fresh::Words => facts.words = Some("words".into()),
+                Fresh::Words => facts.words = world.words(),
                 Fresh::Room => facts.room = world.room,
             }
             facts.fresh.insert(need);

@@ -10,7 +10,14 @@ use scribe_agent::api::status::Phase;
 use scribe_agent::core::facts::{Meta, Snapshot};
 
 /// Nothing of it has happened a second before; then it is given up, for this reason. Gives the message.
-fn given_up(world: &mut World, deadline: Timestamp, reason: &str) -> String {
+pub fn given_up(world: &mut World, deadline: Timestamp, reason: &str) -> String {
+    // What is waited for, and why, stands in the status by now.
+    for passed in [15, 120] {
+        world.now = world.status.run.as_ref().unwrap().phase_time.0 + SignedDuration::from_secs(passed);
+        if world.now < deadline {
+            agent::look(world, &Look::default());
+        }
+    }
     let writes = world.writes;
     world.now = deadline - SignedDuration::from_secs(1);
     agent::look(world, &Look::default());
@@ -25,18 +32,30 @@ fn given_up(world: &mut World, deadline: Timestamp, reason: &str) -> String {
     error.message
 }
 
-fn ten_minutes(world: &World) -> Timestamp {
-    world.status.run.as_ref().unwrap().phase_time.0 + SignedDuration::from_mins(10)
+pub fn minutes(world: &World, count: i64) -> Timestamp {
+    world.status.run.as_ref().unwrap().phase_time.0 + SignedDuration::from_mins(count)
 }
 
+fn ten_minutes(world: &World) -> Timestamp {
+    minutes(world, 10)
+}
+
+/// Only one that the driver failed to take is replaced: after ten minutes, in which the driver has tried again by itself.
 #[test]
 fn a_snapshot_that_is_never_ready() {
-    let mut world = World::new(Flavour::SourceSnapshot);
-    agent::look(&mut world, &Look::default());
-    let deadline = ten_minutes(&world);
-    let message = given_up(&mut world, deadline, "SnapshotNotReady");
-    assert!(message.contains("scribe-src-db was not ready after 600s: words"), "{message}");
-    assert!(world.snapshots[0].meta.deleting, "the next attempt asks for another");
+    for (error, taken, after, said) in [
+        (None, false, 120, "scribe-src-db is still not ready after 2h0m0s, longer than snapshotTimeout in agent.yaml: words"),
+        (Some("busy"), true, 120, "scribe-src-db is still not ready after 2h0m0s, longer than snapshotTimeout in agent.yaml: busy"),
+        (Some("no such class"), false, 10, "scribe-src-db failed, and is asked for again: not ready after 10m0s: no such class"),
+    ] {
+        let mut world = World::new(Flavour::SourceSnapshot);
+        agent::look(&mut world, &Look::default());
+        (world.snapshots[0].error, world.snapshots[0].taken) = (error.map(str::to_owned), taken);
+        let deadline = minutes(&world, after);
+        let message = given_up(&mut world, deadline, "SnapshotNotReady");
+        assert!(message.contains(said), "{message}");
+        assert_eq!(world.snapshots[0].meta.deleting, error.is_some() && !taken, "{error:?}, {taken}");
+    }
 }
 
 /// A world whose Job is there; the pod it has, if it has one, does not start.
@@ -55,17 +74,26 @@ fn with_a_job(bound: bool, pod: bool) -> World {
 
 #[test]
 fn a_pod_that_never_starts() {
-    for (bound, pod, reason, said) in [
-        (false, true, "VolumeNotBound", "PVC scribe-dest-db had no volume after 600s: words"),
-        (true, false, "PodRejected", "Job scribe-rclone-dest-db has no pod after 600s: words"),
-        (true, true, "PodPending", "The mover's pod did not start within 600s: words"),
+    let refused = "ProvisioningFailed: storageclass \"fast\" not found";
+    let at_work = "ProvisioningFailed: rpc error: code = DeadlineExceeded desc = cloning";
+    let setting = "longer than podStartTimeout in agent.yaml";
+    for (bound, pod, warning, after, reason, said) in [
+        (false, true, None, 60, "VolumeNotBound", format!("PVC scribe-dest-db has no volume after 1h0m0s, {setting}: the cluster")),
+        (false, true, Some(at_work), 60, "VolumeNotBound", format!("no volume after 1h0m0s, {setting}: {at_work}. It is kept")),
+        (false, true, Some("words"), 10, "VolumeNotBound", "PVC scribe-dest-db has no volume after 10m0s: words. It is kept".into()),
+        (false, true, Some(refused), 1, "VolumeNotBound", format!("has no volume after 1m0s: {refused}. The next attempt makes another")),
+        (true, false, None, 60, "PodRejected", format!("Job scribe-rclone-dest-db has no pod after 1h0m0s, {setting}: the cluster")),
+        (true, false, Some("FailedCreate: quota"), 1, "PodRejected", "has no pod after 1m0s: FailedCreate: quota".into()),
+        (true, true, None, 60, "PodPending", format!("The mover's pod has not started after 1h0m0s, {setting}: the cluster")),
+        (true, true, Some("words"), 10, "PodPending", "The mover's pod has not started after 10m0s: words".into()),
     ] {
         let mut world = with_a_job(bound, pod);
-        let deadline = ten_minutes(&world);
+        world.warning = warning.map(str::to_owned);
+        let deadline = minutes(&world, after);
         let message = given_up(&mut world, deadline, reason);
-        assert!(message.contains(said), "{message}");
+        assert!(message.contains(&said), "{message}");
         let volume = world.claims.iter().find(|claim| claim.meta.name == "scribe-dest-db").unwrap();
-        assert_eq!(volume.meta.deleting, !bound, "a claim that never had a volume is made anew");
+        assert_eq!(volume.meta.deleting, warning == Some(refused), "only one that cannot get a volume is made anew: {warning:?}");
     }
 }
 
@@ -76,7 +104,7 @@ fn an_obstacle_that_does_not_go() {
     agent::look(&mut world, &Look::default());
     let deadline = ten_minutes(&world);
     let message = given_up(&mut world, deadline, "PodPending");
-    assert!(message.contains("Waited 600s: PVC scribe-src-db of an earlier object"), "{message}");
+    assert!(message.contains("could not be created for 10m0s: PVC scribe-src-db of an earlier object"), "{message}");
 }
 
 /// Only a snapshot that is ready is used again by the next attempt.
@@ -120,7 +148,7 @@ fn an_image_that_cannot_be_made() {
     world.snapshots.push(Snapshot { meta, ready: true, ..Snapshot::default() });
     let deadline = ten_minutes(&world);
     let message = given_up(&mut world, deadline, "SnapshotNotReady");
-    assert!(message.contains("could not be made in time"), "{message}");
+    assert!(message.contains("could not be made in time, after 10m0s"), "{message}");
 }
 
 /// A Job of whose success the cache does not know yet is waited for, whatever the time.

@@ -13,11 +13,16 @@ mod endings;
 mod failing;
 mod images;
 mod queue;
+mod ready;
 mod script;
 mod search;
+mod silence;
+mod slow;
+mod stuck;
 mod subject;
 mod tidying;
 mod time;
+mod triggers;
 mod volumes;
 mod waking;
 mod world;
@@ -45,6 +50,16 @@ proptest! {
         }
         script::recover(&mut world);
         world.assert_settled();
+    }
+
+    /// Whatever happened, and whatever keeps an object from going on: it says so within hours, and takes no place from others meanwhile.
+    #[test]
+    fn nothing_waits_in_silence(flavour in any::<Flavour>(), script in happenings()) {
+        let mut world = World::new(flavour);
+        for happening in script {
+            script::play(&mut world, &happening);
+        }
+        silence::assert_told(world);
     }
 
     /// The same where no new tag asks for a sync: what was synced last is what the spec names, whatever it named before, and a

@@ -34,8 +34,18 @@ pub enum Happening {
     Verify(u8),
     /// The user lets a source take its path over, or no longer.
     Adopt(bool),
+    /// The spec becomes invalid, or is mended.
+    Invalid(bool),
     /// The source has something new.
     Push,
+    /// The node of the movers is gone: their pods are Terminating and do not end.
+    LoseNode,
+    /// Movers make no progress any more.
+    Hang,
+    /// Creates are answered 5xx, or no longer.
+    Webhook(bool),
+    /// Snapshots do not become ready and claims are not bound, or are again.
+    Slow(bool),
     /// The gate opens or shuts.
     Room(bool),
     /// The user permits a deletion.
@@ -96,7 +106,12 @@ pub fn happenings() -> impl Strategy<Value = Vec<Happening>> {
         1 => any::<bool>().prop_map(Happening::Claim),
         1 => (0u8..3).prop_map(Happening::Verify),
         1 => any::<bool>().prop_map(Happening::Adopt),
+        1 => any::<bool>().prop_map(Happening::Invalid),
         1 => Just(Happening::Push),
+        1 => Just(Happening::LoseNode),
+        1 => Just(Happening::Hang),
+        1 => any::<bool>().prop_map(Happening::Webhook),
+        1 => any::<bool>().prop_map(Happening::Slow),
         1 => any::<bool>().prop_map(Happening::Room),
         1 => (0u8..3).prop_map(Happening::Permit),
         1 => Just(Happening::Swap),
@@ -145,7 +160,12 @@ pub fn play(world: &mut World, happening: &Happening) {
             annotate(world, |object| object.adopt_path = path);
         }
         Happening::Pause(paused) => edit(world, |world| world.spec.paused = *paused),
+        Happening::Invalid(invalid) => edit(world, |world| world.invalid = invalid.then(|| "bad".into())),
         Happening::Room(free) => world.room = if *free { Room::Free } else { Room::Full },
+        Happening::LoseNode => lose_node(world),
+        Happening::Hang => world.hangs_since = Some(world.now),
+        Happening::Webhook(down) => world.webhook_down = *down,
+        Happening::Slow(slow) => world.slow = *slow,
         Happening::Push => world.remote = world.remote.map(|r| r + 1),
         Happening::Permit(token) => annotate(world, |object| object.allow_deletions = Some(token.to_string())),
         Happening::Swap => swap(world),
@@ -192,6 +212,14 @@ pub fn annotate(world: &mut World, change: impl FnOnce(&mut Object)) {
         }
     });
     world.object.generation = generation;
+}
+
+fn lose_node(world: &mut World) {
+    for pod in world.pods.iter_mut().filter(|p| !p.ended) {
+        pod.meta.deleting = true;
+        pod.ends_by = Some(world.now + SignedDuration::from_secs(30));
+        world.lost.insert(pod.meta.uid.clone());
+    }
 }
 
 /// What the old object had will be collected; the new one knows nothing.
@@ -251,13 +279,11 @@ fn hand_delete(world: &mut World, role: Role) {
 /// Snapshots become ready, claims bind, Jobs learn of their pods, and what is being deleted goes when nothing holds it.
 pub fn let_the_cluster_work(world: &mut World) {
     let now = world.now;
-    for snapshot in &mut world.snapshots {
-        if !snapshot.ready {
-            snapshot.ready = true;
-            snapshot.captured = Some(now);
-        }
+    for snapshot in world.snapshots.iter_mut().filter(|s| !s.ready && !world.slow) {
+        snapshot.ready = true;
+        snapshot.captured = Some(now);
     }
-    for claim in &mut world.claims {
+    for claim in world.claims.iter_mut().filter(|_| !world.slow) {
         claim.bound = true;
     }
     note_ended(world);
@@ -277,10 +303,11 @@ pub fn note_ended(world: &mut World) {
 
 /// Jobs that are being deleted go, their pods before them; and pods whose Job has gone with the object that it belonged to.
 pub fn stop_deleted(world: &mut World) {
-    world.jobs.retain(|j| !j.meta.deleting);
-    let jobs = &world.jobs;
+    let lost: Vec<_> = world.pods.iter().filter(|p| world.lost.contains(&p.meta.uid)).cloned().collect();
+    world.jobs.retain(|j| !j.meta.deleting || lost.iter().any(|p| p.meta.run == j.meta.run && p.meta.attempt == j.meta.attempt));
+    let (jobs, lost) = (&world.jobs, &world.lost);
     let of_a_job = |p: &Pod| jobs.iter().any(|j| p.meta.run == j.meta.run && p.meta.attempt == j.meta.attempt);
-    world.pods.retain(of_a_job);
+    world.pods.retain(|p| of_a_job(p) || lost.contains(&p.meta.uid));
 }
 
 /// Snapshots and claims that are being deleted go when nothing holds them.
@@ -294,12 +321,16 @@ pub fn collect(world: &mut World) {
 }
 
 pub fn start_pods(world: &mut World) {
+    if !world.slow {
+        world.pods.iter_mut().for_each(|pod| pod.started = true);
+    }
     let jobs: Vec<_> = world.jobs.iter().filter(|j| !j.meta.deleting && j.succeeded.is_none()).map(|j| j.meta.clone()).collect();
     for job in jobs {
         if !world.pods.iter().any(|p| p.meta.run == job.run && p.meta.attempt == job.attempt) {
             let uid = world.uid_of("pod");
             let meta = Meta { name: format!("{}-pod", job.name), uid, ..job };
-            world.pods.push(Pod { meta, started: true, ..Pod::default() });
+            // It waits for its volume.
+            world.pods.push(Pod { meta, started: !world.slow, ..Pod::default() });
         }
     }
 }
@@ -308,7 +339,8 @@ pub fn end_movers(world: &mut World, ending: Ending) {
     let (now, remote) = (world.now, world.remote.unwrap_or(0));
     let destination = world.object.kind == Kind::Destination;
     let jobs = world.jobs.clone();
-    for pod in world.pods.iter_mut().filter(|p| !p.ended) {
+    let lost = &world.lost;
+    for pod in world.pods.iter_mut().filter(|p| !p.ended && !lost.contains(&p.meta.uid)) {
         pod.ended = true;
         pod.finished = Some(now);
         let mut report = Report {
@@ -369,18 +401,31 @@ pub fn begin(world: &mut World) {
 /// From here on all goes well: nothing is paused, time passes, the cluster works and movers succeed. One more tag is to be synced.
 pub fn recover(world: &mut World) {
     edit(world, |world| world.spec.trigger.manual = Some("last".into()));
-    calm_down(world);
+    all_goes_well(world, 60);
 }
 
 /// The same without a new tag: nothing asks for a sync but what has happened.
 pub fn calm_down(world: &mut World) {
+    all_goes_well(world, 60);
+}
+
+/// So many minutes of it.
+pub fn all_goes_well(world: &mut World, minutes: usize) {
     if world.spec.paused {
         play(world, &Happening::Pause(false));
     }
-    play(world, &Happening::Room(true));
-    play(world, &Happening::Restore(false));
+    if world.invalid.is_some() {
+        play(world, &Happening::Invalid(false));
+    }
+    for mended in [Happening::Room(true), Happening::Restore(false), Happening::Webhook(false), Happening::Slow(false)] {
+        play(world, &mended);
+    }
+    world.hangs_since = None;
+    // What was on the lost node is given up by the cluster.
+    let lost = std::mem::take(&mut world.lost);
+    world.pods.retain(|pod| !lost.contains(&pod.meta.uid));
     world.past.clear();
-    for _ in 0..60 {
+    for _ in 0..minutes {
         agent::look(world, &Look::default());
         start_pods(world);
         let_the_cluster_work(world);

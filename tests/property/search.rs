@@ -80,7 +80,8 @@ fn digest(world: &World) -> u64 {
 /// What would be done on facts that are all fresh.
 fn plan(world: &World) -> Plan {
     let fresh = Fresh::ALL.into_iter().chain([Fresh::Room]).collect();
-    decide(&Facts { room: world.room, fresh, ..world.facts() }, &World::limits(), world.now)
+    let facts = agent::curious(world, Facts { room: world.room, fresh, ..world.facts() });
+    decide(&facts, &World::limits(), world.now)
 }
 
 impl Node {

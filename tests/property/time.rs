@@ -215,3 +215,26 @@ fn jitter_moves_an_interval_once() {
     let expected: Vec<Timestamp> = [0, 6, 11].map(|m| at_once.now + SignedDuration::from_mins(m)).into();
     assert_eq!(minutes(&mut at_once, 14), expected.iter().map(ToString::to_string).collect::<Vec<_>>());
 }
+
+/// Whatever the agent waits for: a clock that was years ahead when the waiting began puts no deadline off.
+#[rstest]
+#[case::a_snapshot(Flavour::SourceSnapshot)]
+#[case::a_pod(Flavour::SourceDirect)]
+#[case::a_volume(Flavour::DestinationImage)]
+fn a_clock_that_was_ahead_puts_no_deadline_off(#[case] flavour: Flavour) {
+    let mut world = World::new(flavour);
+    world.now = "2036-01-01T00:00:00Z".parse().unwrap();
+    for _ in 0..3 {
+        agent::look(&mut world, &Look::default());
+    }
+    world.now = "2026-01-01T00:00:00Z".parse().unwrap();
+    for _ in 0..24 * 60 {
+        agent::look(&mut world, &Look::default());
+        world.past.clear();
+        world.now += SignedDuration::from_secs(60);
+    }
+    let error = world.status.last_error.as_ref().unwrap();
+    assert!(error.time.0 < world.now, "{error:?}");
+    script::recover(&mut world);
+    world.assert_settled();
+}

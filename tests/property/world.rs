@@ -106,6 +106,17 @@ pub struct World {
     pub allowed: Vec<String>,
     /// Images that a claim is being made from.
     pub in_use: BTreeSet<String>,
+    /// Creates are answered 5xx, and the agent knows of the last one.
+    pub webhook_down: bool,
+    pub blocked: Option<String>,
+    /// Snapshots and claims do not come into being.
+    pub slow: bool,
+    /// UIDs of pods whose node is lost.
+    pub lost: BTreeSet<String>,
+    /// What the cluster says of children that are not ready.
+    pub warning: Option<String>,
+    /// Since when the mover makes no progress.
+    pub hangs_since: Option<Timestamp>,
     closed: BTreeSet<String>,
     made: BTreeMap<String, u32>,
 }
@@ -152,6 +163,12 @@ impl World {
             movers: Vec::new(),
             allowed: Vec::new(),
             in_use: BTreeSet::new(),
+            webhook_down: false,
+            blocked: None,
+            slow: false,
+            lost: BTreeSet::new(),
+            warning: Some("words".into()),
+            hangs_since: None,
             closed: BTreeSet::new(),
             made: BTreeMap::new(),
         };
@@ -189,6 +206,11 @@ impl World {
         write!(to, "{now:?}{}{}{status:?}{things:?}{remote:?}{applied:?}{in_use:?}{closed:?}", object.uid, object.generation).unwrap();
     }
 
+    /// The cluster's warnings about children.
+    pub fn words(&self) -> Option<String> {
+        self.warning.clone()
+    }
+
     /// The object's snapshots, as they are listed.
     pub fn snapshots(&self) -> Vec<Snapshot> {
         self.snapshots.iter().filter(|s| s.meta.role.is_some()).cloned().collect()
@@ -216,6 +238,8 @@ impl World {
             room: Room::Full,
             resize_refused: self.refused_size.clone(),
             refusal: None,
+            blocked: self.blocked.clone(),
+            progress: Some(self.hangs_since.unwrap_or(self.now)),
         }
     }
 
@@ -228,6 +252,10 @@ impl World {
                 }
                 self.write_status(status);
             }
+            Step::Create(child) if self.webhook_down => {
+                self.blocked = Some(format!("{} cannot be created: the webhook is down", child.name()));
+                return false;
+            }
             Step::Create(child) => {
                 let mut names = match child {
                     Child::Snapshot(_) => self.snapshots.iter().map(|s| &s.meta.name).collect::<Vec<_>>(),
@@ -236,9 +264,11 @@ impl World {
                 }
                 .into_iter();
                 if names.any(|name| name == child.name()) {
+                    self.blocked = Some(format!("{} cannot be created: the name is taken", child.name()));
                     return false;
                 }
                 self.create(child);
+                self.blocked = None;
             }
             Step::Delete(target) => self.delete(target),
             Step::Publish(event) => {

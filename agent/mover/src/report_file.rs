@@ -104,7 +104,6 @@ mod tests {
             reason: Some(Reason::MoverFailed),
             message,
             changed: false,
-            adopted_state: None,
             took_over: false,
             adopted_state: None,
             revision: None,

@@ -107,7 +107,11 @@ fn open(args: &CommonArgs, direction: Direction, stop: Stop) -> Result<Remote> {
         None => secret::from_process(&args.remote.section, &own)?,
     };
     let environment = environment.tuned(memory::limit(), direction);
-    let rclone = Rclone { binary: args.rclone.clone(), environment, stop, scratch: Scratch::new()?, progress: Progress::on_stdout() };
+    let progress = Progress::on_stdout();
+    if let Err(error) = progress.follow(&stop) {
+        tracing::warn!(%error, "cannot start the thread that shows progress; only transfers are shown");
+    }
+    let rclone = Rclone { binary: args.rclone.clone(), environment, stop, scratch: Scratch::new()?, progress };
     Ok(Remote::new(rclone, &format!("{}:{}", args.remote.section, args.remote.path)))
 }
 

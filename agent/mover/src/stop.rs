@@ -3,7 +3,7 @@
 //! Imports only [`crate::failure`].
 
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -21,6 +21,7 @@ pub struct Stop {
 #[derive(Debug, Default)]
 struct Shared {
     requested: AtomicBool,
+    steps: AtomicU64,
     // The rclone supervisor waits on a channel: this is how a signal wakes it at once.
     wake: Mutex<Option<Sender<()>>>,
 }
@@ -53,9 +54,15 @@ impl Stop {
         self.shared.requested.load(Ordering::SeqCst)
     }
 
-    /// `Err(MoverKilled)` once a stop was requested: called between files.
+    /// `Err(MoverKilled)` once a stop was requested: called between files, and between parts of large ones. Each call counts as a step.
     pub fn check(&self) -> Result<()> {
+        self.shared.steps.fetch_add(1, Ordering::Relaxed);
         if self.requested() { Err(Failure::killed()) } else { Ok(()) }
+    }
+
+    /// How many steps were taken so far: every loop that may take long counts here, so a number that stands still is a mover that hangs.
+    pub fn steps(&self) -> u64 {
+        self.shared.steps.load(Ordering::Relaxed)
     }
 
     /// Has `wake` called on the next request; a request that came before calls it at once.

@@ -122,6 +122,8 @@ reasons! {
     SnapshotNotReady => Passing;
     /// The mover's pod did not start in time.
     PodPending => Passing;
+    /// A mover makes no progress, or its pod does not end.
+    MoverStalled => Passing;
     /// Files kept changing while they were read.
     SourceChanging => Passing;
     /// A file of the volume could not be read or written.

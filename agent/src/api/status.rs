@@ -179,6 +179,8 @@ pub struct Run {
 pub enum Phase {
     /// The source's snapshot or clone is being made.
     Capturing,
+    /// The snapshot takes its time; the place is given back until it is ready.
+    WaitingForSnapshot,
     /// The mover's Job is there or about to be.
     Transferring,
     /// The destination's image is being made.

@@ -131,6 +131,7 @@ pub fn snapshot(snapshot: &slim::Snapshot, owner: &str) -> Snapshot {
         captured: time(status.creation_time.as_ref().or(snapshot.metadata.creation_timestamp.as_ref())),
         restore_size: status.restore_size.as_deref().and_then(quantity::bytes),
         error: status.error.and_then(|e| e.message),
+        taken: status.creation_time.is_some(),
         keep: snapshot.metadata.labels.as_ref().is_some_and(|l| l.contains_key(labels::DO_NOT_DELETE)),
         revision: annotation(labels::REVISION),
         claim_uid: annotation(labels::PVC_UID),
@@ -154,8 +155,13 @@ pub fn job(job: &slim::Job, owner: &str) -> Job {
 /// Whether this pod is a mover of the object with this UID, or of one before it of the same name: its Job has the name of theirs.
 pub fn moves_for(pod: &slim::Pod, owner: &str, job: &str) -> bool {
     let meta = &pod.metadata;
-    let ours = meta.labels.as_ref().and_then(|l| l.get(labels::OWNER_UID)).is_some_and(|uid| uid == owner);
+    let ours = self::owner(pod) == Some(owner);
     ours || meta.owner_references.iter().flatten().any(|r| r.kind == "Job" && r.name == job)
+}
+
+/// UID of the object that this pod is a mover of.
+pub fn owner(pod: &slim::Pod) -> Option<&str> {
+    pod.metadata.labels.as_ref()?.get(labels::OWNER_UID).map(String::as_str)
 }
 
 /// A mover's pod. It belongs to its Job, and to the object by the label that only the agent's Jobs set.
@@ -177,6 +183,7 @@ pub fn pod(pod: &slim::Pod) -> Pod {
         },
         started: state.running.is_some() || state.terminated.is_some(),
         ended,
+        ends_by: time(pod.metadata.deletion_timestamp.as_ref()),
         report: state.terminated.as_ref().and_then(|t| t.message.clone()),
         finished: state.terminated.as_ref().and_then(|t| time(t.finished_at.as_ref())),
         // A shell's convention, and the kubelet's: 128 and more is a signal.

@@ -5,7 +5,7 @@
 pub mod gate;
 pub mod objects;
 mod observe;
-mod progress;
+pub mod progress;
 mod reconcile;
 mod waiting;
 pub mod wake;
@@ -70,7 +70,8 @@ impl Context {
     }
 }
 
-/// What the agent remembers of an object between two looks. Losing it costs nothing but a repeated request.
+/// What the agent remembers of an object between two looks. Losing it costs nothing but a repeated request, and deadlines that count
+/// from the agent's start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Memory {
     /// A write that the API server refused, for the next decision.
@@ -79,8 +80,21 @@ pub struct Memory {
     pub resize: Option<(ResizeRefusal, Instant)>,
     /// Looks in a row that failed.
     pub failures: i64,
-    /// When it was last looked how far the mover is.
-    pub progress: Option<Instant>,
+    /// The last create that did not work for a reason that may pass; until one works.
+    pub blocked: Option<String>,
+    /// How far the mover of the run is.
+    pub progress: Option<progress::Followed>,
+    /// What the cluster reported of children that keep the run waiting.
+    pub warning: Option<Warning>,
+}
+
+/// A warning of the cluster, or that there was none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// Run and attempt that were waiting.
+    of: (String, i64),
+    text: Option<String>,
+    asked: Instant,
 }
 
 /// Both kinds' stores and the streams that fill them.

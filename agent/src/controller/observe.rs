@@ -2,20 +2,26 @@
 //!
 //! Imports `cluster`, `core`.
 
-use super::{Context, waiting};
+use super::reconcile::remember;
+use super::{Context, Warning, progress, waiting};
 use crate::api::labels;
 use crate::cluster::view::{self, Replication};
 use crate::cluster::{slim, warnings};
-use crate::core::facts::{Facts, Fresh, Refusal};
+use crate::core::facts::{Facts, Fresh};
 use crate::core::gate::{Room, View};
 use jiff::Timestamp;
 use kube::Resource;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// A refused growth is asked for again after so long: a storage class may have learnt it.
+const RESIZE_AGAIN: Duration = Duration::from_secs(3600);
+/// The cluster's warnings are read no more often than this.
+const WHY_AGAIN: Duration = Duration::from_secs(60);
 
 /// What the cache says.
-pub(super) fn cached(context: &Context, replication: Replication, refusal: Option<Refusal>) -> Facts {
+pub(super) fn cached(context: &Context, replication: Replication) -> Facts {
     let Replication { object, spec, status } = replication;
     let cache = &context.cache;
     let mut facts = Facts {
@@ -31,7 +37,9 @@ pub(super) fn cached(context: &Context, replication: Replication, refusal: Optio
         words: None,
         room: Room::default(),
         resize_refused: None,
-        refusal,
+        refusal: None,
+        blocked: None,
+        progress: None,
         object,
     };
     let claims = cache.claims.state();
@@ -76,16 +84,44 @@ pub(super) fn room(context: &Context, facts: &Facts, take: bool) -> Room {
     let view = View::of(facts);
     let turn = view.turn(now).unwrap_or_else(|| view.turn_since(now));
     let mut all = context.objects.contenders(now);
+    let pods = context.cache.pods.state();
+    let held: BTreeSet<_> = pods.iter().filter(|pod| !view::pod(pod).ended).filter_map(|pod| view::owner(pod)).collect();
     {
         // One whose looks fail must not keep the others waiting for it.
         let memory = context.memory.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         for (contender, _) in &mut all {
-            if memory.get(&contender.uid).is_some_and(|m| m.failures > 0) {
+            // Nor does one begin whose older mover has not ended.
+            if memory.get(&contender.uid).is_some_and(|m| m.failures > 0) || held.contains(contender.uid.as_str()) {
                 contender.turn = None;
             }
         }
     }
     context.gate().ask(&turn, &facts.object.uid, all, limit, take, Instant::now())
+}
+
+/// What survives between two looks in the agent alone.
+pub(super) fn recalled(context: &Context, mut facts: Facts, now: Timestamp) -> Facts {
+    progress::follow(context, &mut facts, now);
+    let memory = remember(context, &facts.object.uid, |_| ());
+    let run = facts.status.run.as_ref().map(|run| (run.id.clone(), run.attempt));
+    facts.words = memory.warning.filter(|warning| Some(&warning.of) == run.as_ref()).and_then(|warning| warning.text);
+    facts.refusal = memory.refusal;
+    facts.blocked = memory.blocked;
+    facts.resize_refused = memory.resize.filter(|(_, since)| since.elapsed() < RESIZE_AGAIN).map(|(refusal, _)| refusal);
+    facts
+}
+
+/// Reads why the run has to wait, unless that was done for this attempt within [`WHY_AGAIN`]. Returns whether it did.
+pub(super) async fn ask_why(context: &Context, facts: &mut Facts) -> bool {
+    let Some(of) = facts.status.run.as_ref().map(|run| (run.id.clone(), run.attempt)) else { return false };
+    let known = remember(context, &facts.object.uid, |_| ()).warning;
+    if known.is_some_and(|warning| warning.of == of && warning.asked.elapsed() < WHY_AGAIN) {
+        return false;
+    }
+    let text = words(context, facts).await;
+    facts.words.clone_from(&text);
+    remember(context, &facts.object.uid, |memory| memory.warning = Some(Warning { of, text, asked: Instant::now() }));
+    true
 }
 
 /// What the cluster says about children that are not where they should be. It makes a message better, and nothing else depends on it:

@@ -1,17 +1,35 @@
-//! How far a long transfer has come: read from the mover's log, shown in `status.run`.
+//! How far a long transfer has come: read from the mover's log and shown in `status.run`; and when it last moved on, for `core::stuck`.
 //!
-//! Nothing is decided by it, so it is kept out of `core`; a sync that is over within [`INTERVAL`] costs no request for it.
-//! Imports `cluster`, `core`, `api`.
+//! A sync that is over within [`INTERVAL`] costs no request for it. Imports `cluster`, `core`, `api`.
 
 use super::Context;
+use super::reconcile::remember;
 use crate::api::status::{Phase, Run};
 use crate::core::facts::{Facts, Pod};
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The log is read, and the status written, no more often than this.
 pub(super) const INTERVAL: Duration = Duration::from_secs(10);
+
+/// Stands for the last line of a mover that has ended.
+const ENDED: &str = "ended";
+
+/// A mover that has started, as its log shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Followed {
+    /// UID of its pod.
+    pod: String,
+    /// When its log was last asked for.
+    looked: Option<Instant>,
+    /// The last line of progress. A mover prints none that says nothing new.
+    line: String,
+    /// When that line changed, or the mover was seen first.
+    moved: Instant,
+    /// Its log could not be read.
+    unreadable: bool,
+}
 
 /// The line that the mover prints as it goes.
 #[derive(Deserialize)]
@@ -21,23 +39,59 @@ struct Line {
     bytes_total: i64,
 }
 
-/// The mover that runs, if it has run for a while.
-pub(super) fn long_running(facts: &Facts, now: Timestamp) -> Option<(&Run, &Pod)> {
+/// The mover of the run, once it has started.
+fn started(facts: &Facts) -> Option<(&Run, &Pod)> {
     let run = facts.status.run.as_ref().filter(|run| run.phase == Phase::Transferring)?;
-    let since = run.phase_time.0;
-    let long = now.duration_since(since) >= SignedDuration::try_from(INTERVAL).unwrap_or(SignedDuration::ZERO);
-    let pod = facts.pods.iter().find(|pod| pod.started && !pod.ended && pod.meta.serves(&run.id))?;
-    (long && pod.meta.attempt == Some(run.attempt)).then_some((run, pod))
+    let its = |pod: &&Pod| pod.meta.run.as_deref() == Some(run.id.as_str()) && pod.meta.attempt == Some(run.attempt);
+    facts.pods.iter().filter(its).find(|pod| pod.started || pod.ended).map(|pod| (run, pod))
 }
 
-/// Shows how far the mover of `pod` is, if it has moved on.
+/// Notes when the mover moved on last; one that is seen for the first time, or that has ended, has just done so. The time is told by a
+/// clock that does not step.
+pub(super) fn follow(context: &Context, facts: &mut Facts, now: Timestamp) {
+    let pod = started(facts).map(|(_, pod)| (pod.meta.uid.clone(), pod.ended));
+    let memory = remember(context, &facts.object.uid, |memory| {
+        let known = memory.progress.take();
+        memory.progress = pod.map(|(pod, ended)| {
+            let mut followed = known.filter(|followed| followed.pod == pod).unwrap_or_else(|| Followed::new(pod));
+            if ended {
+                followed.see(ENDED);
+            }
+            followed
+        });
+    });
+    facts.progress = memory.progress.and_then(|followed| now.checked_sub(SignedDuration::try_from(followed.moved.elapsed()).ok()?).ok());
+}
+
+/// The mover that runs, if it has run for a while and its log is to be read again.
+pub(super) fn to_show<'a>(context: &Context, facts: &'a Facts, now: Timestamp) -> Option<(&'a Run, &'a Pod)> {
+    let (run, pod) = started(facts).filter(|(_, pod)| !pod.ended)?;
+    let long = now.duration_since(run.phase_time.0) >= SignedDuration::try_from(INTERVAL).unwrap_or(SignedDuration::ZERO);
+    let followed = remember(context, &facts.object.uid, |_| ()).progress;
+    let looked = followed.and_then(|followed| followed.looked);
+    (long && looked.is_none_or(|looked| looked.elapsed() >= INTERVAL)).then_some((run, pod))
+}
+
+/// Reads how far the mover of `pod` is, and shows it if it has moved on.
 pub(super) async fn show(context: &Context, facts: &Facts, run: &Run, pod: &Pod) {
     let name = facts.object.name.as_str();
+    let change = |change: &dyn Fn(&mut Followed)| {
+        remember(context, &facts.object.uid, |memory| memory.progress.iter_mut().for_each(change)).progress
+    };
+    let before = change(&|followed| followed.looked = Some(Instant::now()));
     let log = match context.reader.last_words(&pod.meta.name).await {
         Ok(log) => log,
-        Err(error) => return tracing::warn!(name, %error, "cannot read how far the mover is"),
+        Err(error) => {
+            if before.is_some_and(|followed| !followed.unreadable) {
+                tracing::warn!(name, %error, "cannot read how far the mover is");
+            }
+            change(&|followed| followed.unreadable = true);
+            return;
+        }
     };
-    let Some(line) = last_line(&log) else { return };
+    change(&|followed| followed.unreadable = false);
+    let Some((text, line)) = last_line(&log) else { return };
+    change(&|followed| followed.see(text));
     let (done, total) = (Some(line.bytes_done), Some(line.bytes_total));
     if (run.bytes_done, run.bytes_total) == (done, total) {
         return;
@@ -52,9 +106,21 @@ pub(super) async fn show(context: &Context, facts: &Facts, run: &Run, pod: &Pod)
     }
 }
 
+impl Followed {
+    fn new(pod: String) -> Followed {
+        Followed { pod, looked: None, line: String::new(), moved: Instant::now(), unreadable: false }
+    }
+
+    fn see(&mut self, line: &str) {
+        if self.line != line {
+            (self.line, self.moved) = (line.to_owned(), Instant::now());
+        }
+    }
+}
+
 /// The mover's other words stand among them, so the last line that says how far it is may not be the last of all.
-fn last_line(log: &str) -> Option<Line> {
-    log.lines().rev().find_map(|line| serde_json::from_str(line).ok())
+fn last_line(log: &str) -> Option<(&str, Line)> {
+    log.lines().rev().find_map(|line| Some((line, serde_json::from_str(line).ok()?)))
 }
 
 #[cfg(test)]
@@ -64,8 +130,21 @@ mod tests {
     #[test]
     fn the_last_line_of_progress_counts() {
         let log = "{\"phase\":\"uploading\",\"bytesDone\":1,\"bytesTotal\":9}\n{\"phase\":\"uploading\",\"bytesDone\":5,\"bytesTotal\":9}\n{\"level\":\"INFO\"}\nx";
-        let line = last_line(log).unwrap();
+        let (text, line) = last_line(log).unwrap();
         assert_eq!((line.bytes_done, line.bytes_total), (5, 9));
+        assert!(text.contains("uploading"));
         assert!(last_line("{}\n").is_none());
+    }
+
+    /// Hashing moves no bytes; the line that counts its steps changes all the same.
+    #[test]
+    fn any_other_line_is_progress() {
+        let start = Instant::now();
+        let Some(long_ago) = start.checked_sub(Duration::from_secs(60)) else { return };
+        let mut followed = Followed { line: "a".into(), moved: long_ago, ..Followed::new("p".into()) };
+        followed.see("a");
+        assert_eq!(followed.moved, long_ago);
+        followed.see("b");
+        assert!(followed.moved >= start);
     }
 }

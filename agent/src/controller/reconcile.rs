@@ -25,8 +25,6 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 const COUNTING: Duration = Duration::from_secs(60);
 /// A name that is still taken after so many looks is a stranger's.
 const TAKEN_FOR_GOOD: i64 = 6;
-/// A refused growth is asked for again after so long: a storage class may have learnt it.
-const RESIZE_AGAIN: Duration = Duration::from_secs(3600);
 /// After a conflict the cache is behind; by then it has caught up.
 const AFTER_CONFLICT: Duration = Duration::from_millis(500);
 
@@ -65,10 +63,11 @@ async fn look_at(seen: Replication, context: &Context) -> Result<Action, Failure
         // What is under way cannot be counted yet.
         return Ok(Action::requeue(AFTER_CONFLICT));
     }
-    let Memory { refusal, resize, .. } = recall(context, &uid);
-    let resize_refused = resize.filter(|(_, since)| since.elapsed() < RESIZE_AGAIN).map(|(refusal, _)| refusal);
-    let mut facts = Facts { resize_refused: resize_refused.clone(), ..observe::cached(context, seen, refusal.clone()) };
+    let mut facts = observe::recalled(context, observe::cached(context, seen), Timestamp::now());
     let mut plan = decide(&facts, &limits, Timestamp::now());
+    if plan.asks_why && observe::ask_why(context, &mut facts).await {
+        plan = decide(&facts, &limits, Timestamp::now());
+    }
     if plan.needs.contains(&Fresh::Room) {
         facts.room = observe::room(context, &facts, false);
         facts.fresh.insert(Fresh::Room);
@@ -84,7 +83,7 @@ async fn look_at(seen: Replication, context: &Context) -> Result<Action, Failure
     if fresh.object.uid != uid {
         return Ok(Action::requeue(AFTER_CONFLICT));
     }
-    let mut facts = Facts { resize_refused, ..observe::cached(context, fresh, refusal) };
+    let mut facts = observe::recalled(context, observe::cached(context, fresh), Timestamp::now());
     let plan = loop {
         let plan = decide(&facts, &limits, Timestamp::now());
         let stale = &plan.needs - &facts.fresh;
@@ -100,17 +99,11 @@ async fn look_at(seen: Replication, context: &Context) -> Result<Action, Failure
 
 /// Nothing is to be done but to show how far a long transfer is.
 async fn while_the_mover_runs(context: &Context, facts: &Facts, otherwise: Duration) -> Action {
-    let uid = &facts.object.uid;
     let live = facts.status.run.as_ref().is_some_and(|run| run.phase == Phase::Transferring) && facts.mover_lives();
     if !live {
-        remember(context, uid, |memory| memory.progress = None);
         return Action::requeue(otherwise);
     }
-    let looked = recall(context, uid).progress;
-    if let Some((run, pod)) = progress::long_running(facts, Timestamp::now())
-        && looked.is_none_or(|looked| looked.elapsed() >= progress::INTERVAL)
-    {
-        remember(context, uid, |memory| memory.progress = Some(Instant::now()));
+    if let Some((run, pod)) = progress::to_show(context, facts, Timestamp::now()) {
         progress::show(context, facts, run, pod).await;
     }
     Action::requeue(otherwise.min(progress::INTERVAL))
@@ -134,6 +127,7 @@ async fn carry_out(context: &Context, facts: &Facts, plan: &Plan) -> Result<Acti
             Err(Answer::Taken) => {
                 let failures = recall(context, &facts.object.uid).failures;
                 if failures < TAKEN_FOR_GOOD || is_ours(context, facts, step).await? {
+                    blocked(context, facts, step, &format!("the name {} is taken", taken_name(step)));
                     return Err(Failure::Taken(taken_name(step)));
                 }
                 let message = format!("{} is the name of something that is not this object's: rename or delete it", taken_name(step));
@@ -145,7 +139,10 @@ async fn carry_out(context: &Context, facts: &Facts, plan: &Plan) -> Result<Acti
                 tracing::debug!(object = facts.object.name, "nothing can be made here: the namespace is being deleted");
                 return Ok(Action::requeue(LONGEST_WAIT));
             }
-            Err(Answer::Transient(error)) => return Err(Failure::Write(error)),
+            Err(Answer::Transient(error)) => {
+                blocked(context, facts, step, &words_of(&error));
+                return Err(Failure::Write(error));
+            }
             Err(Answer::Refused(refusal)) => {
                 refused(context, facts, step, refusal)?;
                 return Ok(Action::requeue(Duration::ZERO));
@@ -153,6 +150,22 @@ async fn carry_out(context: &Context, facts: &Facts, plan: &Plan) -> Result<Acti
         }
     }
     Ok(Action::requeue(wait(plan)))
+}
+
+/// Keeps why a child could not be created this time: past the deadline of the phase, the attempt ends with it.
+fn blocked(context: &Context, facts: &Facts, step: &Step, why: &str) {
+    if let Step::Create(child) = step {
+        let why = format!("{} cannot be created: {}", child.name(), why.trim());
+        remember(context, &facts.object.uid, |memory| memory.blocked = Some(why));
+    }
+}
+
+/// The server's own words, where there are any.
+fn words_of(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => format!("{} (HTTP {})", status.message, status.code),
+        other => other.to_string(),
+    }
 }
 
 /// Keeps a refusal for the next decision, where decisions know what to do about it.
@@ -208,12 +221,14 @@ fn note(context: &Context, facts: &Facts, step: &Step) {
         Step::Publish(event) => {
             tracing::info!(kind = kind.as_str(), name, reason = event.reason.as_str(), note = event.note, "{}", event.reason.as_str());
         }
-        other => {
-            if matches!(other, Step::Create(Child::Snapshot(_))) {
+        Step::Create(child) => {
+            if matches!(child, Child::Snapshot(_)) {
                 context.cache.snapshots_are_served();
             }
-            tracing::debug!(kind = kind.as_str(), name, step = ?other, "done");
+            tracing::debug!(kind = kind.as_str(), name, ?step, "done");
+            remember(context, &facts.object.uid, |memory| memory.blocked = None);
         }
+        other => tracing::debug!(kind = kind.as_str(), name, step = ?other, "done"),
     }
 }
 
@@ -248,7 +263,7 @@ fn recall(context: &Context, uid: &str) -> Memory {
     remember(context, uid, |_| ())
 }
 
-fn remember(context: &Context, uid: &str, change: impl FnOnce(&mut Memory)) -> Memory {
+pub(super) fn remember(context: &Context, uid: &str, change: impl FnOnce(&mut Memory)) -> Memory {
     let mut all = context.memory.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let memory = all.entry(uid.to_owned()).or_default();
     change(memory);

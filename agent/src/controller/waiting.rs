@@ -97,6 +97,8 @@ mod tests {
             room: Room::default(),
             resize_refused: None,
             refusal: None,
+            blocked: None,
+            progress: None,
         }
     }
 

@@ -4,7 +4,7 @@
 
 use super::adoption;
 use super::due;
-use super::facts::{Claim, Facts, Job, Meta, Role};
+use super::facts::{Claim, Facts, Job, Meta, Role, Snapshot};
 use super::names;
 use super::plan::{Child, NewClaim, NewJob, NewSnapshot, Origin, Step, Work};
 use super::spec::{Capture, ClaimShape, Spec, Target, Volume};
@@ -241,6 +241,13 @@ fn published(facts: &Facts, spec: &Spec, status: &Status, revision: &str) -> boo
             && s.revision.as_deref() == Some(revision)
             && s.claim_uid.as_deref() == Some(claim.meta.uid.as_str())
     })
+}
+
+/// The image that was made of what this report is about. A run may have another one, of an attempt whose report was lost.
+pub(super) fn image_of<'a>(facts: &'a Facts, run: &Run, job: &Job, report: &Report) -> Option<&'a Snapshot> {
+    let revision = report.revision.as_deref().unwrap_or_default();
+    let of_this = |s: &&Snapshot| s.revision.as_deref() == Some(revision) && (job.claim_uid.is_none() || s.claim_uid == job.claim_uid);
+    facts.snapshots_as(Role::Image).filter(|s| s.meta.serves(&run.id)).find(of_this)
 }
 
 /// The image of what the mover just applied, named after the second in which it finished; none where the claim is gone.

@@ -22,22 +22,23 @@ fn verdict(holds: bool, reason: Reason, message: impl Into<String>) -> Verdict {
     Verdict { holds, reason, message: message.into() }
 }
 
+/// What the conditions tell beyond the rest of the status.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Course<'a> {
+    /// What did not work, if anything.
+    pub problem: Option<&'a str>,
+    /// What the open run waits for, if that is worth a report.
+    pub waiting: Option<&'a str>,
+    /// Generation of the run that has just ended well, if one has.
+    pub closed: Option<i64>,
+}
+
 /// Sets all conditions; the time of a transition stays where nothing but words changed.
-///
-/// `problem` is what did not work, if anything; `closed` the generation of the run that has just ended well, if one has.
-pub fn set(
-    status: &mut Status,
-    spec: &Result<Spec, String>,
-    problem: Option<&str>,
-    generation: i64,
-    closed: Option<i64>,
-    limits: &Limits,
-    now: Timestamp,
-) {
-    let (stalled, ready) = (stalled(status, spec), ready(status, spec, generation, closed));
+pub fn set(status: &mut Status, spec: &Result<Spec, String>, course: Course<'_>, generation: i64, limits: &Limits, now: Timestamp) {
+    let (stalled, ready) = (stalled(status, spec), ready(status, spec, generation, course.closed));
     let all = [
-        ("Reconciled", reconciled(problem), generation),
-        ("Synchronizing", synchronizing(status, spec, limits, now), generation),
+        ("Reconciled", reconciled(course.problem), generation),
+        ("Synchronizing", synchronizing(status, spec, course.waiting, limits, now), generation),
         ("Stalled", stalled, generation),
         ("Ready", ready.0, ready.1),
     ];
@@ -65,7 +66,7 @@ fn reconciled(problem: Option<&str>) -> Verdict {
     }
 }
 
-fn synchronizing(status: &Status, spec: &Result<Spec, String>, limits: &Limits, now: Timestamp) -> Verdict {
+fn synchronizing(status: &Status, spec: &Result<Spec, String>, waiting: Option<&str>, limits: &Limits, now: Timestamp) -> Verdict {
     let spec = match spec {
         Ok(spec) => spec,
         Err(problem) => return verdict(false, Reason::Error, problem),
@@ -86,11 +87,17 @@ fn synchronizing(status: &Status, spec: &Result<Spec, String>, limits: &Limits, 
         Some((Phase::WaitingForFirstPush, _)) => {
             verdict(false, Reason::WaitingForFirstPush, "Nothing has been pushed to this path yet; looking again every few minutes")
         }
-        Some((Phase::Capturing, _)) => verdict(true, Reason::SyncInProgress, "Capturing the volume"),
-        Some((Phase::Transferring, _)) => verdict(true, Reason::SyncInProgress, "Moving data"),
-        Some((Phase::Publishing, _)) => verdict(true, Reason::SyncInProgress, "Making an image of the new data"),
+        Some((Phase::Capturing | Phase::WaitingForSnapshot, _)) => in_progress(waiting.unwrap_or("Capturing the volume"), problem),
+        Some((Phase::Transferring, _)) => in_progress(waiting.unwrap_or("Moving data"), problem),
+        Some((Phase::Publishing, _)) => in_progress(waiting.unwrap_or("Making an image of the new data"), problem),
         None => idle(status, spec, now),
     }
+}
+
+/// The last error stands there until a sync succeeds: the attempt under way may well end like the one before.
+fn in_progress(doing: &str, problem: &str) -> Verdict {
+    let before = if problem.is_empty() { String::new() } else { format!("; the last error: {problem}") };
+    verdict(true, Reason::SyncInProgress, format!("{doing}{before}"))
 }
 
 fn backoff(status: &Status, limits: &Limits, problem: &str) -> String {
@@ -136,7 +143,8 @@ fn stalling(status: &Status) -> Option<(Reason, &str)> {
     (reason.policy() == Policy::Stalled).then_some((reason, error.message.as_str()))
 }
 
-/// Ready, and the generation that it speaks of: the one that was synced last, so that waiting for Ready after an edit waits for its sync.
+/// Ready, and the generation that it speaks of: the one that was synced last, so that waiting for Ready after an edit waits for its sync;
+/// or the present one, where nothing is asked for that was not synced.
 fn ready(status: &Status, spec: &Result<Spec, String>, generation: i64, closed: Option<i64>) -> (Verdict, i64) {
     let spec = match spec {
         Ok(spec) => spec,
@@ -149,7 +157,8 @@ fn ready(status: &Status, spec: &Result<Spec, String>, generation: i64, closed: 
         return (verdict(false, Reason::NeverSynced, "No sync has succeeded yet"), generation);
     }
     let before = status.conditions.iter().find(|c| c.type_ == "Ready" && c.status == "True");
-    let synced = closed.or(before.and_then(|c| c.observed_generation));
+    let asks = due::needs_new_sync(spec, status) || due::new_tag(&spec.trigger, status).is_some();
+    let synced = closed.or(before.and_then(|c| c.observed_generation)).map(|synced| if asks { synced } else { generation });
     let of_a_changed_spec = status.run.as_ref().is_some_and(|run| Some(run.generation) > synced);
     match &status.last_error {
         Some(error) if synced.is_none() || of_a_changed_spec => {
@@ -160,15 +169,18 @@ fn ready(status: &Status, spec: &Result<Spec, String>, generation: i64, closed: 
     }
 }
 
-/// What the last sync was of, where that is not what the spec names.
+/// What the last sync was of, where that is not what the spec names; otherwise how it ended, and what came after it.
 fn last_sync(status: &Status, spec: &Spec) -> String {
-    match &status.synced {
-        Some(synced) if due::needs_new_sync(spec, status) => {
-            let then = if spec.paused { " once spec.paused is false" } else { "" };
-            format!("The last successful sync was of an earlier spec ({}); one of the present spec follows{then}", synced.remote)
-        }
-        _ => "The last sync succeeded".to_owned(),
+    if let Some(synced) = status.synced.as_ref().filter(|_| due::needs_new_sync(spec, status)) {
+        let then = if spec.paused { " once spec.paused is false" } else { "" };
+        return format!("The last successful sync was of an earlier spec ({}); one of the present spec follows{then}", synced.remote);
     }
+    let (Some(error), Some(time)) = (&status.last_error, &status.last_sync_time) else { return "The last sync succeeded".to_owned() };
+    let attempts = match status.attempts {
+        Some(failures) if failures > 1 => format!("the last {failures} attempts"),
+        _ => "the last attempt".to_owned(),
+    };
+    format!("A sync succeeded at {}; {attempts} failed: {}", time.0, error.message)
 }
 
 #[cfg(test)]
@@ -218,7 +230,7 @@ mod tests {
     }
 
     fn update(status: &mut Status, spec: &Result<Spec, String>, generation: i64, closed: Option<i64>, now: Timestamp) {
-        set(status, spec, None, generation, closed, &Limits::default(), now);
+        set(status, spec, Course { closed, ..Course::default() }, generation, &Limits::default(), now);
     }
 
     fn condition<'a>(status: &'a Status, kind: &str) -> &'a Condition {
@@ -265,7 +277,7 @@ mod tests {
         }
     }
 
-    /// Ready speaks of the generation that was synced last: a later one takes it away only by failing.
+    /// Ready speaks of the generation that was synced last: a later one that asks for a sync takes it away only by failing.
     #[test]
     fn ready_is_of_a_generation() {
         let mut status = synced();
@@ -273,10 +285,10 @@ mod tests {
         update(&mut status, &Ok(spec(false)), 1, None, NOW);
         assert_eq!(told(&status, "Ready"), ("False", "NeverSynced"));
 
-        status.last_sync_time = Some(Time(NOW));
+        (status.last_sync_time, status.last_manual_sync) = (Some(Time(NOW)), Some("another".into()));
         update(&mut status, &Ok(spec(false)), 2, Some(1), NOW);
         let ready = condition(&status, "Ready");
-        assert_eq!((ready.status.as_str(), ready.observed_generation), ("True", Some(1)), "edited in mid-run");
+        assert_eq!((ready.status.as_str(), ready.observed_generation), ("True", Some(1)), "a new tag in mid-run");
 
         // A sync of the same spec fails, one of the new spec runs, and fails.
         for (phase, generation, error, expected) in [
@@ -287,6 +299,32 @@ mod tests {
             let mut status = Status { run: Some(run(phase, generation)), last_error: error, ..status.clone() };
             update(&mut status, &Ok(spec(false)), 2, None, NOW);
             assert_eq!(told(&status, "Ready"), expected, "{phase:?} of {generation}");
+        }
+    }
+
+    /// Whoever waits for Ready after an edit that asks for no sync is done at once, whatever runs or fails meanwhile.
+    #[test]
+    fn an_edit_that_asks_for_no_sync_is_ready_at_once() {
+        for paused in [false, true] {
+            for (phase, error) in [(None, None), (Some(Phase::Transferring), None), (Some(Phase::Backoff), Some(error("Unreachable")))] {
+                let mut status = Status { run: phase.map(|phase| run(phase, 1)), last_error: error, ..synced() };
+                update(&mut status, &Ok(spec(false)), 1, Some(1), NOW);
+                update(&mut status, &Ok(spec(paused)), 2, None, NOW);
+                let ready = condition(&status, "Ready");
+                assert_eq!((ready.status.as_str(), ready.observed_generation), ("True", Some(2)), "{phase:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn ready_does_not_say_that_the_last_sync_succeeded_when_it_failed() {
+        for (attempts, said) in [(Some(1), "the last attempt failed: words"), (Some(117), "the last 117 attempts failed: words")] {
+            let mut status = Status { attempts, ..synced() };
+            update(&mut status, &Ok(spec(false)), 1, Some(1), NOW);
+            assert_eq!(condition(&status, "Ready").message, "The last sync succeeded");
+            status.last_error = Some(error("Unreachable"));
+            update(&mut status, &Ok(spec(false)), 1, None, NOW);
+            assert_eq!(condition(&status, "Ready").message, format!("A sync succeeded at 1970-01-01T00:00:00Z; {said}"));
         }
     }
 

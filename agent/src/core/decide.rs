@@ -4,10 +4,11 @@
 //! Imports all of `core`.
 
 use super::adoption;
+use super::clock;
 use super::draft::Draft;
 use super::due;
 use super::facts::{Facts, Fresh, Limits};
-use super::identity::{Cause, run_id};
+use super::identity::{Before, Cause, run_id};
 use super::images;
 use super::plan::Plan;
 use super::resize;
@@ -30,6 +31,7 @@ pub fn decide(facts: &Facts, limits: &Limits, now: Timestamp) -> Plan {
         return Plan::default();
     }
     let mut draft = Draft::new(facts, limits, now);
+    clock::not_ahead(&mut draft.status, now);
     draft.status.waiting_since = None;
     adoption::withdraw(&mut draft);
     images::review(&mut draft, facts.spec.as_ref().ok());
@@ -85,9 +87,14 @@ fn open(draft: &mut Draft<'_>, spec: &Spec, cause: &Cause, superseded: Option<&R
         draft.plan.needs.extend([Fresh::Claims, Fresh::Jobs, Fresh::Pods]);
         made_anew = tidy::unbound_volume(draft);
     }
-    let last_sync = draft.status.last_sync_time.as_ref().map(|t| t.0);
+    let time = |time: &Option<Time>| time.as_ref().map(|t| t.0);
+    let before = Before {
+        started: time(&draft.status.last_sync_start_time),
+        synced: time(&draft.status.last_sync_time),
+        superseded: superseded.map(|old| old.id.as_str()),
+    };
     let run = Run {
-        id: run_id(&draft.facts.object.uid, cause, last_sync, superseded.map(|old| old.id.as_str())),
+        id: run_id(&draft.facts.object.uid, cause, before),
         phase: run::first_phase(spec),
         start_time: MicroTime(draft.now),
         attempt: 1,

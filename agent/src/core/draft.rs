@@ -3,7 +3,7 @@
 //! Imports `conditions`, `facts`, `gate`, `plan`.
 
 use super::adoption;
-use super::conditions;
+use super::conditions::{self, Course};
 use super::due;
 use super::facts::{Facts, Fresh, Limits};
 use super::gate::{self, Room, View};
@@ -26,12 +26,15 @@ pub(super) struct Draft<'a> {
     pub(super) closed: Option<i64>,
     /// What did not work, although the spec is valid and syncs go on.
     pub(super) trouble: Option<String>,
+    /// What the run waits for, once that lasts long enough to be reported.
+    pub(super) waiting: Option<String>,
     events: Vec<Event>,
 }
 
 impl<'a> Draft<'a> {
     pub(super) fn new(facts: &'a Facts, limits: &'a Limits, now: Timestamp) -> Self {
-        Draft { facts, limits, now, status: facts.status.clone(), plan: Plan::default(), closed: None, trouble: None, events: Vec::new() }
+        let (status, plan) = (facts.status.clone(), Plan::default());
+        Draft { facts, limits, now, status, plan, closed: None, trouble: None, waiting: None, events: Vec::new() }
     }
 
     pub(super) fn wake_for_next_sync(&mut self) {
@@ -94,7 +97,8 @@ impl<'a> Draft<'a> {
         }
         self.status.observed_generation = Some(generation);
         let reconciled = self.facts.spec.as_ref().err().or(self.trouble.as_ref()).map(String::as_str);
-        conditions::set(&mut self.status, &self.facts.spec, reconciled, generation, self.closed, self.limits, self.now);
+        let course = Course { problem: reconciled, waiting: self.waiting.as_deref(), closed: self.closed };
+        conditions::set(&mut self.status, &self.facts.spec, course, generation, self.limits, self.now);
         if self.status != self.facts.status {
             self.plan.steps.insert(0, Step::WriteStatus(Box::new(self.status)));
         }

@@ -10,7 +10,7 @@ use super::subject::Named;
 use crate::api::Status;
 use jiff::Timestamp;
 
-/// What in its trigger makes a sync due now, if anything does.
+/// What in its trigger makes a sync due, while no run is open.
 pub fn cause(trigger: &Trigger, status: &Status, now: Timestamp) -> Option<Cause> {
     if let Some(tag) = new_tag(trigger, status) {
         return Some(Cause::Manual(tag.to_owned()));
@@ -20,7 +20,7 @@ pub fn cause(trigger: &Trigger, status: &Status, now: Timestamp) -> Option<Cause
     {
         return Some(Cause::Slot(next.0));
     }
-    (never_started(status) && trigger.starts_at_once()).then_some(Cause::Created)
+    (never_synced(status) && trigger.starts_at_once()).then_some(Cause::Created)
 }
 
 /// What makes a sync due beside the trigger, if anything does: a user who asks for a verification, and a spec that names something else
@@ -50,9 +50,9 @@ pub fn new_verification<'a>(annotation: Option<&'a str>, status: &Status) -> Opt
     annotation.filter(|value| status.last_handled_verify_now.as_deref() != Some(*value))
 }
 
-/// Whether no sync of the object was ever started.
-pub fn never_started(status: &Status) -> bool {
-    status.last_sync_time.is_none() && status.last_sync_start_time.is_none()
+/// Whether no sync of the object has ever succeeded. One that was started may have been given up, because its spec was invalid for a moment.
+pub fn never_synced(status: &Status) -> bool {
+    status.last_sync_time.is_none()
 }
 
 /// The manual tag, where it is not the one that was synced last.
@@ -128,9 +128,15 @@ mod tests {
     }
 
     #[test]
-    fn one_whose_first_sync_was_given_up_is_new_no_more() {
+    fn one_whose_first_sync_was_given_up_is_due_at_once() {
         let given_up = Status { last_sync_time: None, ..synced(None) };
-        assert_eq!(cause(&every_six_minutes(), &given_up, at("2026-01-01T00:01:00Z")), None);
+        let (now, due) = (at("2026-01-01T00:01:00Z"), Some(Cause::Created));
+        assert_eq!(cause(&every_six_minutes(), &given_up, now), due);
+        assert_eq!(cause(&Trigger::default(), &given_up, now), due);
+        let waiting = Trigger { wait_for_first_slot: true, ..every_six_minutes() };
+        assert_eq!(cause(&waiting, &given_up, now), None, "its slot comes");
+        let manual = Trigger { manual: Some("a".into()), ..Trigger::default() };
+        assert_eq!(cause(&manual, &given_up, now), Some(Cause::Manual("a".into())));
     }
 
     #[test]

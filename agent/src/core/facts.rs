@@ -44,6 +44,10 @@ pub struct Facts {
     pub resize_refused: Option<ResizeRefusal>,
     /// The API server refused one of the last plan's writes, and why.
     pub refusal: Option<Refusal>,
+    /// The last create did not work, for a reason that may pass (a webhook that is down): the server's answer. Until one works.
+    pub blocked: Option<String>,
+    /// When the run's mover was last seen to move on, by a clock that no step of the time of day changes.
+    pub progress: Option<Timestamp>,
 }
 
 /// Facts that a plan may ask to be read afresh.
@@ -223,6 +227,8 @@ pub struct Snapshot {
     pub restore_size: Option<u64>,
     /// `status.error.message`
     pub error: Option<String>,
+    /// Whether the driver has captured the data; until it is ready, a copy may still be under way.
+    pub taken: bool,
     /// The user asked to keep it.
     pub keep: bool,
     /// Revision it holds (images).
@@ -255,6 +261,8 @@ pub struct Pod {
     pub started: bool,
     /// Whether all containers have ended for good.
     pub ended: bool,
+    /// When a pod that is being deleted should have ended, its grace period included.
+    pub ends_by: Option<Timestamp>,
     /// The termination message.
     pub report: Option<String>,
     /// When the container ended.
@@ -292,6 +300,8 @@ pub struct Limits {
     pub snapshot_timeout: SignedDuration,
     /// How long a mover's pod may take to start, the binding of its volume included.
     pub pod_start_timeout: SignedDuration,
+    /// How long a mover may go without any progress.
+    pub stall_timeout: SignedDuration,
     /// Delay after a first failure.
     pub retry_initial: SignedDuration,
     /// Longest delay after failures.
@@ -306,8 +316,9 @@ impl Default for Limits {
     fn default() -> Self {
         Limits {
             continuous_interval: SignedDuration::from_secs(60),
-            snapshot_timeout: SignedDuration::from_mins(10),
-            pod_start_timeout: SignedDuration::from_mins(10),
+            snapshot_timeout: SignedDuration::from_hours(2),
+            pod_start_timeout: SignedDuration::from_hours(1),
+            stall_timeout: SignedDuration::from_mins(30),
             retry_initial: SignedDuration::from_secs(10),
             retry_cap: SignedDuration::from_mins(15),
             max_attempts: 5,

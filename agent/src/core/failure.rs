@@ -4,8 +4,10 @@
 
 use super::draft::Draft;
 use super::facts::{Job, Pod, Role, Snapshot};
+use super::goduration;
 use super::plan::{ChildKind, Step, Target};
 use super::retry;
+use super::waiting;
 use crate::api::reason::Reason;
 use crate::api::status::{LastError, MoverResult, MoverStatus, Phase, Run};
 use jiff::{SignedDuration, Timestamp};
@@ -17,23 +19,37 @@ pub(super) fn deadline(run: &Run, timeout: SignedDuration) -> Timestamp {
     run.phase_time.0.saturating_add(timeout).unwrap_or(Timestamp::MAX)
 }
 
+/// How long the phase has lasted, as text.
+pub(super) fn lasted(draft: &Draft<'_>, run: &Run) -> String {
+    whole_seconds(draft.now.duration_since(run.phase_time.0))
+}
+
+fn whole_seconds(duration: SignedDuration) -> String {
+    goduration::format(SignedDuration::from_secs(duration.as_secs()))
+}
+
 /// Ends the attempt. The run's snapshot and PVC stay for the next one; its Job goes.
 pub(super) fn give_up(draft: &mut Draft<'_>, run: &Run, reason: Reason, message: String, report: Option<&Report>) {
-    let error = LastError { reason: reason.as_str().to_owned(), message: message.clone(), time: Time(draft.now) };
-    let before = draft.status.last_error.replace(error);
     if let Some(report) = report {
         draft.status.latest_mover_status = Some(MoverStatus { result: MoverResult::Failed, logs: report.logs.clone() });
     }
+    note(draft, reason, message, &format!("{}/{}", run.id, run.attempt));
+    next_attempt(draft, Phase::Backoff);
+}
+
+/// Counts a failure and reports it. The phase of the run stays as it is.
+fn note(draft: &mut Draft<'_>, reason: Reason, message: String, key: &str) {
+    let error = LastError { reason: reason.as_str().to_owned(), message: message.clone(), time: Time(draft.now) };
+    let before = draft.status.last_error.replace(error);
     let failures = draft.status.attempts.unwrap_or(0).saturating_add(1);
     draft.status.attempts = Some(failures);
-    next_attempt(draft, Phase::Backoff);
-    let (key, limit) = (format!("{}/{}", run.id, run.attempt), draft.limits.max_attempts);
+    let limit = draft.limits.max_attempts;
     if failures == limit {
-        draft.event(true, Reason::Failing, format!("{failures} attempts in a row failed; going on in no hurry: {message}"), &key);
+        draft.event(true, Reason::Failing, format!("{failures} attempts in a row failed; going on in no hurry: {message}"), key);
     }
     // Of an object that is known to be failing, only news are told.
     if failures <= limit || before.is_none_or(|b| b.reason != reason.as_str()) {
-        draft.event(true, reason, message, &key);
+        draft.event(true, reason, message, key);
     }
 }
 
@@ -62,32 +78,50 @@ fn next_attempt(draft: &mut Draft<'_>, phase: Phase) {
     retry::schedule(draft);
 }
 
-/// A snapshot did not become ready in time. It goes, so that the next attempt asks for another.
-pub(super) fn snapshot_not_ready(draft: &mut Draft<'_>, run: &Run, snapshot: &Snapshot, words: Option<String>) {
-    let waited = draft.limits.snapshot_timeout.as_secs();
-    let words = words.unwrap_or_else(|| "the cluster gives no reason; is the snapshot controller running?".to_owned());
-    let message = format!("VolumeSnapshot {} was not ready after {waited}s: {words}", snapshot.meta.name);
-    remove(draft, ChildKind::Snapshot, &snapshot.meta.name, &snapshot.meta.uid);
+/// A snapshot is not ready in time. One that the driver failed to take is replaced; one that is slow is kept and waited for.
+pub(super) fn snapshot_not_ready(draft: &mut Draft<'_>, run: &Run, snapshot: &Snapshot, why: Option<String>) {
+    let why = why.unwrap_or_else(|| "the cluster gives no reason; is the snapshot controller running?".to_owned());
+    let name = &snapshot.meta.name;
+    let age = draft.now.duration_since(snapshot.captured.unwrap_or(run.phase_time.0).min(run.phase_time.0));
+    let age = whole_seconds(age);
+    if waiting::failed(snapshot) {
+        remove(draft, ChildKind::Snapshot, name, &snapshot.meta.uid);
+        let message = format!("VolumeSnapshot {name} failed, and is asked for again: not ready after {age}: {why}");
+        return give_up(draft, run, Reason::SnapshotNotReady, message, None);
+    }
+    let message = format!(
+        "VolumeSnapshot {name} is still not ready after {age}, longer than snapshotTimeout in agent.yaml: {why}. It is kept and waited for"
+    );
+    if run.phase == Phase::Publishing {
+        // What was pulled, and the report on it, is only good for this image: the run stays where it is.
+        let failures = draft.status.attempts.unwrap_or(0);
+        draft.enter(Phase::Publishing);
+        return note(draft, Reason::SnapshotNotReady, message, &format!("{}/{}/{failures}", run.id, run.attempt));
+    }
     give_up(draft, run, Reason::SnapshotNotReady, message, None);
 }
 
-/// The mover's pod did not start in time: its volume is not there, its image is not, or no node takes it.
+/// The mover's pod has not started in time: its volume is not there, its image is not, or no node takes it.
 pub(super) fn pod_not_started(draft: &mut Draft<'_>, run: &Run, job: &Job, pod: Option<&Pod>) {
     let facts = draft.facts;
-    let waited = draft.limits.pod_start_timeout.as_secs();
-    let unbound = facts.claims.iter().find(|c| !c.bound && !c.meta.deleting && matches!(c.meta.role, Some(Role::Capture | Role::Volume)));
-    let words = facts.words.clone().or_else(|| pod.and_then(|p| p.words.clone()));
-    let words = words.unwrap_or_else(|| "the cluster gives no reason".to_owned());
-    if let Some(claim) = unbound {
-        let message = format!("PVC {} had no volume after {waited}s: {words}", claim.meta.name);
-        // Nothing was ever written to it; the next attempt makes another, with the class the spec then names.
-        remove(draft, ChildKind::Claim, &claim.meta.name, &claim.meta.uid);
+    let waited = lasted(draft, run);
+    let why = facts.words.clone().or_else(|| pod.and_then(|p| p.words.clone()));
+    let why = why.unwrap_or_else(|| "the cluster gives no reason".to_owned());
+    let limit = if draft.now >= deadline(run, draft.limits.pod_start_timeout) { ", longer than podStartTimeout in agent.yaml" } else { "" };
+    if let Some(claim) = waiting::unbound(facts) {
+        // Nothing was ever written to it; one that cannot get a volume is made anew, and one that is slow is kept.
+        let refused = waiting::refused_volume(&why);
+        let then = if refused { "The next attempt makes another" } else { "It is kept and waited for" };
+        let message = format!("PVC {} has no volume after {waited}{limit}: {why}. {then}", claim.meta.name);
+        if refused {
+            remove(draft, ChildKind::Claim, &claim.meta.name, &claim.meta.uid);
+        }
         give_up(draft, run, Reason::VolumeNotBound, message, None);
     } else if pod.is_none() {
-        let message = format!("Job {} has no pod after {waited}s: {words}", job.meta.name);
+        let message = format!("Job {} has no pod after {waited}{limit}: {why}", job.meta.name);
         give_up(draft, run, Reason::PodRejected, message, None);
     } else {
-        let message = format!("The mover's pod did not start within {waited}s: {words}");
+        let message = format!("The mover's pod has not started after {waited}{limit}: {why}");
         give_up(draft, run, Reason::PodPending, message, None);
     }
 }

@@ -69,9 +69,10 @@ pub struct Contender {
     pub turn: Option<Turn>,
 }
 
-/// Whether a sync is under way, as opposed to none, one that waits after a failure, and one that waits for a first push.
+/// Whether a sync takes a place: none that waits after a failure, for a first push or for a snapshot. For those the cluster works, or
+/// nothing at all.
 pub fn under_way(status: &Status) -> bool {
-    status.run.as_ref().is_some_and(|run| !matches!(run.phase, Phase::Backoff | Phase::WaitingForFirstPush))
+    status.run.as_ref().is_some_and(|run| matches!(run.phase, Phase::Capturing | Phase::Transferring))
 }
 
 impl<'a> View<'a> {
@@ -101,7 +102,8 @@ impl<'a> View<'a> {
             return None;
         }
         let due = self.cause(now)?;
-        Some(status.waiting_since.as_ref().map_or(due, |t| t.0))
+        // One that lies ahead was written under a clock that was wrong, and would be the last in the queue until then.
+        Some(status.waiting_since.as_ref().map_or(due, |t| t.0).min(now))
     }
 
     fn cause(&self, now: Timestamp) -> Option<Timestamp> {
@@ -111,12 +113,19 @@ impl<'a> View<'a> {
         let new_tag = self.tag.filter(|tag| status.last_manual_sync.as_deref() != Some(*tag));
         let verification = due::new_verification(self.verify_now, status);
         let Some(run) = &status.run else {
-            let created = (due::never_started(status) && self.starts_at_once).then(|| self.created.unwrap_or(now));
+            let created = (due::never_synced(status) && self.starts_at_once).then(|| self.created.unwrap_or(now));
             let asked = new_tag.is_some() || verification.is_some() || self.differs;
             return slot.or(created).or(asked.then_some(now));
         };
+        match run.phase {
+            // Whether its snapshot is ready by now, a status does not tell; one that has asked for a place has written that.
+            Phase::WaitingForSnapshot if run.generation == self.generation => return status.waiting_since.as_ref().map(|t| t.0),
+            Phase::Publishing if !retry::is_late(status, run) || run.generation == self.generation => return None,
+            Phase::WaitingForSnapshot | Phase::Publishing => return Some(now),
+            _ => {}
+        }
         let attempt = passed(status.next_attempt_time.as_ref().map(|t| t.0));
-        let slot = slot.filter(|_| attempt.is_some() || !retry::needs_a_person(status));
+        let slot = slot.filter(|_| attempt.is_some() || !retry::slots_wait(status));
         let changed = run.generation != self.generation
             || retry::permitted(self.permits.as_ref(), run)
             || retry::asked_to_verify(self.verify_now, run, status)

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 /// What makes a sync due.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// The object is new and syncs at once.
+    /// The object has never been synced, and syncs at once.
     Created,
     /// A slot of the schedule, or the end of the continuous interval.
     Slot(Timestamp),
@@ -21,10 +21,22 @@ pub enum Cause {
     VerifyNow(String),
 }
 
-/// Identity of the run that `cause` starts, after the sync that ended at `last_sync` and in the place of `superseded`.
+/// What came before a run, as the status has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Before<'a> {
+    /// `status.lastSyncStartTime`: of a run that may have been given up.
+    pub started: Option<Timestamp>,
+    /// `status.lastSyncTime`
+    pub synced: Option<Timestamp>,
+    /// The run whose place is taken.
+    pub superseded: Option<&'a str>,
+}
+
+/// Identity of the run that `cause` starts.
 ///
-/// The superseded run takes part, so that a manual tag that comes back after a failure starts a run of its own.
-pub fn run_id(uid: &str, cause: &Cause, last_sync: Option<Timestamp>, superseded: Option<&str>) -> String {
+/// The superseded run takes part, so that a manual tag that comes back after a failure starts a run of its own; and so does the time at
+/// which the run before started: one that was given up because its spec was invalid for a moment is not opened again.
+pub fn run_id(uid: &str, cause: &Cause, before: Before<'_>) -> String {
     let cause = match cause {
         Cause::Created => "created".to_owned(),
         Cause::Slot(time) => format!("slot {time}"),
@@ -32,10 +44,11 @@ pub fn run_id(uid: &str, cause: &Cause, last_sync: Option<Timestamp>, superseded
         Cause::SpecChanged(generation) => format!("generation {generation}"),
         Cause::VerifyNow(value) => format!("verify {value}"),
     };
-    let last = last_sync.map_or_else(|| "never".to_owned(), |t| t.to_string());
+    let time = |time: Option<Timestamp>| time.map_or_else(|| "never".to_owned(), |t| t.to_string());
+    let (started, synced) = (time(before.started), time(before.synced));
     // Length prefixes keep a hostile tag from imitating another field.
     let mut hash = Sha256::new();
-    for part in [uid, &cause, &last, superseded.unwrap_or("")] {
+    for part in [uid, &cause, &started, &synced, before.superseded.unwrap_or("")] {
         hash.update(part.len().to_be_bytes());
         hash.update(part.as_bytes());
     }
@@ -56,16 +69,18 @@ mod tests {
     #[test]
     fn equal_causes_give_equal_runs_and_others_do_not() {
         let time: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
-        let a = run_id("u", &Cause::Manual("a".into()), Some(time), None);
-        assert_eq!(a, run_id("u", &Cause::Manual("a".into()), Some(time), None));
+        let before = Before { started: Some(time), synced: Some(time), superseded: None };
+        let a = run_id("u", &Cause::Manual("a".into()), before);
+        assert_eq!(a, run_id("u", &Cause::Manual("a".into()), before));
         let later = time + jiff::SignedDuration::from_secs(9);
         for other in [
-            run_id("v", &Cause::Manual("a".into()), Some(time), None),
-            run_id("u", &Cause::Manual("b".into()), Some(time), None),
-            run_id("u", &Cause::Manual("a".into()), Some(later), None),
-            run_id("u", &Cause::Manual("a".into()), None, None),
-            run_id("u", &Cause::Manual("a".into()), Some(time), Some(&a)),
-            run_id("u", &Cause::Slot(time), Some(time), None),
+            run_id("v", &Cause::Manual("a".into()), before),
+            run_id("u", &Cause::Manual("b".into()), before),
+            run_id("u", &Cause::Manual("a".into()), Before { synced: Some(later), ..before }),
+            run_id("u", &Cause::Manual("a".into()), Before { started: Some(later), ..before }),
+            run_id("u", &Cause::Manual("a".into()), Before { synced: None, ..before }),
+            run_id("u", &Cause::Manual("a".into()), Before { superseded: Some(&a), ..before }),
+            run_id("u", &Cause::Slot(time), before),
         ] {
             assert_ne!(a, other);
         }

@@ -6,6 +6,7 @@
 pub mod adoption;
 pub mod backoff;
 mod children;
+mod clock;
 pub mod conditions;
 pub mod decide;
 mod draft;
@@ -24,5 +25,7 @@ mod retry;
 mod run;
 pub mod schedule;
 pub mod spec;
+mod stuck;
 pub mod subject;
 mod tidy;
+mod waiting;

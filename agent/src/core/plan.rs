@@ -19,6 +19,8 @@ pub struct Plan {
     pub needs: BTreeSet<Fresh>,
     /// When time alone may change the decision.
     pub wake: Option<Timestamp>,
+    /// Something has been waited for so long that the cluster's warnings about it are worth a request, at most one a minute.
+    pub asks_why: bool,
 }
 
 impl Plan {

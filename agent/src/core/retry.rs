@@ -58,8 +58,25 @@ pub(super) fn needs_a_person(status: &Status) -> bool {
     status.last_error.as_ref().and_then(|e| Reason::parse(&e.reason)).is_some_and(|r| r.policy() == Policy::Stalled)
 }
 
+/// Whether slots wait for the next attempt as well: only a person can mend what went wrong, or the run waits for something that a new
+/// one would have to ask for again.
+pub(super) fn slots_wait(status: &Status) -> bool {
+    needs_a_person(status) || was_slow(status)
+}
+
+/// Whether the last attempt failed because the cluster takes long over a snapshot or volume.
+pub(super) fn was_slow(status: &Status) -> bool {
+    let slow = [Reason::SnapshotNotReady, Reason::VolumeNotBound].map(Reason::as_str);
+    status.last_error.as_ref().is_some_and(|e| slow.contains(&e.reason.as_str()))
+}
+
+/// Whether the image that this run waits for has been reported as late.
+pub(super) fn is_late(status: &Status, run: &Run) -> bool {
+    run.phase == Phase::Publishing && status.last_error.as_ref().is_some_and(|e| e.time.0 >= seconds(run.phase_time.0))
+}
+
 /// The latest time that the next attempt of the waiting run may be due, seen from now.
-fn latest(draft: &Draft<'_>) -> Timestamp {
+pub(super) fn latest(draft: &Draft<'_>) -> Timestamp {
     draft.now.saturating_add(delay(draft)).map_or(draft.now, seconds)
 }
 

@@ -6,7 +6,7 @@ use super::adoption;
 use super::children;
 use super::draft::{Draft, seconds};
 use super::due;
-use super::facts::{Facts, Fresh, Job, Pod, Role, Snapshot};
+use super::facts::{Facts, Fresh, Job, Pod, Role};
 use super::failure;
 use super::goduration;
 use super::identity::Cause;
@@ -14,7 +14,9 @@ use super::images;
 use super::plan::{Child, Origin, Step};
 use super::retry;
 use super::spec::{Capture, Spec, Volume};
+use super::stuck;
 use super::subject::Named;
+use super::waiting;
 use crate::api::labels;
 use crate::api::reason::Reason;
 use crate::api::status::{ImageRef, MoverStatus, Phase, Run};
@@ -52,7 +54,7 @@ pub(super) fn superseded_by(draft: &Draft<'_>, spec: &Spec, run: &Run) -> Option
         });
     }
     let slot = draft.status.next_sync_time.as_ref().map(|t| t.0).filter(|t| *t <= draft.now);
-    let slot = slot.filter(|_| waiting && !(retry::needs_a_person(&draft.status) && retry::too_early(draft)))?;
+    let slot = slot.filter(|_| waiting && !(retry::slots_wait(&draft.status) && retry::too_early(draft)) && !waiting::keeps(draft, run))?;
     // A tag stays due until it is synced; the slot only hastens it.
     Some(due::new_tag(&spec.trigger, &draft.status).map_or(Cause::Slot(slot), |tag| Cause::Manual(tag.to_owned())))
 }
@@ -72,7 +74,8 @@ fn may_be_dropped(facts: &Facts, spec: &Spec, run: &Run) -> bool {
         Some(job) if job.succeeded.is_none() => facts.pods.iter().all(|p| !p.started && !p.ended),
         Some(job) => {
             let pulled_elsewhere = || matches!(spec.volume, Volume::Destination { .. }) && is_of_another(facts, spec, run);
-            !facts.mover_lives() && (!children::still_there(facts, spec, job) || pulled_elsewhere())
+            let superfluous = || !children::still_there(facts, spec, job) || pulled_elsewhere() || retry::is_late(&facts.status, run);
+            !facts.mover_lives() && superfluous()
         }
     }
 }
@@ -102,7 +105,7 @@ pub(super) fn advance(draft: &mut Draft<'_>, spec: &Spec, run: &Run) {
         return failure::hold(draft, run);
     }
     match run.phase {
-        Phase::Capturing => capturing(draft, spec, run),
+        Phase::Capturing | Phase::WaitingForSnapshot => capturing(draft, spec, run),
         Phase::Transferring => transferring(draft, spec, run),
         Phase::Publishing => publishing(draft, spec, run),
         Phase::Backoff | Phase::WaitingForFirstPush => retry(draft, spec, run),
@@ -122,7 +125,14 @@ fn retry(draft: &mut Draft<'_>, spec: &Spec, run: &Run) {
     let (object, status) = (&draft.facts.object, &draft.status);
     let permits = object.permits(status);
     let asked = retry::permitted(permits.as_ref(), run) || retry::asked_to_verify(object.verify_now.as_deref(), run, status);
-    if spec.paused || !asked && retry::waits(draft) || !draft.may_start() {
+    let alive = draft.facts.pods.iter().find(|p| !p.ended);
+    if spec.paused || (!asked || alive.is_some()) && retry::waits(draft) {
+        return;
+    }
+    if let Some(pod) = alive {
+        return stuck::before_the_next_attempt(draft, run, pod);
+    }
+    if !draft.may_start() {
         return;
     }
     if asked {
@@ -153,28 +163,31 @@ fn capturing(draft: &mut Draft<'_>, spec: &Spec, run: &Run) {
         return failure::give_up(draft, run, reason, problem, None);
     }
     match facts.snapshots_as(Role::Capture).find(|s| s.meta.serves(&run.id)) {
+        None if run.phase == Phase::WaitingForSnapshot => snapshot_gone(draft, run),
         None => {
-            begin(draft, spec, run);
-            too_late(draft, run, draft.limits.snapshot_timeout, Reason::SnapshotNotReady);
+            if !waiting::hindered(draft, run, draft.limits.snapshot_timeout, Reason::SnapshotNotReady) {
+                begin(draft, spec, run);
+            }
         }
+        // One that gave its place back while it waited needs another.
+        Some(snapshot) if snapshot.ready && !draft.may_start() => {}
         Some(snapshot) if snapshot.ready => {
             draft.enter(Phase::Transferring);
             if let Some(run) = draft.status.run.clone() {
                 mover(draft, spec, &run);
             }
         }
-        Some(snapshot) => wait_for_snapshot(draft, run, snapshot),
+        Some(snapshot) => waiting::for_snapshot(draft, run, snapshot),
     }
 }
 
-fn wait_for_snapshot(draft: &mut Draft<'_>, run: &Run, snapshot: &Snapshot) {
-    let deadline = failure::deadline(run, draft.limits.snapshot_timeout);
-    if draft.now < deadline {
-        return draft.plan.wake_at(deadline);
+fn snapshot_gone(draft: &mut Draft<'_>, run: &Run) {
+    if !draft.facts.snapshots_known {
+        return snapshots_unknown(draft, run);
     }
-    draft.plan.needs.extend(Fresh::ALL);
-    let words = draft.facts.words.clone().or_else(|| snapshot.error.clone());
-    failure::snapshot_not_ready(draft, run, snapshot, words);
+    draft.plan.needs.extend([Fresh::Snapshots, Fresh::Claims]);
+    let gone = "The temporary snapshot is gone; somebody deleted it".to_owned();
+    failure::give_up(draft, run, Reason::SnapshotNotReady, gone, None);
 }
 
 /// The Job of this very attempt, and its pod.
@@ -201,12 +214,7 @@ fn transferring(draft: &mut Draft<'_>, spec: &Spec, run: &Run) {
                 && !facts.claims_as(Role::Capture).any(|c| c.meta.serves(&run.id))
             {
                 match facts.snapshots_as(Role::Capture).find(|s| s.meta.serves(&run.id)) {
-                    None if !facts.snapshots_known => return snapshots_unknown(draft, run),
-                    None => {
-                        draft.plan.needs.extend([Fresh::Snapshots, Fresh::Claims]);
-                        let gone = "The temporary snapshot is gone; somebody deleted it".to_owned();
-                        return failure::give_up(draft, run, Reason::SnapshotNotReady, gone, None);
-                    }
+                    None => return snapshot_gone(draft, run),
                     Some(snapshot) if !snapshot.ready => {
                         draft.plan.needs.insert(Fresh::Snapshots);
                         return draft.enter(Phase::Capturing);
@@ -214,13 +222,16 @@ fn transferring(draft: &mut Draft<'_>, spec: &Spec, run: &Run) {
                     Some(_) => {}
                 }
             }
-            mover(draft, spec, run);
-            too_late(draft, run, draft.limits.pod_start_timeout, Reason::PodPending);
+            if !waiting::hindered(draft, run, draft.limits.pod_start_timeout, Reason::PodPending) {
+                mover(draft, spec, run);
+            }
         }
         Some(job) => match job.succeeded {
             None => mover_running(draft, run, job, pod),
-            Some(_) if facts.mover_lives() => {}
-            Some(succeeded) => mover_ended(draft, spec, run, job, pod, succeeded),
+            Some(succeeded) => match facts.pods.iter().find(|p| !p.ended) {
+                Some(alive) => stuck::running(draft, run, alive),
+                None => mover_ended(draft, spec, run, job, pod, succeeded),
+            },
         },
     }
 }
@@ -228,23 +239,13 @@ fn transferring(draft: &mut Draft<'_>, spec: &Spec, run: &Run) {
 /// Whether the temporary snapshot is still there cannot be found out: waits for the API to be served again.
 fn snapshots_unknown(draft: &mut Draft<'_>, run: &Run) {
     draft.plan.needs.insert(Fresh::Snapshots);
-    let deadline = failure::deadline(run, draft.limits.pod_start_timeout);
+    let timeout = if run.phase == Phase::Transferring { draft.limits.pod_start_timeout } else { draft.limits.snapshot_timeout };
+    let deadline = failure::deadline(run, timeout);
     if draft.now < deadline {
         return draft.plan.wake_at(deadline);
     }
     let message = "The cluster does not serve VolumeSnapshots any more: install the CSI snapshot CRDs and controller".to_owned();
     failure::give_up(draft, run, Reason::SnapshotsUnsupported, message, None);
-}
-
-/// Gives the attempt up where nothing could be created for so long, because an earlier child does not go.
-fn too_late(draft: &mut Draft<'_>, run: &Run, timeout: jiff::SignedDuration, reason: Reason) {
-    let deadline = failure::deadline(run, timeout);
-    let Some(obstacle) = children::in_the_way(draft.facts, run).filter(|_| draft.plan.steps.is_empty()) else { return };
-    if draft.now < deadline {
-        return draft.plan.wake_at(deadline);
-    }
-    draft.plan.needs.extend(Fresh::ALL);
-    failure::give_up(draft, run, reason, format!("Waited {}s: {obstacle}", timeout.as_secs()), None);
 }
 
 /// Plans the mover's volume and Job, unless an older mover pod of the object has not ended.
@@ -265,15 +266,11 @@ fn mover(draft: &mut Draft<'_>, spec: &Spec, run: &Run) {
 }
 
 fn mover_running(draft: &mut Draft<'_>, run: &Run, job: &Job, pod: Option<&Pod>) {
-    if pod.is_some_and(|p| p.started || p.ended) {
-        return;
+    match pod {
+        Some(pod) if pod.ended => stuck::unnoticed(draft, run, job, pod),
+        Some(pod) if pod.started => stuck::running(draft, run, pod),
+        _ => waiting::for_pod(draft, run, job, pod),
     }
-    let deadline = failure::deadline(run, draft.limits.pod_start_timeout);
-    if draft.now < deadline {
-        return draft.plan.wake_at(deadline);
-    }
-    draft.plan.needs.extend(Fresh::ALL);
-    failure::pod_not_started(draft, run, job, pod);
 }
 
 fn mover_ended(draft: &mut Draft<'_>, spec: &Spec, run: &Run, job: &Job, pod: Option<&Pod>, succeeded: bool) {
@@ -325,13 +322,13 @@ fn publishing(draft: &mut Draft<'_>, spec: &Spec, run: &Run) {
     let facts = draft.facts;
     let (job, pod) = mover_of(facts, run);
     let image_wanted = matches!(&spec.volume, Volume::Destination { image: Some(_), .. });
-    let deadline = failure::deadline(run, draft.limits.snapshot_timeout);
+    let deadline = failure::deadline(run, draft.limits.snapshot_timeout.min(waiting::TROUBLED));
     let (Some(job), Some(report)) = (job, report_of(pod)) else {
         draft.plan.needs.extend([Fresh::Jobs, Fresh::Pods]);
         let gone = "The mover's Job was deleted before its image was made; the volume is pulled again".to_owned();
         return failure::give_up(draft, run, Reason::MoverKilled, gone, None);
     };
-    match facts.snapshots_as(Role::Image).find(|s| s.meta.serves(&run.id)) {
+    match children::image_of(facts, run, job, &report) {
         // The spec was edited, and an image is wanted no more.
         _ if !image_wanted => complete(draft, spec, run, job, &report, pod),
         None if !children::still_there(facts, spec, job) => volume_gone(draft, run),
@@ -342,7 +339,9 @@ fn publishing(draft: &mut Draft<'_>, spec: &Spec, run: &Run) {
         // Its name may be somebody else's: the next attempt makes one of another name.
         None if job.succeeded == Some(true) => {
             draft.plan.needs.extend(Fresh::ALL);
-            let message = "The image of the new data could not be made in time; the volume is pulled again".to_owned();
+            let waited = failure::lasted(draft, run);
+            let why = facts.blocked.clone().or_else(|| facts.words.clone()).unwrap_or_else(|| "its name may be taken".to_owned());
+            let message = format!("The image of the new data could not be made in time, after {waited}: {why}. The volume is pulled again");
             failure::give_up(draft, run, Reason::SnapshotNotReady, message, None);
         }
         None => {}
@@ -351,7 +350,7 @@ fn publishing(draft: &mut Draft<'_>, spec: &Spec, run: &Run) {
             close(draft, spec, run, job, &report);
             images::review(draft, Some(spec));
         }
-        Some(snapshot) => wait_for_snapshot(draft, run, snapshot),
+        Some(snapshot) => waiting::for_snapshot(draft, run, snapshot),
     }
 }
 

@@ -1,0 +1,70 @@
+//! The condition Ready, as whoever waits for it sees it.
+
+use crate::agent::{self, Look};
+use crate::script::{self, Ending};
+use crate::world::{Flavour, World};
+use jiff::SignedDuration;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use rstest::rstest;
+use scribe_agent::core::schedule::Schedule;
+use scribe_agent::core::spec::{Trigger, Volume};
+
+fn ready(world: &World) -> &Condition {
+    world.status.conditions.iter().find(|c| c.type_ == "Ready").unwrap()
+}
+
+/// `kubectl wait` compares the condition's generation with the object's.
+#[rstest]
+#[case::paused(|w: &mut World| w.spec.paused = true)]
+#[case::retain(|w: &mut World| if let Volume::Destination { retain, .. } = &mut w.spec.volume { *retain += 1 })]
+#[case::a_schedule(|w: &mut World| w.spec.trigger.schedule = Some(Schedule::parse("@weekly", None).unwrap()))]
+#[case::no_tag(|w: &mut World| w.spec.trigger.manual = None)]
+fn an_edit_that_asks_for_no_sync_is_ready_at_once(#[case] edit: impl Fn(&mut World)) {
+    for flavour in Flavour::ALL {
+        let mut world = World::new(flavour);
+        script::recover(&mut world);
+        script::edit(&mut world, &edit);
+        agent::look(&mut world, &Look::default());
+        let ready = ready(&world);
+        assert_eq!((ready.status.as_str(), ready.observed_generation), ("True", Some(world.object.generation)), "{flavour:?}");
+    }
+}
+
+/// And one that asks for a sync is ready when that has succeeded.
+#[test]
+fn a_new_tag_is_ready_when_it_is_synced() {
+    for flavour in Flavour::ALL {
+        let mut world = World::new(flavour);
+        script::recover(&mut world);
+        let before = ready(&world).observed_generation;
+        script::edit(&mut world, |w| w.spec.trigger.manual = Some("again".into()));
+        script::begin(&mut world);
+        assert_eq!(ready(&world).observed_generation, before, "{flavour:?}");
+        script::all_goes_well(&mut world, 10);
+        assert_eq!(ready(&world).observed_generation, Some(world.object.generation), "{flavour:?}");
+    }
+}
+
+#[test]
+fn a_failure_after_a_success_is_told() {
+    let mut world = World::new(Flavour::SourceDirect);
+    script::recover(&mut world);
+    script::edit(&mut world, |w| {
+        w.spec.trigger = Trigger { schedule: Some(Schedule::parse("@hourly", None).unwrap()), ..Trigger::default() }
+    });
+    for _ in 0..24 * 60 {
+        script::begin(&mut world);
+        script::start_pods(&mut world);
+        script::end_movers(&mut world, Ending::WithoutReport);
+        script::let_the_cluster_work(&mut world);
+        world.past.clear();
+        world.now += SignedDuration::from_secs(60);
+    }
+    let (ready, failures) = (ready(&world), world.status.attempts.unwrap());
+    assert!(failures > 50 && ready.status == "True");
+    assert!(
+        ready.message.contains(&format!("; the last {failures} attempts failed: The mover ended without a report")),
+        "{}",
+        ready.message
+    );
+}

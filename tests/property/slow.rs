@@ -1,0 +1,261 @@
+//! A cluster that takes hours: what it makes is kept and waited for, without a place, and the status says what is waited for and why.
+
+use crate::agent::{self, Look};
+use crate::deadlines::{given_up, minutes};
+use crate::endings::before_its_image;
+use crate::script::{self, Ending, Happening};
+use crate::search::Turns;
+use crate::waking::next_attempt;
+use crate::world::{Flavour, World};
+use jiff::SignedDuration;
+use rstest::rstest;
+use scribe_agent::api::status::Phase;
+use scribe_agent::core::facts::Role;
+use scribe_agent::core::gate::{self, Room};
+use scribe_agent::core::schedule::Schedule;
+use scribe_agent::core::spec::Trigger;
+use std::collections::{BTreeMap, BTreeSet};
+
+fn phase(world: &World) -> Option<Phase> {
+    world.status.run.as_ref().map(|run| run.phase)
+}
+
+fn message(world: &World) -> &str {
+    &world.status.conditions.iter().find(|c| c.type_ == "Synchronizing").unwrap().message
+}
+
+/// Until the first sync has succeeded, in a world where snapshots are ready and claims bound so many minutes after they were asked for.
+/// Movers take no time. Gives the children that were asked for.
+fn live(world: &mut World, takes: i64) -> BTreeSet<String> {
+    let (mut asked, mut born) = (BTreeSet::new(), BTreeMap::new());
+    for _ in 0..3 * takes + 120 {
+        for _ in 0..3 {
+            agent::look(world, &Look::default());
+            script::note_ended(world);
+            script::stop_deleted(world);
+            script::collect(world);
+        }
+        if world.status.last_sync_time.is_some() {
+            return asked;
+        }
+        let now = world.now;
+        let mut done = |uid: &str| {
+            asked.insert(uid.to_owned());
+            now.duration_since(*born.entry(uid.to_owned()).or_insert(now)) >= SignedDuration::from_mins(takes)
+        };
+        world.snapshots.iter_mut().filter(|s| !s.ready).for_each(|snapshot| snapshot.ready = done(&snapshot.meta.uid));
+        world.claims.iter_mut().filter(|c| !c.bound).for_each(|claim| claim.bound = done(&claim.meta.uid));
+        world.slow = world.claims.iter().any(|claim| !claim.bound);
+        script::start_pods(world);
+        if !world.slow {
+            script::end_movers(world, Ending::Good);
+        }
+        world.past.clear();
+        world.now += SignedDuration::from_secs(60);
+    }
+    panic!("no sync: {asked:?} {:#?}", world.status);
+}
+
+/// Whatever it takes, and however often a slot comes meanwhile: each child is asked for once.
+#[rstest]
+#[case::a_snapshot_and_a_volume_from_it(Flavour::SourceSnapshot, 2)]
+#[case::a_clone(Flavour::SourceClone, 1)]
+#[case::a_volume_and_its_image(Flavour::DestinationImage, 2)]
+fn what_takes_hours_is_waited_for(#[case] flavour: Flavour, #[case] children: usize, #[values(20, 100, 200, 500)] takes: i64) {
+    let mut world = World::new(flavour);
+    world.warning = None;
+    world.spec.trigger = Trigger { schedule: Some(Schedule::parse("*/6 * * * *", None).unwrap()), ..Trigger::default() };
+    let asked = live(&mut world, takes);
+    assert_eq!(asked.len(), children, "{asked:?}");
+}
+
+/// In a status that nobody has to ask for: what is waited for, after a quarter of a minute, and the cluster's reason.
+#[test]
+fn what_is_waited_for_stands_in_the_status() {
+    let waits = |world: &mut World, error: Option<&str>| {
+        world.snapshots.iter_mut().for_each(|snapshot| snapshot.error = error.map(str::to_owned));
+        let (quiet, begun) = (message(world).to_owned(), world.status.run.as_ref().unwrap().phase_time.0);
+        world.now = begun + SignedDuration::from_secs(14);
+        agent::look(world, &Look::default());
+        assert_eq!(message(world), quiet, "most waits are over by then");
+        world.now = begun + SignedDuration::from_secs(15);
+        agent::look(world, &Look::default());
+        message(world).to_owned()
+    };
+    let mut world = World::new(Flavour::SourceSnapshot);
+    agent::look(&mut world, &Look::default());
+    assert_eq!(waits(&mut world, None), "Waiting for VolumeSnapshot scribe-src-db to be ready: words");
+    world.snapshots[0].error = Some("no such class".into());
+    agent::look(&mut world, &Look::default());
+    assert_eq!(message(&world), "Waiting for VolumeSnapshot scribe-src-db to be ready: no such class");
+
+    let mut world = before_its_image();
+    agent::look(&mut world, &Look::default());
+    assert!(waits(&mut world, Some("busy")).ends_with(" to be ready: busy"), "{}", message(&world));
+
+    for (flavour, bound, pod, said) in [
+        (Flavour::DestinationImage, false, true, "Waiting for PVC scribe-dest-db to get its volume: words"),
+        (Flavour::SourceDirect, true, false, "Waiting for the pod of Job scribe-rclone-src-db: words"),
+        (Flavour::SourceDirect, true, true, "Waiting for pod scribe-rclone-src-db-pod to start: words"),
+    ] {
+        let mut world = World::new(flavour);
+        for _ in 0..3 {
+            agent::look(&mut world, &Look::default());
+        }
+        world.claims.iter_mut().for_each(|claim| claim.bound = bound);
+        if pod {
+            script::start_pods(&mut world);
+            world.pods[0].started = false;
+        }
+        assert_eq!(waits(&mut world, None), said);
+        script::start_pods(&mut world);
+        world.pods[0].started = true;
+        agent::look(&mut world, &Look::default());
+        assert_eq!(message(&world), "Moving data");
+    }
+}
+
+/// The reason of a failure stands there until it is known to be untrue, that is until a sync succeeds.
+#[test]
+fn the_last_error_is_kept_while_the_next_attempt_runs() {
+    let mut world = World::new(Flavour::SourceDirect);
+    crate::waking::attempt(&mut world, Ending::WithoutReport);
+    script::let_the_cluster_work(&mut world);
+    world.now = next_attempt(&world);
+    agent::look(&mut world, &Look::default());
+    assert_eq!(phase(&world), Some(Phase::Transferring));
+    let error = world.status.last_error.clone().unwrap().message;
+    assert_eq!(message(&world), format!("Moving data; the last error: {error}"));
+}
+
+/// A place is for those that work: after two minutes another sync may start, and the mover needs a place of its own.
+#[test]
+fn a_snapshot_that_takes_long_holds_no_place() {
+    let mut world = World::new(Flavour::SourceSnapshot);
+    agent::look(&mut world, &Look::default());
+    assert!(gate::under_way(&world.status));
+    world.now = minutes(&world, 2);
+    agent::look(&mut world, &Look::default());
+    assert_eq!((phase(&world), gate::under_way(&world.status)), (Some(Phase::WaitingForSnapshot), false));
+    world.room = Room::Full;
+    world.snapshots[0].ready = true;
+    let writes = world.writes;
+    for _ in 0..3 {
+        agent::look(&mut world, &Look::default());
+        world.now += SignedDuration::from_secs(60);
+    }
+    assert_eq!((phase(&world), world.writes), (Some(Phase::WaitingForSnapshot), writes + 1));
+    assert!(world.status.waiting_since.is_some() && message(&world).contains("maxConcurrentSyncs"));
+    world.room = Room::Free;
+    agent::look(&mut world, &Look::default());
+    assert_eq!(phase(&world), Some(Phase::Transferring));
+}
+
+/// Somebody deletes it meanwhile: the attempt fails, the next one asks for another.
+#[test]
+fn a_snapshot_that_is_deleted_while_it_is_waited_for() {
+    let mut world = World::new(Flavour::SourceSnapshot);
+    agent::look(&mut world, &Look::default());
+    world.now = minutes(&world, 2);
+    agent::look(&mut world, &Look::default());
+    script::play(&mut world, &Happening::HandDelete(Role::Capture));
+    script::collect(&mut world);
+    agent::look(&mut world, &Look::default());
+    assert_eq!((phase(&world), world.status.attempts), (Some(Phase::Backoff), Some(1)));
+    script::recover(&mut world);
+    world.assert_settled();
+}
+
+/// What the search cannot see with one trouble on a path: snapshots that take longer than two waits, and such as fail.
+pub fn turns_of_slow_snapshots() -> Turns {
+    let mut turns = Turns::new();
+    let mut look = |world: &mut World| {
+        let before = phase(world);
+        agent::look(world, &Look::default());
+        if before != phase(world) {
+            turns.insert((before, phase(world)));
+        }
+    };
+    for takes in [3, 200] {
+        let mut world = World::new(Flavour::SourceSnapshot);
+        for _ in 0..600 {
+            look(&mut world);
+            live_on(&mut world, takes);
+        }
+    }
+    for mut world in [World::new(Flavour::SourceSnapshot), before_its_image()] {
+        look(&mut world);
+        world.snapshots[0].error = Some("no such class".into());
+        world.now = minutes(&world, 10);
+        look(&mut world);
+    }
+    turns
+}
+
+fn live_on(world: &mut World, takes: i64) {
+    let ready = world.now - SignedDuration::from_mins(takes);
+    let begun = world.status.last_sync_start_time.as_ref().is_some_and(|start| start.0 <= ready);
+    world.snapshots.iter_mut().for_each(|snapshot| snapshot.ready |= begun);
+    world.claims.iter_mut().for_each(|claim| claim.bound = true);
+    world.past.clear();
+    world.now += SignedDuration::from_secs(60);
+}
+
+/// An image that is late is reported, again and again; what was pulled is not pulled again, and the image is published in the end.
+#[test]
+fn an_image_that_is_late_is_published_in_the_end() {
+    let mut world = before_its_image();
+    agent::look(&mut world, &Look::default());
+    let (image, movers) = (world.snapshots[0].meta.uid.clone(), world.movers.len());
+    for reports in 1..=5 {
+        world.now = minutes(&world, 120);
+        for _ in 0..2 {
+            agent::look(&mut world, &Look::default());
+        }
+        let error = world.status.last_error.as_ref().unwrap();
+        assert_eq!((error.reason.as_str(), world.status.attempts), ("SnapshotNotReady", Some(reports)));
+        assert!(error.message.contains("still not ready") && error.message.contains("snapshotTimeout"), "{}", error.message);
+        assert!(!gate::under_way(&world.status) && phase(&world) == Some(Phase::Publishing));
+    }
+    let told = |reason: &str| world.events.iter().filter(|event| event.reason.as_str() == reason).count();
+    assert_eq!((told("SnapshotNotReady"), told("Failing")), (5, 1));
+    script::let_the_cluster_work(&mut world);
+    agent::look(&mut world, &Look::default());
+    assert!(world.status.latest_image.is_some() && world.status.last_error.is_none());
+    assert_eq!((world.snapshots[0].meta.uid.as_str(), world.movers.len()), (image.as_str(), movers));
+}
+
+/// Until it is late, an edit waits for it (`endings`); after that it helps.
+#[test]
+fn an_edit_supersedes_an_image_that_is_late() {
+    let mut world = before_its_image();
+    agent::look(&mut world, &Look::default());
+    world.now = minutes(&world, 120);
+    agent::look(&mut world, &Look::default());
+    let run = world.status.run.clone().unwrap().id;
+    script::edit(&mut world, |w| w.spec.remote.path = "elsewhere".into());
+    agent::look(&mut world, &Look::default());
+    assert_ne!(world.status.run.as_ref().unwrap().id, run);
+    script::recover(&mut world);
+    world.assert_settled();
+}
+
+/// The attempts after the first only give a provisioner its pod, for two minutes each.
+#[test]
+fn an_unbound_volume_takes_a_place_for_minutes_only() {
+    let mut world = World::new(Flavour::DestinationImage);
+    world.warning = None;
+    for _ in 0..3 {
+        agent::look(&mut world, &Look::default());
+    }
+    let first = minutes(&world, 60);
+    given_up(&mut world, first, "VolumeNotBound");
+    script::stop_deleted(&mut world);
+    world.now = next_attempt(&world);
+    agent::look(&mut world, &Look::default());
+    assert!(gate::under_way(&world.status));
+    world.now = minutes(&world, 2);
+    agent::look(&mut world, &Look::default());
+    assert_eq!((phase(&world), world.status.attempts), (Some(Phase::Backoff), Some(2)));
+    assert_eq!(world.claims.iter().filter(|c| c.meta.role == Some(Role::Volume) && !c.meta.deleting).count(), 1);
+}

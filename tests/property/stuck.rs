@@ -1,0 +1,206 @@
+//! Movers that do not end and creates that do not work: reported, without a place, and never with a second mover.
+
+use crate::agent::{self, Look};
+use crate::deadlines::minutes;
+use crate::edits::with_a_mover;
+use crate::script::{self, Ending, Happening};
+use crate::world::{Flavour, World};
+use jiff::SignedDuration;
+use rstest::rstest;
+use scribe_agent::api::status::Phase;
+use scribe_agent::core::facts::{Meta, Pod, Role};
+use scribe_agent::core::gate;
+
+fn hours(world: &mut World, hours: i64) {
+    for _ in 0..hours * 60 {
+        agent::look(world, &Look::default());
+        script::stop_deleted(world);
+        script::collect(world);
+        world.past.clear();
+        world.now += SignedDuration::from_secs(60);
+    }
+}
+
+fn error(world: &World) -> (&str, &str) {
+    let error = world.status.last_error.as_ref().unwrap();
+    (&error.reason, &error.message)
+}
+
+/// The node is gone: its pod is Terminating for ever. The world refuses a second mover.
+#[test]
+fn a_lost_node_is_reported_and_waited_for() {
+    for flavour in Flavour::ALL {
+        let mut world = with_a_mover(flavour);
+        script::play(&mut world, &Happening::LoseNode);
+        hours(&mut world, 72);
+        let (reason, message) = error(&world);
+        assert_eq!(reason, "MoverStalled");
+        assert!(message.contains("-pod should have ended by 2026-01-01T00:00:30") && message.contains("--force"), "{message}");
+        assert!(!gate::under_way(&world.status) && world.status.attempts > Some(5));
+        let condition = world.status.conditions.iter().find(|c| c.type_ == "Synchronizing").unwrap();
+        assert!(condition.reason == "Backoff" && condition.message.contains(message), "{condition:?}");
+        let told = |reason: &str| world.events.iter().filter(|e| e.reason.as_str() == reason).count();
+        assert_eq!((told("MoverStalled"), told("Failing"), world.movers.len()), (5, 1, 1));
+        script::recover(&mut world);
+        world.assert_settled();
+    }
+}
+
+/// Within its grace period a pod may take its time, and so may the node.
+#[test]
+fn a_pod_that_is_being_deleted_gets_its_grace() {
+    let mut world = with_a_mover(Flavour::SourceDirect);
+    script::play(&mut world, &Happening::LoseNode);
+    world.now += SignedDuration::from_secs(89);
+    agent::look(&mut world, &Look::default());
+    assert!(world.status.last_error.is_none());
+    assert_eq!(agent::plan(&world).wake, Some(world.now + SignedDuration::from_secs(1)));
+    world.now += SignedDuration::from_secs(1);
+    agent::look(&mut world, &Look::default());
+    assert_eq!(error(&world).0, "MoverStalled");
+}
+
+/// It is stopped, and the next one starts when it has ended.
+#[test]
+fn a_mover_without_progress_is_stopped() {
+    for flavour in Flavour::ALL {
+        let mut world = with_a_mover(flavour);
+        hours(&mut world, 10);
+        assert!(world.status.last_error.is_none(), "one that makes progress may run for ever");
+        world.hangs_since = Some(world.now);
+        world.now += SignedDuration::from_secs(30 * 60 - 1);
+        agent::look(&mut world, &Look::default());
+        assert!(world.status.last_error.is_none(), "{flavour:?}");
+        world.now += SignedDuration::from_secs(1);
+        agent::look(&mut world, &Look::default());
+        let (reason, message) = error(&world);
+        assert!(reason == "MoverStalled" && message.contains("30m0s (stallTimeout in agent.yaml)"), "{reason}: {message}");
+        assert!(world.jobs.iter().all(|job| job.meta.deleting) && !gate::under_way(&world.status));
+        world.hangs_since = None;
+        script::recover(&mut world);
+        world.assert_settled();
+    }
+}
+
+/// Its Job has ended, or so the cluster says: as long as the pod lives nothing is concluded from that, but not for ever.
+#[test]
+fn a_pod_that_outlives_its_job_is_reported() {
+    let mut world = with_a_mover(Flavour::SourceDirect);
+    world.jobs[0].succeeded = Some(false);
+    script::play(&mut world, &Happening::LoseNode);
+    hours(&mut world, 1);
+    assert_eq!((error(&world).0, world.movers.len()), ("MoverStalled", 1));
+}
+
+/// The mover of an object that is no more, under the name of this one's: whatever volume it uses.
+#[test]
+fn a_namesakes_mover_that_does_not_end_is_reported() {
+    for ends_by in [None, Some(SignedDuration::from_secs(30))] {
+        for flavour in Flavour::ALL {
+            let mut world = World::new(flavour);
+            let meta = Meta {
+                name: "old-pod".into(),
+                uid: "old".into(),
+                role: Some(Role::Mover),
+                run: Some("old".into()),
+                attempt: Some(1),
+                ..Meta::default()
+            };
+            let pod = Pod { meta, started: true, ends_by: ends_by.map(|after| world.now + after), ..Pod::default() };
+            for _ in 0..24 * 60 {
+                world.pods = vec![pod.clone()];
+                world.snapshots.iter_mut().for_each(|snapshot| snapshot.ready = true);
+                agent::look(&mut world, &Look::default());
+                world.past.clear();
+                world.now += SignedDuration::from_secs(60);
+            }
+            let (reason, message) = error(&world);
+            assert!(reason == "MoverStalled" && message.contains("old-pod"), "{flavour:?} {reason}: {message}");
+            assert!(!gate::under_way(&world.status) && world.movers.is_empty());
+            world.pods.clear();
+            script::recover(&mut world);
+            world.assert_settled();
+        }
+    }
+}
+
+/// Waiting for it costs a write at each delay, not at each look.
+#[test]
+fn waiting_for_a_lost_node_is_quiet() {
+    let mut world = with_a_mover(Flavour::SourceSnapshot);
+    script::play(&mut world, &Happening::LoseNode);
+    hours(&mut world, 2);
+    let writes = world.writes;
+    hours(&mut world, 1);
+    assert!(world.writes - writes <= 8, "{} writes in an hour", world.writes - writes);
+}
+
+/// Every create is answered 5xx, from the first child or from a later one on.
+#[rstest]
+fn creates_that_do_not_work_are_reported(#[values(0, 1, 2, 3)] done: usize) {
+    for flavour in Flavour::ALL {
+        let mut world = World::new(flavour);
+        for _ in 0..done {
+            agent::look(&mut world, &Look::default());
+            script::let_the_cluster_work(&mut world);
+        }
+        world.webhook_down = true;
+        let children = |world: &World| (world.claims.len(), world.snapshots.len(), world.jobs.len());
+        let mut had = children(&world);
+        let mut blocked = false;
+        for _ in 0..60 {
+            agent::look(&mut world, &Look::default());
+            blocked |= world.blocked.is_some();
+            world.now += SignedDuration::from_secs(60);
+            world.past.clear();
+        }
+        had = had.min(children(&world));
+        if blocked {
+            let (_, message) = error(&world);
+            assert!(message.contains("the webhook is down"), "{flavour:?} {done}: {message}");
+            assert!(world.status.attempts >= Some(2), "{flavour:?} {done} {had:?}");
+            assert!(world.events.iter().any(|event| event.warning));
+        }
+        script::recover(&mut world);
+        world.assert_settled();
+    }
+}
+
+/// The image of what was pulled.
+#[test]
+fn an_image_that_cannot_be_created_is_reported() {
+    let mut world = crate::endings::before_its_image();
+    world.webhook_down = true;
+    for _ in 0..20 {
+        agent::look(&mut world, &Look::default());
+        world.now += SignedDuration::from_secs(60);
+    }
+    let (reason, message) = error(&world);
+    assert!(reason == "SnapshotNotReady" && message.contains("the webhook is down"), "{reason}: {message}");
+    script::recover(&mut world);
+    world.assert_settled();
+}
+
+/// While it lasts the status says so, and the attempt has ten minutes.
+#[test]
+fn a_create_that_does_not_work_is_tried_for_ten_minutes() {
+    let mut world = World::new(Flavour::SourceDirect);
+    world.webhook_down = true;
+    agent::look(&mut world, &Look::default());
+    world.now = minutes(&world, 1);
+    agent::look(&mut world, &Look::default());
+    let condition = world.status.conditions.iter().find(|c| c.type_ == "Synchronizing").unwrap();
+    assert!(condition.message.contains("scribe-rclone-src-db cannot be created: the webhook is down"), "{condition:?}");
+    world.now = minutes(&world, 10) - SignedDuration::from_secs(1);
+    agent::look(&mut world, &Look::default());
+    assert!(world.status.last_error.is_none());
+    world.webhook_down = false;
+    agent::look(&mut world, &Look::default());
+    assert_eq!((world.movers.len(), world.blocked.clone()), (1, None));
+    script::start_pods(&mut world);
+    script::end_movers(&mut world, Ending::Good);
+    script::let_the_cluster_work(&mut world);
+    agent::look(&mut world, &Look::default());
+    assert!(world.status.last_sync_time.is_some());
+    assert_eq!(world.status.run.as_ref().map(|run| run.phase), None::<Phase>);
+}

@@ -1,0 +1,71 @@
+//! Every kind of trigger: whatever happened, an object that has never been synced is, once it can be.
+
+use crate::script::{self, Happening, happenings};
+use crate::world::{Flavour, World};
+use proptest::prelude::*;
+use scribe_agent::core::schedule::Schedule;
+use scribe_agent::core::spec::Trigger;
+
+/// What the spec may ask for; which of them sync without waiting for a slot or a tag.
+#[derive(Clone, Copy, Debug)]
+enum Asked {
+    Continuous,
+    Weekly,
+    WeeklyFromTheFirstSlotOn,
+    Manual,
+}
+
+impl Asked {
+    fn trigger(self) -> Trigger {
+        let schedule = || Some(Schedule::parse("@weekly", None).unwrap());
+        match self {
+            Asked::Continuous => Trigger::default(),
+            Asked::Weekly => Trigger { schedule: schedule(), ..Trigger::default() },
+            Asked::WeeklyFromTheFirstSlotOn => Trigger { schedule: schedule(), wait_for_first_slot: true, ..Trigger::default() },
+            Asked::Manual => Trigger { manual: Some("0".into()), ..Trigger::default() },
+        }
+    }
+}
+
+fn asked() -> impl Strategy<Value = Asked> {
+    prop_oneof![Just(Asked::Continuous), Just(Asked::Weekly), Just(Asked::WeeklyFromTheFirstSlotOn), Just(Asked::Manual)]
+}
+
+/// A new tag is the one thing that no script of these may bring: it would start the sync by itself.
+fn brings_a_tag(happening: &Happening) -> bool {
+    matches!(happening, Happening::Tag)
+}
+
+proptest! {
+    #![proptest_config(crate::config())]
+
+    #[test]
+    fn what_was_never_synced_is_synced_once_it_can_be(flavour in any::<Flavour>(), asked in asked(), script in happenings()) {
+        let mut world = World::new(flavour);
+        world.spec.trigger = asked.trigger();
+        for happening in script.iter().filter(|happening| !brings_a_tag(happening)) {
+            script::play(&mut world, happening);
+        }
+        script::all_goes_well(&mut world, 60);
+        let status = &world.status;
+        let slot_is_ahead = matches!(asked, Asked::WeeklyFromTheFirstSlotOn) && status.next_sync_time.as_ref().is_some_and(|t| t.0 > world.now);
+        prop_assert!(status.last_sync_time.is_some() || slot_is_ahead && status.run.is_none(), "{status:#?}");
+    }
+}
+
+/// The destination of the README: no trigger, nothing pushed yet, and a mistake in the spec that is mended.
+#[test]
+fn a_spec_that_was_invalid_for_a_moment() {
+    for flavour in Flavour::ALL {
+        for asked in [Asked::Continuous, Asked::Weekly, Asked::Manual] {
+            let mut world = World::new(flavour);
+            world.spec.trigger = asked.trigger();
+            crate::waking::attempt(&mut world, script::Ending::NothingPushedYet);
+            script::play(&mut world, &Happening::Invalid(true));
+            crate::agent::look(&mut world, &crate::agent::Look::default());
+            assert!(world.status.run.is_none());
+            script::all_goes_well(&mut world, 10);
+            assert!(world.status.last_sync_time.is_some(), "{flavour:?} {asked:?}: {:#?}", world.status);
+        }
+    }
+}
