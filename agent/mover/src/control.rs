@@ -77,6 +77,9 @@ pub struct Claim {
     pub owner: Owner,
     /// When it began.
     pub since: Timestamp,
+    /// Whether the user lets that push replace whatever it found, files of other hands included.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub adopts: bool,
 }
 
 /// What was found where a control document belongs.
@@ -139,7 +142,7 @@ pub fn unseal<T: DeserializeOwned>(bytes: &[u8]) -> Result<Control<T>> {
 impl Claim {
     /// A claim on the revision that is about to be pushed.
     pub fn new(revision: &str, owner: Owner, since: Timestamp) -> Self {
-        Self { format: FORMAT, revision: revision.to_owned(), owner, since }
+        Self { format: FORMAT, revision: revision.to_owned(), owner, since, adopts: false }
     }
 }
 

@@ -1,8 +1,10 @@
 //! A set of object names, without the names: a million of them fit into some 30 MB.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use sha2::{Digest as _, Sha256};
+
+use crate::entry::Digest;
 
 /// Names, each as 128 bits of its sha256: no two have the same.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +24,27 @@ impl NameSet {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+}
+
+/// Names, each with the content that lies there.
+#[derive(Clone, Debug, Default)]
+pub struct ContentSet(HashMap<u128, Digest>);
+
+impl ContentSet {
+    /// This content lies under this name.
+    pub fn insert(&mut self, name: &[u8], content: Digest) {
+        self.0.insert(key(name), content);
+    }
+
+    /// Whether that is known.
+    pub fn holds(&self, name: &[u8], content: &Digest) -> bool {
+        !self.0.is_empty() && self.0.get(&key(name)) == Some(content)
+    }
+
+    /// Something else is going to be written there.
+    pub fn forget(&mut self, name: &[u8]) {
+        self.0.remove(&key(name));
     }
 }
 

@@ -112,6 +112,18 @@ impl Remote {
         Ok((self.fetched_control(&dir, a)?, self.fetched_control(&dir, b)?))
     }
 
+    /// Fetches these objects below [`CONTROL_DIR`] into a temporary folder; what does not come is not in it.
+    pub fn read_objects(&self, names: &[String]) -> Result<PathBuf> {
+        let dir = self.rclone.scratch.fresh_dir("control")?;
+        let list = self.rclone.scratch.list(names.iter().map(String::as_bytes))?;
+        let from = self.at(&format!("{CONTROL_DIR}/"));
+        match self.command("copy", &[from, dir.clone().into()], &list, &BLIND_READ, BULK_IDLE)? {
+            Ok(_) => Ok(dir),
+            Err(trouble) if trouble.class == Class::NotFound => Ok(dir),
+            Err(trouble) => Err(trouble.into()),
+        }
+    }
+
     fn fetched_control<T: DeserializeOwned>(&self, dir: &Path, name: &str) -> Result<Control<T>> {
         match fs::read(dir.join(name)) {
             Ok(content) => unseal(&content),
@@ -244,7 +256,7 @@ impl Remote {
     }
 
     /// Whether folders of this backend exist by themselves, and so outlive the files in them.
-    fn has_folders(&self) -> Result<bool> {
+    pub fn has_folders(&self) -> Result<bool> {
         self.feature("CanHaveEmptyDirectories")
     }
 

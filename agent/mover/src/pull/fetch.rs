@@ -68,7 +68,17 @@ fn fetch(
         let again = pass(remote, revision, true, &first, staging, hasher)?;
         left.extend(first.into_iter().filter(|(digest, _)| again.contains(digest)));
     }
-    let wrong = pass(remote, revision, false, &left, staging, hasher)?;
+    let mut wrong = pass(remote, revision, false, &left, staging, hasher)?;
+    // Lost content that the push has sent again, and not put in place yet.
+    let objects: BTreeMap<Digest, Fetch> = left
+        .iter()
+        .filter(|(digest, fetch)| staged && fetch.at == At::Object && wrong.contains(digest))
+        .map(|(digest, fetch)| (*digest, fetch.clone()))
+        .collect();
+    if !objects.is_empty() {
+        let still = pass(remote, revision, true, &objects, staging, hasher)?;
+        wrong.retain(|digest| !objects.contains_key(digest) || still.contains(digest));
+    }
     let name = wrong.first().and_then(|digest| left.get(digest));
     Ok(name.map_or(Fetched::All, |fetch| Fetched::Inconsistent(fetch.path.clone())))
 }
@@ -86,7 +96,7 @@ fn pass(
     let staged_dir = StagedDir::of(revision);
     for object in [false, true] {
         let source = match (object, staged) {
-            (true, true) => continue,
+            (true, true) => Source { remote: Folder::StagedObjects(&staged_dir), local: staging.incoming().join("objects") },
             (true, false) => Source { remote: Folder::Objects, local: staging.incoming().join("objects") },
             (false, true) => Source { remote: Folder::Staged(&staged_dir), local: staging.incoming().join("staged") },
             (false, false) => Source { remote: Folder::Live, local: staging.incoming().join("own") },

@@ -306,11 +306,11 @@ fn nothing_committed(remote: &Remote, options: &PullOptions, contradicted: bool)
     if let Some(applied) = &options.applied {
         return Err(gone(remote, applied));
     }
-    let Some(first) = listing.keys().min().filter(|_| !shows(&listing, CLAIM)) else {
+    if shows(&listing, CLAIM) {
         return Ok(Some(PullOutcome::WaitingForFirstPush));
-    };
+    }
     let manifests = format!("{CONTROL_DIR}/manifests/");
-    if listing.keys().any(|name| name.starts_with(manifests.as_bytes())) {
+    if listing.keys().any(|name| name.starts_with(manifests.as_bytes()) && name.ends_with(b".zst")) {
         return Err(inconsistent(
             remote,
             &format!(
@@ -318,6 +318,11 @@ fn nothing_committed(remote: &Remote, options: &PullOptions, contradicted: bool)
             ),
         ));
     }
+    let control = format!("{CONTROL_DIR}/");
+    let Some(first) = listing.keys().filter(|name| !name.starts_with(control.as_bytes())).min() else {
+        // What a push left that died while it wrote its claim.
+        return Ok(Some(PullOutcome::WaitingForFirstPush));
+    };
     Err(Failure::new(
         Reason::PathNotOurs,
         format!(

@@ -9,6 +9,7 @@ mod doubt;
 mod hints;
 mod neighbours;
 mod observe;
+mod old_trees;
 mod owner;
 mod plan;
 mod rehash;
@@ -28,11 +29,10 @@ pub use owner::Asker;
 
 use crate::clock::past;
 use crate::committed::{Committed, read_commit};
-use crate::control::{Commit, seal};
+use crate::control::{Claim, Commit, seal};
 use crate::failure::Result;
 use crate::guard::{Deletions, Guard};
 use crate::hash::Hasher;
-use crate::name_set::NameSet;
 use crate::names::COMMIT;
 use crate::remote::Remote;
 use crate::revision::Revision;
@@ -41,6 +41,7 @@ use owner::Terms;
 use plan::{Plan, Strays, unchanged};
 use rehash::Rehash;
 use resume::sent_before;
+use sent::Sent;
 use settle::recover;
 use state::{Found, Listed, before_writing, read_committed};
 
@@ -140,15 +141,23 @@ pub fn push(remote: &Remote, options: &PushOptions) -> Result<Pushed> {
     }
 
     // From here on something is going to be written.
-    let Listed { mut listing, claimed, ours, adopts_all } = before_writing(remote, options, &tree.entries, &mut found)?;
-    let strays = if adopts_all { Strays::All } else { Strays::Named(&ours) };
-    if let (Some(listing), Some(committed)) = (&mut listing, &mut found.committed) {
-        recover(remote, committed, listing, strays)?;
+    let Listed { mut listing, claimed, old, adopts_all } = before_writing(remote, options, &tree.entries, &mut found)?;
+    let Found { mut committed, terms, unreadable, .. } = found;
+    let revision = Revision::next(committed.as_ref().map(|committed| &committed.revision), options.started)?;
+    let mut claim = Claim::new(revision.as_str(), options.asker.owner.clone(), options.started);
+    claim.adopts = adopts_all && options.asker.adopt;
+    let strays = if adopts_all { Strays::All } else { Strays::Named(&old.names) };
+    let (mut claim_written, mut cleared) = (false, 0);
+    if let (Some(listing), Some(committed)) = (&mut listing, &mut committed) {
+        if committed.commit.staged {
+            write::claim(remote, &claim)?;
+            claim_written = true;
+            write::check_unchanged(remote, options, &committed.commit)?;
+            cleared = recover(remote, committed, listing, strays)?;
+        }
         tree = doubt::settle(look, tree, committed, listing)?;
     }
-    let Found { committed, terms, unreadable, .. } = found;
-    let revision = Revision::next(committed.as_ref().map(|committed| &committed.revision), options.started)?;
-    let mut work = send::Work {
+    let work = send::Work {
         remote,
         options,
         hasher: &hasher,
@@ -156,18 +165,24 @@ pub fn push(remote: &Remote, options: &PushOptions) -> Result<Pushed> {
         unreadable: unreadable.map(|commit| commit.revision),
         listing: listing.as_ref(),
         strays,
-        there: NameSet::default(),
+        folders: listing.is_some() && remote.has_folders()?,
         claimed,
+        claim: &claim,
+        claim_written,
+        superseded: &old.superseded,
+        leftovers: &old.leftovers,
         revision: &revision,
         rehashed: rehash.done(),
     };
-    work.there = sent_before(&work, &tree.entries)?;
-    let plan = work.plan(&tree)?;
+    let there = sent_before(&work, &tree.entries)?;
+    let plan = work.plan(&tree, &there)?;
     guard(options, committed.as_ref(), &plan)?;
-    let mut pushed =
-        if plan.differs || terms == Terms::Takeover { write::write(&work, tree, plan)? } else { write::repair(&work, tree, plan)? };
+    let sent = Sent::new(&remote.rclone.scratch, there)?;
+    let write = if plan.differs || terms == Terms::Takeover { write::write } else { write::repair };
+    let mut pushed = write(&work, tree, plan, sent)?;
     pushed.took_over = terms == Terms::Takeover;
     pushed.hashed = hasher.bytes_read();
+    pushed.deleted += cleared;
     Ok(pushed)
 }
 

@@ -63,17 +63,21 @@ pub(super) fn adopted_state(asker: &Asker, commit: Option<&Commit>, claim: Optio
     let others = |owner: &Owner| *owner != asker.owner;
     let commit = commit.filter(|commit| others(&commit.owner)).map(|commit| (&commit.owner.uid, &commit.revision));
     let claim = claim.filter(|claim| others(&claim.owner)).map(|claim| (&claim.owner.uid, &claim.revision));
-    let state: String = hex(&Sha256::digest(format!("{commit:?}{claim:?}"))).chars().take(16).collect();
-    // Of a dead push of our own, what was there before it may be gone already.
-    let known = asker.adopt_state.as_ref().filter(|known| **known != state && (commit.is_some() || claim.is_some()));
-    if known.is_some() {
-        return Err(Failure::new(
-            Reason::PathNotOurs,
-            format!(
-                "{remote} was taken by another object since this one was allowed to take it over; make sure whose it is to be, then remove the annotation scribe.backube/adopt-path and set it again"
-            ),
-        ));
+    let digest = |of: &Option<(&String, &String)>| hex(&Sha256::digest(format!("{of:?}"))).chars().take(12).collect::<String>();
+    let (commit, claimed) = (digest(&commit), claim.is_some().then(|| digest(&claim)));
+    if let Some(known) = &asker.adopt_state {
+        let (known_commit, known_claim) = known.split_once('-').unwrap_or((known, ""));
+        // An earlier attempt has replaced the claim that it saw by its own.
+        if known_commit != commit || claimed.as_ref().is_some_and(|claim| claim != known_claim) {
+            return Err(Failure::new(
+                Reason::PathNotOurs,
+                format!(
+                    "{remote} was taken by another object since this one was allowed to take it over; make sure whose it is to be, then remove the annotation scribe.backube/adopt-path and set it again"
+                ),
+            ));
+        }
     }
+    let state = format!("{commit}-{}", claimed.unwrap_or_default());
     // Another look of the same push found the same.
     let _ = asker.adopted_state.set(asker.adopt_state.clone().unwrap_or(state));
     Ok(())

@@ -11,7 +11,7 @@ use crate::entry::{At, Digest, Entry, FileEntry, Kind};
 use crate::failure::Result;
 use crate::guard::Count;
 use crate::join::{Placed, join};
-use crate::name_set::NameSet;
+use crate::name_set::{ContentSet, NameSet};
 use crate::names::{CONTROL_DIR, objects_dir, trusted};
 use crate::path::RelPath;
 use crate::remote::Listing;
@@ -73,6 +73,8 @@ pub(super) struct Plan {
     pub(super) bytes_to_send: u64,
     /// Object names below the path to delete after the commit, before anything is promoted.
     pub(super) gone: Spill<Name>,
+    /// An object of other hands under the name of a folder of the new tree: the push could not put everything in place.
+    pub(super) obstacle: Option<Name>,
     /// Entries of the committed tree, or files of a path taken over: for the guard.
     pub(super) before: Count,
     /// Those of them without a successor of the same type.
@@ -88,10 +90,18 @@ pub(super) struct State<'a> {
     pub(super) listing: Option<&'a Listing>,
     /// What to do with objects that neither tree accounts for.
     pub(super) strays: Strays<'a>,
-    /// What a dead push has sent already, by [`marked`].
-    pub(super) there: &'a NameSet,
+    /// What a dead push has sent already.
+    pub(super) there: &'a ContentSet,
+    /// Whether a file cannot lie under a name that is a folder, nor below one that is a file: objects are files of a file system.
+    pub(super) folders: bool,
     /// Names that the remote takes for one, if it is of that kind.
     pub(super) alike: Option<&'a Alike>,
+}
+
+/// The name that rclone was about to give this object when it was killed: `name.1a2b3c4d.partial`.
+pub(super) fn partial_of(name: &[u8]) -> Option<&[u8]> {
+    let (name, mark) = name.strip_suffix(b".partial")?.split_last_chunk::<9>()?;
+    matches!(mark, [b'.', digits @ ..] if digits.iter().all(u8::is_ascii_hexdigit)).then_some(name)
 }
 
 /// Which of the objects below the path that neither tree accounts for are deleted. All others are left alone.
@@ -104,35 +114,18 @@ pub(super) enum Strays<'a> {
 }
 
 impl Strays<'_> {
-    /// Whether none is to go.
-    pub(super) fn is_none(self) -> bool {
-        matches!(self, Self::Named(names) if names.is_empty())
-    }
-
     /// Whether one of this name is to go. rclone sends to some backends under a name of its own, which a killed one leaves behind:
     /// `name.1a2b3c4d.partial`.
     pub(super) fn contains(self, name: &[u8]) -> bool {
-        const MARK: usize = ".1a2b3c4d".len();
         let Self::Named(names) = self else { return true };
-        let partial = name.strip_suffix(b".partial").and_then(|name| name.get(..name.len().checked_sub(MARK)?));
-        names.contains(name) || partial.is_some_and(|name| names.contains(name))
+        names.contains(name) || partial_of(name).is_some_and(|name| names.contains(name))
     }
-}
-
-/// A name with the content that lies there.
-pub(super) fn marked(name: &[u8], content: &Digest) -> Vec<u8> {
-    [name, b"\0", &content.0].concat()
 }
 
 impl<'a> State<'a> {
     /// Whether the object of a committed file is there with its size.
     fn intact(&self, name: &[u8], size: u64) -> bool {
         intact(self.listing, name, size)
-    }
-
-    /// The listing, where no manifest accounts for what it shows.
-    fn unaccounted(&self) -> Option<&'a Listing> {
-        self.listing.filter(|_| self.committed.is_none())
     }
 
     /// What the listing has that is ours to delete unless it is needed.
@@ -208,8 +201,12 @@ struct Planner<'a> {
     strays: HashSet<&'a [u8]>,
     /// Those of them that lie under a name of their own and have no successor yet: counted as deletions like any other.
     dropped: HashSet<&'a [u8]>,
-    /// The folders of what is listed, where no manifest says what is there.
+    /// The folders of what is listed.
     folders: NameSet,
+    /// What is listed under the name of a folder that the new tree has.
+    obstacles: BTreeSet<&'a [u8]>,
+    /// Files of the new tree under the name of a folder that is listed.
+    over_folders: Vec<RelPath>,
 }
 
 impl<'a> Planner<'a> {
@@ -218,7 +215,7 @@ impl<'a> Planner<'a> {
         let control = format!("{CONTROL_DIR}/");
         let dropped: HashSet<&[u8]> = strays.iter().filter(|name| !name.starts_with(control.as_bytes())).copied().collect();
         let mut folders = NameSet::default();
-        for name in state.unaccounted().into_iter().flat_map(Listing::keys) {
+        for name in state.listing.into_iter().flat_map(Listing::keys) {
             above(name).for_each(|folder| folders.insert(folder.as_bytes()));
         }
         Ok(Self {
@@ -240,6 +237,8 @@ impl<'a> Planner<'a> {
             strays,
             dropped,
             folders,
+            obstacles: BTreeSet::new(),
+            over_folders: Vec::new(),
         })
     }
 
@@ -271,6 +270,7 @@ impl<'a> Planner<'a> {
         }
         self.strays.remove(path.as_bytes());
         self.dropped.remove(path.as_bytes());
+        self.obstacles.remove(path.as_bytes());
         self.gone.push(&path.as_bytes().into())
     }
 
@@ -322,12 +322,15 @@ impl<'a> Planner<'a> {
             self.send_object(upload);
             return Ok(());
         }
+        if self.state.folders && self.folders.contains(path.as_bytes()) {
+            self.over_folders.push(path.clone());
+        }
         let was_dir = before.is_some_and(|before| before.kind == Kind::Dir);
         if !trusted(path) || self.state.alike.is_some_and(|alike| alike.contains(path)) {
             file.at = At::Object;
             let name = object(&file.sha256);
             let there = self.committed_objects.contains(&file.sha256) && self.state.intact(&name, file.size);
-            if !there && !self.state.there.contains(&marked(&name, &file.sha256)) {
+            if !there && !self.state.there.holds(&name, &file.sha256) {
                 self.send_object(upload);
             }
             return Ok(());
@@ -335,7 +338,7 @@ impl<'a> Planner<'a> {
         if was_dir || self.blocked.is_some() || old.is_some_and(|old| old.at != At::Object) {
             return self.stage(file, &upload);
         }
-        if self.state.there.contains(&marked(path.as_bytes(), &file.sha256)) {
+        if self.state.there.holds(path.as_bytes(), &file.sha256) {
             file.at = At::Own;
             return Ok(());
         }
@@ -346,14 +349,38 @@ impl<'a> Planner<'a> {
         self.send_own(&upload)
     }
 
-    /// Whether something is listed under this name, or in its way, and no manifest says what it is: then nothing is written there
-    /// before the commit.
-    fn is_taken(&self, path: &RelPath) -> bool {
-        self.state.unaccounted().is_some_and(|listing| {
-            listing.contains_key(path.as_bytes())
-                || self.folders.contains(path.as_bytes())
-                || above(path.as_bytes()).any(|folder| listing.contains_key(folder.as_bytes()))
-        })
+    /// Whether something is listed under this name, or in its way, that the committed manifest does not account for: then nothing is
+    /// written there before the commit. What is in the way of a file has to go before the file is put in place.
+    fn is_taken(&mut self, path: &RelPath) -> bool {
+        let Some(listing) = self.state.listing else { return false };
+        let mut in_the_way = self.state.folders && self.folders.contains(path.as_bytes());
+        if self.state.folders {
+            for folder in above(path.as_bytes()) {
+                if let Some((name, _)) = listing.get_key_value(folder.as_bytes()) {
+                    self.obstacles.insert(name);
+                    in_the_way = true;
+                }
+            }
+        }
+        in_the_way || self.state.committed.is_none() && listing.contains_key(path.as_bytes())
+    }
+
+    /// What is listed below the name of a file of the new tree, and is neither of the committed tree, all of which goes there, nor to be
+    /// dropped.
+    fn find_obstacles_below(&mut self) -> Result<()> {
+        if self.over_folders.is_empty() {
+            return Ok(());
+        }
+        let below = |name: &[u8]| RelPath::new(name).is_some_and(|name| self.over_folders.iter().any(|file| name.is_below(file)));
+        let listed = self.state.listing.into_iter().flat_map(Listing::keys).map(|name| &**name);
+        let mut found: BTreeSet<&[u8]> = listed.filter(|name| below(name) && !self.strays.contains(name)).collect();
+        if let Some(committed) = self.state.committed {
+            for entry in committed.read()? {
+                found.remove(entry?.path.as_bytes());
+            }
+        }
+        self.obstacles.extend(found);
+        Ok(())
     }
 
     fn stage(&mut self, file: &mut FileEntry, upload: &Upload) -> Result<()> {
@@ -377,6 +404,7 @@ impl<'a> Planner<'a> {
 
     /// What is to go: everything of the old state that the new tree does not need.
     fn finish(mut self) -> Result<Plan> {
+        self.find_obstacles_below()?;
         let entries = self.entries.finish()?;
         let unused = self.committed_objects.difference(&entries.facts().objects);
         for name in unused.map(object) {
@@ -384,6 +412,7 @@ impl<'a> Planner<'a> {
             self.gone.push(&name)?;
         }
         for stray in self.strays {
+            self.obstacles.remove(stray);
             self.gone.push(&stray.into())?;
         }
         let dropped = Count::of_files(self.dropped.len() as u64);
@@ -399,6 +428,7 @@ impl<'a> Planner<'a> {
             lost_objects: self.lost_objects,
             bytes_to_send: self.bytes_to_send,
             gone: self.gone.finish()?,
+            obstacle: self.obstacles.first().map(|name| (*name).into()),
             before: self.before,
             lost: self.lost + dropped,
         })

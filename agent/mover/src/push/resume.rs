@@ -3,13 +3,13 @@
 //! Believed by the MD5 sum that the backend tells, against the file on the volume: a size and a time would not do, because the dead
 //! push may have read the file in any state.
 
-use super::plan::{Name, Upload, marked, object};
+use super::plan::{Name, Upload, object};
 use super::send::Work;
 use crate::entry::Entry;
 use crate::failure::Result;
 use crate::hash::both;
 use crate::join::join;
-use crate::name_set::NameSet;
+use crate::name_set::ContentSet;
 use crate::names::trusted;
 use crate::remote::{BATCH, Index, Listing, Object, Told};
 use crate::spill::{SpillWriter, batches};
@@ -21,9 +21,9 @@ struct Candidate {
     upload: Upload,
 }
 
-/// What lies on the remote already of the files that the committed revision does not have, [`marked`] with its content.
-pub(super) fn sent_before(work: &Work, tree: &Entries) -> Result<NameSet> {
-    let mut there = NameSet::default();
+/// What lies on the remote already of the files that the committed revision does not have.
+pub(super) fn sent_before(work: &Work, tree: &Entries) -> Result<ContentSet> {
+    let mut there = ContentSet::default();
     let Some(listing) = work.listing.filter(|_| work.claimed) else { return Ok(there) };
     let mut due = SpillWriter::new(work.scratch())?;
     for candidate in candidates(work, tree, listing)? {
@@ -41,7 +41,7 @@ pub(super) fn sent_before(work: &Work, tree: &Entries) -> Result<NameSet> {
         let Some(sum) = sums.get(&name).and_then(Object::md5) else { continue };
         let file = both(&upload.path.under(&work.options.volume), &work.remote.rclone.stop)?;
         if file.is_some_and(|(sha256, md5)| sha256 == upload.sha256 && md5 == sum) {
-            there.insert(&marked(&name, &upload.sha256));
+            there.insert(&name, upload.sha256);
             files += 1;
             bytes += upload.size;
         }

@@ -12,12 +12,13 @@ use rustix::io::Errno;
 use super::PushOptions;
 use super::alike::Alike;
 use super::observe::{Known, Look, Tree, differing, observe};
-use super::plan::{Plan, State, Strays, Upload, emptied, names, plan};
+use super::plan::{Name, Plan, State, Strays, Upload, emptied, names, plan};
 use super::sent::Sent;
 use crate::committed::Committed;
+use crate::control::Claim;
 use crate::failure::{Failure, Result};
 use crate::hash::Hasher;
-use crate::name_set::NameSet;
+use crate::name_set::ContentSet;
 use crate::names::{Folder, StagedDir, manifest};
 use crate::rclone::{Class, Trouble};
 use crate::remote::{BATCH, Listing, Remote};
@@ -42,8 +43,16 @@ pub(super) struct Work<'a> {
     pub(super) unreadable: Option<String>,
     pub(super) listing: Option<&'a Listing>,
     pub(super) strays: Strays<'a>,
-    /// What a dead push has sent already, see [`super::resume`].
-    pub(super) there: NameSet,
+    /// Whether objects are files in folders there.
+    pub(super) folders: bool,
+    /// The claim of this push.
+    pub(super) claim: &'a Claim,
+    /// Whether it is written already.
+    pub(super) claim_written: bool,
+    /// See [`super::old_trees::OldTrees`].
+    pub(super) superseded: &'a [Name],
+    /// See [`super::old_trees::OldTrees`].
+    pub(super) leftovers: &'a [Name],
     /// Whether a claim of ours is there: a push died.
     pub(super) claimed: bool,
     /// The revision that is going to be written.
@@ -83,10 +92,10 @@ impl Work<'_> {
     }
 
     /// What is to be done for this state of the volume.
-    pub(super) fn plan(&self, tree: &Tree) -> Result<Plan> {
+    pub(super) fn plan(&self, tree: &Tree, there: &ContentSet) -> Result<Plan> {
         let committed = self.committed.map(|committed| &committed.entries);
         let alike = if self.remote.folds_case()? { Some(Alike::of(committed.into_iter().chain([&tree.entries]))?) } else { None };
-        let state = State { committed, listing: self.listing, strays: self.strays, there: &self.there, alike: alike.as_ref() };
+        let state = State { committed, listing: self.listing, strays: self.strays, there, folders: self.folders, alike: alike.as_ref() };
         plan(state, &tree.entries, self.revision.generation(), self.revision.as_str(), self.scratch())
     }
 
@@ -103,7 +112,16 @@ impl Work<'_> {
                 if let Err(trouble) = self.remote.write_file(&manifest(self.revision), plan.entries.file())? {
                     return Err(trouble.into());
                 }
+                if !std::mem::replace(&mut sent.announced, true) {
+                    // So that a push that fails again and again does not leave more of them each time.
+                    for batch in self.superseded.chunks(BATCH) {
+                        self.remote.delete(batch.iter().map(|name| &**name))?;
+                    }
+                }
             }
+        }
+        for upload in plan.own.read()? {
+            sent.there.forget(upload?.path.as_bytes());
         }
         for (uploads, sent, folder) in [(&plan.own, &mut sent.own, Folder::Live), (&plan.staged, &mut sent.staged, Folder::Staged(staged))]
         {
@@ -226,7 +244,7 @@ impl Work<'_> {
             sent.forget(&moving, self.scratch())?;
             tracing::info!(count = moving.len(), first = ?moving.first(), "the volume changed while it was read");
             tree = again;
-            plan = self.plan(&tree)?;
+            plan = self.plan(&tree, &sent.there)?;
             self.drop_abandoned(&plan, purpose.staged(), sent)?;
         }
         let names: Vec<String> = moving.iter().take(3).map(|moved| moved.path.to_string()).collect();

@@ -9,6 +9,7 @@ use super::plan::{Name, Plan, Upload, object};
 use crate::entry::{At, Digest};
 use crate::failure::Result;
 use crate::join::{Placed, join};
+use crate::name_set::ContentSet;
 use crate::names::StagedDir;
 use crate::path::RelPath;
 use crate::scratch::Scratch;
@@ -54,13 +55,17 @@ pub(super) struct Sent {
     pub(super) objects: BTreeMap<Digest, bool>,
     /// The same, in the staged folder.
     pub(super) lost_objects: BTreeMap<Digest, bool>,
+    /// What a dead push had sent before, and this one has not written over since.
+    pub(super) there: ContentSet,
+    /// Whether the manifest of what is being sent lies on the remote.
+    pub(super) announced: bool,
 }
 
 impl Sent {
-    /// Nothing yet.
-    pub(super) fn new(scratch: &Scratch) -> Result<Self> {
+    /// Nothing yet, but what a dead push had sent.
+    pub(super) fn new(scratch: &Scratch, there: ContentSet) -> Result<Self> {
         let (own, staged) = (Folder(Spill::empty(scratch)?), Folder(Spill::empty(scratch)?));
-        Ok(Self { own, staged, objects: BTreeMap::new(), lost_objects: BTreeMap::new() })
+        Ok(Self { own, staged, objects: BTreeMap::new(), lost_objects: BTreeMap::new(), there, announced: false })
     }
 
     /// The names of all of it.
@@ -220,7 +225,7 @@ mod tests {
     #[test]
     fn only_what_changed_or_failed_is_sent_again() {
         let scratch = Scratch::new().unwrap();
-        let mut sent = Sent::new(&scratch).unwrap();
+        let mut sent = Sent::new(&scratch, ContentSet::default()).unwrap();
         let first = list(&scratch, &[upload("a", 1), upload("b", 1), upload("c", 1)]);
         assert_eq!(due(&sent, &first), ["a", "b", "c"]);
         sent.own.note(&first, true, &scratch).unwrap();

@@ -1,91 +1,106 @@
-//! Finishes what an earlier push left undone: promotes a commit whose files are still staged, and drops what no
-//! commit needs. Run on a listing, before anything new is written.
-//!
-//! Imports [`crate::remote`], [`crate::committed`], [`crate::control`] and [`super::plan`].
+//! Finishes what an earlier push left undone after its commit: promotes what is still staged. Run on a listing, and under the claim of
+//! this push, before anything new is written.
 
 use std::collections::HashSet;
 
+use super::plan::{Name, Strays, object_name};
 use crate::committed::Committed;
 use crate::control::seal;
-use crate::entry::{At, Entry};
+use crate::entry::{At, Digest, Entry};
 use crate::failure::Result;
-use crate::names::{COMMIT, CONTROL_DIR, Folder, StagedDir, manifest};
+use crate::names::{COMMIT, CONTROL_DIR, Folder, StagedDir};
 use crate::remote::{BATCH, Listing, Remote};
 use crate::spill::batches;
 
-use super::plan::{Name, Strays, object_name};
-
-/// Brings the path into the state a finished push leaves, and the listing with it. Of what no tree accounts for, only `strays` go.
-pub(super) fn recover(remote: &Remote, committed: &mut Committed, listing: &mut Listing, strays: Strays) -> Result<()> {
-    if committed.commit.staged {
-        promote(remote, committed, listing, strays)?;
+/// Brings the path into the state a finished push leaves, and the listing with it; returns how many strays were in the way and are gone.
+///
+/// What is staged stays there, and the commit goes on saying so, as long as anything that it says is staged was not promoted: a
+/// listing that leaves something out is no reason to give up the only copy.
+pub(super) fn recover(remote: &Remote, committed: &mut Committed, listing: &mut Listing, strays: Strays) -> Result<u64> {
+    if !committed.commit.staged {
+        return Ok(0);
     }
-    let staged = format!("{CONTROL_DIR}/staged/");
-    let stale: Vec<Box<[u8]>> = listing.keys().filter(|name| name.starts_with(staged.as_bytes())).cloned().collect();
-    drop_names(remote, listing, &stale)?;
-    if strays.is_none() { Ok(()) } else { remote.remove_all_empty() }
-}
-
-/// What earlier pushes have left in our own folder: staged files, and the manifests of other revisions than the committed one. The
-/// manifests say which names dead pushes have written to, so they stay until those are gone.
-pub(super) fn leftovers(committed: Option<&Committed>, listing: Option<&Listing>) -> Vec<Name> {
-    let kept = committed.map(|committed| format!("{CONTROL_DIR}/{}", manifest(&committed.revision)));
-    let dirs = ["manifests", "staged"].map(|dir| format!("{CONTROL_DIR}/{dir}/"));
-    let ours = |name: &&Name| dirs.iter().any(|dir| name.starts_with(dir.as_bytes()));
-    let old = |name: &&Name| kept.as_ref().is_none_or(|kept| kept.as_bytes() != &***name);
-    listing.into_iter().flat_map(Listing::keys).filter(ours).filter(old).cloned().collect()
-}
-
-/// Goes on where a push died after its commit.
-fn promote(remote: &Remote, committed: &mut Committed, listing: &mut Listing, strays: Strays) -> Result<()> {
     tracing::info!(revision = %committed.revision, "finishing a committed push");
-    if !strays.is_none() {
-        // First, because a file of the old tree may stand where a folder of the new one goes.
-        let control = format!("{CONTROL_DIR}/");
-        let stray = |name: &&[u8]| !name.starts_with(control.as_bytes()) && strays.contains(name);
-        let mut strays: HashSet<&[u8]> = listing.keys().map(|name| &**name).filter(stray).collect();
-        for entry in committed.entries.read()? {
-            let entry = entry?;
-            if let Some(file) = entry.file() {
-                strays.remove(&*object_name(&entry.path, file));
-            }
-        }
-        let strays: Vec<Box<[u8]>> = strays.into_iter().map(Into::into).collect();
-        drop_names(remote, listing, &strays)?;
-        // And a folder where a file goes.
-        remote.remove_all_empty()?;
-    }
     let dir = StagedDir::of(&committed.revision);
-    let staged = |entry: &Result<Entry>| match entry {
-        Ok(entry) => entry.file().is_some_and(|file| file.at == At::Staged),
+    // A second listing, of that folder alone: what either shows is there.
+    let staged = remote.list(&Folder::Staged(&dir).below())?;
+    let objects = remote.list(&Folder::StagedObjects(&dir).below())?;
+    let size_of = |listing: &Listing, name: &[u8], second: Option<&u64>| second.or_else(|| listing.get(name)).copied();
+    let fits = |found: Option<u64>, size: u64| found.is_some_and(|found| found == size || found == u64::MAX);
+    let gone = if remote.has_folders()? { clear_the_way(remote, committed, listing, strays)? } else { 0 };
+
+    let mut missing = 0_u64;
+    let waits = |entry: &Result<Entry>| match entry {
+        Ok(entry) => entry.file().is_some_and(|file| matches!(file.at, At::Staged | At::Object)),
         Err(_) => true,
     };
-    for batch in batches(committed.entries.read()?.filter(staged), BATCH) {
+    for batch in batches(committed.entries.read()?.filter(waits), BATCH) {
         let batch = batch?;
-        let mut there = Vec::new();
+        let (mut files, mut lost) = (Vec::new(), HashSet::<Digest>::new());
         for entry in &batch {
-            let (name, size) = (entry.path.as_bytes(), entry.file().map_or(0, |file| file.size));
-            let found = listing.get(&dir.name(name)).copied();
+            let (name, Some(file)) = (entry.path.as_bytes(), entry.file()) else { continue };
+            if file.at == At::Object {
+                let object = object_name(&entry.path, file);
+                let there = size_of(listing, &dir.object(&file.sha256), objects.get(file.sha256.hex().as_bytes()));
+                if !fits(listing.get(&object).copied(), file.size) && fits(there, file.size) {
+                    lost.insert(file.sha256);
+                    listing.insert(object, file.size);
+                }
+                continue;
+            }
             // What lies under its own name may be the older content: not to be believed, whatever its size.
             listing.remove(name);
-            if found.is_some_and(|found| found == size || found == u64::MAX) {
-                there.push((name, size));
+            if fits(size_of(listing, &dir.name(name), staged.get(name)), file.size) {
+                files.push((name, file.size));
+            } else {
+                missing += 1;
             }
         }
-        remote.promote(Folder::Staged(&dir), Folder::Live, there.iter().map(|(name, _)| *name))?;
-        listing.extend(there.into_iter().map(|(name, size)| (name.into(), size)));
+        remote.promote(Folder::Staged(&dir), Folder::Live, files.iter().map(|(name, _)| *name))?;
+        let lost: Vec<String> = lost.iter().map(Digest::hex).collect();
+        remote.promote(Folder::StagedObjects(&dir), Folder::Objects, lost.iter().map(String::as_bytes))?;
+        listing.extend(files.into_iter().map(|(name, size)| (name.into(), size)));
+    }
+    if missing > 0 {
+        tracing::warn!(missing, "files of the committed revision are not in its staged folder; they are sent again");
+        return Ok(gone);
     }
     committed.commit.staged = false;
     remote.write_object(COMMIT, &seal(&committed.commit)?)??;
-    Ok(())
+    Ok(gone)
 }
 
-fn drop_names(remote: &Remote, listing: &mut Listing, names: &[Box<[u8]>]) -> Result<()> {
-    for batch in names.chunks(BATCH) {
+/// Where objects are files of a file system, a file of the old tree may stand where a folder of the committed one goes, or a folder
+/// where a file goes. That push had its deletions allowed; they are finished here as far as they are in the way.
+fn clear_the_way(remote: &Remote, committed: &Committed, listing: &mut Listing, strays: Strays) -> Result<u64> {
+    let control = format!("{CONTROL_DIR}/");
+    let stray = |name: &&[u8]| !name.starts_with(control.as_bytes()) && strays.contains(name);
+    let mut candidates: HashSet<&[u8]> = listing.keys().map(|name| &**name).filter(stray).collect();
+    let (mut files, mut folders) = (HashSet::new(), HashSet::new());
+    if !candidates.is_empty() {
+        for entry in committed.entries.read()? {
+            let entry = entry?;
+            let Some(file) = entry.file() else { continue };
+            candidates.remove(&*object_name(&entry.path, file));
+            if file.at == At::Staged {
+                folders.extend(above(entry.path.as_bytes()).map(<[u8]>::to_vec));
+                files.insert(entry.path.as_bytes().to_vec());
+            }
+        }
+    }
+    let in_the_way = |name: &&[u8]| folders.contains(*name) || above(name).any(|folder| files.contains(folder));
+    let in_the_way: Vec<Name> = candidates.into_iter().filter(in_the_way).map(Into::into).collect();
+    for batch in in_the_way.chunks(BATCH) {
         remote.delete(batch.iter().map(|name| &**name))?;
     }
-    for name in names {
+    for name in &in_the_way {
         listing.remove(name);
     }
-    Ok(())
+    remote.remove_all_empty()?;
+    Ok(in_the_way.len() as u64)
+}
+
+/// The folders above an object.
+fn above(name: &[u8]) -> impl Iterator<Item = &[u8]> {
+    name.iter().enumerate().filter(|(_, byte)| **byte == b'/').filter_map(move |(at, _)| name.get(..at))
 }

@@ -6,13 +6,12 @@
 use super::PushOptions;
 use super::altered;
 use super::neighbours::{refuse_inside, refuse_nested};
+use super::old_trees::OldTrees;
 use super::owner::{Terms, adopted_state, judge};
 use crate::clock::is_due;
 use crate::committed::{Committed, Manifest, inconsistent, read_commit, read_manifest};
 use crate::control::{Claim, Commit, Control};
 use crate::failure::{Failure, Result};
-use crate::manifest;
-use crate::name_set::NameSet;
 use crate::names::{CLAIM, COMMIT, CONTROL_DIR, manifest as manifest_name};
 use crate::remote::{Listing, Remote, contradiction, shows};
 use crate::report::Reason;
@@ -107,8 +106,8 @@ pub(super) struct Listed {
     pub(super) listing: Option<Listing>,
     /// A claim of ours is there: a push died.
     pub(super) claimed: bool,
-    /// Names that dead pushes of ours have written to or the tree before the committed one had.
-    pub(super) ours: NameSet,
+    /// What earlier pushes have left.
+    pub(super) old: OldTrees,
     /// The user lets this push replace every object that it finds.
     pub(super) adopts_all: bool,
 }
@@ -117,7 +116,11 @@ pub(super) struct Listed {
 pub(super) fn before_writing(remote: &Remote, options: &PushOptions, tree: &Entries, found: &mut Found) -> Result<Listed> {
     let committed = found.committed.as_ref();
     let list = || match committed {
-        Some(committed) => altered::list(remote, options, committed, tree),
+        Some(committed) => {
+            let listing = altered::list(remote, options, committed, tree)?;
+            // A listing that does not show what was read just now shows nothing that could be relied upon.
+            if shows(&listing, COMMIT) { Ok(listing) } else { Err(unlisted(remote, COMMIT)) }
+        }
         None => remote.list(""),
     };
     let mut listing = match found.listing.take() {
@@ -131,8 +134,9 @@ pub(super) fn before_writing(remote: &Remote, options: &PushOptions, tree: &Entr
         // A push of ours died before its commit, or after it while tidying up: only a listing tells what it left.
         listing = Some(list()?);
     }
+    let old = listing.as_ref().map_or_else(|| Ok(OldTrees::default()), |listing| OldTrees::read(remote, committed, tree, listing))?;
     if let Some(listing) = &listing {
-        refuse_nested(remote, committed, listing)?;
+        refuse_nested(remote, committed, &old.names, listing)?;
     }
     let nothing_committed = committed.is_none() && found.unreadable.is_none();
     if nothing_committed && !found.damaged {
@@ -143,62 +147,46 @@ pub(super) fn before_writing(remote: &Remote, options: &PushOptions, tree: &Entr
     {
         found.terms = Terms::Takeover;
     }
-    let mut adopts_all = found.damaged;
+    let mut adopts_all = found.damaged || found.unreadable.is_some() && options.asker.adopt;
     if let (true, Some(listing)) = (nothing_committed, &listing) {
         match &claim {
             Control::Corrupt(what) if !options.asker.adopt => return Err(damaged(remote, CLAIM, what)),
-            Control::Absent if !listing.is_empty() && !found.damaged => {
-                refuse_foreign_files(remote, options, listing)?;
-                adopts_all = true;
-            }
+            Control::Absent if !found.damaged => adopts_all = adopts_foreign_files(remote, options, listing)?,
+            // A push that was allowed to adopt the path has died.
+            Control::Present(claim) => adopts_all |= claim.adopts && options.asker.adopt,
             _ => {}
         }
     }
-    let foreign = adopts_all || found.terms == Terms::Takeover;
-    if foreign && options.asker.adopt {
+    if (adopts_all || found.terms == Terms::Takeover) && options.asker.adopt {
         let commit = committed.map(|committed| &committed.commit).or(found.unreadable.as_ref());
         adopted_state(&options.asker, commit, claim.present(), remote.name())?;
     }
-    let ours = match (&listing, claimed || committed.is_some_and(|committed| committed.commit.staged)) {
-        (Some(listing), true) => names_of_ours(remote, committed, listing)?,
-        _ => NameSet::default(),
-    };
-    Ok(Listed { listing, claimed, ours, adopts_all })
+    Ok(Listed { listing, claimed, old, adopts_all })
 }
 
-/// The claim. Without a listing one read has to do: nothing is concluded from its absence but that there is nothing to clean up.
+/// A listing does not show what was read in the same run.
+fn unlisted(remote: &Remote, name: &str) -> Failure {
+    Failure::new(
+        Reason::RemoteInconsistent,
+        format!(
+            "{}/{CONTROL_DIR}/{name} was read, and a listing of the path does not show it; nothing was changed, and the next attempt looks again",
+            remote.name()
+        ),
+    )
+}
+
+/// The claim. It is read even where a listing does not show it: that of another object keeps this push from writing.
 fn read_claim(remote: &Remote, listing: Option<&Listing>) -> Result<Control<Claim>> {
-    if listing.is_some_and(|listing| !shows(listing, CLAIM)) {
+    if listing.is_some_and(Listing::is_empty) {
         return Ok(Control::Absent);
     }
     match (remote.read_control(CLAIM)?, listing) {
-        (Control::Absent, Some(_)) => match remote.read_control(CLAIM)? {
+        (Control::Absent, Some(listing)) if shows(listing, CLAIM) => match remote.read_control(CLAIM)? {
             Control::Absent => Err(contradiction(remote, CLAIM)),
             claim => Ok(claim),
         },
         (claim, _) => Ok(claim),
     }
-}
-
-/// The names that other trees of this path have: of a push that died, and of the revision before the committed one. Nothing else
-/// that lies on the path is ours to delete.
-fn names_of_ours(remote: &Remote, committed: Option<&Committed>, listing: &Listing) -> Result<NameSet> {
-    let mut ours = NameSet::default();
-    let dir = format!("{CONTROL_DIR}/manifests/");
-    let kept = committed.map(|committed| format!("{CONTROL_DIR}/{}", manifest_name(&committed.revision)));
-    for name in listing.keys().filter(|name| name.starts_with(dir.as_bytes())) {
-        let Some(name) = std::str::from_utf8(name).ok().filter(|name| Some(*name) != kept.as_deref()) else { continue };
-        let revision = name.strip_prefix(&*dir).and_then(|name| name.strip_suffix(".zst")).and_then(Revision::parse);
-        let Some(revision) = revision else { continue };
-        let Some(file) = remote.read_object(&manifest_name(&revision))? else { continue };
-        let file = std::fs::File::open(file).map_err(|e| Failure::scratch(&e))?;
-        // Cut short by the death of its push, it names what it names.
-        let entries = manifest::read(file, revision.as_str()).into_iter().flatten().map_while(Result::ok);
-        for entry in entries.filter(|entry| entry.file().is_some()) {
-            ours.insert(entry.path.as_bytes());
-        }
-    }
-    Ok(ours)
 }
 
 fn damaged(remote: &Remote, name: &str, what: &str) -> Failure {
@@ -211,17 +199,20 @@ fn damaged(remote: &Remote, name: &str, what: &str) -> Failure {
     )
 }
 
-/// A path that holds files but neither commit nor claim is not this push's.
-fn refuse_foreign_files(remote: &Remote, options: &PushOptions, listing: &Listing) -> Result<()> {
-    let Some(first) = listing.keys().min().filter(|_| !options.asker.adopt) else { return Ok(()) };
+/// A path that holds files but neither commit nor claim is not this push's, unless the user lets it adopt them. What lies in our own
+/// folder alone, such as the half-written claim of a push that died, is nobody else's.
+fn adopts_foreign_files(remote: &Remote, options: &PushOptions, listing: &Listing) -> Result<bool> {
+    let control = format!("{CONTROL_DIR}/");
+    let mut foreign = listing.keys().filter(|name| !name.starts_with(control.as_bytes()));
     let manifests = format!("{CONTROL_DIR}/manifests/");
-    let (reason, what) = if listing.keys().any(|name| name.starts_with(manifests.as_bytes())) {
+    let manifest = |name: &[u8]| name.starts_with(manifests.as_bytes()) && name.ends_with(b".zst");
+    let (reason, what) = if listing.keys().any(|name| manifest(name)) {
         let what = format!(
             "{} holds manifests of scribe-agent, but no {CONTROL_DIR}/{COMMIT}: something has deleted it. Restore that object",
             remote.name()
         );
         (Reason::RemoteInconsistent, what)
-    } else {
+    } else if let Some(first) = foreign.by_ref().min() {
         let what = format!(
             "{} holds {} files that scribe-agent did not write, {:?} among them; use an empty path",
             remote.name(),
@@ -229,7 +220,12 @@ fn refuse_foreign_files(remote: &Remote, options: &PushOptions, listing: &Listin
             String::from_utf8_lossy(first)
         );
         (Reason::PathNotOurs, what)
+    } else {
+        return Ok(false);
     };
+    if options.asker.adopt {
+        return Ok(true);
+    }
     Err(Failure::new(reason, format!("{what}, or annotate this object with scribe.backube/adopt-path: <path> to replace everything there")))
 }
 

@@ -5,15 +5,14 @@
 use std::fs;
 use std::path::Path;
 
-use super::Pushed;
 use super::neighbours::refuse_inside;
 use super::observe::Tree;
 use super::plan::{Name, Plan, emptied, names, object};
 use super::send::{Purpose, Work};
 use super::sent::Sent;
-use super::settle::leftovers;
+use super::{PushOptions, Pushed};
 use crate::committed::read_commit;
-use crate::control::{Claim, Commit, Control, ManifestRef, seal};
+use crate::control::{Claim, Commit, Control, ManifestRef, Owner, seal};
 use crate::entry::{At, Entry};
 use crate::failure::{Failure, Result};
 use crate::hash::Hasher;
@@ -21,21 +20,16 @@ use crate::join::join;
 use crate::manifest::FORMAT;
 use crate::names::{CLAIM, COMMIT, CONTROL_DIR, Folder, StagedDir, manifest};
 use crate::rclone::Class;
-use crate::remote::{BATCH, Remote};
+use crate::remote::{BATCH, Listing, Remote};
 use crate::report::Reason;
-use crate::revision::Revision;
 use crate::spill::batches;
 
 /// Pushes a new revision.
-pub(super) fn write(work: &Work, tree: Tree, plan: Plan) -> Result<Pushed> {
+pub(super) fn write(work: &Work, tree: Tree, plan: Plan, mut sent: Sent) -> Result<Pushed> {
     let Work { remote, options, revision, .. } = work;
-    let claim = Claim::new(revision.as_str(), options.asker.owner.clone(), options.started);
-    write_claim(remote, &claim)?;
-    if work.committed.is_none() && work.unreadable.is_none() {
-        stand_back_from_one_above(work)?;
-    }
+    refuse_obstacle(remote, &plan)?;
+    begin(work)?;
     let staged = StagedDir::of(revision);
-    let mut sent = Sent::new(work.scratch())?;
     let (tree, plan) = work.send_until_still(tree, plan, Purpose::Revision(&staged), &mut sent)?;
     super::guard(options, work.committed, &plan)?;
 
@@ -55,9 +49,10 @@ pub(super) fn write(work: &Work, tree: Tree, plan: Plan) -> Result<Pushed> {
         manifest: reference(work, plan.entries.file())?,
         files: plan.entries.facts().files,
         bytes: plan.entries.facts().bytes,
-        staged: !plan.staged.is_empty(),
+        staged: !plan.staged.is_empty() || !plan.lost_objects.is_empty(),
     };
-    check_unrivalled(work, Some(&claim))?;
+    refuse_obstacle(remote, &plan)?;
+    check_unrivalled(work)?;
     remote.write_object(COMMIT, &seal(&commit)?)??;
     tracing::info!(%revision, files = commit.files, "committed");
 
@@ -70,8 +65,12 @@ pub(super) fn write(work: &Work, tree: Tree, plan: Plan) -> Result<Pushed> {
         commit.staged = false;
         remote.write_object(COMMIT, &seal(&commit)?)??;
     }
-    let old = work.committed.map(|parent| format!("{CONTROL_DIR}/{}", manifest(&parent.revision)).into_bytes().into());
-    let old = old.into_iter().chain(leftovers(work.committed, work.listing)).filter(|name| **name != *own_manifest(revision));
+    let parent: Option<Name> = work.committed.map(|parent| format!("{CONTROL_DIR}/{}", manifest(&parent.revision)).into_bytes().into());
+    // What the parent had staged and was not promoted is not needed any more.
+    let parents_staged = work.committed.filter(|parent| parent.commit.staged).map(|parent| StagedDir::of(&parent.revision));
+    let parents_staged =
+        work.listing.into_iter().flat_map(Listing::keys).filter(|name| parents_staged.as_ref().is_some_and(|dir| dir.holds(name)));
+    let old = parent.into_iter().chain(work.leftovers.iter().chain(parents_staged).cloned());
     // The claim goes last.
     delete(remote, sent.staged_names(&staged)?.chain(old.chain([claim_name()]).map(Ok)))?;
     remove_staged_folders(remote, &plan, &staged)?;
@@ -90,10 +89,6 @@ fn stand_back_from_one_above(work: &Work) -> Result<()> {
 
 fn claim_name() -> Name {
     format!("{CONTROL_DIR}/{CLAIM}").into_bytes().into()
-}
-
-fn own_manifest(revision: &Revision) -> Name {
-    format!("{CONTROL_DIR}/{}", manifest(revision)).into_bytes().into()
 }
 
 /// Copies what was staged to where it belongs, on the server where it can.
@@ -144,8 +139,8 @@ fn delete(remote: &Remote, names: impl Iterator<Item = Result<Name>>) -> Result<
 }
 
 /// Brings lost objects back and drops strays, under the revision that is committed already. What is brought back goes to the staged
-/// folder first: it is put in place only once the volume is known to have stayed as it was committed.
-pub(super) fn repair(work: &Work, tree: Tree, plan: Plan) -> Result<Pushed> {
+/// folder first: it is put in place only once the volume is known to have stayed as it was committed, and the commit with it.
+pub(super) fn repair(work: &Work, tree: Tree, plan: Plan, mut sent: Sent) -> Result<Pushed> {
     let Work { remote, options, committed: Some(committed), .. } = work else {
         return Err(Failure::new(Reason::MoverFailed, "nothing is committed that could be repaired"));
     };
@@ -153,28 +148,68 @@ pub(super) fn repair(work: &Work, tree: Tree, plan: Plan) -> Result<Pushed> {
     if lost > 0 {
         tracing::warn!(lost, "objects of the committed revision were missing or damaged on the remote; sending them again");
     }
+    let changes = lost > 0 || !plan.gone.is_empty() || work.claimed || work.claim_written;
+    if changes {
+        refuse_obstacle(remote, &plan)?;
+        begin(work)?;
+    }
     let staged = StagedDir::of(&committed.revision);
-    let mut sent = Sent::new(work.scratch())?;
     let (tree, plan) = work.send_until_still(tree, plan, Purpose::Repair(&staged), &mut sent)?;
-    check_unrivalled(work, None)?;
+    let rivals = || if changes { check_unrivalled(work) } else { check_unchanged(remote, options, &committed.commit) };
+    rivals()?;
     delete(remote, plan.gone.read()?)?;
     remote.remove_empty(emptied(plan.gone.read()?, names(&plan.entries)?)?.iter().map(String::as_str))?;
     promote(remote, &plan, &staged)?;
     let mut commit = committed.commit.clone();
     if work.listing.is_some() {
-        commit.verified_time = options.started;
-        // Every entry was found to have this content by this capture, too.
-        (commit.hints_time, commit.rehashed_time) = (options.captured(), Some(work.rehashed));
+        if lost > 0 {
+            rivals()?;
+        }
+        (commit.verified_time, commit.staged) = (options.started, false);
+        commit.rehashed_time = Some(work.rehashed);
         remote.write_object(COMMIT, &seal(&commit)?)??;
     }
-    let claim = work.claimed.then(claim_name).into_iter();
-    delete(remote, sent.staged_names(&staged)?.chain(leftovers(Some(committed), work.listing).into_iter().chain(claim).map(Ok)))?;
+    let claim = changes.then(claim_name).into_iter();
+    let old = work.leftovers.iter().chain(work.superseded).cloned();
+    delete(remote, sent.staged_names(&staged)?.chain(old.chain(claim).map(Ok)))?;
     remove_staged_folders(remote, &plan, &staged)?;
     Ok(Pushed { changed: lost > 0, transferred: plan.bytes_to_send, deleted: plan.lost.all, skipped: tree.skipped, ..Pushed::of(&commit) })
 }
 
+/// A push that could not put everything in place is not begun: its commit could never be finished.
+fn refuse_obstacle(remote: &Remote, plan: &Plan) -> Result<()> {
+    let Some(name) = &plan.obstacle else { return Ok(()) };
+    Err(Failure::new(
+        Reason::RemoteInconsistent,
+        format!(
+            "{}/{} is in the way: the volume has a folder where that file is, or a file where its folder is, and it was not written by this source. Delete it, or move it elsewhere",
+            remote.name(),
+            String::from_utf8_lossy(name)
+        ),
+    ))
+}
+
+/// Claims the path, and looks once more at what a wrong answer, or somebody who began at the same moment, may have hidden.
+fn begin(work: &Work) -> Result<()> {
+    if work.claim_written {
+        return Ok(());
+    }
+    claim(work.remote, work.claim)?;
+    match work.committed {
+        Some(committed) => check_unchanged(work.remote, work.options, &committed.commit),
+        None if work.unreadable.is_some() => Ok(()),
+        None => {
+            stand_back_from_one_above(work)?;
+            match read_commit(work.remote)?.present() {
+                Some(commit) => Err(rival(work.remote, work.options, &commit.owner)),
+                None => Ok(()),
+            }
+        }
+    }
+}
+
 /// The first write of a push: makes the bucket if there is none.
-fn write_claim(remote: &Remote, claim: &Claim) -> Result<()> {
+pub(super) fn claim(remote: &Remote, claim: &Claim) -> Result<()> {
     let content = seal(claim)?;
     match remote.write_object(CLAIM, &content)? {
         Ok(()) => Ok(()),
@@ -192,34 +227,60 @@ fn write_claim(remote: &Remote, claim: &Claim) -> Result<()> {
     }
 }
 
-/// The last look before a commit: nobody else may have claimed or committed meanwhile.
-fn check_unrivalled(work: &Work, claim: Option<&Claim>) -> Result<()> {
-    let remote = work.remote;
-    let rival = |who: &str| {
-        Err(Failure::new(
-            Reason::PathNotOurs,
-            format!("{who} pushes to {} at the same time; nothing was committed. Give each source a path of its own", remote.name()),
-        ))
-    };
-    let (claimed, found) = match (claim, work.committed) {
-        (Some(_), Some(_)) => remote.read_controls::<Claim, Commit>([CLAIM, COMMIT])?,
-        (Some(_), None) => (remote.read_control(CLAIM)?, read_commit(remote)?),
-        (None, _) => (Control::Absent, read_commit(remote)?),
-    };
-    if let Some(ours) = claim {
-        match claimed {
-            Control::Present(found) if found == *ours => {}
-            Control::Present(found) => {
-                return rival(&format!("{}/{} (UID {})", found.owner.namespace, found.owner.name, found.owner.uid));
-            }
-            Control::Absent | Control::Corrupt(_) => return rival("somebody"),
-        }
+/// That the commit is still the one that this push began with.
+pub(super) fn check_unchanged(remote: &Remote, options: &PushOptions, commit: &Commit) -> Result<()> {
+    match read_commit(remote)?.present() {
+        Some(found) if found.revision != commit.revision => Err(rival(remote, options, &found.owner)),
+        // Vanished or damaged behind our back: what this push is going to write puts that right.
+        _ => Ok(()),
     }
+}
+
+/// The last look before a commit: no other push may have claimed or committed meanwhile.
+fn check_unrivalled(work: &Work) -> Result<()> {
+    let Work { remote, options, claim, .. } = work;
+    let (claimed, found) = if work.committed.is_some() {
+        remote.read_controls::<Claim, Commit>([CLAIM, COMMIT])?
+    } else {
+        (remote.read_control(CLAIM)?, read_commit(remote)?)
+    };
     match (found.present(), work.committed) {
-        (Some(found), Some(before)) if found.revision == before.commit.revision => Ok(()),
-        (Some(found), _) if work.unreadable.as_deref() == Some(found.revision.as_str()) => Ok(()),
-        (Some(found), _) => rival(&format!("{}/{} (UID {})", found.owner.namespace, found.owner.name, found.owner.uid)),
+        (Some(found), Some(before)) if found.revision == before.commit.revision => {}
+        (Some(found), _) if work.unreadable.as_deref() == Some(found.revision.as_str()) => {}
+        (Some(found), _) => return Err(rival(remote, options, &found.owner)),
         // If ours vanished or was damaged behind our back, the new one puts that right.
-        (None, _) => Ok(()),
+        (None, _) => {}
     }
+    // One wrong answer is no rival.
+    let claimed = if claimed.present() == Some(*claim) { claimed } else { remote.read_control(CLAIM)? };
+    match claimed {
+        Control::Present(found) if found == **claim => Ok(()),
+        Control::Present(found) => Err(rival(remote, options, &found.owner)),
+        Control::Absent | Control::Corrupt(_) => Err(Failure::new(
+            Reason::RemoteInconsistent,
+            format!(
+                "{}/{CONTROL_DIR}/{CLAIM}, which this push wrote when it began, is gone or damaged; nothing was committed, and the next attempt goes on from here",
+                remote.name()
+            ),
+        )),
+    }
+}
+
+/// Another push has claimed or committed meanwhile, or the remote did not show a commit when this one began.
+fn rival(remote: &Remote, options: &PushOptions, owner: &Owner) -> Failure {
+    let (name, Owner { namespace, name: object, uid }) = (remote.name(), owner);
+    if *owner == options.asker.owner {
+        return Failure::new(
+            Reason::RemoteInconsistent,
+            format!(
+                "{name} shows another revision of this object than when this push began; nothing was committed, and the next attempt begins anew"
+            ),
+        );
+    }
+    Failure::new(
+        Reason::PathNotOurs,
+        format!(
+            "{namespace}/{object} (UID {uid}) pushes to {name} at the same time; nothing was committed. Give each source a path of its own"
+        ),
+    )
 }

@@ -1,0 +1,113 @@
+//! What earlier pushes have left on the path: manifests of other trees than the committed one, staged files, half-written objects.
+//!
+//! The manifests say which names dead pushes have written to, and which ones the revision before had. Nothing else that the committed
+//! manifest does not account for is ours to delete.
+
+use std::fs::File;
+
+use super::plan::{Name, partial_of};
+use crate::committed::Committed;
+use crate::failure::{Failure, Result};
+use crate::manifest;
+use crate::name_set::NameSet;
+use crate::names::{CONTROL_DIR, StagedDir, manifest as manifest_name};
+use crate::remote::{Listing, Remote};
+use crate::revision::Revision;
+use crate::tree::Entries;
+
+/// What is known of them.
+#[derive(Debug, Default)]
+pub(super) struct OldTrees {
+    /// The names that they have.
+    pub(super) names: NameSet,
+    /// Control objects that nothing needs any more once those of `names` that are strays have gone.
+    pub(super) leftovers: Vec<Name>,
+    /// Manifests that name nothing beyond the committed and the new tree: not needed once the new one is announced.
+    pub(super) superseded: Vec<Name>,
+}
+
+impl OldTrees {
+    /// Reads them. A manifest that cannot be read to its end stays, for it may name more.
+    pub(super) fn read(remote: &Remote, committed: Option<&Committed>, tree: &Entries, listing: &Listing) -> Result<Self> {
+        let mut old = Self { leftovers: leftovers(committed, listing), ..Self::default() };
+        let revisions = revisions(committed, listing);
+        if revisions.is_empty() {
+            return Ok(old);
+        }
+        let mut accounted = NameSet::default();
+        for entries in committed.map(|committed| &committed.entries).into_iter().chain([tree]) {
+            for entry in entries.read()? {
+                accounted.insert(entry?.path.as_bytes());
+            }
+        }
+        let objects: Vec<String> = revisions.iter().map(manifest_name).collect();
+        let fetched = remote.read_objects(&objects)?;
+        for (revision, object) in revisions.iter().zip(&objects) {
+            let file = fetched.join(object);
+            if !file.exists() {
+                tracing::warn!(object, "a listing shows this manifest, and it cannot be read; it is left for the next push");
+                continue;
+            }
+            let file = File::open(file).map_err(|e| Failure::scratch(&e))?;
+            let (mut whole, mut needed) = (true, false);
+            for entry in manifest::read(file, revision.as_str()).map_or_else(|failure| Entry::Failed(Some(failure)), Entry::Read) {
+                let Ok(entry) = entry else {
+                    whole = false;
+                    break;
+                };
+                if entry.file().is_some() {
+                    let name = entry.path.as_bytes();
+                    old.names.insert(name);
+                    needed |= listing.contains_key(name) && !accounted.contains(name);
+                }
+            }
+            let name: Name = format!("{CONTROL_DIR}/{object}").into_bytes().into();
+            match (whole, needed) {
+                (false, _) => tracing::warn!(object, "this manifest of an earlier push is damaged; it is left where it is"),
+                (true, true) => old.leftovers.push(name),
+                (true, false) => old.superseded.push(name),
+            }
+        }
+        Ok(old)
+    }
+}
+
+/// The entries of a manifest, or why there are none.
+enum Entry {
+    Read(manifest::Reader<File>),
+    Failed(Option<Failure>),
+}
+
+impl Iterator for Entry {
+    type Item = Result<crate::entry::Entry>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self {
+            Self::Read(entries) => entries.next(),
+            Self::Failed(failure) => failure.take().map(Err),
+        }
+    }
+}
+
+/// The revisions other than the committed one of which a manifest is listed.
+fn revisions(committed: Option<&Committed>, listing: &Listing) -> Vec<Revision> {
+    let dir = format!("{CONTROL_DIR}/manifests/");
+    let revision = |name: &Name| {
+        let name = std::str::from_utf8(name).ok()?;
+        Revision::parse(name.strip_prefix(&*dir)?.strip_suffix(".zst")?)
+    };
+    let other = |revision: &Revision| committed.is_none_or(|committed| committed.revision != *revision);
+    listing.keys().filter_map(revision).filter(other).collect()
+}
+
+/// Staged files but those that the commit says are waiting to be promoted, and what rclone left half-written in our own folder.
+fn leftovers(committed: Option<&Committed>, listing: &Listing) -> Vec<Name> {
+    let control = format!("{CONTROL_DIR}/");
+    let staged = format!("{control}staged/");
+    let waiting = committed.filter(|committed| committed.commit.staged).map(|committed| StagedDir::of(&committed.revision));
+    let old = |name: &&Name| {
+        name.starts_with(staged.as_bytes()) && waiting.as_ref().is_none_or(|dir| !dir.holds(name))
+            || name.starts_with(control.as_bytes()) && partial_of(name).is_some()
+    };
+    listing.keys().filter(old).cloned().collect()
+}
