@@ -49,7 +49,9 @@ fn a_new_tag_is_ready_when_it_is_synced() {
 fn a_failure_after_a_success_is_told() {
     let mut world = World::new(Flavour::SourceDirect);
     script::recover(&mut world);
-    script::edit(&mut world, |w| w.spec.trigger = Trigger { schedule: Some(Schedule::parse("@hourly", None).unwrap()), ..Trigger::default() });
+    script::edit(&mut world, |w| {
+        w.spec.trigger = Trigger { schedule: Some(Schedule::parse("@hourly", None).unwrap()), ..Trigger::default() }
+    });
     for _ in 0..24 * 60 {
         script::begin(&mut world);
         script::start_pods(&mut world);
@@ -60,5 +62,9 @@ fn a_failure_after_a_success_is_told() {
     }
     let (ready, failures) = (ready(&world), world.status.attempts.unwrap());
     assert!(failures > 50 && ready.status == "True");
-    assert!(ready.message.contains(&format!("; the last {failures} attempts failed: The mover ended without a report")), "{}", ready.message);
+    assert!(
+        ready.message.contains(&format!("; the last {failures} attempts failed: The mover ended without a report")),
+        "{}",
+        ready.message
+    );
 }

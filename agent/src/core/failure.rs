@@ -80,7 +80,9 @@ pub(super) fn snapshot_not_ready(draft: &mut Draft<'_>, run: &Run, snapshot: &Sn
         let message = format!("VolumeSnapshot {name} failed, and is asked for again: not ready after {age}: {why}");
         return give_up(draft, run, Reason::SnapshotNotReady, message, None);
     }
-    let message = format!("VolumeSnapshot {name} is still not ready after {age}, longer than snapshotTimeout in agent.yaml: {why}. It is kept and waited for");
+    let message = format!(
+        "VolumeSnapshot {name} is still not ready after {age}, longer than snapshotTimeout in agent.yaml: {why}. It is kept and waited for"
+    );
     if run.phase == Phase::Publishing {
         // What was pulled, and the report on it, is only good for this image: the run stays where it is.
         let failures = draft.status.attempts.unwrap_or(0);
