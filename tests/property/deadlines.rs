@@ -88,7 +88,7 @@ fn a_pod_that_never_starts() {
         (true, true, Some("words"), 10, "PodPending", "The mover's pod has not started after 10m0s: words".into()),
     ] {
         let mut world = with_a_job(bound, pod);
-        world.warning = warning.map(str::to_owned);
+        world.cluster.warning = warning.map(str::to_owned);
         let deadline = minutes(&world, after);
         let message = given_up(&mut world, deadline, reason);
         assert!(message.contains(&said), "{message}");

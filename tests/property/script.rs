@@ -163,9 +163,9 @@ pub fn play(world: &mut World, happening: &Happening) {
         Happening::Invalid(invalid) => edit(world, |world| world.invalid = invalid.then(|| "bad".into())),
         Happening::Room(free) => world.room = if *free { Room::Free } else { Room::Full },
         Happening::LoseNode => lose_node(world),
-        Happening::Hang => world.hangs_since = Some(world.now),
-        Happening::Webhook(down) => world.webhook_down = *down,
-        Happening::Slow(slow) => world.slow = *slow,
+        Happening::Hang => world.cluster.hangs_since = Some(world.now),
+        Happening::Webhook(down) => world.cluster.webhook_down = *down,
+        Happening::Slow(slow) => world.cluster.slow = *slow,
         Happening::Push => world.remote = world.remote.map(|r| r + 1),
         Happening::Permit(token) => annotate(world, |object| object.allow_deletions = Some(token.to_string())),
         Happening::Swap => swap(world),
@@ -218,7 +218,7 @@ fn lose_node(world: &mut World) {
     for pod in world.pods.iter_mut().filter(|p| !p.ended) {
         pod.meta.deleting = true;
         pod.ends_by = Some(world.now + SignedDuration::from_secs(30));
-        world.lost.insert(pod.meta.uid.clone());
+        world.cluster.lost.insert(pod.meta.uid.clone());
     }
 }
 
@@ -279,11 +279,11 @@ fn hand_delete(world: &mut World, role: Role) {
 /// Snapshots become ready, claims bind, Jobs learn of their pods, and what is being deleted goes when nothing holds it.
 pub fn let_the_cluster_work(world: &mut World) {
     let now = world.now;
-    for snapshot in world.snapshots.iter_mut().filter(|s| !s.ready && !world.slow) {
+    for snapshot in world.snapshots.iter_mut().filter(|s| !s.ready && !world.cluster.slow) {
         snapshot.ready = true;
         snapshot.captured = Some(now);
     }
-    for claim in world.claims.iter_mut().filter(|_| !world.slow) {
+    for claim in world.claims.iter_mut().filter(|_| !world.cluster.slow) {
         claim.bound = true;
     }
     note_ended(world);
@@ -303,9 +303,9 @@ pub fn note_ended(world: &mut World) {
 
 /// Jobs that are being deleted go, their pods before them; and pods whose Job has gone with the object that it belonged to.
 pub fn stop_deleted(world: &mut World) {
-    let lost: Vec<_> = world.pods.iter().filter(|p| world.lost.contains(&p.meta.uid)).cloned().collect();
+    let lost: Vec<_> = world.pods.iter().filter(|p| world.cluster.lost.contains(&p.meta.uid)).cloned().collect();
     world.jobs.retain(|j| !j.meta.deleting || lost.iter().any(|p| p.meta.run == j.meta.run && p.meta.attempt == j.meta.attempt));
-    let (jobs, lost) = (&world.jobs, &world.lost);
+    let (jobs, lost) = (&world.jobs, &world.cluster.lost);
     let of_a_job = |p: &Pod| jobs.iter().any(|j| p.meta.run == j.meta.run && p.meta.attempt == j.meta.attempt);
     world.pods.retain(|p| of_a_job(p) || lost.contains(&p.meta.uid));
 }
@@ -321,7 +321,7 @@ pub fn collect(world: &mut World) {
 }
 
 pub fn start_pods(world: &mut World) {
-    if !world.slow {
+    if !world.cluster.slow {
         world.pods.iter_mut().for_each(|pod| pod.started = true);
     }
     let jobs: Vec<_> = world.jobs.iter().filter(|j| !j.meta.deleting && j.succeeded.is_none()).map(|j| j.meta.clone()).collect();
@@ -330,7 +330,7 @@ pub fn start_pods(world: &mut World) {
             let uid = world.uid_of("pod");
             let meta = Meta { name: format!("{}-pod", job.name), uid, ..job };
             // It waits for its volume.
-            world.pods.push(Pod { meta, started: !world.slow, ..Pod::default() });
+            world.pods.push(Pod { meta, started: !world.cluster.slow, ..Pod::default() });
         }
     }
 }
@@ -339,7 +339,7 @@ pub fn end_movers(world: &mut World, ending: Ending) {
     let (now, remote) = (world.now, world.remote.unwrap_or(0));
     let destination = world.object.kind == Kind::Destination;
     let jobs = world.jobs.clone();
-    let lost = &world.lost;
+    let lost = &world.cluster.lost;
     for pod in world.pods.iter_mut().filter(|p| !p.ended && !lost.contains(&p.meta.uid)) {
         pod.ended = true;
         pod.finished = Some(now);
@@ -420,9 +420,9 @@ pub fn all_goes_well(world: &mut World, minutes: usize) {
     for mended in [Happening::Room(true), Happening::Restore(false), Happening::Webhook(false), Happening::Slow(false)] {
         play(world, &mended);
     }
-    world.hangs_since = None;
+    world.cluster.hangs_since = None;
     // What was on the lost node is given up by the cluster.
-    let lost = std::mem::take(&mut world.lost);
+    let lost = std::mem::take(&mut world.cluster.lost);
     world.pods.retain(|pod| !lost.contains(&pod.meta.uid));
     world.past.clear();
     for _ in 0..minutes {

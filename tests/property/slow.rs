@@ -45,9 +45,9 @@ fn live(world: &mut World, takes: i64) -> BTreeSet<String> {
         };
         world.snapshots.iter_mut().filter(|s| !s.ready).for_each(|snapshot| snapshot.ready = done(&snapshot.meta.uid));
         world.claims.iter_mut().filter(|c| !c.bound).for_each(|claim| claim.bound = done(&claim.meta.uid));
-        world.slow = world.claims.iter().any(|claim| !claim.bound);
+        world.cluster.slow = world.claims.iter().any(|claim| !claim.bound);
         script::start_pods(world);
-        if !world.slow {
+        if !world.cluster.slow {
             script::end_movers(world, Ending::Good);
         }
         world.past.clear();
@@ -63,7 +63,7 @@ fn live(world: &mut World, takes: i64) -> BTreeSet<String> {
 #[case::a_volume_and_its_image(Flavour::DestinationImage, 2)]
 fn what_takes_hours_is_waited_for(#[case] flavour: Flavour, #[case] children: usize, #[values(20, 100, 200, 500)] takes: i64) {
     let mut world = World::new(flavour);
-    world.warning = None;
+    world.cluster.warning = None;
     world.spec.trigger = Trigger { schedule: Some(Schedule::parse("*/6 * * * *", None).unwrap()), ..Trigger::default() };
     let asked = live(&mut world, takes);
     assert_eq!(asked.len(), children, "{asked:?}");
@@ -244,7 +244,7 @@ fn an_edit_supersedes_an_image_that_is_late() {
 #[test]
 fn an_unbound_volume_takes_a_place_for_minutes_only() {
     let mut world = World::new(Flavour::DestinationImage);
-    world.warning = None;
+    world.cluster.warning = None;
     for _ in 0..3 {
         agent::look(&mut world, &Look::default());
     }

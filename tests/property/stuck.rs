@@ -67,7 +67,7 @@ fn a_mover_without_progress_is_stopped() {
         let mut world = with_a_mover(flavour);
         hours(&mut world, 10);
         assert!(world.status.last_error.is_none(), "one that makes progress may run for ever");
-        world.hangs_since = Some(world.now);
+        world.cluster.hangs_since = Some(world.now);
         world.now += SignedDuration::from_secs(30 * 60 - 1);
         agent::look(&mut world, &Look::default());
         assert!(world.status.last_error.is_none(), "{flavour:?}");
@@ -76,7 +76,7 @@ fn a_mover_without_progress_is_stopped() {
         let (reason, message) = error(&world);
         assert!(reason == "MoverStalled" && message.contains("30m0s (stallTimeout in agent.yaml)"), "{reason}: {message}");
         assert!(world.jobs.iter().all(|job| job.meta.deleting) && !gate::under_way(&world.status));
-        world.hangs_since = None;
+        world.cluster.hangs_since = None;
         script::recover(&mut world);
         world.assert_settled();
     }
@@ -144,7 +144,7 @@ fn creates_that_do_not_work_are_reported(#[values(0, 1, 2, 3)] done: usize) {
             agent::look(&mut world, &Look::default());
             script::let_the_cluster_work(&mut world);
         }
-        world.webhook_down = true;
+        world.cluster.webhook_down = true;
         let children = |world: &World| (world.claims.len(), world.snapshots.len(), world.jobs.len());
         let mut had = children(&world);
         let mut blocked = false;
@@ -170,7 +170,7 @@ fn creates_that_do_not_work_are_reported(#[values(0, 1, 2, 3)] done: usize) {
 #[test]
 fn an_image_that_cannot_be_created_is_reported() {
     let mut world = crate::endings::before_its_image();
-    world.webhook_down = true;
+    world.cluster.webhook_down = true;
     for _ in 0..20 {
         agent::look(&mut world, &Look::default());
         world.now += SignedDuration::from_secs(60);
@@ -185,7 +185,7 @@ fn an_image_that_cannot_be_created_is_reported() {
 #[test]
 fn a_create_that_does_not_work_is_tried_for_ten_minutes() {
     let mut world = World::new(Flavour::SourceDirect);
-    world.webhook_down = true;
+    world.cluster.webhook_down = true;
     agent::look(&mut world, &Look::default());
     world.now = minutes(&world, 1);
     agent::look(&mut world, &Look::default());
@@ -194,7 +194,7 @@ fn a_create_that_does_not_work_is_tried_for_ten_minutes() {
     world.now = minutes(&world, 10) - SignedDuration::from_secs(1);
     agent::look(&mut world, &Look::default());
     assert!(world.status.last_error.is_none());
-    world.webhook_down = false;
+    world.cluster.webhook_down = false;
     agent::look(&mut world, &Look::default());
     assert_eq!((world.movers.len(), world.blocked.clone()), (1, None));
     script::start_pods(&mut world);

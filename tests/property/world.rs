@@ -106,19 +106,26 @@ pub struct World {
     pub allowed: Vec<String>,
     /// Images that a claim is being made from.
     pub in_use: BTreeSet<String>,
-    /// Creates are answered 5xx, and the agent knows of the last one.
-    pub webhook_down: bool,
+    /// The last create that was answered 5xx, as the agent knows it.
     pub blocked: Option<String>,
-    /// Snapshots and claims do not come into being.
-    pub slow: bool,
-    /// UIDs of pods whose node is lost.
-    pub lost: BTreeSet<String>,
-    /// What the cluster says of children that are not ready.
-    pub warning: Option<String>,
-    /// Since when the mover makes no progress.
-    pub hangs_since: Option<Timestamp>,
+    pub cluster: Cluster,
     closed: BTreeSet<String>,
     made: BTreeMap<String, u32>,
+}
+
+/// What the cluster does not do as it should.
+#[derive(Clone, Default)]
+pub struct Cluster {
+    /// Snapshots and claims do not come into being.
+    pub slow: bool,
+    /// Creates are answered 5xx.
+    pub webhook_down: bool,
+    /// UIDs of pods whose node is lost.
+    pub lost: BTreeSet<String>,
+    /// Since when the mover makes no progress.
+    pub hangs_since: Option<Timestamp>,
+    /// What it says of children that are not ready.
+    pub warning: Option<String>,
 }
 
 impl World {
@@ -163,12 +170,8 @@ impl World {
             movers: Vec::new(),
             allowed: Vec::new(),
             in_use: BTreeSet::new(),
-            webhook_down: false,
             blocked: None,
-            slow: false,
-            lost: BTreeSet::new(),
-            warning: Some("words".into()),
-            hangs_since: None,
+            cluster: Cluster { warning: Some("words".into()), ..Cluster::default() },
             closed: BTreeSet::new(),
             made: BTreeMap::new(),
         };
@@ -201,14 +204,15 @@ impl World {
 
     /// All that decides how things go on, in words.
     pub fn canonical(&self, to: &mut impl std::fmt::Write) {
-        let World { now, object, status, claims, snapshots, jobs, pods, remote, applied, in_use, closed, .. } = self;
+        let World { now, object, status, claims, snapshots, jobs, pods, remote, applied, in_use, closed, blocked, .. } = self;
         let things = (claims, snapshots, jobs, pods);
-        write!(to, "{now:?}{}{}{status:?}{things:?}{remote:?}{applied:?}{in_use:?}{closed:?}", object.uid, object.generation).unwrap();
+        write!(to, "{now:?}{}{}{status:?}{things:?}{remote:?}{applied:?}{in_use:?}{closed:?}{blocked:?}", object.uid, object.generation)
+            .unwrap();
     }
 
     /// The cluster's warnings about children.
     pub fn words(&self) -> Option<String> {
-        self.warning.clone()
+        self.cluster.warning.clone()
     }
 
     /// The object's snapshots, as they are listed.
@@ -239,7 +243,7 @@ impl World {
             resize_refused: self.refused_size.clone(),
             refusal: None,
             blocked: self.blocked.clone(),
-            progress: Some(self.hangs_since.unwrap_or(self.now)),
+            progress: Some(self.cluster.hangs_since.unwrap_or(self.now)),
         }
     }
 
@@ -252,7 +256,7 @@ impl World {
                 }
                 self.write_status(status);
             }
-            Step::Create(child) if self.webhook_down => {
+            Step::Create(child) if self.cluster.webhook_down => {
                 self.blocked = Some(format!("{} cannot be created: the webhook is down", child.name()));
                 return false;
             }
