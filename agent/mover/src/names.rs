@@ -46,11 +46,6 @@ impl StagedDir {
         [self.0.as_bytes(), b"/", path].concat().into()
     }
 
-    /// Whether an object of this name lies in it.
-    pub fn holds(&self, name: &[u8]) -> bool {
-        name.strip_prefix(self.0.as_bytes()).is_some_and(|rest| rest.starts_with(b"/") || rest.starts_with(b".objects/"))
-    }
-
     /// The object name of staged content that belongs into `objects/`.
     pub fn object(&self, digest: &Digest) -> Box<[u8]> {
         format!("{}.objects/{}", self.0, digest.hex()).into_bytes().into()

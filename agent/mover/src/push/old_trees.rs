@@ -10,7 +10,7 @@ use crate::committed::Committed;
 use crate::failure::{Failure, Result};
 use crate::manifest;
 use crate::name_set::NameSet;
-use crate::names::{CONTROL_DIR, StagedDir, manifest as manifest_name};
+use crate::names::{CONTROL_DIR, manifest as manifest_name};
 use crate::remote::{Listing, Remote};
 use crate::revision::Revision;
 use crate::tree::Entries;
@@ -29,7 +29,7 @@ pub(super) struct OldTrees {
 impl OldTrees {
     /// Reads them. A manifest that cannot be read to its end stays, for it may name more.
     pub(super) fn read(remote: &Remote, committed: Option<&Committed>, tree: &Entries, listing: &Listing) -> Result<Self> {
-        let mut old = Self { leftovers: leftovers(committed, listing), ..Self::default() };
+        let mut old = Self { leftovers: leftovers(listing), ..Self::default() };
         let revisions = revisions(committed, listing);
         if revisions.is_empty() {
             return Ok(old);
@@ -100,14 +100,11 @@ fn revisions(committed: Option<&Committed>, listing: &Listing) -> Vec<Revision> 
     listing.keys().filter_map(revision).filter(other).collect()
 }
 
-/// Staged files but those that the commit says are waiting to be promoted, and what rclone left half-written in our own folder.
-fn leftovers(committed: Option<&Committed>, listing: &Listing) -> Vec<Name> {
+/// Staged files, and what rclone left half-written in our own folder. Those that the committed revision still waits for are not needed any
+/// more, either, once this push has promoted them or committed the next revision.
+fn leftovers(listing: &Listing) -> Vec<Name> {
     let control = format!("{CONTROL_DIR}/");
     let staged = format!("{control}staged/");
-    let waiting = committed.filter(|committed| committed.commit.staged).map(|committed| StagedDir::of(&committed.revision));
-    let old = |name: &&Name| {
-        name.starts_with(staged.as_bytes()) && waiting.as_ref().is_none_or(|dir| !dir.holds(name))
-            || name.starts_with(control.as_bytes()) && partial_of(name).is_some()
-    };
+    let old = |name: &&Name| name.starts_with(staged.as_bytes()) || name.starts_with(control.as_bytes()) && partial_of(name).is_some();
     listing.keys().filter(old).cloned().collect()
 }

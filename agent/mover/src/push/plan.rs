@@ -322,7 +322,7 @@ impl<'a> Planner<'a> {
             self.send_object(upload);
             return Ok(());
         }
-        if self.state.folders && self.folders.contains(path.as_bytes()) {
+        if self.folders.contains(path.as_bytes()) {
             self.over_folders.push(path.clone());
         }
         let was_dir = before.is_some_and(|before| before.kind == Kind::Dir);
@@ -353,13 +353,11 @@ impl<'a> Planner<'a> {
     /// written there before the commit. What is in the way of a file has to go before the file is put in place.
     fn is_taken(&mut self, path: &RelPath) -> bool {
         let Some(listing) = self.state.listing else { return false };
-        let mut in_the_way = self.state.folders && self.folders.contains(path.as_bytes());
-        if self.state.folders {
-            for folder in above(path.as_bytes()) {
-                if let Some((name, _)) = listing.get_key_value(folder.as_bytes()) {
-                    self.obstacles.insert(name);
-                    in_the_way = true;
-                }
+        let mut in_the_way = self.folders.contains(path.as_bytes());
+        for folder in above(path.as_bytes()) {
+            if let Some((name, _)) = listing.get_key_value(folder.as_bytes()) {
+                self.obstacles.insert(name);
+                in_the_way = true;
             }
         }
         in_the_way || self.state.committed.is_none() && listing.contains_key(path.as_bytes())
@@ -428,7 +426,7 @@ impl<'a> Planner<'a> {
             lost_objects: self.lost_objects,
             bytes_to_send: self.bytes_to_send,
             gone: self.gone.finish()?,
-            obstacle: self.obstacles.first().map(|name| (*name).into()),
+            obstacle: self.obstacles.first().filter(|_| self.state.folders).map(|name| (*name).into()),
             before: self.before,
             lost: self.lost + dropped,
         })

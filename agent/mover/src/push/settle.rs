@@ -27,7 +27,7 @@ pub(super) fn recover(remote: &Remote, committed: &mut Committed, listing: &mut 
     let objects = remote.list(&Folder::StagedObjects(&dir).below())?;
     let size_of = |listing: &Listing, name: &[u8], second: Option<&u64>| second.or_else(|| listing.get(name)).copied();
     let fits = |found: Option<u64>, size: u64| found.is_some_and(|found| found == size || found == u64::MAX);
-    let gone = if remote.has_folders()? { clear_the_way(remote, committed, listing, strays)? } else { 0 };
+    let gone = clear_the_way(remote, committed, listing, strays)?;
 
     let mut missing = 0_u64;
     let waits = |entry: &Result<Entry>| match entry {
@@ -70,7 +70,7 @@ pub(super) fn recover(remote: &Remote, committed: &mut Committed, listing: &mut 
     Ok(gone)
 }
 
-/// Where objects are files of a file system, a file of the old tree may stand where a folder of the committed one goes, or a folder
+/// Where objects are files of a file system, as they are behind some S3 servers, too, a file of the old tree may stand where a folder of the committed one goes, or a folder
 /// where a file goes. That push had its deletions allowed; they are finished here as far as they are in the way.
 fn clear_the_way(remote: &Remote, committed: &Committed, listing: &mut Listing, strays: Strays) -> Result<u64> {
     let control = format!("{CONTROL_DIR}/");

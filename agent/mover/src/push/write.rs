@@ -20,7 +20,7 @@ use crate::join::join;
 use crate::manifest::FORMAT;
 use crate::names::{CLAIM, COMMIT, CONTROL_DIR, Folder, StagedDir, manifest};
 use crate::rclone::Class;
-use crate::remote::{BATCH, Listing, Remote};
+use crate::remote::{BATCH, Remote};
 use crate::report::Reason;
 use crate::spill::batches;
 
@@ -66,11 +66,7 @@ pub(super) fn write(work: &Work, tree: Tree, plan: Plan, mut sent: Sent) -> Resu
         remote.write_object(COMMIT, &seal(&commit)?)??;
     }
     let parent: Option<Name> = work.committed.map(|parent| format!("{CONTROL_DIR}/{}", manifest(&parent.revision)).into_bytes().into());
-    // What the parent had staged and was not promoted is not needed any more.
-    let parents_staged = work.committed.filter(|parent| parent.commit.staged).map(|parent| StagedDir::of(&parent.revision));
-    let parents_staged =
-        work.listing.into_iter().flat_map(Listing::keys).filter(|name| parents_staged.as_ref().is_some_and(|dir| dir.holds(name)));
-    let old = parent.into_iter().chain(work.leftovers.iter().chain(parents_staged).cloned());
+    let old = parent.into_iter().chain(work.leftovers.iter().cloned());
     // The claim goes last.
     delete(remote, sent.staged_names(&staged)?.chain(old.chain([claim_name()]).map(Ok)))?;
     remove_staged_folders(remote, &plan, &staged)?;
