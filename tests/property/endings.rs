@@ -122,3 +122,26 @@ fn a_mover_that_still_lives_has_not_ended() {
     assert_eq!(world.status.attempts, None);
     assert_eq!(world.status.run.as_ref().unwrap().phase, Phase::Transferring);
 }
+
+/// An image that an attempt made before its report was lost is of what that attempt pulled. It is not published as what a later one pulled.
+#[test]
+fn an_image_is_published_as_what_it_holds() {
+    let mut world = before_its_image();
+    agent::look(&mut world, &Look::default());
+    script::play(&mut world, &Happening::HandDelete(scribe_agent::core::facts::Role::Mover));
+    script::stop_deleted(&mut world);
+    agent::look(&mut world, &Look::default());
+    assert_eq!(world.status.last_error.as_ref().unwrap().reason, "MoverKilled");
+    script::play(&mut world, &Happening::Push);
+    world.now = crate::waking::next_attempt(&world);
+    // The same run goes on: no edit, no new tag.
+    for _ in 0..3 {
+        script::begin(&mut world);
+        script::start_pods(&mut world);
+        script::end_movers(&mut world, Ending::Good);
+    }
+    // The revision of the latest image is held against the remote's.
+    world.assert_settled();
+    let held: Vec<_> = world.snapshots.iter().map(|image| image.revision.as_deref()).collect();
+    assert_eq!(held, [Some("r2")]);
+}

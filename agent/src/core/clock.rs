@@ -9,8 +9,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 
 /// Sets every time of the past that lies after `now` to `now`.
 ///
-/// `nextSyncTime` and `nextAttemptTime` may lie ahead; `due` and `retry` bound them by what could be planned now. `lastSyncTime` and
-/// `lastSyncStartTime` stay: they are part of the identity of the next run, and are compared with nothing.
+/// `nextSyncTime` and `nextAttemptTime` may lie ahead; `due` and `retry` bound them by what could be planned now. `lastSyncTime` stays: it
+/// is part of the identity of the next run. Neither it nor `lastSyncStartTime` is compared with the present.
 pub(super) fn not_ahead(status: &mut Status, now: Timestamp) {
     if let Some(run) = status.run.as_mut() {
         for time in [&mut run.phase_time, &mut run.start_time] {

@@ -1,6 +1,6 @@
 //! From facts and the time to a plan. Total, deterministic and pure.
 //!
-//! The state is `status.run`: absent, or in one of five phases. `docs/development.md` draws it.
+//! The state is `status.run`: absent, or in one of six phases. `docs/development.md` draws it.
 //! Imports all of `core`.
 
 use super::adoption;
@@ -87,12 +87,8 @@ fn open(draft: &mut Draft<'_>, spec: &Spec, cause: &Cause, superseded: Option<&R
         draft.plan.needs.extend([Fresh::Claims, Fresh::Jobs, Fresh::Pods]);
         made_anew = tidy::unbound_volume(draft);
     }
-    let time = |time: &Option<Time>| time.as_ref().map(|t| t.0);
-    let before = Before {
-        started: time(&draft.status.last_sync_start_time),
-        synced: time(&draft.status.last_sync_time),
-        superseded: superseded.map(|old| old.id.as_str()),
-    };
+    let before =
+        Before { generation, synced: draft.status.last_sync_time.as_ref().map(|t| t.0), superseded: superseded.map(|old| old.id.as_str()) };
     let run = Run {
         id: run_id(&draft.facts.object.uid, cause, before),
         phase: run::first_phase(spec),

@@ -21,11 +21,11 @@ pub enum Cause {
     VerifyNow(String),
 }
 
-/// What came before a run, as the status has it.
+/// What a run begins from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Before<'a> {
-    /// `status.lastSyncStartTime`: of a run that may have been given up.
-    pub started: Option<Timestamp>,
+    /// `metadata.generation`
+    pub generation: i64,
     /// `status.lastSyncTime`
     pub synced: Option<Timestamp>,
     /// The run whose place is taken.
@@ -34,8 +34,8 @@ pub struct Before<'a> {
 
 /// Identity of the run that `cause` starts.
 ///
-/// The superseded run takes part, so that a manual tag that comes back after a failure starts a run of its own; and so does the time at
-/// which the run before started: one that was given up because its spec was invalid for a moment is not opened again.
+/// The superseded run takes part, so that a manual tag that comes back after a failure starts a run of its own; and so does the
+/// generation: a run that was given up because its spec was invalid for a moment is not opened again.
 pub fn run_id(uid: &str, cause: &Cause, before: Before<'_>) -> String {
     let cause = match cause {
         Cause::Created => "created".to_owned(),
@@ -44,11 +44,11 @@ pub fn run_id(uid: &str, cause: &Cause, before: Before<'_>) -> String {
         Cause::SpecChanged(generation) => format!("generation {generation}"),
         Cause::VerifyNow(value) => format!("verify {value}"),
     };
-    let time = |time: Option<Timestamp>| time.map_or_else(|| "never".to_owned(), |t| t.to_string());
-    let (started, synced) = (time(before.started), time(before.synced));
+    let synced = before.synced.map_or_else(|| "never".to_owned(), |t| t.to_string());
+    let generation = before.generation.to_string();
     // Length prefixes keep a hostile tag from imitating another field.
     let mut hash = Sha256::new();
-    for part in [uid, &cause, &started, &synced, before.superseded.unwrap_or("")] {
+    for part in [uid, &cause, &generation, &synced, before.superseded.unwrap_or("")] {
         hash.update(part.len().to_be_bytes());
         hash.update(part.as_bytes());
     }
@@ -69,7 +69,7 @@ mod tests {
     #[test]
     fn equal_causes_give_equal_runs_and_others_do_not() {
         let time: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
-        let before = Before { started: Some(time), synced: Some(time), superseded: None };
+        let before = Before { generation: 1, synced: Some(time), superseded: None };
         let a = run_id("u", &Cause::Manual("a".into()), before);
         assert_eq!(a, run_id("u", &Cause::Manual("a".into()), before));
         let later = time + jiff::SignedDuration::from_secs(9);
@@ -77,7 +77,7 @@ mod tests {
             run_id("v", &Cause::Manual("a".into()), before),
             run_id("u", &Cause::Manual("b".into()), before),
             run_id("u", &Cause::Manual("a".into()), Before { synced: Some(later), ..before }),
-            run_id("u", &Cause::Manual("a".into()), Before { started: Some(later), ..before }),
+            run_id("u", &Cause::Manual("a".into()), Before { generation: 2, ..before }),
             run_id("u", &Cause::Manual("a".into()), Before { synced: None, ..before }),
             run_id("u", &Cause::Manual("a".into()), Before { superseded: Some(&a), ..before }),
             run_id("u", &Cause::Slot(time), before),

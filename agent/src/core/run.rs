@@ -335,6 +335,9 @@ fn publishing(draft: &mut Draft<'_>, spec: &Spec, run: &Run) {
         None if job.succeeded == Some(true) && draft.now < deadline => {
             image(draft, spec, run, &report, pod);
             draft.plan.wake_at(deadline);
+            if let Some(blocked) = &facts.blocked {
+                waiting::report(draft, run, "the image to be created", Some(blocked));
+            }
         }
         // Its name may be somebody else's: the next attempt makes one of another name.
         None if job.succeeded == Some(true) => {
