@@ -115,6 +115,28 @@ fn a_first_push_is_looked_for_less_and_less_often() {
     }
 }
 
+/// What was there once is no first push to wait for: that is a failure, and the images stay. On another path there may be nothing yet.
+#[test]
+fn a_path_that_was_pulled_from_and_holds_nothing_is_a_failure() {
+    for flavour in [Flavour::DestinationImage, Flavour::DestinationDirect, Flavour::DestinationExisting] {
+        let mut world = World::new(flavour);
+        attempt(&mut world, Ending::Good);
+        script::recover(&mut world);
+        let images = world.status.images.clone();
+        script::edit(&mut world, |world| world.spec.trigger.manual = Some("again".into()));
+        attempt(&mut world, Ending::NothingPushedYet);
+        assert_eq!(world.status.run.as_ref().unwrap().phase, Phase::Backoff, "{flavour:?}");
+        assert_eq!(world.status.last_error.as_ref().unwrap().reason, "RemoteInconsistent");
+        assert_eq!(world.status.images, images);
+
+        let mut world = World::new(flavour);
+        script::recover(&mut world);
+        script::play(&mut world, &script::Happening::Path(1));
+        attempt(&mut world, Ending::NothingPushedYet);
+        assert_eq!(world.status.run.as_ref().unwrap().phase, Phase::WaitingForFirstPush, "{flavour:?}");
+    }
+}
+
 /// The waiting is no part of the sync; that between two attempts is.
 #[test]
 fn a_sync_begins_when_there_is_something_to_pull() {

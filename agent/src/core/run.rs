@@ -15,11 +15,11 @@ use super::plan::{Child, Origin, Step};
 use super::retry;
 use super::spec::{Capture, Spec, Volume};
 use super::stuck;
-use super::subject::Named;
+use super::subject::{self, Named};
 use super::waiting;
-use crate::api::labels;
 use crate::api::reason::Reason;
 use crate::api::status::{ImageRef, MoverStatus, Phase, Run};
+use crate::api::{Status, labels};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 use scribe_mover::report::{Outcome, Report};
@@ -289,13 +289,27 @@ fn mover_ended(draft: &mut Draft<'_>, spec: &Spec, run: &Run, job: &Job, pod: Op
             failure::give_up(draft, run, reason, message, Some(&report));
         }
         // The exit code and the report must tell the same story.
-        Some(report) if succeeded && report.result == Outcome::WaitingForFirstPush => failure::wait_for_first_push(draft, &report),
+        Some(report) if succeeded && report.result == Outcome::WaitingForFirstPush => match pulled_before(&draft.status, job) {
+            Some(remote) => {
+                let message = format!(
+                    "{remote} holds nothing any more, and a revision was pulled from it before. The volume and its images stay as they are. Check whether the bucket was emptied, and which path rcloneDestPath and rclone.conf name"
+                );
+                failure::give_up(draft, run, Reason::RemoteInconsistent, message, Some(&report));
+            }
+            None => failure::wait_for_first_push(draft, &report),
+        },
         Some(report) if succeeded => complete(draft, spec, run, job, &report, pod),
         _ => {
             draft.plan.needs.extend([Fresh::Jobs, Fresh::Pods]);
             failure::no_report(draft, run, job, pod);
         }
     }
+}
+
+/// The remote path of this Job, if the last successful sync was of that very path: what was there once is no first push to wait for.
+fn pulled_before(status: &Status, job: &Job) -> Option<String> {
+    let (of, synced) = (subject::parse(job.subject.as_ref()?)?, status.synced.as_ref()?);
+    (of.remote == synced.remote && of.layout == synced.layout).then_some(of.remote)
 }
 
 /// A mover did its work: closes the run, or makes the image first.
