@@ -174,6 +174,16 @@ mod tests {
     }
 
     #[test]
+    fn a_commit_of_an_older_program_is_read() {
+        let older = r#"{"format": 1, "revision": "r", "dataTime": "2026-11-23T04:28:51Z", "hintsTime": "2026-11-23T04:28:51Z",
+            "verifiedTime": "2026-11-23T00:00:03Z", "owner": {"namespace": "n", "name": "a", "objectUID": "u"},
+            "manifest": {"size": 1, "sha256": "x"}, "files": 1, "bytes": 1, "staged": false}"#;
+        let older: serde_json::Value = serde_json::from_str(older).unwrap();
+        let Control::Present(commit) = unseal::<Commit>(&seal(&older).unwrap()).unwrap() else { panic!() };
+        assert_eq!((commit.rehashed_time, commit.verified_time.to_string()), (None, "2026-11-23T00:00:03Z".into()));
+    }
+
+    #[test]
     fn a_newer_format_is_refused_by_name() {
         let bytes = seal(&Claim { format: 2, ..claim() }).unwrap();
         assert!(unseal::<Claim>(&bytes).unwrap_err().message.contains("format 2"));

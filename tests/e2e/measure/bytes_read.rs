@@ -26,8 +26,8 @@ async fn of_one(site: &Site, pair: &Pair<'_>, size: &str, at_rest: bool) -> u64 
     pair.data.run(&format!("for i in $(seq 200); do head -c {size} /dev/urandom >file-$i; done"));
     if at_rest {
         let written = Instant::now();
-        until("the files have been at rest for four seconds", 10, async || {
-            if written.elapsed() >= Duration::from_secs(4) { Ok(()) } else { Err(written.elapsed()) }
+        until("the files have been at rest for two minutes", 150, async || {
+            if written.elapsed() >= Duration::from_secs(124) { Ok(()) } else { Err(written.elapsed()) }
         })
         .await;
     }

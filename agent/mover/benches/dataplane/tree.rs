@@ -89,7 +89,7 @@ pub fn links(root: &Path, numbers: impl Iterator<Item = u64>) -> Result<()> {
 /// Returns once what was written before is old enough for a push to believe its times.
 pub fn settle() {
     let since = SystemTime::now();
-    while since.elapsed().unwrap_or_default() < Duration::from_millis(3100) {
-        std::thread::sleep(Duration::from_millis(50));
+    while since.elapsed().unwrap_or_default() < Duration::from_millis(121_100) {
+        std::thread::sleep(Duration::from_millis(500));
     }
 }

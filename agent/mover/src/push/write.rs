@@ -162,7 +162,8 @@ pub(super) fn repair(work: &Work, tree: Tree, plan: Plan, mut sent: Sent) -> Res
             rivals()?;
         }
         (commit.verified_time, commit.staged) = (options.started, false);
-        commit.rehashed_time = Some(work.rehashed);
+        // A source that is synced no more often than it is verified comes by here each time: its hints come of age here, or never.
+        (commit.hints_time, commit.rehashed_time) = (options.captured(), Some(work.rehashed));
         remote.write_object(COMMIT, &seal(&commit)?)??;
     }
     let claim = changes.then(claim_name).into_iter();

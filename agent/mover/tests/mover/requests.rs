@@ -125,6 +125,22 @@ fn files_at_rest_come_of_age_beside_restless_ones() {
     }
 }
 
+/// A source that is synced no more often than its path is verified never finds that there is nothing to do.
+#[test]
+fn files_come_of_age_in_verifying_pushes_too() {
+    let site = Site::with_bucket();
+    many(&site, 0..5, "at rest");
+    let began = Timestamp::now();
+    let verify = |seconds| {
+        let started = began + SignedDuration::from_secs(seconds);
+        push(&site.remote(), &PushOptions { data_time: started, started, verify_interval: SignedDuration::ZERO, ..site.push_options() })
+            .unwrap()
+    };
+    let first = verify(0);
+    let read = [60, 150, 300].map(|seconds| verify(seconds).hashed);
+    assert_eq!(read, [first.bytes, first.bytes, 0]);
+}
+
 /// Reading every file once a week costs an idle source little: a slice at a time, and two requests for each slice.
 #[test]
 fn every_file_is_read_again_within_the_interval_and_not_all_at_once() {
