@@ -244,7 +244,7 @@ fn a_lost_object_that_waits_for_its_promotion_is_pulled_and_kept() {
 /// A dead push has sent a file where the volume has a folder by now, or the reverse; on remotes whose objects are files.
 #[rstest]
 fn what_a_dead_push_has_put_in_the_way_goes(
-    #[values(Backend::Local, Backend::Sftp, Backend::WebDav)] backend: Backend,
+    #[values(Backend::Local, Backend::WebDav)] backend: Backend,
     #[values(false, true)] folder_first: bool,
     #[values(false, true)] committed: bool,
 ) {
