@@ -26,6 +26,7 @@ pub mod progress;
 pub mod pull;
 pub mod push;
 pub mod rclone;
+mod redaction;
 pub mod remote;
 pub mod report;
 mod report_file;

@@ -116,12 +116,25 @@ const REFUSED_PREFIXES: &[&str] = &[
     "OVERRIDE",
 ];
 
+/// What rclone's options begin with where a section sets them, for that remote alone or for the whole process.
+const PER_REMOTE: [&str; 2] = ["global.", "override."];
+
+/// Whether a section of the configuration must not set this option.
+pub(crate) fn is_refused_option(name: &str) -> bool {
+    PER_REMOTE
+        .iter()
+        .filter_map(|prefix| name.strip_prefix(prefix))
+        .any(|option| is_refused(&format!("RCLONE_{}", option.to_uppercase().replace('-', "_"))))
+}
+
 /// Whether a Secret must not set this variable.
 pub(crate) fn is_refused(name: &str) -> bool {
     let option = name.strip_prefix("RCLONE_").unwrap_or(name);
     // RCLONE_CONFIG_<REMOTE>_<OPTION> defines a remote and RCLONE_CONFIG_PASS opens the file: both are how, not what.
     if option.starts_with("CONFIG_") && option != "CONFIG_DIR" {
-        return false;
+        let option = option.to_lowercase();
+        let of_remote = |prefix: &&str| option.find(&format!("_{prefix}")).and_then(|at| option.get(at + 1..));
+        return PER_REMOTE.iter().filter_map(of_remote).any(is_refused_option);
     }
     REFUSED.contains(&option)
         || REFUSED_PREFIXES.iter().any(|prefix| match prefix.strip_suffix('_') {

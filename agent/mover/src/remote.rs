@@ -74,8 +74,17 @@ impl Remote {
     pub fn read_control<T: DeserializeOwned>(&self, name: &str) -> Result<Control<T>> {
         match self.read_object(name)? {
             None => Ok(Control::Absent),
-            Some(path) => unseal(&fs::read(path).map_err(|e| Failure::scratch(&e))?),
+            Some(path) => self.unsealed(&fs::read(path).map_err(|e| Failure::scratch(&e))?),
         }
+    }
+
+    /// What is damaged may be the page of a web server, which is no damage that a push repairs.
+    fn unsealed<T: DeserializeOwned>(&self, content: &[u8]) -> Result<Control<T>> {
+        let control = unseal(content)?;
+        if matches!(control, Control::Corrupt(_)) && content.trim_ascii_start().starts_with(b"<") {
+            self.confirm_root()?;
+        }
+        Ok(control)
     }
 
     /// The content of one object below [`CONTROL_DIR`], in a temporary file; `None` when this read did not find it. One read alone
@@ -86,7 +95,7 @@ impl Remote {
         let finished = match self.command("cat", &[self.at(&dir)], &list, &BLIND, CONTROL_IDLE)? {
             Ok(finished) => finished,
             Err(trouble) if trouble.is_absence() => return Ok(None),
-            Err(trouble) => return Err(trouble.into()),
+            Err(trouble) => return Err(self.explain(trouble)),
         };
         // Most backends skip a missing name in silence: only a listing tells it from an empty object.
         let empty = fs::metadata(&finished.stdout).map_err(|e| Failure::scratch(&e))?.len() == 0;
@@ -106,7 +115,7 @@ impl Remote {
         match fetched {
             Ok(_) => {}
             Err(trouble) if trouble.is_absence() => {}
-            Err(trouble) => return Err(trouble.into()),
+            Err(trouble) => return Err(self.explain(trouble)),
         }
         let [a, b] = names;
         Ok((self.fetched_control(&dir, a)?, self.fetched_control(&dir, b)?))
@@ -126,7 +135,7 @@ impl Remote {
 
     fn fetched_control<T: DeserializeOwned>(&self, dir: &Path, name: &str) -> Result<Control<T>> {
         match fs::read(dir.join(name)) {
-            Ok(content) => unseal(&content),
+            Ok(content) => self.unsealed(&content),
             Err(error) if error.kind() == io::ErrorKind::NotFound => self.read_control(name),
             Err(error) => Err(Failure::scratch(&error)),
         }

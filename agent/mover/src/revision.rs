@@ -44,7 +44,9 @@ impl Revision {
         if generation.is_empty() || !generation.bytes().all(|b| b.is_ascii_digit()) {
             return None;
         }
-        Some(Self { text: text.to_owned(), lineage: u32::from_str_radix(lineage, 16).ok()?, generation: generation.parse().ok()? })
+        // One that no number of pushes reaches: the next would have no number of its own.
+        let generation = generation.parse().ok().filter(|generation| *generation <= u64::MAX / 2)?;
+        Some(Self { text: text.to_owned(), lineage: u32::from_str_radix(lineage, 16).ok()?, generation })
     }
 
     /// As written.
@@ -92,6 +94,10 @@ mod tests {
 
     #[test]
     fn what_is_no_revision_is_refused() {
+        let number = u64::MAX / 2;
+        let at = |number| format!("20261123T042858Z-1c9a77e0-{number}-5f2e");
+        assert!(Revision::parse(&at(number)).is_some());
+        assert_eq!([number + 1, u64::MAX].map(|number| Revision::parse(&at(number))), [None, None]);
         for text in ["", "a-b-c-d", "20261123T042858Z-1c9a77e0-17", "../../../x-1c9a77e0-17-5f2e", "20261123T042858Z-1c9a77e0-+7-5f2e"] {
             assert_eq!(Revision::parse(text), None, "{text}");
         }

@@ -77,7 +77,7 @@ fn attempt(args: &MoverArgs, adopted_state: &OnceLock<String>) -> std::result::R
     }
 }
 
-/// Says which part of the configuration a failure is about.
+/// Says which part of the configuration a failure is about, and nothing that the configuration says in confidence.
 fn with_advice(mut failure: Failure, args: &CommonArgs, environment: &Environment) -> Failure {
     let secret = args.secret_name.as_ref().map_or_else(String::new, |name| format!(" of Secret {name}"));
     let section = &args.remote.section;
@@ -97,6 +97,7 @@ fn with_advice(mut failure: Failure, args: &CommonArgs, environment: &Environmen
         }
         _ => {}
     }
+    failure.message = environment.redact(&failure.message);
     failure
 }
 

@@ -10,7 +10,8 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use crate::failure::{Failure, Result};
-use crate::options::{Direction, is_refused, tuning};
+use crate::options::{Direction, is_refused, is_refused_option, tuning};
+use crate::redaction::{Redaction, is_command, mark};
 use crate::report::Reason;
 
 /// The key of the Secret that holds rclone's configuration.
@@ -25,16 +26,35 @@ pub struct Environment {
     pub backend: Option<String>,
     /// The options of the remote's section, where they can be read.
     section: BTreeMap<String, String>,
+    redaction: Redaction,
 }
 
 impl Environment {
-    /// The names of those options of the section, and of those variables, whose value is a path that this message names.
+    /// The text without the secrets that the configuration holds: for everything that leaves the mover.
+    pub fn redact(&self, text: &str) -> String {
+        self.redaction.apply(text)
+    }
+
+    pub(crate) fn redaction(&self) -> &Redaction {
+        &self.redaction
+    }
+
+    /// The names of those options of the section, and of those variables, that this message is about: it names the path or the program
+    /// that is their value, or has a mark in the place of it.
     pub fn options_named_in(&self, message: &str) -> Vec<String> {
         let named = |value: &str| value.starts_with('/') && value.len() > 1 && message.contains(value);
-        let options = self.section.iter().filter(|(_, value)| named(value)).map(|(name, _)| format!("option {name}"));
+        let program = |name: &str, value: &str| {
+            let program = value.split_whitespace().next().unwrap_or_default().trim_matches('"');
+            is_command(name) && (named(program) || !program.is_empty() && message.contains(&format!("exec: \"{program}\"")))
+        };
+        let options = self.section.iter().filter(|(name, value)| named(value) || program(name, value) || message.contains(&mark(name)));
+        let options = options.map(|(name, _)| format!("option {name}"));
         let variables = self.vars.iter().filter(|(name, _)| name.as_bytes().starts_with(b"RCLONE_") && name.as_bytes() != b"RCLONE_CONFIG");
         let variables = variables
-            .filter(|(_, value)| value.to_str().is_some_and(named))
+            .filter(|(name, value)| {
+                let name = name.to_string_lossy();
+                value.to_str().is_some_and(|value| named(value) || program(&name.to_lowercase(), value)) || message.contains(&mark(&name))
+            })
             .map(|(name, _)| format!("variable {}", name.to_string_lossy()));
         options.chain(variables).collect()
     }
@@ -97,12 +117,7 @@ pub fn from_mount(dir: &Path, secret: Option<&str>, section: &str, own: &[(OsStr
         ));
     }
     vars.insert("RCLONE_CONFIG".into(), dir.join(KEY).into());
-    let options = section_options(&secret, conf, section, &keys)?;
-    Ok(Environment {
-        backend: options.as_ref().and_then(|options| options.get("type").cloned()),
-        vars,
-        section: options.unwrap_or_default(),
-    })
+    environment(&secret, conf, section, &keys, vars)
 }
 
 /// The environment of a person's own rclone setup, for use by hand.
@@ -136,12 +151,53 @@ pub fn from_process(section: &str, own: &[(OsString, OsString)]) -> Result<Envir
         Err(error) => return Err(invalid(&called, &format!("cannot be read: {error}"))),
     };
     vars.insert("RCLONE_CONFIG".into(), config.into());
-    let options = section_options(&called, &conf, section, &keys)?;
+    environment(&called, &conf, section, &keys, vars)
+}
+
+/// The environment of these variables, for `section` of this configuration.
+fn environment(
+    secret: &str,
+    conf: &[u8],
+    section: &str,
+    keys: &BTreeSet<String>,
+    vars: BTreeMap<OsString, OsString>,
+) -> Result<Environment> {
+    let options = section_options(secret, conf, section, keys)?.unwrap_or_default();
+    let refused: Vec<&str> = options.keys().map(String::as_str).filter(|name| is_refused_option(name)).collect();
+    if !refused.is_empty() {
+        return Err(invalid(
+            secret,
+            &format!(
+                "must not set {} in section [{section}] of its rclone configuration: these change what is transferred, not how fast; remove them",
+                refused.join(", ")
+            ),
+        ));
+    }
+    // rclone prefers the variable.
+    let variable = OsString::from(format!("{}TYPE", section_variables(section)));
+    let of_variable = vars.get(&variable).and_then(|value| value.to_str()).map(|value| value.trim().to_owned());
     Ok(Environment {
-        backend: options.as_ref().and_then(|options| options.get("type").cloned()),
+        backend: of_variable.filter(|backend| !backend.is_empty()).or_else(|| options.get("type").cloned()),
+        redaction: redaction(conf, &vars),
         vars,
-        section: options.unwrap_or_default(),
+        section: options,
     })
+}
+
+/// What no message may say: of every section, because a section may lead to another, and of the variables.
+fn redaction(conf: &[u8], vars: &BTreeMap<OsString, OsString>) -> Redaction {
+    let sections = std::str::from_utf8(conf).map(parse_ini).unwrap_or_default();
+    let options = sections.values().flatten().map(|(name, value)| (name.as_str(), name.to_lowercase(), value.as_str()));
+    let vars = vars.iter().filter_map(|(name, value)| Some((name.to_str()?, value.to_str()?)));
+    // Of the others, the URL of a proxy may have a password, and is cut like all URLs.
+    let vars = vars.filter(|(name, _)| name.starts_with("RCLONE_") && *name != "RCLONE_CONFIG");
+    let vars = vars.map(|(name, value)| (name, name.trim_start_matches("RCLONE_").trim_start_matches("CONFIG_").to_lowercase(), value));
+    Redaction::new(options.chain(vars))
+}
+
+/// What the names of the variables begin with that define this section.
+fn section_variables(section: &str) -> String {
+    format!("RCLONE_CONFIG_{}_", section.to_uppercase().replace('-', "_"))
 }
 
 fn invalid(secret: &str, what: &str) -> Failure {
@@ -193,7 +249,7 @@ fn section_options(secret: &str, conf: &[u8], section: &str, keys: &BTreeSet<Str
         return Ok(None);
     }
     let mut sections = parse_ini(text);
-    let variable = format!("RCLONE_CONFIG_{}_", section.to_uppercase().replace('-', "_"));
+    let variable = section_variables(section);
     if keys.iter().any(|key| key.starts_with(&variable)) {
         return Ok(sections.remove(section));
     }
@@ -263,6 +319,56 @@ mod tests {
         let failure = read(files, section).unwrap_err();
         assert_eq!(failure.reason, Reason::SecretInvalid);
         assert!(failure.message.contains(words) && failure.message.contains("creds"), "{failure}");
+    }
+
+    #[rstest]
+    #[case("global.dry_run")]
+    #[case("override.dry_run")]
+    #[case("global.ignore_existing")]
+    #[case("override.immutable")]
+    fn what_a_variable_must_not_set_a_section_must_not_either(#[case] option: &str) {
+        let failure = read(&[(KEY, &format!("[s3]\ntype = s3\n{option} = true\nglobal.transfers = 2\n"))], "s3").unwrap_err();
+        assert_eq!(failure.reason, Reason::SecretInvalid);
+        assert!(failure.message.contains(option) && !failure.message.contains("transfers"), "{failure}");
+        let name = format!("RCLONE_CONFIG_S3_{}", option.to_uppercase());
+        let failure = read(&[(KEY, CONF), (&name, "true")], "s3").unwrap_err();
+        assert!(failure.reason == Reason::SecretInvalid && failure.message.contains(&name), "{failure}");
+    }
+
+    #[rstest]
+    #[case("ssh", "/missing/helper -p HUNTER2 host", "start process: fork/exec /missing/helper: no such file or directory")]
+    #[case("ssh", "helper -p HUNTER2 host", "start process: exec: \"helper\": executable file not found in $PATH")]
+    #[case("bearer_token_command", "/bin/false HUNTER2", "failed to get bearer token using \"/bin/false HUNTER2\": exit status 1")]
+    #[case("key_file", "/etc/id", "open /etc/id: no such file or directory")]
+    fn a_message_leads_to_the_option(#[case] name: &str, #[case] value: &str, #[case] message: &str) {
+        let variable = format!("RCLONE_CONFIG_S3_{}", name.to_uppercase());
+        let conf = format!("[s3]\ntype = sftp\n{name} = {value}\n");
+        for (files, expected) in [
+            (vec![(KEY, conf.as_str())], format!("option {name}")),
+            (vec![(KEY, CONF), (&variable, value)], format!("variable {variable}")),
+        ] {
+            let env = read(&files, "s3").unwrap();
+            let message = env.redact(message);
+            assert!(!message.contains("HUNTER2"), "{message}");
+            assert!(env.options_named_in(&message).contains(&expected), "{message}: {:?}", env.options_named_in(&message));
+        }
+    }
+
+    #[test]
+    fn no_value_of_any_section_or_variable_passes() {
+        let conf = "[al]\ntype = alias\nremote = s3:b\n[s3]\ntype = s3\nsecret_access_key = HUNTER2a\nregion = eu-central-1\n";
+        let env = read(&[(KEY, conf), ("RCLONE_CONFIG_PASS", "HUNTER2b\n"), ("RCLONE_S3_REGION", "us-east-1")], "al").unwrap();
+        assert_eq!(
+            env.redact("HUNTER2a HUNTER2b eu-central-1 us-east-1 type"),
+            "<value of secret_access_key> <value of RCLONE_CONFIG_PASS> eu-central-1 us-east-1 type"
+        );
+        assert!(!format!("{env:?}").contains("HUNTER2"));
+    }
+
+    #[test]
+    fn a_variable_may_tell_the_type() {
+        let env = read(&[(KEY, "[other]\ntype = local\n"), ("RCLONE_CONFIG_MY_S3_TYPE", "s3\n")], "my-s3").unwrap();
+        assert_eq!(env.backend.as_deref(), Some("s3"));
     }
 
     #[test]

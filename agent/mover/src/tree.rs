@@ -10,6 +10,7 @@ use crate::entry::{At, Digest, Entry};
 use crate::failure::{Failure, Result};
 use crate::guard::Count;
 use crate::manifest::{self, Reader, Writer};
+use crate::report::Reason;
 use crate::scratch::Scratch;
 
 /// Entries in path order; their file goes with them.
@@ -43,7 +44,7 @@ impl Facts {
         self.entries += u64::from(!entry.path.is_root());
         let Some(file) = entry.file() else { return };
         self.files += 1;
-        self.bytes += file.size;
+        self.bytes = self.bytes.saturating_add(file.size);
         if file.at == At::Object {
             self.objects.insert(file.sha256);
         }
@@ -70,6 +71,10 @@ impl Entries {
         let mut reader = entries.read()?;
         for entry in reader.by_ref() {
             facts.add(&entry?);
+        }
+        // Sums over parts of a tree are made in many places: none of them can overflow where all of it does not.
+        if i64::try_from(facts.bytes).is_err() {
+            return Err(Failure::new(Reason::RemoteInconsistent, format!("the manifest of {revision} has files of an impossible size")));
         }
         (entries.facts, entries.ancestors) = (facts, reader.ancestors);
         Ok(entries)
@@ -134,6 +139,8 @@ impl EntriesWriter {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::entry::{Kind, Meta};
+    use crate::path::RelPath;
 
     /// A tree of these entries.
     pub(crate) fn tree(scratch: &Scratch, entries: &[Entry]) -> Entries {
@@ -142,6 +149,29 @@ pub(crate) mod tests {
             writer.push(entry).unwrap();
         }
         writer.finish().unwrap()
+    }
+
+    #[test]
+    fn sizes_that_add_up_to_more_than_is_possible_are_refused() {
+        let scratch = Scratch::new().unwrap();
+        let file = |name: &[u8]| {
+            let file = crate::entry::FileEntry {
+                size: u64::MAX - 1,
+                sha256: Digest([1; 32]),
+                at: At::Own,
+                changed: 1,
+                link: None,
+                hints: None,
+                holes: Box::default(),
+            };
+            Entry { path: RelPath::new(name).unwrap(), meta: Meta::default(), kind: Kind::File(file) }
+        };
+        let root = Entry { path: RelPath::root(), meta: Meta::default(), kind: Kind::Dir };
+        let entries = tree(&scratch, &[root, file(b"a"), file(b"b")]);
+        assert_eq!(entries.facts().bytes, u64::MAX);
+        let copy = scratch.fresh("copy");
+        std::fs::copy(entries.file(), &copy).unwrap();
+        assert_eq!(Entries::open(copy, "test").unwrap_err().reason, Reason::RemoteInconsistent);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! Imports [`crate::report`].
 
+use crate::redaction::Redaction;
 use crate::report::Reason;
 
 /// What kind of trouble rclone had.
@@ -136,8 +137,9 @@ const TABLE: &[(Class, &[&str])] = &[
     (Class::SourceChanging, &["no such file or directory"]),
 ];
 
-/// What happened, and a sentence about it.
-pub(super) fn classify(code: Option<i32>, messages: &[String]) -> (Class, String) {
+/// What happened, and a sentence about it, without the secrets that rclone may quote.
+pub(super) fn classify(code: Option<i32>, messages: &[String], redaction: &Redaction) -> (Class, String) {
+    let said = |message: Option<&String>| said(message, redaction);
     let Some(code) = code else {
         return (Class::Killed, format!("rclone was killed, perhaps for want of memory{}", said(messages.last())));
     };
@@ -157,8 +159,9 @@ pub(super) fn classify(code: Option<i32>, messages: &[String]) -> (Class, String
     }
 }
 
-fn said(message: Option<&String>) -> String {
-    message.map_or_else(String::new, |message| format!(": {}", shorten(message)))
+fn said(message: Option<&String>, redaction: &Redaction) -> String {
+    // Before it is shortened: half a secret would not be recognized.
+    message.map_or_else(String::new, |message| format!(": {}", shorten(&redaction.apply(message))))
 }
 
 /// Messages repeat request and host identities; the end of a long one has the cause.
@@ -234,12 +237,12 @@ mod tests {
     #[case(5, "something to retry", Class::Unreachable)]
     #[case(1, "something else", Class::Other)]
     fn each_row(#[case] code: i32, #[case] message: &str, #[case] class: Class) {
-        let (found, words) = classify(Some(code), &["attempt 1/1 failed".into(), message.to_owned()]);
+        let (found, words) = classify(Some(code), &["attempt 1/1 failed".into(), message.to_owned()], &Redaction::default());
         assert_eq!(found, class, "{words}");
     }
 
     #[test]
     fn a_killed_child_is_told_from_a_failed_one() {
-        assert_eq!(classify(None, &[]).0, Class::Killed);
+        assert_eq!(classify(None, &[], &Redaction::default()).0, Class::Killed);
     }
 }

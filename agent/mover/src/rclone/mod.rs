@@ -118,22 +118,23 @@ impl Rclone {
         let status = child.wait().map_err(|e| Failure::new(Reason::MoverFailed, format!("lost track of rclone: {e}")))?;
         self.progress.finished(&events.stats);
         let printed = std::fs::metadata(&stdout).map_or(0, |meta| meta.len());
+        let redaction = self.environment.redaction();
         match ended {
             Ended::Stopped => Err(Failure::killed()),
             Ended::GivenUp(Verdict::StandsStill) => Ok(Err(Trouble {
                 class: Class::Unreachable,
                 code: None,
                 printed,
-                message: format!("the remote gave no sign of life for {} s{}", idle.as_secs(), events.last_words()),
+                message: format!("the remote gave no sign of life for {} s{}", idle.as_secs(), redaction.apply(&events.last_words())),
             })),
             Ended::GivenUp(Verdict::OnlyFails) => {
-                let (class, message) = classify::classify(Some(1), &events.messages());
+                let (class, message) = classify::classify(Some(1), &events.messages(), redaction);
                 Ok(Err(Trouble { class, code: None, printed, message }))
             }
             Ended::ByItself if status.success() => Ok(Ok(Finished { stdout, stats: events.stats })),
             Ended::ByItself => {
                 // A signal from elsewhere, such as an out-of-memory kill, leaves no exit code.
-                let (class, message) = classify::classify(status.code(), &events.messages());
+                let (class, message) = classify::classify(status.code(), &events.messages(), redaction);
                 tracing::warn!(code = ?status.code(), ?class, message, "rclone failed");
                 Ok(Err(Trouble { class, code: status.code(), printed, message }))
             }
@@ -174,8 +175,11 @@ impl Rclone {
             };
             match events.recv_timeout(patience) {
                 Ok(Event::Line(line)) => {
-                    if let Some(error) = log.line(&line)
-                        && matches!(classify::classify(Some(1), &[error]).0, Class::Unreachable | Class::Throttled)
+                    if let Some(error) = log.line(&line, self.environment.redaction())
+                        && matches!(
+                            classify::classify(Some(1), &[error], self.environment.redaction()).0,
+                            Class::Unreachable | Class::Throttled
+                        )
                     {
                         watchdog.failed(Instant::now());
                     }

@@ -9,6 +9,7 @@ use crate::failure::{Failure, Result};
 use crate::names::{CLAIM, COMMIT, CONTROL_DIR};
 use crate::rclone::{CONTROL_IDLE, Class, Trouble};
 use crate::report::Reason;
+use crate::revision::random;
 
 /// Backends whose root is a folder of another remote, which the first push makes.
 const INDIRECT: [&str; 8] = ["alias", "crypt", "chunker", "compress", "hasher", "union", "combine", "cache"];
@@ -29,34 +30,36 @@ pub fn contradiction(remote: &Remote, name: &str) -> Failure {
     )
 }
 
+/// Backends that speak HTTP to a server of the user's choice, and whose listing of a folder that does not exist is a failure.
+const OF_HTTP: [&str; 2] = ["s3", "webdav"];
+
 /// Whether the answer is that of some other kind of server.
 fn speaks_another_protocol(trouble: &Trouble) -> bool {
-    ["deserialization failed", "failed to decode response body", "StatusCode: 404", "404 Not Found"]
+    ["deserialization failed", "failed to decode response body", "StatusCode: 404", "404 Not Found", "stopped after 10 redirects"]
         .iter()
         .any(|words| trouble.message.contains(words))
+}
+
+/// Whether this is how a web server refuses what it does not know: with a bare status. An S3 server names itself, or the error, in
+/// words of its own; a WebDAV server knows PROPFIND.
+fn is_bare_refusal(trouble: &Trouble) -> bool {
+    let says = |words: &str| trouble.message.contains(words);
+    let of_s3 = ["MethodNotAllowed: Method Not Allowed", "BadRequest: Bad Request", "NotFound: Not Found"];
+    let of_webdav = [": 405 Method Not Allowed", ": 400 Bad Request"];
+    says("stopped after 10 redirects")
+        || of_s3.iter().any(|words| says(&format!("RequestID: , HostID: , api error {words}")))
+        || of_webdav.iter().any(|words| says(words))
 }
 
 impl Remote {
     /// Makes sure that an empty path is one of a server that is really there: the root of a remote always exists.
     pub fn confirm_root(&self) -> Result<()> {
-        let section = self.section();
-        let answer = self
-            .rclone
-            .run(&["lsjson".into(), "--no-mimetype".into(), "--no-modtime".into(), format!("{section}:").into()], CONTROL_IDLE)?;
-        match answer {
+        match self.list_root()? {
             Err(trouble) if trouble.class != Class::BucketMissing && (trouble.is_absence() || speaks_another_protocol(&trouble)) => {
-                let backend = self.rclone.environment.backend.as_deref();
-                if backend.is_none_or(|backend| INDIRECT.contains(&backend)) || self.feature("Overlay")? {
+                if self.leads_elsewhere() || self.feature("Overlay")? {
                     return Ok(());
                 }
-                Err(Failure::new(
-                    Reason::SecretInvalid,
-                    format!(
-                        "the server of section {section} knows neither {} nor any root of its own: it is not a server of type {}. Correct the option endpoint, url or host of that section in rclone.conf",
-                        self.name(),
-                        backend.unwrap_or_default()
-                    ),
-                ))
+                Err(self.wrong_server("it knows neither that path nor any root of its own"))
             }
             // A key may be confined to one bucket or folder, and not every server lists its buckets. Such an answer is one of the right server.
             Err(trouble)
@@ -65,8 +68,67 @@ impl Remote {
             {
                 Err(trouble.into())
             }
+            Ok(true) if self.knows_everything()? => Err(self.wrong_server("it answers as if every path existed, and lists none")),
             _ => Ok(()),
         }
+    }
+
+    /// What a read or listing that failed comes to: where the root is refused in the same bare way, this is no server of the type.
+    pub(super) fn explain(&self, trouble: Trouble) -> Failure {
+        if !is_bare_refusal(&trouble) || self.leads_elsewhere() {
+            return trouble.into();
+        }
+        match self.list_root() {
+            Ok(Err(root)) if is_bare_refusal(&root) => self.wrong_server(&trouble.message),
+            Err(failure) if failure.reason == Reason::MoverKilled => failure,
+            _ => trouble.into(),
+        }
+    }
+
+    /// Lists the root of the section; whether it is empty.
+    fn list_root(&self) -> Result<std::result::Result<bool, Trouble>> {
+        let root = format!("{}:", self.section());
+        let answer = self.rclone.run(&["lsjson".into(), "--no-mimetype".into(), "--no-modtime".into(), root.into()], CONTROL_IDLE)?;
+        let Ok(finished) = answer else { return Ok(answer.map(|_| false)) };
+        let text = std::fs::read_to_string(&finished.stdout).map_err(|e| Failure::scratch(&e))?;
+        Ok(Ok(!text.contains('{')))
+    }
+
+    /// Whether the server lists even what cannot exist. Asked only where its root is empty.
+    fn knows_everything(&self) -> Result<bool> {
+        if !self.backend().is_some_and(|backend| OF_HTTP.contains(&backend)) {
+            return Ok(false);
+        }
+        let place = format!("{}:scribe-agent-{:016x}/", self.section(), random()?);
+        // Whatever is wrong with it, it is no success.
+        Ok(self.rclone.run(&["lsjson".into(), "--no-mimetype".into(), "--no-modtime".into(), place.into()], CONTROL_IDLE)?.is_ok())
+    }
+
+    fn backend(&self) -> Option<&str> {
+        self.rclone.environment.backend.as_deref()
+    }
+
+    /// Whether the section is, or may be, a view of another one.
+    fn leads_elsewhere(&self) -> bool {
+        self.backend().is_none_or(|backend| INDIRECT.contains(&backend))
+    }
+
+    fn wrong_server(&self, why: &str) -> Failure {
+        let backend = self.backend().unwrap_or_default();
+        let option = match backend {
+            "s3" => "endpoint",
+            "webdav" | "http" => "url",
+            "sftp" | "ftp" | "smb" => "host",
+            _ => "endpoint, url or host",
+        };
+        Failure::new(
+            Reason::SecretInvalid,
+            format!(
+                "what answers for {} is not a server of type {backend} ({why}). Correct the option {option} of section {} in rclone.conf",
+                self.name(),
+                self.section()
+            ),
+        )
     }
 
     /// The path above this one that belongs to another replication, if there is one. A key that may not look there is no obstacle.

@@ -183,7 +183,7 @@ impl Remote {
             Ok(finished) => finished,
             // A folder that goes away in mid-listing ends it in the same way, but not before the first object.
             Err(trouble) if trouble.is_absence() && trouble.printed <= EMPTY => return Ok(()),
-            Err(trouble) => return Err(trouble.into()),
+            Err(trouble) => return Err(self.explain(trouble)),
         };
         let unreadable = |error: &dyn std::fmt::Display| {
             Failure::new(Reason::MoverFailed, format!("rclone's listing of {} cannot be read: {error}", self.root))

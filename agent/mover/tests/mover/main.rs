@@ -25,6 +25,7 @@ mod property;
 mod requests;
 mod rivals;
 mod roundtrip;
+mod servers;
 mod space;
 mod support;
 mod torn;

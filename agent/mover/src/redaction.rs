@@ -1,0 +1,264 @@
+//! Cuts secrets out of text that leaves the mover: what an rclone configuration says in confidence, and what a URL says beside its place.
+//!
+//! rclone quotes its options in errors: whole URLs, and commands with their arguments. Knows nothing of where the text goes.
+
+use std::fmt;
+
+/// Shorter values would be found in the middle of ordinary words, and are no secrets worth the name.
+const SHORTEST: usize = 6;
+
+/// Options that say how or where, and which a person has to see to correct them.
+const HARMLESS: &[&str] = &[
+    "type",
+    "provider",
+    "vendor",
+    "endpoint",
+    "region",
+    "location",
+    "location_constraint",
+    "storage_class",
+    "acl",
+    "host",
+    "port",
+    "user",
+    "username",
+    "account",
+    "domain",
+    "tenant",
+    "url",
+    "remote",
+    "upstreams",
+    "server_side_encryption",
+    "description",
+    "encoding",
+    "shell_type",
+    "root_folder_id",
+];
+/// The ends of names of options that hold a path, a figure or a choice.
+const HARMLESS_ENDS: &[&str] = &["_file", "_path", "_dir", "_size", "_cutoff", "_concurrency", "_type", "_policy", "_acl"];
+/// Whatever the end: a name with one of these is that of a secret.
+const SECRET: &[&str] = &["pass", "secret", "token", "key", "sas", "auth", "cookie", "credential", "private", "connection_string"];
+
+/// The secrets to cut out, and what is put in their place.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Redaction {
+    /// The longest first: one may be a part of another.
+    secrets: Vec<(String, String)>,
+}
+
+impl fmt::Debug for Redaction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Redaction").field("secrets", &self.secrets.len()).finish()
+    }
+}
+
+/// What stands for the value of this option or variable.
+pub(crate) fn mark(name: &str) -> String {
+    format!("<value of {name}>")
+}
+
+/// Whether the value of this option is a command line.
+pub(crate) fn is_command(option: &str) -> bool {
+    option == "ssh" || option.ends_with("_ssh") || option.contains("command")
+}
+
+impl Redaction {
+    /// Of these options: the name to show, the name of the option itself in lower case, the value.
+    pub(crate) fn new<'a>(options: impl Iterator<Item = (&'a str, String, &'a str)>) -> Self {
+        let mut secrets = Vec::new();
+        for (name, option, value) in options {
+            let mut add = |value: &str| {
+                let value = value.trim();
+                if value.chars().count() >= SHORTEST {
+                    secrets.push((value.to_owned(), mark(name)));
+                }
+            };
+            url_secrets(value, &mut add);
+            if is_harmless(&option) {
+                connection_secrets(value, &mut add);
+                continue;
+            }
+            // A URL is cut where it is quoted; its host may be shown.
+            let is_url = |part: &str| part.contains("://") && !part.trim().contains(char::is_whitespace);
+            [value].into_iter().chain(value.lines()).filter(|part| !is_url(part)).for_each(|part| add(&cut_urls(part)));
+            json_strings(value, &mut add);
+            if is_command(&option) {
+                // The program is what a message has to name; its arguments are none of the reader's business.
+                value.split_whitespace().skip(1).for_each(&mut add);
+            }
+        }
+        // As Go quotes it, and as it stands in a URL.
+        let written: Vec<(String, String)> = secrets
+            .iter()
+            .flat_map(|(value, mark)| [quoted(value), percent_encoded(value)].map(|written| (written, mark.clone())))
+            .filter(|(written, _)| secrets.iter().all(|(value, _)| value != written))
+            .collect();
+        secrets.extend(written);
+        secrets.sort_by(|a, b| b.0.len().cmp(&a.0.len()).then_with(|| a.cmp(b)));
+        secrets.dedup_by(|a, b| a.0 == b.0);
+        Self { secrets }
+    }
+
+    /// The text without secrets.
+    pub fn apply(&self, text: &str) -> String {
+        // First, as in the secrets themselves: what stands in a query has no end of its own.
+        let mut text = cut_urls(text);
+        for (secret, mark) in &self.secrets {
+            if text.contains(secret.as_str()) {
+                text = text.replace(secret.as_str(), mark);
+            }
+        }
+        text
+    }
+}
+
+fn is_harmless(option: &str) -> bool {
+    let option = option.trim_start_matches("global.").trim_start_matches("override.");
+    // The name of a variable begins with the backend's or the section's.
+    let ends = |name: &&str| option.strip_suffix(*name).is_some_and(|before| before.ends_with('_'));
+    HARMLESS.contains(&option)
+        || option.ends_with("_file")
+        || (HARMLESS.iter().any(ends) || HARMLESS_ENDS.iter().any(|end| option.ends_with(end)))
+            && !SECRET.iter().any(|word| option.contains(word))
+}
+
+/// Where a URL begins and ends in a text, from behind `://`.
+fn url_end(text: &str) -> usize {
+    text.find(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '<' | '\\')).unwrap_or(text.len())
+}
+
+/// The length of what stands before the host of a URL, with its `@`.
+fn userinfo(url: &str) -> usize {
+    let authority = url.split(['/', '?', '#']).next().unwrap_or_default();
+    if let Some(at) = authority.rfind('@') {
+        return at + 1;
+    }
+    // A password with one of these characters in it: what stands behind the colon is no port.
+    let port = authority.split_once(':').map_or("", |(_, port)| port);
+    if authority.starts_with('[') || port.bytes().all(|b| b.is_ascii_digit()) {
+        return 0;
+    }
+    url.rfind('@').map_or(0, |at| at + 1)
+}
+
+/// Cuts user, password, query and fragment of every URL.
+fn cut_urls(text: &str) -> String {
+    let mut cut = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, behind)) = rest.split_once("://") {
+        cut.push_str(before);
+        cut.push_str("://");
+        let (url, after) = behind.split_at(url_end(behind));
+        let (user, place) = url.split_at(userinfo(url));
+        if !user.is_empty() {
+            cut.push_str("…@");
+        }
+        match place.find(['?', '#']).map(|at| place.split_at(at)) {
+            Some((place, _)) => {
+                cut.push_str(place);
+                cut.push_str("?…");
+            }
+            None => cut.push_str(place),
+        }
+        rest = after;
+    }
+    cut + rest
+}
+
+/// What a URL in an option says beside its place, by itself too: a library may take it apart before it complains.
+fn url_secrets(value: &str, add: &mut impl FnMut(&str)) {
+    for behind in value.split("://").skip(1) {
+        let url = behind.split(|c: char| c.is_whitespace()).next().unwrap_or_default();
+        let (user, place) = url.split_at(userinfo(url));
+        if let Some((_, password)) = user.trim_end_matches('@').split_once(':') {
+            add(password);
+        }
+        if let Some((_, query)) = place.split_once(['?', '#']) {
+            add(query);
+            query.split('&').filter_map(|pair| pair.split_once('=')).for_each(|(_, value)| add(value));
+        }
+    }
+}
+
+/// The options of a connection string, as in `remote = :s3,secret_access_key=…:bucket`.
+fn connection_secrets(value: &str, add: &mut impl FnMut(&str)) {
+    for pair in value.split([',', ':', ' ']) {
+        if let Some((option, value)) = pair.split_once('=')
+            && !is_harmless(&option.to_lowercase())
+        {
+            add(value.trim_matches(['"', '\'']));
+        }
+    }
+}
+
+/// The strings that follow a colon: of JSON, whole or cut.
+fn json_strings(value: &str, add: &mut impl FnMut(&str)) {
+    let mut before = "";
+    for part in value.split('"') {
+        if before.trim_end().ends_with(':') {
+            add(part);
+        }
+        before = part;
+    }
+}
+
+fn quoted(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n").replace('\t', "\\t")
+}
+
+fn percent_encoded(value: &str) -> String {
+    value.bytes().fold(String::new(), |mut encoded, byte| {
+        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+        encoded
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case("pass", "HUNTER2", "bad HUNTER2!", "bad <value of pass>!")]
+    #[case("key", "abc", "abc", "abc")]
+    #[case("region", "eu-central-1", "in eu-central-1", "in eu-central-1")]
+    #[case("key_file", "/etc/id_ed25519", "open /etc/id_ed25519: no", "open /etc/id_ed25519: no")]
+    #[case("shell_key_path", "HUNTER2", "HUNTER2", "<value of shell_key_path>")]
+    #[case(
+        "bearer_token_command",
+        "/bin/false --password HUNTER2",
+        "using \"/bin/false --password HUNTER2\"; /bin/false said HUNTER2",
+        "using \"<value of bearer_token_command>\"; /bin/false said <value of bearer_token_command>"
+    )]
+    #[case("ssh", "/bin/no -p HUNTER2 u@h", "fork/exec /bin/no: no such", "fork/exec /bin/no: no such")]
+    #[case(
+        "sas_url",
+        "http://h:x/c?sv=2020&sig=HUNTER2SIG",
+        "parse \"http://h:x/c?sv=2020&sig=HUNTER2SIG\": port; sig HUNTER2SIG",
+        "parse \"http://h:x/c?…\": port; sig <value of sas_url>"
+    )]
+    #[case("url", "http://u:HUNTER2@h:1/d", "Get \"http://u:HUNTER2@h:1/d/a@b\": refused", "Get \"http://…@h:1/d/a@b\": refused")]
+    #[case("url", "http://u:pa/HUNTER2@h/d", "parse http://u:pa/HUNTER2@h/d: port", "parse http://…@h/d: port")]
+    #[case("url", "https://h/d?token=T", "Propfind \"https://h/d?token=T/p/commit.json\": x", "Propfind \"https://h/d?…\": x")]
+    #[case("url", "https://[::1]:80/d", "https://[::1]:80/a@b", "https://[::1]:80/a@b")]
+    #[case("token", r#"{"access_token":"HUNTER2"}"#, "Bearer HUNTER2", "Bearer <value of token>")]
+    #[case("token", r#"{"a":"b"}"#, r#"parse "{\"a\":\"b\"}""#, "parse \"<value of token>\"")]
+    #[case("key_pem", "-----BEGIN\nHUNTER2\n", "HUNTER2", "<value of key_pem>")]
+    #[case("remote", ":s3,endpoint=here.example,secret_access_key=HUNTER2:b", "here.example HUNTER2", "here.example <value of remote>")]
+    #[case("pass", "a b/HUNTER2", "http://h/a%20b%2FHUNTER2", "http://h/<value of pass>")]
+    fn secrets_are_cut_and_the_rest_stays(#[case] name: &str, #[case] value: &str, #[case] text: &str, #[case] expected: &str) {
+        let redaction = Redaction::new([(name, name.to_owned(), value)].into_iter());
+        assert!(!format!("{redaction:?}").contains("HUNTER2"));
+        assert_eq!(redaction.apply(text), expected);
+    }
+
+    #[test]
+    fn the_longer_of_two_secrets_goes_first() {
+        let options = [("pass", "pass".to_owned(), "HUNTER2"), ("key", "key".to_owned(), "HUNTER2-and-more")];
+        assert_eq!(Redaction::new(options.into_iter()).apply("HUNTER2-and-more"), "<value of key>");
+    }
+}
