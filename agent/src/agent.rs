@@ -111,9 +111,10 @@ async fn work(
     });
     tracing::info!(namespace = options.namespace, image = shared.inherited.image, version = env!("CARGO_PKG_VERSION"), "started");
     tokio::select! {
-        () = controller::run(watched, changes, wakes, shared, stop) => Ok(()),
-        failed = announce(cache, objects, state) => failed,
+        () = controller::run(watched, changes, wakes, shared, stop) => {}
+        () = announce(cache, objects, state) => {}
     }
+    Ok(())
 }
 
 /// Returns when it is time to end without waiting for anything else.
@@ -125,11 +126,12 @@ async fn stopped(stop: impl Future<Output = ()>, state: &admin::State) {
 }
 
 /// Says so once the first lists are in, and then waits for ever.
-async fn announce(cache: Cache, objects: controller::objects::Objects, state: Arc<admin::State>) -> Result<()> {
-    cache.ready().await?;
-    objects.ready().await?;
-    state.ready.store(true, Ordering::Relaxed);
-    tracing::info!("ready");
+async fn announce(cache: Cache, objects: controller::objects::Objects, state: Arc<admin::State>) {
+    // They fail when the watches end before that, which they do when the agent is asked to stop: no failure of its own.
+    if cache.ready().await.is_ok() && objects.ready().await.is_ok() {
+        state.ready.store(true, Ordering::Relaxed);
+        tracing::info!("ready");
+    }
     std::future::pending().await
 }
 
