@@ -132,7 +132,7 @@ async fn announce(cache: Cache, objects: controller::objects::Objects, state: Ar
         state.ready.store(true, Ordering::Relaxed);
         tracing::info!("ready");
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 fn shutdown() -> Result<impl Future<Output = ()> + Clone + Send + Sync + 'static> {
