@@ -2,7 +2,7 @@
 //!
 //! rclone quotes its options in errors: whole URLs, and commands with their arguments. Knows nothing of where the text goes.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 /// Shorter values would be found in the middle of ordinary words, and are no secrets worth the name.
 const SHORTEST: usize = 6;
@@ -211,7 +211,8 @@ fn percent_encoded(value: &str) -> String {
         if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
             encoded.push(char::from(byte));
         } else {
-            encoded.push_str(&format!("%{byte:02X}"));
+            // Writing to a String cannot fail.
+            let _ = write!(encoded, "%{byte:02X}");
         }
         encoded
     })
