@@ -2,7 +2,7 @@
 //!
 //! rclone quotes its options in errors: whole URLs, and commands with their arguments. Knows nothing of where the text goes.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 /// Shorter values would be found in the middle of ordinary words, and are no secrets worth the name.
 const SHORTEST: usize = 6;
@@ -52,9 +52,12 @@ impl fmt::Debug for Redaction {
     }
 }
 
+/// What a mark begins with.
+const MARK: &str = "<value of ";
+
 /// What stands for the value of this option or variable.
 pub(crate) fn mark(name: &str) -> String {
-    format!("<value of {name}>")
+    format!("{MARK}{name}>")
 }
 
 /// Whether the value of this option is a command line.
@@ -102,13 +105,21 @@ impl Redaction {
     /// The text without secrets.
     pub fn apply(&self, text: &str) -> String {
         // First, as in the secrets themselves: what stands in a query has no end of its own.
-        let mut text = cut_urls(text);
-        for (secret, mark) in &self.secrets {
-            if text.contains(secret.as_str()) {
-                text = text.replace(secret.as_str(), mark);
+        let text = cut_urls(text);
+        let (mut safe, mut rest) = (String::with_capacity(text.len()), text.as_str());
+        // In one pass: a mark must stay as it is, whatever word in it is the value of another option.
+        while let Some(next) = rest.chars().next() {
+            let marked = rest.strip_prefix(MARK).and_then(|name| name.find('>')).map(|end| MARK.len() + end + 1);
+            if let Some((secret, mark)) = self.secrets.iter().find(|(secret, _)| marked.is_none() && rest.starts_with(secret.as_str())) {
+                safe.push_str(mark);
+                rest = rest.get(secret.len()..).unwrap_or_default();
+            } else {
+                let (kept, after) = rest.split_at(marked.unwrap_or(next.len_utf8()));
+                safe.push_str(kept);
+                rest = after;
             }
         }
-        text
+        safe
     }
 }
 
@@ -195,7 +206,8 @@ fn connection_secrets(value: &str, add: &mut impl FnMut(&str)) {
 fn json_strings(value: &str, add: &mut impl FnMut(&str)) {
     let mut before = "";
     for part in value.split('"') {
-        if before.trim_end().ends_with(':') {
+        // The type of a token is a word of every other message.
+        if before.trim_end().ends_with(':') && !part.eq_ignore_ascii_case("bearer") {
             add(part);
         }
         before = part;
@@ -207,8 +219,15 @@ fn quoted(value: &str) -> String {
 }
 
 fn percent_encoded(value: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
-    value.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+    value.bytes().fold(String::new(), |mut encoded, byte| {
+        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            // Writing to a String cannot fail.
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+        encoded
+    })
 }
 
 #[cfg(test)]
@@ -254,5 +273,13 @@ mod tests {
     fn the_longer_of_two_secrets_goes_first() {
         let options = [("pass", "pass".to_owned(), "HUNTER2"), ("key", "key".to_owned(), "HUNTER2-and-more")];
         assert_eq!(Redaction::new(options.into_iter()).apply("HUNTER2-and-more"), "<value of key>");
+    }
+
+    #[test]
+    fn a_mark_stays_whole_even_if_it_is_read_again() {
+        let options = [("bearer_token", "bearer_token".to_owned(), "HUNTER2"), ("pass", "pass".to_owned(), "bearer")];
+        let redaction = Redaction::new(options.into_iter());
+        let once = redaction.apply("HUNTER2 bearer");
+        assert_eq!((once.as_str(), redaction.apply(&once).as_str()), ("<value of bearer_token> <value of pass>", once.as_str()));
     }
 }

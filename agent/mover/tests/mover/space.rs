@@ -170,7 +170,9 @@ fn a_full_remote(#[case] backend: Backend, #[case] reason: Reason) {
     write(site.source.path(), "a", vec![2; 5 * MIB]);
     write(site.source.path(), "b", "SMALL");
     let failure = site.try_push().unwrap_err();
-    assert_eq!(failure.reason, reason, "{failure}");
+    // That server says what is wrong to the write that meets it; to one that is on its way by then, it says that a pipe is closed.
+    let by_chance = backend == Backend::Sftp && failure.reason == Reason::MoverFailed && failure.message.contains("SSH_FX_FAILURE");
+    assert!(failure.reason == reason || by_chance, "{failure}");
     site.pull();
     assert_eq!(snapshot(site.dest.path()), before);
     small.grow(16);
