@@ -206,7 +206,7 @@ struct Planner<'a> {
     /// What is listed under the name of a folder that the new tree has.
     obstacles: BTreeSet<&'a [u8]>,
     /// Files of the new tree under the name of a folder that is listed.
-    over_folders: Vec<RelPath>,
+    over_folders: NameSet,
 }
 
 impl<'a> Planner<'a> {
@@ -238,7 +238,7 @@ impl<'a> Planner<'a> {
             dropped,
             folders,
             obstacles: BTreeSet::new(),
-            over_folders: Vec::new(),
+            over_folders: NameSet::default(),
         })
     }
 
@@ -323,7 +323,7 @@ impl<'a> Planner<'a> {
             return Ok(());
         }
         if self.folders.contains(path.as_bytes()) {
-            self.over_folders.push(path.clone());
+            self.over_folders.insert(path.as_bytes());
         }
         let was_dir = before.is_some_and(|before| before.kind == Kind::Dir);
         if !trusted(path) || self.state.alike.is_some_and(|alike| alike.contains(path)) {
@@ -369,7 +369,7 @@ impl<'a> Planner<'a> {
         if self.over_folders.is_empty() {
             return Ok(());
         }
-        let below = |name: &[u8]| RelPath::new(name).is_some_and(|name| self.over_folders.iter().any(|file| name.is_below(file)));
+        let below = |name: &[u8]| above(name).any(|folder| self.over_folders.contains(folder.as_bytes()));
         let listed = self.state.listing.into_iter().flat_map(Listing::keys).map(|name| &**name);
         let mut found: BTreeSet<&[u8]> = listed.filter(|name| below(name) && !self.strays.contains(name)).collect();
         if let Some(committed) = self.state.committed {

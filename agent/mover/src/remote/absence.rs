@@ -135,13 +135,19 @@ impl Remote {
     pub fn owner_above(&self) -> Result<Option<String>> {
         let section = self.section();
         let path = self.name().get(section.len() + 1..).unwrap_or_default();
-        for (end, _) in path.match_indices('/').rev() {
-            let Some(above) = path.get(..end).filter(|above| !above.is_empty()) else { continue };
-            match self.names_in(format!("{section}:{above}/{CONTROL_DIR}/").into())? {
-                Ok(names) if names.iter().any(|name| name == COMMIT || name == CLAIM) => return Ok(Some(format!("{section}:{above}"))),
+        let folders = path.match_indices('/').rev().filter_map(|(end, _)| path.get(..end).filter(|above| !above.is_empty()));
+        // The root of a view of another section may be a folder there. Elsewhere it is a server's own, or the list of its buckets.
+        let root = self.leads_elsewhere().then_some("");
+        for above in folders.chain(root) {
+            let place = format!("{section}:{above}");
+            let control = if above.is_empty() { format!("{place}{CONTROL_DIR}/") } else { format!("{place}/{CONTROL_DIR}/") };
+            match self.names_in(control.into())? {
+                Ok(names) if names.iter().any(|name| name == COMMIT || name == CLAIM) => return Ok(Some(place)),
                 Ok(_) => {}
-                Err(trouble) if trouble.class == Class::AccessDenied => {
-                    tracing::info!(path = above, "these credentials do not show whether another replication owns a path above this one");
+                // A view of all buckets of a server asks it for a bucket whose name not every server finds worth a "no such bucket".
+                Err(trouble) if trouble.class == Class::AccessDenied || above.is_empty() && trouble.class == Class::Other => {
+                    let why = trouble.message;
+                    tracing::info!(place, why, "it is not known whether another replication owns a path above this one");
                 }
                 Err(trouble) => return Err(trouble.into()),
             }

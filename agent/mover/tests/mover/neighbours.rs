@@ -42,6 +42,41 @@ fn a_path_inside_anothers_is_refused(
     first.pull();
 }
 
+/// The root of a view of another section is a folder there, and may be somebody's path.
+#[rstest]
+fn a_path_inside_anothers_is_refused_behind_an_alias(
+    #[values(Backend::S3, Backend::Local, Backend::WebDav)] backend: Backend,
+    #[values("two", "deeper/two")] path: &str,
+) {
+    let first = Site::on(backend);
+    write(first.source.path(), "a", "a");
+    first.push();
+    let second = behind_an_alias(&first, "bucket/path", path);
+    refused_without_a_trace(&second, false);
+}
+
+#[rstest]
+fn behind_an_alias_that_is_nobodys_path_a_push_is_free(
+    #[values(Backend::S3, Backend::Local, Backend::WebDav)] backend: Backend,
+    #[values("", "bucket", "bucket/other")] root: &str,
+) {
+    let first = Site::on(backend);
+    write(first.source.path(), "a", "a");
+    first.push();
+    let below = if root.is_empty() { "bucket/other/two" } else { "two" };
+    behind_an_alias(&first, root, below).push();
+}
+
+/// A second source, whose section is a view of this folder on the first one's server.
+fn behind_an_alias(first: &Site, root: &str, path: &str) -> Site {
+    let second = Site::at(&first.server, &format!("alias:{path}"));
+    write(second.source.path(), "a", "the neighbour's");
+    let conf = second.secret.path().join("rclone.conf");
+    let alias = format!("[alias]\ntype = alias\nremote = s3:{}\n", first.server.path(root));
+    fs::write(&conf, fs::read_to_string(&conf).unwrap() + &alias).unwrap();
+    second
+}
+
 #[rstest]
 fn a_path_around_anothers_is_refused(#[values("bucket", "bucket/pa")] path: &str, #[values(false, true)] adopt: bool) {
     let first = Site::with_bucket();
