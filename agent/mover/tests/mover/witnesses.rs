@@ -82,21 +82,39 @@ fn a_repair_of_a_changing_volume_leaves_what_is_committed(#[case] back: bool) {
 #[test]
 fn a_verification_of_a_changing_volume_leaves_what_is_committed() {
     let site = Site::with_bucket();
+    // It is read after the first look, and before the second one.
+    let first = changing_at(&site, |request| request.target.contains("claim.json"));
+    let failure = verifying(&site).unwrap_err();
+    assert_eq!(failure.reason, Reason::SourceChanging);
+    assert_whole(&site, &first, &[("a", "first"), ("b", "b")]);
+}
+
+/// A change that comes before the listing's sums are held against the volume is seen by then, and is pushed like any other.
+#[test]
+fn a_change_that_a_verification_meets_is_pushed() {
+    let site = Site::with_bucket();
+    let first = changing_at(&site, lists);
+    let second = verifying(&site).unwrap();
+    assert!(second.changed && second.revision != first.revision, "{second:?}");
+    assert_eq!(site.pull().revision, second.revision);
+    assert_same(site.source.path(), site.dest.path());
+}
+
+/// Pushes two files, and changes one of them at the first request of this kind of the next push.
+fn changing_at(site: &Site, when: impl Fn(&Request) -> bool + Send + 'static) -> Pushed {
     let source = site.source.path().to_path_buf();
     write(&source, "a", "first");
     write(&source, "b", "b");
     let first = site.push();
     let mut changed = false;
     site.proxy.rule(move |request| {
-        if !changed && lists(request) {
+        if !changed && when(request) {
             changed = true;
             write(&source, "a", "second state");
         }
         Action::Pass
     });
-    let failure = verifying(&site).unwrap_err();
-    assert_eq!(failure.reason, Reason::SourceChanging);
-    assert_whole(&site, &first, &[("a", "first"), ("b", "b")]);
+    first
 }
 
 /// A listing that leaves an object out once, while the volume changes: what it calls lost is not written in place.
