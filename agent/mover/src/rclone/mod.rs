@@ -250,3 +250,18 @@ fn terminate(child: &Child) {
         tracing::warn!(%error, "cannot stop rclone");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A missing key file behind an alias, or a page of some web server, reads as "not found" and ends with another code.
+    #[test]
+    fn text_alone_is_no_absence() {
+        let trouble = |code, class| Trouble { class, code, printed: 0, message: "object not found".into() };
+        for (code, absent) in [(None, false), (Some(1), false), (Some(3), true), (Some(4), true), (Some(7), false)] {
+            assert_eq!(trouble(code, Class::NotFound).is_absence(), absent, "{code:?}");
+            assert!(!trouble(code, Class::AccessDenied).is_absence(), "{code:?}");
+        }
+    }
+}
