@@ -45,6 +45,27 @@ fn a_new_tag_is_ready_when_it_is_synced() {
     }
 }
 
+/// Nor is it ready sooner where the spec was invalid in between: `kubectl wait` passed for what had never been synced.
+#[test]
+fn an_edit_after_an_invalid_one_is_ready_when_it_is_synced() {
+    for flavour in Flavour::ALL {
+        let mut world = World::new(flavour);
+        script::recover(&mut world);
+        script::edit(&mut world, |w| w.invalid = Some("bad".into()));
+        agent::look(&mut world, &Look::default());
+        script::edit(&mut world, |w| {
+            w.invalid = None;
+            w.spec.trigger.manual = Some("again".into());
+            w.spec.remote.path = "elsewhere".into();
+        });
+        script::begin(&mut world);
+        assert_eq!(ready(&world).status, "False", "{flavour:?}: {:#?}", ready(&world));
+        script::all_goes_well(&mut world, 10);
+        let ready = ready(&world);
+        assert_eq!((ready.status.as_str(), ready.observed_generation), ("True", Some(world.object.generation)), "{flavour:?}");
+    }
+}
+
 #[test]
 fn a_failure_after_a_success_is_told() {
     let mut world = World::new(Flavour::SourceDirect);

@@ -46,6 +46,28 @@ fn a_lost_node_is_reported_and_waited_for() {
     }
 }
 
+/// Nor does it keep its place where the spec is invalid by then, and it is reported.
+#[rstest]
+fn with_an_invalid_spec_a_mover_that_does_not_end_is_reported_as_well(#[values(false, true)] lost: bool) {
+    for flavour in Flavour::ALL {
+        let mut world = with_a_mover(flavour);
+        world.cluster.hangs_since = Some(world.now);
+        if lost {
+            script::play(&mut world, &Happening::LoseNode);
+        }
+        script::edit(&mut world, |world| world.invalid = Some("bad".into()));
+        for _ in 0..72 * 60 {
+            agent::look(&mut world, &Look::default());
+            world.past.clear();
+            world.now += SignedDuration::from_secs(60);
+        }
+        assert_eq!(error(&world).0, "MoverStalled", "{flavour:?}");
+        assert!(!gate::under_way(&world.status) && world.movers.len() == 1, "{flavour:?}");
+        script::recover(&mut world);
+        world.assert_settled();
+    }
+}
+
 /// Within its grace period a pod may take its time, and so may the node.
 #[test]
 fn a_pod_that_is_being_deleted_gets_its_grace() {

@@ -69,3 +69,29 @@ fn a_spec_that_was_invalid_for_a_moment() {
         }
     }
 }
+
+/// The slot of a week has opened a run, or its attempts fail, and the spec is invalid for a minute: the sync is not put off for a week.
+#[test]
+fn an_invalid_spec_of_a_minute_costs_no_slot() {
+    for flavour in Flavour::ALL {
+        for fails in [false, true] {
+            let mut world = World::new(flavour);
+            world.spec.trigger = Asked::Weekly.trigger();
+            script::all_goes_well(&mut world, 10);
+            world.now = world.status.next_sync_time.as_ref().unwrap().0;
+            let started = world.now;
+            crate::agent::look(&mut world, &crate::agent::Look::default());
+            if fails {
+                crate::waking::attempt(&mut world, script::Ending::Failed);
+            }
+            assert!(world.status.run.is_some(), "{flavour:?}");
+            script::play(&mut world, &Happening::Invalid(true));
+            crate::agent::look(&mut world, &crate::agent::Look::default());
+            assert!(world.status.run.is_none(), "{flavour:?}");
+            script::play(&mut world, &Happening::Invalid(false));
+            script::all_goes_well(&mut world, 10);
+            let synced = world.status.last_sync_time.as_ref().unwrap().0;
+            assert!(synced >= started, "{flavour:?} {fails}: {:#?}", world.status);
+        }
+    }
+}

@@ -16,6 +16,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 use kube::runtime::reflector::Store;
+use std::collections::BTreeSet;
 
 /// The stores of both kinds.
 #[derive(Clone)]
@@ -57,6 +58,21 @@ impl Objects {
         let mut all = Vec::new();
         self.each(|_, _, view| all.push((view.contender(now), Seen::of(view.status))));
         all
+    }
+
+    /// The UIDs of all objects for which `moves`, given the UID and the name of the object's Job, holds.
+    pub(super) fn uids_moved_by(&self, moves: impl Fn(&str, &str) -> bool) -> BTreeSet<String> {
+        let mut uids = BTreeSet::new();
+        self.each(|kind, name, view| {
+            let job = match kind {
+                Kind::Source => names::source_job(name),
+                Kind::Destination => names::destination_job(name),
+            };
+            if moves(view.uid, &job) {
+                uids.insert(view.uid.to_owned());
+            }
+        });
+        uids
     }
 
     /// Whether both first lists are in, so that what is under way can be counted.

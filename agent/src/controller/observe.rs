@@ -85,13 +85,14 @@ pub(super) fn room(context: &Context, facts: &Facts, take: bool) -> Room {
     let turn = view.turn(now).unwrap_or_else(|| view.turn_since(now));
     let mut all = context.objects.contenders(now);
     let pods = context.cache.pods.state();
-    let held: BTreeSet<_> = pods.iter().filter(|pod| !view::pod(pod).ended).filter_map(|pod| view::owner(pod)).collect();
+    let live: Vec<_> = pods.iter().filter(|pod| !view::pod(pod).ended).collect();
+    let held = context.objects.uids_moved_by(|uid, job| live.iter().any(|pod| view::moves_for(pod, uid, job)));
     {
         // One whose looks fail must not keep the others waiting for it.
         let memory = context.memory.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         for (contender, _) in &mut all {
             // Nor does one begin whose older mover has not ended.
-            if memory.get(&contender.uid).is_some_and(|m| m.failures > 0) || held.contains(contender.uid.as_str()) {
+            if memory.get(&contender.uid).is_some_and(|m| m.failures > 0) || held.contains(&contender.uid) {
                 contender.turn = None;
             }
         }

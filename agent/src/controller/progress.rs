@@ -85,7 +85,7 @@ pub(super) async fn show(context: &Context, facts: &Facts, run: &Run, pod: &Pod)
             if before.is_some_and(|followed| !followed.unreadable) {
                 tracing::warn!(name, %error, "cannot read how far the mover is");
             }
-            change(&|followed| followed.unreadable = true);
+            change(&Followed::hide);
             return;
         }
     };
@@ -109,6 +109,11 @@ pub(super) async fn show(context: &Context, facts: &Facts, run: &Run, pod: &Pod)
 impl Followed {
     fn new(pod: String) -> Followed {
         Followed { pod, looked: None, line: String::new(), moved: Instant::now(), unreadable: false }
+    }
+
+    /// What cannot be read proves no standstill: it counts from the last time at which nothing was known.
+    fn hide(&mut self) {
+        (self.unreadable, self.moved) = (true, Instant::now());
     }
 
     fn see(&mut self, line: &str) {
@@ -146,5 +151,15 @@ mod tests {
         assert_eq!(followed.moved, long_ago);
         followed.see("b");
         assert!(followed.moved >= start);
+    }
+
+    /// A mover that works for longer than stallTimeout was killed again and again where the kubelet did not hand out its log.
+    #[test]
+    fn an_unreadable_log_is_no_standstill() {
+        let start = Instant::now();
+        let Some(long_ago) = start.checked_sub(Duration::from_secs(60)) else { return };
+        let mut followed = Followed { line: "a".into(), moved: long_ago, ..Followed::new("p".into()) };
+        followed.hide();
+        assert!(followed.unreadable && followed.moved >= start);
     }
 }

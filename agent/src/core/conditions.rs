@@ -165,8 +165,17 @@ fn ready(status: &Status, spec: &Result<Spec, String>, generation: i64, closed: 
             let reason = Reason::parse(&error.reason).unwrap_or(Reason::MoverFailed);
             (verdict(false, reason, error.message.clone()), generation)
         }
+        // It was not Ready, and what is asked for by now has not been synced.
+        _ if asks && synced.is_none() => (verdict(false, Reason::NeverSynced, not_of_this_spec(status, spec)), generation),
         _ => (verdict(true, Reason::Synced, last_sync(status, spec)), synced.unwrap_or(generation)),
     }
+}
+
+fn not_of_this_spec(status: &Status, spec: &Spec) -> String {
+    if due::needs_new_sync(spec, status) {
+        return last_sync(status, spec);
+    }
+    "The sync that spec.trigger.manual asks for has not succeeded yet".to_owned()
 }
 
 /// What the last sync was of, where that is not what the spec names; otherwise how it ended, and what came after it.

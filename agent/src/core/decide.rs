@@ -68,12 +68,23 @@ fn work(draft: &mut Draft<'_>, spec: &Spec) {
     }
 }
 
-/// An invalid spec: nothing new starts, and what has not reached its mover is given up.
+/// An invalid spec: nothing new starts, and what has not reached its mover is given up. What was due, or is given up, is due once the
+/// spec is mended: its slot has passed.
 fn refuse(draft: &mut Draft<'_>) {
-    draft.status.next_sync_time = None;
-    if !draft.facts.mover_lives() {
-        draft.status.run = None;
-        draft.status.next_attempt_time = None;
+    let now = draft.now;
+    let passed = draft.status.next_sync_time.as_ref().map(|t| t.0).filter(|t| *t <= now);
+    let Some(open) = draft.status.run.clone() else {
+        draft.status.next_sync_time = passed.map(Time);
+        return;
+    };
+    draft.status.next_sync_time = Some(Time(passed.unwrap_or(now)));
+    let alive = draft.facts.pods.iter().find(|pod| !pod.ended);
+    match alive {
+        None => {
+            draft.status.run = None;
+            draft.status.next_attempt_time = None;
+        }
+        Some(alive) => run::supervise(draft, &open, alive),
     }
 }
 

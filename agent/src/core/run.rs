@@ -265,6 +265,18 @@ fn mover(draft: &mut Draft<'_>, spec: &Spec, run: &Run) {
     draft.plan.wake_at(failure::deadline(run, draft.limits.pod_start_timeout));
 }
 
+/// A mover lives although nothing goes on for this object, because its spec is invalid: its deadlines hold all the same.
+pub(super) fn supervise(draft: &mut Draft<'_>, run: &Run, alive: &Pod) {
+    match mover_of(draft.facts, run) {
+        _ if run.phase != Phase::Transferring => {}
+        (Some(job), pod) if job.succeeded.is_none() => mover_running(draft, run, job, pod),
+        (Some(_), _) => stuck::running(draft, run, alive),
+        (None, _) => {
+            stuck::hinders(draft, run, alive, waiting::TROUBLED);
+        }
+    }
+}
+
 fn mover_running(draft: &mut Draft<'_>, run: &Run, job: &Job, pod: Option<&Pod>) {
     match pod {
         Some(pod) if pod.ended => stuck::unnoticed(draft, run, job, pod),
