@@ -15,6 +15,7 @@ use sha2::{Digest as _, Sha256};
 use crate::entry::{Digest, hex};
 use crate::failure::{Failure, Result};
 use crate::stop::Stop;
+use crate::vanished::is_no_file_now;
 
 const BUFFER: usize = 256 * 1024;
 /// Storage gains little from more readers, and every one is a buffer of memory.
@@ -121,9 +122,7 @@ fn open(path: &Path) -> io::Result<Option<File>> {
     let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
     let file = match OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path) {
         Ok(file) => file,
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(None),
-        // ELOOP: a symlink stands there now.
-        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => return Ok(None),
+        Err(error) if is_no_file_now(&error) => return Ok(None),
         Err(error) => return Err(error),
     };
     Ok(file.metadata()?.is_file().then_some(file))

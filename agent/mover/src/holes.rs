@@ -13,6 +13,7 @@ use rustix::io::Errno;
 
 use crate::failure::{Failure, Result};
 use crate::stop::Stop;
+use crate::vanished::is_no_file_now;
 
 /// A file with more holes than this has its largest ones recorded: the rest costs room, and a longer manifest would, too.
 pub const MOST: usize = 1000;
@@ -57,9 +58,7 @@ pub fn find(path: &Path) -> Result<Box<[Hole]>> {
     };
     let mut holes = match look() {
         Ok(holes) => holes,
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Vec::new(),
-        // A symbolic link stands there now.
-        Err(error) if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => Vec::new(),
+        Err(error) if is_no_file_now(&error) => Vec::new(),
         Err(error) => return Err(Failure::volume("find the holes of", path, &error)),
     };
     if holes.len() > MOST {

@@ -31,6 +31,20 @@ pub fn manifest(revision: &Revision) -> String {
     format!("manifests/{revision}.zst")
 }
 
+/// Whether an object of this name, below the remote path, is a manifest.
+pub fn is_manifest(name: &[u8]) -> bool {
+    below_ours(name).is_some_and(|name| name.starts_with(b"manifests/") && name.ends_with(b".zst"))
+}
+
+/// Whether an object of this name, below the remote path, lies in [`CONTROL_DIR`].
+pub fn is_ours(name: &[u8]) -> bool {
+    below_ours(name).is_some()
+}
+
+fn below_ours(name: &[u8]) -> Option<&[u8]> {
+    name.strip_prefix(CONTROL_DIR.as_bytes())?.strip_prefix(b"/")
+}
+
 /// The folder of a revision's staged files. There is none but a revision's: no value of this type means the path itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StagedDir(String);

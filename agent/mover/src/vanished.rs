@@ -10,6 +10,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use rustix::fs::OFlags;
+use rustix::io::Errno;
 
 use crate::attributes;
 use crate::failure::{Failure, Result};
@@ -38,6 +39,11 @@ fn names(dir: &Path) -> io::Result<Vec<OsString>> {
 /// Whether the entry, or a directory above it, went away since it was listed.
 pub(crate) fn is_gone(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+/// The same of a file that was opened without following links: a link may have taken its place.
+pub(crate) fn is_no_file_now(error: &io::Error) -> bool {
+    is_gone(error) || error.raw_os_error() == Some(Errno::LOOP.raw_os_error())
 }
 
 /// What became of a name.

@@ -22,7 +22,7 @@ use crate::entry::{Digest, FileEntry};
 use crate::failure::{Failure, Result};
 use crate::guard::{Deletions, Guard};
 use crate::hash::Hasher;
-use crate::names::{CLAIM, COMMIT, CONTROL_DIR, STAGING_DIR};
+use crate::names::{CLAIM, COMMIT, CONTROL_DIR, STAGING_DIR, is_manifest, is_ours};
 use crate::path::RelPath;
 use crate::remote::{BATCH, Remote, contradiction, shows};
 use crate::report::Reason;
@@ -309,8 +309,7 @@ fn nothing_committed(remote: &Remote, options: &PullOptions, contradicted: bool)
     if shows(&listing, CLAIM) {
         return Ok(Some(PullOutcome::WaitingForFirstPush));
     }
-    let manifests = format!("{CONTROL_DIR}/manifests/");
-    if listing.keys().any(|name| name.starts_with(manifests.as_bytes()) && name.ends_with(b".zst")) {
+    if listing.keys().any(|name| is_manifest(name)) {
         return Err(inconsistent(
             remote,
             &format!(
@@ -318,8 +317,7 @@ fn nothing_committed(remote: &Remote, options: &PullOptions, contradicted: bool)
             ),
         ));
     }
-    let control = format!("{CONTROL_DIR}/");
-    let Some(first) = listing.keys().filter(|name| !name.starts_with(control.as_bytes())).min() else {
+    let Some(first) = listing.keys().filter(|name| !is_ours(name)).min() else {
         // What a push left that died while it wrote its claim.
         return Ok(Some(PullOutcome::WaitingForFirstPush));
     };

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::committed::Committed;
 use crate::failure::{Failure, Result};
 use crate::name_set::NameSet;
-use crate::names::{CLAIM, COMMIT, CONTROL_DIR};
+use crate::names::{CLAIM, COMMIT, CONTROL_DIR, is_ours};
 use crate::remote::{Listing, Remote};
 use crate::report::Reason;
 
@@ -13,10 +13,7 @@ use crate::report::Reason;
 /// trees of this path have, `ours` and the committed one, are files of its volume, and what lies in our own folder is a copy of such.
 pub(super) fn refuse_nested(remote: &Remote, committed: Option<&Committed>, ours: &NameSet, listing: &Listing) -> Result<()> {
     let marks = [COMMIT, CLAIM].map(|name| format!("/{CONTROL_DIR}/{name}"));
-    let control = format!("{CONTROL_DIR}/");
-    let marked = |name: &&[u8]| {
-        marks.iter().any(|mark| name.ends_with(mark.as_bytes())) && !name.starts_with(control.as_bytes()) && !ours.contains(name)
-    };
+    let marked = |name: &&[u8]| marks.iter().any(|mark| name.ends_with(mark.as_bytes())) && !is_ours(name) && !ours.contains(name);
     let mut nested: BTreeSet<&[u8]> = listing.keys().map(|name| &**name).filter(marked).collect();
     if let Some(committed) = committed.filter(|_| !nested.is_empty()) {
         for entry in committed.entries.read()? {

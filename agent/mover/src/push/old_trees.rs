@@ -10,7 +10,7 @@ use crate::committed::Committed;
 use crate::failure::{Failure, Result};
 use crate::manifest;
 use crate::name_set::NameSet;
-use crate::names::{CONTROL_DIR, manifest as manifest_name};
+use crate::names::{CONTROL_DIR, is_ours, manifest as manifest_name};
 use crate::remote::{Listing, Remote};
 use crate::revision::Revision;
 use crate::tree::Entries;
@@ -103,8 +103,7 @@ fn revisions(committed: Option<&Committed>, listing: &Listing) -> Vec<Revision> 
 /// Staged files, and what rclone left half-written in our own folder. Those that the committed revision still waits for are not needed any
 /// more, either, once this push has promoted them or committed the next revision.
 fn leftovers(listing: &Listing) -> Vec<Name> {
-    let control = format!("{CONTROL_DIR}/");
-    let staged = format!("{control}staged/");
-    let old = |name: &&Name| name.starts_with(staged.as_bytes()) || name.starts_with(control.as_bytes()) && partial_of(name).is_some();
+    let staged = format!("{CONTROL_DIR}/staged/");
+    let old = |name: &&Name| name.starts_with(staged.as_bytes()) || is_ours(name) && partial_of(name).is_some();
     listing.keys().filter(old).cloned().collect()
 }

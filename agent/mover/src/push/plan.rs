@@ -12,7 +12,7 @@ use crate::failure::Result;
 use crate::guard::Count;
 use crate::join::{Placed, join};
 use crate::name_set::{ContentSet, NameSet};
-use crate::names::{CONTROL_DIR, objects_dir, trusted};
+use crate::names::{is_ours, objects_dir, trusted};
 use crate::path::RelPath;
 use crate::remote::Listing;
 use crate::scratch::Scratch;
@@ -130,9 +130,8 @@ impl<'a> State<'a> {
 
     /// What the listing has that is ours to delete unless it is needed.
     fn strays(&self) -> HashSet<&'a [u8]> {
-        let (control, objects) = (format!("{CONTROL_DIR}/"), objects_dir());
-        let stray =
-            |name: &&[u8]| name.starts_with(objects.as_bytes()) || !name.starts_with(control.as_bytes()) && self.strays.contains(name);
+        let objects = objects_dir();
+        let stray = |name: &&[u8]| name.starts_with(objects.as_bytes()) || !is_ours(name) && self.strays.contains(name);
         self.listing.into_iter().flat_map(Listing::keys).map(|name| &**name).filter(stray).collect()
     }
 }
@@ -212,8 +211,7 @@ struct Planner<'a> {
 impl<'a> Planner<'a> {
     fn new(state: State<'a>, generation: u64, entries: EntriesWriter, scratch: &Scratch) -> Result<Self> {
         let strays = state.strays();
-        let control = format!("{CONTROL_DIR}/");
-        let dropped: HashSet<&[u8]> = strays.iter().filter(|name| !name.starts_with(control.as_bytes())).copied().collect();
+        let dropped: HashSet<&[u8]> = strays.iter().filter(|name| !is_ours(name)).copied().collect();
         let mut folders = NameSet::default();
         for name in state.listing.into_iter().flat_map(Listing::keys) {
             above(name).for_each(|folder| folders.insert(folder.as_bytes()));
@@ -460,7 +458,7 @@ pub(super) fn emptied(gone: impl Iterator<Item = Result<Name>>, kept: impl Itera
 }
 
 /// The folders above an object, from the top.
-fn above(name: &[u8]) -> impl Iterator<Item = &str> {
+pub(super) fn above(name: &[u8]) -> impl Iterator<Item = &str> {
     let name = std::str::from_utf8(name).unwrap_or_default();
     name.match_indices('/').filter_map(|(at, _)| name.get(..at))
 }

@@ -3,11 +3,8 @@
 //! Imports [`crate::remote`], [`super::observe`], [`super::plan`] and [`super::sent`].
 
 use std::fs::{File, OpenOptions};
-use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{OpenOptionsExt, symlink};
-
-use rustix::io::Errno;
 
 use super::PushOptions;
 use super::alike::Alike;
@@ -26,7 +23,7 @@ use crate::report::Reason;
 use crate::revision::Revision;
 use crate::scratch::Scratch;
 use crate::spill::{Spill, batches};
-use crate::vanished::failure as unreadable;
+use crate::vanished::{failure as unreadable, is_no_file_now};
 
 /// Looks at the volume until two in a row are the same.
 const ROUNDS: usize = 3;
@@ -176,7 +173,7 @@ impl Work<'_> {
             let flags = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
             let file: File = match OpenOptions::new().read(true).custom_flags(flags).open(&path) {
                 Ok(file) => file,
-                Err(error) if is_gone(&error) => {
+                Err(error) if is_no_file_now(&error) => {
                     let message = format!("{} is gone", upload.path);
                     let gone = Trouble { class: Class::SourceChanging, code: None, printed: 0, message };
                     return Ok(Err(gone));
@@ -257,10 +254,4 @@ impl Work<'_> {
             ),
         ))
     }
-}
-
-/// Whether a file went away, or gave its place to a link, since the last look.
-fn is_gone(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
-        || error.raw_os_error() == Some(Errno::LOOP.raw_os_error())
 }

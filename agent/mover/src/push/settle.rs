@@ -3,12 +3,12 @@
 
 use std::collections::HashSet;
 
-use super::plan::{Name, Strays, object_name};
+use super::plan::{Name, Strays, above, object_name};
 use crate::committed::Committed;
 use crate::control::seal;
 use crate::entry::{At, Digest, Entry};
 use crate::failure::Result;
-use crate::names::{COMMIT, CONTROL_DIR, Folder, StagedDir};
+use crate::names::{COMMIT, Folder, StagedDir, is_ours};
 use crate::remote::{BATCH, Listing, Remote};
 use crate::spill::batches;
 
@@ -70,11 +70,11 @@ pub(super) fn recover(remote: &Remote, committed: &mut Committed, listing: &mut 
     Ok(gone)
 }
 
-/// Where objects are files of a file system, as they are behind some S3 servers, too, a file of the old tree may stand where a folder of the committed one goes, or a folder
-/// where a file goes. That push had its deletions allowed; they are finished here as far as they are in the way.
+/// Where objects are files of a file system, as they are behind some S3 servers, too, a file of the old tree may stand where a folder of
+/// the committed one goes, or a folder where a file goes. That push had its deletions allowed; they are finished here as far as they are
+/// in the way.
 fn clear_the_way(remote: &Remote, committed: &Committed, listing: &mut Listing, strays: Strays) -> Result<u64> {
-    let control = format!("{CONTROL_DIR}/");
-    let stray = |name: &&[u8]| !name.starts_with(control.as_bytes()) && strays.contains(name);
+    let stray = |name: &&[u8]| !is_ours(name) && strays.contains(name);
     let mut candidates: HashSet<&[u8]> = listing.keys().map(|name| &**name).filter(stray).collect();
     let (mut files, mut folders) = (HashSet::new(), HashSet::new());
     if !candidates.is_empty() {
@@ -83,12 +83,12 @@ fn clear_the_way(remote: &Remote, committed: &Committed, listing: &mut Listing, 
             let Some(file) = entry.file() else { continue };
             candidates.remove(&*object_name(&entry.path, file));
             if file.at == At::Staged {
-                folders.extend(above(entry.path.as_bytes()).map(<[u8]>::to_vec));
+                folders.extend(above(entry.path.as_bytes()).map(|folder| folder.as_bytes().to_vec()));
                 files.insert(entry.path.as_bytes().to_vec());
             }
         }
     }
-    let in_the_way = |name: &&[u8]| folders.contains(*name) || above(name).any(|folder| files.contains(folder));
+    let in_the_way = |name: &&[u8]| folders.contains(*name) || above(name).any(|folder| files.contains(folder.as_bytes()));
     let in_the_way: Vec<Name> = candidates.into_iter().filter(in_the_way).map(Into::into).collect();
     for batch in in_the_way.chunks(BATCH) {
         remote.delete(batch.iter().map(|name| &**name))?;
@@ -98,9 +98,4 @@ fn clear_the_way(remote: &Remote, committed: &Committed, listing: &mut Listing, 
     }
     remote.remove_all_empty()?;
     Ok(in_the_way.len() as u64)
-}
-
-/// The folders above an object.
-fn above(name: &[u8]) -> impl Iterator<Item = &[u8]> {
-    name.iter().enumerate().filter(|(_, byte)| **byte == b'/').filter_map(move |(at, _)| name.get(..at))
 }

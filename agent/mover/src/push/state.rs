@@ -12,7 +12,7 @@ use crate::clock::is_due;
 use crate::committed::{Committed, Manifest, inconsistent, read_commit, read_manifest};
 use crate::control::{Claim, Commit, Control};
 use crate::failure::{Failure, Result};
-use crate::names::{CLAIM, COMMIT, CONTROL_DIR, manifest as manifest_name};
+use crate::names::{CLAIM, COMMIT, CONTROL_DIR, is_manifest, is_ours, manifest as manifest_name};
 use crate::remote::{Listing, Remote, contradiction, shows};
 use crate::report::Reason;
 use crate::revision::Revision;
@@ -202,11 +202,8 @@ fn damaged(remote: &Remote, name: &str, what: &str) -> Failure {
 /// A path that holds files but neither commit nor claim is not this push's, unless the user lets it adopt them. What lies in our own
 /// folder alone, such as the half-written claim of a push that died, is nobody else's.
 fn adopts_foreign_files(remote: &Remote, options: &PushOptions, listing: &Listing) -> Result<bool> {
-    let control = format!("{CONTROL_DIR}/");
-    let mut foreign = listing.keys().filter(|name| !name.starts_with(control.as_bytes()));
-    let manifests = format!("{CONTROL_DIR}/manifests/");
-    let manifest = |name: &[u8]| name.starts_with(manifests.as_bytes()) && name.ends_with(b".zst");
-    let (reason, what) = if listing.keys().any(|name| manifest(name)) {
+    let mut foreign = listing.keys().filter(|name| !is_ours(name));
+    let (reason, what) = if listing.keys().any(|name| is_manifest(name)) {
         let what = format!(
             "{} holds manifests of scribe-agent, but no {CONTROL_DIR}/{COMMIT}: something has deleted it. Restore that object",
             remote.name()

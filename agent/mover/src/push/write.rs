@@ -1,6 +1,7 @@
 //! Executes a push's plan: claim, upload, look again, manifest, commit, tidy up — in this order.
 //!
-//! Imports [`crate::remote`], [`crate::control`], [`crate::join`], [`crate::spill`], [`super::send`], [`super::sent`], [`super::resume`] and [`super::plan`].
+//! Imports [`crate::remote`], [`crate::control`], [`crate::join`], [`crate::spill`], [`super::send`], [`super::sent`], [`super::resume`]
+//! and [`super::plan`].
 
 use std::fs;
 use std::path::Path;
