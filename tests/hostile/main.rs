@@ -13,6 +13,7 @@ mod five_hundred;
 mod gate;
 mod idle;
 mod proxy;
+mod reports;
 mod setbacks;
 mod site;
 mod starting;

@@ -18,6 +18,8 @@ use tokio::task::JoinSet;
 pub struct Record {
     /// Movers that ran, by run: more than one means that a sync was done twice.
     pub movers: BTreeMap<String, usize>,
+    /// Everything that movers were started with.
+    pub arguments: Vec<String>,
     /// What must never happen.
     pub violations: Vec<String>,
     /// While this is set, whatever is made waits in vain.
@@ -110,7 +112,12 @@ impl Player {
             serde_json::from_value(json!({ "apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": template["spec"] })).unwrap();
         self.nobody_else_moves(&pods, &owner).await;
         let pod = pods.create(&PostParams::default(), &pod).await.unwrap();
-        *self.record.lock().unwrap().movers.entry(run.clone()).or_default() += 1;
+        {
+            let mut record = self.record.lock().unwrap();
+            *record.movers.entry(run.clone()).or_default() += 1;
+            let arguments = template["spec"]["containers"][0]["args"].as_array().unwrap();
+            record.arguments.extend(arguments.iter().map(|argument| argument.as_str().unwrap().to_owned()));
+        }
         let container = |state: Value| json!([{ "name": "mover", "image": "played", "imageID": "played", "ready": false, "restartCount": 0, "state": state }]);
         let running = json!({ "phase": "Running", "containerStatuses": container(json!({ "running": { "startedAt": now() } })) });
         self.status(&pods, &pod, running).await;

@@ -14,6 +14,7 @@ mod failing;
 mod images;
 mod queue;
 mod ready;
+mod refused;
 mod script;
 mod search;
 mod silence;

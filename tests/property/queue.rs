@@ -27,7 +27,7 @@ fn world(number: usize, flavour: Flavour, due: Option<i64>) -> World {
 }
 
 fn contenders(worlds: &[World]) -> Vec<Contender> {
-    worlds.iter().map(|w| View::of(&w.facts()).contender(w.now)).collect()
+    worlds.iter().map(|w| View::of(&w.facts()).contender(w.facts().mover_lives(), w.now)).collect()
 }
 
 /// One look at one of them, with the gate's answer to it.
@@ -143,6 +143,48 @@ fn waiting_for_a_turn_is_quiet() {
             assert!(gate::under_way(&world.status) && world.status.waiting_since.is_none());
         }
     }
+}
+
+/// A run that waits for its snapshot has begun. Paused, it goes on as soon as there is a place, and writes once that it waits for one.
+#[test]
+fn a_paused_run_that_waits_for_its_snapshot_keeps_its_turn() {
+    let mut world = world(0, Flavour::SourceSnapshot, None);
+    agent::look(&mut world, &Look::default());
+    world.cluster.slow = true;
+    for _ in 0..5 {
+        agent::look(&mut world, &Look::default());
+        world.now += SignedDuration::from_secs(60);
+    }
+    assert_eq!(world.status.run.as_ref().map(|run| run.phase), Some(Phase::WaitingForSnapshot));
+    script::edit(&mut world, |w| w.spec.paused = true);
+    world.room = Room::Full;
+    world.cluster.slow = false;
+    script::let_the_cluster_work(&mut world);
+    agent::look(&mut world, &Look::default());
+    let (writes, since) = (world.writes, View::of(&world.facts()).due_since(world.now));
+    assert!(since.is_some());
+    for _ in 0..30 {
+        world.now += SignedDuration::from_secs(60);
+        agent::look(&mut world, &Look::default());
+        assert_eq!(View::of(&world.facts()).due_since(world.now), since);
+    }
+    assert_eq!(world.writes, writes);
+    world.room = Room::Free;
+    agent::look(&mut world, &Look::default());
+    assert!(gate::under_way(&world.status), "{:#?}", world.status);
+}
+
+/// A finalizer of somebody else's may keep an object for long after its deletion; its place is free once its mover has ended.
+#[test]
+fn what_is_being_deleted_holds_no_place() {
+    let mut world = world(0, Flavour::DestinationImage, None);
+    script::begin(&mut world);
+    script::start_pods(&mut world);
+    world.object.deleting = true;
+    let contender = |world: &World| View::of(&world.facts()).contender(world.facts().mover_lives(), world.now);
+    assert!(contender(&world).under_way);
+    world.pods.clear();
+    assert_eq!(contender(&world), Contender { uid: "owner-0".into(), under_way: false, turn: None });
 }
 
 proptest! {

@@ -2,6 +2,7 @@
 
 use crate::script::{self, Happening, happenings};
 use crate::world::{Flavour, World};
+use jiff::SignedDuration;
 use proptest::prelude::*;
 use scribe_agent::core::schedule::Schedule;
 use scribe_agent::core::spec::Trigger;
@@ -94,4 +95,35 @@ fn an_invalid_spec_of_a_minute_costs_no_slot() {
             assert!(synced >= started, "{flavour:?} {fails}: {:#?}", world.status);
         }
     }
+}
+
+/// Somebody who edits the spec each hour, or a controller that does, must not put an interval off for ever.
+#[test]
+fn edits_do_not_put_an_interval_off() {
+    let mut world = World::new(Flavour::SourceDirect);
+    world.spec.trigger = Trigger { schedule: Some(Schedule::parse("@every 90m", None).unwrap()), ..Trigger::default() };
+    for _ in 0..24 {
+        script::edit(&mut world, |_| ());
+        for _ in 0..6 {
+            crate::waking::attempt(&mut world, script::Ending::Good);
+            world.past.clear();
+            world.now += SignedDuration::from_mins(10);
+        }
+    }
+    assert!((15..=17).contains(&world.movers.len()), "{} syncs in 24 hours", world.movers.len());
+}
+
+/// A slot that only asks again for a first push is no news.
+#[test]
+fn waiting_for_a_first_push_is_quiet() {
+    let mut world = World::new(Flavour::DestinationImage);
+    world.spec.trigger = Trigger { schedule: Some(Schedule::parse("* * * * *", None).unwrap()), ..Trigger::default() };
+    world.remote = None;
+    for _ in 0..60 {
+        crate::waking::attempt(&mut world, script::Ending::NothingPushedYet);
+        world.past.clear();
+        world.now += SignedDuration::from_secs(60);
+    }
+    assert!(world.movers.len() > 10, "it was asked for");
+    assert_eq!(world.events.iter().map(|event| event.reason.as_str()).collect::<Vec<_>>(), ["SyncStarted"]);
 }

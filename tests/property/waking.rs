@@ -118,10 +118,15 @@ fn a_first_push_is_looked_for_less_and_less_often() {
 /// What was there once is no first push to wait for: that is a failure, and the images stay. On another path there may be nothing yet.
 #[test]
 fn a_path_that_was_pulled_from_and_holds_nothing_is_a_failure() {
-    for flavour in [Flavour::DestinationImage, Flavour::DestinationDirect, Flavour::DestinationExisting] {
+    let flavours = [Flavour::DestinationImage, Flavour::DestinationDirect, Flavour::DestinationExisting];
+    for (flavour, older_agent) in flavours.into_iter().flat_map(|flavour| [(flavour, false), (flavour, true)]) {
         let mut world = World::new(flavour);
         attempt(&mut world, Ending::Good);
         script::recover(&mut world);
+        if older_agent {
+            // It did not record what it pulled from.
+            world.status.synced = None;
+        }
         let images = world.status.images.clone();
         script::edit(&mut world, |world| world.spec.trigger.manual = Some("again".into()));
         attempt(&mut world, Ending::NothingPushedYet);

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use proptest_derive::Arbitrary;
 use scribe_agent::api::Status;
-use scribe_agent::core::facts::{Claim, Facts, Job, Kind, Limits, Meta, Object, Pod, ResizeRefusal, Role, Snapshot};
+use scribe_agent::core::facts::{Claim, Facts, Fresh, Job, Kind, Limits, Meta, Object, Pod, ResizeRefusal, Role, Snapshot};
 use scribe_agent::core::gate::{self, Room};
 use scribe_agent::core::plan::{Child, ChildKind, Event, NewClaim, NewJob, NewSnapshot, Origin, Step, Target};
 use scribe_agent::core::spec::{Capture, ClaimShape, Guard, Remote, SnapshotClass, Spec, Target as VolumeTarget, Trigger, Volume};
@@ -120,6 +120,8 @@ pub struct Cluster {
     pub slow: bool,
     /// Creates are answered 5xx.
     pub webhook_down: bool,
+    /// Writes that are answered 5xx or 403.
+    pub refuses: Option<fn(&Step) -> bool>,
     /// UIDs of pods whose node is lost.
     pub lost: BTreeSet<String>,
     /// Since when the mover makes no progress.
@@ -243,13 +245,20 @@ impl World {
             resize_refused: self.refused_size.clone(),
             refusal: None,
             blocked: self.blocked.clone(),
+            troubles: Vec::new(),
             progress: Some(self.cluster.hangs_since.unwrap_or(self.now)),
         }
+    }
+
+    /// The same, just read, with a place to start.
+    pub fn all_fresh(&self) -> Facts {
+        Facts { room: Room::Free, fresh: Fresh::ALL.into_iter().chain([Fresh::Room]).collect(), ..self.facts() }
     }
 
     /// Carries one step out as the API server would; false where it answers with a conflict.
     pub fn apply(&mut self, decided_on: &Object, step: &Step) -> bool {
         match step {
+            refused if self.cluster.refuses.is_some_and(|refuses| refuses(refused)) => return false,
             Step::WriteStatus(status) => {
                 if decided_on.resource_version != self.object.resource_version {
                     return false;

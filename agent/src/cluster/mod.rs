@@ -9,6 +9,7 @@ pub mod pace;
 pub mod read;
 pub mod refusal;
 pub mod slim;
+mod undeclared;
 pub mod view;
 pub mod warnings;
 pub mod write;

@@ -6,6 +6,7 @@ use crate::api::reason::Reason;
 use crate::core::facts::Refusal;
 use crate::core::plan::{Child, Step};
 use kube::core::Status;
+use std::collections::BTreeSet;
 
 /// What became of a write that the API server did not do.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub enum Answer {
     Transient(kube::Error),
     /// The write will not work as it is; a person should hear why.
     Refused(Refusal),
+    /// The status was written but for these fields, which the cluster's CRD does not declare.
+    Undeclared(BTreeSet<String>),
 }
 
 /// Reads the answer to `step`.

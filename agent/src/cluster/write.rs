@@ -3,15 +3,17 @@
 //! Imports `manifests`, `refusal`, `core`, `api`.
 
 use super::refusal::{Answer, classify};
+use super::undeclared;
 use crate::api::{GROUP, ReplicationDestination, ReplicationSource, Status, VERSION, labels};
 use crate::core::facts::{Kind, Object};
-use crate::core::plan::{Child, ChildKind, Step, Target};
+use crate::core::plan::{Child, ChildKind, Event, Step, Target};
 use crate::manifests::{claim, event, job, snapshot};
 use jiff::Timestamp;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy};
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::{Api, Client};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 /// Writes to one namespace.
 #[derive(Clone)]
@@ -33,44 +35,66 @@ impl Writer {
     /// What the API server's answer means for the plan.
     pub async fn step(&self, object: &Object, step: &Step, mover: &job::Mover, now: Timestamp) -> Result<(), Answer> {
         let done = match step {
-            Step::WriteStatus(status) => self.status(object, status).await,
+            Step::WriteStatus(status) => {
+                let left_out = self.status(object, status).await.map_err(|error| classify(step, error))?;
+                return if left_out.is_empty() { Ok(()) } else { Err(Answer::Undeclared(left_out)) };
+            }
             Step::Create(child) => self.create(object, child, mover).await,
             Step::Delete(target) => self.delete(target).await,
             Step::Release(target) => self.release(object, target).await,
             Step::Resize(target, size) => self.resize(target, *size).await,
-            Step::Publish(new) => {
-                told_already(self.post("events.k8s.io", "v1", "Event", &event::build(object, new, &self.instance, now)).await)
-            }
+            Step::Publish(event) => return self.publish(object, event, now).await,
         };
         done.map_err(|error| classify(step, error))
     }
 
-    /// Writes the whole status, but only onto the very version that the decision was made on.
+    /// Publishes an event; one that is there already is as good as published.
+    ///
+    /// # Errors
+    /// What the API server's answer means for it.
+    pub async fn publish(&self, object: &Object, event: &Event, now: Timestamp) -> Result<(), Answer> {
+        match self.post("events.k8s.io", "v1", "Event", &event::build(object, event, &self.instance, now)).await {
+            Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => Ok(()),
+            other => other.map_err(|error| classify(&Step::Publish(event.clone()), error)),
+        }
+    }
+
+    /// Writes the whole status, but only onto the very version that the decision was made on. Returns the fields that had to be left out,
+    /// because the cluster's CRD is older than this agent and does not know them: they are not there at the next read.
     ///
     /// # Errors
     /// What the API server says.
-    pub async fn status(&self, object: &Object, status: &Status) -> kube::Result<()> {
-        let status = &json!(status);
-        let body = json!({
-            "apiVersion": format!("{GROUP}/{VERSION}"),
-            "kind": object.kind.as_str(),
-            "metadata": { "name": object.name, "resourceVersion": object.resource_version, "uid": object.uid },
-            "status": status,
-        });
-        let params = PatchParams::apply(labels::MANAGER).force();
+    pub async fn status(&self, object: &Object, status: &Status) -> kube::Result<BTreeSet<String>> {
+        let mut status = json!(status);
+        let mut left_out = BTreeSet::new();
+        loop {
+            let body = json!({
+                "apiVersion": format!("{GROUP}/{VERSION}"),
+                "kind": object.kind.as_str(),
+                "metadata": { "name": object.name, "resourceVersion": object.resource_version, "uid": object.uid },
+                "status": status,
+            });
+            let Err(error) = self.apply_status(object, &body).await else { return Ok(left_out) };
+            let unknown = undeclared::fields(&error);
+            if !undeclared::remove(&mut status, &unknown) {
+                return Err(error);
+            }
+            left_out.extend(unknown);
+        }
+    }
+
+    async fn apply_status(&self, object: &Object, body: &Value) -> kube::Result<()> {
+        let (params, patch) = (PatchParams::apply(labels::MANAGER).force(), Patch::Apply(body));
         match object.kind {
             Kind::Source => {
                 let api: Api<ReplicationSource> = Api::namespaced(self.client.clone(), &self.namespace);
-                let written = api.patch_status(&object.name, &params, &Patch::Apply(body)).await?;
-                warn_about_dropped_fields(object, status, &json!(written.status));
+                api.patch_status(&object.name, &params, &patch).await.map(drop)
             }
             Kind::Destination => {
                 let api: Api<ReplicationDestination> = Api::namespaced(self.client.clone(), &self.namespace);
-                let written = api.patch_status(&object.name, &params, &Patch::Apply(body)).await?;
-                warn_about_dropped_fields(object, status, &json!(written.status));
+                api.patch_status(&object.name, &params, &patch).await.map(drop)
             }
         }
-        Ok(())
     }
 
     async fn create(&self, object: &Object, child: &Child, mover: &job::Mover) -> kube::Result<()> {
@@ -138,26 +162,5 @@ impl Writer {
     fn api(&self, group: &str, version: &str, kind: &str) -> Api<DynamicObject> {
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
         Api::namespaced_with(self.client.clone(), &self.namespace, &resource)
-    }
-}
-
-/// An event of this name tells the same story already.
-fn told_already(result: kube::Result<()>) -> kube::Result<()> {
-    match result {
-        Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => Ok(()),
-        other => other,
-    }
-}
-
-/// An older CRD drops unknown fields without a word; then the agent would believe that it wrote them.
-fn warn_about_dropped_fields(object: &Object, sent: &Value, kept: &Value) {
-    let fields = |status: &Value| status.as_object().map(|s| s.keys().cloned().collect::<Vec<_>>()).unwrap_or_default();
-    let dropped: Vec<_> = fields(sent).into_iter().filter(|field| kept.get(field).is_none_or(Value::is_null)).collect();
-    if !dropped.is_empty() {
-        tracing::error!(
-            name = object.name,
-            ?dropped,
-            "the cluster's CRD is older than this agent and drops status fields: apply kustomize/crds"
-        );
     }
 }

@@ -2,7 +2,9 @@
 //!
 //! `observe` reads facts, `core::decide` decides, `reconcile` carries out. Imports `cluster`, `metrics`, `core`, `api`.
 
+mod events;
 pub mod gate;
+mod memory;
 pub mod objects;
 mod observe;
 pub mod progress;
@@ -17,7 +19,6 @@ use crate::cluster::identity::Inherited;
 use crate::cluster::read::Reader;
 use crate::cluster::view::Replicated;
 use crate::cluster::write::Writer;
-use crate::core::facts::{Refusal, ResizeRefusal};
 use crate::metrics::Metrics;
 use crate::reload::Current;
 use futures::{Stream, StreamExt};
@@ -26,6 +27,7 @@ use kube::core::DeserializeGuard;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{Controller, WatchStreamExt, controller, reflector, watcher};
 use kube::{Api, Client, Resource};
+pub use memory::{Memory, Warning};
 use objects::Objects;
 use serde::de::DeserializeOwned;
 use std::collections::HashMap;
@@ -60,7 +62,7 @@ pub struct Context {
     pub gate: Mutex<Gate>,
     /// Has objects looked at whose turn it may be.
     pub wakes: wake::Sender,
-    /// Per object, what did not survive in the cluster: refused writes and failed looks in a row.
+    /// Per object's UID, what the agent remembers between two looks.
     pub memory: Mutex<HashMap<String, Memory>>,
 }
 
@@ -68,33 +70,10 @@ impl Context {
     fn gate(&self) -> std::sync::MutexGuard<'_, Gate> {
         self.gate.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
-}
 
-/// What the agent remembers of an object between two looks. Losing it costs nothing but a repeated request, and deadlines that count
-/// from the agent's start.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Memory {
-    /// A write that the API server refused, for the next decision.
-    pub refusal: Option<Refusal>,
-    /// A growth of the volume that the API server refused, and when.
-    pub resize: Option<(ResizeRefusal, Instant)>,
-    /// Looks in a row that failed.
-    pub failures: i64,
-    /// The last create that did not work for a reason that may pass; until one works.
-    pub blocked: Option<String>,
-    /// How far the mover of the run is.
-    pub progress: Option<progress::Followed>,
-    /// What the cluster reported of children that keep the run waiting.
-    pub warning: Option<Warning>,
-}
-
-/// A warning of the cluster, or that there was none.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Warning {
-    /// Run and attempt that were waiting.
-    of: (String, i64),
-    text: Option<String>,
-    asked: Instant,
+    fn memory(&self) -> std::sync::MutexGuard<'_, HashMap<String, Memory>> {
+        self.memory.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
 }
 
 /// Both kinds' stores and the streams that fill them.

@@ -7,16 +7,15 @@ use crate::api::trigger::TriggerSpec;
 use crate::api::{ReplicationDestination, ReplicationSource, Status, labels};
 use crate::cluster::view::{Replicated, Replication};
 use crate::core::facts::Kind;
-use crate::core::gate::{Contender, View};
+use crate::core::gate::{Contender, Lifecycle, View};
 use crate::core::identity::permits;
 use crate::core::subject::Named;
-use crate::core::{adoption, due, names, spec};
+use crate::core::{adoption, due, spec};
 use futures::FutureExt;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 use kube::runtime::reflector::Store;
-use std::collections::BTreeSet;
 
 /// The stores of both kinds.
 #[derive(Clone)]
@@ -53,26 +52,19 @@ impl Objects {
         }
     }
 
-    /// All objects as the gate sees them.
-    pub(super) fn contenders(&self, now: Timestamp) -> Vec<(Contender, Seen)> {
+    /// All objects as the gate sees them; `mover_lives` is asked with the UID and the name of the Job of each.
+    pub(super) fn contenders(&self, mover_lives: impl Fn(&str, &str) -> bool, now: Timestamp) -> Vec<(Contender, Seen)> {
         let mut all = Vec::new();
-        self.each(|_, _, view| all.push((view.contender(now), Seen::of(view.status))));
+        self.each(|kind, name, view| {
+            let mover_lives = mover_lives(view.uid, &kind.job_name(name));
+            all.push((view.contender(mover_lives, now), Seen::of(view.status)));
+        });
         all
     }
 
-    /// The UIDs of all objects for which `moves`, given the UID and the name of the object's Job, holds.
-    pub(super) fn uids_moved_by(&self, moves: impl Fn(&str, &str) -> bool) -> BTreeSet<String> {
-        let mut uids = BTreeSet::new();
-        self.each(|kind, name, view| {
-            let job = match kind {
-                Kind::Source => names::source_job(name),
-                Kind::Destination => names::destination_job(name),
-            };
-            if moves(view.uid, &job) {
-                uids.insert(view.uid.to_owned());
-            }
-        });
-        uids
+    /// Whether an object with this UID is there.
+    pub(super) fn has(&self, uid: &str) -> bool {
+        self.owner(uid).is_some()
     }
 
     /// Whether both first lists are in, so that what is under way can be counted.
@@ -91,11 +83,7 @@ impl Objects {
     pub(super) fn heir(&self, child: &str) -> Option<(Kind, String)> {
         let mut heir = None;
         self.each(|kind, name, _| {
-            let (claim, job) = match kind {
-                Kind::Source => (names::capture(name), names::source_job(name)),
-                Kind::Destination => (names::volume(name), names::destination_job(name)),
-            };
-            if [claim, job].iter().any(|own| own == child) {
+            if [kind.claim_name(name), kind.job_name(name)].iter().any(|own| own == child) {
                 heir = Some((kind, name.to_owned()));
             }
         });
@@ -137,8 +125,7 @@ fn view<'a>(
         uid: meta.uid.as_deref().unwrap_or_default(),
         generation: meta.generation.unwrap_or_default(),
         created: meta.creation_timestamp.as_ref().map(|t| t.0),
-        // What is being deleted starts nothing either.
-        paused: paused || meta.deletion_timestamp.is_some(),
+        lifecycle: Lifecycle::of(paused, meta.deletion_timestamp.is_some()),
         tag: manual,
         permits: permits(adoption::pending(annotation(labels::ADOPT_PATH), status), annotation(labels::ALLOW_DELETIONS)),
         verify_now: annotation(labels::VERIFY_NOW).filter(|_| kind == Kind::Source),

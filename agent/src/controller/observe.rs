@@ -2,7 +2,7 @@
 //!
 //! Imports `cluster`, `core`.
 
-use super::reconcile::remember;
+use super::memory::{TRY_AGAIN, recall, remember};
 use super::{Context, Warning, progress, waiting};
 use crate::api::labels;
 use crate::cluster::view::{self, Replication};
@@ -15,8 +15,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// A refused growth is asked for again after so long: a storage class may have learnt it.
-const RESIZE_AGAIN: Duration = Duration::from_secs(3600);
 /// The cluster's warnings are read no more often than this.
 const WHY_AGAIN: Duration = Duration::from_secs(60);
 
@@ -39,6 +37,7 @@ pub(super) fn cached(context: &Context, replication: Replication) -> Facts {
         resize_refused: None,
         refusal: None,
         blocked: None,
+        troubles: Vec::new(),
         progress: None,
         object,
     };
@@ -83,16 +82,14 @@ pub(super) fn room(context: &Context, facts: &Facts, take: bool) -> Room {
     let (now, limit) = (Timestamp::now(), context.settings.borrow().settings.limits.max_concurrent_syncs);
     let view = View::of(facts);
     let turn = view.turn(now).unwrap_or_else(|| view.turn_since(now));
-    let mut all = context.objects.contenders(now);
     let pods = context.cache.pods.state();
     let live: Vec<_> = pods.iter().filter(|pod| !view::pod(pod).ended).collect();
-    let held = context.objects.uids_moved_by(|uid, job| live.iter().any(|pod| view::moves_for(pod, uid, job)));
+    let mut all = context.objects.contenders(|uid, job| live.iter().any(|pod| view::moves_for(pod, uid, job)), now);
     {
         // One whose looks fail must not keep the others waiting for it.
-        let memory = context.memory.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let memory = context.memory();
         for (contender, _) in &mut all {
-            // Nor does one begin whose older mover has not ended.
-            if memory.get(&contender.uid).is_some_and(|m| m.failures > 0) || held.contains(&contender.uid) {
+            if memory.get(&contender.uid).is_some_and(|m| m.failures > 0) {
                 contender.turn = None;
             }
         }
@@ -103,19 +100,28 @@ pub(super) fn room(context: &Context, facts: &Facts, take: bool) -> Room {
 /// What survives between two looks in the agent alone.
 pub(super) fn recalled(context: &Context, mut facts: Facts, now: Timestamp) -> Facts {
     progress::follow(context, &mut facts, now);
-    let memory = remember(context, &facts.object.uid, |_| ());
+    let idle = facts.status.run.is_none();
+    let memory = remember(context, &facts.object.uid, |memory| memory.warning = memory.warning.take().filter(|_| !idle));
+    facts.troubles = memory.troubles();
+    // What could not be recorded would be done again and again.
+    if memory.lacks(&["lastHandledVerifyNow", "run.verifyNow"]) {
+        facts.object.verify_now = None;
+    }
+    if memory.lacks(&["adoptedPath", "run.adopt", "run.adoptedState"]) && facts.status.adopted_path.is_none() {
+        facts.object.adopt_path = None;
+    }
     let run = facts.status.run.as_ref().map(|run| (run.id.clone(), run.attempt));
     facts.words = memory.warning.filter(|warning| Some(&warning.of) == run.as_ref()).and_then(|warning| warning.text);
     facts.refusal = memory.refusal;
     facts.blocked = memory.blocked;
-    facts.resize_refused = memory.resize.filter(|(_, since)| since.elapsed() < RESIZE_AGAIN).map(|(refusal, _)| refusal);
+    facts.resize_refused = memory.resize.filter(|(_, since)| since.elapsed() < TRY_AGAIN).map(|(refusal, _)| refusal);
     facts
 }
 
 /// Reads why the run has to wait, unless that was done for this attempt within [`WHY_AGAIN`]. Returns whether it did.
 pub(super) async fn ask_why(context: &Context, facts: &mut Facts) -> bool {
     let Some(of) = facts.status.run.as_ref().map(|run| (run.id.clone(), run.attempt)) else { return false };
-    let known = remember(context, &facts.object.uid, |_| ()).warning;
+    let known = recall(context, &facts.object.uid).warning;
     if known.is_some_and(|warning| warning.of == of && warning.asked.elapsed() < WHY_AGAIN) {
         return false;
     }

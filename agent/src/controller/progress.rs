@@ -3,7 +3,7 @@
 //! A sync that is over within [`INTERVAL`] costs no request for it. Imports `cluster`, `core`, `api`.
 
 use super::Context;
-use super::reconcile::remember;
+use super::memory::{recall, remember};
 use crate::api::status::{Phase, Run};
 use crate::core::facts::{Facts, Pod};
 use jiff::{SignedDuration, Timestamp};
@@ -42,8 +42,7 @@ struct Line {
 /// The mover of the run, once it has started.
 fn started(facts: &Facts) -> Option<(&Run, &Pod)> {
     let run = facts.status.run.as_ref().filter(|run| run.phase == Phase::Transferring)?;
-    let its = |pod: &&Pod| pod.meta.run.as_deref() == Some(run.id.as_str()) && pod.meta.attempt == Some(run.attempt);
-    facts.pods.iter().filter(its).find(|pod| pod.started || pod.ended).map(|pod| (run, pod))
+    facts.pods.iter().filter(|pod| pod.meta.is_of_attempt(run)).find(|pod| pod.started || pod.ended).map(|pod| (run, pod))
 }
 
 /// Notes when the mover moved on last; one that is seen for the first time, or that has ended, has just done so. The time is told by a
@@ -67,7 +66,7 @@ pub(super) fn follow(context: &Context, facts: &mut Facts, now: Timestamp) {
 pub(super) fn to_show<'a>(context: &Context, facts: &'a Facts, now: Timestamp) -> Option<(&'a Run, &'a Pod)> {
     let (run, pod) = started(facts).filter(|(_, pod)| !pod.ended)?;
     let long = now.duration_since(run.phase_time.0) >= SignedDuration::try_from(INTERVAL).unwrap_or(SignedDuration::ZERO);
-    let followed = remember(context, &facts.object.uid, |_| ()).progress;
+    let followed = recall(context, &facts.object.uid).progress;
     let looked = followed.and_then(|followed| followed.looked);
     (long && looked.is_none_or(|looked| looked.elapsed() >= INTERVAL)).then_some((run, pod))
 }
@@ -99,7 +98,7 @@ pub(super) async fn show(context: &Context, facts: &Facts, run: &Run, pod: &Pod)
     let mut status = facts.status.clone();
     status.run = Some(Run { bytes_done: done, bytes_total: total, ..run.clone() });
     match context.writer.status(&facts.object, &status).await {
-        Ok(()) => {}
+        Ok(_) => {}
         // Somebody else was quicker, or the object is gone; there will be another look.
         Err(kube::Error::Api(answer)) if matches!(answer.code, 404 | 409) => {}
         Err(error) => tracing::warn!(name, %error, "cannot show how far the mover is"),

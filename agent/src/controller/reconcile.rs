@@ -2,7 +2,8 @@
 //!
 //! Imports `observe`, `cluster`, `core`, `metrics`.
 
-use super::{Context, Memory, observe, progress, wake};
+use super::memory::{forget_the_deleted, recall, remember};
+use super::{Context, Memory, events, observe, progress, wake};
 use crate::api::Status;
 use crate::api::reason::Reason;
 use crate::api::status::Phase;
@@ -51,6 +52,7 @@ pub(super) async fn look<K: Replicated>(object: Arc<K>, context: Arc<Context>) -
     let uid = replication.object.uid.clone();
     let looked = look_at(replication, &context).await;
     context.gate().settled(&uid);
+    forget_the_deleted(&context);
     let action = looked?;
     remember(&context, &uid, |memory| memory.failures = 0);
     Ok(action)
@@ -73,7 +75,9 @@ async fn look_at(seen: Replication, context: &Context) -> Result<Action, Failure
         facts.fresh.insert(Fresh::Room);
         plan = decide(&facts, &limits, Timestamp::now());
     }
+    events::publish_kept(context, &facts).await;
     if plan.steps.is_empty() {
+        remember(context, &uid, Memory::all_was_done);
         return Ok(while_the_mover_runs(context, &facts, wait(&plan)).await);
     }
     let Some(fresh) = context.reader.replication(kind, &name).await.map_err(Failure::Read)? else {
@@ -120,19 +124,38 @@ async fn carry_out(context: &Context, facts: &Facts, plan: &Plan) -> Result<Acti
         verify_interval: settings.verify_interval,
         rehash_interval: settings.rehash_interval,
     };
+    let uid = &facts.object.uid;
+    let mut unrecorded = false;
     for step in &plan.steps {
+        if let Step::Publish(event) = step {
+            events::publish(context, facts, event).await;
+            continue;
+        }
+        if unrecorded {
+            // Decided again by what the status holds now; only the events belong to what was written.
+            continue;
+        }
         match context.writer.step(&facts.object, step, &mover, Timestamp::now()).await {
             Ok(()) => note(context, facts, step),
+            Err(Answer::Undeclared(fields)) => {
+                note(context, facts, step);
+                tracing::error!(
+                    name = facts.object.name,
+                    ?fields,
+                    "the cluster's CRD is older than this agent and lacks status fields: apply kustomize/crds"
+                );
+                remember(context, uid, |memory| unrecorded = memory.note_undeclared(fields, Instant::now()));
+            }
             Err(Answer::Conflict) => return Ok(Action::requeue(AFTER_CONFLICT)),
             Err(Answer::Taken) => {
-                let failures = recall(context, &facts.object.uid).failures;
+                let failures = recall(context, uid).failures;
                 if failures < TAKEN_FOR_GOOD || is_ours(context, facts, step).await? {
                     blocked(context, facts, step, &format!("the name {} is taken", taken_name(step)));
                     return Err(Failure::Taken(taken_name(step)));
                 }
                 let message = format!("{} is the name of something that is not this object's: rename or delete it", taken_name(step));
                 let refusal = Refusal { reason: Reason::InvalidSpec, message };
-                remember(context, &facts.object.uid, |memory| memory.refusal = Some(refusal));
+                remember(context, uid, |memory| memory.refusal = Some(refusal));
                 return Ok(Action::requeue(Duration::ZERO));
             }
             Err(Answer::Ending) => {
@@ -149,7 +172,8 @@ async fn carry_out(context: &Context, facts: &Facts, plan: &Plan) -> Result<Acti
             }
         }
     }
-    Ok(Action::requeue(wait(plan)))
+    remember(context, uid, Memory::all_was_done);
+    Ok(Action::requeue(if unrecorded { Duration::ZERO } else { wait(plan) }))
 }
 
 /// Keeps why a child could not be created this time: past the deadline of the phase, the attempt ends with it.
@@ -180,7 +204,15 @@ fn refused(context: &Context, facts: &Facts, step: &Step, refusal: Refusal) -> R
             let refusal = ResizeRefusal { size: *size, message: refusal.message };
             remember(context, uid, |memory| memory.resize = Some((refusal, Instant::now())));
         }
-        _ => return Err(Failure::Refused(refusal.message)),
+        Step::Delete(target) | Step::Release(target) => {
+            let message = format!("{} {} is left over and cannot be removed: {}", target.kind.as_str(), target.name, refusal.message);
+            let mut before = None;
+            remember(context, uid, |memory| before = memory.denied.insert("removal", message.clone()));
+            if before.as_ref() == Some(&message) {
+                return Err(Failure::Refused(message));
+            }
+        }
+        Step::WriteStatus(_) | Step::Publish(_) => return Err(Failure::Refused(refusal.message)),
     }
     Ok(())
 }
@@ -218,9 +250,6 @@ fn note(context: &Context, facts: &Facts, step: &Step) {
                 wake::queue(&context.objects, &context.wakes, places, Timestamp::now());
             }
         }
-        Step::Publish(event) => {
-            tracing::info!(kind = kind.as_str(), name, reason = event.reason.as_str(), note = event.note, "{}", event.reason.as_str());
-        }
         Step::Create(child) => {
             if matches!(child, Child::Snapshot(_)) {
                 context.cache.snapshots_are_served();
@@ -257,19 +286,4 @@ pub(super) fn again_after_failure<K: Replicated>(object: Arc<K>, failure: &Failu
     let delay = backoff::delay(SignedDuration::from_secs(1), SignedDuration::from_secs(60), failures, &object.uid);
     tracing::warn!(kind = object.kind.as_str(), name = object.name, error = %failure, failures, "a look failed; trying again");
     Action::requeue(Duration::try_from(delay).unwrap_or(LONGEST_WAIT))
-}
-
-fn recall(context: &Context, uid: &str) -> Memory {
-    remember(context, uid, |_| ())
-}
-
-pub(super) fn remember(context: &Context, uid: &str, change: impl FnOnce(&mut Memory)) -> Memory {
-    let mut all = context.memory.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let memory = all.entry(uid.to_owned()).or_default();
-    change(memory);
-    let now = memory.clone();
-    if now == Memory::default() {
-        all.remove(uid);
-    }
-    now
 }

@@ -18,9 +18,8 @@ pub(super) fn groups(facts: &Facts) -> [Vec<String>; 2] {
     });
     let claims = claims.chain(named).filter(|claim| !claim.bound).map(|claim| &claim.meta);
     let snapshots = facts.snapshots.iter().filter(|snapshot| !snapshot.ready && snapshot.meta.serves(&run.id)).map(|s| &s.meta);
-    let of_this_attempt = |meta: &&Meta| meta.run.as_deref() == Some(run.id.as_str()) && meta.attempt == Some(run.attempt);
     let pods = facts.pods.iter().filter(|pod| !pod.started).map(|pod| &pod.meta);
-    let movers = facts.jobs.iter().map(|job| &job.meta).chain(pods).filter(of_this_attempt);
+    let movers = facts.jobs.iter().map(|job| &job.meta).chain(pods).filter(|meta| meta.is_of_attempt(run));
     [uids(claims.chain(snapshots)), uids(movers)]
 }
 
@@ -98,6 +97,7 @@ mod tests {
             resize_refused: None,
             refusal: None,
             blocked: None,
+            troubles: Vec::new(),
             progress: None,
         }
     }

@@ -21,7 +21,11 @@ pub(super) fn volume_problem(facts: &Facts, spec: &Spec) -> Option<(Reason, Stri
         Volume::Source { claim, capture, .. } => {
             named(facts, claim, Reason::SourcePVCMissing, "spec.sourcePVC").or_else(|| match capture {
                 Capture::Direct => None,
-                _ => taken(facts, &names::capture(&facts.object.name)),
+                Capture::Clone => taken(facts, &names::capture(&facts.object.name)),
+                Capture::Snapshot(_) => {
+                    let name = names::capture(&facts.object.name);
+                    taken(facts, &name).or_else(|| taken_snapshot(facts, &name))
+                }
             })
         }
         Volume::Destination { claim: Target::Existing(claim), .. } => {
@@ -50,6 +54,17 @@ fn taken(facts: &Facts, name: &str) -> Option<(Reason, String)> {
     facts.users_claim(name).filter(|c| !c.meta.namesake).map(|_| {
         let message = format!(
             "PVC {name:?} is not this object's, but has the name that its own would get: rename or delete it, or name it in the spec"
+        );
+        (Reason::InvalidSpec, message)
+    })
+}
+
+/// A snapshot that has the labels of this object and the name that its temporary one would get, and is not its own: somebody took the
+/// owner reference off, or copied it.
+fn taken_snapshot(facts: &Facts, name: &str) -> Option<(Reason, String)> {
+    facts.snapshots.iter().find(|s| s.meta.name == name && s.meta.role != Some(Role::Capture)).map(|_| {
+        let message = format!(
+            "VolumeSnapshot {name:?} is not owned by this object, but has the name that its temporary one would get: rename or delete it"
         );
         (Reason::InvalidSpec, message)
     })

@@ -17,7 +17,7 @@ use super::spec::{Spec, Volume};
 use super::subject::Named;
 use super::tidy;
 use crate::api::reason::Reason;
-use crate::api::status::Run;
+use crate::api::status::{Phase, Run};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 
@@ -78,8 +78,7 @@ fn refuse(draft: &mut Draft<'_>) {
         return;
     };
     draft.status.next_sync_time = Some(Time(passed.unwrap_or(now)));
-    let alive = draft.facts.pods.iter().find(|pod| !pod.ended);
-    match alive {
+    match draft.facts.living_mover() {
         None => {
             draft.status.run = None;
             draft.status.next_attempt_time = None;
@@ -127,7 +126,9 @@ fn open(draft: &mut Draft<'_>, spec: &Spec, cause: &Cause, superseded: Option<&R
     draft.status.next_sync_time = due::after_opening(&spec.trigger, &draft.status, draft.now).map(Time);
     draft.status.last_sync_start_time = Some(Time(draft.now));
     draft.status.next_attempt_time = None;
-    if draft.status.attempts.is_none_or(|failures| failures < draft.limits.max_attempts) {
+    // A slot that only asks again for a first push is no news.
+    let asks_again = matches!(cause, Cause::Slot(_)) && superseded.is_some_and(|old| old.phase == Phase::WaitingForFirstPush);
+    if !asks_again && draft.status.attempts.is_none_or(|failures| failures < draft.limits.max_attempts) {
         draft.event(false, Reason::SyncStarted, "Sync started".to_owned(), &run.id);
     }
     draft.status.run = Some(run);

@@ -25,7 +25,7 @@ pub(super) struct Draft<'a> {
     /// Generation of the run that this decision closes.
     pub(super) closed: Option<i64>,
     /// What did not work, although the spec is valid and syncs go on.
-    pub(super) trouble: Option<String>,
+    pub(super) troubles: Vec<String>,
     /// What the run waits for, once that lasts long enough to be reported.
     pub(super) waiting: Option<String>,
     events: Vec<Event>,
@@ -33,8 +33,8 @@ pub(super) struct Draft<'a> {
 
 impl<'a> Draft<'a> {
     pub(super) fn new(facts: &'a Facts, limits: &'a Limits, now: Timestamp) -> Self {
-        let (status, plan) = (facts.status.clone(), Plan::default());
-        Draft { facts, limits, now, status, plan, closed: None, trouble: None, waiting: None, events: Vec::new() }
+        let (status, plan, troubles) = (facts.status.clone(), Plan::default(), facts.troubles.clone());
+        Draft { facts, limits, now, status, plan, closed: None, troubles, waiting: None, events: Vec::new() }
     }
 
     pub(super) fn wake_for_next_sync(&mut self) {
@@ -88,7 +88,8 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// The plan: the status comes first, events last.
+    /// The plan: the status comes first, then what is reported of it. Any other write may fail, and the next decision would not report
+    /// again what the status holds already.
     pub(super) fn finish(mut self) -> Plan {
         let generation = self.facts.object.generation;
         if self.facts.spec.is_err() && self.status.observed_generation != Some(generation) {
@@ -96,13 +97,17 @@ impl<'a> Draft<'a> {
             self.event(true, Reason::InvalidSpec, problem, &generation.to_string());
         }
         self.status.observed_generation = Some(generation);
-        let reconciled = self.facts.spec.as_ref().err().or(self.trouble.as_ref()).map(String::as_str);
-        let course = Course { problem: reconciled, waiting: self.waiting.as_deref(), closed: self.closed };
+        let trouble = (!self.troubles.is_empty()).then(|| self.troubles.join("; "));
+        let problem = self.facts.spec.as_ref().err().or(trouble.as_ref()).map(String::as_str);
+        let course = Course { problem, waiting: self.waiting.as_deref(), closed: self.closed };
         conditions::set(&mut self.status, &self.facts.spec, course, generation, self.limits, self.now);
+        let mut steps = Vec::new();
         if self.status != self.facts.status {
-            self.plan.steps.insert(0, Step::WriteStatus(Box::new(self.status)));
+            steps.push(Step::WriteStatus(Box::new(self.status)));
         }
-        self.plan.steps.extend(self.events.into_iter().map(Step::Publish));
+        steps.extend(self.events.into_iter().map(Step::Publish));
+        steps.append(&mut self.plan.steps);
+        self.plan.steps = steps;
         self.plan
     }
 }

@@ -76,6 +76,11 @@ pub fn next_sync_time(trigger: &Trigger, status: &Status, limits: &Limits, spec_
     match current {
         Some(time) if time <= now => Some(time),
         Some(time) if time <= latest && !(spec_changed && trigger.schedule.is_some()) => Some(time),
+        // An interval counts from the last sync also when the spec was edited: edits that come more often must not put it off for ever.
+        Some(_) if spec_changed && trigger.counts_from_last_sync() => {
+            let last = status.last_sync_start_time.as_ref().and_then(|last| trigger.next_slot(last.0));
+            Some(last.map_or(latest, |slot| slot.clamp(now, latest)))
+        }
         _ => Some(latest),
     }
 }
@@ -163,6 +168,20 @@ mod tests {
         assert_eq!(next_sync_time(&hourly, &waiting, &Limits::default(), true, now), Some(at("2026-01-01T01:00:00Z")));
         let due = synced(Some("2026-01-01T00:00:30Z"));
         assert_eq!(next_sync_time(&hourly, &due, &Limits::default(), true, now), Some(at("2026-01-01T00:00:30Z")));
+    }
+
+    #[test]
+    fn an_interval_counts_from_the_last_sync() {
+        let every = |text: &str| Trigger { schedule: Some(Schedule::parse(text, None).unwrap()), ..Trigger::default() };
+        let (now, waiting) = (at("2026-01-01T01:00:00Z"), synced(Some("2026-01-01T01:30:00Z")));
+        for (schedule, next) in
+            [("@every 90m", "2026-01-01T01:30:00Z"), ("@every 4h", "2026-01-01T04:00:00Z"), ("@every 10m", "2026-01-01T01:00:00Z")]
+        {
+            assert_eq!(next_sync_time(&every(schedule), &waiting, &Limits::default(), true, now), Some(at(next)), "{schedule}");
+        }
+        let clock_set_back = at("2025-12-31T00:00:00Z");
+        let latest = at("2025-12-31T01:30:00Z");
+        assert_eq!(next_sync_time(&every("@every 90m"), &waiting, &Limits::default(), true, clock_set_back), Some(latest));
     }
 
     #[test]

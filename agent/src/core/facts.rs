@@ -9,6 +9,7 @@ use super::names;
 use super::spec::Spec;
 use crate::api::Status;
 use crate::api::reason::Reason;
+use crate::api::status::Run;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeSet;
 
@@ -46,6 +47,9 @@ pub struct Facts {
     pub refusal: Option<Refusal>,
     /// The last create did not work, for a reason that may pass (a webhook that is down): the server's answer. Until one works.
     pub blocked: Option<String>,
+    /// What does not work in the cluster although syncs go on: a permission that is missing, a CRD that is too old. Reported in the
+    /// condition Reconciled.
+    pub troubles: Vec<String>,
     /// When the run's mover was last seen to move on, by a clock that no step of the time of day changes.
     pub progress: Option<Timestamp>,
 }
@@ -82,6 +86,22 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Name of the mover's Job of an object of this kind and name.
+    pub fn job_name(self, object: &str) -> String {
+        match self {
+            Kind::Source => names::source_job(object),
+            Kind::Destination => names::destination_job(object),
+        }
+    }
+
+    /// Name of the claim made for such an object: temporary for a source, lasting for a destination.
+    pub fn claim_name(self, object: &str) -> String {
+        match self {
+            Kind::Source => names::capture(object),
+            Kind::Destination => names::volume(object),
+        }
+    }
+
     /// The kind's name in the API.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -121,18 +141,12 @@ pub struct Object {
 impl Object {
     /// Name of its mover's Job.
     pub fn job_name(&self) -> String {
-        match self.kind {
-            Kind::Source => names::source_job(&self.name),
-            Kind::Destination => names::destination_job(&self.name),
-        }
+        self.kind.job_name(&self.name)
     }
 
     /// Name of the claim made for it: temporary for a source, lasting for a destination.
     pub fn claim_name(&self) -> String {
-        match self.kind {
-            Kind::Source => names::capture(&self.name),
-            Kind::Destination => names::volume(&self.name),
-        }
+        self.kind.claim_name(&self.name)
     }
 
     /// A digest of what the user's annotations still permit, where they permit anything.
@@ -193,6 +207,11 @@ pub struct Meta {
 }
 
 impl Meta {
+    /// Whether this child was made for the present attempt of `run`.
+    pub fn is_of_attempt(&self, run: &Run) -> bool {
+        self.run.as_deref() == Some(run.id.as_str()) && self.attempt == Some(run.attempt)
+    }
+
     /// Whether this child was made for `run` and will stay.
     pub fn serves(&self, run: &str) -> bool {
         !self.deleting && self.run.as_deref() == Some(run)
@@ -343,9 +362,14 @@ impl Facts {
         self.snapshots.iter().filter(move |s| s.meta.role == Some(role))
     }
 
-    /// Whether a mover pod of the object may still be writing.
+    /// A mover pod of the object that may still be writing.
+    pub fn living_mover(&self) -> Option<&Pod> {
+        self.pods.iter().find(|p| !p.ended)
+    }
+
+    /// Whether there is one.
     pub fn mover_lives(&self) -> bool {
-        self.pods.iter().any(|p| !p.ended)
+        self.living_mover().is_some()
     }
 }
 

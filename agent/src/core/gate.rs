@@ -21,6 +21,29 @@ pub enum Room {
     Free,
 }
 
+/// Whether an object starts syncs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Lifecycle {
+    /// It does.
+    #[default]
+    Active,
+    /// Nothing new starts.
+    Paused,
+    /// It is being deleted: nothing starts or goes on.
+    Terminating,
+}
+
+impl Lifecycle {
+    /// Of an object that is paused, deleted, or both.
+    pub fn of(paused: bool, deleting: bool) -> Self {
+        match (paused, deleting) {
+            (_, true) => Lifecycle::Terminating,
+            (true, false) => Lifecycle::Paused,
+            (false, false) => Lifecycle::Active,
+        }
+    }
+}
+
 /// What the gate has to know of an object.
 #[derive(Clone, Debug)]
 pub struct View<'a> {
@@ -32,8 +55,8 @@ pub struct View<'a> {
     pub generation: i64,
     /// When the object was made.
     pub created: Option<Timestamp>,
-    /// Nothing new starts.
-    pub paused: bool,
+    /// Whether it starts syncs.
+    pub lifecycle: Lifecycle,
     /// `spec.trigger.manual`
     pub tag: Option<&'a str>,
     /// Whether a new object syncs without waiting for a slot or tag.
@@ -84,7 +107,7 @@ impl<'a> View<'a> {
             uid: &object.uid,
             generation: object.generation,
             created: object.created,
-            paused: spec.is_none_or(|s| s.paused),
+            lifecycle: Lifecycle::of(spec.is_none_or(|s| s.paused), object.deleting),
             tag: spec.and_then(|s| s.trigger.manual.as_deref()),
             starts_at_once: spec.is_some_and(|s| s.trigger.starts_at_once()),
             permits: object.permits(&facts.status),
@@ -98,7 +121,13 @@ impl<'a> View<'a> {
     pub fn due_since(&self, now: Timestamp) -> Option<Timestamp> {
         let status = self.status;
         let refused = status.conditions.iter().any(|c| c.type_ == "Stalled" && c.reason == Reason::InvalidSpec.as_str());
-        if self.paused || under_way(status) || refused && status.run.is_none() && status.observed_generation == Some(self.generation) {
+        let starts_nothing = match self.lifecycle {
+            Lifecycle::Active => refused && status.run.is_none() && status.observed_generation == Some(self.generation),
+            // A run that waits for its snapshot has begun, and goes on.
+            Lifecycle::Paused => status.run.as_ref().is_none_or(|run| run.phase != Phase::WaitingForSnapshot),
+            Lifecycle::Terminating => true,
+        };
+        if starts_nothing || under_way(status) {
             return None;
         }
         let due = self.cause(now)?;
@@ -119,7 +148,9 @@ impl<'a> View<'a> {
         };
         match run.phase {
             // Whether its snapshot is ready by now, a status does not tell; one that has asked for a place has written that.
-            Phase::WaitingForSnapshot if run.generation == self.generation => return status.waiting_since.as_ref().map(|t| t.0),
+            Phase::WaitingForSnapshot if self.lifecycle == Lifecycle::Paused || run.generation == self.generation => {
+                return status.waiting_since.as_ref().map(|t| t.0);
+            }
             Phase::Publishing if !retry::is_late(status, run) || run.generation == self.generation => return None,
             Phase::WaitingForSnapshot | Phase::Publishing => return Some(now),
             _ => {}
@@ -145,9 +176,11 @@ impl<'a> View<'a> {
         Turn { later: !first, since, uid: self.uid.to_owned() }
     }
 
-    /// The object as the gate sees it.
-    pub fn contender(&self, now: Timestamp) -> Contender {
-        Contender { uid: self.uid.to_owned(), under_way: under_way(self.status), turn: self.turn(now) }
+    /// The object as the gate sees it; `mover_lives` where one of its movers has not ended. While that is so nothing of it begins, and
+    /// no other end is going to be noted of an object that is being deleted: something may keep it for long.
+    pub fn contender(&self, mover_lives: bool, now: Timestamp) -> Contender {
+        let under_way = if self.lifecycle == Lifecycle::Terminating { mover_lives } else { under_way(self.status) };
+        Contender { uid: self.uid.to_owned(), under_way, turn: self.turn(now).filter(|_| !mover_lives) }
     }
 }
 
@@ -175,7 +208,7 @@ mod tests {
             uid,
             generation: 1,
             created: Some(at(50)),
-            paused: false,
+            lifecycle: Lifecycle::Active,
             tag: None,
             starts_at_once: true,
             permits: None,
@@ -194,7 +227,7 @@ mod tests {
     fn the_longest_due_goes_first_but_a_first_pull_before_all() {
         let (old, older, new) = (synced(20), synced(10), Status::default());
         let views = [view(Kind::Source, "old", &old), view(Kind::Destination, "older", &older), view(Kind::Destination, "new", &new)];
-        let all: Vec<_> = views.iter().map(|v| v.contender(at(100))).collect();
+        let all: Vec<_> = views.iter().map(|v| v.contender(false, at(100))).collect();
         let may = |uid: &str, limit| {
             let mine = all.iter().find(|c| c.uid == uid).and_then(|c| c.turn.clone()).unwrap();
             room(&mine, &all, limit) == Room::Free
@@ -217,7 +250,7 @@ mod tests {
         let status = synced(200);
         assert_eq!(view(Kind::Source, "a", &status).due_since(at(100)), None);
         let status = synced(20);
-        let paused = View { paused: true, ..view(Kind::Source, "a", &status) };
+        let paused = View { lifecycle: Lifecycle::Paused, ..view(Kind::Source, "a", &status) };
         assert_eq!(paused.due_since(at(100)), None);
         assert_eq!(view(Kind::Source, "a", &status).due_since(at(100)), Some(at(20)));
     }
@@ -229,7 +262,7 @@ mod tests {
         let idle = view(Kind::Source, "a", &status);
         assert_eq!(View { differs: true, ..idle.clone() }.due_since(at(100)), Some(at(100)));
         assert_eq!(View { verify_now: Some("1"), ..idle.clone() }.due_since(at(100)), Some(at(100)));
-        assert_eq!(View { differs: true, verify_now: Some("1"), paused: true, ..idle }.due_since(at(100)), None);
+        assert_eq!(View { differs: true, verify_now: Some("1"), lifecycle: Lifecycle::Paused, ..idle }.due_since(at(100)), None);
         let handled = Status { last_handled_verify_now: Some("1".into()), ..synced(200) };
         assert_eq!(View { verify_now: Some("1"), ..view(Kind::Source, "a", &handled) }.due_since(at(100)), None);
         let run = json!({

@@ -29,7 +29,8 @@ pub(super) fn publish(draft: &mut Draft<'_>, snapshot: &Snapshot, report: &Repor
 }
 
 /// Brings the list in line with what is there: an image that somebody deleted or took away is published no more, and of the others
-/// only as many as the spec asks for. While nothing is known of them the list stays as it is. An image leaves the list before it is deleted, see `tidy`.
+/// only as many as the spec asks for. While nothing is known of them the list stays as it is. An image leaves the list before it is
+/// deleted, see `tidy`.
 pub(super) fn review(draft: &mut Draft<'_>, spec: Option<&Spec>) {
     let facts = draft.facts;
     if !facts.snapshots_known {

@@ -186,6 +186,17 @@ pub enum ChildKind {
     Snapshot,
 }
 
+impl ChildKind {
+    /// The kind's name in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ChildKind::Job => "Job",
+            ChildKind::Claim => "PersistentVolumeClaim",
+            ChildKind::Snapshot => "VolumeSnapshot",
+        }
+    }
+}
+
 /// An event on the object. Its name is derived from `key`, so that a repeated write makes no second event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {

@@ -19,8 +19,8 @@ pub(super) fn volume(draft: &mut Draft<'_>, spec: &Spec) {
     let Some(claim) = claims.find(|c| c.shape.size.is_some_and(|size| size < wanted)) else { return };
     match facts.resize_refused.as_ref().filter(|refused| refused.size == wanted) {
         Some(refused) => {
-            draft.trouble = Some(refused.message.clone());
-            let told = facts.status.conditions.iter().any(|c| c.type_ == "Reconciled" && c.message == refused.message);
+            draft.troubles.push(refused.message.clone());
+            let told = facts.status.conditions.iter().any(|c| c.type_ == "Reconciled" && c.message.contains(&refused.message));
             if !told {
                 draft.event(true, Reason::ResizeRefused, refused.message.clone(), &format!("{}/{wanted}", claim.meta.uid));
             }
@@ -29,7 +29,9 @@ pub(super) fn volume(draft: &mut Draft<'_>, spec: &Spec) {
             draft.plan.needs.insert(Fresh::Claims);
             // What is known of an earlier try stands until this one has its answer.
             let before = facts.status.conditions.iter().find(|c| c.type_ == "Reconciled" && c.status == "False");
-            draft.trouble = before.map(|c| c.message.clone());
+            if draft.troubles.is_empty() {
+                draft.troubles.extend(before.map(|c| c.message.clone()));
+            }
             let target = Target { kind: ChildKind::Claim, name: claim.meta.name.clone(), uid: claim.meta.uid.clone() };
             draft.plan.steps.push(Step::Resize(target, wanted));
         }

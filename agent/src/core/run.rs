@@ -125,7 +125,7 @@ fn retry(draft: &mut Draft<'_>, spec: &Spec, run: &Run) {
     let (object, status) = (&draft.facts.object, &draft.status);
     let permits = object.permits(status);
     let asked = retry::permitted(permits.as_ref(), run) || retry::asked_to_verify(object.verify_now.as_deref(), run, status);
-    let alive = draft.facts.pods.iter().find(|p| !p.ended);
+    let alive = draft.facts.living_mover();
     if spec.paused || (!asked || alive.is_some()) && retry::waits(draft) {
         return;
     }
@@ -192,8 +192,8 @@ fn snapshot_gone(draft: &mut Draft<'_>, run: &Run) {
 
 /// The Job of this very attempt, and its pod.
 fn mover_of<'a>(facts: &'a Facts, run: &Run) -> (Option<&'a Job>, Option<&'a Pod>) {
-    let job = facts.jobs.iter().find(|j| j.meta.serves(&run.id) && j.meta.attempt == Some(run.attempt));
-    let pod = facts.pods.iter().find(|p| p.meta.run.as_deref() == Some(run.id.as_str()) && p.meta.attempt == Some(run.attempt));
+    let job = facts.jobs.iter().find(|j| !j.meta.deleting && j.meta.is_of_attempt(run));
+    let pod = facts.pods.iter().find(|p| p.meta.is_of_attempt(run));
     (job, pod)
 }
 
@@ -228,7 +228,7 @@ fn transferring(draft: &mut Draft<'_>, spec: &Spec, run: &Run) {
         }
         Some(job) => match job.succeeded {
             None => mover_running(draft, run, job, pod),
-            Some(succeeded) => match facts.pods.iter().find(|p| !p.ended) {
+            Some(succeeded) => match facts.living_mover() {
                 Some(alive) => stuck::running(draft, run, alive),
                 None => mover_ended(draft, spec, run, job, pod, succeeded),
             },
@@ -319,9 +319,14 @@ fn mover_ended(draft: &mut Draft<'_>, spec: &Spec, run: &Run, job: &Job, pod: Op
 }
 
 /// The remote path of this Job, if the last successful sync was of that very path: what was there once is no first push to wait for.
+/// After an agent that did not record what it pulled from, a revision that was pulled counts as one of this path.
 fn pulled_before(status: &Status, job: &Job) -> Option<String> {
-    let (of, synced) = (subject::parse(job.subject.as_ref()?)?, status.synced.as_ref()?);
-    (of.remote == synced.remote && of.layout == synced.layout).then_some(of.remote)
+    let of = subject::parse(job.subject.as_ref()?)?;
+    let same = match &status.synced {
+        Some(synced) => of.remote == synced.remote && of.layout == synced.layout,
+        None => status.revision.is_some(),
+    };
+    same.then_some(of.remote)
 }
 
 /// A mover did its work: closes the run, or makes the image first.

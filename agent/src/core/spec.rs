@@ -58,6 +58,11 @@ impl Trigger {
         self.next_slot(time)?.checked_add(moved).ok()
     }
 
+    /// Whether its slots come at an interval (`@every 90m`), not by the calendar.
+    pub fn counts_from_last_sync(&self) -> bool {
+        self.schedule.as_ref().is_some_and(Schedule::is_interval)
+    }
+
     /// Whether a new object syncs without waiting for a slot or tag.
     pub fn starts_at_once(&self) -> bool {
         starts_at_once(self.schedule.is_some(), self.manual.is_some(), self.wait_for_first_slot)

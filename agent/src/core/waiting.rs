@@ -65,7 +65,7 @@ pub(super) fn failed(snapshot: &Snapshot) -> bool {
 /// Something keeps the run from making its children. Ends the attempt where that has lasted too long, and returns whether it did.
 pub(super) fn hindered(draft: &mut Draft<'_>, run: &Run, limit: SignedDuration, reason: Reason) -> bool {
     let facts = draft.facts;
-    if let Some(pod) = facts.pods.iter().find(|p| !p.ended) {
+    if let Some(pod) = facts.living_mover() {
         return stuck::hinders(draft, run, pod, limit.min(TROUBLED));
     }
     let Some(obstacle) = children::in_the_way(facts, run).or_else(|| facts.blocked.clone()) else { return false };

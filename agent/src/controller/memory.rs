@@ -1,0 +1,144 @@
+//! What the agent remembers of an object between two looks. Losing it costs nothing but a repeated request, and deadlines that count
+//! from the agent's start.
+
+use super::{Context, progress};
+use crate::core::facts::{Refusal, ResizeRefusal};
+use crate::core::plan::Event;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+/// What the cluster refused is tried again after so long: somebody may have mended it.
+pub(super) const TRY_AGAIN: Duration = Duration::from_secs(3600);
+/// More events than this are not kept for a better time.
+const MOST_EVENTS: usize = 20;
+
+/// See the module.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// A write that the API server refused, for the next decision.
+    pub refusal: Option<Refusal>,
+    /// A growth of the volume that the API server refused, and when.
+    pub resize: Option<(ResizeRefusal, Instant)>,
+    /// Looks in a row that failed.
+    pub failures: i64,
+    /// The last create that did not work for a reason that may pass; until one works.
+    pub blocked: Option<String>,
+    /// How far the mover of the run is.
+    pub progress: Option<progress::Followed>,
+    /// What the cluster reported of children that keep the run waiting.
+    pub warning: Option<Warning>,
+    /// Events that could not be published, the oldest first.
+    pub unpublished: Vec<Event>,
+    /// When they were last tried.
+    pub kept_since: Option<Instant>,
+    /// Writes other than creates that the API server refuses: by what they do, its answer.
+    pub denied: BTreeMap<&'static str, String>,
+    /// Status fields that the cluster's CRD does not declare, and when that was seen.
+    pub undeclared: Option<(BTreeSet<String>, Instant)>,
+}
+
+/// A warning of the cluster, or that there was none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// Run and attempt that were waiting.
+    pub of: (String, i64),
+    /// The cluster's words.
+    pub text: Option<String>,
+    /// When it was asked.
+    pub asked: Instant,
+}
+
+impl Memory {
+    /// Keeps an event for the next look.
+    pub fn keep(&mut self, event: Event) {
+        if self.unpublished.len() < MOST_EVENTS && !self.unpublished.contains(&event) {
+            self.unpublished.push(event);
+        }
+    }
+
+    /// Nothing that was planned is left to do: what was refused before is not wanted any more, or done.
+    pub fn all_was_done(&mut self) {
+        self.denied.remove("removal");
+    }
+
+    /// Notes that the CRD does not declare these fields. Returns whether that is news.
+    pub fn note_undeclared(&mut self, fields: BTreeSet<String>, now: Instant) -> bool {
+        let (known, _) = self.undeclared.get_or_insert_with(|| (BTreeSet::new(), now));
+        let before = known.len();
+        known.extend(fields);
+        known.len() > before
+    }
+
+    /// Whether the CRD lacks any of these fields.
+    pub fn lacks(&self, fields: &[&str]) -> bool {
+        self.undeclared().is_some_and(|undeclared| fields.iter().any(|field| undeclared.contains(*field)))
+    }
+
+    /// The fields that the CRD lacks, as far as that was not too long ago to be believed.
+    fn undeclared(&self) -> Option<&BTreeSet<String>> {
+        self.undeclared.as_ref().filter(|(_, since)| since.elapsed() < TRY_AGAIN).map(|(fields, _)| fields)
+    }
+
+    /// What does not work although syncs go on, each as a sentence.
+    pub fn troubles(&self) -> Vec<String> {
+        let mut troubles: Vec<_> = self.denied.values().cloned().collect();
+        troubles.extend(self.undeclared().map(|fields| {
+            let fields = fields.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+            format!(
+                "The cluster's CRD is older than this agent and lacks status fields ({fields}): apply kustomize/crds. \
+                 Until then annotations whose outcome cannot be recorded are ignored"
+            )
+        }));
+        troubles
+    }
+}
+
+/// What is remembered of the object with this UID.
+pub(super) fn recall(context: &Context, uid: &str) -> Memory {
+    remember(context, uid, |_| ())
+}
+
+/// Changes what is remembered, and returns it.
+pub(super) fn remember<R>(context: &Context, uid: &str, change: impl FnOnce(&mut Memory) -> R) -> Memory {
+    let mut all = context.memory();
+    let memory = all.entry(uid.to_owned()).or_default();
+    change(memory);
+    let now = memory.clone();
+    if now == Memory::default() {
+        all.remove(uid);
+    }
+    now
+}
+
+/// Forgets the objects that are no more.
+pub(super) fn forget_the_deleted(context: &Context) {
+    context.memory().retain(|uid, _| context.objects.has(uid));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::reason::Reason;
+
+    #[test]
+    fn only_news_of_undeclared_fields_are_news() {
+        let (mut memory, now) = (Memory::default(), Instant::now());
+        let fields = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
+        assert!(memory.note_undeclared(fields(&["run.adopt"]), now));
+        assert!(!memory.note_undeclared(fields(&["run.adopt"]), now));
+        assert!(memory.note_undeclared(fields(&["synced", "run.adopt"]), now));
+        assert_eq!(memory.troubles().len(), 1);
+        assert!(memory.troubles()[0].contains("run.adopt, synced"), "{:?}", memory.troubles());
+    }
+
+    #[test]
+    fn events_are_kept_once_and_not_without_end() {
+        let mut memory = Memory::default();
+        for number in 0..MOST_EVENTS + 5 {
+            let event = Event { warning: true, reason: Reason::Failing, note: String::new(), key: number.to_string() };
+            memory.keep(event.clone());
+            memory.keep(event);
+        }
+        assert_eq!(memory.unpublished.len(), MOST_EVENTS);
+    }
+}

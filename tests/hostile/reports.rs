@@ -1,0 +1,142 @@
+//! What does not work although syncs go on is reported where users look, and no event is lost.
+
+use super::proxy::{Call, Fault};
+use super::site::{Replication, Site};
+use super::until::until;
+use hyper::Method;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use kube::{Api, ResourceExt};
+use scribe_agent::api::Status;
+use serde_json::json;
+
+fn manual(tag: &str) -> serde_json::Value {
+    json!({ "trigger": { "manual": tag } })
+}
+
+fn publishes(call: &Call) -> bool {
+    call.writes() && call.path.ends_with("/events")
+}
+
+/// The message of the condition Reconciled, where that is False.
+fn trouble(status: &Status) -> Option<&str> {
+    status.conditions.iter().find(|c| c.type_ == "Reconciled" && c.status == "False").map(|c| c.message.as_str())
+}
+
+async fn reasons(site: &Site) -> Vec<String> {
+    let events = site.api("events.k8s.io", "v1", "Event").list(&ListParams::default()).await.unwrap();
+    events.iter().map(|event| event.data["reason"].as_str().unwrap_or_default().to_owned()).collect()
+}
+
+/// Syncs do not wait for events, and events wait until they can be published.
+#[tokio::test]
+async fn events_that_do_not_get_through_for_a_while() {
+    let site = Site::start("lost-events").await;
+    site.proxy.rule(|call| if publishes(call) { Fault::ServerError } else { Fault::None });
+    let source = site.source("it", manual("first")).await;
+    source.until("the first sync", 60, |s| s.last_manual_sync.is_some()).await;
+    assert_eq!(reasons(&site).await, Vec::<String>::new());
+    site.proxy.rule(|_| Fault::None);
+    until("the events are there", 120, async || {
+        let mut reasons = reasons(&site).await;
+        reasons.sort();
+        if reasons == ["SyncCompleted", "SyncStarted"] { Ok(()) } else { Err(reasons) }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn events_that_are_forbidden() {
+    let site = Site::start("forbidden-events").await;
+    site.proxy.rule(|call| if publishes(call) { Fault::Forbidden } else { Fault::None });
+    let source = site.source("it", manual("first")).await;
+    let status = source.until("it is reported", 60, |s| s.last_manual_sync.is_some() && trouble(s).is_some()).await;
+    assert!(trouble(&status).unwrap().contains("Events are refused"), "{status:#?}");
+    site.proxy.rule(|_| Fault::None);
+    source.sync("second", 60).await;
+    source.until("it is as it should be", 60, |s| trouble(s).is_none()).await;
+}
+
+/// What a sync leaves over stands in its status, and the next one is done.
+#[tokio::test]
+async fn a_removal_that_is_forbidden() {
+    let site = Site::start("removal").await;
+    site.proxy.rule(|call| {
+        let removes = call.method == Method::DELETE && call.path.contains("/persistentvolumeclaims/");
+        if removes { Fault::Forbidden } else { Fault::None }
+    });
+    let source = site.source("it", manual("first")).await;
+    let status = source.until("it is reported", 60, |s| s.last_manual_sync.is_some() && trouble(s).is_some()).await;
+    let message = trouble(&status).unwrap();
+    assert!(message.contains("PersistentVolumeClaim scribe-src-it is left over") && message.contains("Role"), "{message}");
+    let asked = || site.proxy.counted()[&Fault::Forbidden];
+    let (before, began) = (asked(), tokio::time::Instant::now());
+    let long = std::time::Duration::from_secs(15);
+    until("15 seconds have passed", 30, async || if began.elapsed() >= long { Ok(()) } else { Err(()) }).await;
+    assert!(asked() - before <= 8, "{} requests in 15 s for what is forbidden", asked() - before);
+    site.proxy.rule(|_| Fault::None);
+    source.until("it is as it should be", 90, |s| trouble(s).is_none()).await;
+    assert_eq!(site.children("", "v1", "PersistentVolumeClaim").await, Vec::<String>::new());
+}
+
+/// The CRDs are older than the agent: what could not be recorded is not done, least of all again and again.
+#[tokio::test]
+async fn a_crd_that_is_older_than_the_agent() {
+    let site = Site::start("older-crd").await;
+    let crds = Api::<CustomResourceDefinition>::all(site.client.clone());
+    let status = "/spec/versions/0/schema/openAPIV3Schema/properties/status/properties";
+    let fields =
+        ["/lastHandledVerifyNow", "/adoptedPath", "/run/properties/verifyNow", "/run/properties/adopt", "/run/properties/adoptedState"];
+    let removed: Vec<_> = fields.iter().map(|field| json!({ "op": "remove", "path": format!("{status}{field}") })).collect();
+    let patch = Patch::<()>::Json(serde_json::from_value(json!(removed)).unwrap());
+    crds.patch("replicationsources.scribe.backube", &PatchParams::default(), &patch).await.unwrap();
+
+    let (verified, adopted) = (site.source("verified", manual("first")).await, site.source("adopted", manual("first")).await);
+    for source in [&verified, &adopted] {
+        source.until("the first sync", 60, |s| s.last_manual_sync.is_some()).await;
+    }
+    annotate(&site, &verified, json!({ "scribe.backube/verify-now": "1" })).await;
+    annotate(&site, &adopted, json!({ "scribe.backube/adopt-path": "bucket/adopted" })).await;
+    for tag in ["second", "third"] {
+        adopted.sync(tag, 60).await;
+    }
+    for source in [&verified, &adopted] {
+        let status = source.until("it is reported", 60, |s| trouble(s).is_some()).await;
+        assert!(trouble(&status).unwrap().contains("apply kustomize/crds"), "{status:#?}");
+    }
+    let record = site.world.record.lock().unwrap();
+    let asked: Vec<_> = record.arguments.iter().filter(|argument| ["--adopt", "--verify-now"].contains(&argument.as_str())).collect();
+    assert!(asked.is_empty(), "{asked:?}");
+    assert!(record.movers.len() <= 5, "{} syncs: two first ones, two that were asked for, and one for the annotation", record.movers.len());
+}
+
+async fn annotate(site: &Site, object: &Replication<'_>, annotations: serde_json::Value) {
+    let patch = json!({ "metadata": { "annotations": annotations } });
+    let sources = site.api("scribe.backube", "v1alpha1", "ReplicationSource");
+    sources.patch(&object.name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
+}
+
+/// A mover of an earlier object of the same name hangs on a lost node (a finalizer plays that): the new object waits for it, and nobody else does.
+#[tokio::test]
+async fn a_namesakes_mover_that_never_ends_keeps_nobody_else_waiting() {
+    let site = Site::start_with("namesake", "{maxConcurrentSyncs: 1, continuousInterval: 1h, retry: {initial: 1s, max: 4s}}").await;
+    let job = "scribe-rclone-src-first";
+    let pod = json!({ "apiVersion": "v1", "kind": "Pod", "spec": { "containers": [{ "name": "mover", "image": "played" }] },
+        "metadata": { "name": "left-over", "finalizers": ["example.com/lost-node"], "ownerReferences": [{ "apiVersion": "batch/v1", "kind": "Job", "name": job, "uid": "gone" }],
+            "labels": { "app.kubernetes.io/managed-by": "scribe-agent", "app.kubernetes.io/component": "mover", "scribe.backube/owner-uid": "gone" } } });
+    let pods = site.api("", "v1", "Pod");
+    let pod = pods.create(&PostParams::default(), &serde_json::from_value(pod).unwrap()).await.unwrap();
+    let running = json!({ "status": { "phase": "Running" } });
+    pods.patch_status(&pod.name_any(), &PatchParams::default(), &Patch::Merge(running)).await.unwrap();
+
+    let first = site.source("first", json!({ "trigger": { "schedule": "* * * * *" } })).await;
+    first.until("its attempt ends", 150, |s| s.last_error.is_some()).await;
+    until("its slot has passed", 90, async || match first.status().await.next_sync_time {
+        Some(slot) if slot.0 <= jiff::Timestamp::now() => Ok(()),
+        other => Err(other),
+    })
+    .await;
+    let second = site.source("second", manual("1")).await;
+    second.until("its sync", 60, |s| s.last_manual_sync.is_some()).await;
+    assert_eq!(first.status().await.last_sync_time, None, "it started beside the old mover");
+}
