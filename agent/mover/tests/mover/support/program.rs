@@ -16,7 +16,9 @@ pub(crate) fn program() -> PathBuf {
 /// Where cargo puts a program beside the tests.
 pub(crate) fn example(name: &str) -> PathBuf {
     let deps = std::env::current_exe().unwrap();
-    deps.parent().unwrap().parent().unwrap().join("examples").join(name)
+    let program = deps.parent().unwrap().parent().unwrap().join("examples").join(name);
+    assert!(program.exists(), "{} is not there: run `cargo build --workspace --examples` first, as `make test` does", program.display());
+    program
 }
 
 /// A push or pull of the site's path by hand.
