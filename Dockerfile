@@ -6,6 +6,8 @@
 FROM rust:1.95-bookworm AS build
 WORKDIR /src
 COPY . .
+# With the compiler of this image: rust-toolchain.toml would have rustup fetch another one, or what the image lacks of it.
+ENV RUSTUP_TOOLCHAIN=${RUST_VERSION}
 # Static against glibc, which needs the target named: flags given for it do not reach build scripts and macros.
 RUN target="$(rustc -vV | sed -n 's/^host: //p')" \
  && RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --release --target "$target" \
