@@ -24,7 +24,7 @@ measure: ## what replication costs, as the table of docs/performance.md
 bench: ## what a push and a pull cost beside VolSync's procedure; ARGS="--quick" for small sets
 	@tests/tools/bench $(ARGS)
 
-generate: ## write the files that are generated from the code (the CRDs); tests fail when they are out of date
+generate: ## write the files that are generated from the code (CRDs, docs/reference.md); tests fail when they are out of date
 	@UPDATE_GENERATED=1 cargo test --locked --quiet --test generated
 
 image: ## the agent's image as an archive; PROFILE=dev is quicker

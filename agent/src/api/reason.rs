@@ -5,10 +5,10 @@
 use scribe_mover::report::Reason as MoverReason;
 
 macro_rules! reasons {
-    ($($(#[$doc:meta])* $name:ident => $policy:ident;)*) => {
+    ($($(#[doc = $doc:literal])+ $name:ident => $policy:ident;)*) => {
         /// Why something is as it is. The variant's name is the word users see.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub enum Reason { $($(#[$doc])* $name,)* }
+        pub enum Reason { $($(#[doc = $doc])+ $name,)* }
 
         impl Reason {
             /// All reasons, in the order of the documentation.
@@ -17,6 +17,11 @@ macro_rules! reasons {
             /// The word as it stands in the API.
             pub fn as_str(self) -> &'static str {
                 match self { $(Reason::$name => stringify!($name),)* }
+            }
+
+            /// What it means, in the words of the variant's comment: `docs/reference.md` has them.
+            pub fn meaning(self) -> &'static str {
+                match self { $(Reason::$name => concat!($($doc),+).trim(),)* }
             }
 
             /// What the reason asks for.
@@ -66,7 +71,7 @@ reasons! {
     Paused => State;
     /// The object cannot be worked on; the other conditions say why.
     Error => State;
-    /// A sync has succeeded and nothing is wrong.
+    /// A sync has succeeded; the message says what came of later attempts.
     Synced => State;
     /// No sync has succeeded yet.
     NeverSynced => State;
