@@ -175,3 +175,21 @@ fn a_destination_has_nothing_to_adopt() {
     script::calm_down(&mut world);
     assert_eq!((world.status.adopted_path.clone(), ignored(&world).len()), (None, 0));
 }
+
+/// Both annotations are edited at once: the one that was withdrawn does not hide the one that was set.
+#[test]
+fn what_is_permitted_as_an_adoption_is_withdrawn_is_tried_at_once() {
+    let mut world = World::new(Flavour::SourceDirect);
+    script::play(&mut world, &Happening::Adopt(true));
+    for _ in 0..6 {
+        crate::waking::attempt(&mut world, Ending::Stalled);
+        world.past.clear();
+        world.now = world.status.next_attempt_time.as_ref().unwrap().0;
+    }
+    crate::waking::attempt(&mut world, Ending::Stalled);
+    let movers = world.movers.len();
+    script::annotate(&mut world, |object| (object.adopt_path, object.allow_deletions) = (None, Some("token".into())));
+    script::begin(&mut world);
+    assert_eq!(world.movers.len(), movers + 1);
+    assert_eq!(world.movers[movers].allow_deletions.as_deref(), Some("token"));
+}

@@ -21,6 +21,7 @@ mod silence;
 mod slow;
 mod stuck;
 mod subject;
+mod suspended;
 mod tidying;
 mod time;
 mod triggers;

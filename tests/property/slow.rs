@@ -259,3 +259,25 @@ fn an_unbound_volume_takes_a_place_for_minutes_only() {
     assert_eq!((phase(&world), world.status.attempts), (Some(Phase::Backoff), Some(2)));
     assert_eq!(world.claims.iter().filter(|c| c.meta.role == Some(Role::Volume) && !c.meta.deleting).count(), 1);
 }
+
+/// The agent dies between the status that opens a run and the first child, and is away for longer than any deadline.
+#[test]
+fn the_time_without_an_agent_does_not_count() {
+    for flavour in Flavour::ALL {
+        let mut world = World::new(flavour);
+        agent::look(&mut world, &Look { crash_at: Some(1), ..Look::default() });
+        assert!(world.status.run.is_some());
+        world.past.clear();
+        world.now += SignedDuration::from_hours(3);
+        world.cluster.slow = true;
+        for _ in 0..5 {
+            agent::look(&mut world, &Look::default());
+            script::let_the_cluster_work(&mut world);
+            world.now += SignedDuration::from_secs(1);
+        }
+        assert!(world.status.last_error.is_none(), "{flavour:?}: {:#?}", world.status);
+        world.cluster.slow = false;
+        script::recover(&mut world);
+        world.assert_settled();
+    }
+}

@@ -11,7 +11,7 @@ use scribe_agent::core::due::needs_new_sync;
 use scribe_agent::core::facts::Kind;
 use scribe_agent::core::plan::Work;
 use scribe_agent::core::schedule::Schedule;
-use scribe_agent::core::spec::{Target, Volume};
+use scribe_agent::core::spec::{SnapshotClass, Target, Volume};
 
 /// Short steps of undisturbed syncs.
 fn step(world: &mut World, number: usize) {
@@ -37,6 +37,14 @@ fn claim(world: &mut World) {
     }
 }
 
+/// The volume instead of a snapshot of it, or the other way round, and then it may go once the snapshot is there.
+fn published(world: &mut World) {
+    if let Volume::Destination { claim, image, cleanup, .. } = &mut world.spec.volume {
+        *image = if image.is_some() { None } else { Some(SnapshotClass(None)) };
+        *cleanup = image.is_some() && matches!(claim, Target::Private(_));
+    }
+}
+
 /// No schedule, no new tag, nothing that fails: the edit alone makes a sync due. Whenever it comes: before the first sync, in every phase
 /// of it, and long after it; and where the spec is paused meanwhile.
 #[rstest]
@@ -45,6 +53,7 @@ fn claim(world: &mut World) {
 #[case::claim(claim)]
 #[case::path_and_claim(|w: &mut World| { path(w); claim(w); })]
 #[case::layout(|w: &mut World| if let Volume::Destination { plain, .. } = &mut w.spec.volume { *plain = true })]
+#[case::published(published)]
 fn an_edited_subject_is_synced_by_itself(#[case] edit: impl Fn(&mut World), #[values(false, true)] paused: bool) {
     for flavour in Flavour::ALL {
         for moment in 0..30 {

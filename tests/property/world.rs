@@ -409,7 +409,15 @@ impl World {
 
     fn meta(&mut self, name: &str, role: Role, run: Option<&str>, attempt: Option<i64>) -> Meta {
         let kind = format!("{role:?} {name}");
-        Meta { name: name.into(), uid: self.uid_of(&kind), role: Some(role), run: run.map(str::to_owned), attempt, ..Meta::default() }
+        Meta {
+            name: name.into(),
+            uid: self.uid_of(&kind),
+            role: Some(role),
+            run: run.map(str::to_owned),
+            attempt,
+            created: Some(self.now),
+            ..Meta::default()
+        }
     }
 
     fn delete(&mut self, target: &Target) {
@@ -432,6 +440,10 @@ impl World {
                     let used = |p: &Pod| p.meta.run == claim.meta.run && p.started && !p.ended;
                     assert!(!self.pods.iter().any(used), "the claim of a live mover was deleted");
                     assert!(!cleaned || self.pods.iter().all(|p| p.ended), "the volume of a live mover was deleted");
+                    let images = self.snapshots.iter().filter(|s| s.ready && !s.meta.deleting && s.claim_uid.as_ref() == Some(&target.uid));
+                    let published = images.map(|s| &s.meta.name).any(|name| self.status.images.iter().any(|image| image.name == *name));
+                    let holds_data = self.applied.as_ref().is_some_and(|(uid, _)| *uid == target.uid);
+                    assert!(!cleaned || !holds_data || published, "the only copy of the data was deleted");
                     claim.meta.deleting = true;
                 }
             }

@@ -83,6 +83,7 @@ fn meta(meta: &ObjectMeta, owner: &str) -> Meta {
         role: label(labels::COMPONENT).as_deref().and_then(Role::parse).filter(|_| owned),
         run: label(labels::RUN).filter(|_| owned),
         attempt: label(labels::ATTEMPT).and_then(|a| a.parse().ok()),
+        created: time(meta.creation_timestamp.as_ref()),
         deleting: meta.deletion_timestamp.is_some(),
         namesake: !owned && label(labels::OWNER_UID).is_some() && meta.owner_references.as_ref().is_some_and(|r| !r.is_empty()),
         held_by: meta.finalizers.clone().unwrap_or_default(),
@@ -103,7 +104,6 @@ pub fn claim(claim: &slim::Claim, owner: &str) -> Claim {
     let size = |sizes: &std::collections::BTreeMap<String, String>| sizes.get("storage").and_then(|s| quantity::bytes(s));
     Claim {
         meta: meta(&claim.metadata, owner),
-        created: time(claim.metadata.creation_timestamp.as_ref()),
         bound: claim.status.phase.as_deref() == Some("Bound"),
         shape: ClaimShape {
             size: size(&claim.spec.resources.requests).max(size(&claim.status.capacity)),
@@ -177,6 +177,7 @@ pub fn pod(pod: &slim::Pod) -> Pod {
             role: Some(Role::Mover),
             run: label(labels::RUN),
             attempt: label(labels::ATTEMPT).and_then(|a| a.parse().ok()),
+            created: time(pod.metadata.creation_timestamp.as_ref()),
             deleting: pod.metadata.deletion_timestamp.is_some(),
             namesake: false,
             held_by: pod.metadata.finalizers.clone().unwrap_or_default(),

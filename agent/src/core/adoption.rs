@@ -3,6 +3,7 @@
 
 use super::draft::Draft;
 use super::facts::{Kind, Object};
+use super::identity::permits;
 use super::spec::Spec;
 use super::subject::trimmed;
 use crate::api::Status;
@@ -34,13 +35,17 @@ pub(super) fn withdraw(draft: &mut Draft<'_>) {
     if draft.status.adopted_path.is_some() && draft.status.adopted_path.as_deref() != annotation {
         draft.status.adopted_path = None;
     }
-    let permits = object.permits(&draft.status);
+    let allowed = object.allow_deletions.as_deref();
     let waiting = |run: &&mut Run| matches!(run.phase, Phase::Backoff | Phase::WaitingForFirstPush);
     if annotation.is_none()
         && let Some(run) = draft.status.run.as_mut().filter(waiting)
         && run.adopt.is_some()
     {
-        (run.adopt, run.adopted_state, run.permits) = (None, None, permits);
+        // What else the last attempt knew to be permitted stays known; what it did not know is news.
+        if run.permits == permits(run.adopt.as_deref(), allowed) {
+            run.permits = permits(None, allowed);
+        }
+        (run.adopt, run.adopted_state) = (None, None);
     }
 }
 

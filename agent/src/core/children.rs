@@ -166,7 +166,7 @@ pub(super) fn in_the_way(facts: &Facts, run: &Run) -> Option<String> {
 /// The temporary claim of a source, if it is not there; and when it was made, which for a clone is not later than its data.
 fn temporary_claim(facts: &Facts, run: &Run, source: &Claim, wanted: &ClaimShape, from: Origin) -> (Option<Step>, Option<Timestamp>) {
     if let Some(claim) = facts.claims_as(Role::Capture).find(|c| c.meta.serves(&run.id)) {
-        return (None, claim.created);
+        return (None, claim.meta.created);
     }
     let restore_size = match &from {
         Origin::Snapshot(_) => facts.snapshots_as(Role::Capture).find(|s| s.meta.serves(&run.id)).and_then(|s| s.restore_size),

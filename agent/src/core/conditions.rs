@@ -157,7 +157,8 @@ fn ready(status: &Status, spec: &Result<Spec, String>, generation: i64, closed: 
         return (verdict(false, Reason::NeverSynced, "No sync has succeeded yet"), generation);
     }
     let before = status.conditions.iter().find(|c| c.type_ == "Ready" && c.status == "True");
-    let asks = due::needs_new_sync(spec, status) || due::new_tag(&spec.trigger, status).is_some();
+    // A volume that an earlier spec's pull has touched asks for a sync, even if the spec is by now as it was before.
+    let asks = due::needs_new_sync(spec, status) || status.volume_touched || due::new_tag(&spec.trigger, status).is_some();
     let synced = closed.or(before.and_then(|c| c.observed_generation)).map(|synced| if asks { synced } else { generation });
     let of_a_changed_spec = status.run.as_ref().is_some_and(|run| Some(run.generation) > synced);
     match &status.last_error {

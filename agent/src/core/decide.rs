@@ -68,19 +68,17 @@ fn work(draft: &mut Draft<'_>, spec: &Spec) {
     }
 }
 
-/// An invalid spec: nothing new starts, and what has not reached its mover is given up. What was due, or is given up, is due once the
-/// spec is mended: its slot has passed.
+/// An invalid spec: nothing new starts, and a run that has not reached its mover goes no further. It stays open until another takes its
+/// place, which happens at once when the spec is mended: what its mover has done to volume or path is not forgotten. What was due by
+/// then stays due, its slot has passed.
 fn refuse(draft: &mut Draft<'_>) {
     let now = draft.now;
     let passed = draft.status.next_sync_time.as_ref().map(|t| t.0).filter(|t| *t <= now);
-    let Some(open) = draft.status.run.clone() else {
-        draft.status.next_sync_time = passed.map(Time);
-        return;
-    };
-    draft.status.next_sync_time = Some(Time(passed.unwrap_or(now)));
+    draft.status.next_sync_time = passed.map(Time);
+    let Some(open) = draft.status.run.clone() else { return };
     match draft.facts.living_mover() {
         None => {
-            draft.status.run = None;
+            run::suspend(draft, &open);
             draft.status.next_attempt_time = None;
         }
         Some(alive) => run::supervise(draft, &open, alive),

@@ -32,8 +32,8 @@ pub fn cause_beside_trigger(spec: &Spec, object: &Object, status: &Status) -> Op
     needs_new_sync(spec, status).then_some(Cause::SpecChanged(object.generation))
 }
 
-/// Whether the spec names something else than the last successful sync was of: another claim, section, path or layout. What is
-/// published or pushed then belongs to an earlier spec, and a sync of this one is due at once.
+/// Whether the spec names something else than the last successful sync was of: another claim, section, path or layout, or a snapshot
+/// instead of the volume. What is published or pushed then belongs to an earlier spec, and a sync of this one is due at once.
 ///
 /// False where that is not known: before the first success, and after one of an agent that did not record it.
 pub fn needs_new_sync(spec: &Spec, status: &Status) -> bool {
@@ -42,7 +42,8 @@ pub fn needs_new_sync(spec: &Spec, status: &Status) -> bool {
 
 /// The same of a subject that is at hand.
 pub fn differs(subject: &Named<'_>, status: &Status) -> bool {
-    status.synced.as_ref().is_some_and(|synced| !subject.is(synced))
+    let published = subject.is_published_as(status.latest_image.as_ref());
+    status.synced.as_ref().is_some_and(|synced| !subject.is(synced) || !published)
 }
 
 /// The value of the annotation `scribe.backube/verify-now`, where no successful sync was started with it yet.

@@ -198,6 +198,8 @@ pub struct Meta {
     pub run: Option<String>,
     /// The attempt of that run.
     pub attempt: Option<i64>,
+    /// `metadata.creationTimestamp`
+    pub created: Option<Timestamp>,
     /// Whether it is being deleted.
     pub deleting: bool,
     /// It belonged to an object of this name that is no more, and will be collected.
@@ -223,8 +225,6 @@ impl Meta {
 pub struct Claim {
     /// Common part.
     pub meta: Meta,
-    /// When it was made.
-    pub created: Option<Timestamp>,
     /// Whether it has its volume.
     pub bound: bool,
     /// Storage class, access modes and the larger of requested and actual size.

@@ -3,7 +3,7 @@
 //! Imports `draft`, `facts`, `plan`, `retry`.
 
 use super::draft::Draft;
-use super::facts::{Job, Pod, Role, Snapshot};
+use super::facts::{Job, Meta, Pod, Role, Snapshot};
 use super::goduration;
 use super::plan::{ChildKind, Step, Target};
 use super::retry;
@@ -16,12 +16,28 @@ use scribe_mover::report::Report;
 
 /// When a phase has taken too long.
 pub(super) fn deadline(run: &Run, timeout: SignedDuration) -> Timestamp {
-    run.phase_time.0.saturating_add(timeout).unwrap_or(Timestamp::MAX)
+    after(run.phase_time.0, timeout)
+}
+
+/// So long after that time.
+pub(super) fn after(since: Timestamp, timeout: SignedDuration) -> Timestamp {
+    since.saturating_add(timeout).unwrap_or(Timestamp::MAX)
+}
+
+/// Since when the run waits for this child: from the beginning of its phase, or from when the child was made. There is time between the
+/// two where the agent was away.
+pub(super) fn since(draft: &Draft<'_>, run: &Run, child: &Meta) -> Timestamp {
+    let phase = run.phase_time.0;
+    child.created.filter(|made| *made <= draft.now).map_or(phase, |made| made.max(phase))
 }
 
 /// How long the phase has lasted, as text.
 pub(super) fn lasted(draft: &Draft<'_>, run: &Run) -> String {
-    whole_seconds(draft.now.duration_since(run.phase_time.0))
+    lasted_since(draft, run.phase_time.0)
+}
+
+fn lasted_since(draft: &Draft<'_>, since: Timestamp) -> String {
+    whole_seconds(draft.now.duration_since(since))
 }
 
 fn whole_seconds(duration: SignedDuration) -> String {
@@ -61,8 +77,8 @@ pub(super) fn wait_for_first_push(draft: &mut Draft<'_>, report: &Report) {
     next_attempt(draft, Phase::WaitingForFirstPush);
 }
 
-/// Ends the attempt without a failure: a paused run whose spec names something else by now. It waits until a run of that may take its
-/// place; an image that was being made is never going to be published.
+/// Ends the attempt without a failure: a paused run whose spec names something else by now, or one whose spec is invalid. It waits until
+/// another run may take its place; an image that was being made is never going to be published.
 pub(super) fn hold(draft: &mut Draft<'_>, run: &Run) {
     for image in draft.facts.snapshots_as(Role::Image).filter(|s| s.meta.serves(&run.id) && !s.keep) {
         remove(draft, ChildKind::Snapshot, &image.meta.name, &image.meta.uid);
@@ -82,8 +98,8 @@ fn next_attempt(draft: &mut Draft<'_>, phase: Phase) {
 pub(super) fn snapshot_not_ready(draft: &mut Draft<'_>, run: &Run, snapshot: &Snapshot, why: Option<String>) {
     let why = why.unwrap_or_else(|| "the cluster gives no reason; is the snapshot controller running?".to_owned());
     let name = &snapshot.meta.name;
-    let age = draft.now.duration_since(snapshot.captured.unwrap_or(run.phase_time.0).min(run.phase_time.0));
-    let age = whole_seconds(age);
+    let since = since(draft, run, &snapshot.meta);
+    let age = lasted_since(draft, snapshot.captured.unwrap_or(since).min(since));
     if waiting::failed(snapshot) {
         remove(draft, ChildKind::Snapshot, name, &snapshot.meta.uid);
         let message = format!("VolumeSnapshot {name} failed, and is asked for again: not ready after {age}: {why}");
@@ -104,10 +120,11 @@ pub(super) fn snapshot_not_ready(draft: &mut Draft<'_>, run: &Run, snapshot: &Sn
 /// The mover's pod has not started in time: its volume is not there, its image is not, or no node takes it.
 pub(super) fn pod_not_started(draft: &mut Draft<'_>, run: &Run, job: &Job, pod: Option<&Pod>) {
     let facts = draft.facts;
-    let waited = lasted(draft, run);
+    let since = since(draft, run, &job.meta);
+    let waited = lasted_since(draft, since);
     let why = facts.words.clone().or_else(|| pod.and_then(|p| p.words.clone()));
     let why = why.unwrap_or_else(|| "the cluster gives no reason".to_owned());
-    let limit = if draft.now >= deadline(run, draft.limits.pod_start_timeout) { ", longer than podStartTimeout in agent.yaml" } else { "" };
+    let limit = if draft.now >= after(since, draft.limits.pod_start_timeout) { ", longer than podStartTimeout in agent.yaml" } else { "" };
     if let Some(claim) = waiting::unbound(facts) {
         // Nothing was ever written to it; one that cannot get a volume is made anew, and one that is slow is kept.
         let refused = waiting::refused_volume(&why);

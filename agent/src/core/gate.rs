@@ -122,7 +122,7 @@ impl<'a> View<'a> {
         let status = self.status;
         let refused = status.conditions.iter().any(|c| c.type_ == "Stalled" && c.reason == Reason::InvalidSpec.as_str());
         let starts_nothing = match self.lifecycle {
-            Lifecycle::Active => refused && status.run.is_none() && status.observed_generation == Some(self.generation),
+            Lifecycle::Active => refused && status.observed_generation == Some(self.generation),
             // A run that waits for its snapshot has begun, and goes on.
             Lifecycle::Paused => status.run.as_ref().is_none_or(|run| run.phase != Phase::WaitingForSnapshot),
             Lifecycle::Terminating => true,

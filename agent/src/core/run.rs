@@ -265,6 +265,23 @@ fn mover(draft: &mut Draft<'_>, spec: &Spec, run: &Run) {
     draft.plan.wake_at(failure::deadline(run, draft.limits.pod_start_timeout));
 }
 
+/// The spec is invalid and no mover lives: what was under way ends here. Its mover may have done its work already; of that, what cannot be
+/// found out by another one is kept.
+pub(super) fn suspend(draft: &mut Draft<'_>, run: &Run) {
+    if matches!(run.phase, Phase::Backoff | Phase::WaitingForFirstPush) {
+        return;
+    }
+    draft.plan.needs.extend([Fresh::Snapshots, Fresh::Jobs, Fresh::Pods]);
+    let (job, pod) = mover_of(draft.facts, run);
+    if let Some(report) = report_of(pod) {
+        adoption::bind(draft, &report);
+        if report.result == Outcome::Successful && job.is_some_and(|job| job.succeeded == Some(true)) {
+            adoption::complete(draft, run);
+        }
+    }
+    failure::hold(draft, run);
+}
+
 /// A mover lives although nothing goes on for this object, because its spec is invalid: its deadlines hold all the same.
 pub(super) fn supervise(draft: &mut Draft<'_>, run: &Run, alive: &Pod) {
     match mover_of(draft.facts, run) {

@@ -2,8 +2,8 @@
 //! an edit from the one to the other needs no sync of its own.
 
 use super::spec::{Spec, Target, Volume};
-use crate::api::destination::Layout;
-use crate::api::status::Subject;
+use crate::api::destination::{DestinationCopyMethod, Layout};
+use crate::api::status::{ImageRef, Subject};
 use crate::api::{ReplicationDestinationSpec, ReplicationSourceSpec};
 
 /// A [`Subject`] as a spec names it, without a copy: every object's is compared at every turn of the queue.
@@ -13,6 +13,8 @@ pub struct Named<'a> {
     path: &'a str,
     claim: Option<&'a str>,
     layout: &'static str,
+    /// Kind of what a destination publishes; no part of the record.
+    publishes: Option<&'static str>,
 }
 
 impl<'a> Named<'a> {
@@ -23,21 +25,38 @@ impl<'a> Named<'a> {
             Volume::Destination { claim: Target::Existing(claim), plain, .. } => (Some(claim.as_str()), *plain),
             Volume::Destination { claim: Target::Private(_), plain, .. } => (None, *plain),
         };
-        Named { section: &spec.remote.section, path: trimmed(&spec.remote.path), claim, layout: layout(plain) }
+        let publishes = match &spec.volume {
+            Volume::Source { .. } => None,
+            Volume::Destination { image, .. } => Some(published_kind(image.is_some())),
+        };
+        Named { section: &spec.remote.section, path: trimmed(&spec.remote.path), claim, layout: layout(plain), publishes }
     }
 
     /// The same of a source whose spec has not been read yet.
     pub fn by_source(spec: &'a ReplicationSourceSpec) -> Self {
         let rclone = &spec.rclone;
         let path = trimmed(&rclone.rclone_dest_path);
-        Named { section: &rclone.rclone_config_section, path, claim: Some(&spec.source_pvc), layout: layout(false) }
+        let claim = Some(spec.source_pvc.as_str());
+        Named { section: &rclone.rclone_config_section, path, claim, layout: layout(false), publishes: None }
     }
 
     /// The same of a destination whose spec has not been read yet.
     pub fn by_destination(spec: &'a ReplicationDestinationSpec) -> Self {
         let rclone = &spec.rclone;
         let (path, claim) = (trimmed(&rclone.rclone_dest_path), rclone.destination_pvc.as_deref());
-        Named { section: &rclone.rclone_config_section, path, claim, layout: layout(rclone.layout == Some(Layout::Plain)) }
+        let method = rclone.copy_method.unwrap_or(DestinationCopyMethod::Snapshot);
+        Named {
+            section: &rclone.rclone_config_section,
+            path,
+            claim,
+            layout: layout(rclone.layout == Some(Layout::Plain)),
+            publishes: Some(published_kind(method == DestinationCopyMethod::Snapshot)),
+        }
+    }
+
+    /// Whether what is published is of the kind that the spec asks for; also where nothing is published.
+    pub fn is_published_as(&self, latest: Option<&ImageRef>) -> bool {
+        self.publishes.zip(latest).is_none_or(|(kind, latest)| kind == latest.kind)
     }
 
     /// Whether this is the recorded one.
@@ -59,6 +78,11 @@ impl<'a> Named<'a> {
 /// The path as it is meant: a slash at its end changes nothing.
 pub fn trimmed(path: &str) -> &str {
     path.trim_end_matches('/')
+}
+
+/// The kind of `status.latestImage`: a snapshot, or the volume itself.
+fn published_kind(image: bool) -> &'static str {
+    if image { "VolumeSnapshot" } else { "PersistentVolumeClaim" }
 }
 
 fn layout(plain: bool) -> &'static str {

@@ -3,14 +3,17 @@
 //! Imports `facts`, `plan`, `draft`, `spec`.
 
 use super::draft::Draft;
-use super::facts::{Fresh, Meta, Role, Snapshot};
+use super::facts::{Claim, Fresh, Meta, Role, Snapshot};
 use super::plan::{ChildKind, Step, Target};
 use super::spec::Volume;
+use crate::api::status::{Phase, Run};
 
 /// Plans the deletions that the status in the making leaves room for.
 pub(super) fn children(draft: &mut Draft<'_>) {
     let facts = draft.facts;
-    let run = draft.status.run.clone();
+    // Nothing of a run is used again whose spec is invalid and whose mover has ended.
+    let suspended = |run: &Run| facts.spec.is_err() && matches!(run.phase, Phase::Backoff | Phase::WaitingForFirstPush);
+    let run = draft.status.run.clone().filter(|run| !suspended(run));
     let current = run.as_ref().map(|r| r.id.as_str());
     let needed = |meta: &Meta| meta.run.is_some() && meta.run.as_deref() == current;
 
@@ -37,10 +40,9 @@ pub(super) fn children(draft: &mut Draft<'_>) {
         }
     }
     if draft.status.run.is_none() && facts.snapshots_known && cleanup(draft) {
-        // With the image of its data published. Should a run have been given up, the next one needs another claim anyhow.
         for claim in facts.claims_as(Role::Volume).filter(|c| !c.meta.deleting) {
             draft.plan.needs.extend([Fresh::Pods, Fresh::Snapshots]);
-            if !facts.mover_lives() {
+            if !facts.mover_lives() && is_published(draft, claim) {
                 delete(draft, ChildKind::Claim, &claim.meta);
             }
         }
@@ -59,6 +61,14 @@ pub(super) fn unbound_volume(draft: &mut Draft<'_>) -> bool {
         found = true;
     }
     found
+}
+
+/// Whether an image of this claim is published: before that, the claim may be the only copy.
+fn is_published(draft: &Draft<'_>, claim: &Claim) -> bool {
+    let images = draft.facts.snapshots_as(Role::Image).filter(|image| image.ready && !image.meta.deleting);
+    let of_it = images.filter(|image| image.claim_uid.as_deref() == Some(claim.meta.uid.as_str()));
+    let published = |image: &Snapshot| draft.status.images.iter().any(|listed| listed.name == image.meta.name);
+    of_it.into_iter().any(published)
 }
 
 /// Whether the spec asks for the claim to go after each sync.

@@ -37,7 +37,8 @@ pub(super) fn for_snapshot(draft: &mut Draft<'_>, run: &Run, snapshot: &Snapshot
     let (limit, now) = (draft.limits.snapshot_timeout, draft.now);
     let why = snapshot.error.clone().or_else(|| draft.facts.words.clone());
     let patience = if failed(snapshot) { limit.min(TROUBLED) } else { limit };
-    let deadline = failure::deadline(run, patience);
+    let since = failure::since(draft, run, &snapshot.meta);
+    let deadline = failure::after(since, patience);
     if now >= deadline {
         draft.plan.needs.extend(Fresh::ALL);
         return failure::snapshot_not_ready(draft, run, snapshot, why);
@@ -47,7 +48,7 @@ pub(super) fn for_snapshot(draft: &mut Draft<'_>, run: &Run, snapshot: &Snapshot
     if run.phase != Phase::Capturing {
         return;
     }
-    let place = failure::deadline(run, PLACE);
+    let place = failure::after(since, PLACE);
     if now < place {
         return draft.plan.wake_at(place);
     }
@@ -86,7 +87,8 @@ pub(super) fn for_pod(draft: &mut Draft<'_>, run: &Run, job: &Job, pod: Option<&
     let facts = draft.facts;
     let why = facts.words.clone().or_else(|| pod.and_then(|p| p.words.clone()));
     let claim = unbound(facts);
-    let deadline = failure::deadline(run, pod_patience(draft, claim, pod, why.as_deref()));
+    let since = failure::since(draft, run, &job.meta);
+    let deadline = failure::after(since, pod_patience(draft, claim, pod, why.as_deref()));
     if draft.now >= deadline {
         draft.plan.needs.extend(Fresh::ALL);
         return failure::pod_not_started(draft, run, job, pod);
