@@ -14,19 +14,24 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinSet};
 
 /// A client that has not sent its request by then is gone.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// One that has not taken its answer by then is not waited for.
 const LONGEST_CONNECTION: Duration = Duration::from_secs(10);
-/// Connections at a time; more of them wait until one ends. Each costs memory and a file descriptor.
-const CONNECTIONS: usize = 32;
+/// Connections at a time; each costs memory and a file descriptor. One more takes the place of the oldest.
+const CONNECTIONS: usize = 256;
+/// So long every connection has, for a request that is on its way. With this, idle clients delay a probe of the kubelet by far less than
+/// its timeout of a second.
+const SHORTEST_CONNECTION: Duration = Duration::from_millis(100);
 /// Pause after a connection that could not be accepted: file descriptors come back when connections end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 /// Such trouble may come and go many times a second; it is logged no more often than this.
@@ -46,18 +51,27 @@ pub struct State {
 
 /// Serves until the future is dropped. Nothing that a client does, or that the system lacks for a while, ends it.
 pub async fn serve(listener: TcpListener, state: Arc<State>) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut open: VecDeque<(Instant, AbortHandle)> = VecDeque::new();
+    let mut serving = JoinSet::new();
     let mut warned: Option<Instant> = None;
-    while let Ok(place) = places.clone().acquire_owned().await {
+    loop {
+        while serving.try_join_next().is_some() {}
+        open.retain(|(_, connection)| !connection.is_finished());
+        if open.len() >= CONNECTIONS
+            && let Some((since, oldest)) = open.pop_front()
+        {
+            tokio::time::sleep(SHORTEST_CONNECTION.saturating_sub(since.elapsed())).await;
+            oldest.abort();
+        }
         match listener.accept().await {
             Ok((stream, _)) => {
                 let state = state.clone();
-                tokio::spawn(async move {
+                let connection = serving.spawn(async move {
                     if tokio::time::timeout(LONGEST_CONNECTION, connection(stream, &state)).await.is_err() {
                         tracing::debug!("a client of the health endpoint took too long");
                     }
-                    drop(place);
                 });
+                open.push_back((Instant::now(), connection));
             }
             Err(error) => {
                 if warned.is_none_or(|warned| warned.elapsed() >= WARN_AGAIN) {

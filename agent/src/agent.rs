@@ -4,18 +4,19 @@
 
 use crate::admin;
 use crate::cluster::cache::{self, Cache};
+use crate::cluster::client;
 use crate::cluster::identity;
 use crate::cluster::read::Reader;
 use crate::cluster::write::Writer;
 use crate::controller::wake::Wakes;
-use crate::controller::{self, Context as Shared, Watched};
+use crate::controller::{self, Context as Shared, Memories, Watched};
 use crate::metrics::Metrics;
 use crate::reload;
 use crate::triggers;
 use anyhow::{Context, Result};
 use clap::Args;
 use futures::FutureExt;
-use kube::{Client, Config};
+use kube::Client;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,9 +28,6 @@ use tokio::signal::unix::{SignalKind, signal};
 /// What is logged unless `RUST_LOG` says otherwise. The ticker's start-up chatter says nothing to a user; of failed requests kube would
 /// log every try, where the agent logs every new trouble (`cluster::pace`).
 pub const LOG: &str = "info,tokio_cron_scheduler=warn,kube_runtime::watcher=off,kube_client::client::builder=off";
-
-/// A server that accepts requests and never answers is given up on. Longer than any watch, which the server ends after 290 seconds.
-const READ_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Looks under way may end by themselves within this time; to cut one off does no more harm than a crash, which is none.
 const LAST_LOOKS: Duration = Duration::from_secs(1);
@@ -60,7 +58,7 @@ pub struct Options {
 pub async fn run(options: Options) -> Result<()> {
     let stop = shutdown()?;
     let (settings, _settings_watcher) = reload::watch(&options.config)?;
-    let client = client().await?;
+    let client = client::client().await?;
     let watched = controller::watch_objects(&client, &options.namespace);
     let state =
         Arc::new(admin::State { objects: watched.objects.clone(), metrics: Metrics::default(), settings, ready: AtomicBool::new(false) });
@@ -77,12 +75,6 @@ pub async fn run(options: Options) -> Result<()> {
     ended
 }
 
-async fn client() -> Result<Client> {
-    let mut config = Config::infer().await.context("finding the API server")?;
-    (config.read_timeout, config.reset_reader_on_write) = (Some(READ_TIMEOUT), true);
-    Client::try_from(config).context("making a client of the API server")
-}
-
 /// Everything that needs the API server, until `stop`.
 async fn work(
     options: &Options,
@@ -95,7 +87,8 @@ async fn work(
     let (cache, changes) = cache::watch(&client, &options.namespace);
     let wakes = Wakes::new(&options.namespace);
     let objects = watched.objects.clone();
-    let _ticker = triggers::start(objects.clone(), wakes.sender(), state.settings.clone()).await?;
+    let memory = Memories::default();
+    let _ticker = triggers::start(objects.clone(), wakes.sender(), memory.clone(), state.settings.clone()).await?;
     let shared = Arc::new(Shared {
         reader: Reader::new(client.clone(), &options.namespace),
         writer: Writer::new(client, &options.namespace, &options.pod),
@@ -107,7 +100,7 @@ async fn work(
         started: std::time::Instant::now(),
         gate: Mutex::default(),
         wakes: wakes.sender(),
-        memory: Mutex::default(),
+        memory,
     });
     tracing::info!(namespace = options.namespace, image = shared.inherited.image, version = env!("CARGO_PKG_VERSION"), "started");
     tokio::select! {

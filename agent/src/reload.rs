@@ -4,10 +4,14 @@
 
 use crate::settings::Settings;
 use anyhow::{Context, Result, anyhow};
-use notify::{RecursiveMode, Watcher};
+use notify::{PollWatcher, RecursiveMode, Watcher};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
+
+/// How often the folder is read where the system does not report changes.
+const POLL: Duration = Duration::from_secs(60);
 
 /// The settings in force, and whether the file as it is now was accepted.
 #[derive(Clone, Debug)]
@@ -18,27 +22,48 @@ pub struct Current {
     pub problem: Option<String>,
 }
 
-/// Reads the file, and again whenever its folder changes, for as long as the returned watcher lives.
+/// Reads the file, and again whenever its folder changes, for as long as the returned watcher lives. Where the system has no watches left
+/// (inotify counts them per user, over all containers of a node), the folder is looked at every now and then.
 ///
 /// # Errors
 /// When the file has a mistake at the start: there are no older settings to keep.
-pub fn watch(file: &Path) -> Result<(watch::Receiver<Current>, impl Watcher + use<>)> {
+pub fn watch(file: &Path) -> Result<(watch::Receiver<Current>, Box<dyn Watcher>)> {
     let settings = Settings::parse(&read(file)?).map_err(|e| anyhow!(e))?;
     let (sender, receiver) = watch::channel(Current { settings: Arc::new(settings), problem: None });
-    let watched: PathBuf = file.to_owned();
-    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+    let folder = file.parent().unwrap_or(Path::new("/"));
+    let watcher = told(file, folder, sender.clone()).or_else(|error| {
+        tracing::warn!(%error, "changes of the settings are not reported by the system; looking for them each minute");
+        asking(file, folder, sender, POLL)
+    });
+    Ok((receiver, watcher.with_context(|| format!("watching {}", folder.display()))?))
+}
+
+/// The system reports changes.
+fn told(file: &Path, folder: &Path, sender: watch::Sender<Current>) -> notify::Result<Box<dyn Watcher>> {
+    let mut watcher = notify::recommended_watcher(on_change(file, sender))?;
+    watcher.watch(folder, RecursiveMode::NonRecursive)?;
+    Ok(Box::new(watcher))
+}
+
+/// The folder is read again and again.
+fn asking(file: &Path, folder: &Path, sender: watch::Sender<Current>, interval: Duration) -> notify::Result<Box<dyn Watcher>> {
+    let config = notify::Config::default().with_poll_interval(interval).with_compare_contents(true);
+    let mut watcher = PollWatcher::new(on_change(file, sender), config)?;
+    watcher.watch(folder, RecursiveMode::NonRecursive)?;
+    Ok(Box::new(watcher))
+}
+
+fn on_change(file: &Path, sender: watch::Sender<Current>) -> impl Fn(notify::Result<notify::Event>) + Send + 'static {
+    let file: PathBuf = file.to_owned();
+    move |event| {
         match event {
             // Our own reading; to act on it would never end.
             Ok(event) if event.kind.is_access() => return,
             Ok(_) => {}
             Err(error) => tracing::warn!(%error, "watching the settings failed; reading them again"),
         }
-        reread(&watched, &sender);
-    })
-    .context("starting to watch the settings")?;
-    let folder = file.parent().unwrap_or(Path::new("/"));
-    watcher.watch(folder, RecursiveMode::NonRecursive).with_context(|| format!("watching {}", folder.display()))?;
-    Ok((receiver, watcher))
+        reread(&file, &sender);
+    }
 }
 
 fn read(file: &Path) -> Result<String> {
@@ -46,7 +71,12 @@ fn read(file: &Path) -> Result<String> {
 }
 
 fn reread(file: &Path, sender: &watch::Sender<Current>) {
-    let parsed = read(file).map_err(|e| format!("{e:#}")).and_then(|text| Settings::parse(&text));
+    // A file that is being written in place is empty for a moment, which would mean the defaults.
+    let text = read(file).map_err(|e| format!("{e:#}")).and_then(|text| match text.trim() {
+        "" => Err(format!("{} is empty: write {{}} for the defaults", file.display())),
+        _ => Ok(text),
+    });
+    let parsed = text.and_then(|text| Settings::parse(&text));
     sender.send_if_modified(|current| match parsed {
         Ok(settings) if *current.settings == settings && current.problem.is_none() => false,
         Ok(settings) => {
@@ -61,4 +91,33 @@ fn reread(file: &Path, sender: &watch::Sender<Current>) {
             true
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As the kubelet changes a ConfigMap: a link to another folder takes the place of the one before.
+    #[tokio::test]
+    async fn new_settings_are_found_by_asking_as_well() {
+        let dir = std::env::temp_dir().join(format!("scribe-reload-{}", std::process::id()));
+        let file = dir.join("agent.yaml");
+        let put = |version: &str, text: &str| {
+            let (data, link) = (dir.join(version), dir.join("..next"));
+            std::fs::create_dir_all(&data).unwrap();
+            std::fs::write(data.join("agent.yaml"), text).unwrap();
+            std::os::unix::fs::symlink(version, &link).unwrap();
+            std::fs::rename(&link, dir.join("..data")).unwrap();
+        };
+        put("..1", "{}");
+        std::os::unix::fs::symlink("..data/agent.yaml", &file).unwrap();
+        let settings = Settings::parse("{}").unwrap();
+        let (sender, mut receiver) = watch::channel(Current { settings: Arc::new(settings), problem: None });
+        let watcher = asking(&file, &dir, sender, Duration::from_millis(20)).unwrap();
+        put("..2", "{maxConcurrentSyncs: 7}");
+        let found = receiver.wait_for(|current| current.settings.limits.max_concurrent_syncs == 7);
+        tokio::time::timeout(Duration::from_secs(20), found).await.unwrap().unwrap();
+        drop(watcher);
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
 }

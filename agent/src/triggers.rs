@@ -3,6 +3,7 @@
 //! It decides nothing. `status.nextSyncTime` is the truth, and every object is looked at within a minute anyhow, so a lost or
 //! doubled tick is harmless. Users' schedules never reach the scheduler crate, which reads cron differently. Imports `controller`, `reload`.
 
+use crate::controller::memory::{Memories, failing};
 use crate::controller::objects::Objects;
 use crate::controller::wake::{self, Sender};
 use crate::reload::Current;
@@ -18,11 +19,11 @@ const EVERY_FIVE_SECONDS: &str = "*/5 * * * * *";
 ///
 /// # Errors
 /// When the scheduler does not start.
-pub async fn start(objects: Objects, sender: Sender, settings: watch::Receiver<Current>) -> Result<JobScheduler> {
+pub async fn start(objects: Objects, sender: Sender, memories: Memories, settings: watch::Receiver<Current>) -> Result<JobScheduler> {
     let scheduler = JobScheduler::new().await.context("starting the ticker")?;
     let tick = Job::new(EVERY_FIVE_SECONDS, move |_, _| {
         let places = settings.borrow().settings.limits.max_concurrent_syncs;
-        wake::due(&objects, &sender, places, Timestamp::now());
+        wake::due(&objects, &sender, &failing(&memories), places, Timestamp::now());
     })?;
     scheduler.add(tick).await.context("starting the ticker")?;
     scheduler.start().await.context("starting the ticker")?;

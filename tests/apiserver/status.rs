@@ -29,6 +29,7 @@ fn full(kind: Kind) -> Status {
         last_manual_sync: Some("vor dem Umzug: \"läuft?\"\n".to_owned()),
         // Only a source is asked for these, and only a destination has a volume to touch.
         last_handled_verify_now: (kind == Source).then(|| "once".to_owned()),
+        last_sync_generation: Some(1),
         synced: Some(subject("s3:bucket/old")),
         volume_touched: kind == Destination,
         adopted_path: (kind == Source).then(|| "bucket/old".to_owned()),

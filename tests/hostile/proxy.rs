@@ -48,6 +48,8 @@ pub enum Fault {
     Silent,
     /// A watch: the resource version has expired.
     Expired,
+    /// A watch: it ends at once, well and without an event.
+    WatchEnded,
     /// A watch: it breaks after one event.
     WatchCut,
 }
@@ -168,6 +170,7 @@ async fn answer(shared: &Shared, request: Request<Incoming>) -> Result<Answer, s
                 "code": 410, "message": "too old resource version: 1 (2)" });
             return Ok(whole(StatusCode::OK, format!("{}\n", json!({ "type": "ERROR", "object": status }))));
         }
+        Fault::WatchEnded => return Ok(whole(StatusCode::OK, String::new())),
         Fault::Silent => std::future::pending().await,
         Fault::Late => tokio::time::sleep(Duration::from_millis(300)).await,
         Fault::None | Fault::CutAfter | Fault::TimeoutAfter | Fault::WatchCut => {}

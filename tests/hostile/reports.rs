@@ -140,3 +140,80 @@ async fn a_namesakes_mover_that_never_ends_keeps_nobody_else_waiting() {
     second.until("its sync", 60, |s| s.last_manual_sync.is_some()).await;
     assert_eq!(first.status().await.last_sync_time, None, "it started beside the old mover");
 }
+
+/// A webhook may choose any code to refuse with. It is no reason to ask twice a second for ever, and to say nothing.
+#[tokio::test]
+async fn a_create_that_meets_with_a_conflict_for_ever() {
+    let settings = "{continuousInterval: 1h, podStartTimeout: 5s, snapshotTimeout: 5s, retry: {initial: 1s, max: 60s}}";
+    let site = Site::start_with("conflict", settings).await;
+    let began = tokio::time::Instant::now();
+    site.proxy.rule(|call| if call.writes() && call.path.ends_with("/jobs") { Fault::Conflict } else { Fault::None });
+    let source = site.source("it", json!({ "trigger": { "manual": "1" }, "rclone": { "copyMethod": "Direct" } })).await;
+    let status = source.until("an attempt fails", 60, |s| s.last_error.is_some()).await;
+    let message = status.last_error.unwrap().message;
+    assert!(message.contains("scribe-rclone-src-it cannot be created: the object has been modified"), "{message}");
+    let asked = site.proxy.counted()[&Fault::Conflict];
+    assert!(asked <= 12, "{asked} requests in {:?}", began.elapsed());
+    site.proxy.rule(|_| Fault::None);
+    source.until("the sync", 90, |s| s.last_manual_sync.is_some()).await;
+}
+
+/// A backup tool restores the status of a sync that was under way, and so owns its fields as well.
+#[tokio::test]
+async fn a_status_that_another_manager_wrote() {
+    let site = Site::start("restored").await;
+    site.proxy.rule(|call| if call.watch || call.writes() { Fault::None } else { Fault::Late });
+    let spec =
+        json!({ "paused": true, "trigger": { "schedule": "0 0 1 1 *", "runOnCreate": false }, "rclone": { "copyMethod": "Direct" } });
+    let source = site.source("it", spec).await;
+    source.until("it is looked at", 60, |s| s.observed_generation.is_some()).await;
+    let time = "2026-01-01T00:00:00.000000Z";
+    let run = json!({ "id": "0123456789abcdef", "phase": "Transferring", "startTime": time, "phaseTime": jiff::Timestamp::now().to_string(),
+        "attempt": 1, "generation": 1 });
+    let error = json!({ "reason": "AccessDenied", "message": "of the old cluster", "time": "2026-01-01T00:00:00Z" });
+    let status = json!({ "status": { "run": run, "lastError": error, "attempts": 3 } });
+    let by = |manager: &str| PatchParams { field_manager: Some(manager.to_owned()), ..PatchParams::default() };
+    let sources = site.api("scribe.backube", "v1alpha1", "ReplicationSource");
+    sources.patch_status("it", &by("backup"), &Patch::Merge(status)).await.unwrap();
+    let unpaused = json!({ "spec": { "paused": false } });
+    sources.patch("it", &PatchParams::default(), &Patch::Merge(unpaused)).await.unwrap();
+
+    let status = source.until("its sync ends", 60, |s| s.last_sync_time.is_some() && s.run.is_none()).await;
+    assert_eq!((status.last_error.as_ref(), status.attempts), (None, None));
+    // Nothing more comes of it: the next sync is one that is asked for.
+    let movers = site.world.record.lock().unwrap().movers.clone();
+    assert!(movers.values().all(|movers| *movers == 1) && movers.len() <= 2, "{movers:?}");
+    source.sync("next", 60).await;
+    assert_eq!(site.world.record.lock().unwrap().movers.len(), movers.len() + 1);
+}
+
+/// An administrator changes one field of an open run.
+#[tokio::test]
+async fn a_run_that_was_edited_by_hand_ends() {
+    let site = Site::start("edited").await;
+    site.world.record.lock().unwrap().asleep = true;
+    let source = site.source("it", json!({ "trigger": { "manual": "a" }, "rclone": { "copyMethod": "Direct" } })).await;
+    source.until("a run", 60, |s| s.run.is_some()).await;
+    let by = PatchParams { field_manager: Some("kubectl-edit".to_owned()), ..PatchParams::default() };
+    let sources = site.api("scribe.backube", "v1alpha1", "ReplicationSource");
+    sources.patch_status("it", &by, &Patch::Merge(json!({ "status": { "run": { "attempt": 7 } } }))).await.unwrap();
+    site.world.record.lock().unwrap().asleep = false;
+    source.until("its sync", 90, |s| s.last_manual_sync.is_some() && s.run.is_none()).await;
+}
+
+/// What cannot be read cannot be decided on; the object says so all the same.
+#[tokio::test]
+async fn a_read_that_is_forbidden() {
+    let site = Site::start("unread").await;
+    let source = site.source("it", json!({ "trigger": { "manual": "1" }, "rclone": { "copyMethod": "Direct" } })).await;
+    source.until("the first sync", 60, |s| s.last_manual_sync.is_some()).await;
+    let reads_pods = |call: &Call| !call.watch && !call.writes() && call.path.ends_with("/pods") && !call.lists();
+    site.proxy.rule(move |call| if reads_pods(call) { Fault::Forbidden } else { Fault::None });
+    let new_tag = json!({ "spec": { "trigger": { "manual": "2" } } });
+    let sources = site.api("scribe.backube", "v1alpha1", "ReplicationSource");
+    sources.patch("it", &PatchParams::default(), &Patch::Merge(new_tag)).await.unwrap();
+    let status = source.until("it is reported", 60, |s| trouble(s).is_some()).await;
+    assert!(trouble(&status).unwrap().contains("kustomize/base has the whole Role"), "{status:#?}");
+    site.proxy.rule(|_| Fault::None);
+    source.until("its sync", 90, |s| s.last_manual_sync.as_deref() == Some("2") && trouble(s).is_none()).await;
+}

@@ -227,3 +227,49 @@ async fn a_server_that_has_had_enough() {
     site.proxy.rule(|_| Fault::None);
     other.until("its sync", 90, |s| s.last_manual_sync.is_some()).await;
 }
+
+/// A proxy, or an API server that goes down, ends every watch at once, and well: kube asks again in the same instant.
+#[tokio::test]
+async fn watches_that_end_at_once() {
+    let site = Site::start("ended").await;
+    let source = site.source("it", manual("first")).await;
+    source.until("the first sync", 60, |s| s.last_manual_sync.is_some()).await;
+    site.proxy.rule(|call| if call.watch { Fault::WatchEnded } else { Fault::None });
+    site.proxy.cut();
+    let (began, long) = (tokio::time::Instant::now(), std::time::Duration::from_secs(20));
+    until("twenty seconds have passed", 30, async || if began.elapsed() >= long { Ok(()) } else { Err(()) }).await;
+    let asked = site.proxy.counted()[&Fault::WatchEnded];
+    // Six watches, each after 0, 1, 3, 7 and 15 seconds, less up to a quarter.
+    assert!((12..=48).contains(&asked), "{asked} watches in twenty seconds");
+    let told = site.agent.log().matches("watches end at once").count();
+    assert_eq!(told, 6, "{}", site.agent.log());
+    site.proxy.rule(|_| Fault::None);
+    source.sync("second", 120).await;
+}
+
+/// Statuses cannot be written: the ticker does not hurry what waits longer after each failure.
+#[tokio::test]
+async fn statuses_that_cannot_be_written() {
+    const OBJECTS: usize = 8;
+    let site = Site::start("unwritten").await;
+    site.proxy.rule(|call| if call.path.ends_with("/status") { Fault::ServerError } else { Fault::None });
+    let mut sources = Vec::new();
+    for number in 0..OBJECTS {
+        sources.push(site.source(&format!("o{number}"), json!({ "trigger": { "schedule": "* * * * *" } })).await);
+    }
+    site.proxy.rule(|_| Fault::None);
+    for source in &sources {
+        source.until("its first sync", 90, |s| s.last_sync_time.is_some()).await;
+    }
+    let refused = || site.proxy.counted().get(&Fault::ServerError).copied().unwrap_or_default();
+    let before = refused();
+    site.proxy.rule(|call| if call.path.ends_with("/status") { Fault::ServerError } else { Fault::None });
+    until("a slot has come", 90, async || if refused() > before { Ok(()) } else { Err(refused()) }).await;
+    let (began, first, long) = (tokio::time::Instant::now(), refused(), std::time::Duration::from_secs(40));
+    until("forty seconds have passed", 60, async || if began.elapsed() >= long { Ok(()) } else { Err(()) }).await;
+    let asked = refused() - first;
+    // Each after 1, 3, 7, 15 and 31 seconds, and perhaps one of its mover's progress.
+    assert!(asked <= OBJECTS * 7, "{asked} writes of {OBJECTS} statuses in forty seconds");
+    site.proxy.rule(|_| Fault::None);
+    sources[0].sync("next", 120).await;
+}

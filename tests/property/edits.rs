@@ -21,7 +21,7 @@ pub fn volume(world: &mut World, source: impl FnOnce(&mut Capture), destination:
 }
 
 /// Short steps of an undisturbed sync.
-fn step(world: &mut World, number: usize) {
+pub fn step(world: &mut World, number: usize) {
     match number % 5 {
         0 | 1 => agent::look(world, &Look::default()),
         2 => script::start_pods(world),

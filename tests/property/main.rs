@@ -6,6 +6,7 @@
 
 mod agent;
 mod annotations;
+mod copies;
 mod deadlines;
 mod diagram;
 mod edits;

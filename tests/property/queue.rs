@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 use proptest::prelude::*;
 use scribe_agent::api::Status;
 use scribe_agent::api::status::Phase;
-use scribe_agent::core::gate::{self, Contender, Room, View};
+use scribe_agent::core::gate::{self, Contender, Movers, Room, View};
 use scribe_agent::core::spec::Trigger;
 
 /// A world that would start at once, or at this second if it was synced before.
@@ -26,8 +26,18 @@ fn world(number: usize, flavour: Flavour, due: Option<i64>) -> World {
     world
 }
 
+fn contender(world: &World) -> Contender {
+    let mut live = world.pods.iter().filter(|pod| !pod.ended);
+    let movers = match live.next() {
+        None => Movers::None,
+        Some(pod) if pod.meta.deleting => Movers::Leftover,
+        Some(_) => Movers::Running,
+    };
+    View::of(&world.facts()).contender(movers, world.now)
+}
+
 fn contenders(worlds: &[World]) -> Vec<Contender> {
-    worlds.iter().map(|w| View::of(&w.facts()).contender(w.facts().mover_lives(), w.now)).collect()
+    worlds.iter().map(contender).collect()
 }
 
 /// One look at one of them, with the gate's answer to it.
@@ -181,7 +191,6 @@ fn what_is_being_deleted_holds_no_place() {
     script::begin(&mut world);
     script::start_pods(&mut world);
     world.object.deleting = true;
-    let contender = |world: &World| View::of(&world.facts()).contender(world.facts().mover_lives(), world.now);
     assert!(contender(&world).under_way);
     world.pods.clear();
     assert_eq!(contender(&world), Contender { uid: "owner-0".into(), under_way: false, turn: None });

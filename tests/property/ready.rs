@@ -59,7 +59,8 @@ fn an_edit_after_an_invalid_one_is_ready_when_it_is_synced() {
             w.spec.remote.path = "elsewhere".into();
         });
         script::begin(&mut world);
-        assert_eq!(ready(&world).status, "False", "{flavour:?}: {:#?}", ready(&world));
+        let of = |world: &World| (ready(world).status.clone(), ready(world).observed_generation);
+        assert_ne!(of(&world), ("True".to_owned(), Some(world.object.generation)), "{flavour:?}: {:#?}", ready(&world));
         script::all_goes_well(&mut world, 10);
         let ready = ready(&world);
         assert_eq!((ready.status.as_str(), ready.observed_generation), ("True", Some(world.object.generation)), "{flavour:?}");
@@ -73,6 +74,7 @@ fn a_failure_after_a_success_is_told() {
     script::edit(&mut world, |w| {
         w.spec.trigger = Trigger { schedule: Some(Schedule::parse("@hourly", None).unwrap()), ..Trigger::default() }
     });
+    script::all_goes_well(&mut world, 61);
     for _ in 0..24 * 60 {
         script::begin(&mut world);
         script::start_pods(&mut world);
@@ -88,4 +90,27 @@ fn a_failure_after_a_success_is_told() {
         "{}",
         ready.message
     );
+}
+
+/// An edit that asks for no sync of its own is Ready at once; once a sync of it has failed, and none has succeeded, it is not.
+#[test]
+fn a_changed_spec_whose_syncs_fail_is_not_ready() {
+    for flavour in Flavour::ALL {
+        let mut world = World::new(flavour);
+        world.spec.trigger = Trigger { schedule: Some(Schedule::parse("*/6 * * * *", None).unwrap()), ..Trigger::default() };
+        script::all_goes_well(&mut world, 10);
+        script::edit(&mut world, |world| world.spec.remote.secret = "another".into());
+        agent::look(&mut world, &Look::default());
+        let of = |world: &World| (ready(world).status.clone(), ready(world).observed_generation);
+        assert_eq!(of(&world), ("True".to_owned(), Some(world.object.generation)), "{flavour:?}");
+        world.now = world.status.next_sync_time.as_ref().unwrap().0;
+        world.past.clear();
+        for (ending, expected) in [(Ending::Failed, "False"), (Ending::Failed, "False"), (Ending::Good, "True")] {
+            crate::waking::attempt(&mut world, ending);
+            script::all_goes_well(&mut world, if matches!(ending, Ending::Good) { 10 } else { 0 });
+            assert_eq!(of(&world), (expected.to_owned(), Some(world.object.generation)), "{flavour:?} {ending:?}: {:#?}", world.status);
+            world.now += SignedDuration::from_secs(120);
+            world.past.clear();
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 /// Who made an object: always [`MANAGER`]. Selects everything the agent ever made.
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
-/// The value of [`MANAGED_BY`], the field manager of server-side apply, and the reporter of events.
+/// The value of [`MANAGED_BY`], the field manager of status, and the reporter of events.
 pub const MANAGER: &str = "scribe-agent";
 /// Standard label: the application.
 pub const APP_NAME: &str = "app.kubernetes.io/name";

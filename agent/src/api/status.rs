@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use scribe_mover::report::Outcome;
 use serde::{Deserialize, Serialize};
 
-/// What the agent knows of one replication. Written whole, by server-side apply.
+/// What the agent knows of one replication. Written whole, in place of the one before.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Status {
@@ -50,6 +50,10 @@ pub struct Status {
     /// What the last successful sync was of. Where the spec names something else by now, a sync of that is due.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub synced: Option<Subject>,
+
+    /// `metadata.generation` of the spec that the last successful sync was of. Where a sync of a later one has failed since, Ready is False.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_sync_generation: Option<i64>,
 
     /// True once a sync of something else than `synced` has started: the destination's volume may hold parts of that. Cleared by the
     /// next success.

@@ -3,13 +3,13 @@
 //! Imports `manifests`, `core` and `api`.
 
 pub mod cache;
+pub mod client;
 pub mod guarded;
 pub mod identity;
 pub mod pace;
 pub mod read;
 pub mod refusal;
 pub mod slim;
-mod undeclared;
 pub mod view;
 pub mod warnings;
 pub mod write;

@@ -30,7 +30,11 @@ pub fn classify(step: &Step, error: kube::Error) -> Answer {
     let kube::Error::Api(status) = &error else { return Answer::Transient(error) };
     match status.code {
         409 if status.reason == "AlreadyExists" => Answer::Taken,
+        // What does not exist yet conflicts with nothing that a fresh read would show: a webhook or a quota has chosen this code.
+        409 if matches!(step, Step::Create(_)) => Answer::Transient(error),
         409 => Answer::Conflict,
+        // The object was there a moment ago. If it is gone, the next look finds that.
+        404 if matches!(step, Step::WriteStatus(_)) => Answer::Transient(error),
         403 if ending(status) => Answer::Ending,
         400 | 403 | 404 | 405 | 413 | 422 => refused(step, status),
         _ => Answer::Transient(error),
@@ -45,8 +49,8 @@ fn ending(status: &Status) -> bool {
 fn refused(step: &Step, status: &Status) -> Answer {
     let words = status.message.trim();
     let (reason, hint) = match (status.code, step) {
-        // A status or event that cannot be written means that the object is gone.
-        (404, Step::WriteStatus(_) | Step::Publish(_) | Step::Delete(_) | Step::Release(_) | Step::Resize(..)) => return Answer::Conflict,
+        // What was to be written to is gone.
+        (404, Step::Publish(_) | Step::Delete(_) | Step::Release(_) | Step::Resize(..)) => return Answer::Conflict,
         (404, Step::Create(Child::Snapshot(_))) => (
             Reason::SnapshotsUnsupported,
             "the cluster does not serve VolumeSnapshots: install the CSI snapshot CRDs and controller, or use another copyMethod",

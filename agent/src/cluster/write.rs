@@ -3,8 +3,7 @@
 //! Imports `manifests`, `refusal`, `core`, `api`.
 
 use super::refusal::{Answer, classify};
-use super::undeclared;
-use crate::api::{GROUP, ReplicationDestination, ReplicationSource, Status, VERSION, labels};
+use crate::api::{ReplicationDestination, ReplicationSource, Status, labels};
 use crate::core::facts::{Kind, Object};
 use crate::core::plan::{Child, ChildKind, Event, Step, Target};
 use crate::manifests::{claim, event, job, snapshot};
@@ -59,42 +58,34 @@ impl Writer {
         }
     }
 
-    /// Writes the whole status, but only onto the very version that the decision was made on. Returns the fields that had to be left out,
-    /// because the cluster's CRD is older than this agent and does not know them: they are not there at the next read.
+    /// Puts the whole status in place of the one that is there, but only onto the very version that the decision was made on. Returns the
+    /// fields that the cluster's CRD did not keep, because it is older than this agent.
+    ///
+    /// No server-side apply: what a field manager leaves out stays where another one owns it too, as after a restored backup. A run that
+    /// is closed would be found open again.
     ///
     /// # Errors
-    /// What the API server says.
+    /// What the API server says; 409 where the object has changed since.
     pub async fn status(&self, object: &Object, status: &Status) -> kube::Result<BTreeSet<String>> {
-        let mut status = json!(status);
-        let mut left_out = BTreeSet::new();
-        loop {
-            let body = json!({
-                "apiVersion": format!("{GROUP}/{VERSION}"),
-                "kind": object.kind.as_str(),
-                "metadata": { "name": object.name, "resourceVersion": object.resource_version, "uid": object.uid },
-                "status": status,
-            });
-            let Err(error) = self.apply_status(object, &body).await else { return Ok(left_out) };
-            let unknown = undeclared::fields(&error);
-            if !undeclared::remove(&mut status, &unknown) {
-                return Err(error);
-            }
-            left_out.extend(unknown);
-        }
-    }
-
-    async fn apply_status(&self, object: &Object, body: &Value) -> kube::Result<()> {
-        let (params, patch) = (PatchParams::apply(labels::MANAGER).force(), Patch::Apply(body));
-        match object.kind {
+        let status = json!(status);
+        let operations = json!([
+            // A version that is not the present one makes the API server refuse the rest.
+            { "op": "replace", "path": "/metadata/resourceVersion", "value": object.resource_version },
+            { "op": "add", "path": "/status", "value": status },
+        ]);
+        let patch = Patch::<()>::Json(serde_json::from_value(operations).map_err(kube::Error::SerdeError)?);
+        let params = PatchParams { field_manager: Some(labels::MANAGER.to_owned()), ..PatchParams::default() };
+        let kept = match object.kind {
             Kind::Source => {
                 let api: Api<ReplicationSource> = Api::namespaced(self.client.clone(), &self.namespace);
-                api.patch_status(&object.name, &params, &patch).await.map(drop)
+                json!(api.patch_status(&object.name, &params, &patch).await?.status)
             }
             Kind::Destination => {
                 let api: Api<ReplicationDestination> = Api::namespaced(self.client.clone(), &self.namespace);
-                api.patch_status(&object.name, &params, &patch).await.map(drop)
+                json!(api.patch_status(&object.name, &params, &patch).await?.status)
             }
-        }
+        };
+        Ok(dropped("", &status, &kept))
     }
 
     async fn create(&self, object: &Object, child: &Child, mover: &job::Mover) -> kube::Result<()> {
@@ -162,5 +153,35 @@ impl Writer {
     fn api(&self, group: &str, version: &str, kind: &str) -> Api<DynamicObject> {
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
         Api::namespaced_with(self.client.clone(), &self.namespace, &resource)
+    }
+}
+
+/// Paths of the fields in `sent` that `kept` lacks: the API server drops without an error what the CRD does not declare. The items of lists
+/// are not compared, it may order them anew.
+fn dropped(path: &str, sent: &Value, kept: &Value) -> BTreeSet<String> {
+    let mut fields = BTreeSet::new();
+    for (name, value) in sent.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null()) {
+        let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+        match kept.get(name) {
+            None | Some(Value::Null) => {
+                fields.insert(path);
+            }
+            Some(kept) => fields.extend(dropped(&path, value, kept)),
+        }
+    }
+    fields
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_that_the_crd_does_not_declare_are_named() {
+        let sent =
+            json!({ "run": { "id": "a", "adopt": "p", "verifyNow": null }, "adoptedPath": "p", "images": [{ "name": "x" }], "files": 0 });
+        let kept = json!({ "run": { "id": "a" }, "images": [{}], "files": 0 });
+        assert_eq!(dropped("", &sent, &kept).into_iter().collect::<Vec<_>>(), ["adoptedPath", "run.adopt"]);
+        assert!(dropped("", &sent, &sent).is_empty());
     }
 }

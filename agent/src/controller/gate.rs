@@ -87,7 +87,7 @@ impl Gate {
 mod tests {
     use super::*;
     use crate::core::facts::Kind;
-    use crate::core::gate::{Lifecycle, View};
+    use crate::core::gate::{Lifecycle, Movers, View};
     use jiff::Timestamp;
 
     fn running() -> Status {
@@ -116,7 +116,7 @@ mod tests {
     /// Asks for `uid`, where the cache shows these.
     fn ask(gate: &mut Gate, uid: &str, cache: &[(&str, &Status)], take: bool, now: Instant) -> Room {
         let time = Timestamp::from_second(100).unwrap();
-        let all = cache.iter().map(|(uid, status)| (view(uid, status).contender(false, time), Seen::of(status))).collect();
+        let all = cache.iter().map(|(uid, status)| (view(uid, status).contender(Movers::None, time), Seen::of(status))).collect();
         let status = Status::default();
         gate.ask(&view(uid, &status).turn_since(time), uid, all, 1, take, now)
     }

@@ -4,13 +4,23 @@
 use super::{Context, progress};
 use crate::core::facts::{Refusal, ResizeRefusal};
 use crate::core::plan::Event;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// What the cluster refused is tried again after so long: somebody may have mended it.
 pub(super) const TRY_AGAIN: Duration = Duration::from_secs(3600);
 /// More events than this are not kept for a better time.
 const MOST_EVENTS: usize = 20;
+
+/// What is remembered, by the UID of the object.
+pub type Memories = Arc<Mutex<HashMap<String, Memory>>>;
+
+/// UIDs of the objects whose looks fail.
+pub fn failing(memories: &Memories) -> BTreeSet<String> {
+    let all = memories.lock().unwrap_or_else(PoisonError::into_inner);
+    all.iter().filter(|(_, memory)| memory.failures > 0).map(|(uid, _)| uid.clone()).collect()
+}
 
 /// See the module.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,6 +31,8 @@ pub struct Memory {
     pub resize: Option<(ResizeRefusal, Instant)>,
     /// Looks in a row that failed.
     pub failures: i64,
+    /// Looks in a row that ended in a conflict.
+    pub conflicts: i64,
     /// The last create that did not work for a reason that may pass; until one works.
     pub blocked: Option<String>,
     /// How far the mover of the run is.
@@ -58,6 +70,7 @@ impl Memory {
 
     /// Nothing that was planned is left to do: what was refused before is not wanted any more, or done.
     pub fn all_was_done(&mut self) {
+        self.conflicts = 0;
         self.denied.remove("removal");
     }
 

@@ -4,7 +4,7 @@
 
 mod events;
 pub mod gate;
-mod memory;
+pub mod memory;
 pub mod objects;
 mod observe;
 pub mod progress;
@@ -27,7 +27,7 @@ use kube::core::DeserializeGuard;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{Controller, WatchStreamExt, controller, reflector, watcher};
 use kube::{Api, Client, Resource};
-pub use memory::{Memory, Warning};
+pub use memory::{Memories, Memory, Warning};
 use objects::Objects;
 use serde::de::DeserializeOwned;
 use std::collections::HashMap;
@@ -39,6 +39,9 @@ use tokio::sync::watch;
 
 /// Changes that come close together are looked at once.
 const DEBOUNCE: Duration = Duration::from_millis(50);
+
+/// Of each kind. Every look that has something to do holds what it has read until its last request is answered.
+const LOOKS_AT_A_TIME: u16 = 16;
 
 /// What every reconcile needs.
 pub struct Context {
@@ -63,7 +66,7 @@ pub struct Context {
     /// Has objects looked at whose turn it may be.
     pub wakes: wake::Sender,
     /// Per object's UID, what the agent remembers between two looks.
-    pub memory: Mutex<HashMap<String, Memory>>,
+    pub memory: Memories,
 }
 
 impl Context {
@@ -133,7 +136,7 @@ async fn drive<K>(
     K: Resource<DynamicType = ()> + Replicated + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
     Controller::for_stream(stream, store)
-        .with_config(controller::Config::default().debounce(DEBOUNCE))
+        .with_config(controller::Config::default().debounce(DEBOUNCE).concurrency(LOOKS_AT_A_TIME))
         .reconcile_on(wakes)
         .graceful_shutdown_on(shutdown)
         .run(reconcile::look::<K>, reconcile::again_after_failure::<K>, context)

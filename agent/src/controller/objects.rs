@@ -7,7 +7,7 @@ use crate::api::trigger::TriggerSpec;
 use crate::api::{ReplicationDestination, ReplicationSource, Status, labels};
 use crate::cluster::view::{Replicated, Replication};
 use crate::core::facts::Kind;
-use crate::core::gate::{Contender, Lifecycle, View};
+use crate::core::gate::{Contender, Lifecycle, Movers, View};
 use crate::core::identity::permits;
 use crate::core::subject::Named;
 use crate::core::{adoption, due, spec};
@@ -52,12 +52,12 @@ impl Objects {
         }
     }
 
-    /// All objects as the gate sees them; `mover_lives` is asked with the UID and the name of the Job of each.
-    pub(super) fn contenders(&self, mover_lives: impl Fn(&str, &str) -> bool, now: Timestamp) -> Vec<(Contender, Seen)> {
+    /// All objects as the gate sees them; `movers` is asked with the UID and the name of the Job of each.
+    pub(super) fn contenders(&self, movers: impl Fn(&str, &str) -> Movers, now: Timestamp) -> Vec<(Contender, Seen)> {
         let mut all = Vec::new();
         self.each(|kind, name, view| {
-            let mover_lives = mover_lives(view.uid, &kind.job_name(name));
-            all.push((view.contender(mover_lives, now), Seen::of(view.status)));
+            let movers = movers(view.uid, &kind.job_name(name));
+            all.push((view.contender(movers, now), Seen::of(view.status)));
         });
         all
     }

@@ -8,7 +8,8 @@ use crate::api::labels;
 use crate::cluster::view::{self, Replication};
 use crate::cluster::{slim, warnings};
 use crate::core::facts::{Facts, Fresh};
-use crate::core::gate::{Room, View};
+use crate::core::gate::{Movers, Room, View};
+use crate::core::spec::Spec;
 use jiff::Timestamp;
 use kube::Resource;
 use std::collections::BTreeSet;
@@ -84,7 +85,16 @@ pub(super) fn room(context: &Context, facts: &Facts, take: bool) -> Room {
     let turn = view.turn(now).unwrap_or_else(|| view.turn_since(now));
     let pods = context.cache.pods.state();
     let live: Vec<_> = pods.iter().filter(|pod| !view::pod(pod).ended).collect();
-    let mut all = context.objects.contenders(|uid, job| live.iter().any(|pod| view::moves_for(pod, uid, job)), now);
+    let movers = |uid: &str, job: &str| {
+        let of_it = live.iter().filter(|pod| view::moves_for(pod, uid, job));
+        let works = |pod: &&&Arc<slim::Pod>| view::owner(pod) == Some(uid) && pod.metadata.deletion_timestamp.is_none();
+        match (of_it.clone().next(), of_it.clone().find(works)) {
+            (None, _) => Movers::None,
+            (Some(_), None) => Movers::Leftover,
+            (Some(_), Some(_)) => Movers::Running,
+        }
+    };
+    let mut all = context.objects.contenders(movers, now);
     {
         // One whose looks fail must not keep the others waiting for it.
         let memory = context.memory();
@@ -139,10 +149,16 @@ async fn words(context: &Context, facts: &Facts) -> Option<String> {
     waiting::groups(facts).iter().find_map(|children| warnings::latest(&events, children))
 }
 
+/// Only those that matter are kept: many looks at a time must not cost the square of the namespace.
 fn set_claims<'a>(facts: &mut Facts, claims: impl Iterator<Item = &'a slim::Claim> + Clone) {
     let owner = facts.object.uid.clone();
     facts.images_in_use = claims.clone().filter_map(view::image_in_use).collect();
-    facts.claims = claims.map(|c| view::claim(c, &owner)).collect();
+    let (own, named) = (facts.object.claim_name(), facts.spec.as_ref().ok().and_then(Spec::users_claim).map(str::to_owned));
+    let matters = |claim: &&slim::Claim| {
+        let name = claim.metadata.name.as_deref();
+        name == Some(own.as_str()) || name == named.as_deref() || view::belongs_to(&claim.metadata, &owner)
+    };
+    facts.claims = claims.filter(matters).map(|c| view::claim(c, &owner)).collect();
 }
 
 fn of<K: Resource>(child: &K, owner: &str) -> bool {

@@ -10,6 +10,7 @@ use crate::api::status::Phase;
 use crate::cluster::refusal::Answer;
 use crate::cluster::view::{Replicated, Replication};
 use crate::core::backoff;
+use crate::core::conditions;
 use crate::core::decide::decide;
 use crate::core::facts::{Facts, Fresh, Refusal, ResizeRefusal};
 use crate::core::gate;
@@ -26,6 +27,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 const COUNTING: Duration = Duration::from_secs(60);
 /// A name that is still taken after so many looks is a stranger's.
 const TAKEN_FOR_GOOD: i64 = 6;
+/// So many conflicts in a row may come of a cache that is behind, and of other writers.
+const CONFLICTS_THAT_PASS: i64 = 10;
 /// After a conflict the cache is behind; by then it has caught up.
 const AFTER_CONFLICT: Duration = Duration::from_millis(500);
 
@@ -38,6 +41,9 @@ pub(super) enum Failure {
     /// The API server did not take a write.
     #[error("writing to the API server: {0}")]
     Write(#[source] kube::Error),
+    /// Writes meet with conflicts again and again.
+    #[error("the API server answers that there is a conflict, {0} times in a row by now")]
+    Conflict(i64),
     /// A child's name is taken.
     #[error("a child cannot be created yet, its name is taken: {0}")]
     Taken(String),
@@ -94,11 +100,33 @@ async fn look_at(seen: Replication, context: &Context) -> Result<Action, Failure
         if stale.is_empty() {
             break plan;
         }
-        observe::refresh(context, &mut facts, &stale).await.map_err(Failure::Read)?;
+        if let Err(error) = observe::refresh(context, &mut facts, &stale).await {
+            report_unreadable(context, &facts, &error).await;
+            return Err(Failure::Read(error));
+        }
+        remember(context, &uid, |memory| memory.denied.remove("reading"));
     };
     // The decision has taken note of it.
     remember(context, &uid, |memory| memory.refusal = None);
     carry_out(context, &facts, &plan).await
+}
+
+/// Without its facts nothing can be decided, and so nothing else would be written about a permission that is missing.
+async fn report_unreadable(context: &Context, facts: &Facts, error: &kube::Error) {
+    let kube::Error::Api(answer) = error else { return };
+    if answer.code != 403 {
+        return;
+    }
+    let message =
+        format!("Nothing can be done: {} (give the agent's Role this verb; kustomize/base has the whole Role)", answer.message.trim());
+    remember(context, &facts.object.uid, |memory| memory.denied.insert("reading", message.clone()));
+    let mut status = facts.status.clone();
+    conditions::report_trouble(&mut status, &message, facts.object.generation, Timestamp::now());
+    if status != facts.status
+        && let Err(error) = context.writer.status(&facts.object, &status).await
+    {
+        tracing::warn!(name = facts.object.name, %error, "cannot report that a permission is missing");
+    }
 }
 
 /// Nothing is to be done but to show how far a long transfer is.
@@ -146,7 +174,14 @@ async fn carry_out(context: &Context, facts: &Facts, plan: &Plan) -> Result<Acti
                 );
                 remember(context, uid, |memory| unrecorded = memory.note_undeclared(fields, Instant::now()));
             }
-            Err(Answer::Conflict) => return Ok(Action::requeue(AFTER_CONFLICT)),
+            Err(Answer::Conflict) => {
+                let conflicts = remember(context, uid, |memory| memory.conflicts += 1).conflicts;
+                return if conflicts < CONFLICTS_THAT_PASS {
+                    Ok(Action::requeue(AFTER_CONFLICT))
+                } else {
+                    Err(Failure::Conflict(conflicts))
+                };
+            }
             Err(Answer::Taken) => {
                 let failures = recall(context, uid).failures;
                 if failures < TAKEN_FOR_GOOD || is_ours(context, facts, step).await? {

@@ -1,16 +1,13 @@
 //! Which objects of the cluster a run may be waiting for: the ones whose warnings tell why.
 
 use crate::core::facts::{Facts, Meta, Role};
-use crate::core::spec::{Target, Volume};
+use crate::core::spec::Spec;
 
 /// UIDs of what the open run waits for, the deepest cause first: volumes and snapshots, then the mover's Job and pod. Nothing of other
 /// objects, of the namespace or of earlier attempts is among them.
 pub(super) fn groups(facts: &Facts) -> [Vec<String>; 2] {
     let Some(run) = &facts.status.run else { return [Vec::new(), Vec::new()] };
-    let named = match facts.spec.as_ref().map(|spec| &spec.volume) {
-        Ok(Volume::Source { claim, .. } | Volume::Destination { claim: Target::Existing(claim), .. }) => facts.users_claim(claim),
-        Ok(Volume::Destination { claim: Target::Private(_), .. }) | Err(_) => None,
-    };
+    let named = facts.spec.as_ref().ok().and_then(Spec::users_claim).and_then(|claim| facts.users_claim(claim));
     let claims = facts.claims.iter().filter(|claim| match claim.meta.role {
         Some(Role::Capture) => claim.meta.serves(&run.id),
         Some(Role::Volume) => !claim.meta.deleting,

@@ -10,6 +10,7 @@ use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use futures::{Stream, StreamExt};
 use jiff::Timestamp;
 use kube::runtime::reflector::ObjectRef;
+use std::collections::BTreeSet;
 
 /// Sends objects to be looked at. Repeats cost nothing: the controller looks once.
 #[derive(Clone)]
@@ -81,12 +82,12 @@ pub(super) async fn by_children(mut changes: Changes, objects: Objects, sender: 
 }
 
 /// Has every object looked at whose next sync or attempt is due by `now`. Of those that wait for their turn, only as many as could
-/// start at once: a long queue would be looked at in vain.
-pub fn due(objects: &Objects, sender: &Sender, places: usize, now: Timestamp) {
+/// start at once: a long queue would be looked at in vain. Those whose looks fail, by UID, are looked at again when their delay is over.
+pub fn due(objects: &Objects, sender: &Sender, failing: &BTreeSet<String>, places: usize, now: Timestamp) {
     objects.each(|kind, name, view| {
         let status = view.status;
         let due = [&status.next_sync_time, &status.next_attempt_time].into_iter().flatten().any(|time| time.0 <= now);
-        if due && status.waiting_since.is_none() {
+        if due && status.waiting_since.is_none() && !failing.contains(view.uid) {
             sender.wake(kind, name);
         }
     });

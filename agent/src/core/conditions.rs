@@ -29,34 +29,38 @@ pub struct Course<'a> {
     pub problem: Option<&'a str>,
     /// What the open run waits for, if that is worth a report.
     pub waiting: Option<&'a str>,
-    /// Generation of the run that has just ended well, if one has.
-    pub closed: Option<i64>,
 }
 
 /// Sets all conditions; the time of a transition stays where nothing but words changed.
 pub fn set(status: &mut Status, spec: &Result<Spec, String>, course: Course<'_>, generation: i64, limits: &Limits, now: Timestamp) {
-    let (stalled, ready) = (stalled(status, spec), ready(status, spec, generation, course.closed));
+    let (stalled, ready) = (stalled(status, spec), ready(status, spec, generation));
     let all = [
         ("Reconciled", reconciled(course.problem), generation),
         ("Synchronizing", synchronizing(status, spec, course.waiting, limits, now), generation),
         ("Stalled", stalled, generation),
         ("Ready", ready.0, ready.1),
     ];
-    status.conditions = all
-        .into_iter()
-        .map(|(kind, verdict, generation)| {
-            let word = if verdict.holds { "True" } else { "False" };
-            let old = status.conditions.iter().find(|c| c.type_ == kind && c.status == word);
-            Condition {
-                type_: kind.to_owned(),
-                status: word.to_owned(),
-                reason: verdict.reason.as_str().to_owned(),
-                message: verdict.message,
-                observed_generation: Some(generation),
-                last_transition_time: old.map_or(Time(now), |c| c.last_transition_time.clone()),
-            }
-        })
-        .collect();
+    status.conditions = all.into_iter().map(|(kind, verdict, generation)| condition(status, kind, verdict, generation, now)).collect();
+}
+
+/// Sets the condition Reconciled alone, where nothing can be found out that the others depend on.
+pub fn report_trouble(status: &mut Status, problem: &str, generation: i64, now: Timestamp) {
+    let reconciled = condition(status, "Reconciled", reconciled(Some(problem)), generation, now);
+    status.conditions.retain(|c| c.type_ != reconciled.type_);
+    status.conditions.insert(0, reconciled);
+}
+
+fn condition(status: &Status, kind: &str, verdict: Verdict, generation: i64, now: Timestamp) -> Condition {
+    let word = if verdict.holds { "True" } else { "False" };
+    let old = status.conditions.iter().find(|c| c.type_ == kind && c.status == word);
+    Condition {
+        type_: kind.to_owned(),
+        status: word.to_owned(),
+        reason: verdict.reason.as_str().to_owned(),
+        message: verdict.message,
+        observed_generation: Some(generation),
+        last_transition_time: old.map_or(Time(now), |c| c.last_transition_time.clone()),
+    }
 }
 
 fn reconciled(problem: Option<&str>) -> Verdict {
@@ -84,6 +88,11 @@ fn synchronizing(status: &Status, spec: &Result<Spec, String>, waiting: Option<&
         ),
         Some((Phase::Backoff, _)) if spec.paused => verdict(false, Reason::Paused, format!("Paused after a failure: {problem}")),
         Some((Phase::Backoff, _)) => verdict(false, Reason::Backoff, backoff(status, limits, problem)),
+        Some((Phase::WaitingForFirstPush, _)) if spec.paused => verdict(
+            false,
+            Reason::Paused,
+            "Paused: nothing had been pushed to this path yet; it is looked at again once spec.paused is false",
+        ),
         Some((Phase::WaitingForFirstPush, _)) => {
             verdict(false, Reason::WaitingForFirstPush, "Nothing has been pushed to this path yet; looking again every few minutes")
         }
@@ -145,7 +154,7 @@ fn stalling(status: &Status) -> Option<(Reason, &str)> {
 
 /// Ready, and the generation that it speaks of: the one that was synced last, so that waiting for Ready after an edit waits for its sync;
 /// or the present one, where nothing is asked for that was not synced.
-fn ready(status: &Status, spec: &Result<Spec, String>, generation: i64, closed: Option<i64>) -> (Verdict, i64) {
+fn ready(status: &Status, spec: &Result<Spec, String>, generation: i64) -> (Verdict, i64) {
     let spec = match spec {
         Ok(spec) => spec,
         Err(problem) => return (verdict(false, Reason::InvalidSpec, problem), generation),
@@ -159,8 +168,10 @@ fn ready(status: &Status, spec: &Result<Spec, String>, generation: i64, closed: 
     let before = status.conditions.iter().find(|c| c.type_ == "Ready" && c.status == "True");
     // A volume that an earlier spec's pull has touched asks for a sync, even if the spec is by now as it was before.
     let asks = due::needs_new_sync(spec, status) || status.volume_touched || due::new_tag(&spec.trigger, status).is_some();
-    let synced = closed.or(before.and_then(|c| c.observed_generation)).map(|synced| if asks { synced } else { generation });
-    let of_a_changed_spec = status.run.as_ref().is_some_and(|run| Some(run.generation) > synced);
+    // Not every agent has recorded it.
+    let last = status.last_sync_generation.or(before.and_then(|c| c.observed_generation));
+    let synced = last.map(|last| if asks { last } else { generation });
+    let of_a_changed_spec = status.run.as_ref().is_some_and(|run| Some(run.generation) > last);
     match &status.last_error {
         Some(error) if synced.is_none() || of_a_changed_spec => {
             let reason = Reason::parse(&error.reason).unwrap_or(Reason::MoverFailed);
@@ -240,7 +251,8 @@ mod tests {
     }
 
     fn update(status: &mut Status, spec: &Result<Spec, String>, generation: i64, closed: Option<i64>, now: Timestamp) {
-        set(status, spec, Course { closed, ..Course::default() }, generation, &Limits::default(), now);
+        status.last_sync_generation = closed.or(status.last_sync_generation);
+        set(status, spec, Course::default(), generation, &Limits::default(), now);
     }
 
     fn condition<'a>(status: &'a Status, kind: &str) -> &'a Condition {

@@ -22,8 +22,6 @@ pub(super) struct Draft<'a> {
     pub(super) now: Timestamp,
     pub(super) status: Status,
     pub(super) plan: Plan,
-    /// Generation of the run that this decision closes.
-    pub(super) closed: Option<i64>,
     /// What did not work, although the spec is valid and syncs go on.
     pub(super) troubles: Vec<String>,
     /// What the run waits for, once that lasts long enough to be reported.
@@ -34,7 +32,7 @@ pub(super) struct Draft<'a> {
 impl<'a> Draft<'a> {
     pub(super) fn new(facts: &'a Facts, limits: &'a Limits, now: Timestamp) -> Self {
         let (status, plan, troubles) = (facts.status.clone(), Plan::default(), facts.troubles.clone());
-        Draft { facts, limits, now, status, plan, closed: None, troubles, waiting: None, events: Vec::new() }
+        Draft { facts, limits, now, status, plan, troubles, waiting: None, events: Vec::new() }
     }
 
     pub(super) fn wake_for_next_sync(&mut self) {
@@ -99,7 +97,7 @@ impl<'a> Draft<'a> {
         self.status.observed_generation = Some(generation);
         let trouble = (!self.troubles.is_empty()).then(|| self.troubles.join("; "));
         let problem = self.facts.spec.as_ref().err().or(trouble.as_ref()).map(String::as_str);
-        let course = Course { problem, waiting: self.waiting.as_deref(), closed: self.closed };
+        let course = Course { problem, waiting: self.waiting.as_deref() };
         conditions::set(&mut self.status, &self.facts.spec, course, generation, self.limits, self.now);
         let mut steps = Vec::new();
         if self.status != self.facts.status {

@@ -352,14 +352,22 @@ impl Facts {
         self.claims.iter().find(|c| c.meta.name == name && c.meta.role.is_none() && !c.meta.deleting)
     }
 
-    /// Children of the object with this role.
+    /// Claims of the object with this role. One of another name is a copy that somebody made of the manifest, labels and owner included.
     pub fn claims_as(&self, role: Role) -> impl Iterator<Item = &Claim> {
-        self.claims.iter().filter(move |c| c.meta.role == Some(role))
+        let name = self.object.claim_name();
+        self.claims.iter().filter(move |c| c.meta.role == Some(role) && c.meta.name == name)
     }
 
-    /// Snapshots with this role.
+    /// Snapshots with this role; none that could not have been made for it, by its name.
     pub fn snapshots_as(&self, role: Role) -> impl Iterator<Item = &Snapshot> {
-        self.snapshots.iter().filter(move |s| s.meta.role == Some(role))
+        let name = self.object.claim_name();
+        self.snapshots.iter().filter(move |s| {
+            let ours = match role {
+                Role::Image => names::is_image(&self.object.name, &s.meta.name),
+                _ => s.meta.name == name,
+            };
+            ours && s.meta.role == Some(role)
+        })
     }
 
     /// A mover pod of the object that may still be writing.

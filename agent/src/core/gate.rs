@@ -44,6 +44,18 @@ impl Lifecycle {
     }
 }
 
+/// Movers of an object that have not ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Movers {
+    /// There is none.
+    #[default]
+    None,
+    /// One that no run waits for: it is being stopped, or was an earlier object's of this name. Its node may be lost.
+    Leftover,
+    /// One of the object's own that works.
+    Running,
+}
+
 /// What the gate has to know of an object.
 #[derive(Clone, Debug)]
 pub struct View<'a> {
@@ -176,11 +188,12 @@ impl<'a> View<'a> {
         Turn { later: !first, since, uid: self.uid.to_owned() }
     }
 
-    /// The object as the gate sees it; `mover_lives` where one of its movers has not ended. While that is so nothing of it begins, and
-    /// no other end is going to be noted of an object that is being deleted: something may keep it for long.
-    pub fn contender(&self, mover_lives: bool, now: Timestamp) -> Contender {
-        let under_way = if self.lifecycle == Lifecycle::Terminating { mover_lives } else { under_way(self.status) };
-        Contender { uid: self.uid.to_owned(), under_way, turn: self.turn(now).filter(|_| !mover_lives) }
+    /// The object as the gate sees it. While a mover lives nothing else of it begins, and one that works has its place whatever the
+    /// status says: what is known of that may be old, and nothing more is written of an object that is being deleted.
+    pub fn contender(&self, movers: Movers, now: Timestamp) -> Contender {
+        let by_status = self.lifecycle != Lifecycle::Terminating && under_way(self.status);
+        let turn = self.turn(now).filter(|_| movers == Movers::None);
+        Contender { uid: self.uid.to_owned(), under_way: by_status || movers == Movers::Running, turn }
     }
 }
 
@@ -227,7 +240,7 @@ mod tests {
     fn the_longest_due_goes_first_but_a_first_pull_before_all() {
         let (old, older, new) = (synced(20), synced(10), Status::default());
         let views = [view(Kind::Source, "old", &old), view(Kind::Destination, "older", &older), view(Kind::Destination, "new", &new)];
-        let all: Vec<_> = views.iter().map(|v| v.contender(false, at(100))).collect();
+        let all: Vec<_> = views.iter().map(|v| v.contender(Movers::None, at(100))).collect();
         let may = |uid: &str, limit| {
             let mine = all.iter().find(|c| c.uid == uid).and_then(|c| c.turn.clone()).unwrap();
             room(&mine, &all, limit) == Room::Free

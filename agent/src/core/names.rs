@@ -27,6 +27,14 @@ pub fn image(destination: &str, finished: Timestamp) -> String {
     fit("scribe-dest-", destination, &suffix, SUBDOMAIN)
 }
 
+/// Whether an image of this destination can have this name.
+pub fn is_image(destination: &str, name: &str) -> bool {
+    // The time stands at the end and is as long as any other.
+    let digits = name.rsplit_once('-').map(|(_, digits)| digits).filter(|digits| digits.len() == 14);
+    let Some(digits) = digits.filter(|digits| digits.bytes().all(|b| b.is_ascii_digit())) else { return false };
+    name == fit("scribe-dest-", destination, &format!("-{digits}"), SUBDOMAIN)
+}
+
 /// Mover Job of a source.
 pub fn source_job(source: &str) -> String {
     fit("scribe-rclone-src-", source, "", LABEL)
@@ -59,6 +67,11 @@ mod tests {
         let time = "2021-01-19T22:16:01Z".parse().unwrap();
         assert_eq!(image("database-destination", time), "scribe-dest-database-destination-20210119221601");
         assert_eq!(source_job("a"), "scribe-rclone-src-a");
+        let long = "x".repeat(300);
+        for destination in ["a", "a-20210119221601", &long] {
+            assert!(is_image(destination, &image(destination, time)));
+            assert!(!is_image("other", &image(destination, time)) && !is_image(destination, &format!("{}-copy", image(destination, time))));
+        }
     }
 
     proptest::proptest! {

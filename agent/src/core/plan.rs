@@ -33,7 +33,7 @@ impl Plan {
 /// One write.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
-    /// The whole status, by server-side apply, guarded by the resourceVersion just read.
+    /// The whole status, guarded by the resourceVersion just read.
     WriteStatus(Box<Status>),
     /// A child with a fixed name; where the name is taken, the plan stops.
     Create(Child),

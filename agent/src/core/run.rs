@@ -443,6 +443,7 @@ fn close(draft: &mut Draft<'_>, spec: &Spec, run: &Run, job: &Job, report: &Repo
     }
     let path = synced.as_ref().map_or_else(|| spec.remote.path.clone(), |synced| synced.remote.clone());
     (status.synced, status.volume_touched) = (synced, false);
+    status.last_sync_generation = Some(run.generation);
     status.revision.clone_from(&report.revision);
     status.data_time = report.data_time.map(|t| Time(seconds(t)));
     status.files = i64::try_from(report.files).ok();
@@ -450,7 +451,6 @@ fn close(draft: &mut Draft<'_>, spec: &Spec, run: &Run, job: &Job, report: &Repo
     status.latest_mover_status = Some(MoverStatus { result: report.result.into(), logs: report.logs.clone() });
     status.next_sync_time = due::after_closing(&spec.trigger, status, draft.limits, now).map(Time);
     draft.wake_for_next_sync();
-    draft.closed = Some(run.generation);
     let what = if report.changed { "new data" } else { "nothing new" };
     let left_out: Vec<_> = report.skipped.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
     let left_out = if left_out.is_empty() { String::new() } else { format!("; not replicated: {}", left_out.join(", ")) };

@@ -156,6 +156,16 @@ pub struct ClaimShape {
     pub storage_class: Option<String>,
 }
 
+impl Spec {
+    /// The claim of the user's that the spec names.
+    pub fn users_claim(&self) -> Option<&str> {
+        match &self.volume {
+            Volume::Source { claim, .. } | Volume::Destination { claim: Target::Existing(claim), .. } => Some(claim),
+            Volume::Destination { claim: Target::Private(_), .. } => None,
+        }
+    }
+}
+
 /// Reads the spec of the source with this UID.
 ///
 /// # Errors

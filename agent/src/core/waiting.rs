@@ -104,7 +104,8 @@ pub(super) fn for_pod(draft: &mut Draft<'_>, run: &Run, job: &Job, pod: Option<&
 
 /// A claim of the object's own that has no volume yet.
 pub(super) fn unbound(facts: &Facts) -> Option<&Claim> {
-    facts.claims.iter().find(|c| !c.bound && !c.meta.deleting && matches!(c.meta.role, Some(Role::Capture | Role::Volume)))
+    let claims = facts.claims_as(Role::Capture).chain(facts.claims_as(Role::Volume));
+    claims.into_iter().find(|c| !c.bound && !c.meta.deleting)
 }
 
 /// How long the pod may take, by what the cluster reports. Only what is slow without a known reason gets all of the time.
