@@ -11,6 +11,7 @@ use crate::api::Status;
 use crate::api::reason::Reason;
 use crate::api::status::Run;
 use jiff::{SignedDuration, Timestamp};
+use scribe_mover::report::Report;
 use std::collections::BTreeSet;
 
 /// Everything that [`decide`](super::decide::decide) looks at, but for the time.
@@ -292,6 +293,13 @@ pub struct Pod {
     pub words: Option<String>,
 }
 
+impl Pod {
+    /// What its mover reported, where that can be read.
+    pub fn report(&self) -> Option<Report> {
+        serde_json::from_str(self.report.as_deref()?).ok()
+    }
+}
+
 /// A write that the API server refused for good.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
@@ -368,6 +376,13 @@ impl Facts {
             };
             ours && s.meta.role == Some(role)
         })
+    }
+
+    /// The Job of this very attempt, and its pod.
+    pub fn mover_of(&self, run: &Run) -> (Option<&Job>, Option<&Pod>) {
+        let job = self.jobs.iter().find(|j| !j.meta.deleting && j.meta.is_of_attempt(run));
+        let pod = self.pods.iter().find(|p| p.meta.is_of_attempt(run));
+        (job, pod)
     }
 
     /// A mover pod of the object that may still be writing.

@@ -11,6 +11,7 @@ pub mod conditions;
 pub mod decide;
 mod draft;
 pub mod due;
+mod ending;
 pub mod facts;
 mod failure;
 pub mod gate;

@@ -1,28 +1,23 @@
-//! One open run, from its first child to its end: what each phase waits for and does.
-//!
-//! Imports `draft`, `facts`, `plan`, `children`, `failure` and `retry`.
+//! One open run, from its first child to its mover: what each phase waits for and does. How it ends is in `ending`.
 
 use super::adoption;
 use super::children;
-use super::draft::{Draft, seconds};
+use super::draft::Draft;
 use super::due;
+use super::ending;
 use super::facts::{Facts, Fresh, Job, Pod, Role};
 use super::failure;
-use super::goduration;
 use super::identity::Cause;
-use super::images;
 use super::plan::{Child, Origin, Step};
 use super::retry;
 use super::spec::{Capture, Spec, Volume};
 use super::stuck;
-use super::subject::{self, Named};
+use super::subject::Named;
 use super::waiting;
 use crate::api::reason::Reason;
-use crate::api::status::{ImageRef, MoverStatus, Phase, Run};
-use crate::api::{Status, labels};
-use jiff::Timestamp;
+use crate::api::status::{Phase, Run};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
-use scribe_mover::report::{Outcome, Report};
+use scribe_mover::report::Outcome;
 
 /// The phase that a run, or an attempt without a capture, begins with.
 pub(super) fn first_phase(spec: &Spec) -> Phase {
@@ -61,14 +56,14 @@ pub(super) fn superseded_by(draft: &Draft<'_>, spec: &Spec, run: &Run) -> Option
 
 /// Whether what this run captured and moves is something else than the spec names by now, as far as is known.
 fn is_of_another(facts: &Facts, spec: &Spec, run: &Run) -> bool {
-    let subject = children::subject(facts, spec, run, mover_of(facts, run).0);
+    let subject = children::subject(facts, spec, run, facts.mover_of(run).0);
     subject.is_none_or(|subject| !Named::by(spec).is(&subject))
 }
 
 /// Whether a run whose spec has changed can be given up for a new one: its mover does not live, and what it may have pulled is not
 /// what the new spec asks for. A push that has ended is what it is, and is closed as that.
 fn may_be_dropped(facts: &Facts, spec: &Spec, run: &Run) -> bool {
-    match mover_of(facts, run).0 {
+    match facts.mover_of(run).0 {
         None => !facts.mover_lives(),
         // A pod that waits for its volume, its image or a node may wait for what the edit has mended.
         Some(job) if job.succeeded.is_none() => facts.pods.iter().all(|p| !p.started && !p.ended),
@@ -107,7 +102,7 @@ pub(super) fn advance(draft: &mut Draft<'_>, spec: &Spec, run: &Run) {
     match run.phase {
         Phase::Capturing | Phase::WaitingForSnapshot => capturing(draft, spec, run),
         Phase::Transferring => transferring(draft, spec, run),
-        Phase::Publishing => publishing(draft, spec, run),
+        Phase::Publishing => ending::publishing(draft, spec, run),
         Phase::Backoff | Phase::WaitingForFirstPush => retry(draft, spec, run),
     }
 }
@@ -190,20 +185,9 @@ fn snapshot_gone(draft: &mut Draft<'_>, run: &Run) {
     failure::give_up(draft, run, Reason::SnapshotNotReady, gone, None);
 }
 
-/// The Job of this very attempt, and its pod.
-fn mover_of<'a>(facts: &'a Facts, run: &Run) -> (Option<&'a Job>, Option<&'a Pod>) {
-    let job = facts.jobs.iter().find(|j| !j.meta.deleting && j.meta.is_of_attempt(run));
-    let pod = facts.pods.iter().find(|p| p.meta.is_of_attempt(run));
-    (job, pod)
-}
-
-fn report_of(pod: Option<&Pod>) -> Option<Report> {
-    serde_json::from_str(pod?.report.as_deref()?).ok()
-}
-
 fn transferring(draft: &mut Draft<'_>, spec: &Spec, run: &Run) {
     let facts = draft.facts;
-    let (job, pod) = mover_of(facts, run);
+    let (job, pod) = facts.mover_of(run);
     match job {
         None => {
             if let Some((reason, problem)) = children::volume_problem(facts, spec) {
@@ -230,7 +214,7 @@ fn transferring(draft: &mut Draft<'_>, spec: &Spec, run: &Run) {
             None => mover_running(draft, run, job, pod),
             Some(succeeded) => match facts.living_mover() {
                 Some(alive) => stuck::running(draft, run, alive),
-                None => mover_ended(draft, spec, run, job, pod, succeeded),
+                None => ending::of_the_mover(draft, spec, run, job, pod, succeeded),
             },
         },
     }
@@ -272,8 +256,8 @@ pub(super) fn suspend(draft: &mut Draft<'_>, run: &Run) {
         return;
     }
     draft.plan.needs.extend([Fresh::Snapshots, Fresh::Jobs, Fresh::Pods]);
-    let (job, pod) = mover_of(draft.facts, run);
-    if let Some(report) = report_of(pod) {
+    let (job, pod) = draft.facts.mover_of(run);
+    if let Some(report) = pod.and_then(Pod::report) {
         adoption::bind(draft, &report);
         if report.result == Outcome::Successful && job.is_some_and(|job| job.succeeded == Some(true)) {
             adoption::complete(draft, run);
@@ -284,7 +268,7 @@ pub(super) fn suspend(draft: &mut Draft<'_>, run: &Run) {
 
 /// A mover lives although nothing goes on for this object, because its spec is invalid: its deadlines hold all the same.
 pub(super) fn supervise(draft: &mut Draft<'_>, run: &Run, alive: &Pod) {
-    match mover_of(draft.facts, run) {
+    match draft.facts.mover_of(run) {
         _ if run.phase != Phase::Transferring => {}
         (Some(job), pod) if job.succeeded.is_none() => mover_running(draft, run, job, pod),
         (Some(_), _) => stuck::running(draft, run, alive),
@@ -299,165 +283,5 @@ fn mover_running(draft: &mut Draft<'_>, run: &Run, job: &Job, pod: Option<&Pod>)
         Some(pod) if pod.ended => stuck::unnoticed(draft, run, job, pod),
         Some(pod) if pod.started => stuck::running(draft, run, pod),
         _ => waiting::for_pod(draft, run, job, pod),
-    }
-}
-
-fn mover_ended(draft: &mut Draft<'_>, spec: &Spec, run: &Run, job: &Job, pod: Option<&Pod>, succeeded: bool) {
-    match report_of(pod) {
-        Some(report) if report.result == Outcome::Failed => {
-            adoption::bind(draft, &report);
-            let reason = report.reason.map_or(Reason::MoverFailed, Reason::from);
-            let message = match reason {
-                Reason::DeletionGuard => format!("{}; set it as the annotation {}", report.message, labels::ALLOW_DELETIONS),
-                Reason::PathNotOurs => match adoption::why_not(&draft.facts.object, spec, &draft.status) {
-                    Some(why) => format!("{}. {why}", report.message),
-                    None => report.message.clone(),
-                },
-                _ => report.message.clone(),
-            };
-            failure::give_up(draft, run, reason, message, Some(&report));
-        }
-        // The exit code and the report must tell the same story.
-        Some(report) if succeeded && report.result == Outcome::WaitingForFirstPush => match pulled_before(&draft.status, job) {
-            Some(remote) => {
-                let message = format!(
-                    "{remote} holds nothing any more, and a revision was pulled from it before. The volume and its images stay as they are. Check whether the bucket was emptied, and which path rcloneDestPath and rclone.conf name"
-                );
-                failure::give_up(draft, run, Reason::RemoteInconsistent, message, Some(&report));
-            }
-            None => failure::wait_for_first_push(draft, &report),
-        },
-        Some(report) if succeeded => complete(draft, spec, run, job, &report, pod),
-        _ => {
-            draft.plan.needs.extend([Fresh::Jobs, Fresh::Pods]);
-            failure::no_report(draft, run, job, pod);
-        }
-    }
-}
-
-/// The remote path of this Job, if the last successful sync was of that very path: what was there once is no first push to wait for.
-/// After an agent that did not record what it pulled from, a revision that was pulled counts as one of this path.
-fn pulled_before(status: &Status, job: &Job) -> Option<String> {
-    let of = subject::parse(job.subject.as_ref()?)?;
-    let same = match &status.synced {
-        Some(synced) => of.remote == synced.remote && of.layout == synced.layout,
-        None => status.revision.is_some(),
-    };
-    same.then_some(of.remote)
-}
-
-/// A mover did its work: closes the run, or makes the image first.
-fn complete(draft: &mut Draft<'_>, spec: &Spec, run: &Run, job: &Job, report: &Report, pod: Option<&Pod>) {
-    if !children::still_there(draft.facts, spec, job) {
-        return volume_gone(draft, run);
-    }
-    match &spec.volume {
-        Volume::Destination { image: Some(_), .. } if !children::image_holds(draft.facts, spec, &draft.status, report) => {
-            draft.enter(Phase::Publishing);
-            image(draft, spec, run, report, pod);
-        }
-        Volume::Destination { claim, image: None, .. } => {
-            let name = children::destination_claim(draft.facts, claim);
-            draft.status.latest_image = Some(ImageRef { api_group: String::new(), kind: "PersistentVolumeClaim".to_owned(), name });
-            close(draft, spec, run, job, report);
-        }
-        Volume::Destination { image: Some(_), .. } | Volume::Source { .. } => close(draft, spec, run, job, report),
-    }
-}
-
-/// The mover's report is still in its pod: the Job stays until the run is closed.
-fn publishing(draft: &mut Draft<'_>, spec: &Spec, run: &Run) {
-    let facts = draft.facts;
-    let (job, pod) = mover_of(facts, run);
-    let image_wanted = matches!(&spec.volume, Volume::Destination { image: Some(_), .. });
-    let deadline = failure::deadline(run, draft.limits.snapshot_timeout.min(waiting::TROUBLED));
-    let (Some(job), Some(report)) = (job, report_of(pod)) else {
-        draft.plan.needs.extend([Fresh::Jobs, Fresh::Pods]);
-        let gone = "The mover's Job was deleted before its image was made; the volume is pulled again".to_owned();
-        return failure::give_up(draft, run, Reason::MoverKilled, gone, None);
-    };
-    match children::image_of(facts, run, job, &report) {
-        // The spec was edited, and an image is wanted no more.
-        _ if !image_wanted => complete(draft, spec, run, job, &report, pod),
-        None if !children::still_there(facts, spec, job) => volume_gone(draft, run),
-        None if job.succeeded == Some(true) && draft.now < deadline => {
-            image(draft, spec, run, &report, pod);
-            draft.plan.wake_at(deadline);
-            if let Some(blocked) = &facts.blocked {
-                waiting::report(draft, run, "the image to be created", Some(blocked));
-            }
-        }
-        // Its name may be somebody else's: the next attempt makes one of another name.
-        None if job.succeeded == Some(true) => {
-            draft.plan.needs.extend(Fresh::ALL);
-            let waited = failure::lasted(draft, run);
-            let why = facts.blocked.clone().or_else(|| facts.words.clone()).unwrap_or_else(|| "its name may be taken".to_owned());
-            let message = format!("The image of the new data could not be made in time, after {waited}: {why}. The volume is pulled again");
-            failure::give_up(draft, run, Reason::SnapshotNotReady, message, None);
-        }
-        None => {}
-        Some(snapshot) if snapshot.ready => {
-            images::publish(draft, snapshot, &report);
-            close(draft, spec, run, job, &report);
-            images::review(draft, Some(spec));
-        }
-        Some(snapshot) => waiting::for_snapshot(draft, run, snapshot),
-    }
-}
-
-fn image(draft: &mut Draft<'_>, spec: &Spec, run: &Run, report: &Report, pod: Option<&Pod>) {
-    // A snapshot of another claim of that name would be published as this revision.
-    draft.plan.needs.insert(Fresh::Claims);
-    let finished = pod.and_then(|p| p.finished).unwrap_or(draft.now);
-    match children::image(draft.facts, spec, run, report, finished) {
-        Some(snapshot) => draft.plan.steps.push(Step::Create(snapshot)),
-        None => volume_gone(draft, run),
-    }
-}
-
-fn volume_gone(draft: &mut Draft<'_>, run: &Run) {
-    draft.plan.needs.insert(Fresh::Claims);
-    let gone = "The PVC that was pulled into is gone; somebody deleted it, or made another of that name".to_owned();
-    failure::give_up(draft, run, Reason::DestinationPVCMissing, gone, None);
-}
-
-/// The run ended well. Everything that a person reads about it is written before its children go.
-fn close(draft: &mut Draft<'_>, spec: &Spec, run: &Run, job: &Job, report: &Report) {
-    let now: Timestamp = draft.now;
-    adoption::complete(draft, run);
-    // Of the mover's own spec: a push may have been finished after an edit.
-    let synced = children::subject(draft.facts, spec, run, Some(job));
-    let status = &mut draft.status;
-    let duration = goduration::format(now.duration_since(run.start_time.0));
-    status.run = None;
-    status.last_error = None;
-    status.attempts = None;
-    status.next_attempt_time = None;
-    status.last_sync_time = Some(Time(now));
-    status.last_sync_duration = Some(duration.clone());
-    if run.manual.is_some() {
-        status.last_manual_sync.clone_from(&run.manual);
-    }
-    if run.verify_now.is_some() {
-        status.last_handled_verify_now.clone_from(&run.verify_now);
-    }
-    let path = synced.as_ref().map_or_else(|| spec.remote.path.clone(), |synced| synced.remote.clone());
-    (status.synced, status.volume_touched) = (synced, false);
-    status.last_sync_generation = Some(run.generation);
-    status.revision.clone_from(&report.revision);
-    status.data_time = report.data_time.map(|t| Time(seconds(t)));
-    status.files = i64::try_from(report.files).ok();
-    status.bytes = i64::try_from(report.bytes).ok();
-    status.latest_mover_status = Some(MoverStatus { result: report.result.into(), logs: report.logs.clone() });
-    status.next_sync_time = due::after_closing(&spec.trigger, status, draft.limits, now).map(Time);
-    draft.wake_for_next_sync();
-    let what = if report.changed { "new data" } else { "nothing new" };
-    let left_out: Vec<_> = report.skipped.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
-    let left_out = if left_out.is_empty() { String::new() } else { format!("; not replicated: {}", left_out.join(", ")) };
-    let note = format!("Sync completed in {duration}: {what}, {} files, {} bytes{left_out}", report.files, report.bytes);
-    draft.event(false, Reason::SyncCompleted, note, &run.id);
-    if report.took_over {
-        let note = format!("The path {path} was another object's, and is this one's now");
-        draft.event(true, Reason::PathTakenOver, note, &run.id);
     }
 }
