@@ -159,6 +159,7 @@ fn attempt(
         base: committed.revision.as_str(),
         before: plan.before,
         gone: plan.lost,
+        names: plan.lost_names,
         // Of the manifest itself: what the commit says of it is not pinned by anything.
         after: committed.entries.facts().count(),
     })?;

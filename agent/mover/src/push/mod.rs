@@ -213,6 +213,7 @@ fn guard(options: &PushOptions, committed: Option<&Committed>, plan: &Plan) -> R
         base: committed.map_or("", |committed| committed.commit.revision.as_str()),
         before: plan.before,
         gone: plan.lost,
+        names: plan.lost_names,
         after: plan.entries.facts().count(),
     })
 }

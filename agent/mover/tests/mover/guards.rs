@@ -202,6 +202,16 @@ fn a_large_deletion_needs_its_token() {
     assert_eq!(refused.reason, Reason::DeletionGuard);
     assert!(refused.message.contains("28 of the 30"), "{refused}");
     assert_eq!(site.user_objects().len(), 30);
+
+    // It is good for what was to be deleted then, and not for as many others.
+    let mut options = site.push_options();
+    options.guard.allowed = refused.message.rsplit(' ').next().map(str::to_owned);
+    fs::remove_file(site.source.path().join("f28")).unwrap();
+    write(site.source.path(), "f0", "x");
+    assert_eq!(push(&site.remote(), &options).unwrap_err().reason, Reason::DeletionGuard);
+    fs::remove_file(site.source.path().join("f0")).unwrap();
+    write(site.source.path(), "f28", "x");
+    assert_eq!(push(&site.remote(), &options).unwrap().deleted, 28);
 }
 
 #[test]
