@@ -108,7 +108,10 @@ pub fn pull(remote: &Remote, options: &PullOptions) -> Result<PullOutcome> {
             Control::Corrupt(what) => {
                 return Err(Failure::new(
                     Reason::RemoteInconsistent,
-                    format!("{}/{CONTROL_DIR}/commit.json is damaged ({what}); the next push of its source repairs it", remote.name()),
+                    format!(
+                        "{}/{CONTROL_DIR}/commit.json is damaged ({what}), and no push can tell whose the path is; annotate its source with scribe.backube/adopt-path: <path>, and it pushes everything anew",
+                        remote.name()
+                    ),
                 ));
             }
         };

@@ -248,7 +248,9 @@ fn a_damaged_commit_is_told_from_an_absent_one() {
     site.push();
     for damage in ["", "{", "{\"format\": 1}"] {
         site.meddle("rcat", ".scribe/commit.json", damage.as_bytes());
-        assert_eq!(site.try_pull().unwrap_err().reason, Reason::RemoteInconsistent, "{damage:?}");
+        let failure = site.try_pull().unwrap_err();
+        assert_eq!(failure.reason, Reason::RemoteInconsistent, "{damage:?}");
+        assert!(failure.message.contains("scribe.backube/adopt-path"), "what helps, and no other push does: {failure}");
         assert_eq!(site.try_push().unwrap_err().reason, Reason::RemoteInconsistent, "{damage:?}");
     }
     let mut options = site.push_options();
