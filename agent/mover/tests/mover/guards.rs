@@ -6,6 +6,7 @@ use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 
 use jiff::ToSpan;
+use rstest::rstest;
 use scribe_mover::control::{Commit, seal, unseal};
 use scribe_mover::failure::Failure;
 use scribe_mover::pull::{PullOutcome, pull};
@@ -212,6 +213,37 @@ fn a_large_deletion_needs_its_token() {
     fs::remove_file(site.source.path().join("f0")).unwrap();
     write(site.source.path(), "f28", "x");
     assert_eq!(push(&site.remote(), &options).unwrap().deleted, 28);
+}
+
+/// On a volume of the user's, `.scribe-staging` may be a link of his to anywhere, and so may what is in it.
+#[rstest]
+#[case::to_elsewhere("")]
+#[case::within("ok")]
+fn a_link_in_the_place_of_the_staging_folder_is_not_followed(#[case] below: &str, #[values(true, false)] on_the_volume: bool) {
+    let site = Site::with_bucket();
+    for name in ["a", "data/tmp/f", "data/in/f", "data/ok/g"] {
+        write(site.source.path(), name, name);
+    }
+    site.push();
+    site.pull();
+    let data = site.dest.path().join("data");
+    let elsewhere = assert_fs::TempDir::new().unwrap();
+    for name in ["tmp/f", "in/f", "ok/g", "g"] {
+        write(elsewhere.path(), name, "precious");
+    }
+    let staging = site.dest.path().join(".scribe-staging");
+    if !below.is_empty() {
+        fs::create_dir(&staging).unwrap();
+    }
+    let target = if on_the_volume { data.join(below) } else { elsewhere.path().into() };
+    symlink(target, if below.is_empty() { staging } else { staging.join(below) }).unwrap();
+    write(site.source.path(), "a", "another");
+    site.push();
+    site.pull();
+    assert_same(site.source.path(), site.dest.path());
+    for name in ["tmp/f", "in/f", "ok/g", "g"] {
+        assert_eq!(fs::read(elsewhere.path().join(name)).unwrap(), b"precious", "{name}");
+    }
 }
 
 #[test]
