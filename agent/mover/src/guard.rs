@@ -7,6 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::entry::Digest;
 use crate::failure::{Failure, Result};
+use crate::name_set::key;
 use crate::report::Reason;
 
 /// The limits, and the one exception a person may have granted.
@@ -50,6 +51,17 @@ impl std::ops::Add for Count {
     }
 }
 
+/// Which names would go, whatever their order: a sum of their hashes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NamesSum(u128);
+
+impl NamesSum {
+    /// Adds a name; each but once.
+    pub fn add(&mut self, name: &[u8]) {
+        self.0 = self.0.wrapping_add(key(name));
+    }
+}
+
 /// What a sync is about to delete.
 #[derive(Clone, Copy, Debug)]
 pub struct Deletions<'a> {
@@ -61,6 +73,8 @@ pub struct Deletions<'a> {
     pub before: Count,
     /// What would go.
     pub gone: Count,
+    /// Its names.
+    pub names: NamesSum,
     /// What there would be afterwards.
     pub after: Count,
 }
@@ -68,7 +82,7 @@ pub struct Deletions<'a> {
 impl Guard {
     /// `Err(DeletionGuard)` with the numbers and a one-time token when it is too much.
     pub fn check(&self, deletions: &Deletions) -> Result<()> {
-        let Deletions { place, base, before, gone, after } = *deletions;
+        let Deletions { place, base, before, gone, names, after } = *deletions;
         let emptied = |before, after| after == 0 && before > 0;
         let too_many = |before, gone| gone > self.floor && u128::from(gone) * 100 > u128::from(before) * u128::from(self.percent);
         // Files are looked at by themselves, too: however many directories stay, they make up for no file.
@@ -83,7 +97,7 @@ impl Guard {
         } else {
             return Ok(());
         };
-        let token = token(place, base, gone);
+        let token = token(place, base, gone, names);
         if self.allowed.as_ref() == Some(&token) {
             return Ok(());
         }
@@ -103,10 +117,10 @@ impl Guard {
 /// What entries are.
 const OTHERS: &str = "files, directories, links and pipes";
 
-/// Good for this number of deletions from this state: after it was used, the state is another one.
-fn token(place: &str, base: &str, gone: Count) -> String {
-    let Count { files, all: gone } = gone;
-    let digest = Digest(Sha256::digest(format!("{place}\n{base}\n{files}\n{gone}")).into()).hex();
+/// Good for the deletion of these very names from this state: after it was used, the state is another one.
+fn token(place: &str, base: &str, gone: Count, names: NamesSum) -> String {
+    let (Count { files, all: gone }, NamesSum(names)) = (gone, names);
+    let digest = Digest(Sha256::digest(format!("{place}\n{base}\n{files}\n{gone}\n{names}")).into()).hex();
     format!("{gone}-{}", digest.get(..10).unwrap_or_default())
 }
 
@@ -121,7 +135,7 @@ mod tests {
 
     fn check_all(before: Count, gone: Count, after: Count, allowed: Option<&str>) -> Result<()> {
         let guard = Guard { percent: 90, floor: 10, allowed: allowed.map(str::to_owned) };
-        guard.check(&Deletions { place: "the volume", base: "r", before, gone, after })
+        guard.check(&Deletions { place: "the volume", base: "r", before, gone, names: NamesSum::default(), after })
     }
 
     fn count(files: u64, others: u64) -> Count {
@@ -141,6 +155,22 @@ mod tests {
         let token = refused.message.rsplit(' ').next().unwrap().to_owned();
         assert_eq!(check(1000, 901, 99, Some(&token)), Ok(()));
         assert!(check(1000, 902, 98, Some(&token)).is_err());
+    }
+
+    #[test]
+    fn a_token_is_good_for_its_names_alone() {
+        let guard = |allowed: Option<String>, gone: [&str; 2]| {
+            let mut names = NamesSum::default();
+            for name in gone {
+                names.add(name.as_bytes());
+            }
+            let [before, gone, after] = [2, 2, 0].map(Count::of_files);
+            Guard { percent: 90, floor: 10, allowed }.check(&Deletions { place: "the volume", base: "r", before, gone, names, after })
+        };
+        let refused = guard(None, ["a", "b"]).unwrap_err();
+        let token = refused.message.rsplit(' ').next().map(str::to_owned);
+        assert_eq!(guard(token.clone(), ["b", "a"]), Ok(()), "in any order");
+        assert!(guard(token, ["a", "c"]).is_err());
     }
 
     #[test]

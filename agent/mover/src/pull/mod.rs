@@ -108,7 +108,10 @@ pub fn pull(remote: &Remote, options: &PullOptions) -> Result<PullOutcome> {
             Control::Corrupt(what) => {
                 return Err(Failure::new(
                     Reason::RemoteInconsistent,
-                    format!("{}/{CONTROL_DIR}/commit.json is damaged ({what}); the next push of its source repairs it", remote.name()),
+                    format!(
+                        "{}/{CONTROL_DIR}/commit.json is damaged ({what}), and no push can tell whose the path is; annotate its source with scribe.backube/adopt-path: <path>, and it pushes everything anew",
+                        remote.name()
+                    ),
                 ));
             }
         };
@@ -159,6 +162,7 @@ fn attempt(
         base: committed.revision.as_str(),
         before: plan.before,
         gone: plan.lost,
+        names: plan.lost_names,
         // Of the manifest itself: what the commit says of it is not pinned by anything.
         after: committed.entries.facts().count(),
     })?;

@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::entry::{At, Digest, Entry, Kind};
 use crate::failure::Result;
-use crate::guard::Count;
+use crate::guard::{Count, NamesSum};
 use crate::path::RelPath;
 use crate::walk::{Found, FoundKind};
 
@@ -72,6 +72,7 @@ pub(super) struct Facts {
     emptied: Option<RelPath>,
     before: Count,
     lost: Count,
+    lost_names: NamesSum,
     left_out: HashSet<RelPath>,
 }
 
@@ -104,6 +105,7 @@ impl Facts {
             self.before.add(is_file);
             if wanted.is_none_or(|wanted| !same_type(&wanted.kind, &found.kind)) {
                 self.lost.add(is_file);
+                self.lost_names.add(found.path.as_bytes());
             }
         }
         if self.emptied.as_ref().is_some_and(|dir| !found.path.is_below(dir)) {
@@ -203,6 +205,8 @@ pub(super) struct Plan {
     pub(super) before: Count,
     /// Those of them without a successor of the same type.
     pub(super) lost: Count,
+    /// Their names.
+    pub(super) lost_names: NamesSum,
 }
 
 impl Plan {
@@ -246,10 +250,10 @@ impl Plan {
 
 /// Decides the actions.
 pub(super) fn plan(entries: impl Iterator<Item = Result<Entry>>, facts: Facts) -> Result<Plan> {
-    let Facts { there, inodes, shared, mut early, mut late, before, lost, left_out, .. } = facts;
+    let Facts { there, inodes, shared, mut early, mut late, before, lost, lost_names, left_out, .. } = facts;
     early.reverse();
     late.reverse();
-    let mut plan = Plan { early, late, before, lost, ..Plan::default() };
+    let mut plan = Plan { early, late, before, lost, lost_names, ..Plan::default() };
     // First names whose inode stays.
     let mut kept: HashMap<RelPath, u64> = HashMap::new();
     for ((number, entry), there) in entries.enumerate().zip(there) {

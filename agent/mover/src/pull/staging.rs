@@ -37,9 +37,13 @@ impl Staging {
                 // A killed pull's; it is quickly made again.
                 remove_tree(&dir)?;
             }
+            // What a link of that name leads to is none of ours: everything in these folders is going to be deleted.
+            if is(&dir, fs::FileType::is_symlink) {
+                fs::remove_file(&dir).map_err(|e| Failure::volume("remove", &dir, &e))?;
+            }
             match fs::DirBuilder::new().mode(0o700).create(&dir) {
                 Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => {}
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && is(&dir, fs::FileType::is_dir) => {}
                 Err(error) => return Err(Failure::volume("make the folder", &dir, &error)),
             }
         }
@@ -122,6 +126,11 @@ impl Staging {
         remove_tree(&self.incoming())?;
         fs::create_dir(self.incoming()).map_err(|e| Failure::volume("make the folder", &self.incoming(), &e))
     }
+}
+
+/// Whether this very name is of such a type: a link is not followed.
+fn is(path: &Path, of_type: impl Fn(&fs::FileType) -> bool) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|meta| of_type(&meta.file_type()))
 }
 
 fn remove_tree(dir: &Path) -> Result<()> {

@@ -7,6 +7,7 @@ mod alike;
 mod altered;
 mod doubt;
 mod hints;
+mod hold;
 mod neighbours;
 mod observe;
 mod old_trees;
@@ -28,7 +29,7 @@ use jiff::{SignedDuration, Timestamp};
 pub use owner::Asker;
 
 use crate::clock::past;
-use crate::committed::{Committed, read_commit};
+use crate::committed::Committed;
 use crate::control::{Claim, Commit, seal};
 use crate::failure::Result;
 use crate::guard::{Deletions, Guard};
@@ -36,6 +37,7 @@ use crate::hash::Hasher;
 use crate::names::COMMIT;
 use crate::remote::Remote;
 use crate::revision::Revision;
+use hold::{Hold, Manifests, check_unchanged};
 use observe::{Known, Look, Tree, observe};
 use owner::Terms;
 use plan::{Plan, Strays, unchanged};
@@ -43,7 +45,7 @@ use rehash::Rehash;
 use resume::sent_before;
 use sent::Sent;
 use settle::recover;
-use state::{Found, Listed, before_writing, read_committed};
+use state::{Found, Listed, before_writing, died_first, read_committed};
 
 /// Everything a push is told.
 #[derive(Clone, Debug)]
@@ -134,6 +136,7 @@ pub fn push(remote: &Remote, options: &PushOptions) -> Result<Pushed> {
         && !options.verification_due(&committed.commit)
         && tree.unsettled.is_empty()
         && unchanged(&committed.entries, &tree.entries)?
+        && !died_first(remote, options)?
     {
         tracing::info!(revision = %committed.revision, "nothing changed");
         renew(remote, options, committed, &tree, &rehash)?;
@@ -147,13 +150,14 @@ pub fn push(remote: &Remote, options: &PushOptions) -> Result<Pushed> {
     let mut claim = Claim::new(revision.as_str(), options.asker.owner.clone(), options.started);
     claim.adopts = adopts_all && options.asker.adopt;
     let strays = if adopts_all { Strays::All } else { Strays::Named(&old.names) };
+    let hold = Hold::new(remote, options, &claim);
     let (mut claim_written, mut cleared) = (false, 0);
     if let (Some(listing), Some(committed)) = (&mut listing, &mut committed) {
         if committed.commit.staged {
             write::claim(remote, &claim)?;
             claim_written = true;
-            write::check_unchanged(remote, options, &committed.commit)?;
-            cleared = recover(remote, committed, listing, strays)?;
+            check_unchanged(remote, options, &committed.commit)?;
+            cleared = recover(&hold, committed, listing, strays)?;
         }
         tree = doubt::settle(look, tree, committed, listing)?;
     }
@@ -167,7 +171,7 @@ pub fn push(remote: &Remote, options: &PushOptions) -> Result<Pushed> {
         strays,
         folders: listing.is_some() && remote.has_folders()?,
         claimed,
-        claim: &claim,
+        hold: &hold,
         claim_written,
         superseded: &old.superseded,
         leftovers: &old.leftovers,
@@ -195,12 +199,13 @@ fn renew(remote: &Remote, options: &PushOptions, committed: &Committed, tree: &T
         return Ok(());
     }
     // Another push may have committed since this one read.
-    if read_commit(remote)?.present() != Some(&committed.commit) {
+    let manifests = Manifests::list(remote)?;
+    if !manifests.has(&committed.revision) {
         return Ok(());
     }
     let commit = Commit { hints_time: options.captured(), rehashed_time: Some(rehash.done()), ..committed.commit.clone() };
     remote.write_object(COMMIT, &seal(&commit)?)??;
-    Ok(())
+    manifests.check(remote, options, &commit)
 }
 
 fn guard(options: &PushOptions, committed: Option<&Committed>, plan: &Plan) -> Result<()> {
@@ -209,6 +214,7 @@ fn guard(options: &PushOptions, committed: Option<&Committed>, plan: &Plan) -> R
         base: committed.map_or("", |committed| committed.commit.revision.as_str()),
         before: plan.before,
         gone: plan.lost,
+        names: plan.lost_names,
         after: plan.entries.facts().count(),
     })
 }

@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, HashSet};
 use super::alike::Alike;
 use crate::entry::{At, Digest, Entry, FileEntry, Kind};
 use crate::failure::Result;
-use crate::guard::Count;
+use crate::guard::{Count, NamesSum};
 use crate::join::{Placed, join};
 use crate::name_set::{ContentSet, NameSet};
 use crate::names::{is_ours, objects_dir, trusted};
@@ -79,6 +79,8 @@ pub(super) struct Plan {
     pub(super) before: Count,
     /// Those of them without a successor of the same type.
     pub(super) lost: Count,
+    /// Their names.
+    pub(super) lost_names: NamesSum,
 }
 
 /// What is known of the remote path.
@@ -191,6 +193,7 @@ struct Planner<'a> {
     gone: SpillWriter<Name>,
     before: Count,
     lost: Count,
+    lost_names: NamesSum,
     /// Content under its hash that the committed tree needs.
     committed_objects: HashSet<Digest>,
     sent_objects: HashSet<Digest>,
@@ -229,6 +232,7 @@ impl<'a> Planner<'a> {
             gone: SpillWriter::new(scratch)?,
             before: if matches!(state.strays, Strays::All) { Count::of_files(dropped.len() as u64) } else { Count::default() },
             lost: Count::default(),
+            lost_names: NamesSum::default(),
             committed_objects: state.committed.map(|committed| committed.facts().objects.clone()).unwrap_or_default(),
             sent_objects: HashSet::new(),
             blocked: None,
@@ -258,6 +262,7 @@ impl<'a> Planner<'a> {
         self.before.add(is_file);
         if successor.is_none_or(|successor| !successor.same_type(before)) {
             self.lost.add(is_file);
+            self.lost_names.add(before.path.as_bytes());
         }
     }
 
@@ -412,6 +417,7 @@ impl<'a> Planner<'a> {
             self.gone.push(&stray.into())?;
         }
         let dropped = Count::of_files(self.dropped.len() as u64);
+        self.dropped.iter().for_each(|name| self.lost_names.add(name));
         if let Strays::Named(_) = self.state.strays {
             self.before = self.before + dropped;
         }
@@ -427,6 +433,7 @@ impl<'a> Planner<'a> {
             obstacle: self.obstacles.first().filter(|_| self.state.folders).map(|name| (*name).into()),
             before: self.before,
             lost: self.lost + dropped,
+            lost_names: self.lost_names,
         })
     }
 }

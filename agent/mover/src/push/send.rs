@@ -8,11 +8,11 @@ use std::os::unix::fs::{OpenOptionsExt, symlink};
 
 use super::PushOptions;
 use super::alike::Alike;
+use super::hold::Hold;
 use super::observe::{Known, Look, Tree, differing, observe};
 use super::plan::{Name, Plan, State, Strays, Upload, emptied, names, plan};
 use super::sent::Sent;
 use crate::committed::Committed;
-use crate::control::Claim;
 use crate::failure::{Failure, Result};
 use crate::hash::Hasher;
 use crate::name_set::ContentSet;
@@ -42,8 +42,8 @@ pub(super) struct Work<'a> {
     pub(super) strays: Strays<'a>,
     /// Whether objects are files in folders there.
     pub(super) folders: bool,
-    /// The claim of this push.
-    pub(super) claim: &'a Claim,
+    /// By which this push holds the path.
+    pub(super) hold: &'a Hold<'a>,
     /// Whether it is written already.
     pub(super) claim_written: bool,
     /// See [`super::old_trees::OldTrees`].

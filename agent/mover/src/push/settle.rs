@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 
+use super::hold::Hold;
 use super::plan::{Name, Strays, above, object_name};
 use crate::committed::Committed;
 use crate::control::seal;
@@ -16,7 +17,8 @@ use crate::spill::batches;
 ///
 /// What is staged stays there, and the commit goes on saying so, as long as anything that it says is staged was not promoted: a
 /// listing that leaves something out is no reason to give up the only copy.
-pub(super) fn recover(remote: &Remote, committed: &mut Committed, listing: &mut Listing, strays: Strays) -> Result<u64> {
+pub(super) fn recover(hold: &Hold, committed: &mut Committed, listing: &mut Listing, strays: Strays) -> Result<u64> {
+    let remote = hold.remote;
     if !committed.commit.staged {
         return Ok(0);
     }
@@ -56,6 +58,7 @@ pub(super) fn recover(remote: &Remote, committed: &mut Committed, listing: &mut 
                 missing += 1;
             }
         }
+        hold.check_if_held_up(&committed.commit)?;
         remote.promote(Folder::Staged(&dir), Folder::Live, files.iter().map(|(name, _)| *name))?;
         let lost: Vec<String> = lost.iter().map(Digest::hex).collect();
         remote.promote(Folder::StagedObjects(&dir), Folder::Objects, lost.iter().map(String::as_bytes))?;
@@ -65,8 +68,10 @@ pub(super) fn recover(remote: &Remote, committed: &mut Committed, listing: &mut 
         tracing::warn!(missing, "files of the committed revision are not in its staged folder; they are sent again");
         return Ok(gone);
     }
+    hold.check_committed(&committed.commit)?;
     committed.commit.staged = false;
     remote.write_object(COMMIT, &seal(&committed.commit)?)??;
+    hold.check_committed(&committed.commit)?;
     Ok(gone)
 }
 

@@ -6,14 +6,15 @@
 use std::fs;
 use std::path::Path;
 
+use super::Pushed;
+use super::hold::{Hold, Manifests, check_unchanged, check_unclaimed, rival};
 use super::neighbours::refuse_inside;
 use super::observe::Tree;
 use super::plan::{Name, Plan, emptied, names, object};
 use super::send::{Purpose, Work};
 use super::sent::Sent;
-use super::{PushOptions, Pushed};
 use crate::committed::read_commit;
-use crate::control::{Claim, Commit, Control, ManifestRef, Owner, seal};
+use crate::control::{Claim, Commit, ManifestRef, seal};
 use crate::entry::{At, Entry};
 use crate::failure::{Failure, Result};
 use crate::hash::Hasher;
@@ -27,7 +28,7 @@ use crate::spill::batches;
 
 /// Pushes a new revision.
 pub(super) fn write(work: &Work, tree: Tree, plan: Plan, mut sent: Sent) -> Result<Pushed> {
-    let Work { remote, options, revision, .. } = work;
+    let Work { remote, options, revision, hold, .. } = work;
     refuse_obstacle(remote, &plan)?;
     begin(work)?;
     let staged = StagedDir::of(revision);
@@ -53,18 +54,28 @@ pub(super) fn write(work: &Work, tree: Tree, plan: Plan, mut sent: Sent) -> Resu
         staged: !plan.staged.is_empty() || !plan.lost_objects.is_empty(),
     };
     refuse_obstacle(remote, &plan)?;
-    check_unrivalled(work)?;
+    hold.check_before(work.committed.map(|committed| &committed.commit), work.unreadable.as_deref())?;
     remote.write_object(COMMIT, &seal(&commit)?)??;
     tracing::info!(%revision, files = commit.files, "committed");
 
     remote.rclone.progress.phase("tidying", 0);
+    // One that has something to promote looks again before it writes its commit for the second time.
+    if commit.staged {
+        hold.check_if_held_up(&commit)?;
+    } else {
+        hold.check_committed(&commit)?;
+    }
     let gone = || Ok::<_, Failure>(plan.gone.read()?.chain(unneeded(&sent, &plan)?));
-    delete(remote, gone()?)?;
+    let deleted = delete_held(hold, &commit, gone()?)?;
     remote.remove_empty(emptied(gone()?, names(&plan.entries)?)?.iter().map(String::as_str))?;
-    promote(remote, &plan, &staged)?;
+    promote(hold, &commit, &plan, &staged)?;
+    if commit.staged || deleted {
+        hold.check_committed(&commit)?;
+    }
     if commit.staged {
         commit.staged = false;
         remote.write_object(COMMIT, &seal(&commit)?)??;
+        hold.check_committed(&commit)?;
     }
     let parent: Option<Name> = work.committed.map(|parent| format!("{CONTROL_DIR}/{}", manifest(&parent.revision)).into_bytes().into());
     let old = parent.into_iter().chain(work.leftovers.iter().cloned());
@@ -89,11 +100,14 @@ fn claim_name() -> Name {
 }
 
 /// Copies what was staged to where it belongs, on the server where it can.
-fn promote(remote: &Remote, plan: &Plan, staged: &StagedDir) -> Result<()> {
+fn promote(hold: &Hold, commit: &Commit, plan: &Plan, staged: &StagedDir) -> Result<()> {
+    let remote = hold.remote;
     for batch in batches(plan.staged.read()?, BATCH) {
+        hold.check_if_held_up(commit)?;
         remote.promote(Folder::Staged(staged), Folder::Live, batch?.iter().map(|upload| upload.path.as_bytes()))?;
     }
     for batch in plan.lost_objects.chunks(BATCH) {
+        hold.check_if_held_up(commit)?;
         let names: Vec<String> = batch.iter().map(|upload| upload.sha256.hex()).collect();
         remote.promote(Folder::StagedObjects(staged), Folder::Objects, names.iter().map(String::as_bytes))?;
     }
@@ -128,6 +142,17 @@ fn unneeded<'a>(sent: &'a Sent, plan: &'a Plan) -> Result<impl Iterator<Item = R
     Ok(files.chain(sent.objects.keys().filter(|digest| !kept.contains(digest)).map(|digest| Ok(object(digest)))))
 }
 
+/// Deletes what the revision of `commit` does not need; whether there was anything.
+fn delete_held(hold: &Hold, commit: &Commit, names: impl Iterator<Item = Result<Name>>) -> Result<bool> {
+    let mut any = false;
+    for batch in batches(names, BATCH) {
+        hold.check_if_held_up(commit)?;
+        hold.remote.delete(batch?.iter().map(|name| &**name))?;
+        any = true;
+    }
+    Ok(any)
+}
+
 fn delete(remote: &Remote, names: impl Iterator<Item = Result<Name>>) -> Result<()> {
     for batch in batches(names, BATCH) {
         remote.delete(batch?.iter().map(|name| &**name))?;
@@ -138,7 +163,7 @@ fn delete(remote: &Remote, names: impl Iterator<Item = Result<Name>>) -> Result<
 /// Brings lost objects back and drops strays, under the revision that is committed already. What is brought back goes to the staged
 /// folder first: it is put in place only once the volume is known to have stayed as it was committed, and the commit with it.
 pub(super) fn repair(work: &Work, tree: Tree, plan: Plan, mut sent: Sent) -> Result<Pushed> {
-    let Work { remote, options, committed: Some(committed), .. } = work else {
+    let Work { remote, options, hold, committed: Some(committed), .. } = work else {
         return Err(Failure::new(Reason::MoverFailed, "nothing is committed that could be repaired"));
     };
     let lost = plan.staged.len() + plan.lost_objects.len();
@@ -152,23 +177,33 @@ pub(super) fn repair(work: &Work, tree: Tree, plan: Plan, mut sent: Sent) -> Res
     }
     let staged = StagedDir::of(&committed.revision);
     let (tree, plan) = work.send_until_still(tree, plan, Purpose::Repair(&staged), &mut sent)?;
-    let rivals = || if changes { check_unrivalled(work) } else { check_unchanged(remote, options, &committed.commit) };
-    rivals()?;
-    delete(remote, plan.gone.read()?)?;
-    remote.remove_empty(emptied(plan.gone.read()?, names(&plan.entries)?)?.iter().map(String::as_str))?;
-    promote(remote, &plan, &staged)?;
     let mut commit = committed.commit.clone();
-    if work.listing.is_some() {
-        if lost > 0 {
-            rivals()?;
+    if changes {
+        hold.check_before(Some(&commit), None)?;
+    } else {
+        check_unclaimed(remote, options, &commit)?;
+    }
+    let deleted = delete_held(hold, &commit, plan.gone.read()?)?;
+    remote.remove_empty(emptied(plan.gone.read()?, names(&plan.entries)?)?.iter().map(String::as_str))?;
+    promote(hold, &commit, &plan, &staged)?;
+    let old = || work.leftovers.iter().chain(work.superseded);
+    if let Some(listing) = work.listing {
+        if lost > 0 || deleted {
+            hold.check_committed(&commit)?;
         }
         (commit.verified_time, commit.staged) = (options.started, false);
         // A source that is synced no more often than it is verified comes by here each time: its hints come of age here, or never.
         (commit.hints_time, commit.rehashed_time) = (options.captured(), Some(work.rehashed));
         remote.write_object(COMMIT, &seal(&commit)?)??;
+        if changes {
+            hold.check_committed(&commit)?;
+        } else {
+            delete(remote, old().cloned().map(Ok))?;
+            Manifests::among(listing, old()).check(remote, options, &commit)?;
+        }
     }
     let claim = changes.then(claim_name).into_iter();
-    let old = work.leftovers.iter().chain(work.superseded).cloned();
+    let old = old().filter(|_| changes).cloned();
     delete(remote, sent.staged_names(&staged)?.chain(old.chain(claim).map(Ok)))?;
     remove_staged_folders(remote, &plan, &staged)?;
     Ok(Pushed { changed: lost > 0, transferred: plan.bytes_to_send, deleted: plan.lost.all, skipped: tree.skipped, ..Pushed::of(&commit) })
@@ -192,7 +227,7 @@ fn begin(work: &Work) -> Result<()> {
     if work.claim_written {
         return Ok(());
     }
-    claim(work.remote, work.claim)?;
+    claim(work.remote, work.hold.claim)?;
     match work.committed {
         Some(committed) => check_unchanged(work.remote, work.options, &committed.commit),
         None if work.unreadable.is_some() => Ok(()),
@@ -223,62 +258,4 @@ pub(super) fn claim(remote: &Remote, claim: &Claim) -> Result<()> {
         }
         Err(trouble) => Err(trouble.into()),
     }
-}
-
-/// That the commit is still the one that this push began with.
-pub(super) fn check_unchanged(remote: &Remote, options: &PushOptions, commit: &Commit) -> Result<()> {
-    match read_commit(remote)?.present() {
-        Some(found) if found.revision != commit.revision => Err(rival(remote, options, &found.owner)),
-        // Vanished or damaged behind our back: what this push is going to write puts that right.
-        _ => Ok(()),
-    }
-}
-
-/// The last look before a commit: no other push may have claimed or committed meanwhile.
-fn check_unrivalled(work: &Work) -> Result<()> {
-    let Work { remote, options, claim, .. } = work;
-    let (claimed, found) = if work.committed.is_some() {
-        remote.read_controls::<Claim, Commit>([CLAIM, COMMIT])?
-    } else {
-        (remote.read_control(CLAIM)?, read_commit(remote)?)
-    };
-    match (found.present(), work.committed) {
-        (Some(found), Some(before)) if found.revision == before.commit.revision => {}
-        (Some(found), _) if work.unreadable.as_deref() == Some(found.revision.as_str()) => {}
-        (Some(found), _) => return Err(rival(remote, options, &found.owner)),
-        // If ours vanished or was damaged behind our back, the new one puts that right.
-        (None, _) => {}
-    }
-    // One wrong answer is no rival.
-    let claimed = if claimed.present() == Some(*claim) { claimed } else { remote.read_control(CLAIM)? };
-    match claimed {
-        Control::Present(found) if found == **claim => Ok(()),
-        Control::Present(found) => Err(rival(remote, options, &found.owner)),
-        Control::Absent | Control::Corrupt(_) => Err(Failure::new(
-            Reason::RemoteInconsistent,
-            format!(
-                "{}/{CONTROL_DIR}/{CLAIM}, which this push wrote when it began, is gone or damaged; nothing was committed, and the next attempt goes on from here",
-                remote.name()
-            ),
-        )),
-    }
-}
-
-/// Another push has claimed or committed meanwhile, or the remote did not show a commit when this one began.
-fn rival(remote: &Remote, options: &PushOptions, owner: &Owner) -> Failure {
-    let (name, Owner { namespace, name: object, uid }) = (remote.name(), owner);
-    if *owner == options.asker.owner {
-        return Failure::new(
-            Reason::RemoteInconsistent,
-            format!(
-                "{name} shows another revision of this object than when this push began; nothing was committed, and the next attempt begins anew"
-            ),
-        );
-    }
-    Failure::new(
-        Reason::PathNotOurs,
-        format!(
-            "{namespace}/{object} (UID {uid}) pushes to {name} at the same time; nothing was committed. Give each source a path of its own"
-        ),
-    )
 }

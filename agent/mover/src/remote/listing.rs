@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use super::Remote;
 use super::told::Told;
 use crate::failure::{Failure, Result};
+use crate::names::CONTROL_DIR;
 use crate::rclone::{BULK_IDLE, CONTROL_IDLE, Finished, Trouble};
 use crate::report::Reason;
 
@@ -108,6 +109,18 @@ impl Remote {
         self.each_below("", flags(sums), |item: Item| {
             each(Told { name: item.path.as_bytes(), written: item.mod_time.parse().ok(), md5: item.hashes.md5() }, item.known_size());
         })
+    }
+
+    /// The MD5 sums of the control documents by their names, from one listing of our own folder; empty where the backend does not tell
+    /// them. Nothing is concluded from what this does not show: a caller that misses anything reads it.
+    pub fn control_sums(&self) -> Result<HashMap<String, String>> {
+        let args = ["lsjson", "--files-only", "--no-mimetype", "--no-modtime", "--hash", "--hash-type", "md5"];
+        let mut args: Vec<OsString> = args.iter().map(OsString::from).collect();
+        args.push(self.at(&format!("{CONTROL_DIR}/")));
+        let Ok(finished) = self.rclone.run(&args, CONTROL_IDLE)? else { return Ok(HashMap::new()) };
+        let text = fs::read(&finished.stdout).map_err(|e| Failure::scratch(&e))?;
+        let items: Vec<Item> = serde_json::from_slice(&text).unwrap_or_default();
+        Ok(items.into_iter().map(|Item { path, hashes, .. }| (path, hashes.md5().unwrap_or_default().to_owned())).collect())
     }
 
     /// The names in the folder `place`, which may lie anywhere on the remote; none when it is said not to exist.

@@ -6,6 +6,7 @@ use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 
 use jiff::ToSpan;
+use rstest::rstest;
 use scribe_mover::control::{Commit, seal, unseal};
 use scribe_mover::failure::Failure;
 use scribe_mover::pull::{PullOutcome, pull};
@@ -202,6 +203,47 @@ fn a_large_deletion_needs_its_token() {
     assert_eq!(refused.reason, Reason::DeletionGuard);
     assert!(refused.message.contains("28 of the 30"), "{refused}");
     assert_eq!(site.user_objects().len(), 30);
+
+    // It is good for what was to be deleted then, and not for as many others.
+    let mut options = site.push_options();
+    options.guard.allowed = refused.message.rsplit(' ').next().map(str::to_owned);
+    fs::remove_file(site.source.path().join("f28")).unwrap();
+    write(site.source.path(), "f0", "x");
+    assert_eq!(push(&site.remote(), &options).unwrap_err().reason, Reason::DeletionGuard);
+    fs::remove_file(site.source.path().join("f0")).unwrap();
+    write(site.source.path(), "f28", "x");
+    assert_eq!(push(&site.remote(), &options).unwrap().deleted, 28);
+}
+
+/// On a volume of the user's, `.scribe-staging` may be a link of his to anywhere, and so may what is in it.
+#[rstest]
+#[case::to_elsewhere("")]
+#[case::within("ok")]
+fn a_link_in_the_place_of_the_staging_folder_is_not_followed(#[case] below: &str, #[values(true, false)] on_the_volume: bool) {
+    let site = Site::with_bucket();
+    for name in ["a", "data/tmp/f", "data/in/f", "data/ok/g"] {
+        write(site.source.path(), name, name);
+    }
+    site.push();
+    site.pull();
+    let data = site.dest.path().join("data");
+    let elsewhere = assert_fs::TempDir::new().unwrap();
+    for name in ["tmp/f", "in/f", "ok/g", "g"] {
+        write(elsewhere.path(), name, "precious");
+    }
+    let staging = site.dest.path().join(".scribe-staging");
+    if !below.is_empty() {
+        fs::create_dir(&staging).unwrap();
+    }
+    let target = if on_the_volume { data.join(below) } else { elsewhere.path().into() };
+    symlink(target, if below.is_empty() { staging } else { staging.join(below) }).unwrap();
+    write(site.source.path(), "a", "another");
+    site.push();
+    site.pull();
+    assert_same(site.source.path(), site.dest.path());
+    for name in ["tmp/f", "in/f", "ok/g", "g"] {
+        assert_eq!(fs::read(elsewhere.path().join(name)).unwrap(), b"precious", "{name}");
+    }
 }
 
 #[test]
@@ -227,6 +269,7 @@ fn a_listing_push_repairs_what_was_lost() {
     assert_same(site.source.path(), site.dest.path());
     assert!(site.object("stranger").exists(), "nothing says that it is ours to delete");
     site.proxy.take();
+    options.asker.pushed = Some(repaired.revision);
     push(&site.remote(), &options).unwrap();
     assert_eq!(site.proxy.take().len(), 2, "verified just now");
 }
@@ -238,7 +281,9 @@ fn a_damaged_commit_is_told_from_an_absent_one() {
     site.push();
     for damage in ["", "{", "{\"format\": 1}"] {
         site.meddle("rcat", ".scribe/commit.json", damage.as_bytes());
-        assert_eq!(site.try_pull().unwrap_err().reason, Reason::RemoteInconsistent, "{damage:?}");
+        let failure = site.try_pull().unwrap_err();
+        assert_eq!(failure.reason, Reason::RemoteInconsistent, "{damage:?}");
+        assert!(failure.message.contains("scribe.backube/adopt-path"), "what helps, and no other push does: {failure}");
         assert_eq!(site.try_push().unwrap_err().reason, Reason::RemoteInconsistent, "{damage:?}");
     }
     let mut options = site.push_options();

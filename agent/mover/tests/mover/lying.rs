@@ -158,7 +158,7 @@ fn nothing_is_recovered_before_the_path_is_claimed() {
     write(successor.source.path(), "x", "other");
     let begin = successor.scratch.path().join("begin");
     let script = format!(
-        r"if [ $verb = copy ] && about claim.json && [[ $2 == *:* ]] && once look; then touch {0}; while [ ! -e {0}.done ]; do read -t 0.05 <> <(:) || true; done; fi",
+        r"if [ $verb = lsjson ] && [[ $* != *-R* ]] && once look; then touch {0}; while [ ! -e {0}.done ]; do read -t 0.05 <> <(:) || true; done; fi",
         begin.display()
     );
     std::thread::scope(|scope| {

@@ -13,6 +13,7 @@ mod failures;
 mod guards;
 mod hints;
 mod history;
+mod late;
 mod lying;
 mod measured;
 mod memory;

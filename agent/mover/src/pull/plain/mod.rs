@@ -102,8 +102,8 @@ impl Attempt<'_> {
             Err(reason) => return Ok(Err(reason)),
         };
         let wanted = shape(&found, listing, self.named(&found, &access)?);
-        let [before, gone, after] = counts(&found, &wanted);
-        options.guard.check(&Deletions { place: "the volume", base: &listing.revision(), before, gone, after })?;
+        let ([before, gone, after], names) = counts(&found, &wanted);
+        options.guard.check(&Deletions { place: "the volume", base: &listing.revision(), before, gone, names, after })?;
         let (there, hashed) = self.there(&found)?;
 
         let due: BTreeMap<&RelPath, &Detail> = listing.files.iter().filter(|(path, _)| !there.contains_key(path)).collect();

@@ -10,7 +10,7 @@ use super::facl::Access;
 use super::listing::{FACLS, Listing};
 use crate::attributes::ACL_DEFAULT;
 use crate::entry::Kind;
-use crate::guard::Count;
+use crate::guard::{Count, NamesSum};
 use crate::names::{LOST_AND_FOUND, STAGING_DIR};
 use crate::path::RelPath;
 use crate::walk::{Found, FoundKind};
@@ -131,8 +131,8 @@ fn like_a_socket(path: &RelPath) -> bool {
 }
 
 /// For the deletion guard: what is on the volume, what of it has no successor of its type, and what there is to be.
-pub(super) fn counts(found: &[Found], tree: &Tree) -> [Count; 3] {
-    let [mut before, mut gone, mut after] = [Count::default(); 3];
+pub(super) fn counts(found: &[Found], tree: &Tree) -> ([Count; 3], NamesSum) {
+    let ([mut before, mut gone, mut after], mut names) = ([Count::default(); 3], NamesSum::default());
     for found in found.iter().filter(|found| !found.path.is_root()) {
         let is_file = matches!(found.kind, FoundKind::File(_));
         before.add(is_file);
@@ -142,6 +142,7 @@ pub(super) fn counts(found: &[Found], tree: &Tree) -> [Count; 3] {
         );
         if !stays {
             gone.add(is_file);
+            names.add(found.path.as_bytes());
         }
     }
     for (path, shape) in tree {
@@ -149,7 +150,7 @@ pub(super) fn counts(found: &[Found], tree: &Tree) -> [Count; 3] {
             after.add(*shape == Shape::File);
         }
     }
-    [before, gone, after]
+    ([before, gone, after], names)
 }
 
 #[cfg(test)]
@@ -198,7 +199,7 @@ mod tests {
         let stay: Vec<_> = tree.iter().filter(|(_, shape)| matches!(shape, Shape::Stays(_))).map(|(path, _)| path.to_string()).collect();
         assert_eq!(stay, ["k/p"]);
         assert_eq!(tree.get(&path("k")), Some(&Shape::Dir));
-        let [before, gone, after] = counts(&there, &tree);
+        let ([before, gone, after], _) = counts(&there, &tree);
         assert_eq!((before.all, gone.all, after), (5, 4, Count { files: 2, all: 5 }));
     }
 

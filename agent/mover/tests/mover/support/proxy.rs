@@ -66,10 +66,16 @@ pub(crate) enum Damage {
     Cut,
 }
 
+/// As much of an answer as is read at first: a server writes its status line and more in one piece.
+const STATUS_LINE: usize = 512;
+
 type Rule = Box<dyn FnMut(&Request) -> Action + Send>;
 
+/// A request, and the status of its answer once it has had one.
+type Logged = (Request, Option<u16>);
+
 struct State {
-    log: Vec<Request>,
+    log: Vec<Logged>,
     rule: Rule,
     number: usize,
     victim: Option<Pid>,
@@ -135,9 +141,13 @@ impl Proxy {
         self.state.1.notify_all();
     }
 
-    /// The requests since the last call.
+    /// The requests since the last call. One that the server failed to answer, or answered by an error of its own, was made once more by
+    /// rclone: such a one is left out.
     pub(crate) fn take(&self) -> Vec<Request> {
-        std::mem::take(&mut self.lock().log)
+        self.settle();
+        let log = std::mem::take(&mut self.lock().log);
+        let answered = |status: &Option<u16>| status.is_some_and(|status| status < 500);
+        log.into_iter().filter(|(_, status)| answered(status)).map(|(request, _)| request).collect()
     }
 
     /// Waits until nothing that was passed on is unanswered.
@@ -163,12 +173,12 @@ impl Proxy {
         let mut words = first.split(' ').map(str::to_owned);
         let (method, target) = (words.next().unwrap(), words.next().unwrap());
 
-        let (action, dead) = {
+        let (action, dead, number) = {
             let mut state = self.lock();
             state.number += 1;
             let request = Request { method, target, number: state.number };
-            state.log.push(request.clone());
-            ((state.rule)(&request), state.dead)
+            state.log.push((request.clone(), None));
+            ((state.rule)(&request), state.dead, request.number)
         };
         if dead {
             return Ok(());
@@ -200,9 +210,17 @@ impl Proxy {
             state.in_flight += 1;
         }
         let done = forward(upstream, first, headers, &body, action, &client);
-        self.lock().in_flight -= 1;
+        {
+            let mut state = self.lock();
+            state.in_flight -= 1;
+            if let Ok((status, _)) = &done
+                && let Some(logged) = state.log.iter_mut().rev().find(|(request, _)| request.number == number)
+            {
+                logged.1 = *status;
+            }
+        }
         self.state.1.notify_all();
-        let answer = done?;
+        let (_, answer) = done?;
         match action {
             Action::Kill(_) => self.kill(),
             Action::Spoil(damage) => {
@@ -223,22 +241,33 @@ impl Proxy {
 }
 
 /// Passes a request on. The answer goes to the client at once, or is returned where something is to be done to it.
-fn forward(upstream: &str, first: &str, headers: &str, body: &[u8], action: Action, client: &TcpStream) -> std::io::Result<Vec<u8>> {
+fn forward(
+    upstream: &str,
+    first: &str,
+    headers: &str,
+    body: &[u8],
+    action: Action,
+    client: &TcpStream,
+) -> std::io::Result<(Option<u16>, Vec<u8>)> {
     let mut server = TcpStream::connect(upstream)?;
     write!(server, "{first}\r\nConnection: close\r\n")?;
     for line in headers.lines().filter(|line| !line.to_ascii_lowercase().starts_with("expect:")) {
         write!(server, "{line}\r\n")?;
     }
     server.write_all(body)?;
-    let mut answer = Vec::new();
+    let mut answer = vec![0; STATUS_LINE];
+    let begun = server.read(&mut answer)?;
+    answer.truncate(begun);
+    let status = std::str::from_utf8(answer.get(9..12).unwrap_or_default()).ok().and_then(|status| status.parse().ok());
     if matches!(action, Action::Pass | Action::Delay(_)) {
         let mut client = client;
+        client.write_all(&answer)?;
         std::io::copy(&mut server, &mut client)?;
         client.shutdown(Shutdown::Write)?;
     } else {
         server.read_to_end(&mut answer)?;
     }
-    Ok(answer)
+    Ok((status, answer))
 }
 
 fn spoilt(answer: &[u8], damage: Damage) -> Vec<u8> {

@@ -1,0 +1,210 @@
+//! Whether the path is still this push's: looked at right before each write that could undo what another push has done, and once more
+//! after it, because no remote can tie a write to what was seen before it.
+//!
+//! One listing of our own folder tells claim and commit together, by their MD5 sums; where it does not, both are read. Imports
+//! [`crate::remote`], [`crate::control`], [`crate::committed`] and [`crate::hash`].
+
+use std::cell::Cell;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::PushOptions;
+use crate::committed::read_commit;
+use crate::control::{Claim, Commit, Control, Owner, seal};
+use crate::failure::{Failure, Result};
+use crate::hash::md5_hex;
+use crate::names::{CLAIM, COMMIT, CONTROL_DIR, is_manifest, manifest};
+use crate::remote::{Listing, Remote};
+use crate::report::Reason;
+use crate::revision::Revision;
+
+/// A step that took longer than this may have been held up, and others may have come by meanwhile.
+const LONG: SignedDuration = SignedDuration::from_secs(10);
+
+/// The path, as far as it is held by this push's claim.
+pub(super) struct Hold<'a> {
+    pub(super) remote: &'a Remote,
+    pub(super) options: &'a PushOptions,
+    /// The claim of this push.
+    pub(super) claim: &'a Claim,
+    looked: Cell<Timestamp>,
+}
+
+impl<'a> Hold<'a> {
+    pub(super) fn new(remote: &'a Remote, options: &'a PushOptions, claim: &'a Claim) -> Self {
+        Self { remote, options, claim, looked: Cell::new(Timestamp::UNIX_EPOCH) }
+    }
+
+    /// The last look before a commit: no other push may have claimed or committed since this one began with `committed`, or with a
+    /// commit of the revision `unreadable` that nobody can restore.
+    pub(super) fn check_before(&self, committed: Option<&Commit>, unreadable: Option<&str>) -> Result<()> {
+        let Self { remote, options, claim, .. } = self;
+        if self.shows(committed)? {
+            return Ok(());
+        }
+        let (claimed, found) = if committed.is_some() {
+            remote.read_controls::<Claim, Commit>([CLAIM, COMMIT])?
+        } else {
+            (remote.read_control(CLAIM)?, read_commit(remote)?)
+        };
+        match (found.present(), committed) {
+            (Some(found), Some(before)) if found.revision == before.revision => {}
+            (Some(found), _) if unreadable == Some(found.revision.as_str()) => {}
+            (Some(found), _) => return Err(rival(remote, options, &found.owner)),
+            // If ours vanished or was damaged behind our back, the new one puts that right.
+            (None, _) => {}
+        }
+        // One wrong answer is no rival.
+        let claimed = if claimed.present() == Some(*claim) { claimed } else { remote.read_control(CLAIM)? };
+        match claimed {
+            Control::Present(found) if found == **claim => Ok(()),
+            Control::Present(found) => Err(rival(remote, options, &found.owner)),
+            Control::Absent | Control::Corrupt(_) => Err(Failure::new(
+                Reason::RemoteInconsistent,
+                format!(
+                    "{}/{CONTROL_DIR}/{CLAIM}, which this push wrote when it began, is gone or damaged; nothing was committed, and the next attempt goes on from here",
+                    remote.name()
+                ),
+            )),
+        }
+    }
+
+    /// A look after `commit` was written, and before anything else is done that only its revision allows: claim and commit must be
+    /// those of this push.
+    pub(super) fn check_committed(&self, commit: &Commit) -> Result<()> {
+        let Self { remote, claim, .. } = self;
+        if self.shows(Some(commit))? {
+            return Ok(());
+        }
+        let (claimed, found) = remote.read_controls::<Claim, Commit>([CLAIM, COMMIT])?;
+        let is_ours = |found: &Control<Commit>| found.present().is_some_and(|found| found.revision == commit.revision);
+        // One wrong answer is no rival.
+        let claimed = if claimed.present() == Some(*claim) { claimed } else { remote.read_control(CLAIM)? };
+        let found = if is_ours(&found) { found } else { read_commit(remote)? };
+        if claimed.present() == Some(*claim) && is_ours(&found) {
+            return Ok(());
+        }
+        let committed = found.present().filter(|found| found.revision != commit.revision).map(|found| &found.owner);
+        let owner = claimed.present().filter(|found| found != claim).map(|found| &found.owner).or(committed);
+        Err(overtaken(remote, self.options, &commit.revision, owner))
+    }
+
+    /// As [`Self::check_committed`], if the last look was long ago.
+    pub(super) fn check_if_held_up(&self, commit: &Commit) -> Result<()> {
+        // A clock that was put back says nothing, either.
+        let since = Timestamp::now().duration_since(self.looked.get());
+        if since.is_negative() || since > LONG { self.check_committed(commit) } else { Ok(()) }
+    }
+
+    /// Whether a listing shows our claim and this commit, or that there is none. `false` may be due to the backend.
+    fn shows(&self, commit: Option<&Commit>) -> Result<bool> {
+        let sums = self.remote.control_sums()?;
+        self.looked.set(Timestamp::now());
+        let is = |name: &str, document: &[u8]| sums.get(name).is_some_and(|sum| *sum == md5_hex(document));
+        Ok(is(CLAIM, &seal(self.claim)?)
+            && match commit {
+                Some(commit) => is(COMMIT, &seal(commit)?),
+                None => !sums.contains_key(COMMIT),
+            })
+    }
+}
+
+/// That the commit is still the one that this push began with.
+pub(super) fn check_unchanged(remote: &Remote, options: &PushOptions, commit: &Commit) -> Result<()> {
+    match read_commit(remote)?.present() {
+        Some(found) if found.revision != commit.revision => Err(rival(remote, options, &found.owner)),
+        // Vanished or damaged behind our back: what this push is going to write puts that right.
+        _ => Ok(()),
+    }
+}
+
+/// As [`check_unchanged`], of a push that has no claim of its own: nobody else may have one, either.
+pub(super) fn check_unclaimed(remote: &Remote, options: &PushOptions, commit: &Commit) -> Result<()> {
+    let sums = remote.control_sums()?;
+    if sums.contains_key(CLAIM)
+        && let Control::Present(claim) = remote.read_control::<Claim>(CLAIM)?
+    {
+        return Err(rival(remote, options, &claim.owner));
+    }
+    if sums.get(COMMIT).is_some_and(|sum| seal(commit).is_ok_and(|document| *sum == md5_hex(&document))) {
+        return Ok(());
+    }
+    check_unchanged(remote, options, commit)
+}
+
+/// The manifests on the path, by which a push without a claim of its own knows that no other one came and went: that one has left its
+/// own, and taken ours away.
+pub(super) struct Manifests(Vec<Box<[u8]>>);
+
+impl Manifests {
+    /// What a listing of the path shows, but for `dropped`.
+    pub(super) fn among<'n>(listing: &Listing, dropped: impl Iterator<Item = &'n Box<[u8]>>) -> Self {
+        let dropped: Vec<_> = dropped.collect();
+        let mut names: Vec<_> = listing.keys().filter(|name| is_manifest(name) && !dropped.contains(name)).cloned().collect();
+        names.sort();
+        Self(names)
+    }
+
+    /// What is there now.
+    pub(super) fn list(remote: &Remote) -> Result<Self> {
+        let folder = format!("{CONTROL_DIR}/manifests/");
+        let listing = remote.list(&folder)?.into_keys().map(|name| [folder.as_bytes(), &name].concat().into());
+        let mut names: Vec<_> = listing.collect();
+        names.sort();
+        Ok(Self(names))
+    }
+
+    pub(super) fn has(&self, revision: &Revision) -> bool {
+        let name = format!("{CONTROL_DIR}/{}", manifest(revision));
+        self.0.iter().any(|there| **there == *name.as_bytes())
+    }
+
+    /// That no other one has come, and none has gone, since these were seen and `commit` was written.
+    pub(super) fn check(&self, remote: &Remote, options: &PushOptions, commit: &Commit) -> Result<()> {
+        if Self::list(remote)?.0 == self.0 {
+            return Ok(());
+        }
+        let claim = remote.read_control::<Claim>(CLAIM)?;
+        Err(overtaken(remote, options, &commit.revision, claim.present().map(|claim| &claim.owner)))
+    }
+}
+
+/// Another push has claimed or committed meanwhile, or the remote did not show a commit when this one began.
+pub(super) fn rival(remote: &Remote, options: &PushOptions, owner: &Owner) -> Failure {
+    let (name, Owner { namespace, name: object, uid }) = (remote.name(), owner);
+    if *owner == options.asker.owner {
+        return Failure::new(
+            Reason::RemoteInconsistent,
+            format!(
+                "{name} shows another revision of this object than when this push began; nothing was committed, and the next attempt begins anew"
+            ),
+        );
+    }
+    Failure::new(
+        Reason::PathNotOurs,
+        format!(
+            "{namespace}/{object} (UID {uid}) pushes to {name} at the same time; nothing was committed. Give each source a path of its own"
+        ),
+    )
+}
+
+/// Another push has come by after this one had committed, or what this one wrote did not stay: it stops before it writes more.
+fn overtaken(remote: &Remote, options: &PushOptions, revision: &str, owner: Option<&Owner>) -> Failure {
+    let name = remote.name();
+    let others = owner.filter(|owner| **owner != options.asker.owner);
+    let what = format!("what this push wrote last, of revision {revision}, may stand in the place of something newer");
+    match others {
+        Some(Owner { namespace, name: object, uid }) => Failure::new(
+            Reason::PathNotOurs,
+            format!(
+                "{namespace}/{object} (UID {uid}) pushes to {name} at the same time; {what}. Give each source a path of its own, then annotate the one whose this path is with scribe.backube/verify-now: <any new value>"
+            ),
+        ),
+        None => Failure::new(
+            Reason::RemoteInconsistent,
+            format!(
+                "another push to {name} came by while this one finished, or its writes are not there; {what}. The next attempt lists the path and puts right what differs"
+            ),
+        ),
+    }
+}

@@ -1,0 +1,151 @@
+//! A push that was held up, by the network or by a node that stood still, after it had looked for rivals for the last time: another one
+//! pushes everything meanwhile, and then it goes on. No remote can prevent that; but never do both end well.
+
+use std::fs;
+use std::sync::{Arc, Mutex};
+
+use jiff::SignedDuration;
+use rstest::rstest;
+use scribe_mover::failure::Result;
+use scribe_mover::push::{PushOptions, Pushed, push};
+use scribe_mover::report::Reason;
+
+use crate::support::proxy::Action;
+use crate::support::tree::{snapshot, write};
+use crate::support::{Site, owner};
+
+const REMOVED: &str = "removed and made again";
+
+/// Lets `second` push everything at the `nth` of these requests of a push of `first`.
+fn held_up(
+    first: &Site,
+    mine: &PushOptions,
+    second: &Site,
+    theirs: PushOptions,
+    at: (&'static str, &'static str, usize),
+) -> [Result<Pushed>; 2] {
+    let outcome = Arc::new(Mutex::new(None));
+    let (remote, set) = (second.remote(), Arc::clone(&outcome));
+    let mut seen = 0;
+    first.proxy.rule(move |request| {
+        seen += usize::from(request.is(at.0, at.1));
+        let mut outcome = set.lock().unwrap();
+        if seen == at.2 && outcome.is_none() {
+            *outcome = Some(push(&remote, &theirs));
+        }
+        Action::Pass
+    });
+    let ended = push(&first.remote(), mine);
+    first.proxy.behave();
+    let rival = outcome.lock().unwrap().take();
+    [ended, rival.unwrap_or_else(|| panic!("the first never came to {at:?}"))]
+}
+
+/// What each of them is told, and that the path is made good by the next push of the one whose it is.
+fn told_and_mended(second: &Site, mut theirs: PushOptions, [first, rival]: [Result<Pushed>; 2]) {
+    let rival = rival.unwrap();
+    let failure = first.unwrap_err();
+    assert!(matches!(failure.reason, Reason::RemoteInconsistent | Reason::PathNotOurs), "{failure}");
+    assert!(!failure.message.contains("nothing was committed"), "{failure}");
+    theirs.asker.pushed = Some(rival.revision);
+    // Where the late one's commit names another object, a person has to say whose the path is.
+    theirs.asker.adopt = true;
+    theirs.verify_now = true;
+    push(&second.remote(), &theirs).unwrap();
+    second.pull();
+    assert_eq!(snapshot(second.dest.path()), snapshot(second.source.path()));
+}
+
+#[rstest]
+#[case::before_a_deletion(("DELETE", "removed", 1))]
+#[case::before_a_promotion(("HEAD", "staged/", 1))]
+#[case::before_its_last_commit(("PUT", "commit.json", 2))]
+fn one_that_tidies_up_late(#[values("uid-1", "uid-2")] uid: &str, #[case] at: (&'static str, &'static str, usize)) {
+    let first = Site::with_bucket();
+    write(first.source.path(), "replaced", "old");
+    write(first.source.path(), REMOVED, "old");
+    let known = first.push().revision;
+    write(first.source.path(), "replaced", "first");
+    fs::remove_file(first.source.path().join(REMOVED)).unwrap();
+    let second = Site::at(&first.server, &first.name);
+    write(second.source.path(), "replaced", "secnd");
+    write(second.source.path(), REMOVED, "again");
+    let mut theirs = second.push_options();
+    theirs.asker.owner = owner("db", uid);
+    theirs.asker.pushed = (uid == "uid-1").then(|| known.clone());
+    let mut mine = first.push_options();
+    mine.asker.pushed = Some(known);
+    let outcomes = held_up(&first, &mine, &second, theirs.clone(), at);
+    told_and_mended(&second, theirs, outcomes);
+}
+
+/// A push that only deletes has one commit, and nothing to promote.
+#[test]
+fn one_that_only_deletes() {
+    let first = Site::with_bucket();
+    write(first.source.path(), "kept", "old");
+    write(first.source.path(), REMOVED, "old");
+    let known = first.push().revision;
+    fs::remove_file(first.source.path().join(REMOVED)).unwrap();
+    let second = Site::at(&first.server, &first.name);
+    write(second.source.path(), REMOVED, "again");
+    let mut theirs = second.push_options();
+    theirs.asker.pushed = Some(known.clone());
+    let mut mine = first.push_options();
+    mine.asker.pushed = Some(known);
+    let outcomes = held_up(&first, &mine, &second, theirs.clone(), ("DELETE", "removed", 1));
+    told_and_mended(&second, theirs, outcomes);
+}
+
+/// A push that finds nothing new writes its commit without a claim: because it has verified the path, or because hints came of age.
+#[rstest]
+#[case::verification(true)]
+#[case::renewal(false)]
+fn one_that_changes_nothing(#[case] verifies: bool) {
+    let first = Site::with_bucket();
+    write(first.source.path(), "a", "old");
+    let known = first.push().revision;
+    let second = Site::at(&first.server, &first.name);
+    write(second.source.path(), "a", "newer");
+    let mut theirs = second.push_options();
+    theirs.asker.pushed = Some(known.clone());
+    let mut mine = first.push_options();
+    mine.asker.pushed = Some(known);
+    mine.verify_now = verifies;
+    if !verifies {
+        mine.started += SignedDuration::from_hours(20);
+        mine.data_time = mine.started;
+    }
+    let outcomes = held_up(&first, &mine, &second, theirs.clone(), ("PUT", "commit.json", 1));
+    told_and_mended(&second, theirs, outcomes);
+}
+
+/// A push that brings lost content back, and one that finishes what a dead one has committed.
+#[rstest]
+#[case::before_a_promotion(("HEAD", "staged/", 1))]
+#[case::before_its_commit(("PUT", "commit.json", 1))]
+fn one_that_repairs(#[values(true, false)] dead: bool, #[case] at: (&'static str, &'static str, usize)) {
+    let first = Site::with_bucket();
+    for name in ["a", "b"] {
+        write(first.source.path(), name, "old");
+    }
+    let mut known = first.push().revision;
+    if dead {
+        write(first.source.path(), "a", "new");
+        first.proxy.rule(|request| if request.is("HEAD", "staged/") { Action::Answer("403 Forbidden", "") } else { Action::Pass });
+        first.try_push().unwrap_err();
+        first.proxy.behave();
+        known = "another".into();
+    } else {
+        first.meddle("deletefile", "a", b"");
+    }
+    let second = Site::at(&first.server, &first.name);
+    write(second.source.path(), "a", "newer");
+    let mut theirs = second.push_options();
+    theirs.asker.pushed = Some(known.clone());
+    let mut mine = first.push_options();
+    mine.asker.pushed = Some(known);
+    mine.verify_now = true;
+    let outcomes = held_up(&first, &mine, &second, theirs.clone(), at);
+    told_and_mended(&second, theirs, outcomes);
+}
