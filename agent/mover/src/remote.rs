@@ -1,11 +1,12 @@
 //! A remote path and what can be done with it: bulk commands of rclone, each with the flags measured to cost least.
 //!
-//! Listings are in `listing` and `told`. Knows nothing of what the names mean beyond [`crate::names`]. Imports [`crate::rclone`],
+//! Listings are in `listing` and `told`, the control objects are written in `writing`. Knows nothing of what the names mean beyond [`crate::names`]. Imports [`crate::rclone`],
 //! [`crate::control`] and [`crate::failure`].
 
 mod absence;
 mod listing;
 mod told;
+mod writing;
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -139,30 +140,6 @@ impl Remote {
             Err(error) if error.kind() == io::ErrorKind::NotFound => self.read_control(name),
             Err(error) => Err(Failure::scratch(&error)),
         }
-    }
-
-    /// Writes one object below [`CONTROL_DIR`]: atomic on every backend.
-    pub fn write_object(&self, name: &str, content: &[u8]) -> Result<std::result::Result<(), Trouble>> {
-        self.write_control(name, |path| fs::write(path, content))
-    }
-
-    /// As [`Self::write_object`], with the content of a temporary file.
-    pub fn write_file(&self, name: &str, file: &Path) -> Result<std::result::Result<(), Trouble>> {
-        self.write_control(name, |path| fs::hard_link(file, path).or_else(|_| fs::copy(file, path).map(drop)))
-    }
-
-    fn write_control(&self, name: &str, make: impl FnOnce(&Path) -> std::io::Result<()>) -> Result<std::result::Result<(), Trouble>> {
-        let dir = self.rclone.scratch.fresh_dir("control")?;
-        let path = dir.join(name);
-        let write = || {
-            path.parent().map_or(Ok(()), fs::create_dir_all)?;
-            make(&path)
-        };
-        write().map_err(|e| Failure::scratch(&e))?;
-        let list = self.rclone.scratch.list([name.as_bytes()])?;
-        let target = self.at(&format!("{CONTROL_DIR}/"));
-        let ran = self.command("copy", &[dir.into(), target], &list, &BLIND_WRITE, CONTROL_IDLE)?;
-        Ok(ran.and_then(|finished| expect_transfers(&finished, 1)))
     }
 
     /// Makes the bucket or folder.

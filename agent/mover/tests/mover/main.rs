@@ -7,6 +7,7 @@ mod attributes;
 mod backends;
 mod blocks;
 mod changing;
+mod commits;
 mod crash_pull;
 mod crash_push;
 mod failures;
