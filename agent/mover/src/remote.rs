@@ -1,31 +1,30 @@
 //! A remote path and what can be done with it: bulk commands of rclone, each with the flags measured to cost least.
 //!
-//! Listings are in `listing` and `told`, the control objects are written in `writing`. Knows nothing of what the names mean beyond [`crate::names`]. Imports [`crate::rclone`],
+//! Listings are in `listing` and `told`, the control objects are read in `reading` and written in `writing`. Knows nothing of what the names mean beyond [`crate::names`]. Imports [`crate::rclone`],
 //! [`crate::control`] and [`crate::failure`].
 
 mod absence;
 mod listing;
+mod reading;
 mod told;
 mod writing;
 
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs;
-use std::io;
 use std::os::unix::ffi::OsStringExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::OnceLock;
 
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 
 pub use absence::{contradiction, shows};
 pub use listing::{Detail, Listing, Sums};
+pub use reading::Read;
 pub use told::{Index, Object, Told};
 
-use crate::control::{Control, unseal};
 use crate::failure::{Failure, Result};
-use crate::names::{CONTROL_DIR, Folder};
+use crate::names::Folder;
 use crate::rclone::{BULK_IDLE, CONTROL_IDLE, Class, Finished, Rclone, Trouble};
 use crate::report::Reason;
 
@@ -52,12 +51,14 @@ pub struct Remote {
     /// `section:path`, without a trailing slash.
     root: String,
     features: OnceLock<HashMap<String, serde_json::Value>>,
+    /// Something that lies there could be read.
+    deciphered: OnceLock<()>,
 }
 
 impl Remote {
     /// The path `section:path`.
     pub fn new(rclone: Rclone, root: &str) -> Self {
-        Self { rclone, root: root.trim_end_matches('/').to_owned(), features: OnceLock::new() }
+        Self { rclone, root: root.trim_end_matches('/').to_owned(), features: OnceLock::new(), deciphered: OnceLock::new() }
     }
 
     /// As the user wrote it.
@@ -69,77 +70,6 @@ impl Remote {
     fn at(&self, below: &str) -> OsString {
         let slash = if self.root.ends_with(':') || below.starts_with('/') { "" } else { "/" };
         format!("{}{slash}{below}", self.root).into()
-    }
-
-    /// Reads a control document with one request, on S3.
-    pub fn read_control<T: DeserializeOwned>(&self, name: &str) -> Result<Control<T>> {
-        match self.read_object(name)? {
-            None => Ok(Control::Absent),
-            Some(path) => self.unsealed(&fs::read(path).map_err(|e| Failure::scratch(&e))?),
-        }
-    }
-
-    /// What is damaged may be the page of a web server, which is no damage that a push repairs.
-    fn unsealed<T: DeserializeOwned>(&self, content: &[u8]) -> Result<Control<T>> {
-        let control = unseal(content)?;
-        if matches!(control, Control::Corrupt(_)) && content.trim_ascii_start().starts_with(b"<") {
-            self.confirm_root()?;
-        }
-        Ok(control)
-    }
-
-    /// The content of one object below [`CONTROL_DIR`], in a temporary file; `None` when this read did not find it. One read alone
-    /// proves nothing: who concludes anything from its absence has a listing agree, see [`absence`].
-    pub fn read_object(&self, name: &str) -> Result<Option<PathBuf>> {
-        let list = self.rclone.scratch.list([name.as_bytes()])?;
-        let dir = format!("{CONTROL_DIR}/");
-        let finished = match self.command("cat", &[self.at(&dir)], &list, &BLIND, CONTROL_IDLE)? {
-            Ok(finished) => finished,
-            Err(trouble) if trouble.is_absence() => return Ok(None),
-            Err(trouble) => return Err(self.explain(trouble)),
-        };
-        // Most backends skip a missing name in silence: only a listing tells it from an empty object.
-        let empty = fs::metadata(&finished.stdout).map_err(|e| Failure::scratch(&e))?.len() == 0;
-        if empty && !self.list(&dir)?.contains_key(name.as_bytes()) {
-            return Ok(None);
-        }
-        Ok(Some(finished.stdout))
-    }
-
-    /// Reads two control documents in one process, where both are expected to be there. Whatever does not come that way is read
-    /// by itself: nothing is concluded from its absence here.
-    pub fn read_controls<A: DeserializeOwned, B: DeserializeOwned>(&self, names: [&str; 2]) -> Result<(Control<A>, Control<B>)> {
-        let dir = self.rclone.scratch.fresh_dir("control")?;
-        let list = self.rclone.scratch.list(names.map(str::as_bytes))?;
-        let from = self.at(&format!("{CONTROL_DIR}/"));
-        let fetched = self.command("copy", &[from, dir.clone().into()], &list, &BLIND_READ, CONTROL_IDLE)?;
-        match fetched {
-            Ok(_) => {}
-            Err(trouble) if trouble.is_absence() => {}
-            Err(trouble) => return Err(self.explain(trouble)),
-        }
-        let [a, b] = names;
-        Ok((self.fetched_control(&dir, a)?, self.fetched_control(&dir, b)?))
-    }
-
-    /// Fetches these objects below [`CONTROL_DIR`] into a temporary folder; what does not come is not in it.
-    pub fn read_objects(&self, names: &[String]) -> Result<PathBuf> {
-        let dir = self.rclone.scratch.fresh_dir("control")?;
-        let list = self.rclone.scratch.list(names.iter().map(String::as_bytes))?;
-        let from = self.at(&format!("{CONTROL_DIR}/"));
-        match self.command("copy", &[from, dir.clone().into()], &list, &BLIND_READ, BULK_IDLE)? {
-            Ok(_) => Ok(dir),
-            Err(trouble) if trouble.class == Class::NotFound => Ok(dir),
-            Err(trouble) => Err(trouble.into()),
-        }
-    }
-
-    fn fetched_control<T: DeserializeOwned>(&self, dir: &Path, name: &str) -> Result<Control<T>> {
-        match fs::read(dir.join(name)) {
-            Ok(content) => self.unsealed(&content),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => self.read_control(name),
-            Err(error) => Err(Failure::scratch(&error)),
-        }
     }
 
     /// Makes the bucket or folder.

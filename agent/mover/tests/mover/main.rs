@@ -10,6 +10,7 @@ mod changing;
 mod commits;
 mod crash_pull;
 mod crash_push;
+mod encrypted;
 mod failures;
 mod guards;
 mod hints;
