@@ -2,9 +2,8 @@
 //!
 //! Imports [`crate::remote`], [`super::observe`], [`super::plan`] and [`super::sent`].
 
-use std::fs::{File, OpenOptions};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{OpenOptionsExt, symlink};
+use std::os::unix::fs::symlink;
 
 use super::PushOptions;
 use super::alike::Alike;
@@ -14,7 +13,7 @@ use super::sent::Sent;
 use crate::committed::Committed;
 use crate::control::Claim;
 use crate::failure::{Failure, Result};
-use crate::hash::Hasher;
+use crate::hash::{Hasher, open};
 use crate::name_set::ContentSet;
 use crate::names::{Folder, StagedDir, manifest};
 use crate::rclone::{Class, Trouble};
@@ -23,7 +22,7 @@ use crate::report::Reason;
 use crate::revision::Revision;
 use crate::scratch::Scratch;
 use crate::spill::{Spill, batches};
-use crate::vanished::{failure as unreadable, is_no_file_now};
+use crate::vanished::failure as unreadable;
 
 /// Looks at the volume until two in a row are the same.
 const ROUNDS: usize = 3;
@@ -165,25 +164,19 @@ impl Work<'_> {
     /// Content whose name rclone would mangle is shown to it as links to files that are open here.
     fn send_objects(&self, batch: &[&Upload], folder: Folder) -> Result<std::result::Result<(), Trouble>> {
         let dir = self.remote.rclone.scratch.fresh_dir("objects")?;
-        let mut open = Vec::new();
+        let mut opened = Vec::new();
         let mut names = Vec::new();
         for upload in batch {
             let path = upload.path.under(&self.options.volume);
-            // Never through a link put in the file's place: it could lead to our own secrets.
-            let flags = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
-            let file: File = match OpenOptions::new().read(true).custom_flags(flags).open(&path) {
-                Ok(file) => file,
-                Err(error) if is_no_file_now(&error) => {
-                    let message = format!("{} is gone", upload.path);
-                    let gone = Trouble { class: Class::SourceChanging, code: None, printed: 0, message };
-                    return Ok(Err(gone));
-                }
-                Err(error) => return Err(Failure::volume("read", &path, &error)),
+            let Some(file) = open(&path).map_err(|error| Failure::volume("read", &path, &error))? else {
+                let message = format!("{} is gone", upload.path);
+                let gone = Trouble { class: Class::SourceChanging, code: None, printed: 0, message };
+                return Ok(Err(gone));
             };
             let name = upload.sha256.hex();
             let target = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
             symlink(target, dir.join(&name)).map_err(|e| Failure::scratch(&e))?;
-            open.push(file);
+            opened.push(file);
             names.push(name.into_bytes());
         }
         self.remote.upload_links(&dir, folder, names.iter().map(Vec::as_slice))
