@@ -10,7 +10,7 @@ mod told;
 mod writing;
 
 use std::collections::HashMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
@@ -25,7 +25,8 @@ pub use told::{Index, Object, Told};
 
 use crate::failure::{Failure, Result};
 use crate::names::Folder;
-use crate::rclone::{BULK_IDLE, CONTROL_IDLE, Class, Finished, Rclone, Trouble};
+use crate::options::TIMEOUT;
+use crate::rclone::{BULK_IDLE, CONTROL_IDLE, COPY_IDLE, Class, Finished, Rclone, Trouble};
 use crate::report::Reason;
 
 /// Writing without asking first: one request a file. Only ever used for names nothing committed depends on.
@@ -131,7 +132,12 @@ impl Remote {
         let list = self.rclone.scratch.list(names)?;
         let mut flags = BLIND_WRITE.to_vec();
         flags.push("--s3-no-head-object");
-        let finished = self.command("copy", &[self.at(&from.below()), self.at(&to.below())], &list, &flags, BULK_IDLE)??;
+        let timeout = format!("--timeout={}s", COPY_IDLE.as_secs());
+        // What the user has set is meant so.
+        if self.rclone.environment.vars.get(OsStr::new("RCLONE_TIMEOUT")).is_some_and(|set| set == TIMEOUT) {
+            flags.push(&timeout);
+        }
+        let finished = self.command("copy", &[self.at(&from.below()), self.at(&to.below())], &list, &flags, COPY_IDLE)??;
         Ok(expect_transfers(&finished, count)?)
     }
 
