@@ -24,7 +24,7 @@ pub use reading::Read;
 pub use told::{Index, Object, Told};
 
 use crate::failure::{Failure, Result};
-use crate::names::Folder;
+use crate::names::{COMMIT, Folder};
 use crate::options::TIMEOUT;
 use crate::rclone::{BULK_IDLE, CONTROL_IDLE, COPY_IDLE, Class, Finished, Rclone, Trouble};
 use crate::report::Reason;
@@ -52,6 +52,8 @@ pub struct Remote {
     /// `section:path`, without a trailing slash.
     root: String,
     features: OnceLock<HashMap<String, serde_json::Value>>,
+    /// See [`Self::is_found_to_fold`].
+    found_to_fold: OnceLock<bool>,
     /// Something that lies there could be read.
     deciphered: OnceLock<()>,
 }
@@ -59,7 +61,13 @@ pub struct Remote {
 impl Remote {
     /// The path `section:path`.
     pub fn new(rclone: Rclone, root: &str) -> Self {
-        Self { rclone, root: root.trim_end_matches('/').to_owned(), features: OnceLock::new(), deciphered: OnceLock::new() }
+        Self {
+            rclone,
+            root: root.trim_end_matches('/').to_owned(),
+            features: OnceLock::new(),
+            found_to_fold: OnceLock::new(),
+            deciphered: OnceLock::new(),
+        }
     }
 
     /// As the user wrote it.
@@ -185,6 +193,26 @@ impl Remote {
     /// Whether names that differ in case alone are one name there, as far as rclone knows.
     pub fn folds_case(&self) -> Result<bool> {
         self.feature("CaseInsensitive")
+    }
+
+    /// Whether a control object that is there is found under a name that differs from its own in case alone.
+    pub fn is_found_to_fold(&self, control: &str) -> Result<bool> {
+        if let Some(found) = self.found_to_fold.get() {
+            return Ok(*found);
+        }
+        let found = match self.read_object(&control.to_uppercase())? {
+            Read::Content(path) => fs::metadata(path).map_err(|e| Failure::scratch(&e))?.len() > 0,
+            Read::Damaged(_) => true,
+            Read::Absent => false,
+        };
+        if found {
+            tracing::info!("the remote does not tell upper from lower case");
+        }
+        // A claim may not have been written yet.
+        if found || control == COMMIT {
+            self.found_to_fold.get_or_init(|| found);
+        }
+        Ok(found)
     }
 
     /// Whether the backend has this one of rclone's features. Asks nobody but rclone, and that once.

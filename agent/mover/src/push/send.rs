@@ -15,7 +15,7 @@ use crate::control::Claim;
 use crate::failure::{Failure, Result};
 use crate::hash::{Hasher, open};
 use crate::name_set::ContentSet;
-use crate::names::{Folder, StagedDir, manifest};
+use crate::names::{CLAIM, COMMIT, Folder, StagedDir, is_ours, manifest};
 use crate::rclone::{Class, Trouble};
 use crate::remote::{BATCH, Listing, Remote};
 use crate::report::Reason;
@@ -90,9 +90,25 @@ impl Work<'_> {
     /// What is to be done for this state of the volume.
     pub(super) fn plan(&self, tree: &Tree, there: &ContentSet) -> Result<Plan> {
         let committed = self.committed.map(|committed| &committed.entries);
-        let alike = if self.remote.folds_case()? { Some(Alike::of(committed.into_iter().chain([&tree.entries]))?) } else { None };
+        let alike = self.alike(tree)?;
         let state = State { committed, listing: self.listing, strays: self.strays, there, folders: self.folders, alike: alike.as_ref() };
         plan(state, &tree.entries, self.revision.generation(), self.revision.as_str(), self.scratch())
+    }
+
+    /// Names that the remote takes for one. Where objects are files in folders, it may be of that kind without rclone's knowledge: as soon
+    /// as there are such names, it is tried out, by our own control object under another case.
+    fn alike(&self, tree: &Tree) -> Result<Option<Alike>> {
+        let folds = self.remote.folds_case()?;
+        if !folds && !self.remote.has_folders()? {
+            return Ok(None);
+        }
+        let committed = self.committed.map(|committed| &committed.entries);
+        let strays = self.listing.into_iter().flat_map(Listing::keys).map(|name| &**name);
+        let alike = Alike::of(committed, &tree.entries, strays.filter(|name| !is_ours(name) && self.strays.contains(name)))?;
+        if alike.is_empty() || !folds && !self.remote.is_found_to_fold(if self.committed.is_some() { COMMIT } else { CLAIM })? {
+            return Ok(None);
+        }
+        Ok(Some(alike))
     }
 
     /// Sends what the plan says and was not sent yet.
@@ -208,6 +224,10 @@ impl Work<'_> {
 
     /// Sends, looks again, and sends what changed meanwhile, until nothing does.
     pub(super) fn send_until_still(&self, mut tree: Tree, mut plan: Plan, purpose: Purpose, sent: &mut Sent) -> Result<(Tree, Plan)> {
+        if self.committed.is_none() && self.alike(&tree)?.is_some() {
+            // Before the claim was written, nothing was there to try it out.
+            plan = self.plan(&tree, &sent.there)?;
+        }
         let mut moving = Vec::new();
         for _ in 0..ROUNDS {
             self.remote.rclone.progress.phase("uploading", plan.bytes_to_send);

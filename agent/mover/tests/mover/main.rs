@@ -12,6 +12,7 @@ mod crash_pull;
 mod crash_push;
 mod encrypted;
 mod failures;
+mod folding;
 mod guards;
 mod hints;
 mod history;
