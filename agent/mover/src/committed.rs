@@ -9,7 +9,7 @@ use crate::entry::Digest;
 use crate::failure::{Failure, Result};
 use crate::hash::Hasher;
 use crate::names;
-use crate::remote::Remote;
+use crate::remote::{Read, Remote};
 use crate::report::Reason;
 use crate::revision::Revision;
 use crate::tree::Entries;
@@ -56,7 +56,14 @@ pub fn read_manifest(remote: &Remote, commit: Commit) -> Result<Manifest> {
         let what = format!("the commit names an impossible revision {:?}", commit.revision);
         return Ok(Manifest::Damaged(commit, what));
     };
-    let Some(file) = remote.read_object(&names::manifest(&revision))? else { return Ok(Manifest::Missing(commit)) };
+    let file = match remote.read_object(&names::manifest(&revision))? {
+        Read::Absent => return Ok(Manifest::Missing(commit)),
+        Read::Damaged(what) => {
+            let what = format!("the manifest of {} is damaged ({what})", commit.revision);
+            return Ok(Manifest::Damaged(commit, what));
+        }
+        Read::Content(file) => file,
+    };
     match open_manifest(file, &commit, remote) {
         Ok(entries) => Ok(Manifest::Whole(Box::new(Committed { commit, revision, entries }))),
         Err(Failure { reason: Reason::RemoteInconsistent, message, .. }) => Ok(Manifest::Damaged(commit, message)),

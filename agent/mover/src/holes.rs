@@ -99,7 +99,11 @@ fn map(file: &File, size: u64) -> io::Result<Vec<Hole>> {
 pub fn punch(path: &Path, holes: &[Hole], stop: &Stop) -> Result<bool> {
     let failure = |error: &io::Error| Failure::volume("make holes in", path, error);
     let file = open(path, OpenOptions::new().read(true).write(true)).map_err(|e| failure(&e))?;
-    let size = file.metadata().map_err(|e| failure(&e))?.len();
+    let meta = file.metadata().map_err(|e| failure(&e))?;
+    if !meta.is_file() {
+        return Ok(false);
+    }
+    let size = meta.len();
     let mut buffer = vec![0; BUFFER];
     let mut all = true;
     for hole in holes {

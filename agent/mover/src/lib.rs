@@ -7,6 +7,7 @@
 
 pub mod args;
 pub mod attributes;
+mod base;
 mod clock;
 pub mod committed;
 pub mod control;

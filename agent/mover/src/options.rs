@@ -19,6 +19,9 @@ const SMALL: u64 = 96 << 20;
 /// From here on, more transfers at a time. In between, and where no limit is known, what was measured to work in 128 MiB.
 const AMPLE: u64 = 256 << 20;
 
+/// How long a server that says nothing is waited for.
+pub(crate) const TIMEOUT: &str = "20s";
+
 /// Our tuning for a mover that may use `limit` bytes of memory, rclone included: it fits, and it fails fast.
 pub(crate) fn tuning(limit: Option<u64>, direction: Direction) -> Vec<Setting> {
     let (transfers, checkers, buffer, parts, heap) = match limit {
@@ -39,7 +42,7 @@ pub(crate) fn tuning(limit: Option<u64>, direction: Direction) -> Vec<Setting> {
         fixed("RCLONE_RETRIES", "", "1"),
         fixed("RCLONE_LOW_LEVEL_RETRIES", "", "3"),
         fixed("RCLONE_CONTIMEOUT", "", "5s"),
-        fixed("RCLONE_TIMEOUT", "", "20s"),
+        fixed("RCLONE_TIMEOUT", "", TIMEOUT),
         fixed("RCLONE_S3_UPLOAD_CONCURRENCY", "upload_concurrency", parts),
         fixed("RCLONE_S3_CHUNK_SIZE", "chunk_size", "5M"),
         // Ours is sha256; another pass over every large file would only be read again.

@@ -1,31 +1,32 @@
 //! A remote path and what can be done with it: bulk commands of rclone, each with the flags measured to cost least.
 //!
-//! Listings are in `listing` and `told`. Knows nothing of what the names mean beyond [`crate::names`]. Imports [`crate::rclone`],
+//! Listings are in `listing` and `told`, the control objects are read in `reading` and written in `writing`. Knows nothing of what the names mean beyond [`crate::names`]. Imports [`crate::rclone`],
 //! [`crate::control`] and [`crate::failure`].
 
 mod absence;
 mod listing;
+mod reading;
 mod told;
+mod writing;
 
 use std::collections::HashMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::io;
 use std::os::unix::ffi::OsStringExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::OnceLock;
 
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 
 pub use absence::{contradiction, shows};
 pub use listing::{Detail, Listing, Sums};
+pub use reading::Read;
 pub use told::{Index, Object, Told};
 
-use crate::control::{Control, unseal};
 use crate::failure::{Failure, Result};
-use crate::names::{CONTROL_DIR, Folder};
-use crate::rclone::{BULK_IDLE, CONTROL_IDLE, Class, Finished, Rclone, Trouble};
+use crate::names::{COMMIT, Folder};
+use crate::options::TIMEOUT;
+use crate::rclone::{BULK_IDLE, CONTROL_IDLE, COPY_IDLE, Class, Finished, Rclone, Trouble};
 use crate::report::Reason;
 
 /// Writing without asking first: one request a file. Only ever used for names nothing committed depends on.
@@ -53,6 +54,7 @@ pub struct Remote {
     pub rclone: Rclone,
     /// `section:path`, without a trailing slash.
     root: String,
+<<<<<<< HEAD
     backend: OnceLock<Backend>,
 }
 
@@ -64,12 +66,29 @@ struct Backend {
     /// Of the times that it keeps, in nanoseconds; a hundred years where it keeps none.
     #[serde(default)]
     precision: u64,
+=======
+    features: OnceLock<HashMap<String, serde_json::Value>>,
+    /// See [`Self::is_found_to_fold`].
+    found_to_fold: OnceLock<bool>,
+    /// Something that lies there could be read.
+    deciphered: OnceLock<()>,
+>>>>>>> fix-mover2
 }
 
 impl Remote {
     /// The path `section:path`.
     pub fn new(rclone: Rclone, root: &str) -> Self {
+<<<<<<< HEAD
         Self { rclone, root: root.trim_end_matches('/').to_owned(), backend: OnceLock::new() }
+=======
+        Self {
+            rclone,
+            root: root.trim_end_matches('/').to_owned(),
+            features: OnceLock::new(),
+            found_to_fold: OnceLock::new(),
+            deciphered: OnceLock::new(),
+        }
+>>>>>>> fix-mover2
     }
 
     /// As the user wrote it.
@@ -81,101 +100,6 @@ impl Remote {
     fn at(&self, below: &str) -> OsString {
         let slash = if self.root.ends_with(':') || below.starts_with('/') { "" } else { "/" };
         format!("{}{slash}{below}", self.root).into()
-    }
-
-    /// Reads a control document with one request, on S3.
-    pub fn read_control<T: DeserializeOwned>(&self, name: &str) -> Result<Control<T>> {
-        match self.read_object(name)? {
-            None => Ok(Control::Absent),
-            Some(path) => self.unsealed(&fs::read(path).map_err(|e| Failure::scratch(&e))?),
-        }
-    }
-
-    /// What is damaged may be the page of a web server, which is no damage that a push repairs.
-    fn unsealed<T: DeserializeOwned>(&self, content: &[u8]) -> Result<Control<T>> {
-        let control = unseal(content)?;
-        if matches!(control, Control::Corrupt(_)) && content.trim_ascii_start().starts_with(b"<") {
-            self.confirm_root()?;
-        }
-        Ok(control)
-    }
-
-    /// The content of one object below [`CONTROL_DIR`], in a temporary file; `None` when this read did not find it. One read alone
-    /// proves nothing: who concludes anything from its absence has a listing agree, see [`absence`].
-    pub fn read_object(&self, name: &str) -> Result<Option<PathBuf>> {
-        let list = self.rclone.scratch.list([name.as_bytes()])?;
-        let dir = format!("{CONTROL_DIR}/");
-        let finished = match self.command("cat", &[self.at(&dir)], &list, &BLIND, CONTROL_IDLE)? {
-            Ok(finished) => finished,
-            Err(trouble) if trouble.is_absence() => return Ok(None),
-            Err(trouble) => return Err(self.explain(trouble)),
-        };
-        // Most backends skip a missing name in silence: only a listing tells it from an empty object.
-        let empty = fs::metadata(&finished.stdout).map_err(|e| Failure::scratch(&e))?.len() == 0;
-        if empty && !self.list(&dir)?.contains_key(name.as_bytes()) {
-            return Ok(None);
-        }
-        Ok(Some(finished.stdout))
-    }
-
-    /// Reads two control documents in one process, where both are expected to be there. Whatever does not come that way is read
-    /// by itself: nothing is concluded from its absence here.
-    pub fn read_controls<A: DeserializeOwned, B: DeserializeOwned>(&self, names: [&str; 2]) -> Result<(Control<A>, Control<B>)> {
-        let dir = self.rclone.scratch.fresh_dir("control")?;
-        let list = self.rclone.scratch.list(names.map(str::as_bytes))?;
-        let from = self.at(&format!("{CONTROL_DIR}/"));
-        let fetched = self.command("copy", &[from, dir.clone().into()], &list, &BLIND_READ, CONTROL_IDLE)?;
-        match fetched {
-            Ok(_) => {}
-            Err(trouble) if trouble.is_absence() => {}
-            Err(trouble) => return Err(self.explain(trouble)),
-        }
-        let [a, b] = names;
-        Ok((self.fetched_control(&dir, a)?, self.fetched_control(&dir, b)?))
-    }
-
-    /// Fetches these objects below [`CONTROL_DIR`] into a temporary folder; what does not come is not in it.
-    pub fn read_objects(&self, names: &[String]) -> Result<PathBuf> {
-        let dir = self.rclone.scratch.fresh_dir("control")?;
-        let list = self.rclone.scratch.list(names.iter().map(String::as_bytes))?;
-        let from = self.at(&format!("{CONTROL_DIR}/"));
-        match self.command("copy", &[from, dir.clone().into()], &list, &BLIND_READ, BULK_IDLE)? {
-            Ok(_) => Ok(dir),
-            Err(trouble) if trouble.class == Class::NotFound => Ok(dir),
-            Err(trouble) => Err(trouble.into()),
-        }
-    }
-
-    fn fetched_control<T: DeserializeOwned>(&self, dir: &Path, name: &str) -> Result<Control<T>> {
-        match fs::read(dir.join(name)) {
-            Ok(content) => self.unsealed(&content),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => self.read_control(name),
-            Err(error) => Err(Failure::scratch(&error)),
-        }
-    }
-
-    /// Writes one object below [`CONTROL_DIR`]: atomic on every backend.
-    pub fn write_object(&self, name: &str, content: &[u8]) -> Result<std::result::Result<(), Trouble>> {
-        self.write_control(name, |path| fs::write(path, content))
-    }
-
-    /// As [`Self::write_object`], with the content of a temporary file.
-    pub fn write_file(&self, name: &str, file: &Path) -> Result<std::result::Result<(), Trouble>> {
-        self.write_control(name, |path| fs::hard_link(file, path).or_else(|_| fs::copy(file, path).map(drop)))
-    }
-
-    fn write_control(&self, name: &str, make: impl FnOnce(&Path) -> std::io::Result<()>) -> Result<std::result::Result<(), Trouble>> {
-        let dir = self.rclone.scratch.fresh_dir("control")?;
-        let path = dir.join(name);
-        let write = || {
-            path.parent().map_or(Ok(()), fs::create_dir_all)?;
-            make(&path)
-        };
-        write().map_err(|e| Failure::scratch(&e))?;
-        let list = self.rclone.scratch.list([name.as_bytes()])?;
-        let target = self.at(&format!("{CONTROL_DIR}/"));
-        let ran = self.command("copy", &[dir.into(), target], &list, &BLIND_WRITE, CONTROL_IDLE)?;
-        Ok(ran.and_then(|finished| expect_transfers(&finished, 1)))
     }
 
     /// Makes the bucket or folder.
@@ -237,7 +161,12 @@ impl Remote {
         let list = self.rclone.scratch.list(names)?;
         let mut flags = BLIND_WRITE.to_vec();
         flags.push("--s3-no-head-object");
-        let finished = self.command("copy", &[self.at(&from.below()), self.at(&to.below())], &list, &flags, BULK_IDLE)??;
+        let timeout = format!("--timeout={}s", COPY_IDLE.as_secs());
+        // What the user has set is meant so.
+        if self.rclone.environment.vars.get(OsStr::new("RCLONE_TIMEOUT")).is_some_and(|set| set == TIMEOUT) {
+            flags.push(&timeout);
+        }
+        let finished = self.command("copy", &[self.at(&from.below()), self.at(&to.below())], &list, &flags, COPY_IDLE)??;
         Ok(expect_transfers(&finished, count)?)
     }
 
@@ -285,6 +214,26 @@ impl Remote {
     /// Whether names that differ in case alone are one name there, as far as rclone knows.
     pub fn folds_case(&self) -> Result<bool> {
         self.feature("CaseInsensitive")
+    }
+
+    /// Whether a control object that is there is found under a name that differs from its own in case alone.
+    pub fn is_found_to_fold(&self, control: &str) -> Result<bool> {
+        if let Some(found) = self.found_to_fold.get() {
+            return Ok(*found);
+        }
+        let found = match self.read_object(&control.to_uppercase())? {
+            Read::Content(path) => fs::metadata(path).map_err(|e| Failure::scratch(&e))?.len() > 0,
+            Read::Damaged(_) => true,
+            Read::Absent => false,
+        };
+        if found {
+            tracing::info!("the remote does not tell upper from lower case");
+        }
+        // A claim may not have been written yet.
+        if found || control == COMMIT {
+            self.found_to_fold.get_or_init(|| found);
+        }
+        Ok(found)
     }
 
     /// Whether the backend has this one of rclone's features. Asks nobody but rclone, and that once.

@@ -1,7 +1,7 @@
 //! Reads the rclone configuration that a Secret (or the user's own rclone setup) provides, says precisely what is
 //! wrong with it, and makes rclone's environment of it. Values never reach a log, a message or a command line.
 //!
-//! Imports [`crate::options`] and [`crate::failure`].
+//! Imports [`crate::base`], [`crate::options`] and [`crate::failure`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -9,6 +9,7 @@ use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
+use crate::base::{Sections, base};
 use crate::failure::{Failure, Result};
 use crate::ini::{impossible_line, parse_ini};
 use crate::options::{Direction, is_refused, is_refused_option, tuning};
@@ -25,6 +26,8 @@ pub struct Environment {
     pub vars: BTreeMap<OsString, OsString>,
     /// The `type` of the remote's section, where it can be read.
     pub backend: Option<String>,
+    /// The `type` at the end of the chain of sections, where it can be followed.
+    pub base: Option<String>,
     /// The options of the remote's section, where they can be read.
     section: BTreeMap<String, String>,
     redaction: Redaction,
@@ -168,8 +171,11 @@ fn environment(
     // rclone prefers the variable.
     let variable = OsString::from(format!("{}TYPE", section_variables(section)));
     let of_variable = vars.get(&variable).and_then(|value| value.to_str()).map(|value| value.trim().to_owned());
+    let backend = of_variable.filter(|backend| !backend.is_empty()).or_else(|| options.get("type").cloned());
+    let sections = std::str::from_utf8(conf).map(parse_ini).unwrap_or_default();
     Ok(Environment {
-        backend: of_variable.filter(|backend| !backend.is_empty()).or_else(|| options.get("type").cloned()),
+        base: backend.as_deref().and_then(|backend| base(&sections, section, backend)),
+        backend,
         redaction: redaction(conf, &vars),
         vars,
         section: options,
@@ -281,6 +287,26 @@ fn section_options(secret: &str, conf: &[u8], section: &str, keys: &BTreeSet<Str
     Ok(Some(options))
 }
 
+<<<<<<< HEAD
+=======
+fn parse_ini(text: &str) -> Sections {
+    let mut sections = Sections::new();
+    let mut current = None;
+    for line in text.trim_start_matches('\u{feff}').lines().map(str::trim) {
+        if line.starts_with(['#', ';']) {
+            continue;
+        }
+        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            sections.entry(name.to_owned()).or_default();
+            current = Some(name.to_owned());
+        } else if let (Some(section), Some((key, value))) = (&current, line.split_once('=')) {
+            sections.entry(section.clone()).or_default().insert(key.trim().to_owned(), value.trim().to_owned());
+        }
+    }
+    sections
+}
+
+>>>>>>> fix-mover2
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -41,9 +41,9 @@ pub(crate) fn is_gone(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
-/// The same of a file that was opened without following links: a link may have taken its place.
+/// The same of a file that was opened without following links: a link may have taken its place, or a socket (ENXIO).
 pub(crate) fn is_no_file_now(error: &io::Error) -> bool {
-    is_gone(error) || error.raw_os_error() == Some(Errno::LOOP.raw_os_error())
+    is_gone(error) || [Errno::LOOP, Errno::NXIO].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
 /// What became of a name.

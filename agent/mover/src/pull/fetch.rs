@@ -123,8 +123,10 @@ fn pass(
         let bad = staging.verify(&files, hasher, &remote.rclone.stop)?;
         staging.clear_incoming()?;
         match trouble {
-            // What is missing is judged by its absence, and what is altered by its hash.
-            Some(trouble) if !bad.is_empty() && !matches!(trouble.class, Class::NotFound | Class::SourceChanging) => {
+            // What is missing is judged by its absence, and what is altered by its hash. The manifest could be deciphered.
+            Some(trouble)
+                if !bad.is_empty() && !matches!(trouble.class, Class::NotFound | Class::SourceChanging | Class::Undecipherable) =>
+            {
                 return Err(trouble.into());
             }
             _ => wrong.extend(bad),

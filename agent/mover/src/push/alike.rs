@@ -1,45 +1,55 @@
 //! Names that are one name to a remote that does not tell upper from lower case, such as OneDrive, Dropbox or an SMB share.
 //!
-//! There, writing `makefile` overwrites `Makefile`, and deleting the one deletes the other. Imports [`crate::tree`] and [`crate::path`].
+//! There, writing `makefile` overwrites `Makefile`, and deleting the one deletes the other. Imports [`crate::tree`], [`crate::join`] and
+//! [`crate::path`].
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::failure::Result;
+use crate::join::join;
 use crate::path::RelPath;
 use crate::tree::Entries;
 
-/// The names of some trees that are alike, though not the same.
+/// Names that are alike, though not the same.
 #[derive(Debug, Default)]
 pub(super) struct Alike(HashSet<u64>);
 
 impl Alike {
-    /// Of all entries of these trees taken together: a directory's name is in a file's way as much as another file's.
-    pub(super) fn of<'a>(trees: impl IntoIterator<Item = &'a Entries>) -> Result<Self> {
-        let mut alike = HashSet::new();
+    /// Of all entries of both trees taken together, and of the objects `strays` that are to be deleted: a directory's name is in a file's
+    /// way as much as another file's.
+    pub(super) fn of<'a>(committed: Option<&Entries>, tree: &Entries, strays: impl Iterator<Item = &'a [u8]>) -> Result<Self> {
         // Hashes instead of names: there may be a million. Two names with one hash are taken for alike, which harms nobody.
-        let mut seen: HashMap<u64, u64> = HashMap::new();
-        for tree in trees {
-            for entry in tree.read()? {
-                let path = entry?.path;
-                let (folded, exact) = (folded(&path), hash(path.as_bytes()));
-                if *seen.entry(folded).or_insert(exact) != exact {
-                    alike.insert(folded);
-                }
-            }
+        let key = |name: &[u8]| (folded(name), hash(name));
+        let mut seen: Vec<(u64, u64)> = strays.map(key).collect();
+        let committed = committed.map(Entries::read).transpose()?.into_iter().flatten();
+        for pair in join(committed, tree.read()?) {
+            let (old, new) = pair?;
+            seen.extend(old.or(new).map(|entry| key(entry.path.as_bytes())));
         }
-        Ok(Self(alike))
+        seen.sort_unstable();
+        seen.dedup();
+        let alike = seen.windows(2).filter_map(|pair| match pair {
+            [(one, _), (other, _)] if one == other => Some(*one),
+            _ => None,
+        });
+        Ok(Self(alike.collect()))
+    }
+
+    /// Whether there are any.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// Whether there is another name like this one.
     pub(super) fn contains(&self, path: &RelPath) -> bool {
-        !self.0.is_empty() && self.0.contains(&folded(path))
+        !self.0.is_empty() && self.0.contains(&folded(path.as_bytes()))
     }
 }
 
-fn folded(path: &RelPath) -> u64 {
+fn folded(name: &[u8]) -> u64 {
     // Up and down again: some letters have two forms in one case.
-    let text = String::from_utf8_lossy(path.as_bytes());
+    let text = String::from_utf8_lossy(name);
     hash(text.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect::<String>().as_bytes())
 }
 
@@ -66,9 +76,11 @@ mod tests {
         };
         let old = stored(&["Makefile", "both", "gone", "\u{c9}t\u{e9}"]);
         let new = stored(&["a", "a/x", "both", "makefile", "\u{e9}T\u{c9}"]);
-        let alike = Alike::of([&old, &new]).unwrap();
+        let alike = Alike::of(Some(&old), &new, [&b"stray"[..], b"both"].into_iter()).unwrap();
         let found =
             ["Makefile", "makefile", "MAKEFILE", "both", "gone", "a", "a/x", "\u{e9}t\u{e9}"].map(|name| alike.contains(&path(name)));
         assert_eq!(found, [true, true, true, false, false, false, false, true]);
+        assert!(Alike::of(Some(&old), &old, [&b"Makefile"[..]].into_iter()).unwrap().is_empty());
+        assert!(Alike::of(None, &new, [&b"A/X"[..]].into_iter()).unwrap().contains(&path("a/x")));
     }
 }

@@ -2,9 +2,8 @@
 //!
 //! Imports [`crate::remote`], [`super::observe`], [`super::plan`] and [`super::sent`].
 
-use std::fs::{File, OpenOptions};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{OpenOptionsExt, symlink};
+use std::os::unix::fs::symlink;
 
 use super::PushOptions;
 use super::alike::Alike;
@@ -14,16 +13,16 @@ use super::plan::{Name, Plan, State, Strays, Upload, emptied, names, plan};
 use super::sent::Sent;
 use crate::committed::Committed;
 use crate::failure::{Failure, Result};
-use crate::hash::Hasher;
+use crate::hash::{Hasher, open};
 use crate::name_set::ContentSet;
-use crate::names::{Folder, StagedDir, manifest};
+use crate::names::{CLAIM, COMMIT, Folder, StagedDir, is_ours, manifest};
 use crate::rclone::{Class, Trouble};
 use crate::remote::{BATCH, Listing, Remote};
 use crate::report::Reason;
 use crate::revision::Revision;
 use crate::scratch::Scratch;
 use crate::spill::{Spill, batches};
-use crate::vanished::{failure as unreadable, is_no_file_now};
+use crate::vanished::failure as unreadable;
 
 /// Looks at the volume until two in a row are the same.
 const ROUNDS: usize = 3;
@@ -91,9 +90,25 @@ impl Work<'_> {
     /// What is to be done for this state of the volume.
     pub(super) fn plan(&self, tree: &Tree, there: &ContentSet) -> Result<Plan> {
         let committed = self.committed.map(|committed| &committed.entries);
-        let alike = if self.remote.folds_case()? { Some(Alike::of(committed.into_iter().chain([&tree.entries]))?) } else { None };
+        let alike = self.alike(tree)?;
         let state = State { committed, listing: self.listing, strays: self.strays, there, folders: self.folders, alike: alike.as_ref() };
         plan(state, &tree.entries, self.revision.generation(), self.revision.as_str(), self.scratch())
+    }
+
+    /// Names that the remote takes for one. Where objects are files in folders, it may be of that kind without rclone's knowledge: as soon
+    /// as there are such names, it is tried out, by our own control object under another case.
+    fn alike(&self, tree: &Tree) -> Result<Option<Alike>> {
+        let folds = self.remote.folds_case()?;
+        if !folds && !self.remote.has_folders()? {
+            return Ok(None);
+        }
+        let committed = self.committed.map(|committed| &committed.entries);
+        let strays = self.listing.into_iter().flat_map(Listing::keys).map(|name| &**name);
+        let alike = Alike::of(committed, &tree.entries, strays.filter(|name| !is_ours(name) && self.strays.contains(name)))?;
+        if alike.is_empty() || !folds && !self.remote.is_found_to_fold(if self.committed.is_some() { COMMIT } else { CLAIM })? {
+            return Ok(None);
+        }
+        Ok(Some(alike))
     }
 
     /// Sends what the plan says and was not sent yet.
@@ -165,25 +180,19 @@ impl Work<'_> {
     /// Content whose name rclone would mangle is shown to it as links to files that are open here.
     fn send_objects(&self, batch: &[&Upload], folder: Folder) -> Result<std::result::Result<(), Trouble>> {
         let dir = self.remote.rclone.scratch.fresh_dir("objects")?;
-        let mut open = Vec::new();
+        let mut opened = Vec::new();
         let mut names = Vec::new();
         for upload in batch {
             let path = upload.path.under(&self.options.volume);
-            // Never through a link put in the file's place: it could lead to our own secrets.
-            let flags = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
-            let file: File = match OpenOptions::new().read(true).custom_flags(flags).open(&path) {
-                Ok(file) => file,
-                Err(error) if is_no_file_now(&error) => {
-                    let message = format!("{} is gone", upload.path);
-                    let gone = Trouble { class: Class::SourceChanging, code: None, printed: 0, message };
-                    return Ok(Err(gone));
-                }
-                Err(error) => return Err(Failure::volume("read", &path, &error)),
+            let Some(file) = open(&path).map_err(|error| Failure::volume("read", &path, &error))? else {
+                let message = format!("{} is gone", upload.path);
+                let gone = Trouble { class: Class::SourceChanging, code: None, printed: 0, message };
+                return Ok(Err(gone));
             };
             let name = upload.sha256.hex();
             let target = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
             symlink(target, dir.join(&name)).map_err(|e| Failure::scratch(&e))?;
-            open.push(file);
+            opened.push(file);
             names.push(name.into_bytes());
         }
         self.remote.upload_links(&dir, folder, names.iter().map(Vec::as_slice))
@@ -215,6 +224,10 @@ impl Work<'_> {
 
     /// Sends, looks again, and sends what changed meanwhile, until nothing does.
     pub(super) fn send_until_still(&self, mut tree: Tree, mut plan: Plan, purpose: Purpose, sent: &mut Sent) -> Result<(Tree, Plan)> {
+        if self.committed.is_none() && self.alike(&tree)?.is_some() {
+            // Before the claim was written, nothing was there to try it out.
+            plan = self.plan(&tree, &sent.there)?;
+        }
         let mut moving = Vec::new();
         for _ in 0..ROUNDS {
             self.remote.rclone.progress.phase("uploading", plan.bytes_to_send);

@@ -26,6 +26,8 @@ pub enum Class {
     VolumeUnreadable,
     /// The configuration is unusable.
     Configuration,
+    /// An object is not what a wrapping backend (crypt, compress) has written, or not with this password.
+    Undecipherable,
     /// Killed from outside.
     Killed,
     /// None of these.
@@ -45,7 +47,6 @@ const TABLE: &[(Class, &[&str])] = &[
             "unknown flag",
             "couldn't decrypt configuration",
             "unable to decrypt configuration",
-            "bad password",
         ],
     ),
     (
@@ -132,6 +133,18 @@ const TABLE: &[(Class, &[&str])] = &[
         Class::VolumeUnreadable,
         &["permission denied", "input/output error", "read-only file system", "operation not permitted", "stale file handle"],
     ),
+    // One object's, so it comes after what holds for all of them.
+    (
+        Class::Undecipherable,
+        &[
+            "failed to authenticate decrypted block",
+            "file is too short to be encrypted",
+            "file has truncated block header",
+            "not an encrypted file",
+            "gzip: invalid",
+            "magic number mismatch",
+        ],
+    ),
     (Class::NotFound, &["object not found", "directory not found", "nosuchkey"]),
     // A file of the volume that went away while rclone was about to read it.
     (Class::SourceChanging, &["no such file or directory"]),
@@ -188,7 +201,8 @@ impl Class {
             Self::NoSpace => Reason::NoSpace,
             Self::SourceChanging => Reason::SourceChanging,
             Self::VolumeUnreadable => Reason::VolumeUnreadable,
-            Self::Configuration => Reason::SecretInvalid,
+            // Where nothing else could be read, either: see [`crate::remote::Remote::deciphers`].
+            Self::Configuration | Self::Undecipherable => Reason::SecretInvalid,
             Self::NotFound => Reason::RemoteInconsistent,
             Self::Killed | Self::Other => Reason::MoverFailed,
         }
@@ -234,6 +248,8 @@ mod tests {
         Class::Unreachable
     )]
     #[case(1, "CRITICAL: Failed to create file system for \"x:\": no bucket in here", Class::Configuration)]
+    #[case(1, "f: Failed to copy: failed to authenticate decrypted block - bad password?", Class::Undecipherable)]
+    #[case(1, "f: Failed to open: file is too short to be encrypted", Class::Undecipherable)]
     #[case(5, "something to retry", Class::Unreachable)]
     #[case(1, "something else", Class::Other)]
     fn each_row(#[case] code: i32, #[case] message: &str, #[case] class: Class) {

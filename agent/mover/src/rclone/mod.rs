@@ -31,8 +31,11 @@ use watchdog::{Verdict, Watchdog};
 const GRACE: Duration = Duration::from_secs(1);
 /// A control object is small: an endpoint that gives nothing for so long is dead.
 pub const CONTROL_IDLE: Duration = Duration::from_secs(20);
-/// Bulk work moves bytes or counts; a server-side copy of one very large object does neither for a while.
+/// Bulk work moves bytes or counts.
 pub const BULK_IDLE: Duration = Duration::from_secs(180);
+/// A server that copies one very large object by itself says nothing until it is done. Less than the agent's `stallTimeout` unless that is
+/// set, so that the mover can tell what it waited for. A server that is gone is noticed sooner, by what TCP sends on an idle connection.
+pub const COPY_IDLE: Duration = Duration::from_secs(25 * 60);
 
 /// The rclone binary and everything it is run with.
 #[derive(Debug)]

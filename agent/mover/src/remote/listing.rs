@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -139,37 +140,39 @@ impl Remote {
         Ok(Ok(items.into_iter().map(|item| item.path).collect()))
     }
 
-    /// Fetches the content of the named objects, and returns its sha256 sums in hexadecimal; one that is not there has none.
+    /// Fetches the content of the named objects, and returns its sha256 sums in hexadecimal; one that is not there, or damaged, has none.
     pub fn read_sums<'a>(&self, names: impl ExactSizeIterator<Item = &'a [u8]>) -> Result<Sums> {
-        Ok(self.sums("sha256", &["--download", "--no-traverse"], names)??)
+        // Not to standard output, which is lost where one of them is damaged.
+        let stdout = self.rclone.scratch.fresh("sums");
+        let to = format!("--output-file={}", stdout.display());
+        match self.hashsum("sha256", &["--download", "--no-traverse", &to], names)? {
+            Ok(_) => {}
+            Err(trouble) if self.deciphers(&trouble)? => tracing::warn!(message = trouble.message, "objects cannot be deciphered"),
+            Err(trouble) => return Err(trouble.into()),
+        }
+        sums_in(&stdout)
     }
 
     /// The MD5 sums of the named objects in hexadecimal, where the backend can tell them without sending the content here.
     pub fn told_sums<'a>(&self, names: impl ExactSizeIterator<Item = &'a [u8]>) -> Result<Sums> {
-        let sums = self.sums("md5", &["--no-traverse"], names)?;
-        // An SFTP server may have no md5sum.
-        Ok(sums.inspect_err(|trouble| tracing::info!(message = trouble.message, "the remote tells no sums")).unwrap_or_default())
+        match self.hashsum("md5", &["--no-traverse"], names)? {
+            Ok(finished) => sums_in(&finished.stdout),
+            // An SFTP server may have no md5sum.
+            Err(trouble) => {
+                tracing::info!(message = trouble.message, "the remote tells no sums");
+                Ok(Sums::new())
+            }
+        }
     }
 
-    fn sums<'a>(
+    fn hashsum<'a>(
         &self,
         kind: &str,
         flags: &[&str],
         names: impl ExactSizeIterator<Item = &'a [u8]>,
-    ) -> Result<std::result::Result<Sums, Trouble>> {
+    ) -> Result<std::result::Result<Finished, Trouble>> {
         let list = self.rclone.scratch.list(names)?;
-        let finished = match self.command("hashsum", &[kind.into(), self.at("")], &list, flags, BULK_IDLE)? {
-            Ok(finished) => finished,
-            Err(trouble) => return Ok(Err(trouble)),
-        };
-        let mut sums = Sums::new();
-        each_line(&finished, |line| {
-            if let Some((sum, name)) = line.split_once("  ") {
-                sums.insert(name.as_bytes().into(), sum.into());
-            }
-            Ok(())
-        })?;
-        Ok(Ok(sums))
+        self.command("hashsum", &[kind.into(), self.at("")], &list, flags, BULK_IDLE)
     }
 
     /// Every object and folder of the path with all that a listing tells; MD5 sums where `hashes` and the backend knows them.
@@ -203,7 +206,7 @@ impl Remote {
         };
         let mut complete = false;
         // An array with one object a line: far too much of it to be read as a whole.
-        each_line(&finished, |line| {
+        each_line(&finished.stdout, |line| {
             match line.trim_end_matches(',') {
                 "[" | "" => {}
                 "]" | "[]" => complete = true,
@@ -215,10 +218,22 @@ impl Remote {
     }
 }
 
+/// The sums that a command printed.
+fn sums_in(printed: &Path) -> Result<Sums> {
+    let mut sums = Sums::new();
+    each_line(printed, |line| {
+        if let Some((sum, name)) = line.split_once("  ") {
+            sums.insert(name.as_bytes().into(), sum.into());
+        }
+        Ok(())
+    })?;
+    Ok(sums)
+}
+
 /// Shows what a command printed, line by line, and drops it.
-fn each_line(finished: &Finished, mut each: impl FnMut(&str) -> Result<()>) -> Result<()> {
-    for line in BufReader::new(File::open(&finished.stdout).map_err(|e| Failure::scratch(&e))?).lines() {
+fn each_line(printed: &Path, mut each: impl FnMut(&str) -> Result<()>) -> Result<()> {
+    for line in BufReader::new(File::open(printed).map_err(|e| Failure::scratch(&e))?).lines() {
         each(&line.map_err(|e| Failure::scratch(&e))?)?;
     }
-    fs::remove_file(&finished.stdout).map_err(|e| Failure::scratch(&e))
+    fs::remove_file(printed).map_err(|e| Failure::scratch(&e))
 }

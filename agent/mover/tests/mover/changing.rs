@@ -2,13 +2,21 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixListener;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
+use rstest::rstest;
+use rustix::fs::{CWD, Mode, mkfifoat};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use scribe_mover::report::Reason;
 
 use crate::support::Site;
+use crate::support::program::mover;
 use crate::support::proxy::{Action, Request};
 use crate::support::tree::{assert_same, snapshot, write};
 
@@ -159,4 +167,50 @@ fn a_busy_writer_delays_a_push_and_never_breaks_it() {
     site.push();
     site.pull();
     assert_same(source, site.dest.path());
+}
+
+/// A file that becomes something else between its hash and its upload: the next look shows it. rclone opens a pipe under its own name as it
+/// would a file, and waits for a writer until it is given up; but that does not keep the mover from ending when it is told to.
+#[rstest]
+#[case::pipe("odd\nname", false, false)]
+#[case::socket("odd\nname", true, false)]
+#[case::pipe_under_its_own_name("a", false, true)]
+#[case::socket_under_its_own_name("a", true, false)]
+fn a_file_that_becomes_a_pipe_or_a_socket_holds_nothing_up(#[case] name: &'static str, #[case] socket: bool, #[case] told: bool) {
+    let site = Site::with_bucket();
+    let source = site.source.path().to_path_buf();
+    write(&source, name, "a file as yet");
+    write(&source, "quiet", "quiet");
+    let (becoming, mut listeners) = (source.join(name), Vec::new());
+    let became = site.proxy.watch(move |request| {
+        if listeners.is_empty() && request.is("PUT", "/.scribe/manifests/") {
+            fs::remove_file(&becoming).unwrap();
+            listeners.push(if socket { Some(UnixListener::bind(&becoming).unwrap()) } else { None });
+            if !socket {
+                mkfifoat(CWD, &becoming, Mode::RWXU).unwrap();
+            }
+            return Action::Delay(Duration::ZERO);
+        }
+        Action::Pass
+    });
+    let mut mover = mover(&site, "push", &source, &[]).process_group(0).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let (send, ended) = std::sync::mpsc::channel();
+    let pid = Pid::from_raw(i32::try_from(mover.id()).unwrap()).unwrap();
+    std::thread::spawn(move || send.send(mover.wait()));
+    became.recv().unwrap();
+    let ended_within = |seconds| ended.recv_timeout(Duration::from_secs(seconds));
+    if told {
+        assert!(ended_within(4).is_err(), "rclone does not wait for the pipe's writer any more");
+        kill_process(pid, Signal::TERM).unwrap();
+    }
+    let Ok(status) = ended_within(60) else {
+        kill_process_group(pid, Signal::KILL).unwrap();
+        panic!("the mover hangs");
+    };
+    assert_eq!(status.unwrap().success(), !told);
+    site.proxy.behave();
+    site.push();
+    site.pull();
+    let names = fs::read_dir(site.dest.path()).unwrap().count();
+    assert_eq!(names, if socket { 1 } else { 2 });
 }

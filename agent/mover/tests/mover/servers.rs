@@ -1,6 +1,7 @@
 //! What a wrong server and a broken section come to: the option to correct is named, and no secret is shown.
 
 use std::fs;
+use std::time::Duration;
 
 use rstest::rstest;
 use scribe_mover::pull::{PullOutcome, pull_plain};
@@ -10,7 +11,7 @@ use crate::support::Site;
 use crate::support::program::{mover, report};
 use crate::support::proxy::Action;
 use crate::support::server::Backend;
-use crate::support::tree::write;
+use crate::support::tree::{assert_same, write};
 
 const PAGE: &str = "<!doctype html><html><body>hello</body></html>";
 
@@ -82,6 +83,21 @@ fn a_message_without_secrets(#[case] section: &str, #[case] words: &str) {
             assert!(!text.contains("HUNTER2"), "{verb}: {text}");
         }
     }
+}
+
+/// A server that copies a large file by itself says nothing until it is done: it is waited for longer than for any other answer.
+#[test]
+fn a_server_that_takes_its_time_to_copy() {
+    let site = Site::on(Backend::WebDav);
+    write(site.source.path(), "a", "one");
+    site.push();
+    write(site.source.path(), "a", "second");
+    let copies = site.proxy.watch(|request| if request.method == "COPY" { Action::Delay(Duration::from_secs(24)) } else { Action::Pass });
+    site.push();
+    assert_eq!(copies.try_iter().count(), 1, "it was asked once");
+    site.proxy.behave();
+    site.pull();
+    assert_same(site.source.path(), site.dest.path());
 }
 
 /// A section must not do what a variable must not.

@@ -123,6 +123,13 @@ impl Attempt<'_> {
             return Ok(Err("its listing is another one after the transfer than before".into()));
         }
         if let Some(trouble) = trouble {
+            // One that cannot be deciphered among others that can is damaged.
+            if trouble.class == Class::Undecipherable && due.keys().any(|path| path.under(&incoming).is_file()) {
+                return Err(Failure::new(
+                    Reason::RemoteInconsistent,
+                    format!("an object of {} is damaged: {}", remote.name(), trouble.message),
+                ));
+            }
             return Err(space::explain(trouble.into(), root, needed));
         }
         let mut fetched = HashMap::new();

@@ -43,8 +43,17 @@ impl Server {
         Self::on(backend, TempDir::new().unwrap())
     }
 
+    /// A WebDAV server that does not tell upper from lower case, and does not say so.
+    pub(crate) fn folding() -> Self {
+        Self::with(Backend::WebDav, TempDir::new().unwrap(), &["--vfs-case-insensitive"])
+    }
+
     /// With the folders of this directory as buckets. What is put there later goes unseen by a server that has looked before.
     pub(crate) fn on(backend: Backend, buckets: TempDir) -> Self {
+        Self::with(backend, buckets, &[])
+    }
+
+    fn with(backend: Backend, buckets: TempDir, more: &[&str]) -> Self {
         let mut command = Command::new(rclone());
         let mark = match backend {
             Backend::Local => return Self { backend, process: None, address: String::new(), buckets },
@@ -62,7 +71,7 @@ impl Server {
                 "listening on "
             }
         };
-        command.args(["--addr", "127.0.0.1:0"]).arg(buckets.path()).stderr(Stdio::piped());
+        command.args(more).args(["--addr", "127.0.0.1:0"]).arg(buckets.path()).stderr(Stdio::piped());
         command.env("RCLONE_CONFIG", "/dev/null").env("RCLONE_CACHE_DIR", buckets.path().join(".cache"));
         let mut process = command.spawn().unwrap();
         let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();

@@ -1,0 +1,137 @@
+//! Reads the control objects, and tells one that is damaged from a remote that cannot be read.
+//!
+//! Behind encryption a damaged object and a wrong password are the same to rclone. What tells them apart is whether anything else on the
+//! path can be read. Imports [`crate::control`], [`crate::rclone`] and [`crate::failure`].
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+
+use super::{BLIND, BLIND_READ, Remote};
+use crate::control::{Control, unseal};
+use crate::failure::{Failure, Result};
+use crate::names::{CLAIM, COMMIT, CONTROL_DIR};
+use crate::rclone::{BULK_IDLE, CONTROL_IDLE, Class, Trouble};
+
+/// Without it, a folder of which no object came is missed when its time is to be set.
+const NO_FOLDERS: &str = "--no-update-dir-modtime";
+
+/// What a damaged object is said to be.
+const UNDECIPHERABLE: &str = "it cannot be decrypted, or unpacked";
+
+/// What one read of an object gave.
+#[derive(Debug)]
+pub enum Read {
+    /// This read did not find it. That alone proves nothing: who concludes anything from its absence has a listing agree, see
+    /// [`super::absence`].
+    Absent,
+    /// It is there, and cannot be deciphered though others can be; in words.
+    Damaged(String),
+    /// Its content, in a temporary file.
+    Content(PathBuf),
+}
+
+impl Remote {
+    /// Reads a control document with one request, on S3.
+    pub fn read_control<T: DeserializeOwned>(&self, name: &str) -> Result<Control<T>> {
+        match self.read_object(name)? {
+            Read::Absent => Ok(Control::Absent),
+            Read::Damaged(what) => Ok(Control::Corrupt(what)),
+            Read::Content(path) => self.unsealed(&fs::read(path).map_err(|e| Failure::scratch(&e))?),
+        }
+    }
+
+    /// What is damaged may be the page of a web server, which is no damage that a push repairs.
+    fn unsealed<T: DeserializeOwned>(&self, content: &[u8]) -> Result<Control<T>> {
+        let control = unseal(content)?;
+        if matches!(control, Control::Corrupt(_)) && content.trim_ascii_start().starts_with(b"<") {
+            self.confirm_root()?;
+        }
+        Ok(control)
+    }
+
+    /// Reads one object below [`CONTROL_DIR`].
+    pub fn read_object(&self, name: &str) -> Result<Read> {
+        let list = self.rclone.scratch.list([name.as_bytes()])?;
+        let dir = format!("{CONTROL_DIR}/");
+        let finished = match self.command("cat", &[self.at(&dir)], &list, &BLIND, CONTROL_IDLE)? {
+            Ok(finished) => finished,
+            Err(trouble) if trouble.is_absence() => return Ok(Read::Absent),
+            Err(trouble) if self.deciphers(&trouble)? => return Ok(Read::Damaged(UNDECIPHERABLE.to_owned())),
+            Err(trouble) => return Err(self.explain(trouble)),
+        };
+        // Most backends skip a missing name in silence: only a listing tells it from an empty object.
+        let empty = fs::metadata(&finished.stdout).map_err(|e| Failure::scratch(&e))?.len() == 0;
+        if empty && !self.list(&dir)?.contains_key(name.as_bytes()) {
+            return Ok(Read::Absent);
+        }
+        if !empty {
+            self.deciphered.get_or_init(|| ());
+        }
+        Ok(Read::Content(finished.stdout))
+    }
+
+    /// Whether the objects that this trouble is about are damaged: they cannot be deciphered, and something else on the path can be.
+    pub fn deciphers(&self, trouble: &Trouble) -> Result<bool> {
+        if trouble.class != Class::Undecipherable || self.deciphered.get().is_some() {
+            return Ok(trouble.class == Class::Undecipherable);
+        }
+        let folder = format!("{CONTROL_DIR}/");
+        let is_control = |name: &str| name == COMMIT || name == CLAIM || name.starts_with("manifests/");
+        let listing = self.list(&folder)?;
+        let names: Vec<String> = listing.keys().filter_map(|name| Some(std::str::from_utf8(name).ok()?.to_owned())).collect();
+        let names: Vec<String> = names.into_iter().filter(|name| is_control(name)).collect();
+        let dir = self.fetch_control(&names)?.0;
+        // What cannot be deciphered to its end is removed again.
+        if names.iter().any(|name| dir.join(name).is_file()) {
+            self.deciphered.get_or_init(|| ());
+        }
+        Ok(self.deciphered.get().is_some())
+    }
+
+    /// Fetches these objects below [`CONTROL_DIR`] into a temporary folder, as far as they can be fetched.
+    fn fetch_control(&self, names: &[String]) -> Result<(PathBuf, Option<Trouble>)> {
+        let dir = self.rclone.scratch.fresh_dir("control")?;
+        let list = self.rclone.scratch.list(names.iter().map(String::as_bytes))?;
+        let from = self.at(&format!("{CONTROL_DIR}/"));
+        let mut flags = BLIND_READ.to_vec();
+        flags.push(NO_FOLDERS);
+        let fetched = self.command("copy", &[from, dir.clone().into()], &list, &flags, BULK_IDLE)?;
+        Ok((dir, fetched.err()))
+    }
+
+    /// Reads two control documents in one process, where both are expected to be there. Whatever does not come that way is read
+    /// by itself: nothing is concluded from its absence here.
+    pub fn read_controls<A: DeserializeOwned, B: DeserializeOwned>(&self, names: [&str; 2]) -> Result<(Control<A>, Control<B>)> {
+        let dir = self.rclone.scratch.fresh_dir("control")?;
+        let list = self.rclone.scratch.list(names.map(str::as_bytes))?;
+        let from = self.at(&format!("{CONTROL_DIR}/"));
+        let fetched = self.command("copy", &[from, dir.clone().into()], &list, &BLIND_READ, CONTROL_IDLE)?;
+        match fetched {
+            Ok(_) => {}
+            Err(trouble) if trouble.is_absence() || trouble.class == Class::Undecipherable => {}
+            Err(trouble) => return Err(self.explain(trouble)),
+        }
+        let [a, b] = names;
+        Ok((self.fetched_control(&dir, a)?, self.fetched_control(&dir, b)?))
+    }
+
+    /// Fetches these objects below [`CONTROL_DIR`] into a temporary folder; what does not come is not in it.
+    pub fn read_objects(&self, names: &[String]) -> Result<PathBuf> {
+        match self.fetch_control(names)? {
+            (dir, None) => Ok(dir),
+            (dir, Some(trouble)) if trouble.class == Class::NotFound || self.deciphers(&trouble)? => Ok(dir),
+            (_, Some(trouble)) => Err(trouble.into()),
+        }
+    }
+
+    fn fetched_control<T: DeserializeOwned>(&self, dir: &Path, name: &str) -> Result<Control<T>> {
+        match fs::read(dir.join(name)) {
+            Ok(content) => self.unsealed(&content),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.read_control(name),
+            Err(error) => Err(Failure::scratch(&error)),
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! The one commit of a path outlives every write of its successor that goes wrong.
+
+use std::fs;
+
+use rstest::rstest;
+use scribe_mover::push::push;
+
+use crate::support::Site;
+use crate::support::proxy::{Action, Request};
+use crate::support::server::{Backend, obscured};
+use crate::support::tree::{assert_same, write};
+
+/// A WebDAV server, perhaps behind encryption.
+fn site(encrypted: bool) -> Site {
+    let mut site = Site::on(Backend::WebDav);
+    if encrypted {
+        site.name = "crypt:path".into();
+        let conf = site.secret.path().join("rclone.conf");
+        let crypt = format!(
+            "\n[crypt]\ntype = crypt\nremote = s3:bucket\nfilename_encryption = off\ndirectory_name_encryption = false\npassword = {}\n",
+            obscured()
+        );
+        fs::write(&conf, fs::read_to_string(&conf).unwrap() + &crypt).unwrap();
+    }
+    site
+}
+
+fn of_commit(request: &Request, method: &str) -> bool {
+    request.is(method, "/.scribe/commit.json")
+}
+
+/// rclone follows an upload that a WebDAV server refuses by a DELETE of that name.
+#[rstest]
+fn a_refused_commit_leaves_the_one_before(
+    #[values(false, true)] encrypted: bool,
+    #[values("PUT", "MOVE")] method: &'static str,
+    #[values("500 Internal Server Error", "507 Insufficient Storage")] status: &'static str,
+) {
+    let site = site(encrypted);
+    write(site.source.path(), "a", "one");
+    let first = site.push();
+    write(site.source.path(), "a", "second");
+    let refused = site.proxy.watch(move |request| if of_commit(request, method) { Action::Answer(status, "") } else { Action::Pass });
+    site.try_push().unwrap_err();
+    assert!(refused.try_recv().is_ok(), "no {method} of the commit");
+    site.proxy.behave();
+    assert_eq!(site.pull().revision, first.revision);
+    site.push();
+    site.pull();
+    assert_same(site.source.path(), site.dest.path());
+    // What the refused one has left goes with a push that lists the path.
+    let mut options = site.push_options();
+    options.verify_now = true;
+    push(&site.remote(), &options).unwrap();
+    let partial = |entry: &walkdir::DirEntry| entry.file_name().to_string_lossy().contains("partial");
+    let left: Vec<_> = walkdir::WalkDir::new(site.server.buckets.path()).into_iter().map(|entry| entry.unwrap()).filter(partial).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+/// A look after the upload that shows what was there before, as an outdated cache does: rclone would remove what it takes for damaged.
+#[rstest]
+fn an_outdated_look_at_a_new_commit_removes_nothing(#[values("commit.json", "claim.json")] name: &'static str) {
+    let site = site(false);
+    write(site.source.path(), "a", "one");
+    let first = site.push();
+    write(site.source.path(), "a", "second");
+    let outdated: &'static str = format!(
+        r#"<?xml version="1.0"?><d:multistatus xmlns:d="DAV:"><d:response><d:href>/bucket/path/.scribe/{name}</d:href><d:propstat><d:prop><d:getcontentlength>7</d:getcontentlength><d:getlastmodified>Mon, 02 Nov 2026 10:00:00 GMT</d:getlastmodified><d:resourcetype/></d:prop><d:status>HTTP/1.1 200 OK</d:status></d:propstat></d:response></d:multistatus>"#
+    )
+    .leak();
+    // The first look after it has come.
+    let (mut written, mut told) = (false, false);
+    let target = format!("/.scribe/{name}");
+    let seen = site.proxy.watch(move |request| {
+        let named = request.target.ends_with(&target);
+        written |= named && request.method == "PUT"
+            || request.method == "MOVE" && request.target.contains("/.scribe/commit.json.") && name == "commit.json";
+        if written && !told && named && request.method == "PROPFIND" {
+            told = true;
+            return Action::Answer("207 Multi-Status", outdated);
+        }
+        Action::Pass
+    });
+    let pushed = site.push();
+    assert!(seen.try_recv().is_ok(), "rclone did not look");
+    assert_ne!(pushed.revision, first.revision);
+    assert_eq!(site.pull().revision, pushed.revision);
+    assert_same(site.source.path(), site.dest.path());
+}

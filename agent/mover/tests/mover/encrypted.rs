@@ -1,0 +1,154 @@
+//! Behind encryption a damaged object cannot be decrypted, and rclone asks whether the password is wrong. It is one damaged object all the
+//! same, as long as anything else can be read.
+
+use std::fs;
+use std::path::Path;
+
+use rstest::rstest;
+use scribe_mover::push::{PushOptions, push};
+use scribe_mover::report::Reason;
+
+use crate::support::Site;
+use crate::support::server::{Backend, obscured};
+use crate::support::tree::{assert_same, write};
+
+/// A directory behind encryption, names as they are.
+fn site() -> Site {
+    let mut site = Site::on(Backend::Local);
+    with_password(&site, &obscured());
+    site.name = "crypt:path".into();
+    for (name, content) in [("f", "content of f"), ("g", "content of g"), ("odd\nname", "odd")] {
+        write(site.source.path(), name, content);
+    }
+    site
+}
+
+fn with_password(site: &Site, password: &str) {
+    let remote = site.server.buckets.path().display();
+    let conf = format!(
+        "[s3]\ntype = local\n[crypt]\ntype = crypt\nremote = s3:{remote}\nfilename_encryption = off\ndirectory_name_encryption = false\nsuffix = none\npassword = {password}\n"
+    );
+    fs::write(site.secret.path().join("rclone.conf"), conf).unwrap();
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Damage {
+    Flipped,
+    Cut,
+    Short,
+    Empty,
+}
+
+fn damage(path: &Path, damage: Damage) {
+    let mut content = fs::read(path).unwrap();
+    let middle = content.len() * 2 / 3;
+    match damage {
+        Damage::Flipped => content[middle] ^= 1,
+        Damage::Cut => content.truncate(middle),
+        Damage::Short => content.truncate(10),
+        Damage::Empty => content.clear(),
+    }
+    fs::write(path, content).unwrap();
+}
+
+fn verifying(site: &Site) -> PushOptions {
+    PushOptions { verify_now: true, ..site.push_options() }
+}
+
+fn heals(site: &Site) {
+    site.pull();
+    assert_same(site.source.path(), site.dest.path());
+    let mut options = site.push_options();
+    options.verify_now = true;
+    assert!(!push(&site.remote(), &options).unwrap().changed);
+}
+
+fn manifest(site: &Site) -> String {
+    site.control_objects().into_iter().find(|name| name.starts_with("manifests/")).unwrap()
+}
+
+#[rstest]
+fn a_file_that_cannot_be_decrypted_is_sent_again(
+    #[values(Damage::Flipped, Damage::Cut, Damage::Short, Damage::Empty)] how: Damage,
+    #[values(false, true)] odd: bool,
+) {
+    let site = site();
+    let first = site.push();
+    let object = site.control_objects().into_iter().find(|name| name.starts_with("objects/")).unwrap();
+    damage(&site.object(&if odd { format!(".scribe/{object}") } else { "f".into() }), how);
+    let failure = site.try_pull().unwrap_err();
+    assert_eq!(failure.reason, Reason::RemoteInconsistent, "{failure}");
+    assert!(failure.message.contains(if odd { "odd" } else { "f as revision" }), "{failure}");
+    let repaired = push(&site.remote(), &verifying(&site)).unwrap();
+    assert!(repaired.changed && repaired.revision == first.revision, "{repaired:?}");
+    heals(&site);
+}
+
+/// The same that is done about one that is damaged where nothing is encrypted.
+#[rstest]
+fn a_commit_that_cannot_be_decrypted_can_be_adopted(#[values(Damage::Flipped, Damage::Cut, Damage::Short, Damage::Empty)] how: Damage) {
+    let site = site();
+    site.push();
+    damage(&site.object(".scribe/commit.json"), how);
+    for failure in [site.try_push().unwrap_err(), site.try_pull().unwrap_err()] {
+        assert_eq!(failure.reason, Reason::RemoteInconsistent, "{failure}");
+        assert!(failure.message.contains("commit.json is damaged"), "{failure}");
+    }
+    let mut options = site.push_options();
+    options.asker.adopt = true;
+    push(&site.remote(), &options).unwrap();
+    heals(&site);
+}
+
+#[rstest]
+fn a_claim_that_cannot_be_decrypted_stops_nothing(#[values(Damage::Flipped, Damage::Cut, Damage::Short, Damage::Empty)] how: Damage) {
+    let site = site();
+    site.push();
+    fs::copy(site.object(".scribe/commit.json"), site.object(".scribe/claim.json")).unwrap();
+    damage(&site.object(".scribe/claim.json"), how);
+    write(site.source.path(), "f", "another f");
+    site.push();
+    heals(&site);
+}
+
+#[rstest]
+fn a_manifest_that_cannot_be_decrypted_is_written_anew(#[values(Damage::Flipped, Damage::Cut, Damage::Short, Damage::Empty)] how: Damage) {
+    let site = site();
+    site.push();
+    damage(&site.object(&format!(".scribe/{}", manifest(&site))), how);
+    let failure = site.try_pull().unwrap_err();
+    assert_eq!(failure.reason, Reason::RemoteInconsistent, "{failure}");
+    site.push();
+    heals(&site);
+}
+
+#[rstest]
+fn what_a_dead_push_has_half_written_stops_nothing(#[values(Damage::Flipped, Damage::Cut, Damage::Short, Damage::Empty)] how: Damage) {
+    let site = site();
+    site.push();
+    let left = site.object(".scribe/manifests/20261127T000000Z-00000000-9-0000.zst");
+    fs::copy(site.object(&format!(".scribe/{}", manifest(&site))), &left).unwrap();
+    damage(&left, how);
+    push(&site.remote(), &verifying(&site)).unwrap();
+    write(site.source.path(), "f", "another f");
+    push(&site.remote(), &verifying(&site)).unwrap();
+    heals(&site);
+}
+
+/// Nothing can be read: then it is the password.
+#[test]
+fn a_wrong_password_is_no_damage() {
+    let site = site();
+    site.push();
+    let right = fs::read_to_string(site.secret.path().join("rclone.conf")).unwrap();
+    // What rclone makes of "wrong".
+    with_password(&site, "A2RfhcLg19an1rWrE3nw353TOv08");
+    write(site.source.path(), "f", "another f");
+    for failure in [site.try_push().unwrap_err(), site.try_pull().unwrap_err(), push(&site.remote(), &verifying(&site)).unwrap_err()] {
+        assert_eq!(failure.reason, Reason::SecretInvalid, "{failure}");
+        assert!(failure.message.contains("bad password"), "{failure}");
+    }
+    fs::write(site.secret.path().join("rclone.conf"), right).unwrap();
+    site.push();
+    heals(&site);
+}
