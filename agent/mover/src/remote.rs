@@ -54,8 +54,11 @@ pub struct Remote {
     pub rclone: Rclone,
     /// `section:path`, without a trailing slash.
     root: String,
-<<<<<<< HEAD
     backend: OnceLock<Backend>,
+    /// See [`Self::is_found_to_fold`].
+    found_to_fold: OnceLock<bool>,
+    /// Something that lies there could be read.
+    deciphered: OnceLock<()>,
 }
 
 /// What rclone says of a backend.
@@ -66,29 +69,18 @@ struct Backend {
     /// Of the times that it keeps, in nanoseconds; a hundred years where it keeps none.
     #[serde(default)]
     precision: u64,
-=======
-    features: OnceLock<HashMap<String, serde_json::Value>>,
-    /// See [`Self::is_found_to_fold`].
-    found_to_fold: OnceLock<bool>,
-    /// Something that lies there could be read.
-    deciphered: OnceLock<()>,
->>>>>>> fix-mover2
 }
 
 impl Remote {
     /// The path `section:path`.
     pub fn new(rclone: Rclone, root: &str) -> Self {
-<<<<<<< HEAD
-        Self { rclone, root: root.trim_end_matches('/').to_owned(), backend: OnceLock::new() }
-=======
         Self {
             rclone,
             root: root.trim_end_matches('/').to_owned(),
-            features: OnceLock::new(),
+            backend: OnceLock::new(),
             found_to_fold: OnceLock::new(),
             deciphered: OnceLock::new(),
         }
->>>>>>> fix-mover2
     }
 
     /// As the user wrote it.

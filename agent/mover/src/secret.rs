@@ -9,7 +9,7 @@ use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use crate::base::{Sections, base};
+use crate::base::base;
 use crate::failure::{Failure, Result};
 use crate::ini::{impossible_line, parse_ini};
 use crate::options::{Direction, is_refused, is_refused_option, tuning};
@@ -287,26 +287,6 @@ fn section_options(secret: &str, conf: &[u8], section: &str, keys: &BTreeSet<Str
     Ok(Some(options))
 }
 
-<<<<<<< HEAD
-=======
-fn parse_ini(text: &str) -> Sections {
-    let mut sections = Sections::new();
-    let mut current = None;
-    for line in text.trim_start_matches('\u{feff}').lines().map(str::trim) {
-        if line.starts_with(['#', ';']) {
-            continue;
-        }
-        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-            sections.entry(name.to_owned()).or_default();
-            current = Some(name.to_owned());
-        } else if let (Some(section), Some((key, value))) = (&current, line.split_once('=')) {
-            sections.entry(section.clone()).or_default().insert(key.trim().to_owned(), value.trim().to_owned());
-        }
-    }
-    sections
-}
-
->>>>>>> fix-mover2
 #[cfg(test)]
 mod tests {
     use super::*;
