@@ -15,6 +15,7 @@ pub mod failure;
 pub mod guard;
 pub mod hash;
 pub mod holes;
+mod ini;
 pub mod join;
 pub mod manifest;
 pub mod memory;

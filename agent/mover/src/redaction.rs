@@ -34,6 +34,8 @@ const HARMLESS: &[&str] = &[
     "shell_type",
     "root_folder_id",
 ];
+/// Options that hold a URL, or a part of one.
+const PLACES: &[&str] = &["url", "endpoint", "host"];
 /// The ends of names of options that hold a path, a figure or a choice.
 const HARMLESS_ENDS: &[&str] = &["_file", "_path", "_dir", "_size", "_cutoff", "_concurrency", "_type", "_policy", "_acl"];
 /// Whatever the end: a name with one of these is that of a secret.
@@ -79,6 +81,10 @@ impl Redaction {
             url_secrets(value, &mut add);
             if is_harmless(&option) {
                 connection_secrets(value, &mut add);
+                if PLACES.iter().any(|place| option == *place || option.ends_with(&format!("_{place}"))) && !value.contains("://") {
+                    // Somebody has forgotten the scheme.
+                    login_secrets(value, &mut add);
+                }
                 continue;
             }
             // A URL is cut where it is quoted; its host may be shown.
@@ -152,7 +158,7 @@ fn userinfo(url: &str) -> usize {
     url.rfind('@').map_or(0, |at| at + 1)
 }
 
-/// Cuts user, password, query and fragment of every URL.
+/// Cuts user, password, path, query and fragment of every URL: its host is left.
 fn cut_urls(text: &str) -> String {
     let mut cut = String::with_capacity(text.len());
     let mut rest = text;
@@ -164,10 +170,11 @@ fn cut_urls(text: &str) -> String {
         if !user.is_empty() {
             cut.push_str("…@");
         }
-        match place.find(['?', '#']).map(|at| place.split_at(at)) {
-            Some((place, _)) => {
-                cut.push_str(place);
-                cut.push_str("?…");
+        // A path may hold a token as well as a query: links that share a folder are made so.
+        match place.find(['/', '?', '#']).map(|at| place.split_at(at)) {
+            Some((host, behind)) => {
+                cut.push_str(host);
+                cut.push_str(if behind == "/" { "/" } else { "/…" });
             }
             None => cut.push_str(place),
         }
@@ -179,11 +186,11 @@ fn cut_urls(text: &str) -> String {
 /// What a URL in an option says beside its place, by itself too: a library may take it apart before it complains.
 fn url_secrets(value: &str, add: &mut impl FnMut(&str)) {
     for behind in value.split("://").skip(1) {
+        // A blank in it makes it none, and rclone quotes it all the same.
+        login_secrets(behind.lines().next().unwrap_or_default(), add);
         let url = behind.split(|c: char| c.is_whitespace()).next().unwrap_or_default();
-        let (user, place) = url.split_at(userinfo(url));
-        if let Some((_, password)) = user.trim_end_matches('@').split_once(':') {
-            add(password);
-        }
+        login_secrets(url, add);
+        let (_, place) = url.split_at(userinfo(url));
         if let Some((_, query)) = place.split_once(['?', '#']) {
             add(query);
             query.split('&').filter_map(|pair| pair.split_once('=')).for_each(|(_, value)| add(value));
@@ -191,13 +198,29 @@ fn url_secrets(value: &str, add: &mut impl FnMut(&str)) {
     }
 }
 
+/// The password of `user:password@host/path`.
+fn login_secrets(url: &str, add: &mut impl FnMut(&str)) {
+    let user = url.split_at(userinfo(url)).0;
+    if let Some((_, password)) = user.trim_end_matches('@').split_once(':') {
+        add(password);
+        // A library cuts it where a user ends, and where a URL does.
+        password.split([' ', '/', '?', '#']).for_each(add);
+    }
+}
+
 /// The options of a connection string, as in `remote = :s3,secret_access_key=…:bucket`.
 fn connection_secrets(value: &str, add: &mut impl FnMut(&str)) {
-    for pair in value.split([',', ':', ' ']) {
-        if let Some((option, value)) = pair.split_once('=')
-            && !is_harmless(&option.to_lowercase())
-        {
-            add(value.trim_matches(['"', '\'']));
+    // A separator inside quotes is none; which of them quote depends on where the string stands, so both are taken for it in turn.
+    for quote in [None, Some('\''), Some('"')] {
+        let mut inside = false;
+        let pairs = value.split(|c: char| {
+            inside ^= Some(c) == quote;
+            !inside && [',', ':', ' '].contains(&c)
+        });
+        for (option, value) in pairs.filter_map(|pair| pair.split_once('=')) {
+            if !is_harmless(&option.trim_matches(['"', '\'']).to_lowercase()) {
+                add(value.trim_matches(['"', '\'']));
+            }
         }
     }
 }
@@ -252,17 +275,28 @@ mod tests {
         "sas_url",
         "http://h:x/c?sv=2020&sig=HUNTER2SIG",
         "parse \"http://h:x/c?sv=2020&sig=HUNTER2SIG\": port; sig HUNTER2SIG",
-        "parse \"http://h:x/c?…\": port; sig <value of sas_url>"
+        "parse \"http://h:x/…\": port; sig <value of sas_url>"
     )]
-    #[case("url", "http://u:HUNTER2@h:1/d", "Get \"http://u:HUNTER2@h:1/d/a@b\": refused", "Get \"http://…@h:1/d/a@b\": refused")]
-    #[case("url", "http://u:pa/HUNTER2@h/d", "parse http://u:pa/HUNTER2@h/d: port", "parse http://…@h/d: port")]
-    #[case("url", "https://h/d?token=T", "Propfind \"https://h/d?token=T/p/commit.json\": x", "Propfind \"https://h/d?…\": x")]
-    #[case("url", "https://[::1]:80/d", "https://[::1]:80/a@b", "https://[::1]:80/a@b")]
+    #[case("url", "http://u:HUNTER2@h:1/d", "Get \"http://u:HUNTER2@h:1/d/a@b\": refused", "Get \"http://…@h:1/…\": refused")]
+    #[case("url", "http://u:pa/HUNTER2@h/d", "parse http://u:pa/HUNTER2@h/d: port", "parse http://…@h/… port")]
+    #[case("url", "https://h/d?token=T", "Propfind \"https://h/d?token=T/p/commit.json\": x", "Propfind \"https://h/…\": x")]
+    #[case("url", "https://[::1]:80/d", "https://[::1]:80/a@b", "https://[::1]:80/…")]
+    #[case(
+        "url",
+        "http://us er:HUNTER2@h",
+        "parse \"http://us er:HUNTER2@h\": invalid userinfo",
+        "parse \"http://us er:<value of url>@h\": invalid userinfo"
+    )]
+    #[case("url", "http://u:HUN TER222@h", "parse \"http://u:HUN TER222@h\": x", "parse \"http://u:<value of url>@h\": x")]
+    #[case("url", "u:HUNTER2@h/dav", "Propfind \"u:HUNTER2@h/dav\": unsupported", "Propfind \"u:<value of url>@h/dav\": unsupported")]
+    #[case("endpoint", "here.example:9000", "dial here.example:9000", "dial here.example:9000")]
+    #[case("upstreams", r#""b=:x,pass='HUNTER,HUNTER2':y""#, "bad pass 'HUNTER,HUNTER2'", "bad pass '<value of upstreams>'")]
+    #[case("url", "https://h/HUNTER2TOKEN/dav", "Get \"https://h/HUNTER2TOKEN/dav/x\": no", "Get \"https://h/…\": no")]
     #[case("token", r#"{"access_token":"HUNTER2"}"#, "Bearer HUNTER2", "Bearer <value of token>")]
     #[case("token", r#"{"a":"b"}"#, r#"parse "{\"a\":\"b\"}""#, "parse \"<value of token>\"")]
     #[case("key_pem", "-----BEGIN\nHUNTER2\n", "HUNTER2", "<value of key_pem>")]
     #[case("remote", ":s3,endpoint=here.example,secret_access_key=HUNTER2:b", "here.example HUNTER2", "here.example <value of remote>")]
-    #[case("pass", "a b/HUNTER2", "http://h/a%20b%2FHUNTER2", "http://h/<value of pass>")]
+    #[case("pass", "a b/HUNTER2", "open a%20b%2FHUNTER2", "open <value of pass>")]
     fn secrets_are_cut_and_the_rest_stays(#[case] name: &str, #[case] value: &str, #[case] text: &str, #[case] expected: &str) {
         let redaction = Redaction::new([(name, name.to_owned(), value)].into_iter());
         assert!(!format!("{redaction:?}").contains("HUNTER2"));

@@ -10,6 +10,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use crate::failure::{Failure, Result};
+use crate::ini::{impossible_line, parse_ini};
 use crate::options::{Direction, is_refused, is_refused_option, tuning};
 use crate::redaction::{Redaction, is_command, mark};
 use crate::report::Reason;
@@ -163,16 +164,7 @@ fn environment(
     vars: BTreeMap<OsString, OsString>,
 ) -> Result<Environment> {
     let options = section_options(secret, conf, section, keys)?.unwrap_or_default();
-    let refused: Vec<&str> = options.keys().map(String::as_str).filter(|name| is_refused_option(name)).collect();
-    if !refused.is_empty() {
-        return Err(invalid(
-            secret,
-            &format!(
-                "must not set {} in section [{section}] of its rclone configuration: these change what is transferred, not how fast; remove them",
-                refused.join(", ")
-            ),
-        ));
-    }
+    refuse_options(secret, conf)?;
     // rclone prefers the variable.
     let variable = OsString::from(format!("{}TYPE", section_variables(section)));
     let of_variable = vars.get(&variable).and_then(|value| value.to_str()).map(|value| value.trim().to_owned());
@@ -182,6 +174,23 @@ fn environment(
         vars,
         section: options,
     })
+}
+
+/// Refuses what would change the meaning of a transfer, in whichever section: one may lead to another in many ways.
+fn refuse_options(secret: &str, conf: &[u8]) -> Result<()> {
+    for (section, options) in std::str::from_utf8(conf).map(parse_ini).unwrap_or_default() {
+        let refused: Vec<&str> = options.keys().map(String::as_str).filter(|name| is_refused_option(name)).collect();
+        if !refused.is_empty() {
+            return Err(invalid(
+                secret,
+                &format!(
+                    "must not set {} in section [{section}] of its rclone configuration: these change what is transferred, not how fast; remove them",
+                    refused.join(", ")
+                ),
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// What no message may say: of every section, because a section may lead to another, and of the variables.
@@ -248,6 +257,14 @@ fn section_options(secret: &str, conf: &[u8], section: &str, keys: &BTreeSet<Str
     if text.lines().any(|line| line.starts_with("RCLONE_ENCRYPT_")) {
         return Ok(None);
     }
+    if let Some(number) = impossible_line(text) {
+        return Err(invalid(
+            secret,
+            &format!(
+                "has a {KEY} whose line {number} is neither a section nor `option = value`; a value stands on one line, behind the name of its option"
+            ),
+        ));
+    }
     let mut sections = parse_ini(text);
     let variable = section_variables(section);
     if keys.iter().any(|key| key.starts_with(&variable)) {
@@ -262,23 +279,6 @@ fn section_options(secret: &str, conf: &[u8], section: &str, keys: &BTreeSet<Str
         return Err(invalid(secret, &format!("has a section [{section}] without a type")));
     }
     Ok(Some(options))
-}
-
-fn parse_ini(text: &str) -> BTreeMap<String, BTreeMap<String, String>> {
-    let mut sections: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
-    let mut current = None;
-    for line in text.trim_start_matches('\u{feff}').lines().map(str::trim) {
-        if line.starts_with(['#', ';']) {
-            continue;
-        }
-        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-            sections.entry(name.to_owned()).or_default();
-            current = Some(name.to_owned());
-        } else if let (Some(section), Some((key, value))) = (&current, line.split_once('=')) {
-            sections.entry(section.clone()).or_default().insert(key.trim().to_owned(), value.trim().to_owned());
-        }
-    }
-    sections
 }
 
 #[cfg(test)]
@@ -333,6 +333,21 @@ mod tests {
         let name = format!("RCLONE_CONFIG_S3_{}", option.to_uppercase());
         let failure = read(&[(KEY, CONF), (&name, "true")], "s3").unwrap_err();
         assert!(failure.reason == Reason::SecretInvalid && failure.message.contains(&name), "{failure}");
+    }
+
+    #[test]
+    fn a_line_that_rclone_would_quote_is_named_by_its_number() {
+        let failure = read(&[(KEY, "[s3]\ntype = s3\nkey_pem = -----BEGIN\nHUNTER2HUNTER2\n")], "s3").unwrap_err();
+        assert_eq!(failure.reason, Reason::SecretInvalid);
+        assert!(failure.message.contains("line 4") && !failure.message.contains("HUNTER2"), "{failure}");
+    }
+
+    #[test]
+    fn an_option_of_another_section_is_refused_too() {
+        let conf = "[al]\ntype = alias\nremote = dir:x\n[dir]\ntype = local\nglobal.dry_run = true\n";
+        let failure = read(&[(KEY, conf)], "al").unwrap_err();
+        assert_eq!(failure.reason, Reason::SecretInvalid);
+        assert!(failure.message.contains("global.dry_run in section [dir]"), "{failure}");
     }
 
     #[rstest]
