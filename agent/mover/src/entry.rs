@@ -25,6 +25,12 @@ impl Time {
         let nanos = told.rem_euclid(SECOND);
         told.div_euclid(SECOND) == i128::from(self.secs) && (nanos == 0 || nanos == i128::from(self.nanos))
     }
+
+    /// As [`Self::is_told_as`], by a backend that keeps no smaller parts of a second than this, cut or rounded.
+    pub fn is_told_within(self, told: Timestamp, nanos: u64) -> bool {
+        let own = i128::from(self.secs) * 1_000_000_000 + i128::from(self.nanos);
+        self.is_told_as(told) || (told.as_nanosecond() - own).unsigned_abs() < u128::from(nanos)
+    }
 }
 
 /// Metadata that a pull restores.

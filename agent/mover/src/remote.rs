@@ -40,6 +40,9 @@ pub const BATCH: usize = 20_000;
 /// Files from this size on are fetched with their size known, so that rclone can use several streams.
 pub const LARGE: u64 = 32 * 1024 * 1024;
 
+/// The coarsest time that says anything of a file, in nanoseconds: FAT has two seconds.
+const COARSEST: u64 = 2_000_000_000;
+
 /// Folders removed one by one; where more are empty, one walk over the whole path is less work.
 const MOST_FOLDERS: usize = 16;
 
@@ -50,13 +53,23 @@ pub struct Remote {
     pub rclone: Rclone,
     /// `section:path`, without a trailing slash.
     root: String,
-    features: OnceLock<HashMap<String, serde_json::Value>>,
+    backend: OnceLock<Backend>,
+}
+
+/// What rclone says of a backend.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Backend {
+    features: HashMap<String, serde_json::Value>,
+    /// Of the times that it keeps, in nanoseconds; a hundred years where it keeps none.
+    #[serde(default)]
+    precision: u64,
 }
 
 impl Remote {
     /// The path `section:path`.
     pub fn new(rclone: Rclone, root: &str) -> Self {
-        Self { rclone, root: root.trim_end_matches('/').to_owned(), features: OnceLock::new() }
+        Self { rclone, root: root.trim_end_matches('/').to_owned(), backend: OnceLock::new() }
     }
 
     /// As the user wrote it.
@@ -276,20 +289,25 @@ impl Remote {
 
     /// Whether the backend has this one of rclone's features. Asks nobody but rclone, and that once.
     pub fn feature(&self, name: &str) -> Result<bool> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct Backend {
-            features: HashMap<String, serde_json::Value>,
-        }
-        let has = |features: &HashMap<String, serde_json::Value>| features.get(name).and_then(serde_json::Value::as_bool).unwrap_or(false);
-        if let Some(features) = self.features.get() {
-            return Ok(has(features));
+        Ok(self.about()?.features.get(name).and_then(serde_json::Value::as_bool).unwrap_or(false))
+    }
+
+    /// How finely the backend keeps a file's own time, in nanoseconds, where its listings show that one: not that of the upload.
+    pub fn keeps_times(&self) -> Result<Option<u64>> {
+        let precision = self.about()?.precision;
+        let listed = !self.feature("SlowModTime")?;
+        Ok(Some(precision).filter(|precision| listed && *precision <= COARSEST))
+    }
+
+    fn about(&self) -> Result<&Backend> {
+        if let Some(backend) = self.backend.get() {
+            return Ok(backend);
         }
         let finished = self.rclone.run(&["backend".into(), "features".into(), self.at("")], CONTROL_IDLE)??;
         let text = fs::read(&finished.stdout).map_err(|e| Failure::scratch(&e))?;
         let backend: Backend = serde_json::from_slice(&text)
             .map_err(|e| Failure::new(Reason::MoverFailed, format!("what rclone can do on {} cannot be read: {e}", self.root)))?;
-        Ok(has(self.features.get_or_init(|| backend.features)))
+        Ok(self.backend.get_or_init(|| backend))
     }
 
     /// Fetches `names` from the folder `from` into the local folder `to`. One that does not exist is left out: the

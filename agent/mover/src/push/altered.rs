@@ -1,10 +1,11 @@
 //! Objects that other hands gave other content of the same size.
 //!
-//! What was not written since the path was last verified is as it was then. The rest is held against the committed tree: by the
+//! What was not written since the path was last verified is as it was then, unless the backend keeps a file's own time and that is another one
+//! than the entry's. The rest is held against the committed tree: by the
 //! MD5 sums of the listing, for which the files on the volume are read; by its time, on backends that keep a file's own; and where
 //! neither tells, by reading the objects. Imports [`crate::remote`], [`crate::committed`], [`crate::hash`] and [`super::plan`].
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use super::PushOptions;
 use super::plan::{Name, object_name};
@@ -29,9 +30,12 @@ pub(super) fn list(remote: &Remote, options: &PushOptions, committed: &Committed
     let sums = !remote.feature("SlowHash")?;
     // If the path was verified in the future, nobody knows when.
     let since = past(committed.commit.verified_time, options.started).and_then(|verified| verified.checked_sub(SKEW).ok());
+    let is_recent = |written: Option<Timestamp>| written.is_none_or(|written| since.is_none_or(|since| written >= since));
+    let times = remote.keeps_times()?;
     let (mut listing, mut recent) = (Listing::new(), Index::default());
     remote.told(sums, |object, size| {
-        if object.written.is_none_or(|written| since.is_none_or(|since| written >= since)) {
+        // Where the time is the file's own, an old one may be that of another file.
+        if times.is_some() || is_recent(object.written) {
             recent.add(object);
         }
         listing.insert(object.name.into(), size);
@@ -43,6 +47,13 @@ pub(super) fn list(remote: &Remote, options: &PushOptions, committed: &Committed
         let Some(file) = entry.file().filter(|file| file.at != At::Staged) else { continue };
         let name = object_name(&entry.path, file);
         let Some(there) = recent.get(&name) else { continue };
+        if !is_recent(there.written) {
+            let bears = |written| entry.meta.mtime.is_told_within(written, times.unwrap_or_default());
+            // Content under its hash bears the time of whichever name it was sent by.
+            if file.at == At::Object || there.written.is_none_or(bears) {
+                continue;
+            }
+        }
         if let Some(sum) = there.md5() {
             // A file that is known to have changed since tells nothing, and is going to be sent anyway.
             if looked.is_none_or(|looked| looked.file().is_none_or(|looked| looked.sha256 != file.sha256)) {

@@ -8,7 +8,7 @@ use std::process::Stdio;
 use rstest::rstest;
 use rustix::process::{Pid, Signal, kill_process_group};
 use scribe_mover::pull::{PullOptions, PullOutcome, pull};
-use scribe_mover::push::push;
+use scribe_mover::push::{PushOptions, push};
 use scribe_mover::report::Reason;
 
 use crate::support::program::mover;
@@ -179,6 +179,29 @@ fn what_was_lost_is_found_and_repaired(#[values(Backend::S3, Backend::Local, Bac
     let repaired = push(&site.remote(), &options).unwrap();
     assert!(repaired.changed && repaired.revision == pushed.revision);
     done(pull(&site.remote(), &PullOptions { private: false, ..site.pull_options() }));
+    assert_same(site.source.path(), site.dest.path());
+}
+
+/// Where objects keep the time of their file, an old one is no sign that nobody else wrote it.
+#[rstest]
+fn what_was_altered_under_an_old_time_is_found_and_repaired(#[values(Backend::Local, Backend::Sftp)] backend: Backend) {
+    let site = Site::on(backend);
+    let time =
+        |year: i16| std::time::SystemTime::from(jiff::civil::date(year, 1, 1).to_zoned(jiff::tz::TimeZone::UTC).unwrap().timestamp());
+    let set = |file: &std::path::Path, year| fs::File::options().write(true).open(file).unwrap().set_modified(time(year)).unwrap();
+    for name in ["fine", "altered"] {
+        write(site.source.path(), name, format!("content of {name}"));
+        set(&site.source.path().join(name), 2020);
+    }
+    let pushed = site.push();
+    write(&site.object(""), "altered", "CONTENT OF altered");
+    set(&site.object("altered"), 2019);
+    let failure = site.try_pull().unwrap_err();
+    assert_eq!(failure.reason, Reason::RemoteInconsistent, "{failure}");
+    let repaired = push(&site.remote(), &PushOptions { verify_now: true, ..site.push_options() }).unwrap();
+    assert!(repaired.changed && repaired.revision == pushed.revision);
+    assert_eq!(repaired.transferred, "content of altered".len() as u64);
+    site.pull();
     assert_same(site.source.path(), site.dest.path());
 }
 
