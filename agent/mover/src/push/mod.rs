@@ -45,7 +45,7 @@ use rehash::Rehash;
 use resume::sent_before;
 use sent::Sent;
 use settle::recover;
-use state::{Found, Listed, before_writing, read_committed};
+use state::{Found, Listed, before_writing, died_first, read_committed};
 
 /// Everything a push is told.
 #[derive(Clone, Debug)]
@@ -136,6 +136,7 @@ pub fn push(remote: &Remote, options: &PushOptions) -> Result<Pushed> {
         && !options.verification_due(&committed.commit)
         && tree.unsettled.is_empty()
         && unchanged(&committed.entries, &tree.entries)?
+        && !died_first(remote, options)?
     {
         tracing::info!(revision = %committed.revision, "nothing changed");
         renew(remote, options, committed, &tree, &rehash)?;

@@ -226,6 +226,13 @@ fn adopts_foreign_files(remote: &Remote, options: &PushOptions, listing: &Listin
     Err(Failure::new(reason, format!("{what}, or annotate this object with scribe.backube/adopt-path: <path> to replace everything there")))
 }
 
+/// Whether there is a claim, where the object is not known to have pushed anything: its first push, or the one that took the path over,
+/// may have died after its commit, and then only the claim tells of what it has not tidied up.
+pub(super) fn died_first(remote: &Remote, options: &PushOptions) -> Result<bool> {
+    let is_ours = |claim: &Control<Claim>| claim.present().is_some_and(|claim| claim.owner == options.asker.owner);
+    Ok(options.asker.pushed.is_none() && is_ours(&read_claim(remote, None)?))
+}
+
 impl PushOptions {
     /// Whether this push lists the path, and repairs it.
     pub(super) fn verification_due(&self, commit: &Commit) -> bool {

@@ -20,7 +20,7 @@ use crate::support::program::{Group, mover};
 use crate::support::proxy::{Action, Request, When};
 use crate::support::server::{Backend, Server};
 use crate::support::tree::{copy, snapshot, write};
-use crate::support::{Site, done};
+use crate::support::{Site, done, owner};
 
 /// More than any of these pushes has requests.
 const MOST: usize = 120;
@@ -249,4 +249,27 @@ fn a_crash_of_the_push_after_a_crash_leaves_a_whole_revision(#[case] when: When)
     ground.new = snapshot(&ground.source);
     let states = crash_everywhere(&ground, &[When::After]);
     assert!(states >= 10, "{states}");
+}
+
+/// A first push, and one that takes the path over, die after their commit: their agent knows no revision of theirs.
+#[rstest]
+fn a_push_of_an_object_that_has_pushed_nothing_is_tidied_up_after(#[values(true, false)] takes_over: bool) {
+    let site = Site::with_bucket();
+    old_tree(site.source.path());
+    if takes_over {
+        let mut options = site.push_options();
+        options.asker.owner = owner("db", "uid-0");
+        push(&site.remote(), &options).unwrap();
+        new_tree(site.source.path());
+    }
+    site.proxy.watch(|request| if request.is("DELETE", "claim.json") { Action::Kill(When::Before) } else { Action::Pass });
+    let mut dying = Group::spawn(mover(&site, "push", site.source.path(), &[]));
+    site.proxy.victim(dying.pid);
+    dying.wait();
+    site.proxy.settle();
+    site.proxy.behave();
+    assert!(site.object(".scribe/claim.json").exists());
+    let pushed = site.push();
+    let others: Vec<_> = site.control_objects().into_iter().filter(|name| !name.starts_with("objects/")).collect();
+    assert_eq!(others, ["commit.json".to_owned(), format!("manifests/{}.zst", pushed.revision)]);
 }

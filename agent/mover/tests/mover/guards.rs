@@ -269,6 +269,7 @@ fn a_listing_push_repairs_what_was_lost() {
     assert_same(site.source.path(), site.dest.path());
     assert!(site.object("stranger").exists(), "nothing says that it is ours to delete");
     site.proxy.take();
+    options.asker.pushed = Some(repaired.revision);
     push(&site.remote(), &options).unwrap();
     assert_eq!(site.proxy.take().len(), 2, "verified just now");
 }
