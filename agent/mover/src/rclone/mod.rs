@@ -116,10 +116,10 @@ impl Rclone {
             .map_err(|e| Failure::new(Reason::MoverFailed, format!("cannot start rclone ({}): {e}", self.binary.display())))?;
         let (events, ended) = self.supervise(&mut child, &stdout, idle)?;
         let status = child.wait().map_err(|e| Failure::new(Reason::MoverFailed, format!("lost track of rclone: {e}")))?;
-        self.progress.finished(&events.stats);
         let printed = std::fs::metadata(&stdout).map_or(0, |meta| meta.len());
         let redaction = self.environment.redaction();
-        match ended {
+        let mut stats = events.stats.clone();
+        let outcome = match ended {
             Ended::Stopped => Err(Failure::killed()),
             Ended::GivenUp(Verdict::StandsStill) => Ok(Err(Trouble {
                 class: Class::Unreachable,
@@ -138,7 +138,13 @@ impl Rclone {
                 tracing::warn!(code = ?status.code(), ?class, message, "rclone failed");
                 Ok(Err(Trouble { class, code: status.code(), printed, message }))
             }
+        };
+        // That something does not exist is an answer to who looks for it, or is about to make it, and no error of the sync.
+        if matches!(&outcome, Ok(Err(trouble)) if trouble.is_absence() || trouble.class == Class::BucketMissing) {
+            stats.errors = 0;
         }
+        self.progress.finished(&stats);
+        outcome
     }
 
     /// A command on a control object is over before its garbage matters: collecting it nearly doubles the time that rclone takes to

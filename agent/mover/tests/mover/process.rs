@@ -19,6 +19,7 @@ fn a_push_and_a_pull_by_hand() {
     let pushed = mover(&site, "push", site.source.path(), &["--data-time", "2026-11-23T04:00:00Z"]).output().unwrap();
     let pushed_report = report(&pushed);
     assert!(pushed.status.success() && pushed_report.result == Outcome::Successful && pushed_report.changed);
+    assert!(pushed_report.logs.contains("Errors:        0\n"), "what is not there yet is no error: {}", pushed_report.logs);
     assert!(pushed_report.logs.ends_with('s') && pushed_report.logs.contains("Rclone completed in "));
     let pulled = report(&mover(&site, "pull", site.dest.path(), &[]).output().unwrap());
     assert_same(site.source.path(), site.dest.path());
