@@ -203,7 +203,7 @@ fn overtaken(remote: &Remote, options: &PushOptions, revision: &str, owner: Opti
         None => Failure::new(
             Reason::RemoteInconsistent,
             format!(
-                "another push to {name} came by while this one finished, or its writes are not there; {what}. The next attempt lists the path and puts right what differs"
+                "another push to {name} came by while this one finished, or its writes are not there; {what}. Annotate the object whose path this is with scribe.backube/verify-now: <any new value>, so that its next push lists the path and puts right what differs"
             ),
         ),
     }
