@@ -320,6 +320,7 @@ impl<'a> Planner<'a> {
             // Lost or damaged behind our back, by what a listing says. The volume may change before it is sent, and the listing may be
             // wrong: so it is not written in place before it is known to be the committed content.
             if file.at != At::Object {
+                self.note_obstacles(path);
                 return self.stage(file, &upload);
             }
             self.send_object(upload);
@@ -338,7 +339,11 @@ impl<'a> Planner<'a> {
             }
             return Ok(());
         }
-        if was_dir || self.blocked.is_some() || old.is_some_and(|old| old.at != At::Object) {
+        if was_dir || self.blocked.is_some() {
+            return self.stage(file, &upload);
+        }
+        if old.is_some_and(|old| old.at != At::Object) {
+            self.note_obstacles(path);
             return self.stage(file, &upload);
         }
         if self.state.there.holds(path.as_bytes(), &file.sha256) {
@@ -350,6 +355,15 @@ impl<'a> Planner<'a> {
         }
         file.at = At::Own;
         self.send_own(&upload)
+    }
+
+    /// What others have put where a file of the committed tree lay, so that it cannot be put in place again.
+    fn note_obstacles(&mut self, path: &RelPath) {
+        if self.folders.contains(path.as_bytes()) {
+            self.over_folders.insert(path.as_bytes());
+        }
+        // Only what it finds above is of interest.
+        let _ = self.is_taken(path);
     }
 
     /// Whether something is listed under this name, or in its way, that the committed manifest does not account for: then nothing is

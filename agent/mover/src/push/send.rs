@@ -222,12 +222,26 @@ impl Work<'_> {
         }
     }
 
+    /// An object that is not listed may have become an empty folder, which is listed nowhere, and which it could not be put in the place of.
+    fn clear_folders(&self, plan: &Plan) -> Result<()> {
+        let Some(listing) = self.listing.filter(|_| self.folders) else { return Ok(()) };
+        let mut lost = Vec::new();
+        for upload in plan.staged.read()? {
+            let path = upload?.path;
+            if !listing.contains_key(path.as_bytes()) {
+                lost.push(path.to_string());
+            }
+        }
+        self.remote.remove_empty(lost.iter().map(String::as_str))
+    }
+
     /// Sends, looks again, and sends what changed meanwhile, until nothing does.
     pub(super) fn send_until_still(&self, mut tree: Tree, mut plan: Plan, purpose: Purpose, sent: &mut Sent) -> Result<(Tree, Plan)> {
         if self.committed.is_none() && self.alike(&tree)?.is_some() {
             // Before the claim was written, nothing was there to try it out.
             plan = self.plan(&tree, &sent.there)?;
         }
+        self.clear_folders(&plan)?;
         let mut moving = Vec::new();
         for _ in 0..ROUNDS {
             self.remote.rclone.progress.phase("uploading", plan.bytes_to_send);

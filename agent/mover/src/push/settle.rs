@@ -1,16 +1,17 @@
 //! Finishes what an earlier push left undone after its commit: promotes what is still staged. Run on a listing, and under the claim of
 //! this push, before anything new is written.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::hold::Hold;
 use super::plan::{Name, Strays, above, object_name};
 use crate::committed::Committed;
 use crate::control::seal;
 use crate::entry::{At, Digest, Entry};
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::names::{COMMIT, Folder, StagedDir, is_ours};
 use crate::remote::{BATCH, Listing, Remote};
+use crate::report::Reason;
 use crate::spill::batches;
 
 /// Brings the path into the state a finished push leaves, and the listing with it; returns how many strays were in the way and are gone.
@@ -79,22 +80,30 @@ pub(super) fn recover(hold: &Hold, committed: &mut Committed, listing: &mut List
 /// the committed one goes, or a folder where a file goes. That push had its deletions allowed; they are finished here as far as they are
 /// in the way.
 fn clear_the_way(remote: &Remote, committed: &Committed, listing: &mut Listing, strays: Strays) -> Result<u64> {
-    let stray = |name: &&[u8]| !is_ours(name) && strays.contains(name);
-    let mut candidates: HashSet<&[u8]> = listing.keys().map(|name| &**name).filter(stray).collect();
-    let (mut files, mut folders) = (HashSet::new(), HashSet::new());
-    if !candidates.is_empty() {
-        for entry in committed.entries.read()? {
-            let entry = entry?;
-            let Some(file) = entry.file() else { continue };
-            candidates.remove(&*object_name(&entry.path, file));
-            if file.at == At::Staged {
-                folders.extend(above(entry.path.as_bytes()).map(|folder| folder.as_bytes().to_vec()));
-                files.insert(entry.path.as_bytes().to_vec());
-            }
+    let mut candidates: HashSet<&[u8]> = listing.keys().map(|name| &**name).filter(|name| !is_ours(name)).collect();
+    let (mut files, mut folders) = (HashSet::new(), HashMap::new());
+    for entry in committed.entries.read()? {
+        let entry = entry?;
+        let Some(file) = entry.file() else { continue };
+        candidates.remove(&*object_name(&entry.path, file));
+        if file.at == At::Staged {
+            let name = entry.path.as_bytes().to_vec();
+            folders.extend(above(&name).map(|folder| (folder.as_bytes().to_vec(), name.clone())));
+            files.insert(name);
         }
     }
-    let in_the_way = |name: &&[u8]| folders.contains(*name) || above(name).any(|folder| files.contains(folder.as_bytes()));
-    let in_the_way: Vec<Name> = candidates.into_iter().filter(in_the_way).map(Into::into).collect();
+    let place_of = |name: &[u8]| {
+        let folder = above(name).map(|folder| folder.as_bytes().to_vec()).find(|folder| files.contains(folder));
+        folder.or_else(|| folders.get(name).cloned())
+    };
+    let mut in_the_way: Vec<Name> = Vec::new();
+    for name in candidates {
+        let Some(file) = place_of(name) else { continue };
+        if !strays.contains(name) {
+            return Err(obstacle(remote, name, &file));
+        }
+        in_the_way.push(name.into());
+    }
     for batch in in_the_way.chunks(BATCH) {
         remote.delete(batch.iter().map(|name| &**name))?;
     }
@@ -103,4 +112,16 @@ fn clear_the_way(remote: &Remote, committed: &Committed, listing: &mut Listing, 
     }
     remote.remove_all_empty()?;
     Ok(in_the_way.len() as u64)
+}
+
+/// What others have put where a file of the committed revision goes: it cannot be finished before that is gone.
+fn obstacle(remote: &Remote, name: &[u8], file: &[u8]) -> Failure {
+    let [name, file] = [name, file].map(String::from_utf8_lossy);
+    Failure::new(
+        Reason::RemoteInconsistent,
+        format!(
+            "{}/{name} is in the way of {file}, which is committed and waits to be put in place, and it was not written by this source. Delete it, or move it elsewhere",
+            remote.name()
+        ),
+    )
 }

@@ -22,6 +22,7 @@ mod measured;
 mod memory;
 mod names;
 mod neighbours;
+mod obstacles;
 mod plain;
 mod predecessors;
 mod process;
