@@ -146,9 +146,18 @@ impl Remote {
 
     /// Copies `names` from one folder of the path to another, on the server where it can.
     pub fn promote<'a>(&self, from: Folder, to: Folder, names: impl ExactSizeIterator<Item = &'a [u8]>) -> Result<()> {
+        if self.promote_whole(from, to, names)? {
+            return Ok(());
+        }
+        let what = "content that was sent and waits to be put in place cannot be decrypted any more; the next attempt sends it again";
+        Err(Failure::new(Reason::RemoteInconsistent, format!("{}: {what}", self.root)))
+    }
+
+    /// The same; false where any of them cannot be deciphered, which matters to a server that does not copy by itself.
+    pub fn promote_whole<'a>(&self, from: Folder, to: Folder, names: impl ExactSizeIterator<Item = &'a [u8]>) -> Result<bool> {
         let count = names.len();
         if count == 0 {
-            return Ok(());
+            return Ok(true);
         }
         let list = self.rclone.scratch.list(names)?;
         let mut flags = BLIND_WRITE.to_vec();
@@ -158,8 +167,11 @@ impl Remote {
         if self.rclone.environment.vars.get(OsStr::new("RCLONE_TIMEOUT")).is_some_and(|set| set == TIMEOUT) {
             flags.push(&timeout);
         }
-        let finished = self.command("copy", &[self.at(&from.below()), self.at(&to.below())], &list, &flags, COPY_IDLE)??;
-        Ok(expect_transfers(&finished, count)?)
+        match self.command("copy", &[self.at(&from.below()), self.at(&to.below())], &list, &flags, COPY_IDLE)? {
+            Ok(finished) => Ok(expect_transfers(&finished, count).map(|()| true)?),
+            Err(trouble) if self.deciphers(&trouble)? => Ok(false),
+            Err(trouble) => Err(trouble.into()),
+        }
     }
 
     /// Deletes `names` below the path. One that is gone already is no failure.

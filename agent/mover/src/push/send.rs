@@ -225,14 +225,13 @@ impl Work<'_> {
     /// An object that is not listed may have become an empty folder, which is listed nowhere, and which it could not be put in the place of.
     fn clear_folders(&self, plan: &Plan) -> Result<()> {
         let Some(listing) = self.listing.filter(|_| self.folders) else { return Ok(()) };
-        let mut lost = Vec::new();
         for upload in plan.staged.read()? {
-            let path = upload?.path;
-            if !listing.contains_key(path.as_bytes()) {
-                lost.push(path.to_string());
+            if !listing.contains_key(upload?.path.as_bytes()) {
+                // Not by its name: what a listing does not show may be a file all the same.
+                return self.remote.remove_all_empty();
             }
         }
-        self.remote.remove_empty(lost.iter().map(String::as_str))
+        Ok(())
     }
 
     /// Sends, looks again, and sends what changed meanwhile, until nothing does.

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::hold::Hold;
-use super::plan::{Name, Strays, above, object_name};
+use super::plan::{Name, Strays, above, object, object_name};
 use crate::committed::Committed;
 use crate::control::seal;
 use crate::entry::{At, Digest, Entry};
@@ -60,13 +60,22 @@ pub(super) fn recover(hold: &Hold, committed: &mut Committed, listing: &mut List
             }
         }
         hold.check_if_held_up(&committed.commit)?;
-        remote.promote(Folder::Staged(&dir), Folder::Live, files.iter().map(|(name, _)| *name))?;
-        let lost: Vec<String> = lost.iter().map(Digest::hex).collect();
-        remote.promote(Folder::StagedObjects(&dir), Folder::Objects, lost.iter().map(String::as_bytes))?;
+        if !remote.promote_whole(Folder::Staged(&dir), Folder::Live, files.iter().map(|(name, _)| *name))? {
+            // Which of them is damaged, rclone tells in words alone.
+            missing += files.len() as u64;
+            files.clear();
+        }
+        let hashes: Vec<String> = lost.iter().map(Digest::hex).collect();
+        if !remote.promote_whole(Folder::StagedObjects(&dir), Folder::Objects, hashes.iter().map(String::as_bytes))? {
+            missing += lost.len() as u64;
+            for digest in &lost {
+                listing.remove(&object(digest));
+            }
+        }
         listing.extend(files.into_iter().map(|(name, size)| (name.into(), size)));
     }
     if missing > 0 {
-        tracing::warn!(missing, "files of the committed revision are not in its staged folder; they are sent again");
+        tracing::warn!(missing, "files of the committed revision are not in its staged folder, or damaged there; they are sent again");
         return Ok(gone);
     }
     hold.check_committed(&committed.commit)?;

@@ -2,6 +2,7 @@
 //! same, as long as anything else can be read.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use rstest::rstest;
@@ -132,6 +133,43 @@ fn what_a_dead_push_has_half_written_stops_nothing(#[values(Damage::Flipped, Dam
     push(&site.remote(), &verifying(&site)).unwrap();
     write(site.source.path(), "f", "another f");
     push(&site.remote(), &verifying(&site)).unwrap();
+    heals(&site);
+}
+
+/// What waits for its promotion is damaged, and the server does not copy by itself.
+#[rstest]
+fn what_waits_to_be_put_in_place_and_cannot_be_decrypted_is_sent_again(
+    #[values(Damage::Flipped, Damage::Cut, Damage::Short, Damage::Empty)] how: Damage,
+    #[values(false, true)] at_once: bool,
+) {
+    let site = site();
+    site.push();
+    write(site.source.path(), "f", "another f");
+    let wrapper = site.scratch.path().join("rclone");
+    // Damages it right before its promotion, and dies there unless it is told to go on.
+    let marker = site.scratch.path().join("staged");
+    let text = format!(
+        "#!/bin/bash\nif [ \"$1\" = copy ] && [[ $2 == */staged/* ]]; then touch {0}; while [ ! -e {0}.done ]; do sleep 0.05; done; {1}; fi\nexec {2} \"$@\"\n",
+        marker.display(),
+        if at_once { "true" } else { "exit 1" },
+        crate::support::rclone().display()
+    );
+    fs::write(&wrapper, text).unwrap();
+    fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut remote = site.remote();
+    remote.rclone.binary = wrapper;
+    std::thread::scope(|scope| {
+        let pushing = scope.spawn(|| push(&remote, &site.push_options()));
+        while !marker.exists() {
+            std::thread::yield_now();
+        }
+        let staged = site.control_objects().into_iter().find(|name| name.starts_with("staged/")).unwrap();
+        damage(&site.object(&format!(".scribe/{staged}")), how);
+        fs::write(marker.with_extension("done"), "").unwrap();
+        let failure = pushing.join().unwrap().unwrap_err();
+        assert_eq!(failure.reason, if at_once { Reason::RemoteInconsistent } else { Reason::MoverFailed }, "{failure}");
+    });
+    site.push();
     heals(&site);
 }
 
