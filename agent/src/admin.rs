@@ -1,6 +1,6 @@
 //! The local HTTP endpoint: health for the kubelet, state for people, metrics for Prometheus.
 //!
-//! Read-only. Imports `controller::objects`, `metrics`, `reload`, `core`.
+//! Read-only.
 
 use crate::controller::objects::Objects;
 use crate::metrics::{Metrics, Sample};

@@ -1,6 +1,4 @@
 //! Puts the agent together: settings, watches, controller, ticker and health endpoint, from start to shutdown.
-//!
-//! Imports everything but `mover`.
 
 use crate::admin;
 use crate::cluster::cache::{self, Cache};

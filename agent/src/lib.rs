@@ -1,7 +1,7 @@
 //! scribe-agent: replicates the volumes of one Kubernetes namespace through an rclone remote.
 //!
-//! Modules import downwards only: `agent` → `controller`, `triggers`, `reload`, `admin` → `cluster` → `manifests`, `metrics`,
-//! `settings` → `core` → `api`. The data plane is a crate of its own, `scribe_mover`, which knows nothing of Kubernetes.
+//! Modules import downwards only: `tests/structure` lists the layers and holds the code to them. The data plane is a crate of its own,
+//! `scribe_mover`, which knows nothing of Kubernetes.
 
 pub mod admin;
 pub mod agent;

@@ -1,10 +1,8 @@
 //! Prometheus metrics, made anew at each scrape from the objects as they are, so that a deleted object's series vanish.
-//!
-//! Imports `core`, `api`.
 
 use crate::api::Status;
 use crate::api::reason::Reason;
-use crate::core::facts::{Kind, Object};
+use crate::core::model::facts::{Kind, Object};
 use jiff::Timestamp;
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;

@@ -1,6 +1,6 @@
 //! Keeps the settings in step with their file.
 //!
-//! A mounted ConfigMap changes by swapping a symbolic link, so the folder is watched, not the file. Imports `settings`.
+//! A mounted ConfigMap changes by swapping a symbolic link, so the folder is watched, not the file.
 
 use crate::settings::Settings;
 use anyhow::{Context, Result, anyhow};

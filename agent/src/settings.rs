@@ -1,9 +1,7 @@
 //! The agent's settings: from the text of `agent.yaml` to values that can be worked with.
-//!
-//! Imports `core`.
 
-use crate::core::facts::Limits;
-use crate::core::goduration;
+use crate::core::model::limits::Limits;
+use crate::core::syntax::go_duration;
 use jiff::SignedDuration;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -115,7 +113,7 @@ fn count<N: Copy + From<u16>>(field: &str, number: Option<u16>, default: N) -> R
 fn duration(field: &str, text: Option<&str>, default: SignedDuration) -> Result<SignedDuration, String> {
     match text {
         None => Ok(default),
-        Some(text) => goduration::parse(text).map_err(|e| format!("agent.yaml: {field}: {e}")),
+        Some(text) => go_duration::parse(text).map_err(|e| format!("agent.yaml: {field}: {e}")),
     }
 }
 

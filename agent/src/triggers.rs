@@ -1,7 +1,7 @@
 //! The local cron: one ticker that wakes the objects whose time has come.
 //!
 //! It decides nothing. `status.nextSyncTime` is the truth, and every object is looked at within a minute anyhow, so a lost or
-//! doubled tick is harmless. Users' schedules never reach the scheduler crate, which reads cron differently. Imports `controller`, `reload`.
+//! doubled tick is harmless. Users' schedules never reach the scheduler crate, which reads cron differently.
 
 use crate::controller::memory::{Memories, failing};
 use crate::controller::objects::Objects;

@@ -10,8 +10,8 @@ use scribe_agent::cluster::read::Reader;
 use scribe_agent::cluster::refusal::Answer;
 use scribe_agent::cluster::view::Replication;
 use scribe_agent::cluster::write::Writer;
-use scribe_agent::core::facts;
-use scribe_agent::core::plan::Step;
+use scribe_agent::core::model::facts;
+use scribe_agent::core::model::plan::Step;
 use scribe_agent::manifests::job::Mover;
 
 /// A status with every field set, written out so that a new field does not compile until it is here too.

@@ -4,8 +4,8 @@ use crate::{compare, root};
 use scribe_agent::api::reason::{Policy, Reason};
 use scribe_agent::api::{Status, crd, labels};
 use scribe_agent::core::conditions::{self, Course};
-use scribe_agent::core::facts::Limits;
-use scribe_agent::core::spec;
+use scribe_agent::core::model::limits::Limits;
+use scribe_agent::core::validate;
 use serde_json::{Value, json};
 use std::fmt::Write;
 
@@ -332,9 +332,9 @@ fn defaults_are_those_of_the_code() {
 }
 
 fn source(spec: Value) -> String {
-    format!("{:?}", spec::source(&serde_json::from_value(spec).unwrap(), "uid").unwrap())
+    format!("{:?}", validate::source(&serde_json::from_value(spec).unwrap(), "uid").unwrap())
 }
 
 fn destination(spec: Value) -> String {
-    format!("{:?}", spec::destination(&serde_json::from_value(spec).unwrap(), "uid").unwrap())
+    format!("{:?}", validate::destination(&serde_json::from_value(spec).unwrap(), "uid").unwrap())
 }

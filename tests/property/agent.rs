@@ -2,8 +2,8 @@
 
 use crate::world::World;
 use scribe_agent::core::decide::decide;
-use scribe_agent::core::facts::{Facts, Fresh};
-use scribe_agent::core::plan::Plan;
+use scribe_agent::core::model::facts::{Facts, Fresh};
+use scribe_agent::core::model::plan::Plan;
 
 /// How one look goes wrong, if it does.
 #[derive(Clone, Debug, Default)]

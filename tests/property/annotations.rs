@@ -6,8 +6,8 @@ use crate::script::{self, Ending, Happening};
 use crate::waking::attempt;
 use crate::world::{Flavour, World};
 use scribe_agent::api::status::Phase;
-use scribe_agent::core::facts::Kind;
-use scribe_agent::core::plan::Work;
+use scribe_agent::core::model::facts::Kind;
+use scribe_agent::core::model::plan::Work;
 
 fn synced(flavour: Flavour) -> World {
     let mut world = World::new(flavour);

@@ -4,7 +4,7 @@ use crate::agent::{self, Look};
 use crate::script;
 use crate::world::{Flavour, World};
 use rstest::rstest;
-use scribe_agent::core::facts::Meta;
+use scribe_agent::core::model::facts::Meta;
 
 fn copied(meta: &Meta) -> Meta {
     Meta { name: "copy".into(), uid: format!("copy of {}", meta.uid), ..meta.clone() }

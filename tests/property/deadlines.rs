@@ -7,7 +7,7 @@ use crate::waking::{attempt, next_attempt, refuse, wake};
 use crate::world::{Flavour, World};
 use jiff::{SignedDuration, Timestamp};
 use scribe_agent::api::status::Phase;
-use scribe_agent::core::facts::{Meta, Snapshot};
+use scribe_agent::core::model::facts::{Meta, Snapshot};
 
 /// Nothing of it has happened a second before; then it is given up, for this reason. Gives the message.
 pub fn given_up(world: &mut World, deadline: Timestamp, reason: &str) -> String {

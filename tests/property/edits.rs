@@ -6,8 +6,8 @@ use crate::world::{Flavour, USERS_CLAIM, World};
 use jiff::SignedDuration;
 use rstest::rstest;
 use scribe_agent::api::status::Phase;
-use scribe_agent::core::facts::{Kind, Role};
-use scribe_agent::core::spec::{Capture, ClaimShape, SnapshotClass, Target, Volume};
+use scribe_agent::core::model::facts::{Kind, Role};
+use scribe_agent::core::model::spec::{Capture, ClaimShape, SnapshotClass, Target, Volume};
 
 pub fn volume(world: &mut World, source: impl FnOnce(&mut Capture), destination: impl FnOnce(&mut Target, &mut Option<SnapshotClass>)) {
     world.edited = true;

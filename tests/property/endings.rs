@@ -5,7 +5,7 @@ use crate::edits::{volume, with_a_mover};
 use crate::script::{self, Ending, Happening};
 use crate::world::{Flavour, USERS_CLAIM, World};
 use scribe_agent::api::status::Phase;
-use scribe_agent::core::spec::Target;
+use scribe_agent::core::model::spec::Target;
 
 fn run(world: &World) -> String {
     world.status.run.as_ref().unwrap().id.clone()
@@ -128,7 +128,7 @@ fn a_mover_that_still_lives_has_not_ended() {
 fn an_image_is_published_as_what_it_holds() {
     let mut world = before_its_image();
     agent::look(&mut world, &Look::default());
-    script::play(&mut world, &Happening::HandDelete(scribe_agent::core::facts::Role::Mover));
+    script::play(&mut world, &Happening::HandDelete(scribe_agent::core::model::facts::Role::Mover));
     script::stop_deleted(&mut world);
     agent::look(&mut world, &Look::default());
     assert_eq!(world.status.last_error.as_ref().unwrap().reason, "MoverKilled");

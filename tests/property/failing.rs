@@ -6,7 +6,7 @@ use crate::world::{Flavour, World};
 use jiff::{SignedDuration, Timestamp};
 use scribe_agent::api::reason::Reason;
 use scribe_agent::api::status::Phase;
-use scribe_agent::core::schedule::Schedule;
+use scribe_agent::core::syntax::cron::Schedule;
 
 /// Looks every so many seconds, for so long. Movers start at once and end like this. Gives the times at which movers ended.
 fn live_by(step: i64, world: &mut World, hours: i64, ending: Ending) -> Vec<Timestamp> {

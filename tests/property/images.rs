@@ -5,8 +5,8 @@ use crate::script::{self, Ending, Happening};
 use crate::world::{Flavour, World};
 use scribe_agent::api::status::Phase;
 use scribe_agent::core::decide::decide;
-use scribe_agent::core::facts::{Facts, Role};
-use scribe_agent::core::plan::Step;
+use scribe_agent::core::model::facts::{Facts, Role};
+use scribe_agent::core::model::plan::Step;
 
 /// One sync of a new tag. Gives the name of the latest image afterwards.
 fn sync(world: &mut World) -> String {

@@ -7,8 +7,9 @@ use jiff::SignedDuration;
 use proptest::prelude::*;
 use scribe_agent::api::Status;
 use scribe_agent::api::status::Phase;
-use scribe_agent::core::gate::{self, Contender, Movers, Room, View};
-use scribe_agent::core::spec::Trigger;
+use scribe_agent::core::model::facts::Room;
+use scribe_agent::core::model::spec::Trigger;
+use scribe_agent::core::schedule::queue::{self, Contender, Movers, View};
 
 /// A world that would start at once, or at this second if it was synced before.
 fn world(number: usize, flavour: Flavour, due: Option<i64>) -> World {
@@ -47,12 +48,12 @@ fn look(worlds: &mut [World], number: usize, places: usize, how: &Look) {
     let facts = world.facts();
     let view = View::of(&facts);
     let turn = view.turn(world.now).unwrap_or_else(|| view.turn_since(world.now));
-    world.room = gate::room(&turn, &all, places);
+    world.room = queue::room(&turn, &all, places);
     agent::look(world, how);
 }
 
 fn under_way(worlds: &[World]) -> usize {
-    worlds.iter().filter(|w| gate::under_way(&w.status)).count()
+    worlds.iter().filter(|w| queue::under_way(&w.status)).count()
 }
 
 fn work(world: &mut World, ending: Ending) {
@@ -121,9 +122,9 @@ fn the_order_is_fair() {
     let mut order = Vec::new();
     for _ in 0..12 {
         for number in 0..worlds.len() {
-            let before = gate::under_way(&worlds[number].status);
+            let before = queue::under_way(&worlds[number].status);
             look(&mut worlds, number, 1, &Look::default());
-            if gate::under_way(&worlds[number].status) && !before {
+            if queue::under_way(&worlds[number].status) && !before {
                 order.push(number);
             }
         }
@@ -150,7 +151,7 @@ fn waiting_for_a_turn_is_quiet() {
             assert_eq!(world.writes, 1, "{flavour:?} {due:?}");
             script::play(&mut world, &Happening::Room(true));
             agent::look(&mut world, &Look::default());
-            assert!(gate::under_way(&world.status) && world.status.waiting_since.is_none());
+            assert!(queue::under_way(&world.status) && world.status.waiting_since.is_none());
         }
     }
 }
@@ -181,7 +182,7 @@ fn a_paused_run_that_waits_for_its_snapshot_keeps_its_turn() {
     assert_eq!(world.writes, writes);
     world.room = Room::Free;
     agent::look(&mut world, &Look::default());
-    assert!(gate::under_way(&world.status), "{:#?}", world.status);
+    assert!(queue::under_way(&world.status), "{:#?}", world.status);
 }
 
 /// A finalizer of somebody else's may keep an object for long after its deletion; its place is free once its mover has ended.
@@ -207,7 +208,7 @@ proptest! {
             script::play(&mut world, &happening);
             let facts = world.facts();
             let needs = scribe_agent::core::decide::decide(&facts, &World::limits(), world.now).needs;
-            let asks = needs.contains(&scribe_agent::core::facts::Fresh::Room);
+            let asks = needs.contains(&scribe_agent::core::model::facts::Fresh::Room);
             let due = View::of(&facts).due_since(world.now).is_some();
             // Statuses alone do not tell whether a snapshot is ready, nor what became of the volume that an image is made of.
             let unseen = facts.status.run.as_ref().is_some_and(|run| matches!(run.phase, Phase::WaitingForSnapshot | Phase::Publishing));

@@ -6,8 +6,8 @@ use crate::world::{Flavour, World};
 use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use rstest::rstest;
-use scribe_agent::core::schedule::Schedule;
-use scribe_agent::core::spec::{Trigger, Volume};
+use scribe_agent::core::model::spec::{Trigger, Volume};
+use scribe_agent::core::syntax::cron::Schedule;
 
 fn ready(world: &World) -> &Condition {
     world.status.conditions.iter().find(|c| c.type_ == "Ready").unwrap()

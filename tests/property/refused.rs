@@ -5,10 +5,10 @@ use crate::script::{self, Ending, Happening};
 use crate::world::{Flavour, World};
 use jiff::SignedDuration;
 use rstest::rstest;
-use scribe_agent::core::facts::{Facts, Meta, Snapshot};
-use scribe_agent::core::plan::Step;
-use scribe_agent::core::schedule::Schedule;
-use scribe_agent::core::spec::Trigger;
+use scribe_agent::core::model::facts::{Facts, Meta, Snapshot};
+use scribe_agent::core::model::plan::Step;
+use scribe_agent::core::model::spec::Trigger;
+use scribe_agent::core::syntax::cron::Schedule;
 
 fn every(text: &str) -> Trigger {
     Trigger { schedule: Some(Schedule::parse(text, None).unwrap()), ..Trigger::default() }

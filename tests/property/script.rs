@@ -4,10 +4,9 @@ use crate::agent::{self, Look};
 use crate::world::{OTHER_CLAIM, USERS_CLAIM, World};
 use jiff::SignedDuration;
 use proptest::prelude::*;
-use scribe_agent::core::facts::{Kind, Meta, Object, Pod, Role};
-use scribe_agent::core::gate::Room;
-use scribe_agent::core::plan::NewJob;
-use scribe_agent::core::spec::{Capture, SnapshotClass, Target, Volume};
+use scribe_agent::core::model::facts::{Kind, Meta, Object, Pod, Role, Room};
+use scribe_agent::core::model::plan::NewJob;
+use scribe_agent::core::model::spec::{Capture, SnapshotClass, Target, Volume};
 use scribe_mover::report::{Outcome, Reason, Report};
 
 /// One thing that happens.

@@ -9,8 +9,8 @@ use jiff::SignedDuration;
 use rstest::rstest;
 use scribe_agent::api::status::Phase;
 use scribe_agent::core::decide::decide;
-use scribe_agent::core::facts::{Facts, Fresh};
-use scribe_agent::core::plan::Plan;
+use scribe_agent::core::model::facts::{Facts, Fresh};
+use scribe_agent::core::model::plan::Plan;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt::Write;
 use std::hash::{DefaultHasher, Hasher};
@@ -328,7 +328,7 @@ fn starts(flavour: Flavour) -> Vec<World> {
     again.remote = Some(2);
     script::edit(&mut again, |w| w.spec.trigger.manual = Some("again".into()));
     early.remote = None;
-    let destination = new.object.kind == scribe_agent::core::facts::Kind::Destination;
+    let destination = new.object.kind == scribe_agent::core::model::facts::Kind::Destination;
     if destination { vec![new, again, moved, early] } else { vec![new, again, moved] }
 }
 

@@ -5,8 +5,8 @@ use crate::script::{self, Happening};
 use crate::world::World;
 use jiff::{SignedDuration, Timestamp};
 use scribe_agent::api::status::{Phase, Run};
-use scribe_agent::core::facts::Limits;
-use scribe_agent::core::gate;
+use scribe_agent::core::model::limits::Limits;
+use scribe_agent::core::schedule::queue;
 
 /// From here on nothing moves but the clock, for longer than any deadline.
 const STANDSTILL: SignedDuration = SignedDuration::from_hours(6);
@@ -14,7 +14,7 @@ const STEP: SignedDuration = SignedDuration::from_mins(5);
 
 /// Since when the same attempt has had its place, and what it is at.
 fn holds_a_place(world: &World) -> Option<&Run> {
-    world.status.run.as_ref().filter(|_| gate::under_way(&world.status))
+    world.status.run.as_ref().filter(|_| queue::under_way(&world.status))
 }
 
 /// Nothing is over or forgotten: what could not go on is a failure by now, and has given its place back.

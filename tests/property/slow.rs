@@ -10,10 +10,10 @@ use crate::world::{Flavour, World};
 use jiff::SignedDuration;
 use rstest::rstest;
 use scribe_agent::api::status::Phase;
-use scribe_agent::core::facts::Role;
-use scribe_agent::core::gate::{self, Room};
-use scribe_agent::core::schedule::Schedule;
-use scribe_agent::core::spec::Trigger;
+use scribe_agent::core::model::facts::{Role, Room};
+use scribe_agent::core::model::spec::Trigger;
+use scribe_agent::core::schedule::queue;
+use scribe_agent::core::syntax::cron::Schedule;
 use std::collections::{BTreeMap, BTreeSet};
 
 fn phase(world: &World) -> Option<Phase> {
@@ -133,10 +133,10 @@ fn the_last_error_is_kept_while_the_next_attempt_runs() {
 fn a_snapshot_that_takes_long_holds_no_place() {
     let mut world = World::new(Flavour::SourceSnapshot);
     agent::look(&mut world, &Look::default());
-    assert!(gate::under_way(&world.status));
+    assert!(queue::under_way(&world.status));
     world.now = minutes(&world, 2);
     agent::look(&mut world, &Look::default());
-    assert_eq!((phase(&world), gate::under_way(&world.status)), (Some(Phase::WaitingForSnapshot), false));
+    assert_eq!((phase(&world), queue::under_way(&world.status)), (Some(Phase::WaitingForSnapshot), false));
     world.room = Room::Full;
     world.snapshots[0].ready = true;
     let writes = world.writes;
@@ -215,7 +215,7 @@ fn an_image_that_is_late_is_published_in_the_end() {
         let error = world.status.last_error.as_ref().unwrap();
         assert_eq!((error.reason.as_str(), world.status.attempts), ("SnapshotNotReady", Some(reports)));
         assert!(error.message.contains("still not ready") && error.message.contains("snapshotTimeout"), "{}", error.message);
-        assert!(!gate::under_way(&world.status) && phase(&world) == Some(Phase::Publishing));
+        assert!(!queue::under_way(&world.status) && phase(&world) == Some(Phase::Publishing));
     }
     let told = |reason: &str| world.events.iter().filter(|event| event.reason.as_str() == reason).count();
     assert_eq!((told("SnapshotNotReady"), told("Failing")), (5, 1));
@@ -253,7 +253,7 @@ fn an_unbound_volume_takes_a_place_for_minutes_only() {
     script::stop_deleted(&mut world);
     world.now = next_attempt(&world);
     agent::look(&mut world, &Look::default());
-    assert!(gate::under_way(&world.status));
+    assert!(queue::under_way(&world.status));
     world.now = minutes(&world, 2);
     agent::look(&mut world, &Look::default());
     assert_eq!((phase(&world), world.status.attempts), (Some(Phase::Backoff), Some(2)));

@@ -8,8 +8,8 @@ use crate::world::{Flavour, World};
 use jiff::SignedDuration;
 use rstest::rstest;
 use scribe_agent::api::status::Phase;
-use scribe_agent::core::facts::{Meta, Pod, Role};
-use scribe_agent::core::gate;
+use scribe_agent::core::model::facts::{Meta, Pod, Role};
+use scribe_agent::core::schedule::queue;
 
 fn hours(world: &mut World, hours: i64) {
     for _ in 0..hours * 60 {
@@ -36,7 +36,7 @@ fn a_lost_node_is_reported_and_waited_for() {
         let (reason, message) = error(&world);
         assert_eq!(reason, "MoverStalled");
         assert!(message.contains("-pod should have ended by 2026-01-01T00:00:30") && message.contains("--force"), "{message}");
-        assert!(!gate::under_way(&world.status) && world.status.attempts > Some(5));
+        assert!(!queue::under_way(&world.status) && world.status.attempts > Some(5));
         let condition = world.status.conditions.iter().find(|c| c.type_ == "Synchronizing").unwrap();
         assert!(condition.reason == "Backoff" && condition.message.contains(message), "{condition:?}");
         let told = |reason: &str| world.events.iter().filter(|e| e.reason.as_str() == reason).count();
@@ -62,7 +62,7 @@ fn with_an_invalid_spec_a_mover_that_does_not_end_is_reported_as_well(#[values(f
             world.now += SignedDuration::from_secs(60);
         }
         assert_eq!(error(&world).0, "MoverStalled", "{flavour:?}");
-        assert!(!gate::under_way(&world.status) && world.movers.len() == 1, "{flavour:?}");
+        assert!(!queue::under_way(&world.status) && world.movers.len() == 1, "{flavour:?}");
         script::recover(&mut world);
         world.assert_settled();
     }
@@ -97,7 +97,7 @@ fn a_mover_without_progress_is_stopped() {
         agent::look(&mut world, &Look::default());
         let (reason, message) = error(&world);
         assert!(reason == "MoverStalled" && message.contains("30m0s (stallTimeout in agent.yaml)"), "{reason}: {message}");
-        assert!(world.jobs.iter().all(|job| job.meta.deleting) && !gate::under_way(&world.status));
+        assert!(world.jobs.iter().all(|job| job.meta.deleting) && !queue::under_way(&world.status));
         world.cluster.hangs_since = None;
         script::recover(&mut world);
         world.assert_settled();
@@ -138,7 +138,7 @@ fn a_namesakes_mover_that_does_not_end_is_reported() {
             }
             let (reason, message) = error(&world);
             assert!(reason == "MoverStalled" && message.contains("old-pod"), "{flavour:?} {reason}: {message}");
-            assert!(!gate::under_way(&world.status) && world.movers.is_empty());
+            assert!(!queue::under_way(&world.status) && world.movers.is_empty());
             world.pods.clear();
             script::recover(&mut world);
             world.assert_settled();

@@ -7,11 +7,11 @@ use crate::script::{self, Ending, Happening, PATHS};
 use crate::world::{Flavour, OTHER_CLAIM, World};
 use rstest::rstest;
 use scribe_agent::api::status::Phase;
-use scribe_agent::core::due::needs_new_sync;
-use scribe_agent::core::facts::Kind;
-use scribe_agent::core::plan::Work;
-use scribe_agent::core::schedule::Schedule;
-use scribe_agent::core::spec::{SnapshotClass, Target, Volume};
+use scribe_agent::core::model::facts::Kind;
+use scribe_agent::core::model::plan::Work;
+use scribe_agent::core::model::spec::{SnapshotClass, Target, Volume};
+use scribe_agent::core::schedule::due::needs_new_sync;
+use scribe_agent::core::syntax::cron::Schedule;
 
 /// Short steps of undisturbed syncs.
 fn step(world: &mut World, number: usize) {
@@ -218,7 +218,7 @@ fn a_mover_that_an_older_agent_started() {
             let facts = world.facts();
             let plan = scribe_agent::core::decide::decide(&facts, &World::limits(), world.now);
             let status = plan.steps.iter().find_map(|step| match step {
-                scribe_agent::core::plan::Step::WriteStatus(status) => Some(status),
+                scribe_agent::core::model::plan::Step::WriteStatus(status) => Some(status),
                 _ => None,
             });
             assert_eq!(status.unwrap().synced, None);

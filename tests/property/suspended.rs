@@ -4,8 +4,8 @@ use crate::agent::{self, Look};
 use crate::script::{self, Ending, Happening};
 use crate::world::{Flavour, World};
 use rstest::rstest;
-use scribe_agent::core::plan::Work;
-use scribe_agent::core::spec::Volume;
+use scribe_agent::core::model::plan::Work;
+use scribe_agent::core::model::spec::Volume;
 
 fn look(world: &mut World) {
     agent::look(world, &Look::default());

@@ -4,8 +4,8 @@ use crate::agent::{self, Look, plan};
 use crate::edits::with_a_mover;
 use crate::script::{self, Ending};
 use crate::world::{Flavour, World};
-use scribe_agent::core::facts::{Fresh, Role};
-use scribe_agent::core::plan::{ChildKind, Plan, Step};
+use scribe_agent::core::model::facts::{Fresh, Role};
+use scribe_agent::core::model::plan::{ChildKind, Plan, Step};
 
 fn deleted(plan: &Plan) -> Vec<ChildKind> {
     let kinds = plan.steps.iter().filter_map(|step| match step {

@@ -6,7 +6,7 @@ use crate::world::{Flavour, World};
 use jiff::{SignedDuration, Timestamp};
 use rstest::rstest;
 use scribe_agent::api::Status;
-use scribe_agent::core::schedule::Schedule;
+use scribe_agent::core::syntax::cron::Schedule;
 use std::collections::BTreeSet;
 
 /// A world with this schedule that waits for its first slot.

@@ -4,8 +4,8 @@ use crate::script::{self, Happening, happenings};
 use crate::world::{Flavour, World};
 use jiff::SignedDuration;
 use proptest::prelude::*;
-use scribe_agent::core::schedule::Schedule;
-use scribe_agent::core::spec::Trigger;
+use scribe_agent::core::model::spec::Trigger;
+use scribe_agent::core::syntax::cron::Schedule;
 
 /// What the spec may ask for; which of them sync without waiting for a slot or a tag.
 #[derive(Clone, Copy, Debug)]
@@ -64,7 +64,7 @@ fn a_spec_that_was_invalid_for_a_moment() {
             crate::waking::attempt(&mut world, script::Ending::NothingPushedYet);
             script::play(&mut world, &Happening::Invalid(true));
             crate::agent::look(&mut world, &crate::agent::Look::default());
-            assert!(!scribe_agent::core::gate::under_way(&world.status));
+            assert!(!scribe_agent::core::schedule::queue::under_way(&world.status));
             script::all_goes_well(&mut world, 10);
             assert!(world.status.last_sync_time.is_some(), "{flavour:?} {asked:?}: {:#?}", world.status);
         }
@@ -88,7 +88,7 @@ fn an_invalid_spec_of_a_minute_costs_no_slot() {
             assert!(world.status.run.is_some(), "{flavour:?}");
             script::play(&mut world, &Happening::Invalid(true));
             crate::agent::look(&mut world, &crate::agent::Look::default());
-            assert!(!scribe_agent::core::gate::under_way(&world.status), "{flavour:?}");
+            assert!(!scribe_agent::core::schedule::queue::under_way(&world.status), "{flavour:?}");
             script::play(&mut world, &Happening::Invalid(false));
             script::all_goes_well(&mut world, 10);
             let synced = world.status.last_sync_time.as_ref().unwrap().0;

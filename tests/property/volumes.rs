@@ -5,9 +5,9 @@ use crate::script::{self, Ending};
 use crate::world::{Flavour, USERS_CLAIM, World};
 use rstest::rstest;
 use scribe_agent::api::status::Phase;
-use scribe_agent::core::facts::Role;
-use scribe_agent::core::plan::Work;
-use scribe_agent::core::spec::{ClaimShape, Target, Volume};
+use scribe_agent::core::model::facts::Role;
+use scribe_agent::core::model::plan::Work;
+use scribe_agent::core::model::spec::{ClaimShape, Target, Volume};
 
 fn last_error(world: &World) -> Option<&str> {
     world.status.last_error.as_ref().map(|error| error.reason.as_str())

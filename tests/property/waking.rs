@@ -8,9 +8,8 @@ use rstest::rstest;
 use scribe_agent::api::reason::Reason;
 use scribe_agent::api::status::Phase;
 use scribe_agent::core::decide::decide;
-use scribe_agent::core::facts::{Facts, Refusal};
-use scribe_agent::core::gate::Room;
-use scribe_agent::core::schedule::Schedule;
+use scribe_agent::core::model::facts::{Facts, Refusal, Room};
+use scribe_agent::core::syntax::cron::Schedule;
 
 /// When it looks again, in a world that stays as it is.
 pub fn wake(world: &World) -> Option<Timestamp> {

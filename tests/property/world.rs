@@ -3,10 +3,10 @@
 use jiff::Timestamp;
 use proptest_derive::Arbitrary;
 use scribe_agent::api::Status;
-use scribe_agent::core::facts::{Claim, Facts, Fresh, Job, Kind, Limits, Meta, Object, Pod, ResizeRefusal, Role, Snapshot};
-use scribe_agent::core::gate::Room;
-use scribe_agent::core::plan::{Event, NewJob, Step};
-use scribe_agent::core::spec::{Capture, ClaimShape, Guard, Remote, SnapshotClass, Spec, Target as VolumeTarget, Trigger, Volume};
+use scribe_agent::core::model::facts::{Claim, Facts, Fresh, Job, Kind, Meta, Object, Pod, ResizeRefusal, Role, Room, Snapshot};
+use scribe_agent::core::model::limits::Limits;
+use scribe_agent::core::model::plan::{Event, NewJob, Step};
+use scribe_agent::core::model::spec::{Capture, ClaimShape, Guard, Remote, SnapshotClass, Spec, Target as VolumeTarget, Trigger, Volume};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Which kind of replication the world holds.

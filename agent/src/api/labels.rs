@@ -6,7 +6,7 @@ pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 pub const MANAGER: &str = "scribe-agent";
 /// Standard label: the application.
 pub const APP_NAME: &str = "app.kubernetes.io/name";
-/// Standard label: one of [`Role`](crate::core::facts::Role)'s words.
+/// Standard label: `capture`, `volume`, `image` or `mover`.
 pub const COMPONENT: &str = "app.kubernetes.io/component";
 /// UID of the `ReplicationSource` or `ReplicationDestination` that a child belongs to.
 pub const OWNER_UID: &str = "scribe.backube/owner-uid";

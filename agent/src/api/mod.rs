@@ -1,6 +1,6 @@
 //! The API `scribe.backube/v1alpha1`: what users write and read with kubectl.
 //!
-//! Imports nothing of this crate. The CRDs in `kustomize/crds` are generated from these types.
+//! The CRDs in `kustomize/crds` are generated from these types.
 
 pub mod crd;
 pub mod destination;

@@ -1,5 +1,6 @@
 //! `status` of both kinds. Each kind's CRD leaves out the fields that only the other one sets, see `crd.rs`.
 
+use super::reason::{Policy, Reason};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, Time};
 use kube::KubeSchema;
 use schemars::JsonSchema;
@@ -108,6 +109,15 @@ pub struct Status {
     /// The last words of the latest mover.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latest_mover_status: Option<MoverStatus>,
+}
+
+impl Status {
+    /// The last error, where it stays until a person acts.
+    pub fn stalling_error(&self) -> Option<(Reason, &LastError)> {
+        let error = self.last_error.as_ref()?;
+        let reason = Reason::parse(&error.reason)?;
+        (reason.policy() == Policy::Stalled).then_some((reason, error))
+    }
 }
 
 /// What is replicated: everything in a spec that decides which data are moved, and from where to where.

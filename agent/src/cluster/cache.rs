@@ -1,6 +1,4 @@
 //! The watched children of the namespace, in memory.
-//!
-//! Imports `slim`.
 
 use super::{guarded, slim};
 use crate::api::labels;

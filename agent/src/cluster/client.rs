@@ -4,7 +4,7 @@
 //! kube asks for such a watch again in the same instant and tells nobody. A proxy in trouble, or an API server that is going down, can end
 //! watches like that for hours.
 
-use crate::core::backoff;
+use crate::core::schedule::backoff;
 use anyhow::{Context as _, Result};
 use hyper::body::{Body as HttpBody, Bytes, Frame};
 use hyper::{Request, Response};

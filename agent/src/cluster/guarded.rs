@@ -1,6 +1,4 @@
 //! A watch that one object cannot break: what this version of the agent cannot read is named in the log, and the others go on.
-//!
-//! Imports nothing of this crate.
 
 use super::pace::{Pace, Pacing, Trouble, causes};
 use futures::stream::BoxStream;

@@ -1,6 +1,4 @@
 //! Who the agent itself is: what its movers inherit from its own pod.
-//!
-//! Imports `slim`.
 
 use super::pace::{Pace, Pacing, Trouble, causes};
 use super::slim::resource;

@@ -1,6 +1,4 @@
 //! All traffic with the API server: what is watched, read and written, and nothing that decides.
-//!
-//! Imports `manifests`, `core` and `api`.
 
 pub mod cache;
 pub mod client;

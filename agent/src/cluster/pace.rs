@@ -3,7 +3,7 @@
 //! kube's own backoff is of no use for lists: a watcher announces every list (`Event::Init`) before it is asked for, which resets the
 //! delay, so a kind that is not served would be listed once a second for ever.
 
-use crate::core::backoff;
+use crate::core::schedule::backoff;
 use jiff::SignedDuration;
 use kube::runtime::watcher::{Error as WatchError, Event};
 use std::error::Error;

@@ -1,12 +1,10 @@
 //! Fresh reads, for decisions that a cache must not make.
-//!
-//! Imports `slim`, `view`, `core`.
 
 use super::pace::causes;
 use super::slim;
 use super::view::{Replicated, Replication};
 use crate::api::{ReplicationDestination, ReplicationSource, labels};
-use crate::core::facts::{Kind, Role};
+use crate::core::model::facts::{Kind, Role};
 use kube::api::{ListParams, LogParams};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;

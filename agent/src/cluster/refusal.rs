@@ -1,10 +1,8 @@
 //! What an API server's "no" means: which ones pass, and which a person must hear about.
-//!
-//! Imports `core` and `api`.
 
 use crate::api::reason::Reason;
-use crate::core::facts::Refusal;
-use crate::core::plan::{Child, Step};
+use crate::core::model::facts::Refusal;
+use crate::core::model::plan::{Child, Step};
 use kube::core::Status;
 use std::collections::BTreeSet;
 
@@ -69,9 +67,9 @@ fn refused(step: &Step, status: &Status) -> Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::facts::Role;
-    use crate::core::plan::{ChildKind, NewSnapshot, Target};
-    use crate::core::spec::SnapshotClass;
+    use crate::core::model::facts::Role;
+    use crate::core::model::plan::{ChildKind, NewSnapshot, Target};
+    use crate::core::model::spec::SnapshotClass;
 
     fn create() -> Step {
         let (name, claim, run) = ("s".to_owned(), "c".to_owned(), "r".to_owned());

@@ -1,12 +1,11 @@
 //! From the cluster's types to the facts that decisions are made of.
-//!
-//! Imports `slim`, `core` and `api`.
 
 use super::slim;
 use crate::api::{ReplicationDestination, ReplicationSource, Status, labels};
-use crate::core::facts::{Claim, Job, Kind, Meta, Object, Pod, Role, Snapshot};
-use crate::core::quantity;
-use crate::core::spec::{self, ClaimShape, Spec};
+use crate::core::model::facts::{Claim, Job, Kind, Meta, Object, Pod, Role, Snapshot};
+use crate::core::model::spec::{ClaimShape, Spec};
+use crate::core::syntax::quantity;
+use crate::core::validate;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -34,7 +33,7 @@ impl Replicated for ReplicationSource {
     fn replication(&self) -> Replication {
         Replication {
             object: object(Self::KIND, &self.metadata),
-            spec: spec::source(&self.spec, uid(&self.metadata)),
+            spec: validate::source(&self.spec, uid(&self.metadata)),
             status: self.status.clone().unwrap_or_default(),
         }
     }
@@ -45,7 +44,7 @@ impl Replicated for ReplicationDestination {
     fn replication(&self) -> Replication {
         Replication {
             object: object(Self::KIND, &self.metadata),
-            spec: spec::destination(&self.spec, uid(&self.metadata)),
+            spec: validate::destination(&self.spec, uid(&self.metadata)),
             status: self.status.clone().unwrap_or_default(),
         }
     }

@@ -1,11 +1,9 @@
 //! Does what a plan says, one request a step, in order.
-//!
-//! Imports `manifests`, `refusal`, `core`, `api`.
 
 use super::refusal::{Answer, classify};
 use crate::api::{ReplicationDestination, ReplicationSource, Status, labels};
-use crate::core::facts::{Kind, Object};
-use crate::core::plan::{Child, ChildKind, Event, Step, Target};
+use crate::core::model::facts::{Kind, Object};
+use crate::core::model::plan::{Child, ChildKind, Event, Step, Target};
 use crate::manifests::{claim, event, job, snapshot};
 use jiff::Timestamp;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy};

@@ -4,8 +4,8 @@
 use super::Context;
 use super::memory::{recall, remember};
 use crate::cluster::refusal::Answer;
-use crate::core::facts::Facts;
-use crate::core::plan::Event;
+use crate::core::model::facts::Facts;
+use crate::core::model::plan::Event;
 use jiff::Timestamp;
 use std::time::{Duration, Instant};
 

@@ -1,9 +1,8 @@
 //! Who may start a sync, by what the cache shows and by what this agent has just done and the cache does not show yet.
-//!
-//! Imports `core`, `api`.
 
 use crate::api::Status;
-use crate::core::gate::{Contender, Room, Turn, room, under_way};
+use crate::core::model::facts::Room;
+use crate::core::schedule::queue::{Contender, Turn, room, under_way};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
@@ -86,8 +85,8 @@ impl Gate {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::facts::Kind;
-    use crate::core::gate::{Lifecycle, Movers, View};
+    use crate::core::model::facts::Kind;
+    use crate::core::schedule::queue::{Lifecycle, Movers, View};
     use jiff::Timestamp;
 
     fn running() -> Status {

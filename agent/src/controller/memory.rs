@@ -1,9 +1,9 @@
 //! What the agent remembers of an object between two looks. Losing it costs nothing but a repeated request, and deadlines that count
 //! from the agent's start.
 
-use super::{Context, progress};
-use crate::core::facts::{Refusal, ResizeRefusal};
-use crate::core::plan::Event;
+use super::Context;
+use crate::core::model::facts::{Refusal, ResizeRefusal};
+use crate::core::model::plan::Event;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -22,6 +22,21 @@ pub fn failing(memories: &Memories) -> BTreeSet<String> {
     all.iter().filter(|(_, memory)| memory.failures > 0).map(|(uid, _)| uid.clone()).collect()
 }
 
+/// A mover that has started, as its log shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Followed {
+    /// UID of its pod.
+    pub(super) pod: String,
+    /// When its log was last asked for.
+    pub(super) looked: Option<Instant>,
+    /// The last line of progress. A mover prints none that says nothing new.
+    pub(super) line: String,
+    /// When that line changed, or the mover was seen first.
+    pub(super) moved: Instant,
+    /// Its log could not be read.
+    pub(super) unreadable: bool,
+}
+
 /// See the module.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Memory {
@@ -36,7 +51,7 @@ pub struct Memory {
     /// The last create that did not work for a reason that may pass; until one works.
     pub blocked: Option<String>,
     /// How far the mover of the run is.
-    pub progress: Option<progress::Followed>,
+    pub progress: Option<Followed>,
     /// What the cluster reported of children that keep the run waiting.
     pub warning: Option<Warning>,
     /// Events that could not be published, the oldest first.

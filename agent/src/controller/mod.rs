@@ -1,6 +1,6 @@
 //! The loop: whatever happens to an object or its children, look at it again.
 //!
-//! `observe` reads facts, `core::decide` decides, `reconcile` carries out. Imports `cluster`, `metrics`, `core`, `api`.
+//! `observe` reads facts, `core::decide` decides, `reconcile` carries out.
 
 mod events;
 pub mod gate;

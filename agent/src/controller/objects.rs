@@ -1,16 +1,14 @@
 //! Read access to all objects of the namespace, both kinds alike.
-//!
-//! Imports `cluster::view`, `core`, `api`.
 
 use super::gate::Seen;
 use crate::api::trigger::TriggerSpec;
 use crate::api::{ReplicationDestination, ReplicationSource, Status, labels};
 use crate::cluster::view::{Replicated, Replication};
-use crate::core::facts::Kind;
-use crate::core::gate::{Contender, Lifecycle, Movers, View};
-use crate::core::identity::permits;
-use crate::core::subject::Named;
-use crate::core::{adoption, due, spec};
+use crate::core::model::facts::Kind;
+use crate::core::model::subject::Named;
+use crate::core::model::{approvals, spec};
+use crate::core::schedule::due;
+use crate::core::schedule::queue::{Contender, Lifecycle, Movers, View};
 use futures::FutureExt;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -127,7 +125,10 @@ fn view<'a>(
         created: meta.creation_timestamp.as_ref().map(|t| t.0),
         lifecycle: Lifecycle::of(paused, meta.deletion_timestamp.is_some()),
         tag: manual,
-        permits: permits(adoption::pending(annotation(labels::ADOPT_PATH), status), annotation(labels::ALLOW_DELETIONS)),
+        permits: approvals::digest(
+            approvals::pending_adoption(annotation(labels::ADOPT_PATH), status),
+            annotation(labels::ALLOW_DELETIONS),
+        ),
         verify_now: annotation(labels::VERIFY_NOW).filter(|_| kind == Kind::Source),
         differs,
         starts_at_once: spec::starts_at_once(schedule, manual.is_some(), wait),

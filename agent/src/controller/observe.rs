@@ -1,15 +1,13 @@
 //! Facts about one object: from the cache, and from fresh reads where the cache must not be trusted.
-//!
-//! Imports `cluster`, `core`.
 
 use super::memory::{TRY_AGAIN, recall, remember};
 use super::{Context, Warning, progress, waiting};
 use crate::api::labels;
 use crate::cluster::view::{self, Replication};
 use crate::cluster::{slim, warnings};
-use crate::core::facts::{Facts, Fresh};
-use crate::core::gate::{Movers, Room, View};
-use crate::core::spec::Spec;
+use crate::core::model::facts::{Facts, Fresh, Room};
+use crate::core::model::spec::Spec;
+use crate::core::schedule::queue::{Movers, View};
 use jiff::Timestamp;
 use kube::Resource;
 use std::collections::BTreeSet;

@@ -1,11 +1,11 @@
 //! How far a long transfer has come: read from the mover's log and shown in `status.run`; and when it last moved on, for `core::stuck`.
 //!
-//! A sync that is over within [`INTERVAL`] costs no request for it. Imports `cluster`, `core`, `api`.
+//! A sync that is over within [`INTERVAL`] costs no request for it.
 
 use super::Context;
-use super::memory::{recall, remember};
+use super::memory::{Followed, recall, remember};
 use crate::api::status::{Phase, Run};
-use crate::core::facts::{Facts, Pod};
+use crate::core::model::facts::{Facts, Pod};
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use std::time::{Duration, Instant};
@@ -15,21 +15,6 @@ pub(super) const INTERVAL: Duration = Duration::from_secs(10);
 
 /// Stands for the last line of a mover that has ended.
 const ENDED: &str = "ended";
-
-/// A mover that has started, as its log shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Followed {
-    /// UID of its pod.
-    pod: String,
-    /// When its log was last asked for.
-    looked: Option<Instant>,
-    /// The last line of progress. A mover prints none that says nothing new.
-    line: String,
-    /// When that line changed, or the mover was seen first.
-    moved: Instant,
-    /// Its log could not be read.
-    unreadable: bool,
-}
 
 /// The line that the mover prints as it goes.
 #[derive(Deserialize)]

@@ -1,6 +1,4 @@
 //! One look at one object: observe, decide, and do what was decided on fresh facts.
-//!
-//! Imports `observe`, `cluster`, `core`, `metrics`.
 
 use super::memory::{forget_the_deleted, recall, remember};
 use super::{Context, Memory, events, observe, progress, wake};
@@ -9,12 +7,11 @@ use crate::api::reason::Reason;
 use crate::api::status::Phase;
 use crate::cluster::refusal::Answer;
 use crate::cluster::view::{Replicated, Replication};
-use crate::core::backoff;
 use crate::core::conditions;
 use crate::core::decide::decide;
-use crate::core::facts::{Facts, Fresh, Refusal, ResizeRefusal};
-use crate::core::gate;
-use crate::core::plan::{Child, Plan, Step};
+use crate::core::model::facts::{Facts, Fresh, Refusal, ResizeRefusal};
+use crate::core::model::plan::{Child, Plan, Step};
+use crate::core::schedule::{backoff, queue};
 use crate::manifests::job::Mover;
 use jiff::{SignedDuration, Timestamp};
 use kube::runtime::controller::Action;
@@ -280,7 +277,7 @@ fn note(context: &Context, facts: &Facts, step: &Step) {
         Step::WriteStatus(status) => {
             count(context, facts, status);
             context.gate().wrote(&facts.object.uid, status, Instant::now());
-            if gate::under_way(&facts.status) && !gate::under_way(status) {
+            if queue::under_way(&facts.status) && !queue::under_way(status) {
                 let places = context.settings.borrow().settings.limits.max_concurrent_syncs;
                 wake::queue(&context.objects, &context.wakes, places, Timestamp::now());
             }

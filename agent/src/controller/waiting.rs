@@ -1,7 +1,7 @@
 //! Which objects of the cluster a run may be waiting for: the ones whose warnings tell why.
 
-use crate::core::facts::{Facts, Meta, Role};
-use crate::core::spec::Spec;
+use crate::core::model::facts::{Facts, Meta, Role};
+use crate::core::model::spec::Spec;
 
 /// UIDs of what the open run waits for, the deepest cause first: volumes and snapshots, then the mover's Job and pod. Nothing of other
 /// objects, of the namespace or of earlier attempts is among them.
@@ -27,9 +27,9 @@ fn uids<'a>(metas: impl Iterator<Item = &'a Meta>) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::facts::{Claim, Job, Kind, Object, Pod, Snapshot};
-    use crate::core::gate::Room;
-    use crate::core::spec::{self, Spec};
+    use crate::core::model::facts::{Claim, Job, Kind, Object, Pod, Room, Snapshot};
+    use crate::core::model::spec::Spec;
+    use crate::core::validate;
     use serde_json::{Value, json};
     use std::collections::BTreeSet;
 
@@ -108,7 +108,7 @@ mod tests {
     }
 
     fn destination(extra: &Value) -> Result<Spec, String> {
-        spec::destination(&serde_json::from_value(json!({ "rclone": rclone(extra) })).unwrap(), "owner")
+        validate::destination(&serde_json::from_value(json!({ "rclone": rclone(extra) })).unwrap(), "owner")
     }
 
     /// Every claim of the namespace is among the facts; three objects with three mistakes once quoted the third one's.
@@ -124,7 +124,7 @@ mod tests {
         let existing = facts(Kind::Destination, destination(&json!({ "destinationPVC": "name-of-users" })));
         assert_eq!(groups(&existing), [with_the_users.clone(), movers.clone()]);
         let source = json!({ "sourcePVC": "name-of-users", "rclone": rclone(&json!({})) });
-        let source = facts(Kind::Source, spec::source(&serde_json::from_value(source).unwrap(), "owner"));
+        let source = facts(Kind::Source, validate::source(&serde_json::from_value(source).unwrap(), "owner"));
         assert_eq!(groups(&source), [with_the_users, movers.clone()]);
 
         let invalid = facts(Kind::Source, Err("bad".into()));

@@ -1,11 +1,9 @@
 //! Who is to be looked at: the owners of changed children, and the objects whose time has come.
-//!
-//! Imports `objects`, `cluster`, `core`, `api`.
 
 use super::objects::Objects;
 use crate::api::{ReplicationDestination, ReplicationSource, labels};
 use crate::cluster::cache::Changes;
-use crate::core::facts::Kind;
+use crate::core::model::facts::Kind;
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use futures::{Stream, StreamExt};
 use jiff::Timestamp;

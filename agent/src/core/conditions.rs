@@ -1,13 +1,11 @@
 //! The four conditions, computed from the rest of the status.
-//!
-//! Imports `facts`, `spec`, `due`.
 
-use super::due;
-use super::facts::Limits;
-use super::spec::Spec;
 use crate::api::Status;
-use crate::api::reason::{Policy, Reason};
+use crate::api::reason::Reason;
 use crate::api::status::Phase;
+use crate::core::model::limits::Limits;
+use crate::core::model::spec::Spec;
+use crate::core::schedule::due;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
@@ -139,17 +137,10 @@ fn stalled(status: &Status, spec: &Result<Spec, String>) -> Verdict {
     if let Err(problem) = spec {
         return verdict(true, Reason::InvalidSpec, problem);
     }
-    match stalling(status) {
-        Some((reason, message)) => verdict(true, reason, message),
+    match status.stalling_error() {
+        Some((reason, error)) => verdict(true, reason, &error.message),
         None => verdict(false, Reason::NotStalled, "Nothing needs a person's help"),
     }
-}
-
-/// The last error, where it takes a person to mend it.
-fn stalling(status: &Status) -> Option<(Reason, &str)> {
-    let error = status.last_error.as_ref()?;
-    let reason = Reason::parse(&error.reason)?;
-    (reason.policy() == Policy::Stalled).then_some((reason, error.message.as_str()))
 }
 
 /// Ready, and the generation that it speaks of: the one that was synced last, so that waiting for Ready after an edit waits for its sync;
@@ -159,8 +150,8 @@ fn ready(status: &Status, spec: &Result<Spec, String>, generation: i64) -> (Verd
         Ok(spec) => spec,
         Err(problem) => return (verdict(false, Reason::InvalidSpec, problem), generation),
     };
-    if let Some((reason, message)) = stalling(status) {
-        return (verdict(false, reason, message), generation);
+    if let Some((reason, error)) = status.stalling_error() {
+        return (verdict(false, reason, &error.message), generation);
     }
     if status.last_sync_time.is_none() {
         return (verdict(false, Reason::NeverSynced, "No sync has succeeded yet"), generation);
@@ -208,7 +199,7 @@ fn last_sync(status: &Status, spec: &Spec) -> String {
 mod tests {
     use super::*;
     use crate::api::status::{LastError, Run};
-    use crate::core::spec::{Capture, ClaimShape, Guard, Remote, Trigger, Volume};
+    use crate::core::model::spec::{Capture, ClaimShape, Guard, Remote, Trigger, Volume};
     use jiff::SignedDuration;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 

@@ -1,23 +1,21 @@
 //! From facts and the time to a plan. Total, deterministic and pure.
 //!
 //! The state is `status.run`: absent, or in one of six phases. `docs/development.md` draws it.
-//! Imports all of `core`.
 
-use super::adoption;
-use super::clock;
-use super::draft::Draft;
-use super::due;
-use super::facts::{Facts, Fresh, Limits};
-use super::identity::{Before, Cause, run_id};
-use super::images;
-use super::plan::Plan;
-use super::resize;
-use super::run;
-use super::spec::{Spec, Volume};
-use super::subject::Named;
-use super::tidy;
 use crate::api::reason::Reason;
 use crate::api::status::{Phase, Run};
+use crate::core::adoption;
+use crate::core::children::{cleanup, images, resize};
+use crate::core::decision::Draft;
+use crate::core::model::clock;
+use crate::core::model::facts::{Facts, Fresh};
+use crate::core::model::limits::Limits;
+use crate::core::model::plan::Plan;
+use crate::core::model::run_id::{Before, Cause, run_id};
+use crate::core::model::spec::{Spec, Volume};
+use crate::core::model::subject::Named;
+use crate::core::run;
+use crate::core::schedule::due;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 
@@ -39,7 +37,7 @@ pub fn decide(facts: &Facts, limits: &Limits, now: Timestamp) -> Plan {
         Ok(spec) => work(&mut draft, spec),
         Err(_) => refuse(&mut draft),
     }
-    tidy::children(&mut draft);
+    cleanup::children(&mut draft);
     if let Ok(spec) = &facts.spec {
         resize::volume(&mut draft, spec);
     }
@@ -93,7 +91,7 @@ fn open(draft: &mut Draft<'_>, spec: &Spec, cause: &Cause, superseded: Option<&R
         // Whoever changed the spec will have mended something.
         draft.status.attempts = None;
         draft.plan.needs.extend([Fresh::Claims, Fresh::Jobs, Fresh::Pods]);
-        made_anew = tidy::unbound_volume(draft);
+        made_anew = cleanup::unbound_volume(draft);
     }
     let before =
         Before { generation, synced: draft.status.last_sync_time.as_ref().map(|t| t.0), superseded: superseded.map(|old| old.id.as_str()) };
@@ -130,7 +128,7 @@ fn open(draft: &mut Draft<'_>, spec: &Spec, cause: &Cause, superseded: Option<&R
         draft.event(false, Reason::SyncStarted, "Sync started".to_owned(), &run.id);
     }
     draft.status.run = Some(run);
-    draft.bind_annotations(spec);
+    adoption::bind_annotations(draft, spec);
     if let Some(run) = draft.status.run.clone().filter(|_| !made_anew) {
         run::begin(draft, spec, &run);
     }

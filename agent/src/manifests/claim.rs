@@ -1,8 +1,8 @@
 //! `PersistentVolumeClaim`s: a source's temporary one, and a destination's volume.
 
 use super::meta;
-use crate::core::facts::Object;
-use crate::core::plan::{NewClaim, Origin};
+use crate::core::model::facts::Object;
+use crate::core::model::plan::{NewClaim, Origin};
 use serde_json::{Value, json};
 
 /// The claim as it is created.

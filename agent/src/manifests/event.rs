@@ -3,8 +3,8 @@
 //! Their names are derived from what they tell, so that a write repeated after a crash makes no second event.
 
 use crate::api::{GROUP, VERSION};
-use crate::core::facts::Object;
-use crate::core::plan::Event;
+use crate::core::model::facts::Object;
+use crate::core::model::plan::Event;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use scribe_mover::entry::hex;

@@ -2,9 +2,9 @@
 
 use super::meta;
 use crate::api::labels;
-use crate::core::facts::{Object, Role};
-use crate::core::plan::{NewJob, Work};
-use crate::core::subject;
+use crate::core::model::facts::{Object, Role};
+use crate::core::model::plan::{NewJob, Work};
+use crate::core::model::subject;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 

@@ -1,7 +1,7 @@
 //! Metadata that all children share: labels to find them by, and the owner that takes them along.
 
 use crate::api::{GROUP, VERSION, labels};
-use crate::core::facts::{Object, Role};
+use crate::core::model::facts::{Object, Role};
 use serde_json::{Map, Value, json};
 
 /// Labels of a child.

@@ -1,6 +1,6 @@
 //! The children as Kubernetes writes them: pure functions from a plan's child to JSON.
 //!
-//! Imports `core` and `api`. Every function has a YAML snapshot beside it, so that a change is reviewed as YAML.
+//! Every function has a YAML snapshot beside it, so that a change is reviewed as YAML.
 
 pub mod claim;
 pub mod event;

@@ -2,8 +2,8 @@
 
 use super::meta;
 use crate::api::labels;
-use crate::core::facts::Object;
-use crate::core::plan::NewSnapshot;
+use crate::core::model::facts::Object;
+use crate::core::model::plan::NewSnapshot;
 use serde_json::{Value, json};
 
 /// The snapshot as it is created.

@@ -1,4 +1,4 @@
-//! What the tests are written with. Imports nothing of the tests.
+//! What the tests are written with.
 //!
 //! `cluster` and `until` first; on them `namespace`, `overlay` and `s3`; on those `site`, of which all others are parts.
 

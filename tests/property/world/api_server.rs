@@ -2,11 +2,11 @@
 
 use super::World;
 use scribe_agent::api::Status;
-use scribe_agent::core::facts::{Claim, Job, Meta, Object, Pod, ResizeRefusal, Role, Snapshot};
-use scribe_agent::core::gate::{self, Room};
-use scribe_agent::core::plan::{Child, ChildKind, NewClaim, NewJob, NewSnapshot, Origin, Step, Target};
-use scribe_agent::core::spec::{Capture, Target as VolumeTarget, Volume};
-use scribe_agent::core::subject;
+use scribe_agent::core::model::facts::{Claim, Job, Meta, Object, Pod, ResizeRefusal, Role, Room, Snapshot};
+use scribe_agent::core::model::plan::{Child, ChildKind, NewClaim, NewJob, NewSnapshot, Origin, Step, Target};
+use scribe_agent::core::model::spec::{Capture, Target as VolumeTarget, Volume};
+use scribe_agent::core::model::subject;
+use scribe_agent::core::schedule::queue;
 
 impl World {
     /// Carries one step out as the API server would; false where it answers with a conflict.
@@ -105,7 +105,7 @@ impl World {
 
     fn write_status(&mut self, status: &Status) {
         let (old, new) = (self.status.run.clone(), status.run.as_ref());
-        let starts = gate::under_way(status) && !gate::under_way(&self.status);
+        let starts = queue::under_way(status) && !queue::under_way(&self.status);
         assert!(!starts || self.room == Room::Free, "a sync was started without a place");
         if let Some(run) = new {
             assert!(!self.closed.contains(&run.id), "a finished run was opened again");

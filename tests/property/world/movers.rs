@@ -3,9 +3,9 @@
 use super::World;
 use scribe_agent::api::Status;
 use scribe_agent::api::status::Subject;
-use scribe_agent::core::facts::{Kind, Role};
-use scribe_agent::core::plan::{NewJob, Work};
-use scribe_agent::core::subject::Named;
+use scribe_agent::core::model::facts::{Kind, Role};
+use scribe_agent::core::model::plan::{NewJob, Work};
+use scribe_agent::core::model::subject::Named;
 
 impl World {
     /// What the spec names now.

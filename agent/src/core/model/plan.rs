@@ -1,12 +1,10 @@
 //! What is to be done: an ordered list of writes, each safe to repeat.
-//!
-//! Imports `facts` and `spec`.
 
-use super::facts::{Fresh, Role};
-use super::spec::{ClaimShape, Guard, Remote, SnapshotClass};
 use crate::api::Status;
 use crate::api::reason::Reason;
 use crate::api::status::Subject;
+use crate::core::model::facts::{Fresh, Role};
+use crate::core::model::spec::{ClaimShape, Guard, Remote, SnapshotClass};
 use jiff::Timestamp;
 use std::collections::BTreeSet;
 

@@ -1,13 +1,16 @@
 //! What makes a sync due, and when the next one is.
 //!
 //! `status.nextSyncTime` is the truth: a slot that passed while nobody looked is still due, and several collapse into one.
-//! Imports `facts`, `identity`, `spec`.
 
-use super::facts::{Limits, Object};
-use super::identity::Cause;
-use super::spec::{Spec, Trigger};
-use super::subject::Named;
 use crate::api::Status;
+use crate::api::reason::Reason;
+use crate::api::status::{Phase, Run};
+use crate::core::model::clock::seconds;
+use crate::core::model::facts::Object;
+use crate::core::model::limits::Limits;
+use crate::core::model::run_id::Cause;
+use crate::core::model::spec::{Spec, Trigger};
+use crate::core::model::subject::Named;
 use jiff::Timestamp;
 
 /// What in its trigger makes a sync due, while no run is open.
@@ -61,6 +64,33 @@ pub fn new_tag<'a>(trigger: &'a Trigger, status: &Status) -> Option<&'a str> {
     trigger.manual.as_deref().filter(|tag| status.last_manual_sync.as_deref() != Some(*tag))
 }
 
+/// Whether the user's annotations permit something that the last attempt of this run did not know of.
+pub fn permitted(permits: Option<&String>, run: &Run) -> bool {
+    permits.is_some() && permits != run.permits.as_ref()
+}
+
+/// Whether the user asks for a verification that the last attempt of this run did not know of.
+pub fn asked_to_verify(annotation: Option<&str>, run: &Run, status: &Status) -> bool {
+    new_verification(annotation, status).is_some_and(|value| run.verify_now.as_deref() != Some(value))
+}
+
+/// Whether slots wait for the next attempt as well: only a person can mend what went wrong, or the run waits for something that a new
+/// one would have to ask for again.
+pub fn slots_wait(status: &Status) -> bool {
+    status.stalling_error().is_some() || was_slow(status)
+}
+
+/// Whether the last attempt failed because the cluster takes long over a snapshot or volume.
+pub fn was_slow(status: &Status) -> bool {
+    let slow = [Reason::SnapshotNotReady, Reason::VolumeNotBound].map(Reason::as_str);
+    status.last_error.as_ref().is_some_and(|e| slow.contains(&e.reason.as_str()))
+}
+
+/// Whether the image that this run waits for has been reported as late.
+pub fn is_late(status: &Status, run: &Run) -> bool {
+    run.phase == Phase::Publishing && status.last_error.as_ref().is_some_and(|e| e.time.0 >= seconds(run.phase_time.0))
+}
+
 /// What `status.nextSyncTime` should be while nothing is opened or closed.
 ///
 /// A time that has come stays until a run is opened for it. One that lies later than the next slot counted from now was
@@ -104,7 +134,7 @@ pub fn after_closing(trigger: &Trigger, status: &Status, limits: &Limits, now: T
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::schedule::Schedule;
+    use crate::core::syntax::cron::Schedule;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
     fn at(text: &str) -> Timestamp {

@@ -1,14 +1,16 @@
 //! Movers that do not come to their end: on a node that is lost, or without any progress. An attempt ends all the same and gives its
 //! place back; but no other mover starts before the pod has ended.
 
-use super::draft::{Draft, seconds};
-use super::facts::{Fresh, Job, Pod};
+use super::deadline;
 use super::failure;
-use super::goduration;
+use super::report;
 use super::retry;
-use super::waiting;
 use crate::api::reason::Reason;
 use crate::api::status::Run;
+use crate::core::decision::Draft;
+use crate::core::model::clock::seconds;
+use crate::core::model::facts::{Fresh, Job, Pod};
+use crate::core::syntax::go_duration;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -41,7 +43,7 @@ pub(super) fn running(draft: &mut Draft<'_>, run: &Run, pod: &Pod) {
     if !still_for_too_long(draft, run) {
         return;
     }
-    let limit = goduration::format(limit);
+    let limit = go_duration::format(limit);
     let message = format!(
         "The mover in pod {} has made no progress for {limit} (stallTimeout in agent.yaml): it hangs, or its node is lost. It is stopped, \
          and no other mover starts before it has ended",
@@ -76,14 +78,14 @@ fn end(draft: &mut Draft<'_>, run: &Run, message: String) {
 
 /// An older mover keeps this attempt from starting its own. Ends the attempt where that lasts too long, and returns whether it did.
 pub(super) fn hinders(draft: &mut Draft<'_>, run: &Run, pod: &Pod, limit: SignedDuration) -> bool {
-    let deadline = failure::deadline(run, limit);
+    let deadline = deadline::deadline(run, limit);
     let deadline = overdue(pod).map_or(deadline, |time| time.min(deadline));
     if draft.now >= deadline {
         end(draft, run, older(draft, pod));
         return true;
     }
     draft.plan.wake_at(deadline);
-    waiting::report(draft, run, &format!("pod {} of an earlier attempt to end", pod.meta.name), None);
+    report::report(draft, run, &format!("pod {} of an earlier attempt to end", pod.meta.name), None);
     false
 }
 
@@ -97,7 +99,7 @@ fn older(draft: &Draft<'_>, pod: &Pod) -> String {
 /// The next attempt is due and an older mover still lives: waits on without a place, and reports it again where the pod is overdue.
 pub(super) fn before_the_next_attempt(draft: &mut Draft<'_>, run: &Run, pod: &Pod) {
     draft.plan.needs.insert(Fresh::Pods);
-    let ends = overdue(pod).unwrap_or_else(|| failure::deadline(run, waiting::TROUBLED));
+    let ends = overdue(pod).unwrap_or_else(|| deadline::deadline(run, report::TROUBLED));
     if draft.now >= ends {
         return end(draft, run, older(draft, pod));
     }

@@ -1,21 +1,25 @@
 //! One open run, from its first child to its mover: what each phase waits for and does. How it ends is in `ending`.
 
-use super::adoption;
-use super::children;
-use super::draft::Draft;
-use super::due;
-use super::ending;
-use super::facts::{Facts, Fresh, Job, Pod, Role};
-use super::failure;
-use super::identity::Cause;
-use super::plan::{Child, Origin, Step};
-use super::retry;
-use super::spec::{Capture, Spec, Volume};
-use super::stuck;
-use super::subject::Named;
-use super::waiting;
+mod deadline;
+mod ending;
+mod failure;
+mod obstacles;
+mod report;
+mod retry;
+mod stuck;
+mod waiting;
+
 use crate::api::reason::Reason;
 use crate::api::status::{Phase, Run};
+use crate::core::adoption;
+use crate::core::children;
+use crate::core::decision::Draft;
+use crate::core::model::facts::{Facts, Fresh, Job, Pod, Role};
+use crate::core::model::plan::{Child, Origin, Step};
+use crate::core::model::run_id::Cause;
+use crate::core::model::spec::{Capture, Spec, Volume};
+use crate::core::model::subject::Named;
+use crate::core::schedule::due;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 use scribe_mover::report::Outcome;
 
@@ -49,7 +53,7 @@ pub(super) fn superseded_by(draft: &Draft<'_>, spec: &Spec, run: &Run) -> Option
         });
     }
     let slot = draft.status.next_sync_time.as_ref().map(|t| t.0).filter(|t| *t <= draft.now);
-    let slot = slot.filter(|_| waiting && !(retry::slots_wait(&draft.status) && retry::too_early(draft)) && !waiting::keeps(draft, run))?;
+    let slot = slot.filter(|_| waiting && !(due::slots_wait(&draft.status) && retry::too_early(draft)) && !waiting::keeps(draft, run))?;
     // A tag stays due until it is synced; the slot only hastens it.
     Some(due::new_tag(&spec.trigger, &draft.status).map_or(Cause::Slot(slot), |tag| Cause::Manual(tag.to_owned())))
 }
@@ -69,7 +73,7 @@ fn may_be_dropped(facts: &Facts, spec: &Spec, run: &Run) -> bool {
         Some(job) if job.succeeded.is_none() => facts.pods.iter().all(|p| !p.started && !p.ended),
         Some(job) => {
             let pulled_elsewhere = || matches!(spec.volume, Volume::Destination { .. }) && is_of_another(facts, spec, run);
-            let superfluous = || !children::still_there(facts, spec, job) || pulled_elsewhere() || retry::is_late(&facts.status, run);
+            let superfluous = || !children::still_there(facts, spec, job) || pulled_elsewhere() || due::is_late(&facts.status, run);
             !facts.mover_lives() && superfluous()
         }
     }
@@ -119,7 +123,7 @@ fn is_outdated(facts: &Facts, spec: &Spec, run: &Run) -> bool {
 fn retry(draft: &mut Draft<'_>, spec: &Spec, run: &Run) {
     let (object, status) = (&draft.facts.object, &draft.status);
     let permits = object.permits(status);
-    let asked = retry::permitted(permits.as_ref(), run) || retry::asked_to_verify(object.verify_now.as_deref(), run, status);
+    let asked = due::permitted(permits.as_ref(), run) || due::asked_to_verify(object.verify_now.as_deref(), run, status);
     let alive = draft.facts.living_mover();
     if spec.paused || (!asked || alive.is_some()) && retry::waits(draft) {
         return;
@@ -134,7 +138,7 @@ fn retry(draft: &mut Draft<'_>, spec: &Spec, run: &Run) {
         // A user who permits or asks for something has seen what was wrong: as after a changed spec, failures count anew.
         draft.status.attempts = None;
     }
-    draft.bind_annotations(spec);
+    adoption::bind_annotations(draft, spec);
     if run.phase == Phase::WaitingForFirstPush {
         // The waiting is not part of the sync.
         let now = draft.now;
@@ -224,7 +228,7 @@ fn transferring(draft: &mut Draft<'_>, spec: &Spec, run: &Run) {
 fn snapshots_unknown(draft: &mut Draft<'_>, run: &Run) {
     draft.plan.needs.insert(Fresh::Snapshots);
     let timeout = if run.phase == Phase::Transferring { draft.limits.pod_start_timeout } else { draft.limits.snapshot_timeout };
-    let deadline = failure::deadline(run, timeout);
+    let deadline = deadline::deadline(run, timeout);
     if draft.now < deadline {
         return draft.plan.wake_at(deadline);
     }
@@ -246,7 +250,7 @@ fn mover(draft: &mut Draft<'_>, spec: &Spec, run: &Run) {
         draft.plan.needs.insert(Fresh::Snapshots);
     }
     draft.plan.steps.extend(steps);
-    draft.plan.wake_at(failure::deadline(run, draft.limits.pod_start_timeout));
+    draft.plan.wake_at(deadline::deadline(run, draft.limits.pod_start_timeout));
 }
 
 /// The spec is invalid and no mover lives: what was under way ends here. Its mover may have done its work already; of that, what cannot be
@@ -273,7 +277,7 @@ pub(super) fn supervise(draft: &mut Draft<'_>, run: &Run, alive: &Pod) {
         (Some(job), pod) if job.succeeded.is_none() => mover_running(draft, run, job, pod),
         (Some(_), _) => stuck::running(draft, run, alive),
         (None, _) => {
-            stuck::hinders(draft, run, alive, waiting::TROUBLED);
+            stuck::hinders(draft, run, alive, report::TROUBLED);
         }
     }
 }

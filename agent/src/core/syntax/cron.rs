@@ -1,9 +1,8 @@
 //! Cron: when is the next slot? croner reads the expression, jiff does the arithmetic in the zone.
 //!
 //! In a gap of daylight saving time a slot moves to the first moment after it; in an overlap it comes once.
-//! Imports `goduration`.
 
-use super::goduration;
+use crate::core::syntax::go_duration;
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
 use jiff::tz::TimeZone;
@@ -33,7 +32,7 @@ impl Schedule {
         let zone = TimeZone::get(zone_name)
             .map_err(|_| format!("there is no time zone {zone_name:?}: write an IANA name such as Europe/Berlin"))?;
         if let Some(every) = expression.strip_prefix("@every") {
-            return Ok(Schedule { rule: Rule::Every(goduration::parse(every.trim()).map_err(|e| format!("schedule {text:?}: {e}"))?) });
+            return Ok(Schedule { rule: Rule::Every(go_duration::parse(every.trim()).map_err(|e| format!("schedule {text:?}: {e}"))?) });
         }
         let expression = match expression {
             "@midnight" => "@daily",

@@ -1,6 +1,4 @@
 //! Kubernetes' size notation, as far as volumes use it: `10Gi`, `500M`, `1.5Ti`, `1e9`.
-//!
-//! Imports nothing of this crate.
 
 /// Reads a size in bytes, rounded up; none where the text is no size.
 pub fn bytes(text: &str) -> Option<u64> {

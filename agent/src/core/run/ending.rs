@@ -1,20 +1,23 @@
 //! How a run ends: what its mover reported, the image of what was pulled, and what is recorded of it.
 
-use super::adoption;
-use super::children;
-use super::draft::{Draft, seconds};
-use super::due;
-use super::facts::{Fresh, Job, Pod};
+use super::deadline;
 use super::failure;
-use super::goduration;
-use super::images;
-use super::plan::Step;
-use super::spec::{Spec, Volume};
-use super::subject;
+use super::report;
 use super::waiting;
 use crate::api::reason::Reason;
 use crate::api::status::{ImageRef, MoverStatus, Phase, Run};
 use crate::api::{Status, labels};
+use crate::core::adoption;
+use crate::core::children;
+use crate::core::children::images;
+use crate::core::decision::Draft;
+use crate::core::model::clock::seconds;
+use crate::core::model::facts::{Fresh, Job, Pod};
+use crate::core::model::plan::Step;
+use crate::core::model::spec::{Spec, Volume};
+use crate::core::model::subject;
+use crate::core::schedule::due;
+use crate::core::syntax::go_duration;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use scribe_mover::report::{Outcome, Report};
@@ -87,7 +90,7 @@ pub(super) fn publishing(draft: &mut Draft<'_>, spec: &Spec, run: &Run) {
     let facts = draft.facts;
     let (job, pod) = facts.mover_of(run);
     let image_wanted = matches!(&spec.volume, Volume::Destination { image: Some(_), .. });
-    let deadline = failure::deadline(run, draft.limits.snapshot_timeout.min(waiting::TROUBLED));
+    let deadline = deadline::deadline(run, draft.limits.snapshot_timeout.min(report::TROUBLED));
     let (Some(job), Some(report)) = (job, pod.and_then(Pod::report)) else {
         draft.plan.needs.extend([Fresh::Jobs, Fresh::Pods]);
         let gone = "The mover's Job was deleted before its image was made; the volume is pulled again".to_owned();
@@ -101,13 +104,13 @@ pub(super) fn publishing(draft: &mut Draft<'_>, spec: &Spec, run: &Run) {
             image(draft, spec, run, &report, pod);
             draft.plan.wake_at(deadline);
             if let Some(blocked) = &facts.blocked {
-                waiting::report(draft, run, "the image to be created", Some(blocked));
+                report::report(draft, run, "the image to be created", Some(blocked));
             }
         }
         // Its name may be somebody else's: the next attempt makes one of another name.
         None if job.succeeded == Some(true) => {
             draft.plan.needs.extend(Fresh::ALL);
-            let waited = failure::lasted(draft, run);
+            let waited = deadline::lasted(draft, run);
             let why = facts.blocked.clone().or_else(|| facts.words.clone()).unwrap_or_else(|| "its name may be taken".to_owned());
             let message = format!("The image of the new data could not be made in time, after {waited}: {why}. The volume is pulled again");
             failure::give_up(draft, run, Reason::SnapshotNotReady, message, None);
@@ -145,7 +148,7 @@ fn close(draft: &mut Draft<'_>, spec: &Spec, run: &Run, job: &Job, report: &Repo
     // Of the mover's own spec: a push may have been finished after an edit.
     let synced = children::subject(draft.facts, spec, run, Some(job));
     let status = &mut draft.status;
-    let duration = goduration::format(now.duration_since(run.start_time.0));
+    let duration = go_duration::format(now.duration_since(run.start_time.0));
     status.run = None;
     status.last_error = None;
     status.attempts = None;

@@ -1,7 +1,7 @@
 //! Stored times that lie in the future: the clock that they were read from was ahead, and has been set since.
 //!
 //! A time that is compared with the present counts as the present then. Otherwise a phase that began under such a clock would have no
-//! deadline until the wrong time comes. Imports `api`.
+//! deadline until the wrong time comes.
 
 use crate::api::Status;
 use jiff::Timestamp;
@@ -11,7 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 ///
 /// `nextSyncTime` and `nextAttemptTime` may lie ahead; `due` and `retry` bound them by what could be planned now. `lastSyncTime` stays: it
 /// is part of the identity of the next run. Neither it nor `lastSyncStartTime` is compared with the present.
-pub(super) fn not_ahead(status: &mut Status, now: Timestamp) {
+pub fn not_ahead(status: &mut Status, now: Timestamp) {
     if let Some(run) = status.run.as_mut() {
         for time in [&mut run.phase_time, &mut run.start_time] {
             if time.0 > now {
@@ -25,6 +25,11 @@ pub(super) fn not_ahead(status: &mut Status, now: Timestamp) {
             *time = Time(now);
         }
     }
+}
+
+/// Kubernetes' times hold whole seconds; anything finer would look like a change at the next read.
+pub fn seconds(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! What is replicated: which data, from where to where. Two specs of the same subject differ only in when and how that is done, so
 //! an edit from the one to the other needs no sync of its own.
 
-use super::spec::{Spec, Target, Volume};
 use crate::api::destination::{DestinationCopyMethod, Layout};
 use crate::api::status::{ImageRef, Subject};
 use crate::api::{ReplicationDestinationSpec, ReplicationSourceSpec};
+use crate::core::model::spec::{Spec, Target, Volume};
 
 /// A [`Subject`] as a spec names it, without a copy: every object's is compared at every turn of the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,7 +102,7 @@ pub fn parse(text: &str) -> Option<Subject> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::spec;
+    use crate::core::validate;
     use rstest::rstest;
     use serde_json::{Value, json};
 
@@ -116,14 +116,14 @@ mod tests {
 
     fn source(rclone: Value) -> Subject {
         let raw: ReplicationSourceSpec = serde_json::from_value(written(rclone)).unwrap();
-        let (spec, raw) = (spec::source(&raw, "uid").unwrap(), Named::by_source(&raw));
+        let (spec, raw) = (validate::source(&raw, "uid").unwrap(), Named::by_source(&raw));
         assert_eq!(Named::by(&spec), raw, "read and not read");
         raw.record()
     }
 
     fn destination(rclone: Value) -> Subject {
         let raw: ReplicationDestinationSpec = serde_json::from_value(written(rclone)).unwrap();
-        let (spec, raw) = (spec::destination(&raw, "uid").unwrap(), Named::by_destination(&raw));
+        let (spec, raw) = (validate::destination(&raw, "uid").unwrap(), Named::by_destination(&raw));
         assert_eq!(Named::by(&spec), raw, "read and not read");
         raw.record()
     }

@@ -1,6 +1,4 @@
 //! The identity of a run: derived from what caused it, never from the clock, so that a restarted agent finds its own children.
-//!
-//! Imports nothing of this crate.
 
 use jiff::Timestamp;
 use scribe_mover::entry::hex;
@@ -53,13 +51,6 @@ pub fn run_id(uid: &str, cause: &Cause, before: Before<'_>) -> String {
         hash.update(part.as_bytes());
     }
     hex(&hash.finalize())[..16].to_owned()
-}
-
-/// A digest of what a user's annotations permit: the path to take over, and the deletion to let through. None where they permit nothing.
-pub fn permits(adopt_path: Option<&str>, allow_deletions: Option<&str>) -> Option<String> {
-    adopt_path.or(allow_deletions)?;
-    let text = serde_json::json!([adopt_path, allow_deletions]).to_string();
-    Some(hex(&Sha256::digest(text))[..16].to_owned())
 }
 
 #[cfg(test)]

@@ -1,17 +1,14 @@
 //! A decision in the making: what `decide` and its parts write into.
-//!
-//! Imports `conditions`, `facts`, `gate`, `plan`.
 
-use super::adoption;
-use super::conditions::{self, Course};
-use super::due;
-use super::facts::{Facts, Fresh, Limits};
-use super::gate::{self, Room, View};
-use super::plan::{Event, Plan, Step};
-use super::spec::Spec;
 use crate::api::Status;
 use crate::api::reason::Reason;
 use crate::api::status::Phase;
+use crate::core::conditions::{self, Course};
+use crate::core::model::clock::seconds;
+use crate::core::model::facts::{Facts, Fresh, Room};
+use crate::core::model::limits::Limits;
+use crate::core::model::plan::{Event, Plan, Step};
+use crate::core::schedule::queue::{self, View};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 
@@ -49,7 +46,7 @@ impl<'a> Draft<'a> {
 
     /// Whether a sync may start now. One that is under way has its place already; one that gets none is put down as waiting.
     pub(super) fn may_start(&mut self) -> bool {
-        if gate::under_way(&self.facts.status) {
+        if queue::under_way(&self.facts.status) {
             return true;
         }
         self.plan.needs.insert(Fresh::Room);
@@ -60,20 +57,6 @@ impl<'a> Draft<'a> {
         self.status.waiting_since = Some(Time(seconds(since)));
         self.wake_for_next_sync();
         false
-    }
-
-    /// Binds the run in the making to what the user's annotations permit and ask for as its attempt begins.
-    pub(super) fn bind_annotations(&mut self, spec: &Spec) {
-        let object = &self.facts.object;
-        let (permits, adopt) = (object.permits(&self.status), adoption::wanted(object, spec, &self.status));
-        let verify_now = due::new_verification(object.verify_now.as_deref(), &self.status).map(str::to_owned);
-        if let Some(run) = self.status.run.as_mut() {
-            if run.adopt != adopt {
-                run.adopted_state = None;
-            }
-            (run.permits, run.adopt, run.verify_now) = (permits, adopt, verify_now);
-        }
-        adoption::warn(self, spec);
     }
 
     /// Moves the run on to another phase.
@@ -108,9 +91,4 @@ impl<'a> Draft<'a> {
         self.plan.steps = steps;
         self.plan
     }
-}
-
-/// Kubernetes' times hold whole seconds; anything finer would look like a change at the next read.
-pub(super) fn seconds(time: Timestamp) -> Timestamp {
-    Timestamp::from_second(time.as_second()).unwrap_or(time)
 }

@@ -1,17 +1,18 @@
 //! Which children a run needs next, and what they are to look like.
-//!
-//! Imports `facts`, `names`, `plan`, `spec`.
 
-use super::adoption;
-use super::due;
-use super::facts::{Claim, Facts, Job, Meta, Role, Snapshot};
-use super::names;
-use super::plan::{Child, NewClaim, NewJob, NewSnapshot, Origin, Step, Work};
-use super::spec::{Capture, ClaimShape, Spec, Target, Volume};
-use super::subject::{self, Named};
+pub(super) mod cleanup;
+pub(super) mod images;
+pub(super) mod resize;
+
 use crate::api::Status;
 use crate::api::reason::Reason;
 use crate::api::status::{Run, Subject};
+use crate::core::model::facts::{Claim, Facts, Job, Meta, Role, Snapshot};
+use crate::core::model::plan::{Child, NewClaim, NewJob, NewSnapshot, Origin, Step, Work};
+use crate::core::model::spec::{Capture, ClaimShape, Spec, Target, Volume};
+use crate::core::model::subject::{self, Named};
+use crate::core::model::{approvals, names};
+use crate::core::schedule::due;
 use jiff::{SignedDuration, Timestamp};
 use scribe_mover::report::Report;
 
@@ -117,7 +118,7 @@ pub(super) fn mover(facts: &Facts, spec: &Spec, run: &Run, status: &Status) -> V
                     (name, facts.snapshots_as(Role::Capture).find(|s| s.meta.serves(&run.id)).and_then(|s| s.captured))
                 }
             };
-            let adopt = adoption::still_wanted(&facts.object, run);
+            let adopt = approvals::still_adopts(&facts.object, run);
             let adopt_state = run.adopted_state.clone().filter(|_| adopt);
             (mounted, Work::Push { captured, pushed: pushed(spec, status), adopt, adopt_state, verify_now: run.verify_now.is_some() })
         }

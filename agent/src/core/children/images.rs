@@ -1,11 +1,10 @@
 //! The images of a destination: which of them are published, in the order of their publishing, and which one is the latest.
-//!
-//! Imports `draft`, `facts`, `spec`.
 
-use super::draft::{Draft, seconds};
-use super::facts::{Fresh, Role, Snapshot};
-use super::spec::{Spec, Volume};
 use crate::api::status::{Image, ImageRef};
+use crate::core::decision::Draft;
+use crate::core::model::clock::seconds;
+use crate::core::model::facts::{Fresh, Role, Snapshot};
+use crate::core::model::spec::{Spec, Volume};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use scribe_mover::report::Report;
 
@@ -14,7 +13,7 @@ const GROUP: &str = "snapshot.storage.k8s.io";
 const KIND: &str = "VolumeSnapshot";
 
 /// Puts a new image in front.
-pub(super) fn publish(draft: &mut Draft<'_>, snapshot: &Snapshot, report: &Report) {
+pub(in crate::core) fn publish(draft: &mut Draft<'_>, snapshot: &Snapshot, report: &Report) {
     let name = snapshot.meta.name.clone();
     draft.status.images.retain(|image| image.name != name);
     let image = Image {
@@ -31,7 +30,7 @@ pub(super) fn publish(draft: &mut Draft<'_>, snapshot: &Snapshot, report: &Repor
 /// Brings the list in line with what is there: an image that somebody deleted or took away is published no more, and of the others
 /// only as many as the spec asks for. While nothing is known of them the list stays as it is. An image leaves the list before it is
 /// deleted, see `tidy`.
-pub(super) fn review(draft: &mut Draft<'_>, spec: Option<&Spec>) {
+pub(in crate::core) fn review(draft: &mut Draft<'_>, spec: Option<&Spec>) {
     let facts = draft.facts;
     if !facts.snapshots_known {
         return;

@@ -1,6 +1,4 @@
 //! Durations in Go's notation: `7.066022s` in `status.lastSyncDuration`, `90m` in `@every` and in the settings.
-//!
-//! Imports nothing of this crate.
 
 use jiff::SignedDuration;
 

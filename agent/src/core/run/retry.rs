@@ -1,14 +1,10 @@
 //! When the next attempt is made: kept as data in `status.attempts` and `status.nextAttemptTime`, so that a restarted agent waits no
 //! longer and no shorter.
-//!
-//! Imports `backoff`, `draft`.
 
-use super::backoff;
-use super::draft::{Draft, seconds};
-use super::due;
-use crate::api::Status;
-use crate::api::reason::{Policy, Reason};
-use crate::api::status::{Phase, Run};
+use crate::api::status::Phase;
+use crate::core::decision::Draft;
+use crate::core::model::clock::seconds;
+use crate::core::schedule::backoff;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -38,41 +34,9 @@ pub(super) fn waits(draft: &mut Draft<'_>) -> bool {
     true
 }
 
-/// Whether the user's annotations permit something that the last attempt of this run did not know of.
-pub(super) fn permitted(permits: Option<&String>, run: &Run) -> bool {
-    permits.is_some() && permits != run.permits.as_ref()
-}
-
-/// Whether the user asks for a verification that the last attempt of this run did not know of.
-pub(super) fn asked_to_verify(annotation: Option<&str>, run: &Run, status: &Status) -> bool {
-    due::new_verification(annotation, status).is_some_and(|value| run.verify_now.as_deref() != Some(value))
-}
-
 /// Whether the time of the next attempt is known and lies ahead.
 pub(super) fn too_early(draft: &Draft<'_>) -> bool {
     draft.status.next_attempt_time.as_ref().is_some_and(|t| t.0 > draft.now)
-}
-
-/// Whether only a person can mend what went wrong last.
-pub(super) fn needs_a_person(status: &Status) -> bool {
-    status.last_error.as_ref().and_then(|e| Reason::parse(&e.reason)).is_some_and(|r| r.policy() == Policy::Stalled)
-}
-
-/// Whether slots wait for the next attempt as well: only a person can mend what went wrong, or the run waits for something that a new
-/// one would have to ask for again.
-pub(super) fn slots_wait(status: &Status) -> bool {
-    needs_a_person(status) || was_slow(status)
-}
-
-/// Whether the last attempt failed because the cluster takes long over a snapshot or volume.
-pub(super) fn was_slow(status: &Status) -> bool {
-    let slow = [Reason::SnapshotNotReady, Reason::VolumeNotBound].map(Reason::as_str);
-    status.last_error.as_ref().is_some_and(|e| slow.contains(&e.reason.as_str()))
-}
-
-/// Whether the image that this run waits for has been reported as late.
-pub(super) fn is_late(status: &Status, run: &Run) -> bool {
-    run.phase == Phase::Publishing && status.last_error.as_ref().is_some_and(|e| e.time.0 >= seconds(run.phase_time.0))
 }
 
 /// The latest time that the next attempt of the waiting run may be due, seen from now.
@@ -89,7 +53,7 @@ fn delay(draft: &Draft<'_>) -> SignedDuration {
     let failures = status.attempts.unwrap_or(1);
     let initial = match () {
         () if failures >= limits.max_attempts => limits.retry_cap,
-        () if needs_a_person(status) => limits.retry_initial.checked_mul(PATIENCE).unwrap_or(limits.retry_cap),
+        () if status.stalling_error().is_some() => limits.retry_initial.checked_mul(PATIENCE).unwrap_or(limits.retry_cap),
         () => limits.retry_initial,
     };
     backoff::delay(initial, limits.retry_cap, failures, seed).max(SignedDuration::from_secs(1))

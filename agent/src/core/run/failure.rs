@@ -1,48 +1,15 @@
 //! How an attempt ends badly: what is written for a person, and what is cleaned up before the next one.
-//!
-//! Imports `draft`, `facts`, `plan`, `retry`.
 
-use super::draft::Draft;
-use super::facts::{Job, Meta, Pod, Role, Snapshot};
-use super::goduration;
-use super::plan::{ChildKind, Step, Target};
+use super::deadline;
+use super::obstacles;
 use super::retry;
-use super::waiting;
 use crate::api::reason::Reason;
 use crate::api::status::{LastError, MoverResult, MoverStatus, Phase, Run};
-use jiff::{SignedDuration, Timestamp};
+use crate::core::decision::Draft;
+use crate::core::model::facts::{Job, Pod, Role, Snapshot};
+use crate::core::model::plan::{ChildKind, Step, Target};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use scribe_mover::report::Report;
-
-/// When a phase has taken too long.
-pub(super) fn deadline(run: &Run, timeout: SignedDuration) -> Timestamp {
-    after(run.phase_time.0, timeout)
-}
-
-/// So long after that time.
-pub(super) fn after(since: Timestamp, timeout: SignedDuration) -> Timestamp {
-    since.saturating_add(timeout).unwrap_or(Timestamp::MAX)
-}
-
-/// Since when the run waits for this child: from the beginning of its phase, or from when the child was made. There is time between the
-/// two where the agent was away.
-pub(super) fn since(draft: &Draft<'_>, run: &Run, child: &Meta) -> Timestamp {
-    let phase = run.phase_time.0;
-    child.created.filter(|made| *made <= draft.now).map_or(phase, |made| made.max(phase))
-}
-
-/// How long the phase has lasted, as text.
-pub(super) fn lasted(draft: &Draft<'_>, run: &Run) -> String {
-    lasted_since(draft, run.phase_time.0)
-}
-
-fn lasted_since(draft: &Draft<'_>, since: Timestamp) -> String {
-    whole_seconds(draft.now.duration_since(since))
-}
-
-fn whole_seconds(duration: SignedDuration) -> String {
-    goduration::format(SignedDuration::from_secs(duration.as_secs()))
-}
 
 /// Ends the attempt. The run's snapshot and PVC stay for the next one; its Job goes.
 pub(super) fn give_up(draft: &mut Draft<'_>, run: &Run, reason: Reason, message: String, report: Option<&Report>) {
@@ -98,9 +65,9 @@ fn next_attempt(draft: &mut Draft<'_>, phase: Phase) {
 pub(super) fn snapshot_not_ready(draft: &mut Draft<'_>, run: &Run, snapshot: &Snapshot, why: Option<String>) {
     let why = why.unwrap_or_else(|| "the cluster gives no reason; is the snapshot controller running?".to_owned());
     let name = &snapshot.meta.name;
-    let since = since(draft, run, &snapshot.meta);
-    let age = lasted_since(draft, snapshot.captured.unwrap_or(since).min(since));
-    if waiting::failed(snapshot) {
+    let since = deadline::since(draft, run, &snapshot.meta);
+    let age = deadline::lasted_since(draft, snapshot.captured.unwrap_or(since).min(since));
+    if obstacles::failed(snapshot) {
         remove(draft, ChildKind::Snapshot, name, &snapshot.meta.uid);
         let message = format!("VolumeSnapshot {name} failed, and is asked for again: not ready after {age}: {why}");
         return give_up(draft, run, Reason::SnapshotNotReady, message, None);
@@ -120,14 +87,18 @@ pub(super) fn snapshot_not_ready(draft: &mut Draft<'_>, run: &Run, snapshot: &Sn
 /// The mover's pod has not started in time: its volume is not there, its image is not, or no node takes it.
 pub(super) fn pod_not_started(draft: &mut Draft<'_>, run: &Run, job: &Job, pod: Option<&Pod>) {
     let facts = draft.facts;
-    let since = since(draft, run, &job.meta);
-    let waited = lasted_since(draft, since);
+    let since = deadline::since(draft, run, &job.meta);
+    let waited = deadline::lasted_since(draft, since);
     let why = facts.words.clone().or_else(|| pod.and_then(|p| p.words.clone()));
     let why = why.unwrap_or_else(|| "the cluster gives no reason".to_owned());
-    let limit = if draft.now >= after(since, draft.limits.pod_start_timeout) { ", longer than podStartTimeout in agent.yaml" } else { "" };
-    if let Some(claim) = waiting::unbound(facts) {
+    let limit = if draft.now >= deadline::after(since, draft.limits.pod_start_timeout) {
+        ", longer than podStartTimeout in agent.yaml"
+    } else {
+        ""
+    };
+    if let Some(claim) = obstacles::unbound(facts) {
         // Nothing was ever written to it; one that cannot get a volume is made anew, and one that is slow is kept.
-        let refused = waiting::refused_volume(&why);
+        let refused = obstacles::refused_volume(&why);
         let then = if refused { "The next attempt makes another" } else { "It is kept and waited for" };
         let message = format!("PVC {} has no volume after {waited}{limit}: {why}. {then}", claim.meta.name);
         if refused {

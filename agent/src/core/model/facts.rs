@@ -1,20 +1,15 @@
 //! What was observed of one object and its children, reduced to what decisions need.
-//!
-//! Imports `gate` (for a type), `identity`, `names`, `spec`.
 
-use super::adoption;
-use super::gate::Room;
-use super::identity::permits;
-use super::names;
-use super::spec::Spec;
 use crate::api::Status;
 use crate::api::reason::Reason;
 use crate::api::status::Run;
-use jiff::{SignedDuration, Timestamp};
+use crate::core::model::names;
+use crate::core::model::spec::Spec;
+use jiff::Timestamp;
 use scribe_mover::report::Report;
 use std::collections::BTreeSet;
 
-/// Everything that [`decide`](super::decide::decide) looks at, but for the time.
+/// Everything that [`decide`](crate::core::decide::decide) looks at, but for the time.
 #[derive(Clone, Debug)]
 pub struct Facts {
     /// The object itself.
@@ -53,6 +48,16 @@ pub struct Facts {
     pub troubles: Vec<String>,
     /// When the run's mover was last seen to move on, by a clock that no step of the time of day changes.
     pub progress: Option<Timestamp>,
+}
+
+/// Whether there is room for one more sync.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Room {
+    /// As many as may be are under way, or others are to go first.
+    #[default]
+    Full,
+    /// One more may start.
+    Free,
 }
 
 /// Facts that a plan may ask to be read afresh.
@@ -149,11 +154,6 @@ impl Object {
     pub fn claim_name(&self) -> String {
         self.kind.claim_name(&self.name)
     }
-
-    /// A digest of what the user's annotations still permit, where they permit anything.
-    pub fn permits(&self, status: &Status) -> Option<String> {
-        permits(adoption::pending(self.adopt_path.as_deref(), status), self.allow_deletions.as_deref())
-    }
 }
 
 /// What a child is for; the label `app.kubernetes.io/component`.
@@ -229,7 +229,7 @@ pub struct Claim {
     /// Whether it has its volume.
     pub bound: bool,
     /// Storage class, access modes and the larger of requested and actual size.
-    pub shape: super::spec::ClaimShape,
+    pub shape: crate::core::model::spec::ClaimShape,
     /// Whether it is a raw block volume, which holds no files.
     pub block: bool,
 }
@@ -266,7 +266,7 @@ pub struct Job {
     pub succeeded: Option<bool>,
     /// UID of the claim that it was made to pull into.
     pub claim_uid: Option<String>,
-    /// What its mover replicates, as [`subject::text`](super::subject::text) wrote it; none on a Job of an older agent.
+    /// What its mover replicates, as [`subject::text`](crate::core::model::subject::text) wrote it; none on a Job of an older agent.
     pub subject: Option<String>,
     /// The Job controller's words on a failure.
     pub message: String,
@@ -316,42 +316,6 @@ pub struct ResizeRefusal {
     pub size: u64,
     /// The server's words, and what to do.
     pub message: String,
-}
-
-/// Durations and numbers that decisions depend on; part of the agent's settings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Pause between two syncs of an object without a trigger.
-    pub continuous_interval: SignedDuration,
-    /// How long a snapshot may take to become ready.
-    pub snapshot_timeout: SignedDuration,
-    /// How long a mover's pod may take to start, the binding of its volume included.
-    pub pod_start_timeout: SignedDuration,
-    /// How long a mover may go without any progress.
-    pub stall_timeout: SignedDuration,
-    /// Delay after a first failure.
-    pub retry_initial: SignedDuration,
-    /// Longest delay after failures.
-    pub retry_cap: SignedDuration,
-    /// After so many failed attempts in a row the object is reported as failing, and tried at the longest delay only.
-    pub max_attempts: i64,
-    /// How many syncs may be under way at a time in this namespace.
-    pub max_concurrent_syncs: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Limits {
-            continuous_interval: SignedDuration::from_secs(60),
-            snapshot_timeout: SignedDuration::from_hours(2),
-            pod_start_timeout: SignedDuration::from_hours(1),
-            stall_timeout: SignedDuration::from_mins(30),
-            retry_initial: SignedDuration::from_secs(10),
-            retry_cap: SignedDuration::from_mins(15),
-            max_attempts: 5,
-            max_concurrent_syncs: 4,
-        }
-    }
 }
 
 impl Facts {

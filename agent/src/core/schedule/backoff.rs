@@ -1,6 +1,4 @@
 //! How long to wait after a failure. Exponential with a jitter that is derived, so that it stays the same over restarts.
-//!
-//! Imports nothing of this crate.
 
 use jiff::SignedDuration;
 use sha2::{Digest, Sha256};

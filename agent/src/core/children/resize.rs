@@ -1,16 +1,14 @@
 //! Growing a destination's own volume when `capacity` grows. Whether its storage class can, only the API server knows: the agent tries
 //! and tells what it was answered.
-//!
-//! Imports `draft`, `facts`, `plan`, `spec`.
 
-use super::draft::Draft;
-use super::facts::{Fresh, Role};
-use super::plan::{ChildKind, Step, Target};
-use super::spec::{Spec, Target as Volumes, Volume};
 use crate::api::reason::Reason;
+use crate::core::decision::Draft;
+use crate::core::model::facts::{Fresh, Role};
+use crate::core::model::plan::{ChildKind, Step, Target};
+use crate::core::model::spec::{Spec, Target as Volumes, Volume};
 
 /// Plans the growth, or tells that it was refused.
-pub(super) fn volume(draft: &mut Draft<'_>, spec: &Spec) {
+pub(in crate::core) fn volume(draft: &mut Draft<'_>, spec: &Spec) {
     let facts = draft.facts;
     let Volume::Destination { claim: Volumes::Private(shape), .. } = &spec.volume else { return };
     let Some(wanted) = shape.size else { return };

@@ -1,25 +1,14 @@
 //! The gate before every sync: at most so many at a time, the one that has been due longest first.
 //!
 //! It stands before the first child of a run or attempt is made. Who is under way and who waits is read from the statuses, so a
-//! restarted agent counts what goes on already. Imports `due`, `facts`, `retry`.
+//! restarted agent counts what goes on already.
 
-use super::due;
-use super::facts::{Facts, Kind};
-use super::retry;
 use crate::api::Status;
 use crate::api::reason::Reason;
 use crate::api::status::Phase;
+use crate::core::model::facts::{Facts, Kind, Room};
+use crate::core::schedule::due;
 use jiff::Timestamp;
-
-/// Whether there is room for one more sync.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Room {
-    /// As many as may be are under way, or others are to go first.
-    #[default]
-    Full,
-    /// One more may start.
-    Free,
-}
 
 /// Whether an object starts syncs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -163,15 +152,15 @@ impl<'a> View<'a> {
             Phase::WaitingForSnapshot if self.lifecycle == Lifecycle::Paused || run.generation == self.generation => {
                 return status.waiting_since.as_ref().map(|t| t.0);
             }
-            Phase::Publishing if !retry::is_late(status, run) || run.generation == self.generation => return None,
+            Phase::Publishing if !due::is_late(status, run) || run.generation == self.generation => return None,
             Phase::WaitingForSnapshot | Phase::Publishing => return Some(now),
             _ => {}
         }
         let attempt = passed(status.next_attempt_time.as_ref().map(|t| t.0));
-        let slot = slot.filter(|_| attempt.is_some() || !retry::slots_wait(status));
+        let slot = slot.filter(|_| attempt.is_some() || !due::slots_wait(status));
         let changed = run.generation != self.generation
-            || retry::permitted(self.permits.as_ref(), run)
-            || retry::asked_to_verify(self.verify_now, run, status)
+            || due::permitted(self.permits.as_ref(), run)
+            || due::asked_to_verify(self.verify_now, run, status)
             || new_tag.is_some_and(|tag| run.manual.as_deref() != Some(tag));
         [slot, attempt].into_iter().flatten().min().or(changed.then_some(now))
     }

@@ -1,15 +1,13 @@
 //! Deletes children that no run needs any more. Runs after every decision, so whatever a crash left behind goes at the next look.
-//!
-//! Imports `facts`, `plan`, `draft`, `spec`.
 
-use super::draft::Draft;
-use super::facts::{Claim, Fresh, Meta, Role, Snapshot};
-use super::plan::{ChildKind, Step, Target};
-use super::spec::Volume;
 use crate::api::status::{Phase, Run};
+use crate::core::decision::Draft;
+use crate::core::model::facts::{Claim, Fresh, Meta, Role, Snapshot};
+use crate::core::model::plan::{ChildKind, Step, Target};
+use crate::core::model::spec::Volume;
 
 /// Plans the deletions that the status in the making leaves room for.
-pub(super) fn children(draft: &mut Draft<'_>) {
+pub(in crate::core) fn children(draft: &mut Draft<'_>) {
     let facts = draft.facts;
     // Nothing of a run is used again whose spec is invalid and whose mover has ended.
     let suspended = |run: &Run| facts.spec.is_err() && matches!(run.phase, Phase::Backoff | Phase::WaitingForFirstPush);
@@ -54,7 +52,7 @@ pub(super) fn children(draft: &mut Draft<'_>) {
 
 /// A destination's volume that was never bound goes when the spec has changed: nothing was ever written to it, and the next one is made
 /// as the spec now says. Tells whether there was one.
-pub(super) fn unbound_volume(draft: &mut Draft<'_>) -> bool {
+pub(in crate::core) fn unbound_volume(draft: &mut Draft<'_>) -> bool {
     let mut found = false;
     for claim in draft.facts.claims_as(Role::Volume).filter(|c| !c.bound && !c.meta.deleting) {
         delete(draft, ChildKind::Claim, &claim.meta);

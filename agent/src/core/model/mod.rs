@@ -1,0 +1,11 @@
+//! What decisions are made of and what they come to: facts, spec, limits, plan, and the names and identities in them.
+
+pub mod approvals;
+pub mod clock;
+pub mod facts;
+pub mod limits;
+pub mod names;
+pub mod plan;
+pub mod run_id;
+pub mod spec;
+pub mod subject;

@@ -1,0 +1,158 @@
+//! What a user asks for: a spec of either kind, parsed and with its defaults. [`crate::core::validate`] makes it.
+
+use crate::core::syntax::cron::Schedule;
+use jiff::{SignedDuration, Timestamp};
+
+/// A spec that is known to make sense.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    /// Nothing new starts.
+    pub paused: bool,
+    /// When to sync.
+    pub trigger: Trigger,
+    /// Where the data goes to or comes from.
+    pub remote: Remote,
+    /// How much a sync may delete unasked.
+    pub guard: Guard,
+    /// Which volume, and how it is handled.
+    pub volume: Volume,
+}
+
+/// When to sync; neither schedule nor manual means continuously.
+#[derive(Clone, Debug, Default)]
+pub struct Trigger {
+    /// Slots to sync at.
+    pub schedule: Option<Schedule>,
+    /// The tag that starts one sync when it changes.
+    pub manual: Option<String>,
+    /// Whether a new object waits for its first slot.
+    pub wait_for_first_slot: bool,
+    /// By how much this object's slots come after those of the schedule.
+    pub offset: SignedDuration,
+}
+
+impl Trigger {
+    /// Whether syncs follow one another without an outside cause.
+    pub fn continuous(&self) -> bool {
+        self.schedule.is_none() && self.manual.is_none()
+    }
+
+    /// This object's first slot strictly after `time`.
+    pub fn next_slot(&self, time: Timestamp) -> Option<Timestamp> {
+        let unmoved = time.checked_sub(self.offset).ok()?;
+        self.schedule.as_ref()?.next_after(unmoved)?.checked_add(self.offset).ok()
+    }
+
+    /// Its very first slot: those of an interval are counted from the one before, so the first one alone is moved.
+    pub fn first_slot(&self, time: Timestamp) -> Option<Timestamp> {
+        let moved = if self.schedule.as_ref()?.is_interval() { self.offset } else { SignedDuration::ZERO };
+        self.next_slot(time)?.checked_add(moved).ok()
+    }
+
+    /// Whether its slots come at an interval (`@every 90m`), not by the calendar.
+    pub fn counts_from_last_sync(&self) -> bool {
+        self.schedule.as_ref().is_some_and(Schedule::is_interval)
+    }
+
+    /// Whether a new object syncs without waiting for a slot or tag.
+    pub fn starts_at_once(&self) -> bool {
+        starts_at_once(self.schedule.is_some(), self.manual.is_some(), self.wait_for_first_slot)
+    }
+}
+
+/// The same, of a trigger that has not been read yet.
+pub fn starts_at_once(schedule: bool, manual: bool, wait_for_first_slot: bool) -> bool {
+    !manual && (!schedule || !wait_for_first_slot)
+}
+
+/// Where the data goes to or comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remote {
+    /// Name of the Secret.
+    pub secret: String,
+    /// Section of its `rclone.conf`.
+    pub section: String,
+    /// Path behind the colon.
+    pub path: String,
+}
+
+/// How much a sync may delete unasked: not both more than `floor` files and more than `percent` of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Guard {
+    /// Share of the files.
+    pub percent: u32,
+    /// Number of files.
+    pub floor: u32,
+}
+
+/// Which volume, and how it is handled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Volume {
+    /// A source's.
+    Source {
+        /// The claim to replicate.
+        claim: String,
+        /// How it is captured.
+        capture: Capture,
+        /// What the temporary claim is to look like; unset parts come from the source claim.
+        temporary: ClaimShape,
+    },
+    /// A destination's.
+    Destination {
+        /// The claim to pull into.
+        claim: Target,
+        /// Whether each good copy becomes a snapshot, and of which class.
+        image: Option<SnapshotClass>,
+        /// How many of these snapshots are kept.
+        retain: usize,
+        /// Whether the claim made for this object goes after each sync.
+        cleanup: bool,
+        /// Whether the path was not written by a source of ours.
+        plain: bool,
+    },
+}
+
+/// A `VolumeSnapshotClass`; the cluster's default where it has no name.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct SnapshotClass(pub Option<String>);
+
+/// How a source's volume is captured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Capture {
+    /// Through a snapshot.
+    Snapshot(SnapshotClass),
+    /// Through a clone.
+    Clone,
+    /// Read in place.
+    Direct,
+}
+
+/// The claim that a destination pulls into.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// One of the user's.
+    Existing(String),
+    /// One made for this object.
+    Private(ClaimShape),
+}
+
+/// What a claim is to look like.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct ClaimShape {
+    /// Size in bytes.
+    pub size: Option<u64>,
+    /// Access modes.
+    pub access_modes: Option<Vec<String>>,
+    /// Storage class.
+    pub storage_class: Option<String>,
+}
+
+impl Spec {
+    /// The claim of the user's that the spec names.
+    pub fn users_claim(&self) -> Option<&str> {
+        match &self.volume {
+            Volume::Source { claim, .. } | Volume::Destination { claim: Target::Existing(claim), .. } => Some(claim),
+            Volume::Destination { claim: Target::Private(_), .. } => None,
+        }
+    }
+}

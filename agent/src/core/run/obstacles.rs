@@ -1,0 +1,46 @@
+//! What the facts show of a child that is not ready: slow, failed for good, or refused.
+
+use crate::core::model::facts::{Claim, Facts, Role, Snapshot};
+
+/// Whether the driver has given up on this snapshot. An error after the data was captured leaves a copy that may still be under way.
+pub(super) fn failed(snapshot: &Snapshot) -> bool {
+    snapshot.error.is_some() && !snapshot.taken
+}
+
+/// A claim of the object's own that has no volume yet.
+pub(super) fn unbound(facts: &Facts) -> Option<&Claim> {
+    let claims = facts.claims_as(Role::Capture).chain(facts.claims_as(Role::Volume));
+    claims.into_iter().find(|c| !c.bound && !c.meta.deleting)
+}
+
+/// Whether these are the words of a provisioner that failed for good: the claim is replaced.
+pub(super) fn refused_volume(why: &str) -> bool {
+    why.starts_with("ProvisioningFailed") && !provisioning(why)
+}
+
+/// Whether the volume is being made all the same. With these codes of CSI, the driver may still be at work; external-provisioner then
+/// goes on as well.
+pub(super) fn provisioning(why: &str) -> bool {
+    let under_way = ["DeadlineExceeded", "Aborted", "Unavailable", "Canceled"].iter().any(|code| why.contains(&format!("code = {code}")));
+    why.starts_with("ProvisioningFailed") && under_way || why.contains("unbound immediate PersistentVolumeClaims")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_provisioner_that_is_at_work_is_told_from_one_that_failed() {
+        for (why, refused) in [
+            ("ProvisioningFailed: storageclass.storage.k8s.io \"fast\" not found", true),
+            ("ProvisioningFailed: failed to provision volume: rpc error: code = InvalidArgument desc = too small", true),
+            ("ProvisioningFailed: failed to provision volume: rpc error: code = DeadlineExceeded desc = context deadline exceeded", false),
+            ("ProvisioningFailed: failed to provision volume: rpc error: code = Aborted desc = an operation is pending", false),
+            ("FailedScheduling: 0/1 nodes are available", false),
+        ] {
+            assert_eq!(refused_volume(why), refused, "{why}");
+        }
+        assert!(provisioning("FailedScheduling: pod has unbound immediate PersistentVolumeClaims"));
+        assert!(!provisioning("FailedScheduling: 0/1 nodes are available: insufficient memory"));
+    }
+}

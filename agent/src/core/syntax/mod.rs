@@ -1,0 +1,5 @@
+//! Notations that users write: schedules, sizes, durations.
+
+pub mod cron;
+pub mod go_duration;
+pub mod quantity;
