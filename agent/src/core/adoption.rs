@@ -5,7 +5,7 @@ use crate::api::Status;
 use crate::api::labels::ADOPT_PATH;
 use crate::api::reason::Reason;
 use crate::api::status::{Phase, Run};
-use crate::core::decision::Draft;
+use crate::core::decision::Decision;
 use crate::core::model::approvals::{self, adopt_path, still_adopts, trimmed_path};
 use crate::core::model::facts::Object;
 use crate::core::model::spec::Spec;
@@ -13,30 +13,30 @@ use crate::core::schedule::due;
 use scribe_mover::report::Report;
 
 /// Binds the run in the making to what the user's annotations permit and ask for as its attempt begins.
-pub(super) fn bind_annotations(draft: &mut Draft<'_>, spec: &Spec) {
-    let object = &draft.facts.object;
-    let (permits, adopt) = (object.permits(&draft.status), approvals::adoption(object, spec, &draft.status));
-    let verify_now = due::new_verification(object.verify_now.as_deref(), &draft.status).map(str::to_owned);
-    if let Some(run) = draft.status.run.as_mut() {
+pub(super) fn bind_annotations(decision: &mut Decision<'_>, spec: &Spec) {
+    let object = &decision.facts.object;
+    let (permits, adopt) = (object.permits(&decision.status), approvals::adoption(object, spec, &decision.status));
+    let verify_now = due::new_verification(object.verify_now.as_deref(), &decision.status).map(str::to_owned);
+    if let Some(run) = decision.status.run.as_mut() {
         if run.adopt != adopt {
             run.adopted_state = None;
         }
         (run.permits, run.adopt, run.verify_now) = (permits, adopt, verify_now);
     }
-    warn(draft, spec);
+    warn(decision, spec);
 }
 
 /// Forgets an adoption whose annotation is gone, so that setting it again is another one.
-pub(super) fn withdraw(draft: &mut Draft<'_>) {
-    let object = &draft.facts.object;
+pub(super) fn withdraw(decision: &mut Decision<'_>) {
+    let object = &decision.facts.object;
     let annotation = adopt_path(object).map(trimmed_path);
-    if draft.status.adopted_path.is_some() && draft.status.adopted_path.as_deref() != annotation {
-        draft.status.adopted_path = None;
+    if decision.status.adopted_path.is_some() && decision.status.adopted_path.as_deref() != annotation {
+        decision.status.adopted_path = None;
     }
     let allowed = object.allow_deletions.as_deref();
     let waiting = |run: &&mut Run| matches!(run.phase, Phase::Backoff | Phase::WaitingForFirstPush);
     if annotation.is_none()
-        && let Some(run) = draft.status.run.as_mut().filter(waiting)
+        && let Some(run) = decision.status.run.as_mut().filter(waiting)
         && run.adopt.is_some()
     {
         // What else the last attempt knew to be permitted stays known; what it did not know is news.
@@ -48,24 +48,24 @@ pub(super) fn withdraw(draft: &mut Draft<'_>) {
 }
 
 /// Keeps the state of the path that the first push of an adoption acted on.
-pub(super) fn bind(draft: &mut Draft<'_>, report: &Report) {
-    if let Some(run) = draft.status.run.as_mut().filter(|run| run.adopt.is_some() && run.adopted_state.is_none()) {
+pub(super) fn bind(decision: &mut Decision<'_>, report: &Report) {
+    if let Some(run) = decision.status.run.as_mut().filter(|run| run.adopt.is_some() && run.adopted_state.is_none()) {
         run.adopted_state.clone_from(&report.adopted_state);
     }
 }
 
 /// The run ended well: its adoption is done.
-pub(super) fn complete(draft: &mut Draft<'_>, run: &Run) {
-    if still_adopts(&draft.facts.object, run) {
-        draft.status.adopted_path.clone_from(&run.adopt);
+pub(super) fn complete(decision: &mut Decision<'_>, run: &Run) {
+    if still_adopts(&decision.facts.object, run) {
+        decision.status.adopted_path.clone_from(&run.adopt);
     }
 }
 
 /// Publishes that the annotation names another path than the spec, so that nothing is taken over.
-fn warn(draft: &mut Draft<'_>, spec: &Spec) {
-    if let Some(note) = mismatch(&draft.facts.object, spec) {
-        let (annotation, path) = (draft.facts.object.adopt_path.clone().unwrap_or_default(), &spec.remote.path);
-        draft.event(true, Reason::AnnotationIgnored, note, &format!("{annotation}/{path}"));
+fn warn(decision: &mut Decision<'_>, spec: &Spec) {
+    if let Some(note) = mismatch(&decision.facts.object, spec) {
+        let (annotation, path) = (decision.facts.object.adopt_path.clone().unwrap_or_default(), &spec.remote.path);
+        decision.event(true, Reason::AnnotationIgnored, note, &format!("{annotation}/{path}"));
     }
 }
 

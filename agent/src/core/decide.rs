@@ -6,7 +6,7 @@ use crate::api::reason::Reason;
 use crate::api::status::{Phase, Run};
 use crate::core::adoption;
 use crate::core::children::{cleanup, images, resize};
-use crate::core::decision::Draft;
+use crate::core::decision::Decision;
 use crate::core::model::clock;
 use crate::core::model::facts::{Facts, Fresh};
 use crate::core::model::limits::Limits;
@@ -28,80 +28,84 @@ pub fn decide(facts: &Facts, limits: &Limits, now: Timestamp) -> Plan {
         // Owner references let the cluster collect the children.
         return Plan::default();
     }
-    let mut draft = Draft::new(facts, limits, now);
-    clock::not_ahead(&mut draft.status, now);
-    draft.status.waiting_since = None;
-    adoption::withdraw(&mut draft);
-    images::review(&mut draft, facts.spec.as_ref().ok());
+    let mut decision = Decision::new(facts, limits, now);
+    clock::not_ahead(&mut decision.status, now);
+    decision.status.waiting_since = None;
+    adoption::withdraw(&mut decision);
+    images::review(&mut decision, facts.spec.as_ref().ok());
     match &facts.spec {
-        Ok(spec) => work(&mut draft, spec),
-        Err(_) => refuse(&mut draft),
+        Ok(spec) => work(&mut decision, spec),
+        Err(_) => refuse(&mut decision),
     }
-    cleanup::children(&mut draft);
+    cleanup::children(&mut decision);
     if let Ok(spec) = &facts.spec {
-        resize::volume(&mut draft, spec);
+        resize::volume(&mut decision, spec);
     }
-    draft.finish()
+    decision.finish()
 }
 
-fn work(draft: &mut Draft<'_>, spec: &Spec) {
-    let spec_changed = draft.status.observed_generation.is_some_and(|seen| seen != draft.facts.object.generation);
-    draft.status.next_sync_time = due::next_sync_time(&spec.trigger, &draft.status, draft.limits, spec_changed, draft.now).map(Time);
-    let run = draft.status.run.clone();
+fn work(decision: &mut Decision<'_>, spec: &Spec) {
+    let spec_changed = decision.status.observed_generation.is_some_and(|seen| seen != decision.facts.object.generation);
+    decision.status.next_sync_time =
+        due::next_sync_time(&spec.trigger, &decision.status, decision.limits, spec_changed, decision.now).map(Time);
+    let run = decision.status.run.clone();
     let cause = match &run {
         None if spec.paused => None,
-        None => due::cause(&spec.trigger, &draft.status, draft.now)
-            .or_else(|| due::cause_beside_trigger(spec, &draft.facts.object, &draft.status)),
-        Some(run) => run::superseded_by(draft, spec, run),
+        None => due::cause(&spec.trigger, &decision.status, decision.now)
+            .or_else(|| due::cause_beside_trigger(spec, &decision.facts.object, &decision.status)),
+        Some(run) => run::superseded_by(decision, spec, run),
     };
     match (cause, run) {
         (Some(cause), run) => {
-            if draft.may_start() {
-                open(draft, spec, &cause, run.as_ref());
+            if decision.may_start() {
+                open(decision, spec, &cause, run.as_ref());
             }
         }
-        (None, Some(run)) => run::advance(draft, spec, &run),
+        (None, Some(run)) => run::advance(decision, spec, &run),
         (None, None) if spec.paused => {}
-        (None, None) => draft.wake_for_next_sync(),
+        (None, None) => decision.wake_for_next_sync(),
     }
 }
 
 /// An invalid spec: nothing new starts, and a run that has not reached its mover goes no further. It stays open until another takes its
 /// place, which happens at once when the spec is mended: what its mover has done to volume or path is not forgotten. What was due by
 /// then stays due, its slot has passed.
-fn refuse(draft: &mut Draft<'_>) {
-    let now = draft.now;
-    let passed = draft.status.next_sync_time.as_ref().map(|t| t.0).filter(|t| *t <= now);
-    draft.status.next_sync_time = passed.map(Time);
-    let Some(open) = draft.status.run.clone() else { return };
-    match draft.facts.living_mover() {
+fn refuse(decision: &mut Decision<'_>) {
+    let now = decision.now;
+    let passed = decision.status.next_sync_time.as_ref().map(|t| t.0).filter(|t| *t <= now);
+    decision.status.next_sync_time = passed.map(Time);
+    let Some(open) = decision.status.run.clone() else { return };
+    match decision.facts.living_mover() {
         None => {
-            run::suspend(draft, &open);
-            draft.status.next_attempt_time = None;
+            run::suspend(decision, &open);
+            decision.status.next_attempt_time = None;
         }
-        Some(alive) => run::supervise(draft, &open, alive),
+        Some(alive) => run::supervise(decision, &open, alive),
     }
 }
 
 /// Opens a run. What it needs first is created in the same plan, after the status that announces it.
-fn open(draft: &mut Draft<'_>, spec: &Spec, cause: &Cause, superseded: Option<&Run>) {
-    let generation = draft.facts.object.generation;
+fn open(decision: &mut Decision<'_>, spec: &Spec, cause: &Cause, superseded: Option<&Run>) {
+    let generation = decision.facts.object.generation;
     let mut made_anew = false;
     if superseded.is_some_and(|old| old.generation != generation) {
         // Whoever changed the spec will have mended something.
-        draft.status.attempts = None;
-        draft.plan.needs.extend([Fresh::Claims, Fresh::Jobs, Fresh::Pods]);
-        made_anew = cleanup::unbound_volume(draft);
+        decision.status.attempts = None;
+        decision.plan.needs.extend([Fresh::Claims, Fresh::Jobs, Fresh::Pods]);
+        made_anew = cleanup::unbound_volume(decision);
     }
-    let before =
-        Before { generation, synced: draft.status.last_sync_time.as_ref().map(|t| t.0), superseded: superseded.map(|old| old.id.as_str()) };
+    let before = Before {
+        generation,
+        synced: decision.status.last_sync_time.as_ref().map(|t| t.0),
+        superseded: superseded.map(|old| old.id.as_str()),
+    };
     let run = Run {
-        id: run_id(&draft.facts.object.uid, cause, before),
+        id: run_id(&decision.facts.object.uid, cause, before),
         phase: run::first_phase(spec),
-        start_time: MicroTime(draft.now),
+        start_time: MicroTime(decision.now),
         attempt: 1,
-        phase_time: MicroTime(draft.now),
-        generation: draft.facts.object.generation,
+        phase_time: MicroTime(decision.now),
+        generation: decision.facts.object.generation,
         bytes_done: None,
         bytes_total: None,
         permits: None,
@@ -116,21 +120,21 @@ fn open(draft: &mut Draft<'_>, spec: &Spec, cause: &Cause, superseded: Option<&R
         adopt: superseded.and_then(|old| old.adopt.clone()),
         adopted_state: superseded.and_then(|old| old.adopted_state.clone()),
     };
-    if matches!(spec.volume, Volume::Destination { .. }) && due::needs_new_sync(spec, &draft.status) {
-        draft.status.volume_touched = true;
+    if matches!(spec.volume, Volume::Destination { .. }) && due::needs_new_sync(spec, &decision.status) {
+        decision.status.volume_touched = true;
     }
-    draft.status.next_sync_time = due::after_opening(&spec.trigger, &draft.status, draft.now).map(Time);
-    draft.status.last_sync_start_time = Some(Time(draft.now));
-    draft.status.next_attempt_time = None;
+    decision.status.next_sync_time = due::after_opening(&spec.trigger, &decision.status, decision.now).map(Time);
+    decision.status.last_sync_start_time = Some(Time(decision.now));
+    decision.status.next_attempt_time = None;
     // A slot that only asks again for a first push is no news.
     let asks_again = matches!(cause, Cause::Slot(_)) && superseded.is_some_and(|old| old.phase == Phase::WaitingForFirstPush);
-    if !asks_again && draft.status.attempts.is_none_or(|failures| failures < draft.limits.max_attempts) {
-        draft.event(false, Reason::SyncStarted, "Sync started".to_owned(), &run.id);
+    if !asks_again && decision.status.attempts.is_none_or(|failures| failures < decision.limits.max_attempts) {
+        decision.event(false, Reason::SyncStarted, "Sync started".to_owned(), &run.id);
     }
-    draft.status.run = Some(run);
-    adoption::bind_annotations(draft, spec);
-    if let Some(run) = draft.status.run.clone().filter(|_| !made_anew) {
-        run::begin(draft, spec, &run);
+    decision.status.run = Some(run);
+    adoption::bind_annotations(decision, spec);
+    if let Some(run) = decision.status.run.clone().filter(|_| !made_anew) {
+        run::begin(decision, spec, &run);
     }
-    draft.wake_for_next_sync();
+    decision.wake_for_next_sync();
 }

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 
 /// The status as it will be, and the plan as far as it goes.
-pub(super) struct Draft<'a> {
+pub(super) struct Decision<'a> {
     pub(super) facts: &'a Facts,
     pub(super) limits: &'a Limits,
     pub(super) now: Timestamp,
@@ -26,10 +26,10 @@ pub(super) struct Draft<'a> {
     events: Vec<Event>,
 }
 
-impl<'a> Draft<'a> {
+impl<'a> Decision<'a> {
     pub(super) fn new(facts: &'a Facts, limits: &'a Limits, now: Timestamp) -> Self {
         let (status, plan, troubles) = (facts.status.clone(), Plan::default(), facts.troubles.clone());
-        Draft { facts, limits, now, status, plan, troubles, waiting: None, events: Vec::new() }
+        Decision { facts, limits, now, status, plan, troubles, waiting: None, events: Vec::new() }
     }
 
     pub(super) fn wake_for_next_sync(&mut self) {

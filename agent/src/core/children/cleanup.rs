@@ -1,94 +1,94 @@
 //! Deletes children that no run needs any more. Runs after every decision, so whatever a crash left behind goes at the next look.
 
 use crate::api::status::{Phase, Run};
-use crate::core::decision::Draft;
+use crate::core::decision::Decision;
 use crate::core::model::facts::{Claim, Fresh, Meta, Role, Snapshot};
 use crate::core::model::plan::{ChildKind, Step, Target};
 use crate::core::model::spec::Volume;
 
 /// Plans the deletions that the status in the making leaves room for.
-pub(in crate::core) fn children(draft: &mut Draft<'_>) {
-    let facts = draft.facts;
+pub(in crate::core) fn children(decision: &mut Decision<'_>) {
+    let facts = decision.facts;
     // Nothing of a run is used again whose spec is invalid and whose mover has ended.
     let suspended = |run: &Run| facts.spec.is_err() && matches!(run.phase, Phase::Backoff | Phase::WaitingForFirstPush);
-    let run = draft.status.run.clone().filter(|run| !suspended(run));
+    let run = decision.status.run.clone().filter(|run| !suspended(run));
     let current = run.as_ref().map(|r| r.id.as_str());
     let needed = |meta: &Meta| meta.run.is_some() && meta.run.as_deref() == current;
 
     for job in facts.jobs.iter().filter(|j| !j.meta.deleting) {
         let attempt = run.as_ref().map(|r| r.attempt);
         if !needed(&job.meta) || job.meta.attempt != attempt {
-            delete(draft, ChildKind::Job, &job.meta);
+            delete(decision, ChildKind::Job, &job.meta);
         }
     }
     for claim in facts.claims_as(Role::Capture).filter(|c| !c.meta.deleting && !needed(&c.meta)) {
         let of_its_run = |meta: &Meta| meta.run == claim.meta.run;
         if !facts.jobs.iter().any(|j| of_its_run(&j.meta) && j.succeeded == Some(true)) {
             // A pod may have started just as its run was given up; the cache may not even show its Job.
-            draft.plan.needs.insert(Fresh::Pods);
+            decision.plan.needs.insert(Fresh::Pods);
         }
         if !facts.pods.iter().any(|p| of_its_run(&p.meta) && !p.ended) {
-            delete(draft, ChildKind::Claim, &claim.meta);
+            delete(decision, ChildKind::Claim, &claim.meta);
         }
     }
     // Some drivers refuse to delete a snapshot while a volume made from it is there.
     if !facts.claims_as(Role::Capture).any(|c| !needed(&c.meta)) {
         for snapshot in facts.snapshots_as(Role::Capture).filter(|s| !s.meta.deleting && !needed(&s.meta)) {
-            delete(draft, ChildKind::Snapshot, &snapshot.meta);
+            delete(decision, ChildKind::Snapshot, &snapshot.meta);
         }
     }
-    if draft.status.run.is_none() && facts.snapshots_known && cleanup(draft) {
+    if decision.status.run.is_none() && facts.snapshots_known && cleanup(decision) {
         for claim in facts.claims_as(Role::Volume).filter(|c| !c.meta.deleting) {
-            draft.plan.needs.extend([Fresh::Pods, Fresh::Snapshots]);
-            if !facts.mover_lives() && is_published(draft, claim) {
-                delete(draft, ChildKind::Claim, &claim.meta);
+            decision.plan.needs.extend([Fresh::Pods, Fresh::Snapshots]);
+            if !facts.mover_lives() && is_published(decision, claim) {
+                delete(decision, ChildKind::Claim, &claim.meta);
             }
         }
     }
     for image in facts.snapshots_as(Role::Image).filter(|i| !i.meta.deleting) {
-        old_image(draft, image, current);
+        old_image(decision, image, current);
     }
 }
 
 /// A destination's volume that was never bound goes when the spec has changed: nothing was ever written to it, and the next one is made
 /// as the spec now says. Tells whether there was one.
-pub(in crate::core) fn unbound_volume(draft: &mut Draft<'_>) -> bool {
+pub(in crate::core) fn unbound_volume(decision: &mut Decision<'_>) -> bool {
     let mut found = false;
-    for claim in draft.facts.claims_as(Role::Volume).filter(|c| !c.bound && !c.meta.deleting) {
-        delete(draft, ChildKind::Claim, &claim.meta);
+    for claim in decision.facts.claims_as(Role::Volume).filter(|c| !c.bound && !c.meta.deleting) {
+        delete(decision, ChildKind::Claim, &claim.meta);
         found = true;
     }
     found
 }
 
 /// Whether an image of this claim is published: before that, the claim may be the only copy.
-fn is_published(draft: &Draft<'_>, claim: &Claim) -> bool {
-    let images = draft.facts.snapshots_as(Role::Image).filter(|image| image.ready && !image.meta.deleting);
+fn is_published(decision: &Decision<'_>, claim: &Claim) -> bool {
+    let images = decision.facts.snapshots_as(Role::Image).filter(|image| image.ready && !image.meta.deleting);
     let of_it = images.filter(|image| image.claim_uid.as_deref() == Some(claim.meta.uid.as_str()));
-    let published = |image: &Snapshot| draft.status.images.iter().any(|listed| listed.name == image.meta.name);
+    let published = |image: &Snapshot| decision.status.images.iter().any(|listed| listed.name == image.meta.name);
     of_it.into_iter().any(published)
 }
 
 /// Whether the spec asks for the claim to go after each sync.
-fn cleanup(draft: &Draft<'_>) -> bool {
-    draft.facts.spec.as_ref().is_ok_and(|spec| matches!(spec.volume, Volume::Destination { cleanup: true, .. }))
+fn cleanup(decision: &Decision<'_>) -> bool {
+    decision.facts.spec.as_ref().is_ok_and(|spec| matches!(spec.volume, Volume::Destination { cleanup: true, .. }))
 }
 
 /// An image goes when it is published no more, unless somebody needs or wants it.
-fn old_image(draft: &mut Draft<'_>, image: &Snapshot, current: Option<&str>) {
-    let facts = draft.facts;
-    let published = draft.status.images.iter().any(|i| i.name == image.meta.name);
+fn old_image(decision: &mut Decision<'_>, image: &Snapshot, current: Option<&str>) {
+    let facts = decision.facts;
+    let published = decision.status.images.iter().any(|i| i.name == image.meta.name);
     let being_made = image.meta.run.is_some() && image.meta.run.as_deref() == current;
     if image.keep && !being_made {
-        draft.plan.steps.push(Step::Release(target(ChildKind::Snapshot, &image.meta)));
+        decision.plan.steps.push(Step::Release(target(ChildKind::Snapshot, &image.meta)));
     } else if !(published || being_made || facts.images_in_use.contains(&image.meta.name)) {
-        draft.plan.needs.extend([Fresh::Claims, Fresh::Snapshots]);
-        delete(draft, ChildKind::Snapshot, &image.meta);
+        decision.plan.needs.extend([Fresh::Claims, Fresh::Snapshots]);
+        delete(decision, ChildKind::Snapshot, &image.meta);
     }
 }
 
-fn delete(draft: &mut Draft<'_>, kind: ChildKind, meta: &Meta) {
-    draft.plan.steps.push(Step::Delete(target(kind, meta)));
+fn delete(decision: &mut Decision<'_>, kind: ChildKind, meta: &Meta) {
+    decision.plan.steps.push(Step::Delete(target(kind, meta)));
 }
 
 fn target(kind: ChildKind, meta: &Meta) -> Target {

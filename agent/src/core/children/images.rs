@@ -1,7 +1,7 @@
 //! The images of a destination: which of them are published, in the order of their publishing, and which one is the latest.
 
 use crate::api::status::{Image, ImageRef};
-use crate::core::decision::Draft;
+use crate::core::decision::Decision;
 use crate::core::model::clock::seconds;
 use crate::core::model::facts::{Fresh, Role, Snapshot};
 use crate::core::model::spec::{Spec, Volume};
@@ -13,31 +13,31 @@ const GROUP: &str = "snapshot.storage.k8s.io";
 const KIND: &str = "VolumeSnapshot";
 
 /// Puts a new image in front.
-pub(in crate::core) fn publish(draft: &mut Draft<'_>, snapshot: &Snapshot, report: &Report) {
+pub(in crate::core) fn publish(decision: &mut Decision<'_>, snapshot: &Snapshot, report: &Report) {
     let name = snapshot.meta.name.clone();
-    draft.status.images.retain(|image| image.name != name);
+    decision.status.images.retain(|image| image.name != name);
     let image = Image {
         name: name.clone(),
         revision: report.revision.clone(),
         data_time: report.data_time.map(|t| Time(seconds(t))),
-        ready_time: Some(Time(seconds(draft.now))),
+        ready_time: Some(Time(seconds(decision.now))),
     };
-    draft.status.images.insert(0, image);
-    draft.status.latest_image = Some(reference(name));
-    draft.plan.needs.insert(Fresh::Snapshots);
+    decision.status.images.insert(0, image);
+    decision.status.latest_image = Some(reference(name));
+    decision.plan.needs.insert(Fresh::Snapshots);
 }
 
 /// Brings the list in line with what is there: an image that somebody deleted or took away is published no more, and of the others
 /// only as many as the spec asks for. While nothing is known of them the list stays as it is. An image leaves the list before it is
 /// deleted, see `tidy`.
-pub(in crate::core) fn review(draft: &mut Draft<'_>, spec: Option<&Spec>) {
-    let facts = draft.facts;
+pub(in crate::core) fn review(decision: &mut Decision<'_>, spec: Option<&Spec>) {
+    let facts = decision.facts;
     if !facts.snapshots_known {
         return;
     }
-    let before = (draft.status.images.clone(), draft.status.latest_image.clone());
+    let before = (decision.status.images.clone(), decision.status.latest_image.clone());
     let there = |name: &str| facts.snapshots_as(Role::Image).any(|s| s.meta.name == name && !s.meta.deleting && !s.keep);
-    let status = &mut draft.status;
+    let status = &mut decision.status;
     let latest = status.latest_image.as_ref().filter(|i| i.kind == KIND).map(|i| i.name.clone());
     if let Some(name) = latest.clone().filter(|name| status.images.iter().all(|i| i.name != *name)) {
         // Published by an agent that kept no list.
@@ -51,7 +51,7 @@ pub(in crate::core) fn review(draft: &mut Draft<'_>, spec: Option<&Spec>) {
         status.latest_image = status.images.first().map(|image| reference(image.name.clone()));
     }
     if before != (status.images.clone(), status.latest_image.clone()) {
-        draft.plan.needs.insert(Fresh::Snapshots);
+        decision.plan.needs.insert(Fresh::Snapshots);
     }
 }
 

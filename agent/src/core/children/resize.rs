@@ -2,14 +2,14 @@
 //! and tells what it was answered.
 
 use crate::api::reason::Reason;
-use crate::core::decision::Draft;
+use crate::core::decision::Decision;
 use crate::core::model::facts::{Fresh, Role};
 use crate::core::model::plan::{ChildKind, Step, Target};
 use crate::core::model::spec::{Spec, Target as Volumes, Volume};
 
 /// Plans the growth, or tells that it was refused.
-pub(in crate::core) fn volume(draft: &mut Draft<'_>, spec: &Spec) {
-    let facts = draft.facts;
+pub(in crate::core) fn volume(decision: &mut Decision<'_>, spec: &Spec) {
+    let facts = decision.facts;
     let Volume::Destination { claim: Volumes::Private(shape), .. } = &spec.volume else { return };
     let Some(wanted) = shape.size else { return };
     // A claim can only grow once it has a volume.
@@ -17,21 +17,21 @@ pub(in crate::core) fn volume(draft: &mut Draft<'_>, spec: &Spec) {
     let Some(claim) = claims.find(|c| c.shape.size.is_some_and(|size| size < wanted)) else { return };
     match facts.resize_refused.as_ref().filter(|refused| refused.size == wanted) {
         Some(refused) => {
-            draft.troubles.push(refused.message.clone());
+            decision.troubles.push(refused.message.clone());
             let told = facts.status.conditions.iter().any(|c| c.type_ == "Reconciled" && c.message.contains(&refused.message));
             if !told {
-                draft.event(true, Reason::ResizeRefused, refused.message.clone(), &format!("{}/{wanted}", claim.meta.uid));
+                decision.event(true, Reason::ResizeRefused, refused.message.clone(), &format!("{}/{wanted}", claim.meta.uid));
             }
         }
         None => {
-            draft.plan.needs.insert(Fresh::Claims);
+            decision.plan.needs.insert(Fresh::Claims);
             // What is known of an earlier try stands until this one has its answer.
             let before = facts.status.conditions.iter().find(|c| c.type_ == "Reconciled" && c.status == "False");
-            if draft.troubles.is_empty() {
-                draft.troubles.extend(before.map(|c| c.message.clone()));
+            if decision.troubles.is_empty() {
+                decision.troubles.extend(before.map(|c| c.message.clone()));
             }
             let target = Target { kind: ChildKind::Claim, name: claim.meta.name.clone(), uid: claim.meta.uid.clone() };
-            draft.plan.steps.push(Step::Resize(target, wanted));
+            decision.plan.steps.push(Step::Resize(target, wanted));
         }
     }
 }

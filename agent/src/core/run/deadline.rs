@@ -1,7 +1,7 @@
 //! From when a wait counts, when it is over, and how long it has lasted.
 
 use crate::api::status::Run;
-use crate::core::decision::Draft;
+use crate::core::decision::Decision;
 use crate::core::model::facts::Meta;
 use crate::core::syntax::go_duration;
 use jiff::{SignedDuration, Timestamp};
@@ -18,18 +18,18 @@ pub(super) fn after(since: Timestamp, timeout: SignedDuration) -> Timestamp {
 
 /// Since when the run waits for this child: from the beginning of its phase, or from when the child was made. There is time between the
 /// two where the agent was away.
-pub(super) fn since(draft: &Draft<'_>, run: &Run, child: &Meta) -> Timestamp {
+pub(super) fn since(decision: &Decision<'_>, run: &Run, child: &Meta) -> Timestamp {
     let phase = run.phase_time.0;
-    child.created.filter(|made| *made <= draft.now).map_or(phase, |made| made.max(phase))
+    child.created.filter(|made| *made <= decision.now).map_or(phase, |made| made.max(phase))
 }
 
 /// How long the phase has lasted, as text.
-pub(super) fn lasted(draft: &Draft<'_>, run: &Run) -> String {
-    lasted_since(draft, run.phase_time.0)
+pub(super) fn lasted(decision: &Decision<'_>, run: &Run) -> String {
+    lasted_since(decision, run.phase_time.0)
 }
 
-pub(super) fn lasted_since(draft: &Draft<'_>, since: Timestamp) -> String {
-    whole_seconds(draft.now.duration_since(since))
+pub(super) fn lasted_since(decision: &Decision<'_>, since: Timestamp) -> String {
+    whole_seconds(decision.now.duration_since(since))
 }
 
 fn whole_seconds(duration: SignedDuration) -> String {

@@ -10,7 +10,7 @@ use crate::api::{Status, labels};
 use crate::core::adoption;
 use crate::core::children;
 use crate::core::children::images;
-use crate::core::decision::Draft;
+use crate::core::decision::Decision;
 use crate::core::model::clock::seconds;
 use crate::core::model::facts::{Fresh, Job, Pod};
 use crate::core::model::plan::Step;
@@ -22,35 +22,35 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use scribe_mover::report::{Outcome, Report};
 
-pub(super) fn of_the_mover(draft: &mut Draft<'_>, spec: &Spec, run: &Run, job: &Job, pod: Option<&Pod>, succeeded: bool) {
+pub(super) fn of_the_mover(decision: &mut Decision<'_>, spec: &Spec, run: &Run, job: &Job, pod: Option<&Pod>, succeeded: bool) {
     match pod.and_then(Pod::report) {
         Some(report) if report.result == Outcome::Failed => {
-            adoption::bind(draft, &report);
+            adoption::bind(decision, &report);
             let reason = report.reason.map_or(Reason::MoverFailed, Reason::from);
             let message = match reason {
                 Reason::DeletionGuard => format!("{}; set it as the annotation {}", report.message, labels::ALLOW_DELETIONS),
-                Reason::PathNotOurs => match adoption::why_not(&draft.facts.object, spec, &draft.status) {
+                Reason::PathNotOurs => match adoption::why_not(&decision.facts.object, spec, &decision.status) {
                     Some(why) => format!("{}. {why}", report.message),
                     None => report.message.clone(),
                 },
                 _ => report.message.clone(),
             };
-            failure::give_up(draft, run, reason, message, Some(&report));
+            failure::give_up(decision, run, reason, message, Some(&report));
         }
         // The exit code and the report must tell the same story.
-        Some(report) if succeeded && report.result == Outcome::WaitingForFirstPush => match pulled_before(&draft.status, job) {
+        Some(report) if succeeded && report.result == Outcome::WaitingForFirstPush => match pulled_before(&decision.status, job) {
             Some(remote) => {
                 let message = format!(
                     "{remote} holds nothing any more, and a revision was pulled from it before. The volume and its images stay as they are. Check whether the bucket was emptied, and which path rcloneDestPath and rclone.conf name"
                 );
-                failure::give_up(draft, run, Reason::RemoteInconsistent, message, Some(&report));
+                failure::give_up(decision, run, Reason::RemoteInconsistent, message, Some(&report));
             }
-            None => failure::wait_for_first_push(draft, &report),
+            None => failure::wait_for_first_push(decision, &report),
         },
-        Some(report) if succeeded => complete(draft, spec, run, job, &report, pod),
+        Some(report) if succeeded => complete(decision, spec, run, job, &report, pod),
         _ => {
-            draft.plan.needs.extend([Fresh::Jobs, Fresh::Pods]);
-            failure::no_report(draft, run, job, pod);
+            decision.plan.needs.extend([Fresh::Jobs, Fresh::Pods]);
+            failure::no_report(decision, run, job, pod);
         }
     }
 }
@@ -67,87 +67,87 @@ fn pulled_before(status: &Status, job: &Job) -> Option<String> {
 }
 
 /// A mover did its work: closes the run, or makes the image first.
-fn complete(draft: &mut Draft<'_>, spec: &Spec, run: &Run, job: &Job, report: &Report, pod: Option<&Pod>) {
-    if !children::still_there(draft.facts, spec, job) {
-        return volume_gone(draft, run);
+fn complete(decision: &mut Decision<'_>, spec: &Spec, run: &Run, job: &Job, report: &Report, pod: Option<&Pod>) {
+    if !children::still_there(decision.facts, spec, job) {
+        return volume_gone(decision, run);
     }
     match &spec.volume {
-        Volume::Destination { image: Some(_), .. } if !children::image_holds(draft.facts, spec, &draft.status, report) => {
-            draft.enter(Phase::Publishing);
-            image(draft, spec, run, report, pod);
+        Volume::Destination { image: Some(_), .. } if !children::image_holds(decision.facts, spec, &decision.status, report) => {
+            decision.enter(Phase::Publishing);
+            image(decision, spec, run, report, pod);
         }
         Volume::Destination { claim, image: None, .. } => {
-            let name = children::destination_claim(draft.facts, claim);
-            draft.status.latest_image = Some(ImageRef { api_group: String::new(), kind: "PersistentVolumeClaim".to_owned(), name });
-            close(draft, spec, run, job, report);
+            let name = children::destination_claim(decision.facts, claim);
+            decision.status.latest_image = Some(ImageRef { api_group: String::new(), kind: "PersistentVolumeClaim".to_owned(), name });
+            close(decision, spec, run, job, report);
         }
-        Volume::Destination { image: Some(_), .. } | Volume::Source { .. } => close(draft, spec, run, job, report),
+        Volume::Destination { image: Some(_), .. } | Volume::Source { .. } => close(decision, spec, run, job, report),
     }
 }
 
 /// The mover's report is still in its pod: the Job stays until the run is closed.
-pub(super) fn publishing(draft: &mut Draft<'_>, spec: &Spec, run: &Run) {
-    let facts = draft.facts;
+pub(super) fn publishing(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
+    let facts = decision.facts;
     let (job, pod) = facts.mover_of(run);
     let image_wanted = matches!(&spec.volume, Volume::Destination { image: Some(_), .. });
-    let deadline = deadline::deadline(run, draft.limits.snapshot_timeout.min(report::TROUBLED));
+    let deadline = deadline::deadline(run, decision.limits.snapshot_timeout.min(report::TROUBLED));
     let (Some(job), Some(report)) = (job, pod.and_then(Pod::report)) else {
-        draft.plan.needs.extend([Fresh::Jobs, Fresh::Pods]);
+        decision.plan.needs.extend([Fresh::Jobs, Fresh::Pods]);
         let gone = "The mover's Job was deleted before its image was made; the volume is pulled again".to_owned();
-        return failure::give_up(draft, run, Reason::MoverKilled, gone, None);
+        return failure::give_up(decision, run, Reason::MoverKilled, gone, None);
     };
     match children::image_of(facts, run, job, &report) {
         // The spec was edited, and an image is wanted no more.
-        _ if !image_wanted => complete(draft, spec, run, job, &report, pod),
-        None if !children::still_there(facts, spec, job) => volume_gone(draft, run),
-        None if job.succeeded == Some(true) && draft.now < deadline => {
-            image(draft, spec, run, &report, pod);
-            draft.plan.wake_at(deadline);
+        _ if !image_wanted => complete(decision, spec, run, job, &report, pod),
+        None if !children::still_there(facts, spec, job) => volume_gone(decision, run),
+        None if job.succeeded == Some(true) && decision.now < deadline => {
+            image(decision, spec, run, &report, pod);
+            decision.plan.wake_at(deadline);
             if let Some(blocked) = &facts.blocked {
-                report::report(draft, run, "the image to be created", Some(blocked));
+                report::report(decision, run, "the image to be created", Some(blocked));
             }
         }
         // Its name may be somebody else's: the next attempt makes one of another name.
         None if job.succeeded == Some(true) => {
-            draft.plan.needs.extend(Fresh::ALL);
-            let waited = deadline::lasted(draft, run);
+            decision.plan.needs.extend(Fresh::ALL);
+            let waited = deadline::lasted(decision, run);
             let why = facts.blocked.clone().or_else(|| facts.words.clone()).unwrap_or_else(|| "its name may be taken".to_owned());
             let message = format!("The image of the new data could not be made in time, after {waited}: {why}. The volume is pulled again");
-            failure::give_up(draft, run, Reason::SnapshotNotReady, message, None);
+            failure::give_up(decision, run, Reason::SnapshotNotReady, message, None);
         }
         None => {}
         Some(snapshot) if snapshot.ready => {
-            images::publish(draft, snapshot, &report);
-            close(draft, spec, run, job, &report);
-            images::review(draft, Some(spec));
+            images::publish(decision, snapshot, &report);
+            close(decision, spec, run, job, &report);
+            images::review(decision, Some(spec));
         }
-        Some(snapshot) => waiting::for_snapshot(draft, run, snapshot),
+        Some(snapshot) => waiting::for_snapshot(decision, run, snapshot),
     }
 }
 
-fn image(draft: &mut Draft<'_>, spec: &Spec, run: &Run, report: &Report, pod: Option<&Pod>) {
+fn image(decision: &mut Decision<'_>, spec: &Spec, run: &Run, report: &Report, pod: Option<&Pod>) {
     // A snapshot of another claim of that name would be published as this revision.
-    draft.plan.needs.insert(Fresh::Claims);
-    let finished = pod.and_then(|p| p.finished).unwrap_or(draft.now);
-    match children::image(draft.facts, spec, run, report, finished) {
-        Some(snapshot) => draft.plan.steps.push(Step::Create(snapshot)),
-        None => volume_gone(draft, run),
+    decision.plan.needs.insert(Fresh::Claims);
+    let finished = pod.and_then(|p| p.finished).unwrap_or(decision.now);
+    match children::image(decision.facts, spec, run, report, finished) {
+        Some(snapshot) => decision.plan.steps.push(Step::Create(snapshot)),
+        None => volume_gone(decision, run),
     }
 }
 
-fn volume_gone(draft: &mut Draft<'_>, run: &Run) {
-    draft.plan.needs.insert(Fresh::Claims);
+fn volume_gone(decision: &mut Decision<'_>, run: &Run) {
+    decision.plan.needs.insert(Fresh::Claims);
     let gone = "The PVC that was pulled into is gone; somebody deleted it, or made another of that name".to_owned();
-    failure::give_up(draft, run, Reason::DestinationPVCMissing, gone, None);
+    failure::give_up(decision, run, Reason::DestinationPVCMissing, gone, None);
 }
 
 /// The run ended well. Everything that a person reads about it is written before its children go.
-fn close(draft: &mut Draft<'_>, spec: &Spec, run: &Run, job: &Job, report: &Report) {
-    let now: Timestamp = draft.now;
-    adoption::complete(draft, run);
+fn close(decision: &mut Decision<'_>, spec: &Spec, run: &Run, job: &Job, report: &Report) {
+    let now: Timestamp = decision.now;
+    adoption::complete(decision, run);
     // Of the mover's own spec: a push may have been finished after an edit.
-    let synced = children::subject(draft.facts, spec, run, Some(job));
-    let status = &mut draft.status;
+    let synced = children::subject(decision.facts, spec, run, Some(job));
+    let status = &mut decision.status;
     let duration = go_duration::format(now.duration_since(run.start_time.0));
     status.run = None;
     status.last_error = None;
@@ -169,15 +169,15 @@ fn close(draft: &mut Draft<'_>, spec: &Spec, run: &Run, job: &Job, report: &Repo
     status.files = i64::try_from(report.files).ok();
     status.bytes = i64::try_from(report.bytes).ok();
     status.latest_mover_status = Some(MoverStatus { result: report.result.into(), logs: report.logs.clone() });
-    status.next_sync_time = due::after_closing(&spec.trigger, status, draft.limits, now).map(Time);
-    draft.wake_for_next_sync();
+    status.next_sync_time = due::after_closing(&spec.trigger, status, decision.limits, now).map(Time);
+    decision.wake_for_next_sync();
     let what = if report.changed { "new data" } else { "nothing new" };
     let left_out: Vec<_> = report.skipped.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
     let left_out = if left_out.is_empty() { String::new() } else { format!("; not replicated: {}", left_out.join(", ")) };
     let note = format!("Sync completed in {duration}: {what}, {} files, {} bytes{left_out}", report.files, report.bytes);
-    draft.event(false, Reason::SyncCompleted, note, &run.id);
+    decision.event(false, Reason::SyncCompleted, note, &run.id);
     if report.took_over {
         let note = format!("The path {path} was another object's, and is this one's now");
-        draft.event(true, Reason::PathTakenOver, note, &run.id);
+        decision.event(true, Reason::PathTakenOver, note, &run.id);
     }
 }

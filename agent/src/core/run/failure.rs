@@ -5,93 +5,93 @@ use super::obstacles;
 use super::retry;
 use crate::api::reason::Reason;
 use crate::api::status::{LastError, MoverResult, MoverStatus, Phase, Run};
-use crate::core::decision::Draft;
+use crate::core::decision::Decision;
 use crate::core::model::facts::{Job, Pod, Role, Snapshot};
 use crate::core::model::plan::{ChildKind, Step, Target};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use scribe_mover::report::Report;
 
 /// Ends the attempt. The run's snapshot and PVC stay for the next one; its Job goes.
-pub(super) fn give_up(draft: &mut Draft<'_>, run: &Run, reason: Reason, message: String, report: Option<&Report>) {
+pub(super) fn give_up(decision: &mut Decision<'_>, run: &Run, reason: Reason, message: String, report: Option<&Report>) {
     if let Some(report) = report {
-        draft.status.latest_mover_status = Some(MoverStatus { result: MoverResult::Failed, logs: report.logs.clone() });
+        decision.status.latest_mover_status = Some(MoverStatus { result: MoverResult::Failed, logs: report.logs.clone() });
     }
-    note(draft, reason, message, &format!("{}/{}", run.id, run.attempt));
-    next_attempt(draft, Phase::Backoff);
+    note(decision, reason, message, &format!("{}/{}", run.id, run.attempt));
+    next_attempt(decision, Phase::Backoff);
 }
 
 /// Counts a failure and reports it. The phase of the run stays as it is.
-fn note(draft: &mut Draft<'_>, reason: Reason, message: String, key: &str) {
-    let error = LastError { reason: reason.as_str().to_owned(), message: message.clone(), time: Time(draft.now) };
-    let before = draft.status.last_error.replace(error);
-    let failures = draft.status.attempts.unwrap_or(0).saturating_add(1);
-    draft.status.attempts = Some(failures);
-    let limit = draft.limits.max_attempts;
+fn note(decision: &mut Decision<'_>, reason: Reason, message: String, key: &str) {
+    let error = LastError { reason: reason.as_str().to_owned(), message: message.clone(), time: Time(decision.now) };
+    let before = decision.status.last_error.replace(error);
+    let failures = decision.status.attempts.unwrap_or(0).saturating_add(1);
+    decision.status.attempts = Some(failures);
+    let limit = decision.limits.max_attempts;
     if failures == limit {
-        draft.event(true, Reason::Failing, format!("{failures} attempts in a row failed; going on in no hurry: {message}"), key);
+        decision.event(true, Reason::Failing, format!("{failures} attempts in a row failed; going on in no hurry: {message}"), key);
     }
     // Of an object that is known to be failing, only news are told.
     if failures <= limit || before.is_none_or(|b| b.reason != reason.as_str()) {
-        draft.event(true, reason, message, key);
+        decision.event(true, reason, message, key);
     }
 }
 
 /// Nothing has been pushed yet: no failure, the run stays open.
-pub(super) fn wait_for_first_push(draft: &mut Draft<'_>, report: &Report) {
-    draft.status.last_error = None;
-    draft.status.attempts = None;
-    draft.status.latest_mover_status = Some(MoverStatus { result: MoverResult::Successful, logs: report.logs.clone() });
-    next_attempt(draft, Phase::WaitingForFirstPush);
+pub(super) fn wait_for_first_push(decision: &mut Decision<'_>, report: &Report) {
+    decision.status.last_error = None;
+    decision.status.attempts = None;
+    decision.status.latest_mover_status = Some(MoverStatus { result: MoverResult::Successful, logs: report.logs.clone() });
+    next_attempt(decision, Phase::WaitingForFirstPush);
 }
 
 /// Ends the attempt without a failure: a paused run whose spec names something else by now, or one whose spec is invalid. It waits until
 /// another run may take its place; an image that was being made is never going to be published.
-pub(super) fn hold(draft: &mut Draft<'_>, run: &Run) {
-    for image in draft.facts.snapshots_as(Role::Image).filter(|s| s.meta.serves(&run.id) && !s.keep) {
-        remove(draft, ChildKind::Snapshot, &image.meta.name, &image.meta.uid);
+pub(super) fn hold(decision: &mut Decision<'_>, run: &Run) {
+    for image in decision.facts.snapshots_as(Role::Image).filter(|s| s.meta.serves(&run.id) && !s.keep) {
+        remove(decision, ChildKind::Snapshot, &image.meta.name, &image.meta.uid);
     }
-    next_attempt(draft, Phase::Backoff);
+    next_attempt(decision, Phase::Backoff);
 }
 
-fn next_attempt(draft: &mut Draft<'_>, phase: Phase) {
-    draft.enter(phase);
-    if let Some(run) = draft.status.run.as_mut() {
+fn next_attempt(decision: &mut Decision<'_>, phase: Phase) {
+    decision.enter(phase);
+    if let Some(run) = decision.status.run.as_mut() {
         run.attempt += 1;
     }
-    retry::schedule(draft);
+    retry::schedule(decision);
 }
 
 /// A snapshot is not ready in time. One that the driver failed to take is replaced; one that is slow is kept and waited for.
-pub(super) fn snapshot_not_ready(draft: &mut Draft<'_>, run: &Run, snapshot: &Snapshot, why: Option<String>) {
+pub(super) fn snapshot_not_ready(decision: &mut Decision<'_>, run: &Run, snapshot: &Snapshot, why: Option<String>) {
     let why = why.unwrap_or_else(|| "the cluster gives no reason; is the snapshot controller running?".to_owned());
     let name = &snapshot.meta.name;
-    let since = deadline::since(draft, run, &snapshot.meta);
-    let age = deadline::lasted_since(draft, snapshot.captured.unwrap_or(since).min(since));
+    let since = deadline::since(decision, run, &snapshot.meta);
+    let age = deadline::lasted_since(decision, snapshot.captured.unwrap_or(since).min(since));
     if obstacles::failed(snapshot) {
-        remove(draft, ChildKind::Snapshot, name, &snapshot.meta.uid);
+        remove(decision, ChildKind::Snapshot, name, &snapshot.meta.uid);
         let message = format!("VolumeSnapshot {name} failed, and is asked for again: not ready after {age}: {why}");
-        return give_up(draft, run, Reason::SnapshotNotReady, message, None);
+        return give_up(decision, run, Reason::SnapshotNotReady, message, None);
     }
     let message = format!(
         "VolumeSnapshot {name} is still not ready after {age}, longer than snapshotTimeout in agent.yaml: {why}. It is kept and waited for"
     );
     if run.phase == Phase::Publishing {
         // What was pulled, and the report on it, is only good for this image: the run stays where it is.
-        let failures = draft.status.attempts.unwrap_or(0);
-        draft.enter(Phase::Publishing);
-        return note(draft, Reason::SnapshotNotReady, message, &format!("{}/{}/{failures}", run.id, run.attempt));
+        let failures = decision.status.attempts.unwrap_or(0);
+        decision.enter(Phase::Publishing);
+        return note(decision, Reason::SnapshotNotReady, message, &format!("{}/{}/{failures}", run.id, run.attempt));
     }
-    give_up(draft, run, Reason::SnapshotNotReady, message, None);
+    give_up(decision, run, Reason::SnapshotNotReady, message, None);
 }
 
 /// The mover's pod has not started in time: its volume is not there, its image is not, or no node takes it.
-pub(super) fn pod_not_started(draft: &mut Draft<'_>, run: &Run, job: &Job, pod: Option<&Pod>) {
-    let facts = draft.facts;
-    let since = deadline::since(draft, run, &job.meta);
-    let waited = deadline::lasted_since(draft, since);
+pub(super) fn pod_not_started(decision: &mut Decision<'_>, run: &Run, job: &Job, pod: Option<&Pod>) {
+    let facts = decision.facts;
+    let since = deadline::since(decision, run, &job.meta);
+    let waited = deadline::lasted_since(decision, since);
     let why = facts.words.clone().or_else(|| pod.and_then(|p| p.words.clone()));
     let why = why.unwrap_or_else(|| "the cluster gives no reason".to_owned());
-    let limit = if draft.now >= deadline::after(since, draft.limits.pod_start_timeout) {
+    let limit = if decision.now >= deadline::after(since, decision.limits.pod_start_timeout) {
         ", longer than podStartTimeout in agent.yaml"
     } else {
         ""
@@ -102,26 +102,26 @@ pub(super) fn pod_not_started(draft: &mut Draft<'_>, run: &Run, job: &Job, pod: 
         let then = if refused { "The next attempt makes another" } else { "It is kept and waited for" };
         let message = format!("PVC {} has no volume after {waited}{limit}: {why}. {then}", claim.meta.name);
         if refused {
-            remove(draft, ChildKind::Claim, &claim.meta.name, &claim.meta.uid);
+            remove(decision, ChildKind::Claim, &claim.meta.name, &claim.meta.uid);
         }
-        give_up(draft, run, Reason::VolumeNotBound, message, None);
+        give_up(decision, run, Reason::VolumeNotBound, message, None);
     } else if pod.is_none() {
         let message = format!("Job {} has no pod after {waited}{limit}: {why}", job.meta.name);
-        give_up(draft, run, Reason::PodRejected, message, None);
+        give_up(decision, run, Reason::PodRejected, message, None);
     } else {
         let message = format!("The mover's pod has not started after {waited}{limit}: {why}");
-        give_up(draft, run, Reason::PodPending, message, None);
+        give_up(decision, run, Reason::PodPending, message, None);
     }
 }
 
 /// The Job is over and there is no report to believe.
-pub(super) fn no_report(draft: &mut Draft<'_>, run: &Run, job: &Job, pod: Option<&Pod>) {
+pub(super) fn no_report(decision: &mut Decision<'_>, run: &Run, job: &Job, pod: Option<&Pod>) {
     let words = pod.and_then(|p| p.words.clone()).unwrap_or_else(|| job.message.clone());
     let words = if words.is_empty() { "its pod is gone".to_owned() } else { words };
     let reason = if pod.is_some_and(|p| p.by_itself) { Reason::MoverFailed } else { Reason::MoverKilled };
-    give_up(draft, run, reason, format!("The mover ended without a report: {words}"), None);
+    give_up(decision, run, reason, format!("The mover ended without a report: {words}"), None);
 }
 
-fn remove(draft: &mut Draft<'_>, kind: ChildKind, name: &str, uid: &str) {
-    draft.plan.steps.push(Step::Delete(Target { kind, name: name.to_owned(), uid: uid.to_owned() }));
+fn remove(decision: &mut Decision<'_>, kind: ChildKind, name: &str, uid: &str) {
+    decision.plan.steps.push(Step::Delete(Target { kind, name: name.to_owned(), uid: uid.to_owned() }));
 }

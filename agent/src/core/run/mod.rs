@@ -13,7 +13,7 @@ use crate::api::reason::Reason;
 use crate::api::status::{Phase, Run};
 use crate::core::adoption;
 use crate::core::children;
-use crate::core::decision::Draft;
+use crate::core::decision::Decision;
 use crate::core::model::facts::{Facts, Fresh, Job, Pod, Role};
 use crate::core::model::plan::{Child, Origin, Step};
 use crate::core::model::run_id::Cause;
@@ -32,8 +32,8 @@ pub(super) fn first_phase(spec: &Spec) -> Phase {
 }
 
 /// What takes the place of this run, if anything does: a changed spec as long as no mover lives, and after a failure a newer tag or slot.
-pub(super) fn superseded_by(draft: &Draft<'_>, spec: &Spec, run: &Run) -> Option<Cause> {
-    let facts = draft.facts;
+pub(super) fn superseded_by(decision: &Decision<'_>, spec: &Spec, run: &Run) -> Option<Cause> {
+    let facts = decision.facts;
     let waiting = matches!(run.phase, Phase::Backoff | Phase::WaitingForFirstPush);
     if spec.paused || !(waiting || run.generation != facts.object.generation && may_be_dropped(facts, spec, run)) {
         return None;
@@ -41,21 +41,22 @@ pub(super) fn superseded_by(draft: &Draft<'_>, spec: &Spec, run: &Run) -> Option
     if waiting && facts.mover_lives() {
         return None;
     }
-    let new_tag = due::new_tag(&spec.trigger, &draft.status).filter(|tag| run.manual.as_deref() != Some(*tag));
+    let new_tag = due::new_tag(&spec.trigger, &decision.status).filter(|tag| run.manual.as_deref() != Some(*tag));
     if let Some(tag) = new_tag.filter(|_| waiting) {
         return Some(Cause::Manual(tag.to_owned()));
     }
     if run.generation != facts.object.generation {
         // The tag that opened the run stays due until it is synced.
-        return Some(match due::new_tag(&spec.trigger, &draft.status) {
+        return Some(match due::new_tag(&spec.trigger, &decision.status) {
             Some(tag) => Cause::Manual(tag.to_owned()),
             None => Cause::SpecChanged(facts.object.generation),
         });
     }
-    let slot = draft.status.next_sync_time.as_ref().map(|t| t.0).filter(|t| *t <= draft.now);
-    let slot = slot.filter(|_| waiting && !(due::slots_wait(&draft.status) && retry::too_early(draft)) && !waiting::keeps(draft, run))?;
+    let slot = decision.status.next_sync_time.as_ref().map(|t| t.0).filter(|t| *t <= decision.now);
+    let slot =
+        slot.filter(|_| waiting && !(due::slots_wait(&decision.status) && retry::too_early(decision)) && !waiting::keeps(decision, run))?;
     // A tag stays due until it is synced; the slot only hastens it.
-    Some(due::new_tag(&spec.trigger, &draft.status).map_or(Cause::Slot(slot), |tag| Cause::Manual(tag.to_owned())))
+    Some(due::new_tag(&spec.trigger, &decision.status).map_or(Cause::Slot(slot), |tag| Cause::Manual(tag.to_owned())))
 }
 
 /// Whether what this run captured and moves is something else than the spec names by now, as far as is known.
@@ -80,34 +81,34 @@ fn may_be_dropped(facts: &Facts, spec: &Spec, run: &Run) -> bool {
 }
 
 /// The first children of a run or attempt that has just begun, as far as they can be made without waiting.
-pub(super) fn begin(draft: &mut Draft<'_>, spec: &Spec, run: &Run) {
+pub(super) fn begin(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
     match run.phase {
         Phase::Capturing => {
-            if let Some(step) = children::capture_snapshot(draft.facts, spec, run) {
-                draft.plan.steps.push(step);
+            if let Some(step) = children::capture_snapshot(decision.facts, spec, run) {
+                decision.plan.steps.push(step);
             }
         }
-        Phase::Transferring => mover(draft, spec, run),
+        Phase::Transferring => mover(decision, spec, run),
         _ => {}
     }
 }
 
 /// Takes the run as far as the facts allow.
-pub(super) fn advance(draft: &mut Draft<'_>, spec: &Spec, run: &Run) {
-    if let Some(refusal) = &draft.facts.refusal
+pub(super) fn advance(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
+    if let Some(refusal) = &decision.facts.refusal
         && !matches!(run.phase, Phase::Backoff | Phase::WaitingForFirstPush)
     {
-        return failure::give_up(draft, run, refusal.reason, refusal.message.clone(), None);
+        return failure::give_up(decision, run, refusal.reason, refusal.message.clone(), None);
     }
-    if spec.paused && is_outdated(draft.facts, spec, run) {
-        draft.plan.needs.extend([Fresh::Claims, Fresh::Snapshots, Fresh::Jobs, Fresh::Pods]);
-        return failure::hold(draft, run);
+    if spec.paused && is_outdated(decision.facts, spec, run) {
+        decision.plan.needs.extend([Fresh::Claims, Fresh::Snapshots, Fresh::Jobs, Fresh::Pods]);
+        return failure::hold(decision, run);
     }
     match run.phase {
-        Phase::Capturing | Phase::WaitingForSnapshot => capturing(draft, spec, run),
-        Phase::Transferring => transferring(draft, spec, run),
-        Phase::Publishing => ending::publishing(draft, spec, run),
-        Phase::Backoff | Phase::WaitingForFirstPush => retry(draft, spec, run),
+        Phase::Capturing | Phase::WaitingForSnapshot => capturing(decision, spec, run),
+        Phase::Transferring => transferring(decision, spec, run),
+        Phase::Publishing => ending::publishing(decision, spec, run),
+        Phase::Backoff | Phase::WaitingForFirstPush => retry(decision, spec, run),
     }
 }
 
@@ -120,172 +121,172 @@ fn is_outdated(facts: &Facts, spec: &Spec, run: &Run) -> bool {
 }
 
 /// The next attempt, once its time has come. What the run has captured is used again.
-fn retry(draft: &mut Draft<'_>, spec: &Spec, run: &Run) {
-    let (object, status) = (&draft.facts.object, &draft.status);
+fn retry(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
+    let (object, status) = (&decision.facts.object, &decision.status);
     let permits = object.permits(status);
     let asked = due::permitted(permits.as_ref(), run) || due::asked_to_verify(object.verify_now.as_deref(), run, status);
-    let alive = draft.facts.living_mover();
-    if spec.paused || (!asked || alive.is_some()) && retry::waits(draft) {
+    let alive = decision.facts.living_mover();
+    if spec.paused || (!asked || alive.is_some()) && retry::waits(decision) {
         return;
     }
     if let Some(pod) = alive {
-        return stuck::before_the_next_attempt(draft, run, pod);
+        return stuck::before_the_next_attempt(decision, run, pod);
     }
-    if !draft.may_start() {
+    if !decision.may_start() {
         return;
     }
     if asked {
         // A user who permits or asks for something has seen what was wrong: as after a changed spec, failures count anew.
-        draft.status.attempts = None;
+        decision.status.attempts = None;
     }
-    adoption::bind_annotations(draft, spec);
+    adoption::bind_annotations(decision, spec);
     if run.phase == Phase::WaitingForFirstPush {
         // The waiting is not part of the sync.
-        let now = draft.now;
-        draft.status.last_sync_start_time = Some(Time(now));
-        if let Some(run) = draft.status.run.as_mut() {
+        let now = decision.now;
+        decision.status.last_sync_start_time = Some(Time(now));
+        if let Some(run) = decision.status.run.as_mut() {
             run.start_time = MicroTime(now);
         }
     }
-    draft.status.next_attempt_time = None;
-    let captured = draft.facts.snapshots_as(Role::Capture).any(|s| s.meta.serves(&run.id) && s.ready);
-    draft.enter(if captured { Phase::Transferring } else { first_phase(spec) });
-    if let Some(run) = draft.status.run.clone() {
-        begin(draft, spec, &run);
+    decision.status.next_attempt_time = None;
+    let captured = decision.facts.snapshots_as(Role::Capture).any(|s| s.meta.serves(&run.id) && s.ready);
+    decision.enter(if captured { Phase::Transferring } else { first_phase(spec) });
+    if let Some(run) = decision.status.run.clone() {
+        begin(decision, spec, &run);
     }
 }
 
-fn capturing(draft: &mut Draft<'_>, spec: &Spec, run: &Run) {
-    let facts = draft.facts;
+fn capturing(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
+    let facts = decision.facts;
     if let Some((reason, problem)) = children::volume_problem(facts, spec) {
-        draft.plan.needs.insert(Fresh::Claims);
-        return failure::give_up(draft, run, reason, problem, None);
+        decision.plan.needs.insert(Fresh::Claims);
+        return failure::give_up(decision, run, reason, problem, None);
     }
     match facts.snapshots_as(Role::Capture).find(|s| s.meta.serves(&run.id)) {
-        None if run.phase == Phase::WaitingForSnapshot => snapshot_gone(draft, run),
+        None if run.phase == Phase::WaitingForSnapshot => snapshot_gone(decision, run),
         None => {
-            if !waiting::hindered(draft, run, draft.limits.snapshot_timeout, Reason::SnapshotNotReady) {
-                begin(draft, spec, run);
+            if !waiting::hindered(decision, run, decision.limits.snapshot_timeout, Reason::SnapshotNotReady) {
+                begin(decision, spec, run);
             }
         }
         // One that gave its place back while it waited needs another.
-        Some(snapshot) if snapshot.ready && !draft.may_start() => {}
+        Some(snapshot) if snapshot.ready && !decision.may_start() => {}
         Some(snapshot) if snapshot.ready => {
-            draft.enter(Phase::Transferring);
-            if let Some(run) = draft.status.run.clone() {
-                mover(draft, spec, &run);
+            decision.enter(Phase::Transferring);
+            if let Some(run) = decision.status.run.clone() {
+                mover(decision, spec, &run);
             }
         }
-        Some(snapshot) => waiting::for_snapshot(draft, run, snapshot),
+        Some(snapshot) => waiting::for_snapshot(decision, run, snapshot),
     }
 }
 
-fn snapshot_gone(draft: &mut Draft<'_>, run: &Run) {
-    if !draft.facts.snapshots_known {
-        return snapshots_unknown(draft, run);
+fn snapshot_gone(decision: &mut Decision<'_>, run: &Run) {
+    if !decision.facts.snapshots_known {
+        return snapshots_unknown(decision, run);
     }
-    draft.plan.needs.extend([Fresh::Snapshots, Fresh::Claims]);
+    decision.plan.needs.extend([Fresh::Snapshots, Fresh::Claims]);
     let gone = "The temporary snapshot is gone; somebody deleted it".to_owned();
-    failure::give_up(draft, run, Reason::SnapshotNotReady, gone, None);
+    failure::give_up(decision, run, Reason::SnapshotNotReady, gone, None);
 }
 
-fn transferring(draft: &mut Draft<'_>, spec: &Spec, run: &Run) {
-    let facts = draft.facts;
+fn transferring(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
+    let facts = decision.facts;
     let (job, pod) = facts.mover_of(run);
     match job {
         None => {
             if let Some((reason, problem)) = children::volume_problem(facts, spec) {
-                draft.plan.needs.insert(Fresh::Claims);
-                return failure::give_up(draft, run, reason, problem, None);
+                decision.plan.needs.insert(Fresh::Claims);
+                return failure::give_up(decision, run, reason, problem, None);
             }
             if matches!(&spec.volume, Volume::Source { capture: Capture::Snapshot(_), .. })
                 && !facts.claims_as(Role::Capture).any(|c| c.meta.serves(&run.id))
             {
                 match facts.snapshots_as(Role::Capture).find(|s| s.meta.serves(&run.id)) {
-                    None => return snapshot_gone(draft, run),
+                    None => return snapshot_gone(decision, run),
                     Some(snapshot) if !snapshot.ready => {
-                        draft.plan.needs.insert(Fresh::Snapshots);
-                        return draft.enter(Phase::Capturing);
+                        decision.plan.needs.insert(Fresh::Snapshots);
+                        return decision.enter(Phase::Capturing);
                     }
                     Some(_) => {}
                 }
             }
-            if !waiting::hindered(draft, run, draft.limits.pod_start_timeout, Reason::PodPending) {
-                mover(draft, spec, run);
+            if !waiting::hindered(decision, run, decision.limits.pod_start_timeout, Reason::PodPending) {
+                mover(decision, spec, run);
             }
         }
         Some(job) => match job.succeeded {
-            None => mover_running(draft, run, job, pod),
+            None => mover_running(decision, run, job, pod),
             Some(succeeded) => match facts.living_mover() {
-                Some(alive) => stuck::running(draft, run, alive),
-                None => ending::of_the_mover(draft, spec, run, job, pod, succeeded),
+                Some(alive) => stuck::running(decision, run, alive),
+                None => ending::of_the_mover(decision, spec, run, job, pod, succeeded),
             },
         },
     }
 }
 
 /// Whether the temporary snapshot is still there cannot be found out: waits for the API to be served again.
-fn snapshots_unknown(draft: &mut Draft<'_>, run: &Run) {
-    draft.plan.needs.insert(Fresh::Snapshots);
-    let timeout = if run.phase == Phase::Transferring { draft.limits.pod_start_timeout } else { draft.limits.snapshot_timeout };
+fn snapshots_unknown(decision: &mut Decision<'_>, run: &Run) {
+    decision.plan.needs.insert(Fresh::Snapshots);
+    let timeout = if run.phase == Phase::Transferring { decision.limits.pod_start_timeout } else { decision.limits.snapshot_timeout };
     let deadline = deadline::deadline(run, timeout);
-    if draft.now < deadline {
-        return draft.plan.wake_at(deadline);
+    if decision.now < deadline {
+        return decision.plan.wake_at(deadline);
     }
     let message = "The cluster does not serve VolumeSnapshots any more: install the CSI snapshot CRDs and controller".to_owned();
-    failure::give_up(draft, run, Reason::SnapshotsUnsupported, message, None);
+    failure::give_up(decision, run, Reason::SnapshotsUnsupported, message, None);
 }
 
 /// Plans the mover's volume and Job, unless an older mover pod of the object has not ended.
-fn mover(draft: &mut Draft<'_>, spec: &Spec, run: &Run) {
-    if children::volume_problem(draft.facts, spec).is_some() {
+fn mover(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
+    if children::volume_problem(decision.facts, spec).is_some() {
         return; // the next look tells
     }
-    draft.plan.needs.insert(Fresh::Pods);
-    if draft.facts.mover_lives() {
+    decision.plan.needs.insert(Fresh::Pods);
+    if decision.facts.mover_lives() {
         return;
     }
-    let steps = children::mover(draft.facts, spec, run, &draft.status);
+    let steps = children::mover(decision.facts, spec, run, &decision.status);
     if steps.iter().any(|s| matches!(s, Step::Create(Child::Claim(claim)) if matches!(claim.from, Origin::Snapshot(_)))) {
-        draft.plan.needs.insert(Fresh::Snapshots);
+        decision.plan.needs.insert(Fresh::Snapshots);
     }
-    draft.plan.steps.extend(steps);
-    draft.plan.wake_at(deadline::deadline(run, draft.limits.pod_start_timeout));
+    decision.plan.steps.extend(steps);
+    decision.plan.wake_at(deadline::deadline(run, decision.limits.pod_start_timeout));
 }
 
 /// The spec is invalid and no mover lives: what was under way ends here. Its mover may have done its work already; of that, what cannot be
 /// found out by another one is kept.
-pub(super) fn suspend(draft: &mut Draft<'_>, run: &Run) {
+pub(super) fn suspend(decision: &mut Decision<'_>, run: &Run) {
     if matches!(run.phase, Phase::Backoff | Phase::WaitingForFirstPush) {
         return;
     }
-    draft.plan.needs.extend([Fresh::Snapshots, Fresh::Jobs, Fresh::Pods]);
-    let (job, pod) = draft.facts.mover_of(run);
+    decision.plan.needs.extend([Fresh::Snapshots, Fresh::Jobs, Fresh::Pods]);
+    let (job, pod) = decision.facts.mover_of(run);
     if let Some(report) = pod.and_then(Pod::report) {
-        adoption::bind(draft, &report);
+        adoption::bind(decision, &report);
         if report.result == Outcome::Successful && job.is_some_and(|job| job.succeeded == Some(true)) {
-            adoption::complete(draft, run);
+            adoption::complete(decision, run);
         }
     }
-    failure::hold(draft, run);
+    failure::hold(decision, run);
 }
 
 /// A mover lives although nothing goes on for this object, because its spec is invalid: its deadlines hold all the same.
-pub(super) fn supervise(draft: &mut Draft<'_>, run: &Run, alive: &Pod) {
-    match draft.facts.mover_of(run) {
+pub(super) fn supervise(decision: &mut Decision<'_>, run: &Run, alive: &Pod) {
+    match decision.facts.mover_of(run) {
         _ if run.phase != Phase::Transferring => {}
-        (Some(job), pod) if job.succeeded.is_none() => mover_running(draft, run, job, pod),
-        (Some(_), _) => stuck::running(draft, run, alive),
+        (Some(job), pod) if job.succeeded.is_none() => mover_running(decision, run, job, pod),
+        (Some(_), _) => stuck::running(decision, run, alive),
         (None, _) => {
-            stuck::hinders(draft, run, alive, report::TROUBLED);
+            stuck::hinders(decision, run, alive, report::TROUBLED);
         }
     }
 }
 
-fn mover_running(draft: &mut Draft<'_>, run: &Run, job: &Job, pod: Option<&Pod>) {
+fn mover_running(decision: &mut Decision<'_>, run: &Run, job: &Job, pod: Option<&Pod>) {
     match pod {
-        Some(pod) if pod.ended => stuck::unnoticed(draft, run, job, pod),
-        Some(pod) if pod.started => stuck::running(draft, run, pod),
-        _ => waiting::for_pod(draft, run, job, pod),
+        Some(pod) if pod.ended => stuck::unnoticed(decision, run, job, pod),
+        Some(pod) if pod.started => stuck::running(decision, run, pod),
+        _ => waiting::for_pod(decision, run, job, pod),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::deadline::deadline;
 use crate::api::status::Run;
-use crate::core::decision::Draft;
+use crate::core::decision::Decision;
 use jiff::SignedDuration;
 
 /// Most waits are over by then, and need neither an explanation nor a request for one.
@@ -11,12 +11,12 @@ const QUIET: SignedDuration = SignedDuration::from_secs(15);
 pub(super) const TROUBLED: SignedDuration = SignedDuration::from_mins(10);
 
 /// Reports what is waited for, and why it takes so long where that is known; nothing before the wait is worth a report.
-pub(super) fn report(draft: &mut Draft<'_>, run: &Run, what: &str, why: Option<&str>) {
+pub(super) fn report(decision: &mut Decision<'_>, run: &Run, what: &str, why: Option<&str>) {
     let explained = deadline(run, QUIET);
-    if draft.now < explained {
-        return draft.plan.wake_at(explained);
+    if decision.now < explained {
+        return decision.plan.wake_at(explained);
     }
-    draft.plan.asks_why = true;
+    decision.plan.asks_why = true;
     let why = why.map_or_else(String::new, |why| format!(": {}", why.trim()));
-    draft.waiting = Some(format!("Waiting for {what}{why}"));
+    decision.waiting = Some(format!("Waiting for {what}{why}"));
 }

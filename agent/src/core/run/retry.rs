@@ -2,7 +2,7 @@
 //! longer and no shorter.
 
 use crate::api::status::Phase;
-use crate::core::decision::Draft;
+use crate::core::decision::Decision;
 use crate::core::model::clock::seconds;
 use crate::core::schedule::backoff;
 use jiff::{SignedDuration, Timestamp};
@@ -12,40 +12,40 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 const PATIENCE: i32 = 6;
 
 /// Sets the time of the next attempt of the run, which has just begun to wait.
-pub(super) fn schedule(draft: &mut Draft<'_>) {
-    let time = latest(draft);
-    draft.status.next_attempt_time = Some(Time(time));
-    draft.plan.wake_at(time);
-    draft.wake_for_next_sync();
+pub(super) fn schedule(decision: &mut Decision<'_>) {
+    let time = latest(decision);
+    decision.status.next_attempt_time = Some(Time(time));
+    decision.plan.wake_at(time);
+    decision.wake_for_next_sync();
 }
 
 /// Whether the waiting run has to wait on; then the plan looks again when its time comes.
-pub(super) fn waits(draft: &mut Draft<'_>) -> bool {
-    let latest = latest(draft);
-    let time = draft.status.next_attempt_time.as_ref().map_or(latest, |t| t.0);
-    if time <= draft.now {
+pub(super) fn waits(decision: &mut Decision<'_>) -> bool {
+    let latest = latest(decision);
+    let time = decision.status.next_attempt_time.as_ref().map_or(latest, |t| t.0);
+    if time <= decision.now {
         return false;
     }
     // A clock set back must not stretch the wait: it never exceeds its own length from now.
     let time = time.min(latest);
-    draft.status.next_attempt_time = Some(Time(time));
-    draft.wake_for_next_sync();
-    draft.plan.wake_at(time);
+    decision.status.next_attempt_time = Some(Time(time));
+    decision.wake_for_next_sync();
+    decision.plan.wake_at(time);
     true
 }
 
 /// Whether the time of the next attempt is known and lies ahead.
-pub(super) fn too_early(draft: &Draft<'_>) -> bool {
-    draft.status.next_attempt_time.as_ref().is_some_and(|t| t.0 > draft.now)
+pub(super) fn too_early(decision: &Decision<'_>) -> bool {
+    decision.status.next_attempt_time.as_ref().is_some_and(|t| t.0 > decision.now)
 }
 
 /// The latest time that the next attempt of the waiting run may be due, seen from now.
-pub(super) fn latest(draft: &Draft<'_>) -> Timestamp {
-    draft.now.saturating_add(delay(draft)).map_or(draft.now, seconds)
+pub(super) fn latest(decision: &Decision<'_>) -> Timestamp {
+    decision.now.saturating_add(delay(decision)).map_or(decision.now, seconds)
 }
 
-fn delay(draft: &Draft<'_>) -> SignedDuration {
-    let (status, limits, seed) = (&draft.status, draft.limits, draft.facts.object.uid.as_str());
+fn delay(decision: &Decision<'_>) -> SignedDuration {
+    let (status, limits, seed) = (&decision.status, decision.limits, decision.facts.object.uid.as_str());
     let waits_for_first_push = status.run.as_ref().filter(|run| run.phase == Phase::WaitingForFirstPush);
     if let Some(run) = waits_for_first_push {
         return backoff::first_push_delay(run.attempt - 1, seed);

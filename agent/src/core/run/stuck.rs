@@ -7,7 +7,7 @@ use super::report;
 use super::retry;
 use crate::api::reason::Reason;
 use crate::api::status::Run;
-use crate::core::decision::Draft;
+use crate::core::decision::Decision;
 use crate::core::model::clock::seconds;
 use crate::core::model::facts::{Fresh, Job, Pod};
 use crate::core::syntax::go_duration;
@@ -32,15 +32,15 @@ fn lost(pod: &Pod) -> String {
 }
 
 /// The mover of this attempt runs. Ends the attempt if its pod does not go, or if it makes no progress.
-pub(super) fn running(draft: &mut Draft<'_>, run: &Run, pod: &Pod) {
-    let limit = draft.limits.stall_timeout;
+pub(super) fn running(decision: &mut Decision<'_>, run: &Run, pod: &Pod) {
+    let limit = decision.limits.stall_timeout;
     if let Some(time) = overdue(pod) {
-        if draft.now >= time {
-            return end(draft, run, lost(pod));
+        if decision.now >= time {
+            return end(decision, run, lost(pod));
         }
-        draft.plan.wake_at(time);
+        decision.plan.wake_at(time);
     }
-    if !still_for_too_long(draft, run) {
+    if !still_for_too_long(decision, run) {
         return;
     }
     let limit = go_duration::format(limit);
@@ -49,62 +49,63 @@ pub(super) fn running(draft: &mut Draft<'_>, run: &Run, pod: &Pod) {
          and no other mover starts before it has ended",
         pod.meta.name
     );
-    end(draft, run, message);
+    end(decision, run, message);
 }
 
 /// Whether nothing has moved for so long; looks again when that will be so.
-fn still_for_too_long(draft: &mut Draft<'_>, run: &Run) -> bool {
+fn still_for_too_long(decision: &mut Decision<'_>, run: &Run) -> bool {
     let began = run.phase_time.0;
-    let moved = draft.facts.progress.unwrap_or(began).max(began).min(draft.now);
-    let stalled = moved.saturating_add(draft.limits.stall_timeout).unwrap_or(Timestamp::MAX);
-    if draft.now < stalled {
-        draft.plan.wake_at(stalled);
+    let moved = decision.facts.progress.unwrap_or(began).max(began).min(decision.now);
+    let stalled = moved.saturating_add(decision.limits.stall_timeout).unwrap_or(Timestamp::MAX);
+    if decision.now < stalled {
+        decision.plan.wake_at(stalled);
     }
-    draft.now >= stalled
+    decision.now >= stalled
 }
 
 /// The pod has ended, and its Job does not show that yet: nothing is concluded from the pod alone.
-pub(super) fn unnoticed(draft: &mut Draft<'_>, run: &Run, job: &Job, pod: &Pod) {
-    if still_for_too_long(draft, run) {
+pub(super) fn unnoticed(decision: &mut Decision<'_>, run: &Run, job: &Job, pod: &Pod) {
+    if still_for_too_long(decision, run) {
         let (pod, job) = (&pod.meta.name, &job.meta.name);
-        end(draft, run, format!("Pod {pod} has ended, but Job {job} does not show it: is the cluster's Job controller running?"));
+        end(decision, run, format!("Pod {pod} has ended, but Job {job} does not show it: is the cluster's Job controller running?"));
     }
 }
 
-fn end(draft: &mut Draft<'_>, run: &Run, message: String) {
-    draft.plan.needs.extend([Fresh::Jobs, Fresh::Pods]);
-    failure::give_up(draft, run, Reason::MoverStalled, message, None);
+fn end(decision: &mut Decision<'_>, run: &Run, message: String) {
+    decision.plan.needs.extend([Fresh::Jobs, Fresh::Pods]);
+    failure::give_up(decision, run, Reason::MoverStalled, message, None);
 }
 
 /// An older mover keeps this attempt from starting its own. Ends the attempt where that lasts too long, and returns whether it did.
-pub(super) fn hinders(draft: &mut Draft<'_>, run: &Run, pod: &Pod, limit: SignedDuration) -> bool {
+pub(super) fn hinders(decision: &mut Decision<'_>, run: &Run, pod: &Pod, limit: SignedDuration) -> bool {
     let deadline = deadline::deadline(run, limit);
     let deadline = overdue(pod).map_or(deadline, |time| time.min(deadline));
-    if draft.now >= deadline {
-        end(draft, run, older(draft, pod));
+    if decision.now >= deadline {
+        end(decision, run, older(decision, pod));
         return true;
     }
-    draft.plan.wake_at(deadline);
-    report::report(draft, run, &format!("pod {} of an earlier attempt to end", pod.meta.name), None);
+    decision.plan.wake_at(deadline);
+    report::report(decision, run, &format!("pod {} of an earlier attempt to end", pod.meta.name), None);
     false
 }
 
-fn older(draft: &Draft<'_>, pod: &Pod) -> String {
-    if overdue(pod).is_some_and(|time| time <= draft.now) {
+fn older(decision: &Decision<'_>, pod: &Pod) -> String {
+    if overdue(pod).is_some_and(|time| time <= decision.now) {
         return lost(pod);
     }
     format!("Pod {} of an earlier attempt has not ended, and no other mover starts before it has", pod.meta.name)
 }
 
 /// The next attempt is due and an older mover still lives: waits on without a place, and reports it again where the pod is overdue.
-pub(super) fn before_the_next_attempt(draft: &mut Draft<'_>, run: &Run, pod: &Pod) {
-    draft.plan.needs.insert(Fresh::Pods);
+pub(super) fn before_the_next_attempt(decision: &mut Decision<'_>, run: &Run, pod: &Pod) {
+    decision.plan.needs.insert(Fresh::Pods);
     let ends = overdue(pod).unwrap_or_else(|| deadline::deadline(run, report::TROUBLED));
-    if draft.now >= ends {
-        return end(draft, run, older(draft, pod));
+    if decision.now >= ends {
+        return end(decision, run, older(decision, pod));
     }
-    let ahead = draft.status.next_attempt_time.as_ref().map(|t| t.0).filter(|t| *t > draft.now);
-    let time = ahead.unwrap_or_else(|| seconds(ends).max(seconds(draft.now) + SignedDuration::from_secs(1)).min(retry::latest(draft)));
-    draft.status.next_attempt_time = Some(Time(time));
-    draft.plan.wake_at(time);
+    let ahead = decision.status.next_attempt_time.as_ref().map(|t| t.0).filter(|t| *t > decision.now);
+    let time =
+        ahead.unwrap_or_else(|| seconds(ends).max(seconds(decision.now) + SignedDuration::from_secs(1)).min(retry::latest(decision)));
+    decision.status.next_attempt_time = Some(Time(time));
+    decision.plan.wake_at(time);
 }

@@ -10,7 +10,7 @@ use super::stuck;
 use crate::api::reason::Reason;
 use crate::api::status::{Phase, Run};
 use crate::core::children;
-use crate::core::decision::Draft;
+use crate::core::decision::Decision;
 use crate::core::model::facts::{Claim, Fresh, Job, Pod, Role, Snapshot};
 use crate::core::schedule::due;
 use jiff::SignedDuration;
@@ -20,73 +20,73 @@ const PLACE: SignedDuration = SignedDuration::from_mins(2);
 /// So long an attempt lasts once the cluster has reported that what it waits for cannot be made as it is.
 const HOPELESS: SignedDuration = SignedDuration::from_mins(1);
 /// A snapshot that is not ready yet, of a source's volume or of a destination's.
-pub(super) fn for_snapshot(draft: &mut Draft<'_>, run: &Run, snapshot: &Snapshot) {
-    let (limit, now) = (draft.limits.snapshot_timeout, draft.now);
-    let why = snapshot.error.clone().or_else(|| draft.facts.words.clone());
+pub(super) fn for_snapshot(decision: &mut Decision<'_>, run: &Run, snapshot: &Snapshot) {
+    let (limit, now) = (decision.limits.snapshot_timeout, decision.now);
+    let why = snapshot.error.clone().or_else(|| decision.facts.words.clone());
     let patience = if obstacles::failed(snapshot) { limit.min(report::TROUBLED) } else { limit };
-    let since = deadline::since(draft, run, &snapshot.meta);
+    let since = deadline::since(decision, run, &snapshot.meta);
     let deadline = deadline::after(since, patience);
     if now >= deadline {
-        draft.plan.needs.extend(Fresh::ALL);
-        return failure::snapshot_not_ready(draft, run, snapshot, why);
+        decision.plan.needs.extend(Fresh::ALL);
+        return failure::snapshot_not_ready(decision, run, snapshot, why);
     }
-    draft.plan.wake_at(deadline);
-    report::report(draft, run, &format!("VolumeSnapshot {} to be ready", snapshot.meta.name), why.as_deref());
+    decision.plan.wake_at(deadline);
+    report::report(decision, run, &format!("VolumeSnapshot {} to be ready", snapshot.meta.name), why.as_deref());
     if run.phase != Phase::Capturing {
         return;
     }
     let place = deadline::after(since, PLACE);
     if now < place {
-        return draft.plan.wake_at(place);
+        return decision.plan.wake_at(place);
     }
     // The deadline goes on counting from the time at which the capture began.
-    if let Some(run) = draft.status.run.as_mut() {
+    if let Some(run) = decision.status.run.as_mut() {
         run.phase = Phase::WaitingForSnapshot;
     }
 }
 
 /// Something keeps the run from making its children. Ends the attempt where that has lasted too long, and returns whether it did.
-pub(super) fn hindered(draft: &mut Draft<'_>, run: &Run, limit: SignedDuration, reason: Reason) -> bool {
-    let facts = draft.facts;
+pub(super) fn hindered(decision: &mut Decision<'_>, run: &Run, limit: SignedDuration, reason: Reason) -> bool {
+    let facts = decision.facts;
     if let Some(pod) = facts.living_mover() {
-        return stuck::hinders(draft, run, pod, limit.min(report::TROUBLED));
+        return stuck::hinders(decision, run, pod, limit.min(report::TROUBLED));
     }
     let Some(obstacle) = children::in_the_way(facts, run).or_else(|| facts.blocked.clone()) else { return false };
     let deadline = deadline::deadline(run, limit.min(report::TROUBLED));
-    if draft.now < deadline {
-        draft.plan.wake_at(deadline);
-        report::report(draft, run, "what the sync needs to be created", Some(&obstacle));
+    if decision.now < deadline {
+        decision.plan.wake_at(deadline);
+        report::report(decision, run, "what the sync needs to be created", Some(&obstacle));
         return false;
     }
-    draft.plan.needs.extend(Fresh::ALL);
-    let waited = deadline::lasted(draft, run);
-    failure::give_up(draft, run, reason, format!("What the sync needs could not be created for {waited}: {obstacle}"), None);
+    decision.plan.needs.extend(Fresh::ALL);
+    let waited = deadline::lasted(decision, run);
+    failure::give_up(decision, run, reason, format!("What the sync needs could not be created for {waited}: {obstacle}"), None);
     true
 }
 
 /// The mover's pod has not started.
-pub(super) fn for_pod(draft: &mut Draft<'_>, run: &Run, job: &Job, pod: Option<&Pod>) {
-    let facts = draft.facts;
+pub(super) fn for_pod(decision: &mut Decision<'_>, run: &Run, job: &Job, pod: Option<&Pod>) {
+    let facts = decision.facts;
     let why = facts.words.clone().or_else(|| pod.and_then(|p| p.words.clone()));
     let claim = obstacles::unbound(facts);
-    let since = deadline::since(draft, run, &job.meta);
-    let deadline = deadline::after(since, pod_patience(draft, claim, pod, why.as_deref()));
-    if draft.now >= deadline {
-        draft.plan.needs.extend(Fresh::ALL);
-        return failure::pod_not_started(draft, run, job, pod);
+    let since = deadline::since(decision, run, &job.meta);
+    let deadline = deadline::after(since, pod_patience(decision, claim, pod, why.as_deref()));
+    if decision.now >= deadline {
+        decision.plan.needs.extend(Fresh::ALL);
+        return failure::pod_not_started(decision, run, job, pod);
     }
-    draft.plan.wake_at(deadline);
+    decision.plan.wake_at(deadline);
     let what = match (claim, pod) {
         (Some(claim), _) => format!("PVC {} to get its volume", claim.meta.name),
         (None, None) => format!("the pod of Job {}", job.meta.name),
         (None, Some(pod)) => format!("pod {} to start", pod.meta.name),
     };
-    report::report(draft, run, &what, why.as_deref());
+    report::report(decision, run, &what, why.as_deref());
 }
 
 /// How long the pod may take, by what the cluster reports. Only what is slow without a known reason gets all of the time.
-fn pod_patience(draft: &Draft<'_>, claim: Option<&Claim>, pod: Option<&Pod>, why: Option<&str>) -> SignedDuration {
-    let limit = draft.limits.pod_start_timeout;
+fn pod_patience(decision: &Decision<'_>, claim: Option<&Claim>, pod: Option<&Pod>, why: Option<&str>) -> SignedDuration {
+    let limit = decision.limits.pod_start_timeout;
     let patience = match (claim, pod, why) {
         (_, _, None) => limit,
         (Some(_), _, Some(why)) if obstacles::refused_volume(why) => HOPELESS,
@@ -95,14 +95,14 @@ fn pod_patience(draft: &Draft<'_>, claim: Option<&Claim>, pod: Option<&Pod>, why
         (_, _, Some(_)) => report::TROUBLED,
     };
     // The volume goes on being made between attempts; each of them is only there for a provisioner that waits for a pod.
-    let again = claim.is_some() && draft.status.last_error.as_ref().is_some_and(|e| e.reason == Reason::VolumeNotBound.as_str());
+    let again = claim.is_some() && decision.status.last_error.as_ref().is_some_and(|e| e.reason == Reason::VolumeNotBound.as_str());
     patience.min(limit).min(if again { PLACE } else { limit })
 }
 
 /// Whether the last attempt failed because the cluster takes long over something that would be lost with this run, or has it by now.
-pub(super) fn keeps(draft: &Draft<'_>, run: &Run) -> bool {
-    let facts = draft.facts;
+pub(super) fn keeps(decision: &Decision<'_>, run: &Run) -> bool {
+    let facts = decision.facts;
     let made = facts.snapshots_as(Role::Capture).any(|s| s.meta.serves(&run.id) && !obstacles::failed(s))
         || facts.claims_as(Role::Capture).any(|c| c.meta.serves(&run.id));
-    made && due::was_slow(&draft.status)
+    made && due::was_slow(&decision.status)
 }
