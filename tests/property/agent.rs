@@ -2,7 +2,7 @@
 
 use crate::world::World;
 use scribe_agent::core::decide::decide;
-use scribe_agent::core::model::facts::{Facts, Fresh};
+use scribe_agent::core::model::facts::{Facts, Refresh};
 use scribe_agent::core::model::plan::Plan;
 
 /// How one look goes wrong, if it does.
@@ -26,7 +26,7 @@ pub fn plan(world: &World) -> Plan {
 /// These facts, with the cluster's warnings if they are asked for.
 pub fn curious(world: &World, facts: Facts) -> Facts {
     let asks = decide(&facts, &World::limits(), world.now).asks_why;
-    Facts { words: facts.words.clone().or_else(|| world.words().filter(|_| asks)), ..facts }
+    Facts { warnings: facts.warnings.clone().or_else(|| world.warnings().filter(|_| asks)), ..facts }
 }
 
 /// One look, as `controller::reconcile` takes it.
@@ -35,7 +35,7 @@ pub fn look(world: &mut World, how: &Look) {
     world.past.push(current.clone());
     let cached = world.past.iter().rev().nth(how.behind).cloned().unwrap_or(current);
     let limits = World::limits();
-    let cached = Facts { room: world.room, fresh: [Fresh::Room].into(), ..cached };
+    let cached = Facts { room: world.room, fresh: [Refresh::Slot].into(), ..cached };
     let cached = curious(world, cached);
     if decide(&cached, &limits, world.now).steps.is_empty() {
         return;
@@ -55,18 +55,18 @@ pub fn look(world: &mut World, how: &Look) {
         }
         for need in stale {
             match need {
-                Fresh::Claims => {
+                Refresh::Claims => {
                     facts.claims.clone_from(&world.claims);
                     facts.images_in_use.clone_from(&world.in_use);
                 }
-                Fresh::Snapshots => {
+                Refresh::Snapshots => {
                     facts.snapshots_known = !how.unlisted;
                     facts.snapshots = if how.unlisted { Vec::new() } else { world.snapshots() };
                 }
-                Fresh::Jobs => facts.jobs.clone_from(&world.jobs),
-                Fresh::Pods => facts.pods.clone_from(&world.pods),
-                Fresh::Words => facts.words = world.words(),
-                Fresh::Room => facts.room = world.room,
+                Refresh::Jobs => facts.jobs.clone_from(&world.jobs),
+                Refresh::Pods => facts.pods.clone_from(&world.pods),
+                Refresh::Warnings => facts.warnings = world.warnings(),
+                Refresh::Slot => facts.room = world.room,
             }
             facts.fresh.insert(need);
         }

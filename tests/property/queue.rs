@@ -208,7 +208,7 @@ proptest! {
             script::play(&mut world, &happening);
             let facts = world.facts();
             let needs = scribe_agent::core::decide::decide(&facts, &World::limits(), world.now).needs;
-            let asks = needs.contains(&scribe_agent::core::model::facts::Fresh::Room);
+            let asks = needs.contains(&scribe_agent::core::model::facts::Refresh::Slot);
             let due = View::of(&facts).due_since(world.now).is_some();
             // Statuses alone do not tell whether a snapshot is ready, nor what became of the volume that an image is made of.
             let unseen = facts.status.run.as_ref().is_some_and(|run| matches!(run.phase, Phase::WaitingForSnapshot | Phase::Publishing));

@@ -9,7 +9,7 @@ use jiff::SignedDuration;
 use rstest::rstest;
 use scribe_agent::api::status::Phase;
 use scribe_agent::core::decide::decide;
-use scribe_agent::core::model::facts::{Facts, Fresh};
+use scribe_agent::core::model::facts::{Facts, Refresh};
 use scribe_agent::core::model::plan::Plan;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt::Write;
@@ -79,7 +79,7 @@ fn digest(world: &World) -> u64 {
 
 /// What would be done on facts that are all fresh.
 fn plan(world: &World) -> Plan {
-    let fresh = Fresh::ALL.into_iter().chain([Fresh::Room]).collect();
+    let fresh = Refresh::ALL.into_iter().chain([Refresh::Slot]).collect();
     let facts = agent::curious(world, Facts { room: world.room, fresh, ..world.facts() });
     decide(&facts, &World::limits(), world.now)
 }

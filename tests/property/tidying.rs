@@ -4,7 +4,7 @@ use crate::agent::{self, Look, plan};
 use crate::edits::with_a_mover;
 use crate::script::{self, Ending};
 use crate::world::{Flavour, World};
-use scribe_agent::core::model::facts::{Fresh, Role};
+use scribe_agent::core::model::facts::{Refresh, Role};
 use scribe_agent::core::model::plan::{ChildKind, Plan, Step};
 
 fn deleted(plan: &Plan) -> Vec<ChildKind> {
@@ -40,14 +40,14 @@ fn a_claim_goes_before_its_snapshot() {
 #[test]
 fn pods_are_read_afresh_where_a_mover_may_have_started() {
     let mut world = closed();
-    assert!(!plan(&world).needs.contains(&Fresh::Pods));
+    assert!(!plan(&world).needs.contains(&Refresh::Pods));
     world.jobs[0].succeeded = None;
-    assert!(plan(&world).needs.contains(&Fresh::Pods));
+    assert!(plan(&world).needs.contains(&Refresh::Pods));
     world.jobs[0].succeeded = Some(false);
-    assert!(plan(&world).needs.contains(&Fresh::Pods));
+    assert!(plan(&world).needs.contains(&Refresh::Pods));
     world.jobs[0].succeeded = Some(true);
     world.jobs[0].meta.run = Some("another".into());
-    assert!(plan(&world).needs.contains(&Fresh::Pods));
+    assert!(plan(&world).needs.contains(&Refresh::Pods));
 }
 
 /// Its claim stays as long as it lives.

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use proptest_derive::Arbitrary;
 use scribe_agent::api::Status;
-use scribe_agent::core::model::facts::{Claim, Facts, Fresh, Job, Kind, Meta, Object, Pod, ResizeRefusal, Role, Room, Snapshot};
+use scribe_agent::core::model::facts::{Claim, Facts, Job, Kind, Meta, Object, Pod, Refresh, ResizeRefusal, Role, Room, Snapshot};
 use scribe_agent::core::model::limits::Limits;
 use scribe_agent::core::model::plan::{Event, NewJob, Step};
 use scribe_agent::core::model::spec::{Capture, ClaimShape, Guard, Remote, SnapshotClass, Spec, Target as VolumeTarget, Trigger, Volume};
@@ -213,7 +213,7 @@ impl World {
     }
 
     /// The cluster's warnings about children.
-    pub fn words(&self) -> Option<String> {
+    pub fn warnings(&self) -> Option<String> {
         self.cluster.warning.clone()
     }
 
@@ -240,7 +240,7 @@ impl World {
             pods: self.pods.clone(),
             images_in_use: self.in_use.clone(),
             fresh: BTreeSet::new(),
-            words: None,
+            warnings: None,
             room: Room::Full,
             resize_refused: self.refused_size.clone(),
             refusal: None,
@@ -252,7 +252,7 @@ impl World {
 
     /// The same, just read, with a place to start.
     pub fn all_fresh(&self) -> Facts {
-        Facts { room: Room::Free, fresh: Fresh::ALL.into_iter().chain([Fresh::Room]).collect(), ..self.facts() }
+        Facts { room: Room::Free, fresh: Refresh::ALL.into_iter().chain([Refresh::Slot]).collect(), ..self.facts() }
     }
 
     /// What the status says of images is true, whatever the moment. Not where somebody deletes them by hand.

@@ -1,4 +1,4 @@
-//! Fresh reads, for decisions that a cache must not make.
+//! Refresh reads, for decisions that a cache must not make.
 
 use super::pace::causes;
 use super::slim;

@@ -188,11 +188,11 @@ pub fn pod(pod: &slim::Pod) -> Pod {
         finished: state.terminated.as_ref().and_then(|t| time(t.finished_at.as_ref())),
         // A shell's convention, and the kubelet's: 128 and more is a signal.
         by_itself: state.terminated.as_ref().is_some_and(|t| (0..128).contains(&t.exit_code) && t.reason.as_deref() != Some("OOMKilled")),
-        words: pod_words(status, &state),
+        cause: pod_cause(status, &state),
     }
 }
 
-fn pod_words(status: &slim::PodStatus, state: &slim::ContainerState) -> Option<String> {
+fn pod_cause(status: &slim::PodStatus, state: &slim::ContainerState) -> Option<String> {
     let join = |reason: Option<&String>, message: Option<&String>| match (reason, message) {
         (Some(reason), Some(message)) => Some(format!("{reason}: {message}")),
         (reason, message) => reason.or(message).cloned(),

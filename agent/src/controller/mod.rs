@@ -45,7 +45,7 @@ const LOOKS_AT_A_TIME: u16 = 16;
 
 /// What every reconcile needs.
 pub struct Context {
-    /// Fresh reads.
+    /// Refresh reads.
     pub reader: Reader,
     /// Writes.
     pub writer: Writer,

@@ -5,7 +5,7 @@ use super::{Context, Warning, progress, waiting};
 use crate::api::labels;
 use crate::cluster::view::{self, Replication};
 use crate::cluster::{slim, warnings};
-use crate::core::model::facts::{Facts, Fresh, Room};
+use crate::core::model::facts::{Facts, Refresh, Room};
 use crate::core::model::spec::Spec;
 use crate::core::schedule::queue::{Movers, View};
 use jiff::Timestamp;
@@ -31,7 +31,7 @@ pub(super) fn cached(context: &Context, replication: Replication) -> Facts {
         pods: cache.pods.state().iter().filter(|p| view::moves_for(p, &object.uid, &object.job_name())).map(|p| view::pod(p)).collect(),
         images_in_use: BTreeSet::new(),
         fresh: BTreeSet::new(),
-        words: None,
+        warnings: None,
         room: Room::default(),
         resize_refused: None,
         refusal: None,
@@ -46,30 +46,30 @@ pub(super) fn cached(context: &Context, replication: Replication) -> Facts {
 }
 
 /// Reads again what a plan must not take from the cache.
-pub(super) async fn refresh(context: &Context, facts: &mut Facts, needs: &BTreeSet<Fresh>) -> kube::Result<()> {
+pub(super) async fn refresh(context: &Context, facts: &mut Facts, needs: &BTreeSet<Refresh>) -> kube::Result<()> {
     let owner = facts.object.uid.clone();
     for need in needs {
         match need {
-            Fresh::Claims => {
+            Refresh::Claims => {
                 let claims = context.reader.claims().await?;
                 set_claims(facts, claims.iter());
             }
-            Fresh::Snapshots => {
+            Refresh::Snapshots => {
                 let snapshots = context.reader.snapshots(&owner).await?;
                 facts.snapshots_known = snapshots.is_some();
                 let snapshots = snapshots.unwrap_or_default();
                 facts.snapshots = snapshots.iter().filter(|s| of(*s, &owner)).map(|s| view::snapshot(s, &owner)).collect();
             }
-            Fresh::Jobs => {
+            Refresh::Jobs => {
                 let jobs = context.reader.jobs(&owner).await?;
                 facts.jobs = jobs.iter().filter(|j| view::belongs_to(&j.metadata, &owner)).map(|j| view::job(j, &owner)).collect();
             }
-            Fresh::Pods => {
+            Refresh::Pods => {
                 let (pods, job) = (context.reader.movers().await?, facts.object.job_name());
                 facts.pods = pods.iter().filter(|p| view::moves_for(p, &owner, &job)).map(view::pod).collect();
             }
-            Fresh::Words => facts.words = words(context, facts).await,
-            Fresh::Room => facts.room = room(context, facts, true),
+            Refresh::Warnings => facts.warnings = read_warnings(context, facts).await,
+            Refresh::Slot => facts.room = room(context, facts, true),
         }
         facts.fresh.insert(*need);
     }
@@ -119,7 +119,7 @@ pub(super) fn recalled(context: &Context, mut facts: Facts, now: Timestamp) -> F
         facts.object.adopt_path = None;
     }
     let run = facts.status.run.as_ref().map(|run| (run.id.clone(), run.attempt));
-    facts.words = memory.warning.filter(|warning| Some(&warning.of) == run.as_ref()).and_then(|warning| warning.text);
+    facts.warnings = memory.warning.filter(|warning| Some(&warning.of) == run.as_ref()).and_then(|warning| warning.text);
     facts.refusal = memory.refusal;
     facts.blocked = memory.blocked;
     facts.resize_refused = memory.resize.filter(|(_, since)| since.elapsed() < TRY_AGAIN).map(|(refusal, _)| refusal);
@@ -133,16 +133,16 @@ pub(super) async fn ask_why(context: &Context, facts: &mut Facts) -> bool {
     if known.is_some_and(|warning| warning.of == of && warning.asked.elapsed() < WHY_AGAIN) {
         return false;
     }
-    let text = words(context, facts).await;
-    facts.words.clone_from(&text);
+    let text = read_warnings(context, facts).await;
+    facts.warnings.clone_from(&text);
     remember(context, &facts.object.uid, |memory| memory.warning = Some(Warning { of, text, asked: Instant::now() }));
     true
 }
 
 /// What the cluster says about children that are not where they should be. It makes a message better, and nothing else depends on it:
 /// where events cannot be read, what is known already stays, and an attempt is given up all the same.
-async fn words(context: &Context, facts: &Facts) -> Option<String> {
-    let Some(events) = context.reader.warnings().await else { return facts.words.clone() };
+async fn read_warnings(context: &Context, facts: &Facts) -> Option<String> {
+    let Some(events) = context.reader.warnings().await else { return facts.warnings.clone() };
     // The deepest cause first: a pod waits for its volume, a volume for its snapshot.
     waiting::groups(facts).iter().find_map(|children| warnings::latest(&events, children))
 }

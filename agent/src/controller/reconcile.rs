@@ -9,7 +9,7 @@ use crate::cluster::refusal::Answer;
 use crate::cluster::view::{Replicated, Replication};
 use crate::core::conditions;
 use crate::core::decide::decide;
-use crate::core::model::facts::{Facts, Fresh, Refusal, ResizeRefusal};
+use crate::core::model::facts::{Facts, Refresh, Refusal, ResizeRefusal};
 use crate::core::model::plan::{Child, Plan, Step};
 use crate::core::schedule::{backoff, queue};
 use crate::manifests::job::Mover;
@@ -73,9 +73,9 @@ async fn look_at(seen: Replication, context: &Context) -> Result<Action, Failure
     if plan.asks_why && observe::ask_why(context, &mut facts).await {
         plan = decide(&facts, &limits, Timestamp::now());
     }
-    if plan.needs.contains(&Fresh::Room) {
+    if plan.needs.contains(&Refresh::Slot) {
         facts.room = observe::room(context, &facts, false);
-        facts.fresh.insert(Fresh::Room);
+        facts.fresh.insert(Refresh::Slot);
         plan = decide(&facts, &limits, Timestamp::now());
     }
     events::publish_kept(context, &facts).await;
@@ -252,7 +252,7 @@ fn refused(context: &Context, facts: &Facts, step: &Step, refusal: Refusal) -> R
 /// Whether a child of this object has the name, and it is the cache that is behind.
 async fn is_ours(context: &Context, facts: &Facts, step: &Step) -> Result<bool, Failure> {
     let mut facts = facts.clone();
-    let children = [Fresh::Claims, Fresh::Snapshots, Fresh::Jobs].into();
+    let children = [Refresh::Claims, Refresh::Snapshots, Refresh::Jobs].into();
     observe::refresh(context, &mut facts, &children).await.map_err(Failure::Read)?;
     if !facts.snapshots_known && matches!(step, Step::Create(Child::Snapshot(_))) {
         return Ok(true); // for all that is known

@@ -89,7 +89,7 @@ mod tests {
             ],
             images_in_use: BTreeSet::new(),
             fresh: BTreeSet::new(),
-            words: None,
+            warnings: None,
             room: Room::default(),
             resize_refused: None,
             refusal: None,

@@ -8,7 +8,7 @@ use crate::core::adoption;
 use crate::core::children::{cleanup, images, resize};
 use crate::core::decision::Decision;
 use crate::core::model::clock;
-use crate::core::model::facts::{Facts, Fresh};
+use crate::core::model::facts::{Facts, Refresh};
 use crate::core::model::limits::Limits;
 use crate::core::model::plan::Plan;
 use crate::core::model::run_id::{Before, Cause, run_id};
@@ -91,7 +91,7 @@ fn open(decision: &mut Decision<'_>, spec: &Spec, cause: &Cause, superseded: Opt
     if superseded.is_some_and(|old| old.generation != generation) {
         // Whoever changed the spec will have mended something.
         decision.status.attempts = None;
-        decision.plan.needs.extend([Fresh::Claims, Fresh::Jobs, Fresh::Pods]);
+        decision.plan.needs.extend([Refresh::Claims, Refresh::Jobs, Refresh::Pods]);
         made_anew = cleanup::unbound_volume(decision);
     }
     let before = Before {

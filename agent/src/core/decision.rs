@@ -5,7 +5,7 @@ use crate::api::reason::Reason;
 use crate::api::status::Phase;
 use crate::core::conditions::{self, Course};
 use crate::core::model::clock::seconds;
-use crate::core::model::facts::{Facts, Fresh, Room};
+use crate::core::model::facts::{Facts, Refresh, Room};
 use crate::core::model::limits::Limits;
 use crate::core::model::plan::{Event, Plan, Step};
 use crate::core::schedule::queue::{self, View};
@@ -49,7 +49,7 @@ impl<'a> Decision<'a> {
         if queue::under_way(&self.facts.status) {
             return true;
         }
-        self.plan.needs.insert(Fresh::Room);
+        self.plan.needs.insert(Refresh::Slot);
         if self.facts.room == Room::Free {
             return true;
         }

@@ -2,7 +2,7 @@
 
 use crate::api::status::{Phase, Run};
 use crate::core::decision::Decision;
-use crate::core::model::facts::{Claim, Fresh, Meta, Role, Snapshot};
+use crate::core::model::facts::{Claim, Meta, Refresh, Role, Snapshot};
 use crate::core::model::plan::{ChildKind, Step, Target};
 use crate::core::model::spec::Volume;
 
@@ -25,7 +25,7 @@ pub(in crate::core) fn children(decision: &mut Decision<'_>) {
         let of_its_run = |meta: &Meta| meta.run == claim.meta.run;
         if !facts.jobs.iter().any(|j| of_its_run(&j.meta) && j.succeeded == Some(true)) {
             // A pod may have started just as its run was given up; the cache may not even show its Job.
-            decision.plan.needs.insert(Fresh::Pods);
+            decision.plan.needs.insert(Refresh::Pods);
         }
         if !facts.pods.iter().any(|p| of_its_run(&p.meta) && !p.ended) {
             delete(decision, ChildKind::Claim, &claim.meta);
@@ -39,7 +39,7 @@ pub(in crate::core) fn children(decision: &mut Decision<'_>) {
     }
     if decision.status.run.is_none() && facts.snapshots_known && cleanup(decision) {
         for claim in facts.claims_as(Role::Volume).filter(|c| !c.meta.deleting) {
-            decision.plan.needs.extend([Fresh::Pods, Fresh::Snapshots]);
+            decision.plan.needs.extend([Refresh::Pods, Refresh::Snapshots]);
             if !facts.mover_lives() && is_published(decision, claim) {
                 delete(decision, ChildKind::Claim, &claim.meta);
             }
@@ -82,7 +82,7 @@ fn old_image(decision: &mut Decision<'_>, image: &Snapshot, current: Option<&str
     if image.keep && !being_made {
         decision.plan.steps.push(Step::Release(target(ChildKind::Snapshot, &image.meta)));
     } else if !(published || being_made || facts.images_in_use.contains(&image.meta.name)) {
-        decision.plan.needs.extend([Fresh::Claims, Fresh::Snapshots]);
+        decision.plan.needs.extend([Refresh::Claims, Refresh::Snapshots]);
         delete(decision, ChildKind::Snapshot, &image.meta);
     }
 }

@@ -3,7 +3,7 @@
 use crate::api::status::{Image, ImageRef};
 use crate::core::decision::Decision;
 use crate::core::model::clock::seconds;
-use crate::core::model::facts::{Fresh, Role, Snapshot};
+use crate::core::model::facts::{Refresh, Role, Snapshot};
 use crate::core::model::spec::{Spec, Volume};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use scribe_mover::report::Report;
@@ -24,7 +24,7 @@ pub(in crate::core) fn publish(decision: &mut Decision<'_>, snapshot: &Snapshot,
     };
     decision.status.images.insert(0, image);
     decision.status.latest_image = Some(reference(name));
-    decision.plan.needs.insert(Fresh::Snapshots);
+    decision.plan.needs.insert(Refresh::Snapshots);
 }
 
 /// Brings the list in line with what is there: an image that somebody deleted or took away is published no more, and of the others
@@ -51,7 +51,7 @@ pub(in crate::core) fn review(decision: &mut Decision<'_>, spec: Option<&Spec>) 
         status.latest_image = status.images.first().map(|image| reference(image.name.clone()));
     }
     if before != (status.images.clone(), status.latest_image.clone()) {
-        decision.plan.needs.insert(Fresh::Snapshots);
+        decision.plan.needs.insert(Refresh::Snapshots);
     }
 }
 

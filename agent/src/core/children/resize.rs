@@ -3,7 +3,7 @@
 
 use crate::api::reason::Reason;
 use crate::core::decision::Decision;
-use crate::core::model::facts::{Fresh, Role};
+use crate::core::model::facts::{Refresh, Role};
 use crate::core::model::plan::{ChildKind, Step, Target};
 use crate::core::model::spec::{Spec, Target as Volumes, Volume};
 
@@ -24,7 +24,7 @@ pub(in crate::core) fn volume(decision: &mut Decision<'_>, spec: &Spec) {
             }
         }
         None => {
-            decision.plan.needs.insert(Fresh::Claims);
+            decision.plan.needs.insert(Refresh::Claims);
             // What is known of an earlier try stands until this one has its answer.
             let before = facts.status.conditions.iter().find(|c| c.type_ == "Reconciled" && c.status == "False");
             if decision.troubles.is_empty() {

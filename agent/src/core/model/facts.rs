@@ -32,10 +32,10 @@ pub struct Facts {
     /// Names of snapshots that a PVC is being made from: it names them and is still unbound.
     pub images_in_use: BTreeSet<String>,
     /// Which facts were just read from the API server instead of taken from the cache.
-    pub fresh: BTreeSet<Fresh>,
-    /// What the cluster says about children that keep it waiting; read only when asked for ([`Fresh::Words`]).
-    pub words: Option<String>,
-    /// Whether the agent may start one more sync; found out only when asked for ([`Fresh::Room`]).
+    pub fresh: BTreeSet<Refresh>,
+    /// What the cluster says about children that keep it waiting; read only when asked for ([`Refresh::Warnings`]).
+    pub warnings: Option<String>,
+    /// Whether the agent may start one more sync; found out only when asked for ([`Refresh::Slot`]).
     pub room: Room,
     /// The API server refused to let the destination's volume grow.
     pub resize_refused: Option<ResizeRefusal>,
@@ -62,7 +62,7 @@ pub enum Room {
 
 /// Facts that a plan may ask to be read afresh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Fresh {
+pub enum Refresh {
     /// The PVCs of the namespace.
     Claims,
     /// The object's snapshots.
@@ -72,14 +72,14 @@ pub enum Fresh {
     /// The object's mover pods.
     Pods,
     /// Warnings of the cluster about children.
-    Words,
+    Warnings,
     /// Whether the agent has room for one more sync. It stands in the cache: no request is made.
-    Room,
+    Slot,
 }
 
-impl Fresh {
+impl Refresh {
     /// All that the API server is asked for: for plans that give an attempt up.
-    pub const ALL: [Fresh; 5] = [Fresh::Claims, Fresh::Snapshots, Fresh::Jobs, Fresh::Pods, Fresh::Words];
+    pub const ALL: [Refresh; 5] = [Refresh::Claims, Refresh::Snapshots, Refresh::Jobs, Refresh::Pods, Refresh::Warnings];
 }
 
 /// Which of the two kinds.
@@ -268,7 +268,7 @@ pub struct Job {
     pub claim_uid: Option<String>,
     /// What its mover replicates, as [`subject::text`](crate::core::model::subject::text) wrote it; none on a Job of an older agent.
     pub subject: Option<String>,
-    /// The Job controller's words on a failure.
+    /// The Job controller's message on a failure.
     pub message: String,
 }
 
@@ -289,8 +289,8 @@ pub struct Pod {
     pub finished: Option<Timestamp>,
     /// Whether the mover ended by its own will, be it well or badly; false when it was killed or evicted.
     pub by_itself: bool,
-    /// Why the container ended or does not start, in the cluster's words (`OOMKilled`, `ErrImagePull: …`).
-    pub words: Option<String>,
+    /// Why the container ended or does not start, as the cluster reports it (`OOMKilled`, `ErrImagePull: …`).
+    pub cause: Option<String>,
 }
 
 impl Pod {
@@ -305,7 +305,7 @@ impl Pod {
 pub struct Refusal {
     /// What kind of refusal.
     pub reason: Reason,
-    /// The server's words, and what to do.
+    /// The server's message, and what to do.
     pub message: String,
 }
 
@@ -314,7 +314,7 @@ pub struct Refusal {
 pub struct ResizeRefusal {
     /// The size that was asked for, in bytes.
     pub size: u64,
-    /// The server's words, and what to do.
+    /// The server's message, and what to do.
     pub message: String,
 }
 

@@ -3,7 +3,7 @@
 use crate::api::Status;
 use crate::api::reason::Reason;
 use crate::api::status::Subject;
-use crate::core::model::facts::{Fresh, Role};
+use crate::core::model::facts::{Refresh, Role};
 use crate::core::model::spec::{ClaimShape, Guard, Remote, SnapshotClass};
 use jiff::Timestamp;
 use std::collections::BTreeSet;
@@ -14,7 +14,7 @@ pub struct Plan {
     /// Writes, in this order; after a failed one the rest is left for the next look.
     pub steps: Vec<Step>,
     /// Facts that these steps must not take from a cache.
-    pub needs: BTreeSet<Fresh>,
+    pub needs: BTreeSet<Refresh>,
     /// When time alone may change the decision.
     pub wake: Option<Timestamp>,
     /// Something has been waited for so long that the cluster's warnings about it are worth a request, at most one a minute.

@@ -12,7 +12,7 @@ use crate::core::children;
 use crate::core::children::images;
 use crate::core::decision::Decision;
 use crate::core::model::clock::seconds;
-use crate::core::model::facts::{Fresh, Job, Pod};
+use crate::core::model::facts::{Job, Pod, Refresh};
 use crate::core::model::plan::Step;
 use crate::core::model::spec::{Spec, Volume};
 use crate::core::model::subject;
@@ -49,7 +49,7 @@ pub(super) fn of_the_mover(decision: &mut Decision<'_>, spec: &Spec, run: &Run, 
         },
         Some(report) if succeeded => complete(decision, spec, run, job, &report, pod),
         _ => {
-            decision.plan.needs.extend([Fresh::Jobs, Fresh::Pods]);
+            decision.plan.needs.extend([Refresh::Jobs, Refresh::Pods]);
             failure::no_report(decision, run, job, pod);
         }
     }
@@ -92,7 +92,7 @@ pub(super) fn publishing(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
     let image_wanted = matches!(&spec.volume, Volume::Destination { image: Some(_), .. });
     let deadline = deadline::deadline(run, decision.limits.snapshot_timeout.min(report::TROUBLED));
     let (Some(job), Some(report)) = (job, pod.and_then(Pod::report)) else {
-        decision.plan.needs.extend([Fresh::Jobs, Fresh::Pods]);
+        decision.plan.needs.extend([Refresh::Jobs, Refresh::Pods]);
         let gone = "The mover's Job was deleted before its image was made; the volume is pulled again".to_owned();
         return failure::give_up(decision, run, Reason::MoverKilled, gone, None);
     };
@@ -109,9 +109,9 @@ pub(super) fn publishing(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
         }
         // Its name may be somebody else's: the next attempt makes one of another name.
         None if job.succeeded == Some(true) => {
-            decision.plan.needs.extend(Fresh::ALL);
+            decision.plan.needs.extend(Refresh::ALL);
             let waited = deadline::lasted(decision, run);
-            let why = facts.blocked.clone().or_else(|| facts.words.clone()).unwrap_or_else(|| "its name may be taken".to_owned());
+            let why = facts.blocked.clone().or_else(|| facts.warnings.clone()).unwrap_or_else(|| "its name may be taken".to_owned());
             let message = format!("The image of the new data could not be made in time, after {waited}: {why}. The volume is pulled again");
             failure::give_up(decision, run, Reason::SnapshotNotReady, message, None);
         }
@@ -127,7 +127,7 @@ pub(super) fn publishing(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
 
 fn image(decision: &mut Decision<'_>, spec: &Spec, run: &Run, report: &Report, pod: Option<&Pod>) {
     // A snapshot of another claim of that name would be published as this revision.
-    decision.plan.needs.insert(Fresh::Claims);
+    decision.plan.needs.insert(Refresh::Claims);
     let finished = pod.and_then(|p| p.finished).unwrap_or(decision.now);
     match children::image(decision.facts, spec, run, report, finished) {
         Some(snapshot) => decision.plan.steps.push(Step::Create(snapshot)),
@@ -136,7 +136,7 @@ fn image(decision: &mut Decision<'_>, spec: &Spec, run: &Run, report: &Report, p
 }
 
 fn volume_gone(decision: &mut Decision<'_>, run: &Run) {
-    decision.plan.needs.insert(Fresh::Claims);
+    decision.plan.needs.insert(Refresh::Claims);
     let gone = "The PVC that was pulled into is gone; somebody deleted it, or made another of that name".to_owned();
     failure::give_up(decision, run, Reason::DestinationPVCMissing, gone, None);
 }

@@ -89,7 +89,7 @@ pub(super) fn pod_not_started(decision: &mut Decision<'_>, run: &Run, job: &Job,
     let facts = decision.facts;
     let since = deadline::since(decision, run, &job.meta);
     let waited = deadline::lasted_since(decision, since);
-    let why = facts.words.clone().or_else(|| pod.and_then(|p| p.words.clone()));
+    let why = facts.warnings.clone().or_else(|| pod.and_then(|p| p.cause.clone()));
     let why = why.unwrap_or_else(|| "the cluster gives no reason".to_owned());
     let limit = if decision.now >= deadline::after(since, decision.limits.pod_start_timeout) {
         ", longer than podStartTimeout in agent.yaml"
@@ -116,10 +116,10 @@ pub(super) fn pod_not_started(decision: &mut Decision<'_>, run: &Run, job: &Job,
 
 /// The Job is over and there is no report to believe.
 pub(super) fn no_report(decision: &mut Decision<'_>, run: &Run, job: &Job, pod: Option<&Pod>) {
-    let words = pod.and_then(|p| p.words.clone()).unwrap_or_else(|| job.message.clone());
-    let words = if words.is_empty() { "its pod is gone".to_owned() } else { words };
+    let cause = pod.and_then(|p| p.cause.clone()).unwrap_or_else(|| job.message.clone());
+    let cause = if cause.is_empty() { "its pod is gone".to_owned() } else { cause };
     let reason = if pod.is_some_and(|p| p.by_itself) { Reason::MoverFailed } else { Reason::MoverKilled };
-    give_up(decision, run, reason, format!("The mover ended without a report: {words}"), None);
+    give_up(decision, run, reason, format!("The mover ended without a report: {cause}"), None);
 }
 
 fn remove(decision: &mut Decision<'_>, kind: ChildKind, name: &str, uid: &str) {

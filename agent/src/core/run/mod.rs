@@ -14,7 +14,7 @@ use crate::api::status::{Phase, Run};
 use crate::core::adoption;
 use crate::core::children;
 use crate::core::decision::Decision;
-use crate::core::model::facts::{Facts, Fresh, Job, Pod, Role};
+use crate::core::model::facts::{Facts, Job, Pod, Refresh, Role};
 use crate::core::model::plan::{Child, Origin, Step};
 use crate::core::model::run_id::Cause;
 use crate::core::model::spec::{Capture, Spec, Volume};
@@ -101,7 +101,7 @@ pub(super) fn advance(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
         return failure::give_up(decision, run, refusal.reason, refusal.message.clone(), None);
     }
     if spec.paused && is_outdated(decision.facts, spec, run) {
-        decision.plan.needs.extend([Fresh::Claims, Fresh::Snapshots, Fresh::Jobs, Fresh::Pods]);
+        decision.plan.needs.extend([Refresh::Claims, Refresh::Snapshots, Refresh::Jobs, Refresh::Pods]);
         return failure::hold(decision, run);
     }
     match run.phase {
@@ -159,7 +159,7 @@ fn retry(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
 fn capturing(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
     let facts = decision.facts;
     if let Some((reason, problem)) = children::volume_problem(facts, spec) {
-        decision.plan.needs.insert(Fresh::Claims);
+        decision.plan.needs.insert(Refresh::Claims);
         return failure::give_up(decision, run, reason, problem, None);
     }
     match facts.snapshots_as(Role::Capture).find(|s| s.meta.serves(&run.id)) {
@@ -185,7 +185,7 @@ fn snapshot_gone(decision: &mut Decision<'_>, run: &Run) {
     if !decision.facts.snapshots_known {
         return snapshots_unknown(decision, run);
     }
-    decision.plan.needs.extend([Fresh::Snapshots, Fresh::Claims]);
+    decision.plan.needs.extend([Refresh::Snapshots, Refresh::Claims]);
     let gone = "The temporary snapshot is gone; somebody deleted it".to_owned();
     failure::give_up(decision, run, Reason::SnapshotNotReady, gone, None);
 }
@@ -196,7 +196,7 @@ fn transferring(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
     match job {
         None => {
             if let Some((reason, problem)) = children::volume_problem(facts, spec) {
-                decision.plan.needs.insert(Fresh::Claims);
+                decision.plan.needs.insert(Refresh::Claims);
                 return failure::give_up(decision, run, reason, problem, None);
             }
             if matches!(&spec.volume, Volume::Source { capture: Capture::Snapshot(_), .. })
@@ -205,7 +205,7 @@ fn transferring(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
                 match facts.snapshots_as(Role::Capture).find(|s| s.meta.serves(&run.id)) {
                     None => return snapshot_gone(decision, run),
                     Some(snapshot) if !snapshot.ready => {
-                        decision.plan.needs.insert(Fresh::Snapshots);
+                        decision.plan.needs.insert(Refresh::Snapshots);
                         return decision.enter(Phase::Capturing);
                     }
                     Some(_) => {}
@@ -227,7 +227,7 @@ fn transferring(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
 
 /// Whether the temporary snapshot is still there cannot be found out: waits for the API to be served again.
 fn snapshots_unknown(decision: &mut Decision<'_>, run: &Run) {
-    decision.plan.needs.insert(Fresh::Snapshots);
+    decision.plan.needs.insert(Refresh::Snapshots);
     let timeout = if run.phase == Phase::Transferring { decision.limits.pod_start_timeout } else { decision.limits.snapshot_timeout };
     let deadline = deadline::deadline(run, timeout);
     if decision.now < deadline {
@@ -242,13 +242,13 @@ fn mover(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
     if children::volume_problem(decision.facts, spec).is_some() {
         return; // the next look tells
     }
-    decision.plan.needs.insert(Fresh::Pods);
+    decision.plan.needs.insert(Refresh::Pods);
     if decision.facts.mover_lives() {
         return;
     }
     let steps = children::mover(decision.facts, spec, run, &decision.status);
     if steps.iter().any(|s| matches!(s, Step::Create(Child::Claim(claim)) if matches!(claim.from, Origin::Snapshot(_)))) {
-        decision.plan.needs.insert(Fresh::Snapshots);
+        decision.plan.needs.insert(Refresh::Snapshots);
     }
     decision.plan.steps.extend(steps);
     decision.plan.wake_at(deadline::deadline(run, decision.limits.pod_start_timeout));
@@ -260,7 +260,7 @@ pub(super) fn suspend(decision: &mut Decision<'_>, run: &Run) {
     if matches!(run.phase, Phase::Backoff | Phase::WaitingForFirstPush) {
         return;
     }
-    decision.plan.needs.extend([Fresh::Snapshots, Fresh::Jobs, Fresh::Pods]);
+    decision.plan.needs.extend([Refresh::Snapshots, Refresh::Jobs, Refresh::Pods]);
     let (job, pod) = decision.facts.mover_of(run);
     if let Some(report) = pod.and_then(Pod::report) {
         adoption::bind(decision, &report);

@@ -9,7 +9,7 @@ use crate::api::reason::Reason;
 use crate::api::status::Run;
 use crate::core::decision::Decision;
 use crate::core::model::clock::seconds;
-use crate::core::model::facts::{Fresh, Job, Pod};
+use crate::core::model::facts::{Job, Pod, Refresh};
 use crate::core::syntax::go_duration;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -72,7 +72,7 @@ pub(super) fn unnoticed(decision: &mut Decision<'_>, run: &Run, job: &Job, pod: 
 }
 
 fn end(decision: &mut Decision<'_>, run: &Run, message: String) {
-    decision.plan.needs.extend([Fresh::Jobs, Fresh::Pods]);
+    decision.plan.needs.extend([Refresh::Jobs, Refresh::Pods]);
     failure::give_up(decision, run, Reason::MoverStalled, message, None);
 }
 
@@ -98,7 +98,7 @@ fn older(decision: &Decision<'_>, pod: &Pod) -> String {
 
 /// The next attempt is due and an older mover still lives: waits on without a place, and reports it again where the pod is overdue.
 pub(super) fn before_the_next_attempt(decision: &mut Decision<'_>, run: &Run, pod: &Pod) {
-    decision.plan.needs.insert(Fresh::Pods);
+    decision.plan.needs.insert(Refresh::Pods);
     let ends = overdue(pod).unwrap_or_else(|| deadline::deadline(run, report::TROUBLED));
     if decision.now >= ends {
         return end(decision, run, older(decision, pod));

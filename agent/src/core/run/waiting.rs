@@ -11,7 +11,7 @@ use crate::api::reason::Reason;
 use crate::api::status::{Phase, Run};
 use crate::core::children;
 use crate::core::decision::Decision;
-use crate::core::model::facts::{Claim, Fresh, Job, Pod, Role, Snapshot};
+use crate::core::model::facts::{Claim, Job, Pod, Refresh, Role, Snapshot};
 use crate::core::schedule::due;
 use jiff::SignedDuration;
 
@@ -22,12 +22,12 @@ const HOPELESS: SignedDuration = SignedDuration::from_mins(1);
 /// A snapshot that is not ready yet, of a source's volume or of a destination's.
 pub(super) fn for_snapshot(decision: &mut Decision<'_>, run: &Run, snapshot: &Snapshot) {
     let (limit, now) = (decision.limits.snapshot_timeout, decision.now);
-    let why = snapshot.error.clone().or_else(|| decision.facts.words.clone());
+    let why = snapshot.error.clone().or_else(|| decision.facts.warnings.clone());
     let patience = if obstacles::failed(snapshot) { limit.min(report::TROUBLED) } else { limit };
     let since = deadline::since(decision, run, &snapshot.meta);
     let deadline = deadline::after(since, patience);
     if now >= deadline {
-        decision.plan.needs.extend(Fresh::ALL);
+        decision.plan.needs.extend(Refresh::ALL);
         return failure::snapshot_not_ready(decision, run, snapshot, why);
     }
     decision.plan.wake_at(deadline);
@@ -58,7 +58,7 @@ pub(super) fn hindered(decision: &mut Decision<'_>, run: &Run, limit: SignedDura
         report::report(decision, run, "what the sync needs to be created", Some(&obstacle));
         return false;
     }
-    decision.plan.needs.extend(Fresh::ALL);
+    decision.plan.needs.extend(Refresh::ALL);
     let waited = deadline::lasted(decision, run);
     failure::give_up(decision, run, reason, format!("What the sync needs could not be created for {waited}: {obstacle}"), None);
     true
@@ -67,12 +67,12 @@ pub(super) fn hindered(decision: &mut Decision<'_>, run: &Run, limit: SignedDura
 /// The mover's pod has not started.
 pub(super) fn for_pod(decision: &mut Decision<'_>, run: &Run, job: &Job, pod: Option<&Pod>) {
     let facts = decision.facts;
-    let why = facts.words.clone().or_else(|| pod.and_then(|p| p.words.clone()));
+    let why = facts.warnings.clone().or_else(|| pod.and_then(|p| p.cause.clone()));
     let claim = obstacles::unbound(facts);
     let since = deadline::since(decision, run, &job.meta);
     let deadline = deadline::after(since, pod_patience(decision, claim, pod, why.as_deref()));
     if decision.now >= deadline {
-        decision.plan.needs.extend(Fresh::ALL);
+        decision.plan.needs.extend(Refresh::ALL);
         return failure::pod_not_started(decision, run, job, pod);
     }
     decision.plan.wake_at(deadline);
