@@ -35,7 +35,7 @@ pub fn look(world: &mut World, how: &Look) {
     world.past.push(current.clone());
     let cached = world.past.iter().rev().nth(how.behind).cloned().unwrap_or(current);
     let limits = World::limits();
-    let cached = Facts { room: world.room, fresh: [Refresh::Slot].into(), ..cached };
+    let cached = Facts { slot: world.slot, fresh: [Refresh::Slot].into(), ..cached };
     let cached = curious(world, cached);
     if decide(&cached, &limits, world.now).steps.is_empty() {
         return;
@@ -66,7 +66,7 @@ pub fn look(world: &mut World, how: &Look) {
                 Refresh::Jobs => facts.jobs.clone_from(&world.jobs),
                 Refresh::Pods => facts.pods.clone_from(&world.pods),
                 Refresh::Warnings => facts.warnings = world.warnings(),
-                Refresh::Slot => facts.room = world.room,
+                Refresh::Slot => facts.slot = world.slot,
             }
             facts.fresh.insert(need);
         }

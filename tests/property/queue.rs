@@ -7,9 +7,9 @@ use jiff::SignedDuration;
 use proptest::prelude::*;
 use scribe_agent::api::Status;
 use scribe_agent::api::status::Phase;
-use scribe_agent::core::model::facts::Room;
+use scribe_agent::core::model::facts::Slot;
 use scribe_agent::core::model::spec::Trigger;
-use scribe_agent::core::schedule::queue::{self, Contender, Movers, View};
+use scribe_agent::core::schedule::queue::{self, Candidate, Movers, QueueEntry};
 
 /// A world that would start at once, or at this second if it was synced before.
 fn world(number: usize, flavour: Flavour, due: Option<i64>) -> World {
@@ -27,28 +27,28 @@ fn world(number: usize, flavour: Flavour, due: Option<i64>) -> World {
     world
 }
 
-fn contender(world: &World) -> Contender {
+fn candidate(world: &World) -> Candidate {
     let mut live = world.pods.iter().filter(|pod| !pod.ended);
     let movers = match live.next() {
         None => Movers::None,
         Some(pod) if pod.meta.deleting => Movers::Leftover,
         Some(_) => Movers::Running,
     };
-    View::of(&world.facts()).contender(movers, world.now)
+    QueueEntry::of(&world.facts()).candidate(movers, world.now)
 }
 
-fn contenders(worlds: &[World]) -> Vec<Contender> {
-    worlds.iter().map(contender).collect()
+fn candidates(worlds: &[World]) -> Vec<Candidate> {
+    worlds.iter().map(candidate).collect()
 }
 
 /// One look at one of them, with the gate's answer to it.
 fn look(worlds: &mut [World], number: usize, places: usize, how: &Look) {
-    let all = contenders(worlds);
+    let all = candidates(worlds);
     let world = &mut worlds[number];
     let facts = world.facts();
-    let view = View::of(&facts);
-    let turn = view.turn(world.now).unwrap_or_else(|| view.turn_since(world.now));
-    world.room = queue::room(&turn, &all, places);
+    let view = QueueEntry::of(&facts);
+    let position = view.position(world.now).unwrap_or_else(|| view.position_since(world.now));
+    world.slot = queue::slot(&position, &all, places);
     agent::look(world, how);
 }
 
@@ -141,7 +141,7 @@ fn waiting_for_a_turn_is_quiet() {
     for flavour in Flavour::ALL {
         for due in [None, Some(-30)] {
             let mut world = world(0, flavour, due);
-            world.room = Room::Full;
+            world.slot = Slot::Taken;
             for _ in 0..100 {
                 agent::look(&mut world, &Look::default());
                 world.now += SignedDuration::from_secs(61);
@@ -149,7 +149,7 @@ fn waiting_for_a_turn_is_quiet() {
             let condition = world.status.conditions.iter().find(|c| c.type_ == "Synchronizing").unwrap();
             assert_eq!((condition.status.as_str(), condition.reason.as_str()), ("False", "WaitingForSlot"));
             assert_eq!(world.writes, 1, "{flavour:?} {due:?}");
-            script::play(&mut world, &Happening::Room(true));
+            script::play(&mut world, &Happening::Slot(true));
             agent::look(&mut world, &Look::default());
             assert!(queue::under_way(&world.status) && world.status.waiting_since.is_none());
         }
@@ -168,19 +168,19 @@ fn a_paused_run_that_waits_for_its_snapshot_keeps_its_turn() {
     }
     assert_eq!(world.status.run.as_ref().map(|run| run.phase), Some(Phase::WaitingForSnapshot));
     script::edit(&mut world, |w| w.spec.paused = true);
-    world.room = Room::Full;
+    world.slot = Slot::Taken;
     world.cluster.slow = false;
     script::let_the_cluster_work(&mut world);
     agent::look(&mut world, &Look::default());
-    let (writes, since) = (world.writes, View::of(&world.facts()).due_since(world.now));
+    let (writes, since) = (world.writes, QueueEntry::of(&world.facts()).due_since(world.now));
     assert!(since.is_some());
     for _ in 0..30 {
         world.now += SignedDuration::from_secs(60);
         agent::look(&mut world, &Look::default());
-        assert_eq!(View::of(&world.facts()).due_since(world.now), since);
+        assert_eq!(QueueEntry::of(&world.facts()).due_since(world.now), since);
     }
     assert_eq!(world.writes, writes);
-    world.room = Room::Free;
+    world.slot = Slot::Free;
     agent::look(&mut world, &Look::default());
     assert!(queue::under_way(&world.status), "{:#?}", world.status);
 }
@@ -192,9 +192,9 @@ fn what_is_being_deleted_holds_no_place() {
     script::begin(&mut world);
     script::start_pods(&mut world);
     world.object.deleting = true;
-    assert!(contender(&world).under_way);
+    assert!(candidate(&world).under_way);
     world.pods.clear();
-    assert_eq!(contender(&world), Contender { uid: "owner-0".into(), under_way: false, turn: None });
+    assert_eq!(candidate(&world), Candidate { uid: "owner-0".into(), under_way: false, position: None });
 }
 
 proptest! {
@@ -209,7 +209,7 @@ proptest! {
             let facts = world.facts();
             let needs = scribe_agent::core::decide::decide(&facts, &World::limits(), world.now).needs;
             let asks = needs.contains(&scribe_agent::core::model::facts::Refresh::Slot);
-            let due = View::of(&facts).due_since(world.now).is_some();
+            let due = QueueEntry::of(&facts).due_since(world.now).is_some();
             // Statuses alone do not tell whether a snapshot is ready, nor what became of the volume that an image is made of.
             let unseen = facts.status.run.as_ref().is_some_and(|run| matches!(run.phase, Phase::WaitingForSnapshot | Phase::Publishing));
             // An edit, or the next attempt, waits for an older mover to end; the agent takes it out of the queue meanwhile.

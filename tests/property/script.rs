@@ -4,7 +4,7 @@ use crate::agent::{self, Look};
 use crate::world::{OTHER_CLAIM, USERS_CLAIM, World};
 use jiff::SignedDuration;
 use proptest::prelude::*;
-use scribe_agent::core::model::facts::{Kind, Meta, Object, Pod, Role, Room};
+use scribe_agent::core::model::facts::{Kind, Meta, Object, Pod, Role, Slot};
 use scribe_agent::core::model::plan::NewJob;
 use scribe_agent::core::model::spec::{Capture, SnapshotClass, Target, Volume};
 use scribe_mover::report::{Outcome, Reason, Report};
@@ -46,7 +46,7 @@ pub enum Happening {
     /// Snapshots do not become ready and claims are not bound, or are again.
     Slow(bool),
     /// The gate opens or shuts.
-    Room(bool),
+    Slot(bool),
     /// The user permits a deletion.
     Permit(u8),
     /// More room is asked for; the storage class gives it or does not.
@@ -111,7 +111,7 @@ pub fn happenings() -> impl Strategy<Value = Vec<Happening>> {
         1 => Just(Happening::Hang),
         1 => any::<bool>().prop_map(Happening::Webhook),
         1 => any::<bool>().prop_map(Happening::Slow),
-        1 => any::<bool>().prop_map(Happening::Room),
+        1 => any::<bool>().prop_map(Happening::Slot),
         1 => (0u8..3).prop_map(Happening::Permit),
         1 => Just(Happening::Swap),
         1 => any::<bool>().prop_map(Happening::Grow),
@@ -160,7 +160,7 @@ pub fn play(world: &mut World, happening: &Happening) {
         }
         Happening::Pause(paused) => edit(world, |world| world.spec.paused = *paused),
         Happening::Invalid(invalid) => edit(world, |world| world.invalid = invalid.then(|| "bad".into())),
-        Happening::Room(free) => world.room = if *free { Room::Free } else { Room::Full },
+        Happening::Slot(free) => world.slot = if *free { Slot::Free } else { Slot::Taken },
         Happening::LoseNode => lose_node(world),
         Happening::Hang => world.cluster.hangs_since = Some(world.now),
         Happening::Webhook(down) => world.cluster.webhook_down = *down,
@@ -416,7 +416,7 @@ pub fn all_goes_well(world: &mut World, minutes: usize) {
     if world.invalid.is_some() {
         play(world, &Happening::Invalid(false));
     }
-    for mended in [Happening::Room(true), Happening::Restore(false), Happening::Webhook(false), Happening::Slow(false)] {
+    for mended in [Happening::Slot(true), Happening::Restore(false), Happening::Webhook(false), Happening::Slow(false)] {
         play(world, &mended);
     }
     world.cluster.hangs_since = None;

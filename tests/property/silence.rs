@@ -19,7 +19,7 @@ fn holds_a_place(world: &World) -> Option<&Run> {
 
 /// Nothing is over or forgotten: what could not go on is a failure by now, and has given its place back.
 pub fn assert_told(mut world: World) {
-    for mended in [Happening::Pause(false), Happening::Invalid(false), Happening::Room(true), Happening::Slow(true), Happening::Hang] {
+    for mended in [Happening::Pause(false), Happening::Invalid(false), Happening::Slot(true), Happening::Slow(true), Happening::Hang] {
         script::play(&mut world, &mended);
     }
     world.past.clear();

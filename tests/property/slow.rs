@@ -10,7 +10,7 @@ use crate::world::{Flavour, World};
 use jiff::SignedDuration;
 use rstest::rstest;
 use scribe_agent::api::status::Phase;
-use scribe_agent::core::model::facts::{Role, Room};
+use scribe_agent::core::model::facts::{Role, Slot};
 use scribe_agent::core::model::spec::Trigger;
 use scribe_agent::core::schedule::queue;
 use scribe_agent::core::syntax::cron::Schedule;
@@ -137,7 +137,7 @@ fn a_snapshot_that_takes_long_holds_no_place() {
     world.now = minutes(&world, 2);
     agent::look(&mut world, &Look::default());
     assert_eq!((phase(&world), queue::under_way(&world.status)), (Some(Phase::WaitingForSnapshot), false));
-    world.room = Room::Full;
+    world.slot = Slot::Taken;
     world.snapshots[0].ready = true;
     let writes = world.writes;
     for _ in 0..3 {
@@ -146,7 +146,7 @@ fn a_snapshot_that_takes_long_holds_no_place() {
     }
     assert_eq!((phase(&world), world.writes), (Some(Phase::WaitingForSnapshot), writes + 1));
     assert!(world.status.waiting_since.is_some() && message(&world).contains("maxConcurrentSyncs"));
-    world.room = Room::Free;
+    world.slot = Slot::Free;
     agent::look(&mut world, &Look::default());
     assert_eq!(phase(&world), Some(Phase::Transferring));
 }

@@ -156,7 +156,7 @@ fn a_paused_edit_is_due_when_it_is_paused_no_more() {
 #[test]
 fn an_edit_waits_for_a_place() {
     let mut world = idle(Flavour::DestinationImage);
-    script::play(&mut world, &Happening::Room(false));
+    script::play(&mut world, &Happening::Slot(false));
     script::play(&mut world, &Happening::Path(1));
     let writes = world.writes;
     for _ in 0..5 {

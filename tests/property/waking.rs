@@ -8,7 +8,7 @@ use rstest::rstest;
 use scribe_agent::api::reason::Reason;
 use scribe_agent::api::status::Phase;
 use scribe_agent::core::decide::decide;
-use scribe_agent::core::model::facts::{Facts, Refusal, Room};
+use scribe_agent::core::model::facts::{Facts, Refusal, Slot};
 use scribe_agent::core::syntax::cron::Schedule;
 
 /// When it looks again, in a world that stays as it is.
@@ -80,7 +80,7 @@ fn the_next_slot_is_waited_for() {
 fn one_that_is_due_is_not_woken_by_time() {
     let mut world = scheduled();
     agent::look(&mut world, &Look::default());
-    world.room = Room::Full;
+    world.slot = Slot::Taken;
     world.now = next_slot(&world);
     for _ in 0..2 {
         agent::look(&mut world, &Look::default());

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use proptest_derive::Arbitrary;
 use scribe_agent::api::Status;
-use scribe_agent::core::model::facts::{Claim, Facts, Job, Kind, Meta, Object, Pod, Refresh, ResizeRefusal, Role, Room, Snapshot};
+use scribe_agent::core::model::facts::{Claim, Facts, Job, Kind, Meta, Object, Pod, Refresh, ResizeRefusal, Role, Slot, Snapshot};
 use scribe_agent::core::model::limits::Limits;
 use scribe_agent::core::model::plan::{Event, NewJob, Step};
 use scribe_agent::core::model::spec::{Capture, ClaimShape, Guard, Remote, SnapshotClass, Spec, Target as VolumeTarget, Trigger, Volume};
@@ -79,7 +79,7 @@ pub struct World {
     pub jobs: Vec<Job>,
     pub pods: Vec<Pod>,
     pub writes: usize,
-    pub room: Room,
+    pub slot: Slot,
     pub events: Vec<Event>,
     /// What the cache may still show.
     pub past: Vec<Facts>,
@@ -156,7 +156,7 @@ impl World {
             jobs: Vec::new(),
             pods: Vec::new(),
             writes: 0,
-            room: Room::Free,
+            slot: Slot::Free,
             events: Vec::new(),
             past: Vec::new(),
             remote: Some(1),
@@ -241,7 +241,7 @@ impl World {
             images_in_use: self.in_use.clone(),
             fresh: BTreeSet::new(),
             warnings: None,
-            room: Room::Full,
+            slot: Slot::Taken,
             resize_refused: self.refused_size.clone(),
             refusal: None,
             blocked: self.blocked.clone(),
@@ -252,7 +252,7 @@ impl World {
 
     /// The same, just read, with a place to start.
     pub fn all_fresh(&self) -> Facts {
-        Facts { room: Room::Free, fresh: Refresh::ALL.into_iter().chain([Refresh::Slot]).collect(), ..self.facts() }
+        Facts { slot: Slot::Free, fresh: Refresh::ALL.into_iter().chain([Refresh::Slot]).collect(), ..self.facts() }
     }
 
     /// What the status says of images is true, whatever the moment. Not where somebody deletes them by hand.

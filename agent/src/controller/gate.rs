@@ -1,8 +1,8 @@
 //! Who may start a sync, by what the cache shows and by what this agent has just done and the cache does not show yet.
 
 use crate::api::Status;
-use crate::core::model::facts::Room;
-use crate::core::schedule::queue::{Contender, Turn, room, under_way};
+use crate::core::model::facts::Slot;
+use crate::core::schedule::queue::{Candidate, QueuePosition, slot, under_way};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
@@ -45,25 +45,33 @@ impl Seen {
 
 impl Gate {
     /// Whether the one whose turn it is may start. `take` gives it the place until it is [`settled`](Gate::settled).
-    pub fn ask(&mut self, turn: &Turn, uid: &str, all: Vec<(Contender, Seen)>, limit: usize, take: bool, now: Instant) -> Room {
+    pub fn ask(
+        &mut self,
+        position: &QueuePosition,
+        uid: &str,
+        all: Vec<(Candidate, Seen)>,
+        limit: usize,
+        take: bool,
+        now: Instant,
+    ) -> Slot {
         self.ahead.retain(|_, ahead| ahead.until > now);
-        let mut contenders = Vec::with_capacity(all.len());
-        for (mut contender, seen) in all {
-            match self.ahead.get(&contender.uid).map(|ahead| &ahead.state) {
+        let mut candidates = Vec::with_capacity(all.len());
+        for (mut candidate, seen) in all {
+            match self.ahead.get(&candidate.uid).map(|ahead| &ahead.state) {
                 None => {}
-                Some(State::Given) => contender.under_way = true,
+                Some(State::Given) => candidate.under_way = true,
                 Some(State::Wrote(wrote)) if *wrote == seen => {
-                    self.ahead.remove(&contender.uid);
+                    self.ahead.remove(&candidate.uid);
                 }
                 Some(State::Wrote(wrote)) => {
-                    contender.under_way = wrote.under_way;
-                    contender.turn = None;
+                    candidate.under_way = wrote.under_way;
+                    candidate.position = None;
                 }
             }
-            contenders.push(contender);
+            candidates.push(candidate);
         }
-        let answer = room(turn, &contenders, limit);
-        if take && answer == Room::Free {
+        let answer = slot(position, &candidates, limit);
+        if take && answer == Slot::Free {
             self.ahead.insert(uid.to_owned(), Ahead { state: State::Given, until: now + CATCH_UP });
         }
         answer
@@ -86,7 +94,7 @@ impl Gate {
 mod tests {
     use super::*;
     use crate::core::model::facts::Kind;
-    use crate::core::schedule::queue::{Lifecycle, Movers, View};
+    use crate::core::schedule::queue::{Lifecycle, Movers, QueueEntry};
     use jiff::Timestamp;
 
     fn running() -> Status {
@@ -96,8 +104,8 @@ mod tests {
         serde_json::from_value(serde_json::json!({ "run": run })).unwrap()
     }
 
-    fn view<'a>(uid: &'a str, status: &'a Status) -> View<'a> {
-        View {
+    fn view<'a>(uid: &'a str, status: &'a Status) -> QueueEntry<'a> {
+        QueueEntry {
             kind: Kind::Source,
             uid,
             generation: 1,
@@ -113,26 +121,26 @@ mod tests {
     }
 
     /// Asks for `uid`, where the cache shows these.
-    fn ask(gate: &mut Gate, uid: &str, cache: &[(&str, &Status)], take: bool, now: Instant) -> Room {
+    fn ask(gate: &mut Gate, uid: &str, cache: &[(&str, &Status)], take: bool, now: Instant) -> Slot {
         let time = Timestamp::from_second(100).unwrap();
-        let all = cache.iter().map(|(uid, status)| (view(uid, status).contender(Movers::None, time), Seen::of(status))).collect();
+        let all = cache.iter().map(|(uid, status)| (view(uid, status).candidate(Movers::None, time), Seen::of(status))).collect();
         let status = Status::default();
-        gate.ask(&view(uid, &status).turn_since(time), uid, all, 1, take, now)
+        gate.ask(&view(uid, &status).position_since(time), uid, all, 1, take, now)
     }
 
     #[test]
     fn a_place_is_taken_before_the_cache_shows_it_and_free_before_the_cache_shows_it() {
         let (mut gate, now, new, running) = (Gate::default(), Instant::now(), Status::default(), running());
         let none = [("a", &new), ("b", &new)];
-        assert_eq!(ask(&mut gate, "a", &none, true, now), Room::Free);
-        assert_eq!(ask(&mut gate, "b", &none[..1], true, now), Room::Full);
+        assert_eq!(ask(&mut gate, "a", &none, true, now), Slot::Free);
+        assert_eq!(ask(&mut gate, "b", &none[..1], true, now), Slot::Taken);
         gate.wrote("a", &running, now);
         gate.settled("a");
-        assert_eq!(ask(&mut gate, "b", &none[..1], true, now), Room::Full);
+        assert_eq!(ask(&mut gate, "b", &none[..1], true, now), Slot::Taken);
         let shown = [("a", &running), ("b", &new)];
-        assert_eq!(ask(&mut gate, "b", &shown, true, now), Room::Full);
+        assert_eq!(ask(&mut gate, "b", &shown, true, now), Slot::Taken);
         gate.wrote("a", &synced(), now);
-        assert_eq!(ask(&mut gate, "b", &shown, true, now), Room::Free);
+        assert_eq!(ask(&mut gate, "b", &shown, true, now), Slot::Free);
     }
 
     fn synced() -> Status {
@@ -143,11 +151,11 @@ mod tests {
     #[test]
     fn a_place_that_is_not_used_is_given_back() {
         let (mut gate, now, new) = (Gate::default(), Instant::now(), synced());
-        assert_eq!(ask(&mut gate, "a", &[("a", &new)], true, now), Room::Free);
+        assert_eq!(ask(&mut gate, "a", &[("a", &new)], true, now), Slot::Free);
         gate.settled("a");
-        assert_eq!(ask(&mut gate, "b", &[("a", &new)], true, now), Room::Free);
+        assert_eq!(ask(&mut gate, "b", &[("a", &new)], true, now), Slot::Free);
         // Nor is it kept by a look that never came back.
         let later = now + CATCH_UP + Duration::from_secs(1);
-        assert_eq!(ask(&mut gate, "c", &[("a", &new), ("b", &new)], true, later), Room::Free);
+        assert_eq!(ask(&mut gate, "c", &[("a", &new), ("b", &new)], true, later), Slot::Free);
     }
 }

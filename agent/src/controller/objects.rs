@@ -8,7 +8,7 @@ use crate::core::model::facts::Kind;
 use crate::core::model::subject::Named;
 use crate::core::model::{approvals, spec};
 use crate::core::schedule::due;
-use crate::core::schedule::queue::{Contender, Lifecycle, Movers, View};
+use crate::core::schedule::queue::{Candidate, Lifecycle, Movers, QueueEntry};
 use futures::FutureExt;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -34,7 +34,7 @@ impl Objects {
     }
 
     /// Calls `see` with every object, without the cost of reading all of its spec.
-    pub fn each(&self, mut see: impl FnMut(Kind, &str, View<'_>)) {
+    pub fn each(&self, mut see: impl FnMut(Kind, &str, QueueEntry<'_>)) {
         let none = Status::default();
         for object in self.sources.state() {
             let (spec, status) = (&object.spec, object.status.as_ref().unwrap_or(&none));
@@ -51,11 +51,11 @@ impl Objects {
     }
 
     /// All objects as the gate sees them; `movers` is asked with the UID and the name of the Job of each.
-    pub(super) fn contenders(&self, movers: impl Fn(&str, &str) -> Movers, now: Timestamp) -> Vec<(Contender, Seen)> {
+    pub(super) fn candidates(&self, movers: impl Fn(&str, &str) -> Movers, now: Timestamp) -> Vec<(Candidate, Seen)> {
         let mut all = Vec::new();
         self.each(|kind, name, view| {
             let movers = movers(view.uid, &kind.job_name(name));
-            all.push((view.contender(movers, now), Seen::of(view.status)));
+            all.push((view.candidate(movers, now), Seen::of(view.status)));
         });
         all
     }
@@ -114,11 +114,11 @@ fn view<'a>(
     trigger: Option<&'a TriggerSpec>,
     differs: bool,
     status: &'a Status,
-) -> View<'a> {
+) -> QueueEntry<'a> {
     let (schedule, manual) = (trigger.is_some_and(|t| t.schedule.is_some()), trigger.and_then(|t| t.manual.as_deref()));
     let annotation = |key: &str| meta.annotations.as_ref().and_then(|a| a.get(key)).filter(|v| !v.trim().is_empty()).map(String::as_str);
     let wait = trigger.is_some_and(|t| t.run_on_create == Some(false));
-    View {
+    QueueEntry {
         kind,
         uid: meta.uid.as_deref().unwrap_or_default(),
         generation: meta.generation.unwrap_or_default(),

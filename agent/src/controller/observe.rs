@@ -5,9 +5,9 @@ use super::{Context, Warning, progress, waiting};
 use crate::api::labels;
 use crate::cluster::view::{self, Replication};
 use crate::cluster::{slim, warnings};
-use crate::core::model::facts::{Facts, Refresh, Room};
+use crate::core::model::facts::{Facts, Refresh, Slot};
 use crate::core::model::spec::Spec;
-use crate::core::schedule::queue::{Movers, View};
+use crate::core::schedule::queue::{Movers, QueueEntry};
 use jiff::Timestamp;
 use kube::Resource;
 use std::collections::BTreeSet;
@@ -32,7 +32,7 @@ pub(super) fn cached(context: &Context, replication: Replication) -> Facts {
         images_in_use: BTreeSet::new(),
         fresh: BTreeSet::new(),
         warnings: None,
-        room: Room::default(),
+        slot: Slot::default(),
         resize_refused: None,
         refusal: None,
         blocked: None,
@@ -69,7 +69,7 @@ pub(super) async fn refresh(context: &Context, facts: &mut Facts, needs: &BTreeS
                 facts.pods = pods.iter().filter(|p| view::moves_for(p, &owner, &job)).map(view::pod).collect();
             }
             Refresh::Warnings => facts.warnings = read_warnings(context, facts).await,
-            Refresh::Slot => facts.room = room(context, facts, true),
+            Refresh::Slot => facts.slot = slot(context, facts, true),
         }
         facts.fresh.insert(*need);
     }
@@ -77,10 +77,10 @@ pub(super) async fn refresh(context: &Context, facts: &mut Facts, needs: &BTreeS
 }
 
 /// Whether one more sync may start; `take` keeps the place for this look.
-pub(super) fn room(context: &Context, facts: &Facts, take: bool) -> Room {
+pub(super) fn slot(context: &Context, facts: &Facts, take: bool) -> Slot {
     let (now, limit) = (Timestamp::now(), context.settings.borrow().settings.limits.max_concurrent_syncs);
-    let view = View::of(facts);
-    let turn = view.turn(now).unwrap_or_else(|| view.turn_since(now));
+    let view = QueueEntry::of(facts);
+    let position = view.position(now).unwrap_or_else(|| view.position_since(now));
     let pods = context.cache.pods.state();
     let live: Vec<_> = pods.iter().filter(|pod| !view::pod(pod).ended).collect();
     let movers = |uid: &str, job: &str| {
@@ -92,17 +92,17 @@ pub(super) fn room(context: &Context, facts: &Facts, take: bool) -> Room {
             (Some(_), Some(_)) => Movers::Running,
         }
     };
-    let mut all = context.objects.contenders(movers, now);
+    let mut all = context.objects.candidates(movers, now);
     {
         // One whose looks fail must not keep the others waiting for it.
         let memory = context.memory();
-        for (contender, _) in &mut all {
-            if memory.get(&contender.uid).is_some_and(|m| m.failures > 0) {
-                contender.turn = None;
+        for (candidate, _) in &mut all {
+            if memory.get(&candidate.uid).is_some_and(|m| m.failures > 0) {
+                candidate.position = None;
             }
         }
     }
-    context.gate().ask(&turn, &facts.object.uid, all, limit, take, Instant::now())
+    context.gate().ask(&position, &facts.object.uid, all, limit, take, Instant::now())
 }
 
 /// What survives between two looks in the agent alone.

@@ -74,7 +74,7 @@ async fn look_at(seen: Replication, context: &Context) -> Result<Action, Failure
         plan = decide(&facts, &limits, Timestamp::now());
     }
     if plan.needs.contains(&Refresh::Slot) {
-        facts.room = observe::room(context, &facts, false);
+        facts.slot = observe::slot(context, &facts, false);
         facts.fresh.insert(Refresh::Slot);
         plan = decide(&facts, &limits, Timestamp::now());
     }

@@ -27,7 +27,7 @@ fn uids<'a>(metas: impl Iterator<Item = &'a Meta>) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::model::facts::{Claim, Job, Kind, Object, Pod, Room, Snapshot};
+    use crate::core::model::facts::{Claim, Job, Kind, Object, Pod, Slot, Snapshot};
     use crate::core::model::spec::Spec;
     use crate::core::validate;
     use serde_json::{Value, json};
@@ -90,7 +90,7 @@ mod tests {
             images_in_use: BTreeSet::new(),
             fresh: BTreeSet::new(),
             warnings: None,
-            room: Room::default(),
+            slot: Slot::default(),
             resize_refused: None,
             refusal: None,
             blocked: None,

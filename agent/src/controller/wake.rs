@@ -79,7 +79,7 @@ pub(super) async fn by_children(mut changes: Changes, objects: Objects, sender: 
     }
 }
 
-/// Has every object looked at whose next sync or attempt is due by `now`. Of those that wait for their turn, only as many as could
+/// Has every object looked at whose next sync or attempt is due by `now`. Of those that wait for their position, only as many as could
 /// start at once: a long queue would be looked at in vain. Those whose looks fail, by UID, are looked at again when their delay is over.
 pub fn due(objects: &Objects, sender: &Sender, failing: &BTreeSet<String>, places: usize, now: Timestamp) {
     objects.each(|kind, name, view| {
@@ -97,9 +97,9 @@ pub(super) fn queue(objects: &Objects, sender: &Sender, places: usize, now: Time
     let mut waiting = Vec::new();
     objects.each(|kind, name, view| {
         if view.status.waiting_since.is_some()
-            && let Some(turn) = view.turn(now)
+            && let Some(position) = view.position(now)
         {
-            waiting.push((turn, kind, name.to_owned()));
+            waiting.push((position, kind, name.to_owned()));
         }
     });
     waiting.sort();

@@ -5,10 +5,10 @@ use crate::api::reason::Reason;
 use crate::api::status::Phase;
 use crate::core::conditions::{self, Course};
 use crate::core::model::clock::seconds;
-use crate::core::model::facts::{Facts, Refresh, Room};
+use crate::core::model::facts::{Facts, Refresh, Slot};
 use crate::core::model::limits::Limits;
 use crate::core::model::plan::{Event, Plan, Step};
-use crate::core::schedule::queue::{self, View};
+use crate::core::schedule::queue::{self, QueueEntry};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 
@@ -50,10 +50,10 @@ impl<'a> Decision<'a> {
             return true;
         }
         self.plan.needs.insert(Refresh::Slot);
-        if self.facts.room == Room::Free {
+        if self.facts.slot == Slot::Free {
             return true;
         }
-        let since = View::of(self.facts).due_since(self.now).unwrap_or(self.now);
+        let since = QueueEntry::of(self.facts).due_since(self.now).unwrap_or(self.now);
         self.status.waiting_since = Some(Time(seconds(since)));
         self.wake_for_next_sync();
         false

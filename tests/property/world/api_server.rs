@@ -2,7 +2,7 @@
 
 use super::World;
 use scribe_agent::api::Status;
-use scribe_agent::core::model::facts::{Claim, Job, Meta, Object, Pod, ResizeRefusal, Role, Room, Snapshot};
+use scribe_agent::core::model::facts::{Claim, Job, Meta, Object, Pod, ResizeRefusal, Role, Slot, Snapshot};
 use scribe_agent::core::model::plan::{Child, ChildKind, NewClaim, NewJob, NewSnapshot, Origin, Step, Target};
 use scribe_agent::core::model::spec::{Capture, Target as VolumeTarget, Volume};
 use scribe_agent::core::model::subject;
@@ -106,7 +106,7 @@ impl World {
     fn write_status(&mut self, status: &Status) {
         let (old, new) = (self.status.run.clone(), status.run.as_ref());
         let starts = queue::under_way(status) && !queue::under_way(&self.status);
-        assert!(!starts || self.room == Room::Free, "a sync was started without a place");
+        assert!(!starts || self.slot == Slot::Free, "a sync was started without a place");
         if let Some(run) = new {
             assert!(!self.closed.contains(&run.id), "a finished run was opened again");
         }

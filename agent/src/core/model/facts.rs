@@ -36,7 +36,7 @@ pub struct Facts {
     /// What the cluster says about children that keep it waiting; read only when asked for ([`Refresh::Warnings`]).
     pub warnings: Option<String>,
     /// Whether the agent may start one more sync; found out only when asked for ([`Refresh::Slot`]).
-    pub room: Room,
+    pub slot: Slot,
     /// The API server refused to let the destination's volume grow.
     pub resize_refused: Option<ResizeRefusal>,
     /// The API server refused one of the last plan's writes, and why.
@@ -50,12 +50,12 @@ pub struct Facts {
     pub progress: Option<Timestamp>,
 }
 
-/// Whether there is room for one more sync.
+/// Whether one more sync may start: at most `maxConcurrentSyncs` at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Room {
+pub enum Slot {
     /// As many as may be are under way, or others are to go first.
     #[default]
-    Full,
+    Taken,
     /// One more may start.
     Free,
 }

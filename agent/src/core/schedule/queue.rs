@@ -6,7 +6,7 @@
 use crate::api::Status;
 use crate::api::reason::Reason;
 use crate::api::status::Phase;
-use crate::core::model::facts::{Facts, Kind, Room};
+use crate::core::model::facts::{Facts, Kind, Slot};
 use crate::core::schedule::due;
 use jiff::Timestamp;
 
@@ -47,7 +47,7 @@ pub enum Movers {
 
 /// What the gate has to know of an object.
 #[derive(Clone, Debug)]
-pub struct View<'a> {
+pub struct QueueEntry<'a> {
     /// Which kind.
     pub kind: Kind,
     /// `metadata.uid`
@@ -74,7 +74,7 @@ pub struct View<'a> {
 
 /// An object's place in the queue; the smallest goes first.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Turn {
+pub struct QueuePosition {
     /// False for the first attempt of a destination that has never been synced: it goes before all others.
     later: bool,
     /// Since when it has been due.
@@ -84,13 +84,13 @@ pub struct Turn {
 
 /// One object, as the gate sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Contender {
+pub struct Candidate {
     /// `metadata.uid`
     pub uid: String,
     /// Whether a sync of it is under way.
     pub under_way: bool,
     /// Its place in the queue, if it waits for one to begin.
-    pub turn: Option<Turn>,
+    pub position: Option<QueuePosition>,
 }
 
 /// Whether a sync takes a place: none that waits after a failure, for a first push or for a snapshot. For those the cluster works, or
@@ -99,11 +99,11 @@ pub fn under_way(status: &Status) -> bool {
     status.run.as_ref().is_some_and(|run| matches!(run.phase, Phase::Capturing | Phase::Transferring))
 }
 
-impl<'a> View<'a> {
+impl<'a> QueueEntry<'a> {
     /// The object of these facts.
-    pub fn of(facts: &'a Facts) -> View<'a> {
+    pub fn of(facts: &'a Facts) -> QueueEntry<'a> {
         let (object, spec) = (&facts.object, facts.spec.as_ref().ok());
-        View {
+        QueueEntry {
             kind: object.kind,
             uid: &object.uid,
             generation: object.generation,
@@ -166,31 +166,31 @@ impl<'a> View<'a> {
     }
 
     /// Its place in the queue, if it waits for one to begin.
-    pub fn turn(&self, now: Timestamp) -> Option<Turn> {
-        self.due_since(now).map(|since| self.turn_since(since))
+    pub fn position(&self, now: Timestamp) -> Option<QueuePosition> {
+        self.due_since(now).map(|since| self.position_since(since))
     }
 
     /// The place of one that has been due since then.
-    pub fn turn_since(&self, since: Timestamp) -> Turn {
+    pub fn position_since(&self, since: Timestamp) -> QueuePosition {
         let status = self.status;
         let first = self.kind == Kind::Destination && status.last_sync_time.is_none() && status.attempts.is_none() && status.run.is_none();
-        Turn { later: !first, since, uid: self.uid.to_owned() }
+        QueuePosition { later: !first, since, uid: self.uid.to_owned() }
     }
 
     /// The object as the gate sees it. While a mover lives nothing else of it begins, and one that works has its place whatever the
     /// status says: what is known of that may be old, and nothing more is written of an object that is being deleted.
-    pub fn contender(&self, movers: Movers, now: Timestamp) -> Contender {
+    pub fn candidate(&self, movers: Movers, now: Timestamp) -> Candidate {
         let by_status = self.lifecycle != Lifecycle::Terminating && under_way(self.status);
-        let turn = self.turn(now).filter(|_| movers == Movers::None);
-        Contender { uid: self.uid.to_owned(), under_way: by_status || movers == Movers::Running, turn }
+        let position = self.position(now).filter(|_| movers == Movers::None);
+        Candidate { uid: self.uid.to_owned(), under_way: by_status || movers == Movers::Running, position }
     }
 }
 
 /// Whether the one whose turn this is may start: the places that are free go to those that come first in the queue.
-pub fn room(mine: &Turn, others: &[Contender], limit: usize) -> Room {
+pub fn slot(mine: &QueuePosition, others: &[Candidate], limit: usize) -> Slot {
     let before = others.iter().filter(|c| c.uid != mine.uid);
-    let before = before.filter(|c| c.under_way || c.turn.as_ref().is_some_and(|turn| turn < mine)).count();
-    if before < limit { Room::Free } else { Room::Full }
+    let before = before.filter(|c| c.under_way || c.position.as_ref().is_some_and(|position| position < mine)).count();
+    if before < limit { Slot::Free } else { Slot::Taken }
 }
 
 #[cfg(test)]
@@ -204,8 +204,8 @@ mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
-    fn view<'a>(kind: Kind, uid: &'a str, status: &'a Status) -> View<'a> {
-        View {
+    fn view<'a>(kind: Kind, uid: &'a str, status: &'a Status) -> QueueEntry<'a> {
+        QueueEntry {
             kind,
             uid,
             generation: 1,
@@ -229,10 +229,10 @@ mod tests {
     fn the_longest_due_goes_first_but_a_first_pull_before_all() {
         let (old, older, new) = (synced(20), synced(10), Status::default());
         let views = [view(Kind::Source, "old", &old), view(Kind::Destination, "older", &older), view(Kind::Destination, "new", &new)];
-        let all: Vec<_> = views.iter().map(|v| v.contender(Movers::None, at(100))).collect();
+        let all: Vec<_> = views.iter().map(|v| v.candidate(Movers::None, at(100))).collect();
         let may = |uid: &str, limit| {
-            let mine = all.iter().find(|c| c.uid == uid).and_then(|c| c.turn.clone()).unwrap();
-            room(&mine, &all, limit) == Room::Free
+            let mine = all.iter().find(|c| c.uid == uid).and_then(|c| c.position.clone()).unwrap();
+            slot(&mine, &all, limit) == Slot::Free
         };
         assert!(may("new", 1) && !may("older", 1) && !may("old", 1));
         assert!(may("older", 2) && !may("old", 2));
@@ -244,7 +244,7 @@ mod tests {
         let waiting = Status { waiting_since: Some(Time(at(5))), ..synced(20) };
         let (waiting, other) = (view(Kind::Source, "b", &waiting), synced(10));
         let other = view(Kind::Source, "a", &other);
-        assert!(waiting.turn(at(100)) < other.turn(at(100)));
+        assert!(waiting.position(at(100)) < other.position(at(100)));
     }
 
     #[test]
@@ -252,7 +252,7 @@ mod tests {
         let status = synced(200);
         assert_eq!(view(Kind::Source, "a", &status).due_since(at(100)), None);
         let status = synced(20);
-        let paused = View { lifecycle: Lifecycle::Paused, ..view(Kind::Source, "a", &status) };
+        let paused = QueueEntry { lifecycle: Lifecycle::Paused, ..view(Kind::Source, "a", &status) };
         assert_eq!(paused.due_since(at(100)), None);
         assert_eq!(view(Kind::Source, "a", &status).due_since(at(100)), Some(at(20)));
     }
@@ -262,18 +262,18 @@ mod tests {
     fn another_subject_and_a_verification_wait() {
         let status = synced(200);
         let idle = view(Kind::Source, "a", &status);
-        assert_eq!(View { differs: true, ..idle.clone() }.due_since(at(100)), Some(at(100)));
-        assert_eq!(View { verify_now: Some("1"), ..idle.clone() }.due_since(at(100)), Some(at(100)));
-        assert_eq!(View { differs: true, verify_now: Some("1"), lifecycle: Lifecycle::Paused, ..idle }.due_since(at(100)), None);
+        assert_eq!(QueueEntry { differs: true, ..idle.clone() }.due_since(at(100)), Some(at(100)));
+        assert_eq!(QueueEntry { verify_now: Some("1"), ..idle.clone() }.due_since(at(100)), Some(at(100)));
+        assert_eq!(QueueEntry { differs: true, verify_now: Some("1"), lifecycle: Lifecycle::Paused, ..idle }.due_since(at(100)), None);
         let handled = Status { last_handled_verify_now: Some("1".into()), ..synced(200) };
-        assert_eq!(View { verify_now: Some("1"), ..view(Kind::Source, "a", &handled) }.due_since(at(100)), None);
+        assert_eq!(QueueEntry { verify_now: Some("1"), ..view(Kind::Source, "a", &handled) }.due_since(at(100)), None);
         let run = json!({
             "id": "r", "phase": "Backoff", "startTime": "2026-01-01T00:00:00.000000Z", "attempt": 2,
             "phaseTime": "2026-01-01T00:00:00.000000Z", "generation": 1, "verifyNow": "1",
         });
         let failed = Status { run: Some(serde_json::from_value(run).unwrap()), next_attempt_time: Some(Time(at(150))), ..synced(200) };
         for (value, due) in [("1", None), ("2", Some(at(100)))] {
-            assert_eq!(View { verify_now: Some(value), ..view(Kind::Source, "a", &failed) }.due_since(at(100)), due);
+            assert_eq!(QueueEntry { verify_now: Some(value), ..view(Kind::Source, "a", &failed) }.due_since(at(100)), due);
         }
     }
 
@@ -286,7 +286,7 @@ mod tests {
         let status = Status { conditions: vec![serde_json::from_value(condition).unwrap()], observed_generation: Some(1), ..synced(20) };
         let refused = view(Kind::Source, "a", &status);
         assert_eq!(refused.due_since(at(100)), None);
-        assert_eq!(View { generation: 2, ..refused }.due_since(at(100)), Some(at(20)));
+        assert_eq!(QueueEntry { generation: 2, ..refused }.due_since(at(100)), Some(at(20)));
     }
 
     /// Its slots count only once its next attempt is due, where a person is needed.
