@@ -96,7 +96,7 @@ async fn work(
         metrics: state.metrics.clone(),
         objects: objects.clone(),
         started: std::time::Instant::now(),
-        gate: Mutex::default(),
+        slots: Mutex::default(),
         wakes: wakes.sender(),
         memory,
     });

@@ -10,12 +10,12 @@ mod agent;
 mod chance;
 mod control_plane;
 mod five_hundred;
-mod gate;
 mod idle;
 mod proxy;
 mod reports;
 mod setbacks;
 mod site;
+mod slots;
 mod starting;
 #[path = "../e2e/support/until.rs"]
 mod until;

@@ -7,7 +7,7 @@ use crate::waking::attempt;
 use crate::world::{Flavour, World};
 use scribe_agent::api::status::Phase;
 use scribe_agent::core::model::facts::Kind;
-use scribe_agent::core::model::plan::Work;
+use scribe_agent::core::model::plan::MoverTask;
 
 fn synced(flavour: Flavour) -> World {
     let mut world = World::new(flavour);
@@ -18,14 +18,14 @@ fn synced(flavour: Flavour) -> World {
 
 /// Which pushes were asked to verify.
 fn verified(world: &World) -> Vec<bool> {
-    world.movers.iter().map(|mover| matches!(mover.work, Work::Push { verify_now: true, .. })).collect()
+    world.movers.iter().map(|mover| matches!(mover.work, MoverTask::Push { verify_now: true, .. })).collect()
 }
 
 /// Which pushes were allowed to adopt, and bound to which state.
 fn adopting(world: &World) -> Vec<(bool, Option<String>)> {
     let works = world.movers.iter().map(|mover| match &mover.work {
-        Work::Push { adopt, adopt_state, .. } => (*adopt, adopt_state.clone()),
-        work @ Work::Pull { .. } => panic!("{work:?}"),
+        MoverTask::Push { adopt, adopt_state, .. } => (*adopt, adopt_state.clone()),
+        work @ MoverTask::Pull { .. } => panic!("{work:?}"),
     });
     works.collect()
 }

@@ -6,6 +6,7 @@
 
 mod agent;
 mod annotations;
+mod cleanup;
 mod copies;
 mod deadlines;
 mod diagram;
@@ -23,7 +24,6 @@ mod slow;
 mod stuck;
 mod subject;
 mod suspended;
-mod tidying;
 mod time;
 mod triggers;
 mod volumes;

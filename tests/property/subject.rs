@@ -8,7 +8,7 @@ use crate::world::{Flavour, OTHER_CLAIM, World};
 use rstest::rstest;
 use scribe_agent::api::status::Phase;
 use scribe_agent::core::model::facts::Kind;
-use scribe_agent::core::model::plan::Work;
+use scribe_agent::core::model::plan::MoverTask;
 use scribe_agent::core::model::spec::{SnapshotClass, Target, Volume};
 use scribe_agent::core::schedule::due::needs_new_sync;
 use scribe_agent::core::syntax::cron::Schedule;
@@ -243,13 +243,13 @@ fn a_push_that_an_edit_overtakes_is_closed_as_what_it_was() {
     script::play(&mut world, &Happening::Path(0));
     script::calm_down(&mut world);
     let pushed = world.movers.iter().map(|mover| match &mover.work {
-        Work::Push { pushed, .. } => (mover.remote.path.as_str(), pushed.clone()),
-        work @ Work::Pull { .. } => panic!("{work:?}"),
+        MoverTask::Push { pushed, .. } => (mover.remote.path.as_str(), pushed.clone()),
+        work @ MoverTask::Pull { .. } => panic!("{work:?}"),
     });
     assert_eq!(pushed.collect::<Vec<_>>(), [("p", None), ("elsewhere", None), ("p", None)]);
     script::play(&mut world, &Happening::Tag);
     script::calm_down(&mut world);
-    assert!(matches!(&world.movers[3].work, Work::Push { pushed: Some(revision), .. } if revision == "r1"));
+    assert!(matches!(&world.movers[3].work, MoverTask::Push { pushed: Some(revision), .. } if revision == "r1"));
 }
 
 /// A pull that an edit overtakes leaves its traces in the volume: after it, nothing is believed of what the volume held.
@@ -267,13 +267,13 @@ fn a_volume_that_a_pull_from_elsewhere_has_touched_is_compared_again() {
     script::calm_down(&mut world);
     world.assert_settled();
     let applied = world.movers.iter().map(|mover| match &mover.work {
-        Work::Pull { applied, .. } => (mover.remote.path.as_str(), applied.clone()),
-        work @ Work::Push { .. } => panic!("{work:?}"),
+        MoverTask::Pull { applied, .. } => (mover.remote.path.as_str(), applied.clone()),
+        work @ MoverTask::Push { .. } => panic!("{work:?}"),
     });
     assert_eq!(applied.collect::<Vec<_>>(), [("p", None), ("elsewhere", None), ("p", None)]);
     script::play(&mut world, &Happening::Tag);
     script::calm_down(&mut world);
-    assert!(matches!(&world.movers[3].work, Work::Pull { applied: Some(revision), .. } if revision == "r1"));
+    assert!(matches!(&world.movers[3].work, MoverTask::Pull { applied: Some(revision), .. } if revision == "r1"));
 }
 
 /// Images of the path before are older images: they go by `retain`, and not before there is one of the new path.

@@ -4,7 +4,7 @@ use crate::agent::{self, Look};
 use crate::script::{self, Ending, Happening};
 use crate::world::{Flavour, World};
 use rstest::rstest;
-use scribe_agent::core::model::plan::Work;
+use scribe_agent::core::model::plan::MoverTask;
 use scribe_agent::core::model::spec::Volume;
 
 fn look(world: &mut World) {
@@ -74,9 +74,9 @@ fn a_failure_of_what_is_not_asked_for_any_more_is_forgotten(#[values(Ending::Fai
 
 /// Whether each mover was to take the path over, and in which state.
 fn adoptions(world: &World) -> Vec<(bool, Option<String>)> {
-    let adoption = |work: &Work| match work {
-        Work::Push { adopt, adopt_state, .. } => (*adopt, adopt_state.clone()),
-        Work::Pull { .. } => (false, None),
+    let adoption = |work: &MoverTask| match work {
+        MoverTask::Push { adopt, adopt_state, .. } => (*adopt, adopt_state.clone()),
+        MoverTask::Pull { .. } => (false, None),
     };
     world.movers.iter().map(|mover| adoption(&mover.work)).collect()
 }

@@ -6,7 +6,7 @@ use crate::world::{Flavour, USERS_CLAIM, World};
 use rstest::rstest;
 use scribe_agent::api::status::Phase;
 use scribe_agent::core::model::facts::Role;
-use scribe_agent::core::model::plan::Work;
+use scribe_agent::core::model::plan::MoverTask;
 use scribe_agent::core::model::spec::{ClaimShape, Target, Volume};
 
 fn last_error(world: &World) -> Option<&str> {
@@ -98,8 +98,8 @@ fn a_pull_is_told_what_the_volume_holds(#[case] flavour: Flavour, #[case] expect
     script::edit(&mut world, |world| world.spec.trigger.manual = Some("again".into()));
     script::begin(&mut world);
     let told = |number: usize| match &world.movers[number].work {
-        Work::Pull { applied, private, .. } => (applied.as_deref(), *private),
-        Work::Push { .. } => panic!("a push"),
+        MoverTask::Pull { applied, private, .. } => (applied.as_deref(), *private),
+        MoverTask::Push { .. } => panic!("a push"),
     };
     let private = flavour != Flavour::DestinationExisting;
     assert_eq!(told(0), (None, private));
@@ -122,7 +122,7 @@ fn a_path_is_taken_over_only_by_its_name() {
         let mut world = World::new(Flavour::SourceSnapshot);
         world.object.adopt_path = annotation.map(str::to_owned);
         script::begin(&mut world);
-        assert!(matches!(world.movers[0].work, Work::Push { adopt, .. } if adopt == taken), "{annotation:?}");
+        assert!(matches!(world.movers[0].work, MoverTask::Push { adopt, .. } if adopt == taken), "{annotation:?}");
     }
 }
 

@@ -3,12 +3,12 @@
 //! `observe` reads facts, `core::decide` decides, `reconcile` carries out.
 
 mod events;
-pub mod gate;
 pub mod memory;
 pub mod objects;
 mod observe;
 pub mod progress;
 mod reconcile;
+pub mod slots;
 mod waiting;
 pub mod wake;
 
@@ -22,7 +22,6 @@ use crate::cluster::write::Writer;
 use crate::metrics::Metrics;
 use crate::reload::Current;
 use futures::{Stream, StreamExt};
-use gate::Gate;
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{Controller, WatchStreamExt, controller, reflector, watcher};
@@ -30,6 +29,7 @@ use kube::{Api, Client, Resource};
 pub use memory::{Memories, Memory, Warning};
 use objects::Objects;
 use serde::de::DeserializeOwned;
+use slots::Slots;
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::future::Future;
@@ -59,10 +59,10 @@ pub struct Context {
     pub metrics: Metrics,
     /// When the agent started.
     pub started: Instant,
-    /// All objects of the namespace, for the gate.
+    /// All objects of the namespace, for the slots.
     pub objects: Objects,
     /// Who may start a sync.
-    pub gate: Mutex<Gate>,
+    pub slots: Mutex<Slots>,
     /// Has objects looked at whose turn it may be.
     pub wakes: wake::Sender,
     /// Per object's UID, what the agent remembers between two looks.
@@ -70,8 +70,8 @@ pub struct Context {
 }
 
 impl Context {
-    fn gate(&self) -> std::sync::MutexGuard<'_, Gate> {
-        self.gate.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn slots(&self) -> std::sync::MutexGuard<'_, Slots> {
+        self.slots.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     fn memory(&self) -> std::sync::MutexGuard<'_, HashMap<String, Memory>> {

@@ -1,6 +1,6 @@
 //! Read access to all objects of the namespace, both kinds alike.
 
-use super::gate::Seen;
+use super::slots::RunState;
 use crate::api::trigger::TriggerSpec;
 use crate::api::{ReplicationDestination, ReplicationSource, Status, labels};
 use crate::cluster::view::{Replicated, Replication};
@@ -51,11 +51,11 @@ impl Objects {
     }
 
     /// All objects as the gate sees them; `movers` is asked with the UID and the name of the Job of each.
-    pub(super) fn candidates(&self, movers: impl Fn(&str, &str) -> Movers, now: Timestamp) -> Vec<(Candidate, Seen)> {
+    pub(super) fn candidates(&self, movers: impl Fn(&str, &str) -> Movers, now: Timestamp) -> Vec<(Candidate, RunState)> {
         let mut all = Vec::new();
         self.each(|kind, name, view| {
             let movers = movers(view.uid, &kind.job_name(name));
-            all.push((view.candidate(movers, now), Seen::of(view.status)));
+            all.push((view.candidate(movers, now), RunState::of(view.status)));
         });
         all
     }
@@ -125,7 +125,7 @@ fn view<'a>(
         created: meta.creation_timestamp.as_ref().map(|t| t.0),
         lifecycle: Lifecycle::of(paused, meta.deletion_timestamp.is_some()),
         tag: manual,
-        permits: approvals::digest(
+        approvals: approvals::digest(
             approvals::pending_adoption(annotation(labels::ADOPT_PATH), status),
             annotation(labels::ALLOW_DELETIONS),
         ),

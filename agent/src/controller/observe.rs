@@ -102,7 +102,7 @@ pub(super) fn slot(context: &Context, facts: &Facts, take: bool) -> Slot {
             }
         }
     }
-    context.gate().ask(&position, &facts.object.uid, all, limit, take, Instant::now())
+    context.slots().ask(&position, &facts.object.uid, all, limit, take, Instant::now())
 }
 
 /// What survives between two looks in the agent alone.

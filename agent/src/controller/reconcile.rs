@@ -54,7 +54,7 @@ pub(super) async fn look<K: Replicated>(object: Arc<K>, context: Arc<Context>) -
     let replication = object.replication();
     let uid = replication.object.uid.clone();
     let looked = look_at(replication, &context).await;
-    context.gate().settled(&uid);
+    context.slots().settled(&uid);
     forget_the_deleted(&context);
     let action = looked?;
     remember(&context, &uid, |memory| memory.failures = 0);
@@ -276,7 +276,7 @@ fn note(context: &Context, facts: &Facts, step: &Step) {
     match step {
         Step::WriteStatus(status) => {
             count(context, facts, status);
-            context.gate().wrote(&facts.object.uid, status, Instant::now());
+            context.slots().wrote(&facts.object.uid, status, Instant::now());
             if queue::under_way(&facts.status) && !queue::under_way(status) {
                 let places = context.settings.borrow().settings.limits.max_concurrent_syncs;
                 wake::queue(&context.objects, &context.wakes, places, Timestamp::now());

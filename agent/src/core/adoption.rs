@@ -15,7 +15,7 @@ use scribe_mover::report::Report;
 /// Binds the run in the making to what the user's annotations permit and ask for as its attempt begins.
 pub(super) fn bind_annotations(decision: &mut Decision<'_>, spec: &Spec) {
     let object = &decision.facts.object;
-    let (permits, adopt) = (object.permits(&decision.status), approvals::adoption(object, spec, &decision.status));
+    let (permits, adopt) = (object.approvals(&decision.status), approvals::adoption(object, spec, &decision.status));
     let verify_now = due::new_verification(object.verify_now.as_deref(), &decision.status).map(str::to_owned);
     if let Some(run) = decision.status.run.as_mut() {
         if run.adopt != adopt {

@@ -3,7 +3,7 @@
 use super::meta;
 use crate::api::labels;
 use crate::core::model::facts::{Object, Role};
-use crate::core::model::plan::{NewJob, Work};
+use crate::core::model::plan::{MoverTask, NewJob};
 use crate::core::model::subject;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
@@ -33,7 +33,7 @@ const SECRET: &str = "/etc/rclone";
 /// The Job as it is created.
 pub fn build(owner: &Object, new: &NewJob, mover: &Mover) -> Value {
     let all = meta::labels(owner, Role::Mover, Some(&new.run), Some(new.attempt));
-    let read_only = matches!(new.work, Work::Push { .. });
+    let read_only = matches!(new.work, MoverTask::Push { .. });
     let mut pod = json!({
         "restartPolicy": "Never",
         "automountServiceAccountToken": false,
@@ -98,7 +98,7 @@ fn arguments(owner: &Object, new: &NewJob, mover: &Mover) -> Vec<String> {
     let mut arguments = Vec::new();
     let mut add = |parts: &[&str]| arguments.extend(parts.iter().map(|part| (*part).to_owned()));
     match &new.work {
-        Work::Push { captured, pushed, adopt, adopt_state, verify_now } => {
+        MoverTask::Push { captured, pushed, adopt, adopt_state, verify_now } => {
             add(&["mover", "push", "--owner", &format!("{}/{}", owner.namespace, owner.name), "--owner-uid", &owner.uid]);
             if let Some(revision) = pushed {
                 add(&["--pushed-revision", revision]);
@@ -118,7 +118,7 @@ fn arguments(owner: &Object, new: &NewJob, mover: &Mover) -> Vec<String> {
                 add(&[&format!("--adopt-state={state}")]);
             }
         }
-        Work::Pull { applied, private, plain } => {
+        MoverTask::Pull { applied, private, plain } => {
             add(&["mover", "pull"]);
             if *plain {
                 add(&["--layout", "plain"]);

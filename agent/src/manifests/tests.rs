@@ -5,7 +5,7 @@ use super::{claim, event, job, snapshot};
 use crate::api::reason::Reason;
 use crate::api::status::Subject;
 use crate::core::model::facts::{Kind, Object, Role};
-use crate::core::model::plan::{Event, NewClaim, NewJob, NewSnapshot, Origin, Work};
+use crate::core::model::plan::{Event, MoverTask, NewClaim, NewJob, NewSnapshot, Origin};
 use crate::core::model::spec::{ClaimShape, Guard, Remote, SnapshotClass};
 use insta::assert_yaml_snapshot;
 use jiff::SignedDuration;
@@ -31,7 +31,7 @@ fn shape() -> ClaimShape {
     ClaimShape { size: Some(10 << 30), access_modes: Some(vec!["ReadWriteOnce".into()]), storage_class: Some("fast".into()) }
 }
 
-fn new_job(work: Work) -> NewJob {
+fn new_job(work: MoverTask) -> NewJob {
     NewJob {
         name: "scribe-rclone-database".into(),
         run: "5a8bc966d3102cd5".into(),
@@ -118,13 +118,14 @@ fn destination_volume() {
 #[test]
 fn push_job() {
     let captured = Some("2026-01-01T00:00:00Z".parse().unwrap());
-    let work = Work::Push { captured, pushed: Some("revision".into()), adopt: true, adopt_state: Some("-state".into()), verify_now: true };
+    let work =
+        MoverTask::Push { captured, pushed: Some("revision".into()), adopt: true, adopt_state: Some("-state".into()), verify_now: true };
     assert_yaml_snapshot!(job::build(&owner(Kind::Source), &new_job(work), &mover()));
 }
 
 #[test]
 fn pull_job() {
-    let work = Work::Pull { applied: Some("revision".into()), private: true, plain: true };
+    let work = MoverTask::Pull { applied: Some("revision".into()), private: true, plain: true };
     let guard = Guard { percent: 50, floor: 0 };
     let new = NewJob { claim_uid: Some("claim-uid".into()), guard, allow_deletions: Some("-17-0123456789\n".into()), ..new_job(work) };
     assert_yaml_snapshot!(job::build(&owner(Kind::Destination), &new, &mover()));

@@ -4,7 +4,7 @@ use super::World;
 use scribe_agent::api::Status;
 use scribe_agent::api::status::Subject;
 use scribe_agent::core::model::facts::{Kind, Role};
-use scribe_agent::core::model::plan::{NewJob, Work};
+use scribe_agent::core::model::plan::{MoverTask, NewJob};
 use scribe_agent::core::model::subject::Named;
 
 impl World {
@@ -33,14 +33,14 @@ impl World {
     pub(super) fn assert_arguments(&self, new: &NewJob) {
         let remote = format!("{}:{}", new.remote.section, new.remote.path);
         assert_eq!(new.subject.remote, remote, "a Job that says that it is of another path");
-        if let Work::Pull { applied: Some(applied), .. } = &new.work {
+        if let MoverTask::Pull { applied: Some(applied), .. } = &new.work {
             let held = self.applied.as_ref().filter(|(uid, _)| new.claim_uid.as_ref() == Some(uid)).map(|(_, held)| held.clone());
             // A mover whose end nobody noticed may have brought a later one.
             let (from, number) = World::parsed(applied);
             let holds = held.as_ref().is_some_and(|held| from == held.0 && number <= held.1);
             assert!(holds && from == remote, "--applied-revision {applied:?}, and the volume holds {held:?}");
         }
-        if let Work::Push { pushed, .. } = &new.work {
+        if let MoverTask::Push { pushed, .. } = &new.work {
             let last = self.status.revision.as_ref().filter(|revision| World::parsed(revision).0 == remote);
             assert_eq!(pushed.as_ref(), last, "--pushed-revision is not the last one of this path");
             if let Some(claim) = self.claims.iter().find(|c| c.meta.name == new.claim && c.meta.role == Some(Role::Capture)) {
@@ -52,7 +52,7 @@ impl World {
 
     /// A path is taken over where the annotation names it, once, and by all attempts in the same state.
     pub(super) fn assert_adopts(&mut self, new: &NewJob) {
-        let Work::Push { adopt: true, adopt_state, .. } = &new.work else { return };
+        let MoverTask::Push { adopt: true, adopt_state, .. } = &new.work else { return };
         assert!(!self.adopted, "a path was taken over twice by one annotation");
         assert_eq!(self.object.adopt_path.as_ref().map(|path| path.trim_end_matches('/')), Some(new.remote.path.as_str()));
         assert!(self.bound.is_none() || self.bound == *adopt_state, "bound to {:?}, and then to {adopt_state:?}", self.bound);
@@ -69,7 +69,7 @@ impl World {
             assert_eq!(mover.subject, self.subject(), "a pull of an earlier spec was taken for one of this");
         }
         let named = self.object.adopt_path.as_ref().is_some_and(|path| path.trim_end_matches('/') == mover.remote.path);
-        if named && matches!(mover.work, Work::Push { adopt: true, .. }) {
+        if named && matches!(mover.work, MoverTask::Push { adopt: true, .. }) {
             (self.adopted, self.bound) = (true, None);
         }
     }

@@ -8,7 +8,7 @@ use crate::api::Status;
 use crate::api::reason::Reason;
 use crate::api::status::{Run, Subject};
 use crate::core::model::facts::{Claim, Facts, Job, Meta, Role, Snapshot};
-use crate::core::model::plan::{Child, NewClaim, NewJob, NewSnapshot, Origin, Step, Work};
+use crate::core::model::plan::{Child, MoverTask, NewClaim, NewJob, NewSnapshot, Origin, Step};
 use crate::core::model::spec::{Capture, ClaimShape, Spec, Target, Volume};
 use crate::core::model::subject::{self, Named};
 use crate::core::model::{approvals, names};
@@ -120,7 +120,7 @@ pub(super) fn mover(facts: &Facts, spec: &Spec, run: &Run, status: &Status) -> V
             };
             let adopt = approvals::still_adopts(&facts.object, run);
             let adopt_state = run.adopted_state.clone().filter(|_| adopt);
-            (mounted, Work::Push { captured, pushed: pushed(spec, status), adopt, adopt_state, verify_now: run.verify_now.is_some() })
+            (mounted, MoverTask::Push { captured, pushed: pushed(spec, status), adopt, adopt_state, verify_now: run.verify_now.is_some() })
         }
         Volume::Destination { claim, plain, .. } => {
             if let Target::Private(shape) = claim
@@ -130,7 +130,7 @@ pub(super) fn mover(facts: &Facts, spec: &Spec, run: &Run, status: &Status) -> V
                 return vec![step];
             }
             let private = matches!(claim, Target::Private(_));
-            (destination_claim(facts, claim), Work::Pull { applied: applied(facts, spec, status), private, plain: *plain })
+            (destination_claim(facts, claim), MoverTask::Pull { applied: applied(facts, spec, status), private, plain: *plain })
         }
     };
     steps.push(Step::Create(Child::Job(Box::new(NewJob {

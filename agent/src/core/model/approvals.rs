@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 impl Object {
     /// A digest of what the user's annotations still permit, where they permit anything.
-    pub fn permits(&self, status: &Status) -> Option<String> {
+    pub fn approvals(&self, status: &Status) -> Option<String> {
         digest(pending_adoption(self.adopt_path.as_deref(), status), self.allow_deletions.as_deref())
     }
 }

@@ -132,12 +132,12 @@ pub struct NewJob {
     /// The token of a refused deletion that it may go on with.
     pub allow_deletions: Option<String>,
     /// What the mover does.
-    pub work: Work,
+    pub work: MoverTask,
 }
 
 /// What a mover does.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Work {
+pub enum MoverTask {
     /// Volume to remote; the volume is mounted read-only.
     Push {
         /// When the volume was captured; the mover takes the time of its start where this is not known.

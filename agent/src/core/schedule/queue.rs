@@ -63,7 +63,7 @@ pub struct QueueEntry<'a> {
     /// Whether a new object syncs without waiting for a slot or tag.
     pub starts_at_once: bool,
     /// Digest of what the user's annotations still permit.
-    pub permits: Option<String>,
+    pub approvals: Option<String>,
     /// The user's annotation that asks a source for a verification.
     pub verify_now: Option<&'a str>,
     /// Whether the spec names something else than was synced last.
@@ -111,7 +111,7 @@ impl<'a> QueueEntry<'a> {
             lifecycle: Lifecycle::of(spec.is_none_or(|s| s.paused), object.deleting),
             tag: spec.and_then(|s| s.trigger.manual.as_deref()),
             starts_at_once: spec.is_some_and(|s| s.trigger.starts_at_once()),
-            permits: object.permits(&facts.status),
+            approvals: object.approvals(&facts.status),
             verify_now: object.verify_now.as_deref(),
             differs: spec.is_some_and(|s| due::needs_new_sync(s, &facts.status)),
             status: &facts.status,
@@ -159,7 +159,7 @@ impl<'a> QueueEntry<'a> {
         let attempt = passed(status.next_attempt_time.as_ref().map(|t| t.0));
         let slot = slot.filter(|_| attempt.is_some() || !due::slots_wait(status));
         let changed = run.generation != self.generation
-            || due::permitted(self.permits.as_ref(), run)
+            || due::permitted(self.approvals.as_ref(), run)
             || due::asked_to_verify(self.verify_now, run, status)
             || new_tag.is_some_and(|tag| run.manual.as_deref() != Some(tag));
         [slot, attempt].into_iter().flatten().min().or(changed.then_some(now))
@@ -213,7 +213,7 @@ mod tests {
             lifecycle: Lifecycle::Active,
             tag: None,
             starts_at_once: true,
-            permits: None,
+            approvals: None,
             verify_now: None,
             differs: false,
             status,

@@ -11,7 +11,7 @@ const CATCH_UP: Duration = Duration::from_secs(30);
 
 /// What this agent knows better than the cache.
 #[derive(Debug, Default)]
-pub struct Gate {
+pub struct Slots {
     ahead: HashMap<String, Ahead>,
 }
 
@@ -26,30 +26,30 @@ enum State {
     /// A place was given, and the status that says so is not written yet.
     Given,
     /// This was written.
-    Wrote(Seen),
+    Wrote(RunState),
 }
 
 /// What a status says of an object's run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
+pub struct RunState {
     run: Option<(String, i64)>,
     under_way: bool,
 }
 
-impl Seen {
+impl RunState {
     /// What this status says.
-    pub fn of(status: &Status) -> Seen {
-        Seen { run: status.run.as_ref().map(|run| (run.id.clone(), run.attempt)), under_way: under_way(status) }
+    pub fn of(status: &Status) -> RunState {
+        RunState { run: status.run.as_ref().map(|run| (run.id.clone(), run.attempt)), under_way: under_way(status) }
     }
 }
 
-impl Gate {
-    /// Whether the one whose turn it is may start. `take` gives it the place until it is [`settled`](Gate::settled).
+impl Slots {
+    /// Whether the one whose turn it is may start. `take` gives it the place until it is [`settled`](Slots::settled).
     pub fn ask(
         &mut self,
         position: &QueuePosition,
         uid: &str,
-        all: Vec<(Candidate, Seen)>,
+        all: Vec<(Candidate, RunState)>,
         limit: usize,
         take: bool,
         now: Instant,
@@ -79,7 +79,7 @@ impl Gate {
 
     /// This status was written.
     pub fn wrote(&mut self, uid: &str, status: &Status, now: Instant) {
-        self.ahead.insert(uid.to_owned(), Ahead { state: State::Wrote(Seen::of(status)), until: now + CATCH_UP });
+        self.ahead.insert(uid.to_owned(), Ahead { state: State::Wrote(RunState::of(status)), until: now + CATCH_UP });
     }
 
     /// The look is over; a place that it was given and did not use is free again.
@@ -113,7 +113,7 @@ mod tests {
             lifecycle: Lifecycle::Active,
             tag: None,
             starts_at_once: true,
-            permits: None,
+            approvals: None,
             verify_now: None,
             differs: false,
             status,
@@ -121,26 +121,26 @@ mod tests {
     }
 
     /// Asks for `uid`, where the cache shows these.
-    fn ask(gate: &mut Gate, uid: &str, cache: &[(&str, &Status)], take: bool, now: Instant) -> Slot {
+    fn ask(slots: &mut Slots, uid: &str, cache: &[(&str, &Status)], take: bool, now: Instant) -> Slot {
         let time = Timestamp::from_second(100).unwrap();
-        let all = cache.iter().map(|(uid, status)| (view(uid, status).candidate(Movers::None, time), Seen::of(status))).collect();
+        let all = cache.iter().map(|(uid, status)| (view(uid, status).candidate(Movers::None, time), RunState::of(status))).collect();
         let status = Status::default();
-        gate.ask(&view(uid, &status).position_since(time), uid, all, 1, take, now)
+        slots.ask(&view(uid, &status).position_since(time), uid, all, 1, take, now)
     }
 
     #[test]
     fn a_place_is_taken_before_the_cache_shows_it_and_free_before_the_cache_shows_it() {
-        let (mut gate, now, new, running) = (Gate::default(), Instant::now(), Status::default(), running());
+        let (mut slots, now, new, running) = (Slots::default(), Instant::now(), Status::default(), running());
         let none = [("a", &new), ("b", &new)];
-        assert_eq!(ask(&mut gate, "a", &none, true, now), Slot::Free);
-        assert_eq!(ask(&mut gate, "b", &none[..1], true, now), Slot::Taken);
-        gate.wrote("a", &running, now);
-        gate.settled("a");
-        assert_eq!(ask(&mut gate, "b", &none[..1], true, now), Slot::Taken);
+        assert_eq!(ask(&mut slots, "a", &none, true, now), Slot::Free);
+        assert_eq!(ask(&mut slots, "b", &none[..1], true, now), Slot::Taken);
+        slots.wrote("a", &running, now);
+        slots.settled("a");
+        assert_eq!(ask(&mut slots, "b", &none[..1], true, now), Slot::Taken);
         let shown = [("a", &running), ("b", &new)];
-        assert_eq!(ask(&mut gate, "b", &shown, true, now), Slot::Taken);
-        gate.wrote("a", &synced(), now);
-        assert_eq!(ask(&mut gate, "b", &shown, true, now), Slot::Free);
+        assert_eq!(ask(&mut slots, "b", &shown, true, now), Slot::Taken);
+        slots.wrote("a", &synced(), now);
+        assert_eq!(ask(&mut slots, "b", &shown, true, now), Slot::Free);
     }
 
     fn synced() -> Status {
@@ -150,12 +150,12 @@ mod tests {
 
     #[test]
     fn a_place_that_is_not_used_is_given_back() {
-        let (mut gate, now, new) = (Gate::default(), Instant::now(), synced());
-        assert_eq!(ask(&mut gate, "a", &[("a", &new)], true, now), Slot::Free);
-        gate.settled("a");
-        assert_eq!(ask(&mut gate, "b", &[("a", &new)], true, now), Slot::Free);
+        let (mut slots, now, new) = (Slots::default(), Instant::now(), synced());
+        assert_eq!(ask(&mut slots, "a", &[("a", &new)], true, now), Slot::Free);
+        slots.settled("a");
+        assert_eq!(ask(&mut slots, "b", &[("a", &new)], true, now), Slot::Free);
         // Nor is it kept by a look that never came back.
         let later = now + CATCH_UP + Duration::from_secs(1);
-        assert_eq!(ask(&mut gate, "c", &[("a", &new), ("b", &new)], true, later), Slot::Free);
+        assert_eq!(ask(&mut slots, "c", &[("a", &new), ("b", &new)], true, later), Slot::Free);
     }
 }
