@@ -36,7 +36,7 @@ pub fn step(world: &mut World, number: usize) {
 #[case::secret(|w: &mut World| w.spec.remote.secret = "other".into())]
 #[case::section(|w: &mut World| w.spec.remote.section = "other".into())]
 #[case::guard(|w: &mut World| w.spec.guard.percent = 10)]
-#[case::schedule(|w: &mut World| w.spec.trigger.wait_for_first_slot = false)]
+#[case::schedule(|w: &mut World| w.spec.trigger.wait_for_schedule = false)]
 #[case::in_place(|w: &mut World| volume(w, |c| *c = Capture::Direct, |_, image| *image = None))]
 #[case::by_snapshot(|w: &mut World| volume(w, |c| *c = Capture::Snapshot(SnapshotClass(Some("other".into()))), |_, image| *image = Some(SnapshotClass(None))))]
 #[case::by_clone(|w: &mut World| volume(w, |c| *c = Capture::Clone, |_, _| ()))]

@@ -115,7 +115,7 @@ fn ready(world: &World) -> (&str, Option<i64>, &str) {
     (&ready.status, ready.observed_generation, &ready.message)
 }
 
-/// At the next look, not at the next slot; and Ready says what the last sync was of until the new one is done.
+/// At the next look, not at the next scheduled time; and Ready says what the last sync was of until the new one is done.
 #[test]
 fn an_edit_while_idle_is_due_at_once() {
     for flavour in Flavour::ALL {

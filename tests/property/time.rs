@@ -9,7 +9,7 @@ use scribe_agent::api::Status;
 use scribe_agent::core::syntax::cron::Schedule;
 use std::collections::BTreeSet;
 
-/// A world with this schedule that waits for its first slot.
+/// A world with this schedule that waits for its first scheduled time.
 fn scheduled(now: &str, schedule: &str, zone: Option<&str>) -> World {
     let mut world = World::new(Flavour::SourceDirect);
     world.now = now.parse().unwrap();
@@ -72,7 +72,7 @@ fn missed_slots_are_one_sync_at_once() {
     assert_eq!(minutes(&mut world, 9), ["2026-01-02T03:04:00Z", "2026-01-02T03:06:00Z", "2026-01-02T03:12:00Z"]);
 }
 
-/// After a step back no slot waits for the wrong time to come again, and none comes twice at one moment.
+/// After a step back no scheduled time waits for the wrong time to come again, and none comes twice at one moment.
 #[test]
 fn a_clock_set_back_does_not_stop_the_schedule() {
     let mut world = scheduled("2026-01-10T00:00:00Z", "*/6 * * * *", None);
@@ -130,7 +130,7 @@ fn a_removed_schedule_is_due_no_more() {
     assert_eq!(minutes(&mut world, 20), Vec::<String>::new());
 }
 
-/// A tag beside a schedule starts a sync of its own, and the slots stay where they are.
+/// A tag beside a schedule starts a sync of its own, and the scheduled times stay where they are.
 #[test]
 fn a_tag_beside_a_schedule() {
     let mut world = scheduled("2026-01-01T00:01:00Z", "*/6 * * * *", None);
@@ -185,7 +185,7 @@ fn a_tag_set_in_mid_run_starts_another_afterwards() {
     assert_eq!(world.status.last_manual_sync.as_deref(), Some("later"));
 }
 
-/// Jitter moves the slots by an amount that a restart does not change, and shows it in `nextSyncTime`.
+/// Jitter moves the scheduled times by an amount that a restart does not change, and shows it in `nextSyncTime`.
 #[test]
 fn jitter_is_shown_and_stable() {
     let mut world = scheduled("2026-01-01T00:00:10Z", "*/6 * * * *", None);
@@ -197,13 +197,13 @@ fn jitter_is_shown_and_stable() {
     world.now = "2026-01-01T00:01:30Z".parse().unwrap();
     assert!(once(&mut world).is_some());
     assert_eq!(next(&world), "2026-01-01T00:07:30Z");
-    // An agent that forgot everything comes to the same slot.
+    // An agent that forgot everything comes to the same scheduled time.
     world.status = Status { next_sync_time: None, ..world.status };
     once(&mut world);
     assert_eq!(next(&world), "2026-01-01T00:07:30Z");
 }
 
-/// An interval is not stretched by the jitter; only its first slot is moved.
+/// An interval is not stretched by the jitter; only its first scheduled time is moved.
 #[test]
 fn jitter_moves_an_interval_once() {
     let mut world = scheduled("2026-01-01T00:00:00Z", "@every 5m", None);
@@ -211,7 +211,7 @@ fn jitter_moves_an_interval_once() {
     assert_eq!(minutes(&mut world, 14), ["2026-01-01T00:06:00Z", "2026-01-01T00:11:00Z"]);
     let mut at_once = scheduled("2026-01-01T00:00:00Z", "@every 5m", None);
     at_once.spec.trigger.offset = SignedDuration::from_secs(60);
-    at_once.spec.trigger.wait_for_first_slot = false;
+    at_once.spec.trigger.wait_for_schedule = false;
     let expected: Vec<Timestamp> = [0, 6, 11].map(|m| at_once.now + SignedDuration::from_mins(m)).into();
     assert_eq!(minutes(&mut at_once, 14), expected.iter().map(ToString::to_string).collect::<Vec<_>>());
 }

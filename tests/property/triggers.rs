@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use scribe_agent::core::model::spec::Trigger;
 use scribe_agent::core::syntax::cron::Schedule;
 
-/// What the spec may ask for; which of them sync without waiting for a slot or a tag.
+/// What the spec may ask for; which of them sync without waiting for a scheduled time or a tag.
 #[derive(Clone, Copy, Debug)]
 enum Asked {
     Continuous,
@@ -22,7 +22,7 @@ impl Asked {
         match self {
             Asked::Continuous => Trigger::default(),
             Asked::Weekly => Trigger { schedule: schedule(), ..Trigger::default() },
-            Asked::WeeklyFromTheFirstSlotOn => Trigger { schedule: schedule(), wait_for_first_slot: true, ..Trigger::default() },
+            Asked::WeeklyFromTheFirstSlotOn => Trigger { schedule: schedule(), wait_for_schedule: true, ..Trigger::default() },
             Asked::Manual => Trigger { manual: Some("0".into()), ..Trigger::default() },
         }
     }
@@ -71,7 +71,7 @@ fn a_spec_that_was_invalid_for_a_moment() {
     }
 }
 
-/// The slot of a week has opened a run, or its attempts fail, and the spec is invalid for a minute: the sync is not put off for a week.
+/// The scheduled time of a week has opened a run, or its attempts fail, and the spec is invalid for a minute: the sync is not put off for a week.
 #[test]
 fn an_invalid_spec_of_a_minute_costs_no_slot() {
     for flavour in Flavour::ALL {
@@ -113,7 +113,7 @@ fn edits_do_not_put_an_interval_off() {
     assert!((15..=17).contains(&world.movers.len()), "{} syncs in 24 hours", world.movers.len());
 }
 
-/// A slot that only asks again for a first push is no news.
+/// A scheduled time that only asks again for a first push is no news.
 #[test]
 fn waiting_for_a_first_push_is_quiet() {
     let mut world = World::new(Flavour::DestinationImage);

@@ -24,7 +24,7 @@ fn scheduled() -> World {
     world
 }
 
-fn next_slot(world: &World) -> Timestamp {
+fn next_time(world: &World) -> Timestamp {
     world.status.next_sync_time.as_ref().unwrap().0
 }
 
@@ -41,11 +41,11 @@ pub fn attempt(world: &mut World, ending: Ending) {
     agent::look(world, &Look::default());
 }
 
-/// A world whose first slot has come, and its sync has ended like this.
+/// A world whose first scheduled time has come, and its sync has ended like this.
 fn after_a_slot(ending: Ending) -> World {
     let mut world = scheduled();
     agent::look(&mut world, &Look::default());
-    world.now = next_slot(&world);
+    world.now = next_time(&world);
     attempt(&mut world, ending);
     world
 }
@@ -63,13 +63,13 @@ pub fn refuse(world: &mut World) {
 fn the_next_slot_is_waited_for() {
     let mut world = scheduled();
     agent::look(&mut world, &Look::default());
-    assert_eq!(wake(&world), Some(next_slot(&world)), "before the first sync");
-    world.now = next_slot(&world);
+    assert_eq!(wake(&world), Some(next_time(&world)), "before the first sync");
+    world.now = next_time(&world);
     attempt(&mut world, Ending::Good);
     script::let_the_cluster_work(&mut world);
     agent::look(&mut world, &Look::default());
-    assert!(world.status.run.is_none() && next_slot(&world) > world.now);
-    assert_eq!(wake(&world), Some(next_slot(&world)), "after it");
+    assert!(world.status.run.is_none() && next_time(&world) > world.now);
+    assert_eq!(wake(&world), Some(next_time(&world)), "after it");
     script::edit(&mut world, |world| world.spec.paused = true);
     agent::look(&mut world, &Look::default());
     assert_eq!(wake(&world), None, "paused");
@@ -81,7 +81,7 @@ fn one_that_is_due_is_not_woken_by_time() {
     let mut world = scheduled();
     agent::look(&mut world, &Look::default());
     world.slot = Slot::Taken;
-    world.now = next_slot(&world);
+    world.now = next_time(&world);
     for _ in 0..2 {
         agent::look(&mut world, &Look::default());
         assert_eq!(wake(&world), None);
@@ -173,17 +173,17 @@ fn a_slot_that_comes_sooner_than_the_next_attempt_is_waited_for() {
     let mut world = after_a_slot(Ending::Failed);
     // As after many failures.
     world.status.attempts = Some(10);
-    world.now = next_slot(&world) - SignedDuration::from_secs(1);
-    world.status.next_attempt_time.as_mut().unwrap().0 = next_slot(&world) + SignedDuration::from_secs(60);
-    assert_eq!(wake(&world), Some(next_slot(&world)));
+    world.now = next_time(&world) - SignedDuration::from_secs(1);
+    world.status.next_attempt_time.as_mut().unwrap().0 = next_time(&world) + SignedDuration::from_secs(60);
+    assert_eq!(wake(&world), Some(next_time(&world)));
 }
 
-/// Where a person is needed, slots wait for the next attempt; from then on the volume is captured afresh.
+/// Where a person is needed, scheduled times wait for the next attempt; from then on the volume is captured afresh.
 #[test]
 fn a_slot_waits_where_a_person_is_needed() {
     let mut world = after_a_slot(Ending::Stalled);
-    let (run, slot) = (world.status.run.clone().unwrap().id, next_slot(&world));
-    // The next attempt comes after the slot.
+    let (run, slot) = (world.status.run.clone().unwrap().id, next_time(&world));
+    // The next attempt comes after the scheduled time.
     world.status.attempts = Some(10);
     let attempt = slot + SignedDuration::from_secs(60);
     world.status.next_attempt_time.as_mut().unwrap().0 = attempt;

@@ -55,7 +55,7 @@ reasons! {
     ReconcileError => State;
     /// A sync is running.
     SyncInProgress => State;
-    /// The next sync waits for its slot.
+    /// The next sync waits for its scheduled time.
     WaitingForSchedule => State;
     /// The next sync waits for a new `spec.trigger.manual`.
     WaitingForManual => State;

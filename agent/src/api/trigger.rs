@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 #[x_kube(validation = Rule::new("!has(self.timeZone) || !has(self.schedule) || !self.schedule.contains('TZ=')")
     .message("the time zone is given twice: keep either timeZone or the TZ= prefix of schedule"))]
 #[x_kube(validation = Rule::new("!has(self.jitterSeconds) || self.jitterSeconds == 0 || has(self.schedule)")
-    .message("jitterSeconds moves the slots of schedule: add schedule or remove jitterSeconds"))]
+    .message("jitterSeconds moves the scheduled times: add schedule or remove jitterSeconds"))]
 pub struct TriggerSpec {
     /// Cron expression of five fields (minute, hour, day of month, month, day of week), one of `@hourly`, `@daily`,
     /// `@midnight`, `@weekly`, `@monthly`, `@yearly`, `@annually`, or `@every` with a duration such as `90m`.
@@ -34,12 +34,12 @@ pub struct TriggerSpec {
     #[schemars(length(min = 1, max = 253))]
     pub manual: Option<String>,
 
-    /// Whether a new object syncs at once (the default) or waits for the first slot of its schedule.
+    /// Whether a new object syncs at once (the default) or waits for the first scheduled time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_on_create: Option<bool>,
 
-    /// Moves every slot of `schedule` by so many seconds at most, by an amount of the object's own that never changes: sites with
-    /// one schedule then do not start in the same second. `status.nextSyncTime` shows the moved slot. Default: 0.
+    /// Moves every scheduled time by so many seconds at most, by an amount of the object's own that never changes: sites with
+    /// one schedule then do not start in the same second. `status.nextSyncTime` shows the moved scheduled time. Default: 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 86400))]
     pub jitter_seconds: Option<u32>,

@@ -125,7 +125,7 @@ fn idle(status: &Status, spec: &Spec, now: Timestamp) -> Verdict {
         return verdict(true, Reason::SyncInProgress, "Starting");
     }
     if spec.trigger.schedule.is_some() {
-        verdict(false, Reason::WaitingForSchedule, "Waiting for the next slot of the schedule")
+        verdict(false, Reason::WaitingForSchedule, "Waiting for the next scheduled time")
     } else if spec.trigger.manual.is_some() {
         verdict(false, Reason::WaitingForManual, "Waiting for a new value of spec.trigger.manual")
     } else {
@@ -208,7 +208,7 @@ mod tests {
     fn spec(paused: bool) -> Spec {
         let volume = Volume::Source { claim: "data".into(), capture: Capture::Direct, temporary: ClaimShape::default() };
         let remote = Remote { secret: "s".into(), section: "r".into(), path: "p".into() };
-        let trigger = Trigger { manual: Some("tag".into()), wait_for_first_slot: true, ..Trigger::default() };
+        let trigger = Trigger { manual: Some("tag".into()), wait_for_schedule: true, ..Trigger::default() };
         Spec { paused, trigger, remote, guard: Guard { percent: 90, floor: 10 }, volume }
     }
 

@@ -69,7 +69,7 @@ fn work(decision: &mut Decision<'_>, spec: &Spec) {
 
 /// An invalid spec: nothing new starts, and a run that has not reached its mover goes no further. It stays open until another takes its
 /// place, which happens at once when the spec is mended: what its mover has done to volume or path is not forgotten. What was due by
-/// then stays due, its slot has passed.
+/// then stays due, its scheduled time has passed.
 fn refuse(decision: &mut Decision<'_>) {
     let now = decision.now;
     let passed = decision.status.next_sync_time.as_ref().map(|t| t.0).filter(|t| *t <= now);
@@ -126,8 +126,8 @@ fn open(decision: &mut Decision<'_>, spec: &Spec, cause: &Cause, superseded: Opt
     decision.status.next_sync_time = due::after_opening(&spec.trigger, &decision.status, decision.now).map(Time);
     decision.status.last_sync_start_time = Some(Time(decision.now));
     decision.status.next_attempt_time = None;
-    // A slot that only asks again for a first push is no news.
-    let asks_again = matches!(cause, Cause::Slot(_)) && superseded.is_some_and(|old| old.phase == Phase::WaitingForFirstPush);
+    // A scheduled time that only asks again for a first push is no news.
+    let asks_again = matches!(cause, Cause::Scheduled(_)) && superseded.is_some_and(|old| old.phase == Phase::WaitingForFirstPush);
     if !asks_again && decision.status.attempts.is_none_or(|failures| failures < decision.limits.max_attempts) {
         decision.event(false, Reason::SyncStarted, "Sync started".to_owned(), &run.id);
     }

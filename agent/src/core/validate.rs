@@ -77,7 +77,7 @@ fn trigger(trigger: Option<&TriggerSpec>, uid: &str) -> Result<Trigger, String> 
     Ok(Trigger {
         schedule,
         manual: trigger.manual.clone(),
-        wait_for_first_slot: trigger.run_on_create == Some(false),
+        wait_for_schedule: trigger.run_on_create == Some(false),
         offset: offset(uid, trigger.jitter_seconds.unwrap_or(0)),
     })
 }
@@ -223,12 +223,12 @@ mod tests {
     fn a_trigger_is_read() {
         let trigger = |trigger: Value| read_source(json!({}), &trigger).unwrap().trigger;
         let none = trigger(Value::Null);
-        assert!(none.continuous() && !none.wait_for_first_slot && none.offset == SignedDuration::ZERO);
-        assert!(!trigger(json!({ "runOnCreate": true })).wait_for_first_slot);
+        assert!(none.continuous() && !none.wait_for_schedule && none.offset == SignedDuration::ZERO);
+        assert!(!trigger(json!({ "runOnCreate": true })).wait_for_schedule);
         let all = trigger(json!({ "schedule": "0 3 * * *", "timeZone": "Europe/Berlin", "manual": "tag", "runOnCreate": false }));
-        assert_eq!((all.manual.as_deref(), all.wait_for_first_slot), (Some("tag"), true));
+        assert_eq!((all.manual.as_deref(), all.wait_for_schedule), (Some("tag"), true));
         let winter: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
-        assert_eq!(all.next_slot(winter).unwrap().to_string(), "2026-01-01T02:00:00Z");
+        assert_eq!(all.next_time(winter).unwrap().to_string(), "2026-01-01T02:00:00Z");
         assert_eq!(trigger(json!({ "schedule": "@hourly", "jitterSeconds": 60 })).offset, offset("uid", 60));
     }
 }

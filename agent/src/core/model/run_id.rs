@@ -9,8 +9,8 @@ use sha2::{Digest, Sha256};
 pub enum Cause {
     /// The object has never been synced, and syncs at once.
     Created,
-    /// A slot of the schedule, or the end of the continuous interval.
-    Slot(Timestamp),
+    /// A scheduled time, or the end of the continuous interval.
+    Scheduled(Timestamp),
     /// A new `spec.trigger.manual`.
     Manual(String),
     /// The spec changed while an attempt was failing or had not reached its mover, or names something else than was synced last.
@@ -37,7 +37,7 @@ pub struct Before<'a> {
 pub fn run_id(uid: &str, cause: &Cause, before: Before<'_>) -> String {
     let cause = match cause {
         Cause::Created => "created".to_owned(),
-        Cause::Slot(time) => format!("slot {time}"),
+        Cause::Scheduled(time) => format!("slot {time}"),
         Cause::Manual(tag) => format!("manual {tag}"),
         Cause::SpecChanged(generation) => format!("generation {generation}"),
         Cause::VerifyNow(value) => format!("verify {value}"),
@@ -71,7 +71,7 @@ mod tests {
             run_id("u", &Cause::Manual("a".into()), Before { generation: 2, ..before }),
             run_id("u", &Cause::Manual("a".into()), Before { synced: None, ..before }),
             run_id("u", &Cause::Manual("a".into()), Before { superseded: Some(&a), ..before }),
-            run_id("u", &Cause::Slot(time), before),
+            run_id("u", &Cause::Scheduled(time), before),
         ] {
             assert_ne!(a, other);
         }

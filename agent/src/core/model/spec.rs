@@ -25,9 +25,9 @@ pub struct Trigger {
     pub schedule: Option<Schedule>,
     /// The tag that starts one sync when it changes.
     pub manual: Option<String>,
-    /// Whether a new object waits for its first slot.
-    pub wait_for_first_slot: bool,
-    /// By how much this object's slots come after those of the schedule.
+    /// Whether a new object waits for its first scheduled time.
+    pub wait_for_schedule: bool,
+    /// By how much this object's scheduled times come after those of the schedule.
     pub offset: SignedDuration,
 }
 
@@ -37,32 +37,32 @@ impl Trigger {
         self.schedule.is_none() && self.manual.is_none()
     }
 
-    /// This object's first slot strictly after `time`.
-    pub fn next_slot(&self, time: Timestamp) -> Option<Timestamp> {
+    /// This object's first scheduled time strictly after `time`.
+    pub fn next_time(&self, time: Timestamp) -> Option<Timestamp> {
         let unmoved = time.checked_sub(self.offset).ok()?;
         self.schedule.as_ref()?.next_after(unmoved)?.checked_add(self.offset).ok()
     }
 
-    /// Its very first slot: those of an interval are counted from the one before, so the first one alone is moved.
-    pub fn first_slot(&self, time: Timestamp) -> Option<Timestamp> {
+    /// Its very first scheduled time: those of an interval are counted from the one before, so the first one alone is moved.
+    pub fn first_time(&self, time: Timestamp) -> Option<Timestamp> {
         let moved = if self.schedule.as_ref()?.is_interval() { self.offset } else { SignedDuration::ZERO };
-        self.next_slot(time)?.checked_add(moved).ok()
+        self.next_time(time)?.checked_add(moved).ok()
     }
 
-    /// Whether its slots come at an interval (`@every 90m`), not by the calendar.
+    /// Whether its scheduled times come at an interval (`@every 90m`), not by the calendar.
     pub fn counts_from_last_sync(&self) -> bool {
         self.schedule.as_ref().is_some_and(Schedule::is_interval)
     }
 
-    /// Whether a new object syncs without waiting for a slot or tag.
+    /// Whether a new object syncs without waiting for a scheduled time or tag.
     pub fn starts_at_once(&self) -> bool {
-        starts_at_once(self.schedule.is_some(), self.manual.is_some(), self.wait_for_first_slot)
+        starts_at_once(self.schedule.is_some(), self.manual.is_some(), self.wait_for_schedule)
     }
 }
 
 /// The same, of a trigger that has not been read yet.
-pub fn starts_at_once(schedule: bool, manual: bool, wait_for_first_slot: bool) -> bool {
-    !manual && (!schedule || !wait_for_first_slot)
+pub fn starts_at_once(schedule: bool, manual: bool, wait_for_schedule: bool) -> bool {
+    !manual && (!schedule || !wait_for_schedule)
 }
 
 /// Where the data goes to or comes from.

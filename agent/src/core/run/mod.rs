@@ -31,7 +31,7 @@ pub(super) fn first_phase(spec: &Spec) -> Phase {
     }
 }
 
-/// What takes the place of this run, if anything does: a changed spec as long as no mover lives, and after a failure a newer tag or slot.
+/// What takes the place of this run, if anything does: a changed spec as long as no mover lives, and after a failure a newer tag or scheduled time.
 pub(super) fn superseded_by(decision: &Decision<'_>, spec: &Spec, run: &Run) -> Option<Cause> {
     let facts = decision.facts;
     let waiting = matches!(run.phase, Phase::Backoff | Phase::WaitingForFirstPush);
@@ -53,10 +53,10 @@ pub(super) fn superseded_by(decision: &Decision<'_>, spec: &Spec, run: &Run) -> 
         });
     }
     let slot = decision.status.next_sync_time.as_ref().map(|t| t.0).filter(|t| *t <= decision.now);
-    let slot =
-        slot.filter(|_| waiting && !(due::slots_wait(&decision.status) && retry::too_early(decision)) && !waiting::keeps(decision, run))?;
-    // A tag stays due until it is synced; the slot only hastens it.
-    Some(due::new_tag(&spec.trigger, &decision.status).map_or(Cause::Slot(slot), |tag| Cause::Manual(tag.to_owned())))
+    let slot = slot
+        .filter(|_| waiting && !(due::schedule_waits(&decision.status) && retry::too_early(decision)) && !waiting::keeps(decision, run))?;
+    // A tag stays due until it is synced; the scheduled time only hastens it.
+    Some(due::new_tag(&spec.trigger, &decision.status).map_or(Cause::Scheduled(slot), |tag| Cause::Manual(tag.to_owned())))
 }
 
 /// Whether what this run captured and moves is something else than the spec names by now, as far as is known.

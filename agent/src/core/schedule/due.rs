@@ -1,6 +1,6 @@
 //! What makes a sync due, and when the next one is.
 //!
-//! `status.nextSyncTime` is the truth: a slot that passed while nobody looked is still due, and several collapse into one.
+//! `status.nextSyncTime` is the truth: a scheduled time that passed while nobody looked is still due, and several collapse into one.
 
 use crate::api::Status;
 use crate::api::reason::Reason;
@@ -21,7 +21,7 @@ pub fn cause(trigger: &Trigger, status: &Status, now: Timestamp) -> Option<Cause
     if let Some(next) = &status.next_sync_time
         && next.0 <= now
     {
-        return Some(Cause::Slot(next.0));
+        return Some(Cause::Scheduled(next.0));
     }
     (never_synced(status) && trigger.starts_at_once()).then_some(Cause::Created)
 }
@@ -74,9 +74,9 @@ pub fn asked_to_verify(annotation: Option<&str>, run: &Run, status: &Status) -> 
     new_verification(annotation, status).is_some_and(|value| run.verify_now.as_deref() != Some(value))
 }
 
-/// Whether slots wait for the next attempt as well: only a person can mend what went wrong, or the run waits for something that a new
+/// Whether scheduled times wait for the next attempt as well: only a person can mend what went wrong, or the run waits for something that a new
 /// one would have to ask for again.
-pub fn slots_wait(status: &Status) -> bool {
+pub fn schedule_waits(status: &Status) -> bool {
     status.stalling_error().is_some() || was_slow(status)
 }
 
@@ -93,12 +93,12 @@ pub fn is_late(status: &Status, run: &Run) -> bool {
 
 /// What `status.nextSyncTime` should be while nothing is opened or closed.
 ///
-/// A time that has come stays until a run is opened for it. One that lies later than the next slot counted from now was
+/// A time that has come stays until a run is opened for it. One that lies later than the next scheduled time counted from now was
 /// computed under a wrong clock or another schedule, and is computed again; so it is when `spec_changed`.
 pub fn next_sync_time(trigger: &Trigger, status: &Status, limits: &Limits, spec_changed: bool, now: Timestamp) -> Option<Timestamp> {
     let current = status.next_sync_time.as_ref().map(|t| t.0);
     let latest = match &trigger.schedule {
-        Some(_) => trigger.first_slot(now)?,
+        Some(_) => trigger.first_time(now)?,
         None if trigger.continuous() && status.run.is_none() && status.last_sync_time.is_some() => {
             now.checked_add(limits.continuous_interval).ok()?
         }
@@ -109,18 +109,18 @@ pub fn next_sync_time(trigger: &Trigger, status: &Status, limits: &Limits, spec_
         Some(time) if time <= latest && !(spec_changed && trigger.schedule.is_some()) => Some(time),
         // An interval counts from the last sync also when the spec was edited: edits that come more often must not put it off for ever.
         Some(_) if spec_changed && trigger.counts_from_last_sync() => {
-            let last = status.last_sync_start_time.as_ref().and_then(|last| trigger.next_slot(last.0));
+            let last = status.last_sync_start_time.as_ref().and_then(|last| trigger.next_time(last.0));
             Some(last.map_or(latest, |slot| slot.clamp(now, latest)))
         }
         _ => Some(latest),
     }
 }
 
-/// What `status.nextSyncTime` becomes when a run is opened: all slots up to now are taken by it.
+/// What `status.nextSyncTime` becomes when a run is opened: all scheduled times up to now are taken by it.
 pub fn after_opening(trigger: &Trigger, status: &Status, now: Timestamp) -> Option<Timestamp> {
     trigger.schedule.as_ref()?;
     let ahead = status.next_sync_time.as_ref().map(|t| t.0).filter(|t| *t > now);
-    ahead.or_else(|| trigger.next_slot(now))
+    ahead.or_else(|| trigger.next_time(now))
 }
 
 /// What it becomes when a run is closed.
@@ -158,7 +158,7 @@ mod tests {
     fn a_new_object_is_due_at_once_unless_told_to_wait() {
         let now = at("2026-01-01T00:01:00Z");
         assert_eq!(cause(&every_six_minutes(), &Status::default(), now), Some(Cause::Created));
-        let waiting = Trigger { wait_for_first_slot: true, ..every_six_minutes() };
+        let waiting = Trigger { wait_for_schedule: true, ..every_six_minutes() };
         assert_eq!(cause(&waiting, &Status::default(), now), None);
         assert_eq!(next_sync_time(&waiting, &Status::default(), &Limits::default(), false, now), Some(at("2026-01-01T00:06:00Z")));
     }
@@ -169,7 +169,7 @@ mod tests {
         let (now, due) = (at("2026-01-01T00:01:00Z"), Some(Cause::Created));
         assert_eq!(cause(&every_six_minutes(), &given_up, now), due);
         assert_eq!(cause(&Trigger::default(), &given_up, now), due);
-        let waiting = Trigger { wait_for_first_slot: true, ..every_six_minutes() };
+        let waiting = Trigger { wait_for_schedule: true, ..every_six_minutes() };
         assert_eq!(cause(&waiting, &given_up, now), None, "its slot comes");
         let manual = Trigger { manual: Some("a".into()), ..Trigger::default() };
         assert_eq!(cause(&manual, &given_up, now), Some(Cause::Manual("a".into())));
@@ -178,7 +178,7 @@ mod tests {
     #[test]
     fn missed_slots_collapse_into_one() {
         let (status, now) = (synced(Some("2026-01-01T00:06:00Z")), at("2026-01-02T00:07:00Z"));
-        assert_eq!(cause(&every_six_minutes(), &status, now), Some(Cause::Slot(at("2026-01-01T00:06:00Z"))));
+        assert_eq!(cause(&every_six_minutes(), &status, now), Some(Cause::Scheduled(at("2026-01-01T00:06:00Z"))));
         assert_eq!(next_sync_time(&every_six_minutes(), &status, &Limits::default(), false, now), Some(at("2026-01-01T00:06:00Z")));
         assert_eq!(after_opening(&every_six_minutes(), &status, now), Some(at("2026-01-02T00:12:00Z")));
     }

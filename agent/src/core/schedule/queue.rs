@@ -157,7 +157,7 @@ impl<'a> QueueEntry<'a> {
             _ => {}
         }
         let attempt = passed(status.next_attempt_time.as_ref().map(|t| t.0));
-        let slot = slot.filter(|_| attempt.is_some() || !due::slots_wait(status));
+        let slot = slot.filter(|_| attempt.is_some() || !due::schedule_waits(status));
         let changed = run.generation != self.generation
             || due::permitted(self.approvals.as_ref(), run)
             || due::asked_to_verify(self.verify_now, run, status)

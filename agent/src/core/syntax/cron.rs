@@ -1,6 +1,6 @@
-//! Cron: when is the next slot? croner reads the expression, jiff does the arithmetic in the zone.
+//! Cron: when is the next scheduled time? croner reads the expression, jiff does the arithmetic in the zone.
 //!
-//! In a gap of daylight saving time a slot moves to the first moment after it; in an overlap it comes once.
+//! In a gap of daylight saving time a scheduled time moves to the first moment after it; in an overlap it comes once.
 
 use crate::core::syntax::go_duration;
 use croner::Cron;
@@ -8,7 +8,7 @@ use croner::parser::{CronParser, Seconds, Year};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-/// A schedule that is known to be readable and to have slots.
+/// A schedule that is known to be readable and to have scheduled times.
 #[derive(Debug, Clone)]
 pub struct Schedule {
     rule: Rule,
@@ -56,12 +56,12 @@ impl Schedule {
         Ok(schedule)
     }
 
-    /// Whether slots are counted from the one before, not by the calendar.
+    /// Whether scheduled times are counted from the one before, not by the calendar.
     pub fn is_interval(&self) -> bool {
         matches!(self.rule, Rule::Every(_))
     }
 
-    /// The first slot strictly after `time`; none where the calendar of the time zone ends.
+    /// The first scheduled time strictly after `time`; none where the calendar of the time zone ends.
     pub fn next_after(&self, time: Timestamp) -> Option<Timestamp> {
         match &self.rule {
             Rule::Every(interval) => time.checked_add(*interval).ok(),
@@ -133,7 +133,7 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// A next slot is always later, and asking again from just before it finds the same one.
+        /// A next scheduled time is always later, and asking again from just before it finds the same one.
         #[test]
         fn next_is_later_and_stable(minute in 0u8..60, step in 1u8..30, seconds in 0i64..4_000_000_000) {
             let schedule = Schedule::parse(&format!("{minute}/{step} * * * *"), Some("Europe/Berlin")).unwrap();
