@@ -75,7 +75,7 @@ pub async fn serve(listener: TcpListener, state: Arc<State>) {
             }
             Err(error) => {
                 if warned.is_none_or(|warned| warned.elapsed() >= WARN_AGAIN) {
-                    tracing::warn!(%error, "the health endpoint cannot accept connections; trying again");
+                    tracing::warn!(%error, "the health endpoint cannot accept connections; retrying");
                     warned = Some(Instant::now());
                 }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -106,7 +106,7 @@ fn answer(request: &Request<Incoming>, state: &State) -> Response<Full<Bytes>> {
     match request.uri().path() {
         "/livez" => text(StatusCode::OK, "ok\n"),
         "/readyz" if state.ready.load(Ordering::Relaxed) => text(StatusCode::OK, "ok\n"),
-        "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "the first lists of objects are not in yet\n"),
+        "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "the first lists of objects are not complete yet\n"),
         "/healthz" => typed(StatusCode::OK, "application/json", format!("{:#}\n", health(state, Timestamp::now()))),
         "/metrics" => metrics(state),
         _ => text(StatusCode::NOT_FOUND, "/livez /readyz /healthz /metrics\n"),

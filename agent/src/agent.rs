@@ -68,7 +68,7 @@ pub async fn run(options: Options) -> Result<()> {
         () = stopped(stop, &state) => Ok(()),
     };
     if ended.is_ok() {
-        tracing::info!("stopped; syncs under way go on without the agent");
+        tracing::info!("stopped; running movers continue without the agent");
     }
     ended
 }

@@ -55,7 +55,7 @@ fn run(options: scribe_agent::agent::Options) -> ExitCode {
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(error = format!("{error:#}"), "the agent cannot go on");
+            tracing::error!(error = format!("{error:#}"), "the agent failed");
             ExitCode::FAILURE
         }
     }

@@ -109,7 +109,7 @@ const GAUGES: &[(&str, &str, Reading)] = &[
     }),
     ("scribe_next_sync_timestamp_seconds", "When the next sync is due", |s, _| s.status.next_sync_time.as_ref().map(|t| unix(t.0))),
     ("scribe_attempts", "Attempts in a row that failed", |s, _| Some(count(s.status.attempts))),
-    ("scribe_stalled", "Whether a person must act", |s, _| {
+    ("scribe_stalled", "Whether the object requires action by a person", |s, _| {
         Some(flag(s.status.conditions.iter().any(|c| c.type_ == "Stalled" && c.status == "True")))
     }),
     ("scribe_paused", "Whether spec.paused is set", |s, _| Some(flag(s.paused))),

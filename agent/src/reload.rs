@@ -32,7 +32,7 @@ pub fn watch(file: &Path) -> Result<(watch::Receiver<Current>, Box<dyn Watcher>)
     let (sender, receiver) = watch::channel(Current { settings: Arc::new(settings), problem: None });
     let folder = file.parent().unwrap_or(Path::new("/"));
     let watcher = told(file, folder, sender.clone()).or_else(|error| {
-        tracing::warn!(%error, "changes of the settings are not reported by the system; looking for them each minute");
+        tracing::warn!(%error, "the system does not report changes of the settings file; checking it every minute");
         asking(file, folder, sender, POLL)
     });
     Ok((receiver, watcher.with_context(|| format!("watching {}", folder.display()))?))
@@ -60,7 +60,7 @@ fn on_change(file: &Path, sender: watch::Sender<Current>) -> impl Fn(notify::Res
             // Our own reading; to act on it would never end.
             Ok(event) if event.kind.is_access() => return,
             Ok(_) => {}
-            Err(error) => tracing::warn!(%error, "watching the settings failed; reading them again"),
+            Err(error) => tracing::warn!(%error, "watching the settings file failed; reading it again"),
         }
         reread(&file, &sender);
     }
@@ -80,13 +80,13 @@ fn reread(file: &Path, sender: &watch::Sender<Current>) {
     sender.send_if_modified(|current| match parsed {
         Ok(settings) if *current.settings == settings && current.problem.is_none() => false,
         Ok(settings) => {
-            tracing::info!(?settings, "new settings are in force");
+            tracing::info!(?settings, "new settings are in effect");
             *current = Current { settings: Arc::new(settings), problem: None };
             true
         }
         Err(problem) if current.problem.as_ref() == Some(&problem) => false,
         Err(problem) => {
-            tracing::error!(problem, "the settings have a mistake; the old ones stay in force");
+            tracing::error!(problem, "the settings are invalid; the previous settings stay in effect");
             current.problem = Some(problem);
             true
         }

@@ -6,7 +6,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 const SCHEDULE: &str =
-    "write five cron fields (minute hour day-of-month month day-of-week) such as '*/6 * * * *', a word such as '@hourly', or '@every 90m'";
+    "write five cron fields (minute hour day-of-month month day-of-week) such as '*/6 * * * *', a descriptor such as '@hourly', or '@every 90m'";
 const SECTION: &str = "write the name of a section of rclone.conf as it stands between the brackets, without a colon";
 const PATH: &str = "write a path such as 'bucket/database', without '.' or '..' components and control characters";
 const SIZE: &str = "write a size such as '10Gi'";
@@ -116,7 +116,7 @@ async fn a_source_is_refused(#[case] spec: Value, #[case] field: &str, #[case] m
 #[case::neither_size_nor_claim(
     json!({"rclone": {"capacity": null}}),
     "spec.rclone",
-    "write capacity (the size of the volume to make, such as 10Gi) or destinationPVC (an existing claim to pull into)"
+    "write capacity (the size of the volume to create, such as 10Gi) or destinationPVC (an existing claim to pull into)"
 )]
 #[case::a_volume_that_cannot_be_written(
     json!({"rclone": {"accessModes": ["ReadOnlyMany"]}}),
@@ -137,7 +137,7 @@ async fn a_source_is_refused(#[case] spec: Value, #[case] field: &str, #[case] m
 #[case::the_users_claim_cleaned_up(
     json!({"rclone": {"destinationPVC": "claim", "cleanupTempPVC": true}}),
     "spec.rclone",
-    "cleanupTempPVC deletes the PVC that is made for this object, and with destinationPVC none is made: remove one of the two"
+    "cleanupTempPVC deletes the PVC that is created for this object, and with destinationPVC none is created: remove one of the two"
 )]
 #[case::a_sources_method(json!({"rclone": {"copyMethod": "Clone"}}), "copyMethod", "supported values")]
 #[tokio::test]

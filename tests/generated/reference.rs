@@ -43,13 +43,13 @@ struct Condition {
 const CONDITIONS: [Condition; 4] = [
     Condition {
         kind: "Reconciled",
-        meaning: "The spec is valid, and the last look at the object worked.",
+        meaning: "The spec is valid, and the last reconcile succeeded.",
         when_true: (&[Reason::ReconcileComplete], ""),
         when_false: (&[Reason::ReconcileError], ""),
     },
     Condition {
         kind: "Synchronizing",
-        meaning: "A sync is under way. Where none is, the reason says what the next one waits for.",
+        meaning: "A sync is running. While none is, the reason says what the next one waits for.",
         when_true: (&[Reason::SyncInProgress], ""),
         when_false: (
             &[
@@ -67,8 +67,8 @@ const CONDITIONS: [Condition; 4] = [
     },
     Condition {
         kind: "Stalled",
-        meaning: "A person must act; the message says how.",
-        when_true: (&[], "one of those that [need a person](#reasons-that-need-a-person)"),
+        meaning: "Action by a person is required; the message says which.",
+        when_true: (&[], "one of those that [require action](#reasons-that-require-action)"),
         when_false: (&[Reason::NotStalled], ""),
     },
     Condition {
@@ -85,7 +85,7 @@ const EVENTS: [Reason; 6] =
 
 /// What users set on objects beside their spec.
 const ANNOTATIONS: [(&str, &str, &str); 4] = [
-    (labels::ALLOW_DELETIONS, "annotation of both kinds", "The token of a `DeletionGuard` message: lets that one deletion through."),
+    (labels::ALLOW_DELETIONS, "annotation of both kinds", "The token of a `DeletionGuard` message: approves that one deletion."),
     (
         labels::ADOPT_PATH,
         "annotation of a `ReplicationSource`",
@@ -96,7 +96,7 @@ const ANNOTATIONS: [(&str, &str, &str); 4] = [
         "annotation of a `ReplicationSource`",
         "Any new value: a push that lists its path and repairs it follows at once.",
     ),
-    (labels::DO_NOT_DELETE, "label of an image (`VolumeSnapshot`)", "Any value: the agent lets go of the image and never deletes it."),
+    (labels::DO_NOT_DELETE, "label of an image (`VolumeSnapshot`)", "Any value: the agent releases the image and never deletes it."),
 ];
 
 fn crds() -> Vec<Value> {
@@ -268,15 +268,15 @@ fn page() -> Result<String, std::fmt::Error> {
         writeln!(page, "| `{name}` | {place} | {effect} |")?;
     }
     table_of_conditions(&mut page)?;
-    writeln!(page, "\n## Reasons\n\nThe word of a condition, an event or `status.lastError`.")?;
+    writeln!(page, "\n## Reasons\n\nThe reason of a condition, an event or `status.lastError`.")?;
     let event = |reason| EVENTS.contains(&reason);
     let state = |reason: Reason| reason.policy() == Policy::State;
     reasons(&mut page, "Reasons of normal states", "In the conditions above.", |reason| state(reason) && !event(reason))?;
     reasons(&mut page, "Reasons of events alone", "`kubectl describe` shows them.", event)?;
-    let passing = "In `status.lastError` and an event; the agent tries again by itself.";
-    reasons(&mut page, "Reasons that pass", passing, |reason| reason.policy() == Policy::Passing)?;
-    let stalled = "In `Stalled` and `Ready`, and in an event; the agent goes on trying, less and less often.";
-    reasons(&mut page, "Reasons that need a person", stalled, |reason| reason.policy() == Policy::Stalled)?;
+    let passing = "In `status.lastError` and an event; the agent retries.";
+    reasons(&mut page, "Reasons that the agent retries", passing, |reason| reason.policy() == Policy::Passing)?;
+    let stalled = "In `Stalled` and `Ready`, and in an event; the agent retries with an increasing delay.";
+    reasons(&mut page, "Reasons that require action", stalled, |reason| reason.policy() == Policy::Stalled)?;
     Ok(page)
 }
 

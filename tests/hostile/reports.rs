@@ -51,7 +51,7 @@ async fn events_that_are_forbidden() {
     site.proxy.rule(|call| if publishes(call) { Fault::Forbidden } else { Fault::None });
     let source = site.source("it", manual("first")).await;
     let status = source.until("it is reported", 60, |s| s.last_manual_sync.is_some() && trouble(s).is_some()).await;
-    assert!(trouble(&status).unwrap().contains("Events are refused"), "{status:#?}");
+    assert!(trouble(&status).unwrap().contains("The API server rejects events"), "{status:#?}");
     site.proxy.rule(|_| Fault::None);
     source.sync("second", 60).await;
     source.until("it is as it should be", 60, |s| trouble(s).is_none()).await;
@@ -213,7 +213,7 @@ async fn a_read_that_is_forbidden() {
     let sources = site.api("scribe.backube", "v1alpha1", "ReplicationSource");
     sources.patch("it", &PatchParams::default(), &Patch::Merge(new_tag)).await.unwrap();
     let status = source.until("it is reported", 60, |s| trouble(s).is_some()).await;
-    assert!(trouble(&status).unwrap().contains("kustomize/base has the whole Role"), "{status:#?}");
+    assert!(trouble(&status).unwrap().contains("kustomize/base has the complete Role"), "{status:#?}");
     site.proxy.rule(|_| Fault::None);
     source.until("its sync", 90, |s| s.last_manual_sync.as_deref() == Some("2") && trouble(s).is_none()).await;
 }

@@ -235,7 +235,7 @@ async fn it_starts_without_a_watch_of_its_settings() {
     }
     let agent = Process::start(&dir, "http://127.0.0.1:1");
     agent.address().await;
-    assert!(agent.log().contains("looking for them each minute"), "{}", agent.log());
+    assert!(agent.log().contains("checking it every minute"), "{}", agent.log());
     drop(taken);
     agent.terminate().await;
     std::fs::remove_dir_all(dir).unwrap();

@@ -46,7 +46,7 @@ fn a_snapshot_that_is_never_ready() {
     for (error, taken, after, said) in [
         (None, false, 120, "scribe-src-db is still not ready after 2h0m0s, longer than snapshotTimeout in agent.yaml: words"),
         (Some("busy"), true, 120, "scribe-src-db is still not ready after 2h0m0s, longer than snapshotTimeout in agent.yaml: busy"),
-        (Some("no such class"), false, 10, "scribe-src-db failed, and is asked for again: not ready after 10m0s: no such class"),
+        (Some("no such class"), false, 10, "scribe-src-db failed and is created again: not ready after 10m0s: no such class"),
     ] {
         let mut world = World::new(Flavour::SourceSnapshot);
         agent::look(&mut world, &Look::default());
@@ -81,7 +81,7 @@ fn a_pod_that_never_starts() {
         (false, true, None, 60, "VolumeNotBound", format!("PVC scribe-dest-db has no volume after 1h0m0s, {setting}: the cluster")),
         (false, true, Some(at_work), 60, "VolumeNotBound", format!("no volume after 1h0m0s, {setting}: {at_work}. It is kept")),
         (false, true, Some("words"), 10, "VolumeNotBound", "PVC scribe-dest-db has no volume after 10m0s: words. It is kept".into()),
-        (false, true, Some(refused), 1, "VolumeNotBound", format!("has no volume after 1m0s: {refused}. The next attempt makes another")),
+        (false, true, Some(refused), 1, "VolumeNotBound", format!("has no volume after 1m0s: {refused}. The next attempt creates a new one")),
         (true, false, None, 60, "PodRejected", format!("Job scribe-rclone-dest-db has no pod after 1h0m0s, {setting}: the cluster")),
         (true, false, Some("FailedCreate: quota"), 1, "PodRejected", "has no pod after 1m0s: FailedCreate: quota".into()),
         (true, true, None, 60, "PodPending", format!("The mover's pod has not started after 1h0m0s, {setting}: the cluster")),
@@ -148,7 +148,7 @@ fn an_image_that_cannot_be_made() {
     world.snapshots.push(Snapshot { meta, ready: true, ..Snapshot::default() });
     let deadline = ten_minutes(&world);
     let message = given_up(&mut world, deadline, "SnapshotNotReady");
-    assert!(message.contains("could not be made in time, after 10m0s"), "{message}");
+    assert!(message.contains("could not be created in time, after 10m0s"), "{message}");
 }
 
 /// A Job of whose success the cache does not know yet is waited for, whatever the time.

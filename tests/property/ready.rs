@@ -86,7 +86,7 @@ fn a_failure_after_a_success_is_told() {
     let (ready, failures) = (ready(&world), world.status.attempts.unwrap());
     assert!(failures > 50 && ready.status == "True");
     assert!(
-        ready.message.contains(&format!("; the last {failures} attempts failed: The mover ended without a report")),
+        ready.message.contains(&format!("; the last {failures} attempts failed: The mover terminated without a report")),
         "{}",
         ready.message
     );

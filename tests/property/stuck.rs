@@ -35,7 +35,7 @@ fn a_lost_node_is_reported_and_waited_for() {
         hours(&mut world, 72);
         let (reason, message) = error(&world);
         assert_eq!(reason, "MoverStalled");
-        assert!(message.contains("-pod should have ended by 2026-01-01T00:00:30") && message.contains("--force"), "{message}");
+        assert!(message.contains("-pod should have terminated by 2026-01-01T00:00:30") && message.contains("--force"), "{message}");
         assert!(!queue::under_way(&world.status) && world.status.attempts > Some(5));
         let condition = world.status.conditions.iter().find(|c| c.type_ == "Synchronizing").unwrap();
         assert!(condition.reason == "Backoff" && condition.message.contains(message), "{condition:?}");

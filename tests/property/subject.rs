@@ -126,7 +126,7 @@ fn an_edit_while_idle_is_due_at_once() {
         assert!(needs_new_sync(&world.spec, &world.status));
         agent::look(&mut world, &Look::default());
         assert!(world.status.run.is_some(), "{flavour:?}");
-        let expected = "The last successful sync was of an earlier spec (r:p); one of the present spec follows";
+        let expected = "The last successful sync used an earlier spec (r:p); a sync of the current spec follows";
         assert_eq!(ready(&world), ("True", Some(synced), expected));
         script::calm_down(&mut world);
         assert_eq!(ready(&world).2, "The last sync succeeded");
@@ -146,7 +146,7 @@ fn a_paused_edit_is_due_when_it_is_paused_no_more() {
         world.past.clear();
     }
     assert!(world.status.run.is_none() && world.status.waiting_since.is_none());
-    assert!(ready(&world).2.ends_with("one of the present spec follows once spec.paused is false"), "{}", ready(&world).2);
+    assert!(ready(&world).2.ends_with("a sync of the current spec follows once spec.paused is false"), "{}", ready(&world).2);
     script::play(&mut world, &Happening::Pause(false));
     agent::look(&mut world, &Look::default());
     assert!(world.status.run.is_some());
@@ -305,7 +305,7 @@ fn a_paused_run_does_not_push_what_it_captured_of_another_claim() {
     assert_eq!((world.movers.len(), world.status.run.as_ref().unwrap().phase), (0, Phase::Backoff));
     let synchronizing = world.status.conditions.iter().find(|c| c.type_ == "Synchronizing").unwrap();
     assert_eq!(synchronizing.reason, "Paused");
-    assert!(synchronizing.message.starts_with("Paused: the spec names something else"), "{}", synchronizing.message);
+    assert!(synchronizing.message.starts_with("Paused: the spec has changed"), "{}", synchronizing.message);
     assert!(world.object.kind == Kind::Source && world.status.attempts.is_none() && world.status.last_error.is_none());
     script::calm_down(&mut world);
     world.assert_settled_without_a_tag();

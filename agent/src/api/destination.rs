@@ -8,7 +8,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Pulls a volume from an rclone remote and keeps an image of the last good copy.
+/// Pulls a volume from an rclone remote and keeps an image of the last complete copy.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 #[kube(
@@ -21,20 +21,20 @@ use serde::{Deserialize, Serialize};
     namespaced,
     derive = "PartialEq",
     status = "Status",
-    doc = "Pulls a volume from an rclone remote and keeps an image of the last good copy."
+    doc = "Pulls a volume from an rclone remote and keeps an image of the last complete copy."
 )]
 #[kube(
-    printcolumn = r#"{"name":"Image","type":"string","jsonPath":".status.latestImage.name","description":"The last good copy"}"#,
+    printcolumn = r#"{"name":"Image","type":"string","jsonPath":".status.latestImage.name","description":"The last complete copy"}"#,
     printcolumn = r#"{"name":"Last sync","type":"date","jsonPath":".status.lastSyncTime"}"#,
     printcolumn = r#"{"name":"Data age","type":"date","jsonPath":".status.dataTime","description":"How long ago the source volume was captured"}"#,
     printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#
 )]
 pub struct ReplicationDestinationSpec {
-    /// While true nothing starts: no snapshot and no Job. A sync that is running finishes.
+    /// Suspends the object: while true, no sync starts. A running mover finishes. Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub paused: bool,
 
-    /// When to sync; left out, syncs follow one another continuously.
+    /// When to sync. Default: continuously, one sync after another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trigger: Option<TriggerSpec>,
 
@@ -46,7 +46,7 @@ pub struct ReplicationDestinationSpec {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.capacity) || has(self.destinationPVC)")
-    .message("write capacity (the size of the volume to make, such as 10Gi) or destinationPVC (an existing claim to pull into)"))]
+    .message("write capacity (the size of the volume to create, such as 10Gi) or destinationPVC (an existing claim to pull into)"))]
 #[x_kube(validation = Rule::new("!has(self.volumeSnapshotClassName) || !has(self.copyMethod) || self.copyMethod == 'Snapshot'")
     .message("volumeSnapshotClassName only has a meaning with copyMethod Snapshot: remove it or change copyMethod"))]
 #[x_kube(validation = Rule::new("!has(self.retain) || !has(self.copyMethod) || self.copyMethod == 'Snapshot'")
@@ -54,13 +54,13 @@ pub struct ReplicationDestinationSpec {
 #[x_kube(validation = Rule::new("!has(self.cleanupTempPVC) || !self.cleanupTempPVC || !has(self.copyMethod) || self.copyMethod == 'Snapshot'")
     .message("cleanupTempPVC would delete the only copy with copyMethod Direct or None: remove it or use Snapshot"))]
 #[x_kube(validation = Rule::new("!has(self.cleanupTempPVC) || !self.cleanupTempPVC || !has(self.destinationPVC)")
-    .message("cleanupTempPVC deletes the PVC that is made for this object, and with destinationPVC none is made: remove one of the two"))]
+    .message("cleanupTempPVC deletes the PVC that is created for this object, and with destinationPVC none is created: remove one of the two"))]
 pub struct DestinationRclone {
-    /// Name of the Secret with the key `rclone.conf`.
+    /// Name of the Secret whose key `rclone.conf` configures the remote, for example `rclone-secret`.
     #[schemars(length(min = 1, max = 253))]
     pub rclone_config: String,
 
-    /// Section of `rclone.conf` that describes the remote.
+    /// Section of `rclone.conf` that describes the remote, without brackets, for example `minio`.
     #[x_kube(validation = Rule::new(r"self.matches('^[A-Za-z0-9_.+@][A-Za-z0-9_.+@ -]*$') && !self.endsWith(' ')")
         .message("write the name of a section of rclone.conf as it stands between the brackets, without a colon"))]
     #[schemars(length(min = 1, max = 253))]
@@ -72,29 +72,29 @@ pub struct DestinationRclone {
     #[schemars(length(min = 1, max = 1024))]
     pub rclone_dest_path: String,
 
-    /// Who wrote the path: a `ReplicationSource` (`Files`, the default), or anybody else, such as rclone itself, Scribe or VolSync (`Plain`).
+    /// What wrote to the path: a `ReplicationSource` (`Files`, the default), or another tool such as rclone, Scribe or VolSync (`Plain`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub layout: Option<Layout>,
 
-    /// What stands for the last good copy: a `VolumeSnapshot` (the default), or the claim itself (`Direct`; `None` is another word for it).
+    /// How the last complete copy is published: as a `VolumeSnapshot` (the default), or as the PVC itself (`Direct`, or its synonym `None`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub copy_method: Option<DestinationCopyMethod>,
 
-    /// Size of the volume to make. Required unless `destinationPVC` is given.
+    /// Size of the volume to create, for example `10Gi`. Required unless `destinationPVC` is set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new(r"self.matches('^[0-9]+(\\.[0-9]+)?(Ki|Mi|Gi|Ti|Pi|Ei|k|M|G|T|P|E)?$')")
         .message("write a size such as '10Gi'"))]
     #[schemars(length(max = 32))]
     pub capacity: Option<String>,
 
-    /// Access modes of the volume to make. Default: `ReadWriteOnce`.
+    /// Access modes of the volume to create. Default: `[ReadWriteOnce]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 4))]
     #[x_kube(validation = Rule::new("self.exists(m, m != 'ReadOnlyMany')")
         .message("the mover has to write to this volume: add ReadWriteOnce, ReadWriteMany or ReadWriteOncePod"))]
     pub access_modes: Option<Vec<AccessMode>>,
 
-    /// Storage class of the volume to make. Default: the cluster's default class.
+    /// Storage class of the volume to create. Default: the cluster's default class.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub storage_class_name: Option<String>,
@@ -104,41 +104,41 @@ pub struct DestinationRclone {
     #[schemars(length(min = 1, max = 253))]
     pub volume_snapshot_class_name: Option<String>,
 
-    /// How much a sync may delete unasked. One that is refused can be allowed once by the annotation `scribe.backube/allow-deletions`.
+    /// How much a sync may delete without approval. The annotation `scribe.backube/allow-deletions` approves one refused deletion.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletion_guard: Option<DeletionGuard>,
 
-    /// Name of an existing claim to pull into, instead of one made for this object. Files in it that the source does not have are deleted.
+    /// Name of an existing PVC to pull into, instead of one created for this object. Files in it that the source does not have are deleted.
     #[serde(default, rename = "destinationPVC", skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub destination_pvc: Option<String>,
 
-    /// How many images are kept, the newest ones. Default: 1.
+    /// Number of images to keep, the newest ones, 1 to 100. Default: 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100))]
     pub retain: Option<u32>,
 
-    /// Whether the PVC made for this object is deleted after each sync. The next one then fetches everything again. Default: false.
+    /// Deletes the PVC created for this object after each sync; the next sync then transfers everything again. Default: false.
     #[serde(default, rename = "cleanupTempPVC", skip_serializing_if = "Option::is_none")]
     pub cleanup_temp_pvc: Option<bool>,
 }
 
-/// Who wrote the path that is pulled.
+/// What wrote to the path that is pulled.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
     /// A `ReplicationSource`: whole revisions, all metadata, every byte verified.
     Files,
-    /// Somebody else: plain files, and the `permissions.facl` of Scribe and VolSync. Pulled only when the path holds still.
+    /// Another tool: plain files, and the `permissions.facl` of Scribe and VolSync. Pulled only while the path does not change.
     Plain,
 }
 
-/// What stands for the last good copy.
+/// How the last complete copy is published.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DestinationCopyMethod {
-    /// A `VolumeSnapshot`, made after each sync that brought something new.
+    /// As a `VolumeSnapshot`, created after each sync that transferred something new.
     Snapshot,
-    /// The claim itself.
+    /// As the PVC itself.
     Direct,
-    /// Another word for `Direct`.
+    /// A synonym of `Direct`.
     None,
 }

@@ -1,4 +1,4 @@
-//! Every word that can stand as the reason of a condition, an event or `status.lastError`.
+//! Every reason of a condition, an event or `status.lastError`.
 //!
 //! `docs/operations.md` explains each of them to users; a test holds the two together.
 
@@ -6,7 +6,7 @@ use scribe_mover::report::Reason as MoverReason;
 
 macro_rules! reasons {
     ($($(#[doc = $doc:literal])+ $name:ident => $policy:ident;)*) => {
-        /// Why something is as it is. The variant's name is the word users see.
+        /// A reason in CamelCase, as conditions and events have it: the name of the variant.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum Reason { $($(#[doc = $doc])+ $name,)* }
 
@@ -14,80 +14,80 @@ macro_rules! reasons {
             /// All reasons, in the order of the documentation.
             pub const ALL: &'static [Reason] = &[$(Reason::$name,)*];
 
-            /// The word as it stands in the API.
+            /// The name in the API.
             pub fn as_str(self) -> &'static str {
                 match self { $(Reason::$name => stringify!($name),)* }
             }
 
-            /// What it means, in the words of the variant's comment: `docs/reference.md` has them.
+            /// What it means: the comment on the variant, which `docs/reference.md` shows.
             pub fn meaning(self) -> &'static str {
                 match self { $(Reason::$name => concat!($($doc),+).trim(),)* }
             }
 
-            /// What the reason asks for.
+            /// What follows from the reason.
             pub fn policy(self) -> Policy {
                 match self { $(Reason::$name => Policy::$policy,)* }
             }
 
             /// The reason with this name, if there is one.
-            pub fn parse(word: &str) -> Option<Reason> {
-                Self::ALL.iter().copied().find(|r| r.as_str() == word)
+            pub fn parse(name: &str) -> Option<Reason> {
+                Self::ALL.iter().copied().find(|r| r.as_str() == name)
             }
         }
     };
 }
 
-/// What a reason asks for.
+/// What follows from a reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Policy {
-    /// Nothing: the state is a normal one.
+    /// Nothing: this is a normal state.
     State,
-    /// Time: the next attempt may well succeed.
+    /// A retry, which may succeed without any change.
     Passing,
-    /// A person: `Stalled` is true until it is mended.
+    /// `Stalled` is True until a person fixes the cause; retries are rarer.
     Stalled,
 }
 
 reasons! {
-    /// The spec is valid and the last reconcile worked.
+    /// The spec is valid and the last reconcile succeeded.
     ReconcileComplete => State;
-    /// The last reconcile did not work.
+    /// The last reconcile failed.
     ReconcileError => State;
     /// A sync is running.
     SyncInProgress => State;
-    /// The next sync waits for its scheduled time.
+    /// The next sync starts at its scheduled time, `status.nextSyncTime`.
     WaitingForSchedule => State;
     /// The next sync waits for a new `spec.trigger.manual`.
     WaitingForManual => State;
     /// The next sync waits for the continuous interval to pass.
     WaitingForInterval => State;
-    /// As many syncs as may be are under way; this one waits for its turn.
+    /// A sync is due and waits for a slot: `maxConcurrentSyncs` syncs are running.
     WaitingForSlot => State;
     /// Nothing has been pushed to the path yet.
     WaitingForFirstPush => State;
-    /// The last attempt failed; the next waits for its time.
+    /// The last attempt failed; the next one starts at `status.nextAttemptTime`.
     Backoff => State;
     /// `spec.paused` is true.
     Paused => State;
-    /// The object cannot be worked on; the other conditions say why.
+    /// The spec is invalid; the other conditions name the problem.
     Error => State;
-    /// A sync has succeeded; the message says what came of later attempts.
+    /// A sync has succeeded; the message reports attempts that failed since.
     Synced => State;
     /// No sync has succeeded yet.
     NeverSynced => State;
-    /// Nothing is stalled.
+    /// Nothing requires action.
     NotStalled => State;
-    /// A sync was started.
+    /// A sync has started.
     SyncStarted => State;
-    /// A sync ended well.
+    /// A sync succeeded.
     SyncCompleted => State;
-    /// Many attempts in a row have failed.
+    /// `maxAttempts` attempts in a row have failed.
     Failing => State;
-    /// The destination's volume could not grow.
+    /// The destination's volume could not be expanded.
     ResizeRefused => State;
-    /// A push took over a path that was another object's.
+    /// A push took over a path that belonged to another object.
     PathTakenOver => State;
-    /// An annotation of the user's has no effect; the message says why.
+    /// An annotation has no effect; the message says why.
     AnnotationIgnored => State;
 
     /// The spec cannot work; the message names the field.
@@ -100,11 +100,11 @@ reasons! {
     AccessDenied => Stalled;
     /// The path holds files of another owner, or of no known owner.
     PathNotOurs => Stalled;
-    /// The sync would delete too much.
+    /// The sync would delete more than `deletionGuard` allows.
     DeletionGuard => Stalled;
     /// The volume or the remote is full.
     NoSpace => Stalled;
-    /// The cluster refused the mover's pod.
+    /// The cluster rejected the mover's pod.
     PodRejected => Stalled;
     /// The agent's Role lacks a verb.
     MissingPermission => Stalled;
@@ -113,9 +113,9 @@ reasons! {
 
     /// The remote did not answer.
     Unreachable => Passing;
-    /// The remote asked to slow down.
+    /// The remote limits the rate of requests.
     Throttled => Passing;
-    /// The bucket does not exist and could not be made.
+    /// The bucket does not exist and could not be created.
     BucketMissing => Passing;
     /// The PVC to replicate does not exist.
     SourcePVCMissing => Passing;
@@ -135,9 +135,9 @@ reasons! {
     VolumeUnreadable => Passing;
     /// What the remote holds does not match its own manifest.
     RemoteInconsistent => Passing;
-    /// The mover ended without finishing its work.
+    /// The mover was terminated before it had finished.
     MoverKilled => Passing;
-    /// The mover failed in a way of its own; the message has the story.
+    /// The mover failed for any other reason; see the message.
     MoverFailed => Passing;
 }
 

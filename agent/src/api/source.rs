@@ -35,15 +35,15 @@ pub struct ReplicationSourceSpec {
     #[schemars(length(min = 1, max = 253))]
     pub source_pvc: String,
 
-    /// While true nothing starts: no snapshot and no Job. A sync that is running finishes.
+    /// Suspends the object: while true, no sync starts. A running mover finishes. Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub paused: bool,
 
-    /// When to sync; left out, syncs follow one another continuously.
+    /// When to sync. Default: continuously, one sync after another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trigger: Option<TriggerSpec>,
 
-    /// Where to push to, and how the volume is captured.
+    /// Where to push to, and how to capture the volume.
     pub rclone: SourceRclone,
 }
 
@@ -55,34 +55,34 @@ pub struct ReplicationSourceSpec {
 #[x_kube(validation = Rule::new("!has(self.copyMethod) || self.copyMethod in ['Snapshot', 'Clone'] || !(has(self.capacity) || has(self.accessModes) || has(self.storageClassName))")
     .message("capacity, accessModes and storageClassName describe the temporary PVC, and copyMethod Direct or None makes none: remove them or use Snapshot or Clone"))]
 pub struct SourceRclone {
-    /// Name of the Secret with the key `rclone.conf`.
+    /// Name of the Secret whose key `rclone.conf` configures the remote, for example `rclone-secret`.
     #[schemars(length(min = 1, max = 253))]
     pub rclone_config: String,
 
-    /// Section of `rclone.conf` that describes the remote.
+    /// Section of `rclone.conf` that describes the remote, without brackets, for example `minio`.
     #[x_kube(validation = Rule::new(r"self.matches('^[A-Za-z0-9_.+@][A-Za-z0-9_.+@ -]*$') && !self.endsWith(' ')")
         .message("write the name of a section of rclone.conf as it stands between the brackets, without a colon"))]
     #[schemars(length(min = 1, max = 253))]
     pub rclone_config_section: String,
 
-    /// Path on the remote, for example `bucket/database`. Two objects never share a path.
+    /// Path on the remote, for example `bucket/database`. Each source needs a path of its own, not inside the path of another source.
     #[x_kube(validation = Rule::new(r"!self.matches('[\\x00-\\x1f\\x7f]') && !self.matches('(^|/)\\.\\.?(/|$)') && !self.matches('^/*$')")
         .message("write a path such as 'bucket/database', without '.' or '..' components and control characters"))]
     #[schemars(length(min = 1, max = 1024))]
     pub rclone_dest_path: String,
 
-    /// How the volume is captured: from a `VolumeSnapshot` (the default), from a clone, or read in place (`Direct`; `None` is another word for it).
+    /// How the volume is captured: from a `VolumeSnapshot` (the default), from a clone, or read in place (`Direct`, or its synonym `None`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub copy_method: Option<SourceCopyMethod>,
 
-    /// Smallest size of the temporary PVC. Default: the size of the source or what the snapshot needs, whichever is more.
+    /// Minimum size of the temporary PVC, for example `10Gi`. Default: the size of the source or of the snapshot, whichever is larger.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new(r"self.matches('^[0-9]+(\\.[0-9]+)?(Ki|Mi|Gi|Ti|Pi|Ei|k|M|G|T|P|E)?$')")
         .message("write a size such as '10Gi'"))]
     #[schemars(length(max = 32))]
     pub capacity: Option<String>,
 
-    /// Access modes of the temporary PVC. Default: those of the source.
+    /// Access modes of the temporary PVC, for example `[ReadWriteOnce]`. Default: those of the source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 4))]
     pub access_modes: Option<Vec<AccessMode>>,
@@ -97,7 +97,7 @@ pub struct SourceRclone {
     #[schemars(length(min = 1, max = 253))]
     pub volume_snapshot_class_name: Option<String>,
 
-    /// How much a sync may delete unasked. One that is refused can be allowed once by the annotation `scribe.backube/allow-deletions`.
+    /// How much a sync may delete without approval. The annotation `scribe.backube/allow-deletions` approves one refused deletion.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletion_guard: Option<DeletionGuard>,
 }
@@ -111,7 +111,7 @@ pub enum SourceCopyMethod {
     Clone,
     /// Not at all: the PVC itself is read.
     Direct,
-    /// Another word for `Direct`.
+    /// A synonym of `Direct`.
     None,
 }
 
@@ -130,7 +130,7 @@ pub enum AccessMode {
 }
 
 impl AccessMode {
-    /// The word as it stands in a `PersistentVolumeClaim`.
+    /// The name in a `PersistentVolumeClaim`.
     pub fn as_str(self) -> &'static str {
         match self {
             AccessMode::ReadWriteOnce => "ReadWriteOnce",

@@ -7,11 +7,11 @@ use schemars::JsonSchema;
 use scribe_mover::report::Outcome;
 use serde::{Deserialize, Serialize};
 
-/// What the agent knows of one replication. Written whole, in place of the one before.
+/// The observed state of the replication. The agent replaces it as a whole.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Status {
-    /// The `metadata.generation` that this status speaks of.
+    /// `metadata.generation` of the spec that this status was computed from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
@@ -36,61 +36,61 @@ pub struct Status {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_sync_time: Option<Time>,
 
-    /// Since when a sync has been due that waits for a place, because as many as may be are under way.
+    /// Since when a due sync has been waiting for a slot, because `maxConcurrentSyncs` syncs are running.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting_since: Option<Time>,
 
-    /// The `spec.trigger.manual` that the last completed manual sync was started by.
+    /// The value of `spec.trigger.manual` that started the last completed manual sync.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_manual_sync: Option<String>,
 
-    /// The annotation `scribe.backube/verify-now` that the last successful sync was started with, if it had a new value then.
+    /// The value of the annotation `scribe.backube/verify-now` that the last successful verification was started with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_verify_now: Option<String>,
 
-    /// What the last successful sync was of. Where the spec names something else by now, a sync of that is due.
+    /// What the last successful sync replicated. When the spec names something else, a sync is due at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub synced: Option<Subject>,
 
-    /// `metadata.generation` of the spec that the last successful sync was of. Where a sync of a later one has failed since, Ready is False.
+    /// `metadata.generation` of the spec that the last successful sync used. Ready is False when a sync of a later generation has failed since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_sync_generation: Option<i64>,
 
-    /// True once a sync of something else than `synced` has started: the destination's volume may hold parts of that. Cleared by the
-    /// next success.
+    /// True from the start of a sync that replicates something else than `synced` until the next success: the destination's volume may
+    /// hold parts of both.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub volume_touched: bool,
 
-    /// The path that was taken over by the annotation `scribe.backube/adopt-path`. As long as the annotation names it, it is not taken
-    /// over again; removing the annotation clears this field.
+    /// The path that was taken over because of the annotation `scribe.backube/adopt-path`. It is taken over only once for each time that
+    /// the annotation is set; removing the annotation clears this field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adopted_path: Option<String>,
 
-    /// The sync under way; absent while none is.
+    /// The running sync; absent while none is running.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<Run>,
 
-    /// Attempts in a row that failed. Cleared by the next success; counted anew after a changed spec.
+    /// Number of consecutive failed attempts. Reset by the next success and by a change of the spec.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempts: Option<i64>,
 
-    /// When the next attempt is made, after a failure or while nothing has been pushed yet.
+    /// When the next attempt starts, after a failure or while nothing has been pushed to the path yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_attempt_time: Option<Time>,
 
-    /// What went wrong last; cleared by the next success.
+    /// The last failure; cleared by the next success.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_error: Option<LastError>,
 
-    /// The last good copy: a `VolumeSnapshot`, or the claim itself with copyMethod Direct.
+    /// The last complete copy: a `VolumeSnapshot`, or the PVC itself with copyMethod Direct.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latest_image: Option<ImageRef>,
 
-    /// The images that are kept, the last published first.
+    /// The images that are kept, the newest first; `spec.rclone.retain` limits their number.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<Image>,
 
-    /// Revision of the data last pushed or pulled.
+    /// Revision of the data that was last pushed or pulled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
 
@@ -106,13 +106,13 @@ pub struct Status {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<i64>,
 
-    /// The last words of the latest mover.
+    /// Result and log of the last mover that terminated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latest_mover_status: Option<MoverStatus>,
 }
 
 impl Status {
-    /// The last error, where it stays until a person acts.
+    /// The last error, if it requires action by a person.
     pub fn stalling_error(&self) -> Option<(Reason, &LastError)> {
         let error = self.last_error.as_ref()?;
         let reason = Reason::parse(&error.reason)?;
@@ -120,7 +120,7 @@ impl Status {
     }
 }
 
-/// What is replicated: everything in a spec that decides which data are moved, and from where to where.
+/// What is replicated: the part of a spec that determines which data are copied, and from where to where.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Subject {
@@ -133,95 +133,95 @@ pub struct Subject {
     pub layout: String,
 }
 
-/// The sync under way.
+/// The running sync.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Run {
     /// Identity of this sync, derived from the object, its trigger and the sync before it.
     pub id: String,
 
-    /// What the sync is at.
+    /// What the sync is doing.
     pub phase: Phase,
 
     /// When the sync started.
     pub start_time: MicroTime,
 
-    /// Number of the current or coming attempt, counted from 1.
+    /// Number of the current or next attempt, counted from 1.
     pub attempt: i64,
 
-    /// When the current phase began; its deadline counts from here.
+    /// When the current phase began; its timeout counts from here.
     pub phase_time: MicroTime,
 
-    /// The `metadata.generation` whose spec this sync follows.
+    /// `metadata.generation` of the spec that this sync uses.
     pub generation: i64,
 
-    /// Bytes moved so far; shown for transfers that take longer than ten seconds.
+    /// Bytes transferred so far; set for transfers that take longer than ten seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes_done: Option<i64>,
 
-    /// Bytes that the transfer is going to move.
+    /// Total number of bytes of the transfer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes_total: Option<i64>,
 
-    /// Digest of the annotations that this attempt was permitted things by; others are tried at once.
+    /// Digest of the approvals (annotations) that this attempt started with; a new approval starts the next attempt at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub permits: Option<String>,
 
-    /// The `spec.trigger.manual` that started this sync, if one did.
+    /// The value of `spec.trigger.manual` that started this sync, if it was started manually.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manual: Option<String>,
 
-    /// What this sync is of: its captured volume and its mover are of this, whatever the spec names by now.
+    /// What this sync replicates, even if the spec has been edited since it started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<Subject>,
 
-    /// The annotation `scribe.backube/verify-now` that this attempt was started with, if it had a new value then.
+    /// The value of the annotation `scribe.backube/verify-now` that this attempt handles, if it is a new one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verify_now: Option<String>,
 
-    /// The path that this attempt may take over, by the annotation `scribe.backube/adopt-path`.
+    /// The path that this attempt may take over because of the annotation `scribe.backube/adopt-path`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adopt: Option<String>,
 
-    /// The state of that path that the first such attempt acted on: later ones take over nothing else.
+    /// The state of that path that the first such attempt found; later attempts take over no other state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adopted_state: Option<String>,
 }
 
-/// What a sync is at. `docs/development.md` has the state diagram.
+/// What a sync is doing. `docs/development.md` has the state diagram.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
-    /// The source's snapshot or clone is being made.
+    /// The source's snapshot or clone is being created.
     Capturing,
-    /// The snapshot takes its time; the place is given back until it is ready.
+    /// The snapshot takes long; the sync gives its slot back until the snapshot is ready.
     WaitingForSnapshot,
-    /// The mover's Job is there or about to be.
+    /// The mover's Job exists or is about to be created.
     Transferring,
-    /// The destination's image is being made.
+    /// The destination's image is being created.
     Publishing,
-    /// An attempt failed; the next one waits for its time.
+    /// An attempt failed; the next one starts at `status.nextAttemptTime`.
     Backoff,
-    /// Nothing has been pushed to the path yet; the destination looks again later.
+    /// Nothing has been pushed to the path yet; the destination checks again every few minutes.
     WaitingForFirstPush,
 }
 
-/// What went wrong last.
+/// The last failure.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct LastError {
-    /// One word; `docs/operations.md` explains each.
+    /// The reason in CamelCase; `docs/operations.md` explains each.
     pub reason: String,
-    /// What happened and what to do about it.
+    /// What failed, and what to do about it.
     pub message: String,
     /// When it happened.
     pub time: Time,
 }
 
-/// A reference to the last good copy.
+/// A reference to the last complete copy.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct ImageRef {
-    /// `snapshot.storage.k8s.io`, or empty for a claim.
+    /// `snapshot.storage.k8s.io`, or empty for a PVC.
     pub api_group: String,
     /// `VolumeSnapshot` or `PersistentVolumeClaim`.
     pub kind: String,
@@ -241,27 +241,27 @@ pub struct Image {
     /// When the source volume of that revision was captured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_time: Option<Time>,
-    /// When the image was found to be ready.
+    /// When the agent found the image ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ready_time: Option<Time>,
 }
 
-/// The last words of a mover.
+/// Result and log of a mover that terminated.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct MoverStatus {
-    /// Whether it did its work.
+    /// `Successful` or `Failed`.
     pub result: MoverResult,
     /// The end of its log, at most 1 KiB.
     pub logs: String,
 }
 
-/// Whether a mover did its work.
+/// Result of a mover.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MoverResult {
-    /// It did.
+    /// The mover finished its work.
     Successful,
-    /// It did not.
+    /// The mover failed or was killed.
     Failed,
 }
 

@@ -3,7 +3,7 @@
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-/// When a sync starts. Without `schedule` and `manual`, syncs follow one another continuously.
+/// When a sync starts. Without `schedule` and `manual`, syncs run continuously, one after another.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.timeZone) || has(self.schedule)")
@@ -18,7 +18,7 @@ pub struct TriggerSpec {
     /// Day of month and day of week are alternatives, as in cron.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new(r"self.matches('^\\s*((CRON_)?TZ=\\S+\\s+)?(\\S+\\s+\\S+\\s+\\S+\\s+\\S+\\s+\\S+|@(hourly|daily|midnight|weekly|monthly|yearly|annually)|@every\\s+\\S+)\\s*$')")
-        .message("write five cron fields (minute hour day-of-month month day-of-week) such as '*/6 * * * *', a word such as '@hourly', or '@every 90m'"))]
+        .message("write five cron fields (minute hour day-of-month month day-of-week) such as '*/6 * * * *', a descriptor such as '@hourly', or '@every 90m'"))]
     #[schemars(length(max = 256))]
     pub schedule: Option<String>,
 
@@ -29,17 +29,17 @@ pub struct TriggerSpec {
     #[schemars(length(max = 64))]
     pub time_zone: Option<String>,
 
-    /// Any text; a new value starts one sync now. `status.lastManualSync` repeats it when that sync is complete.
+    /// Any text; a new value starts one sync at once. `status.lastManualSync` has the value when that sync is complete.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub manual: Option<String>,
 
-    /// Whether a new object syncs at once (the default) or waits for the first scheduled time.
+    /// Whether a new object syncs at once (true) or waits for its first scheduled time (false). Default: true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_on_create: Option<bool>,
 
-    /// Moves every scheduled time by so many seconds at most, by an amount of the object's own that never changes: sites with
-    /// one schedule then do not start in the same second. `status.nextSyncTime` shows the moved scheduled time. Default: 0.
+    /// Delays every scheduled time by a constant amount below this number of seconds, different for each object, so that sites with the
+    /// same schedule do not start in the same second. `status.nextSyncTime` includes the delay. 0 to 86400. Default: 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 86400))]
     pub jitter_seconds: Option<u32>,

@@ -58,7 +58,7 @@ impl Watches {
         if *short == 3 {
             tracing::warn!(
                 path,
-                "watches end at once and without an error; asking again less and less often: is there a proxy in trouble?"
+                "watches end immediately without an error; retrying with increasing delay: check the proxy in front of the API server"
             );
         }
         Some(backoff::delay(FIRST_PAUSE, LONGEST_PAUSE, *short, path).unsigned_abs())

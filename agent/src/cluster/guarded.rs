@@ -83,8 +83,8 @@ where
 fn fails<K: Resource<DynamicType = ()>>(error: &watcher::Error) {
     let hint = match Trouble::from(error) {
         Trouble::Answer(404) => "the cluster does not serve this kind: is its CRD installed?",
-        Trouble::Answer(403) => "the agent's Role lacks a verb: kustomize/base has the whole Role",
-        _ => "the API server is away or in trouble",
+        Trouble::Answer(403) => "the agent's Role lacks a verb; kustomize/base has the complete Role",
+        _ => "the API server is unreachable or fails",
     };
     let (kind, group) = (K::plural(&()), K::group(&()));
     let error = match error {
@@ -93,7 +93,7 @@ fn fails<K: Resource<DynamicType = ()>>(error: &watcher::Error) {
         }
         other => causes(other),
     };
-    tracing::warn!(%kind, %group, error, hint, "a watch failed; trying again, less and less often");
+    tracing::warn!(%kind, %group, error, hint, "a watch failed; retrying with increasing delay");
 }
 
 fn works_again<K: Resource<DynamicType = ()>>() {
@@ -119,7 +119,7 @@ fn read<K: Resource<DynamicType = ()>>(object: DeserializeGuard<K>) -> Option<K>
         kind = %K::kind(&()),
         name = unreadable.metadata.name.unwrap_or_default(),
         error = %unreadable.error,
-        "this object cannot be read and is left alone; was it written for a newer agent?"
+        "this object cannot be parsed and is ignored; it may have been written for a newer agent"
     );
     None
 }

@@ -67,7 +67,7 @@ pub async fn inherited(client: &Client, namespace: &str, pod: &str) -> Result<In
         };
         let setback = pace.failed(Trouble::from(&error), Instant::now());
         if setback.news {
-            tracing::warn!(error = causes(&error), pod, "cannot read the agent's own pod yet; trying again");
+            tracing::warn!(error = causes(&error), pod, "cannot read the agent's own pod yet; retrying");
         }
         tokio::time::sleep(setback.delay).await;
     };

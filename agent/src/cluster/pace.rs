@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 pub struct Pacing {
     /// After the first failure; doubled after each one that follows.
     pub first: SignedDuration,
-    /// Longest delay while the API server is away or in trouble.
+    /// Longest delay while the API server is unreachable or fails.
     pub away: SignedDuration,
     /// Longest delay where it answers that a kind is not served (404), or not for this agent (403). Once a CRD is installed or a verb is
     /// granted, the agent notices within this time.

@@ -99,7 +99,7 @@ impl Reader {
             Ok(events) => Some(events),
             Err(error) => {
                 if !failed_before {
-                    tracing::warn!(error = causes(&error), "cannot list events: messages of failures will lack the cluster's own reasons");
+                    tracing::warn!(error = causes(&error), "cannot list events; failure messages will not include the cluster's reasons");
                 }
                 None
             }

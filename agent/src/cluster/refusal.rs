@@ -54,9 +54,9 @@ fn refused(step: &Step, status: &Status) -> Answer {
             "the cluster does not serve VolumeSnapshots: install the CSI snapshot CRDs and controller, or use another copyMethod",
         ),
         (403, _) if words.contains("cannot") && words.contains("is forbidden: User") => {
-            (Reason::MissingPermission, "give the agent's Role this verb; kustomize/base has the whole Role")
+            (Reason::MissingPermission, "add this verb to the agent's Role; kustomize/base has the complete Role")
         }
-        (_, Step::Resize(..)) => (Reason::ResizeRefused, "the volume keeps its size; syncs go on"),
+        (_, Step::Resize(..)) => (Reason::ResizeRefused, "the volume keeps its size; syncs continue"),
         (403, Step::Create(Child::Job(_))) => (Reason::PodRejected, "the namespace's policy or quota does not allow the mover"),
         (403, Step::Create(_)) => (Reason::NoSpace, "the namespace's quota or policy does not allow this volume"),
         _ => (Reason::InvalidSpec, "the API server does not accept what the spec asks for"),

@@ -56,12 +56,12 @@ async fn try_once(context: &Context, facts: &Facts, event: &Event) -> bool {
             true
         }
         Err(Answer::Transient(error)) => {
-            tracing::warn!(name, reason, %error, "an event cannot be published now; it is kept");
+            tracing::warn!(name, reason, %error, "an event could not be published and is kept for a retry");
             false
         }
         Err(Answer::Refused(refusal)) => {
-            tracing::warn!(name, reason, message = refusal.message, "the API server refuses events");
-            remember(context, uid, |memory| memory.denied.insert("events", format!("Events are refused: {}", refusal.message)));
+            tracing::warn!(name, reason, message = refusal.message, "the API server rejects events");
+            remember(context, uid, |memory| memory.denied.insert("events", format!("The API server rejects events: {}", refusal.message)));
             true
         }
         // The object or its namespace is gone, or going.

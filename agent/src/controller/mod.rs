@@ -144,7 +144,7 @@ async fn drive<K>(
             if let Err(error) = result
                 && !matches!(error, controller::Error::ReconcilerFailed(..) | controller::Error::ObjectNotFound(_))
             {
-                tracing::warn!(%error, kind = K::KIND.as_str(), "the watch of the objects failed; trying again");
+                tracing::warn!(%error, kind = K::KIND.as_str(), "the watch of the objects failed; retrying");
             }
             std::future::ready(())
         })

@@ -67,7 +67,7 @@ pub(super) async fn show(context: &Context, facts: &Facts, run: &Run, pod: &Pod)
         Ok(log) => log,
         Err(error) => {
             if before.is_some_and(|followed| !followed.unreadable) {
-                tracing::warn!(name, %error, "cannot read how far the mover is");
+                tracing::warn!(name, %error, "cannot read the mover's progress");
             }
             change(&Followed::hide);
             return;
@@ -86,7 +86,7 @@ pub(super) async fn show(context: &Context, facts: &Facts, run: &Run, pod: &Pod)
         Ok(_) => {}
         // Somebody else was quicker, or the object is gone; there will be another look.
         Err(kube::Error::Api(answer)) if matches!(answer.code, 404 | 409) => {}
-        Err(error) => tracing::warn!(name, %error, "cannot show how far the mover is"),
+        Err(error) => tracing::warn!(name, %error, "cannot report the mover's progress"),
     }
 }
 

@@ -39,13 +39,13 @@ pub(super) enum Failure {
     #[error("writing to the API server: {0}")]
     Write(#[source] kube::Error),
     /// Writes meet with conflicts again and again.
-    #[error("the API server answers that there is a conflict, {0} times in a row by now")]
+    #[error("the API server reported a conflict {0} times in a row")]
     Conflict(i64),
     /// A child's name is taken.
-    #[error("a child cannot be created yet, its name is taken: {0}")]
+    #[error("a child cannot be created yet because its name is taken: {0}")]
     Taken(String),
     /// The API server will not take a status or deletion as it is.
-    #[error("the API server refuses: {0}")]
+    #[error("the API server rejected the request: {0}")]
     Refused(String),
 }
 
@@ -115,7 +115,7 @@ async fn report_unreadable(context: &Context, facts: &Facts, error: &kube::Error
         return;
     }
     let message =
-        format!("Nothing can be done: {} (give the agent's Role this verb; kustomize/base has the whole Role)", answer.message.trim());
+        format!("The agent lacks a permission: {} (add this verb to the agent's Role; kustomize/base has the complete Role)", answer.message.trim());
     remember(context, &facts.object.uid, |memory| memory.denied.insert("reading", message.clone()));
     let mut status = facts.status.clone();
     conditions::report_trouble(&mut status, &message, facts.object.generation, Timestamp::now());
@@ -185,13 +185,13 @@ async fn carry_out(context: &Context, facts: &Facts, plan: &Plan) -> Result<Acti
                     blocked(context, facts, step, &format!("the name {} is taken", taken_name(step)));
                     return Err(Failure::Taken(taken_name(step)));
                 }
-                let message = format!("{} is the name of something that is not this object's: rename or delete it", taken_name(step));
+                let message = format!("{} exists and does not belong to this object: rename or delete it", taken_name(step));
                 let refusal = Refusal { reason: Reason::InvalidSpec, message };
                 remember(context, uid, |memory| memory.refusal = Some(refusal));
                 return Ok(Action::requeue(Duration::ZERO));
             }
             Err(Answer::Ending) => {
-                tracing::debug!(object = facts.object.name, "nothing can be made here: the namespace is being deleted");
+                tracing::debug!(object = facts.object.name, "nothing can be created: the namespace is being deleted");
                 return Ok(Action::requeue(LONGEST_WAIT));
             }
             Err(Answer::Transient(error)) => {
@@ -237,7 +237,7 @@ fn refused(context: &Context, facts: &Facts, step: &Step, refusal: Refusal) -> R
             remember(context, uid, |memory| memory.resize = Some((refusal, Instant::now())));
         }
         Step::Delete(target) | Step::Release(target) => {
-            let message = format!("{} {} is left over and cannot be removed: {}", target.kind.as_str(), target.name, refusal.message);
+            let message = format!("{} {} is left over and cannot be deleted: {}", target.kind.as_str(), target.name, refusal.message);
             let mut before = None;
             remember(context, uid, |memory| before = memory.denied.insert("removal", message.clone()));
             if before.as_ref() == Some(&message) {
@@ -316,6 +316,6 @@ pub(super) fn again_after_failure<K: Replicated>(object: Arc<K>, failure: &Failu
     let object = object.replication().object;
     let failures = remember(&context, &object.uid, |memory| memory.failures += 1).failures;
     let delay = backoff::delay(SignedDuration::from_secs(1), SignedDuration::from_secs(60), failures, &object.uid);
-    tracing::warn!(kind = object.kind.as_str(), name = object.name, error = %failure, failures, "a look failed; trying again");
+    tracing::warn!(kind = object.kind.as_str(), name = object.name, error = %failure, failures, "reconciling failed; retrying");
     Action::requeue(Duration::try_from(delay).unwrap_or(LONGEST_WAIT))
 }

@@ -55,7 +55,7 @@ impl Sender {
             Kind::Destination => self.destinations.unbounded_send(ObjectRef::new(name).within(&self.namespace)).is_ok(),
         };
         if !sent {
-            tracing::debug!(name, "not looked at: the agent is shutting down");
+            tracing::debug!(name, "not reconciled: the agent is shutting down");
         }
     }
 }

@@ -74,7 +74,7 @@ fn synchronizing(status: &Status, spec: &Result<Spec, String>, waiting: Option<&
         Err(problem) => return verdict(false, Reason::Error, problem),
     };
     if status.waiting_since.is_some() {
-        let words = "Due, and waiting for its turn: as many syncs as maxConcurrentSyncs allows are under way";
+        let words = "Due; waiting for a slot: maxConcurrentSyncs syncs are already running";
         return verdict(false, Reason::WaitingForSlot, words);
     }
     let problem = status.last_error.as_ref().map_or("", |e| e.message.as_str());
@@ -82,21 +82,21 @@ fn synchronizing(status: &Status, spec: &Result<Spec, String>, waiting: Option<&
         Some((Phase::Backoff, _)) if spec.paused && status.last_error.is_none() => verdict(
             false,
             Reason::Paused,
-            "Paused: the spec names something else than this sync was of; another one follows once spec.paused is false",
+            "Paused: the spec has changed since this sync started; a new sync starts once spec.paused is false",
         ),
         Some((Phase::Backoff, _)) if spec.paused => verdict(false, Reason::Paused, format!("Paused after a failure: {problem}")),
         Some((Phase::Backoff, _)) => verdict(false, Reason::Backoff, backoff(status, limits, problem)),
         Some((Phase::WaitingForFirstPush, _)) if spec.paused => verdict(
             false,
             Reason::Paused,
-            "Paused: nothing had been pushed to this path yet; it is looked at again once spec.paused is false",
+            "Paused: nothing has been pushed to this path yet; the agent checks again once spec.paused is false",
         ),
         Some((Phase::WaitingForFirstPush, _)) => {
-            verdict(false, Reason::WaitingForFirstPush, "Nothing has been pushed to this path yet; looking again every few minutes")
+            verdict(false, Reason::WaitingForFirstPush, "Nothing has been pushed to this path yet; the agent checks again every few minutes")
         }
         Some((Phase::Capturing | Phase::WaitingForSnapshot, _)) => in_progress(waiting.unwrap_or("Capturing the volume"), problem),
         Some((Phase::Transferring, _)) => in_progress(waiting.unwrap_or("Moving data"), problem),
-        Some((Phase::Publishing, _)) => in_progress(waiting.unwrap_or("Making an image of the new data"), problem),
+        Some((Phase::Publishing, _)) => in_progress(waiting.unwrap_or("Creating an image of the new data"), problem),
         None => idle(status, spec, now),
     }
 }
@@ -111,9 +111,9 @@ fn backoff(status: &Status, limits: &Limits, problem: &str) -> String {
     let time = status.next_attempt_time.as_ref().map_or_else(String::new, |t| format!(" at {}", t.0));
     match status.attempts {
         Some(failures) if failures >= limits.max_attempts => {
-            format!("Failing: {failures} attempts in a row failed, the next follows{time}: {problem}")
+            format!("Failing: {failures} attempts in a row failed; next attempt{time}: {problem}")
         }
-        _ => format!("Another attempt follows{time}: {problem}"),
+        _ => format!("Next attempt{time}: {problem}"),
     }
 }
 
@@ -139,7 +139,7 @@ fn stalled(status: &Status, spec: &Result<Spec, String>) -> Verdict {
     }
     match status.stalling_error() {
         Some((reason, error)) => verdict(true, reason, &error.message),
-        None => verdict(false, Reason::NotStalled, "Nothing needs a person's help"),
+        None => verdict(false, Reason::NotStalled, "Nothing requires action"),
     }
 }
 
@@ -185,7 +185,7 @@ fn not_of_this_spec(status: &Status, spec: &Spec) -> String {
 fn last_sync(status: &Status, spec: &Spec) -> String {
     if let Some(synced) = status.synced.as_ref().filter(|_| due::needs_new_sync(spec, status)) {
         let then = if spec.paused { " once spec.paused is false" } else { "" };
-        return format!("The last successful sync was of an earlier spec ({}); one of the present spec follows{then}", synced.remote);
+        return format!("The last successful sync used an earlier spec ({}); a sync of the current spec follows{then}", synced.remote);
     }
     let (Some(error), Some(time)) = (&status.last_error, &status.last_sync_time) else { return "The last sync succeeded".to_owned() };
     let attempts = match status.attempts {

@@ -54,7 +54,7 @@ fn named(facts: &Facts, name: &str, missing: Reason, field: &str) -> Option<(Rea
 fn taken(facts: &Facts, name: &str) -> Option<(Reason, String)> {
     facts.users_claim(name).filter(|c| !c.meta.namesake).map(|_| {
         let message = format!(
-            "PVC {name:?} is not this object's, but has the name that its own would get: rename or delete it, or name it in the spec"
+            "PVC {name:?} does not belong to this object, but has the name that this object's own PVC needs: rename it, delete it, or name it in the spec"
         );
         (Reason::InvalidSpec, message)
     })
@@ -65,7 +65,7 @@ fn taken(facts: &Facts, name: &str) -> Option<(Reason, String)> {
 fn taken_snapshot(facts: &Facts, name: &str) -> Option<(Reason, String)> {
     facts.snapshots.iter().find(|s| s.meta.name == name && s.meta.role != Some(Role::Capture)).map(|_| {
         let message = format!(
-            "VolumeSnapshot {name:?} is not owned by this object, but has the name that its temporary one would get: rename or delete it"
+            "VolumeSnapshot {name:?} is not owned by this object, but has the name that its temporary snapshot needs: rename or delete it"
         );
         (Reason::InvalidSpec, message)
     })

@@ -41,7 +41,7 @@ pub(super) fn of_the_mover(decision: &mut Decision<'_>, spec: &Spec, run: &Run, 
         Some(report) if succeeded && report.result == Outcome::WaitingForFirstPush => match pulled_before(&decision.status, job) {
             Some(remote) => {
                 let message = format!(
-                    "{remote} holds nothing any more, and a revision was pulled from it before. The volume and its images stay as they are. Check whether the bucket was emptied, and which path rcloneDestPath and rclone.conf name"
+                    "{remote} is empty, but a revision was pulled from it before. The volume and its images are kept. Check whether the bucket was emptied, and which path rcloneDestPath and rclone.conf name"
                 );
                 failure::give_up(decision, run, Reason::RemoteInconsistent, message, Some(&report));
             }
@@ -93,7 +93,7 @@ pub(super) fn publishing(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
     let deadline = deadline::deadline(run, decision.limits.snapshot_timeout.min(report::TROUBLED));
     let (Some(job), Some(report)) = (job, pod.and_then(Pod::report)) else {
         decision.plan.needs.extend([Refresh::Jobs, Refresh::Pods]);
-        let gone = "The mover's Job was deleted before its image was made; the volume is pulled again".to_owned();
+        let gone = "The mover's Job was deleted before its image was created; the volume is pulled again".to_owned();
         return failure::give_up(decision, run, Reason::MoverKilled, gone, None);
     };
     match children::image_of(facts, run, job, &report) {
@@ -112,7 +112,7 @@ pub(super) fn publishing(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
             decision.plan.needs.extend(Refresh::ALL);
             let waited = deadline::lasted(decision, run);
             let why = facts.blocked.clone().or_else(|| facts.warnings.clone()).unwrap_or_else(|| "its name may be taken".to_owned());
-            let message = format!("The image of the new data could not be made in time, after {waited}: {why}. The volume is pulled again");
+            let message = format!("The image of the new data could not be created in time, after {waited}: {why}. The volume is pulled again");
             failure::give_up(decision, run, Reason::SnapshotNotReady, message, None);
         }
         None => {}
@@ -137,7 +137,7 @@ fn image(decision: &mut Decision<'_>, spec: &Spec, run: &Run, report: &Report, p
 
 fn volume_gone(decision: &mut Decision<'_>, run: &Run) {
     decision.plan.needs.insert(Refresh::Claims);
-    let gone = "The PVC that was pulled into is gone; somebody deleted it, or made another of that name".to_owned();
+    let gone = "The PVC that was pulled into no longer exists: it was deleted, or replaced by another one of that name".to_owned();
     failure::give_up(decision, run, Reason::DestinationPVCMissing, gone, None);
 }
 
@@ -177,7 +177,7 @@ fn close(decision: &mut Decision<'_>, spec: &Spec, run: &Run, job: &Job, report:
     let note = format!("Sync completed in {duration}: {what}, {} files, {} bytes{left_out}", report.files, report.bytes);
     decision.event(false, Reason::SyncCompleted, note, &run.id);
     if report.took_over {
-        let note = format!("The path {path} was another object's, and is this one's now");
+        let note = format!("The path {path} belonged to another object; this object owns it now");
         decision.event(true, Reason::PathTakenOver, note, &run.id);
     }
 }

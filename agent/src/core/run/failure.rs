@@ -28,7 +28,7 @@ fn note(decision: &mut Decision<'_>, reason: Reason, message: String, key: &str)
     decision.status.attempts = Some(failures);
     let limit = decision.limits.max_attempts;
     if failures == limit {
-        decision.event(true, Reason::Failing, format!("{failures} attempts in a row failed; going on in no hurry: {message}"), key);
+        decision.event(true, Reason::Failing, format!("{failures} attempts in a row failed; retrying at the maximum delay: {message}"), key);
     }
     // Of an object that is known to be failing, only news are told.
     if failures <= limit || before.is_none_or(|b| b.reason != reason.as_str()) {
@@ -63,17 +63,17 @@ fn next_attempt(decision: &mut Decision<'_>, phase: Phase) {
 
 /// A snapshot is not ready in time. One that the driver failed to take is replaced; one that is slow is kept and waited for.
 pub(super) fn snapshot_not_ready(decision: &mut Decision<'_>, run: &Run, snapshot: &Snapshot, why: Option<String>) {
-    let why = why.unwrap_or_else(|| "the cluster gives no reason; is the snapshot controller running?".to_owned());
+    let why = why.unwrap_or_else(|| "the cluster reports no reason; check that the snapshot controller is running".to_owned());
     let name = &snapshot.meta.name;
     let since = deadline::since(decision, run, &snapshot.meta);
     let age = deadline::lasted_since(decision, snapshot.captured.unwrap_or(since).min(since));
     if obstacles::failed(snapshot) {
         remove(decision, ChildKind::Snapshot, name, &snapshot.meta.uid);
-        let message = format!("VolumeSnapshot {name} failed, and is asked for again: not ready after {age}: {why}");
+        let message = format!("VolumeSnapshot {name} failed and is created again: not ready after {age}: {why}");
         return give_up(decision, run, Reason::SnapshotNotReady, message, None);
     }
     let message = format!(
-        "VolumeSnapshot {name} is still not ready after {age}, longer than snapshotTimeout in agent.yaml: {why}. It is kept and waited for"
+        "VolumeSnapshot {name} is still not ready after {age}, longer than snapshotTimeout in agent.yaml: {why}. It is kept, and the agent keeps waiting for it"
     );
     if run.phase == Phase::Publishing {
         // What was pulled, and the report on it, is only good for this image: the run stays where it is.
@@ -90,7 +90,7 @@ pub(super) fn pod_not_started(decision: &mut Decision<'_>, run: &Run, job: &Job,
     let since = deadline::since(decision, run, &job.meta);
     let waited = deadline::lasted_since(decision, since);
     let why = facts.warnings.clone().or_else(|| pod.and_then(|p| p.cause.clone()));
-    let why = why.unwrap_or_else(|| "the cluster gives no reason".to_owned());
+    let why = why.unwrap_or_else(|| "the cluster reports no reason".to_owned());
     let limit = if decision.now >= deadline::after(since, decision.limits.pod_start_timeout) {
         ", longer than podStartTimeout in agent.yaml"
     } else {
@@ -99,7 +99,7 @@ pub(super) fn pod_not_started(decision: &mut Decision<'_>, run: &Run, job: &Job,
     if let Some(claim) = obstacles::unbound(facts) {
         // Nothing was ever written to it; one that cannot get a volume is made anew, and one that is slow is kept.
         let refused = obstacles::refused_volume(&why);
-        let then = if refused { "The next attempt makes another" } else { "It is kept and waited for" };
+        let then = if refused { "The next attempt creates a new one" } else { "It is kept, and the agent keeps waiting for it" };
         let message = format!("PVC {} has no volume after {waited}{limit}: {why}. {then}", claim.meta.name);
         if refused {
             remove(decision, ChildKind::Claim, &claim.meta.name, &claim.meta.uid);
@@ -119,7 +119,7 @@ pub(super) fn no_report(decision: &mut Decision<'_>, run: &Run, job: &Job, pod: 
     let cause = pod.and_then(|p| p.cause.clone()).unwrap_or_else(|| job.message.clone());
     let cause = if cause.is_empty() { "its pod is gone".to_owned() } else { cause };
     let reason = if pod.is_some_and(|p| p.by_itself) { Reason::MoverFailed } else { Reason::MoverKilled };
-    give_up(decision, run, reason, format!("The mover ended without a report: {cause}"), None);
+    give_up(decision, run, reason, format!("The mover terminated without a report: {cause}"), None);
 }
 
 fn remove(decision: &mut Decision<'_>, kind: ChildKind, name: &str, uid: &str) {

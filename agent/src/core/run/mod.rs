@@ -186,7 +186,7 @@ fn snapshot_gone(decision: &mut Decision<'_>, run: &Run) {
         return snapshots_unknown(decision, run);
     }
     decision.plan.needs.extend([Refresh::Snapshots, Refresh::Claims]);
-    let gone = "The temporary snapshot is gone; somebody deleted it".to_owned();
+    let gone = "The temporary snapshot was deleted".to_owned();
     failure::give_up(decision, run, Reason::SnapshotNotReady, gone, None);
 }
 
@@ -233,7 +233,7 @@ fn snapshots_unknown(decision: &mut Decision<'_>, run: &Run) {
     if decision.now < deadline {
         return decision.plan.wake_at(deadline);
     }
-    let message = "The cluster does not serve VolumeSnapshots any more: install the CSI snapshot CRDs and controller".to_owned();
+    let message = "The cluster no longer serves VolumeSnapshots: install the CSI snapshot CRDs and controller".to_owned();
     failure::give_up(decision, run, Reason::SnapshotsUnsupported, message, None);
 }
 

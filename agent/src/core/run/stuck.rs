@@ -26,7 +26,7 @@ fn lost(pod: &Pod) -> String {
     let name = &pod.meta.name;
     let since = pod.ends_by.map_or_else(String::new, |time| format!(" by {time}"));
     format!(
-        "Pod {name} should have ended{since} and has not: its node may be lost. No other mover starts before it has ended. \
+        "Pod {name} should have terminated{since} but has not: its node may be lost. No other mover starts before it has terminated. \
          If its node is gone for good: kubectl delete pod {name} --force"
     )
 }
@@ -45,8 +45,8 @@ pub(super) fn running(decision: &mut Decision<'_>, run: &Run, pod: &Pod) {
     }
     let limit = go_duration::format(limit);
     let message = format!(
-        "The mover in pod {} has made no progress for {limit} (stallTimeout in agent.yaml): it hangs, or its node is lost. It is stopped, \
-         and no other mover starts before it has ended",
+        "The mover in pod {} has made no progress for {limit} (stallTimeout in agent.yaml): it hangs, or its node is lost. It is deleted, \
+         and no other mover starts before it has terminated",
         pod.meta.name
     );
     end(decision, run, message);
@@ -67,7 +67,7 @@ fn still_for_too_long(decision: &mut Decision<'_>, run: &Run) -> bool {
 pub(super) fn unnoticed(decision: &mut Decision<'_>, run: &Run, job: &Job, pod: &Pod) {
     if still_for_too_long(decision, run) {
         let (pod, job) = (&pod.meta.name, &job.meta.name);
-        end(decision, run, format!("Pod {pod} has ended, but Job {job} does not show it: is the cluster's Job controller running?"));
+        end(decision, run, format!("Pod {pod} has terminated, but Job {job} does not show it: check that the cluster's Job controller is running"));
     }
 }
 
@@ -85,7 +85,7 @@ pub(super) fn hinders(decision: &mut Decision<'_>, run: &Run, pod: &Pod, limit: 
         return true;
     }
     decision.plan.wake_at(deadline);
-    report::report(decision, run, &format!("pod {} of an earlier attempt to end", pod.meta.name), None);
+    report::report(decision, run, &format!("pod {} of an earlier attempt to terminate", pod.meta.name), None);
     false
 }
 
@@ -93,7 +93,7 @@ fn older(decision: &Decision<'_>, pod: &Pod) -> String {
     if overdue(pod).is_some_and(|time| time <= decision.now) {
         return lost(pod);
     }
-    format!("Pod {} of an earlier attempt has not ended, and no other mover starts before it has", pod.meta.name)
+    format!("Pod {} of an earlier attempt has not terminated, and no other mover starts before it has", pod.meta.name)
 }
 
 /// The next attempt is due and an older mover still lives: waits on without a place, and reports it again where the pod is overdue.

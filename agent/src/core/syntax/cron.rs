@@ -39,7 +39,7 @@ impl Schedule {
             other => other,
         };
         if expression.starts_with('@') && !["@yearly", "@annually", "@monthly", "@weekly", "@daily", "@hourly"].contains(&expression) {
-            return Err(format!("schedule {text:?} has an unknown word: write @hourly, @daily, @weekly, @monthly, @yearly or @every 90m"));
+            return Err(format!("schedule {text:?} has an unknown descriptor: write @hourly, @daily, @weekly, @monthly, @yearly or @every 90m"));
         }
         // croner takes `?` for a star only in the two day fields.
         let cron = CronParser::builder()
@@ -123,7 +123,7 @@ mod tests {
     #[case::minute_99("99 * * * *", None, "five fields")]
     #[case::never("0 0 30 2 *", None, "never comes")]
     #[case::zone("0 9 * * *", Some("Europe/Nowhere"), "IANA name")]
-    #[case::word("@fortnightly", None, "unknown word")]
+    #[case::word("@fortnightly", None, "unknown descriptor")]
     #[case::every_zero("@every 0s", None, "not a duration")]
     #[case::every_words("@every day", None, "not a duration")]
     #[case::every_unitless("@every 90", None, "not a duration")]
