@@ -37,7 +37,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 /// Such trouble may come and go many times a second; it is logged no more often than this.
 const WARN_AGAIN: Duration = Duration::from_secs(60);
 
-/// What the endpoint tells of.
+/// What the endpoint reports.
 pub struct State {
     /// The objects.
     pub objects: Objects,

@@ -27,7 +27,7 @@ use tokio::signal::unix::{SignalKind, signal};
 /// log every try, where the agent logs every new trouble (`cluster::pace`).
 pub const LOG: &str = "info,tokio_cron_scheduler=warn,kube_runtime::watcher=off,kube_client::client::builder=off";
 
-/// Looks under way may end by themselves within this time; to cut one off does no more harm than a crash, which is none.
+/// Running reconciles may finish within this time. One that is cut off does no harm: a crash does none either.
 const LAST_LOOKS: Duration = Duration::from_secs(1);
 
 /// Where the agent runs and what it reads.

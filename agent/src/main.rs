@@ -48,7 +48,7 @@ fn run(options: scribe_agent::agent::Options) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(2).build();
     let ended = runtime.map_err(anyhow::Error::from).and_then(|runtime| {
         let ended = runtime.block_on(scribe_agent::agent::run(options));
-        // A look-up of the API server's name may take long to fail, and is of no use any more.
+        // Resolving the API server's name may take long to fail, and nothing waits for it any more.
         runtime.shutdown_background();
         ended
     });

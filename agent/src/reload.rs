@@ -23,7 +23,7 @@ pub struct Current {
 }
 
 /// Reads the file, and again whenever its folder changes, for as long as the returned watcher lives. Where the system has no watches left
-/// (inotify counts them per user, over all containers of a node), the folder is looked at every now and then.
+/// (inotify counts them per user, over all containers of a node), the folder is read periodically.
 ///
 /// # Errors
 /// When the file has a mistake at the start: there are no older settings to keep.

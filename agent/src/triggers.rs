@@ -1,6 +1,6 @@
 //! The local cron: one ticker that wakes the objects whose time has come.
 //!
-//! It decides nothing. `status.nextSyncTime` is the truth, and every object is looked at within a minute anyhow, so a lost or
+//! It decides nothing. `status.nextSyncTime` is the truth, and every object is reconciled within a minute anyway, so a lost or
 //! doubled tick is harmless. Users' schedules never reach the scheduler crate, which reads cron differently.
 
 use crate::controller::memory::{Memories, failing};

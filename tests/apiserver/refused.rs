@@ -5,8 +5,7 @@ use crate::objects::{Kind, changed, tried};
 use rstest::rstest;
 use serde_json::{Value, json};
 
-const SCHEDULE: &str =
-    "write five cron fields (minute hour day-of-month month day-of-week) such as '*/6 * * * *', a descriptor such as '@hourly', or '@every 90m'";
+const SCHEDULE: &str = "write five cron fields (minute hour day-of-month month day-of-week) such as '*/6 * * * *', a descriptor such as '@hourly', or '@every 90m'";
 const SECTION: &str = "write the name of a section of rclone.conf as it stands between the brackets, without a colon";
 const PATH: &str = "write a path such as 'bucket/database', without '.' or '..' components and control characters";
 const SIZE: &str = "write a size such as '10Gi'";

@@ -15,7 +15,7 @@ pub const RUN: &str = "scribe.backube/run";
 /// The attempt of that run; on Jobs and their pods.
 pub const ATTEMPT: &str = "scribe.backube/attempt";
 
-/// Set by users on an image: the agent lets go of it and never deletes it.
+/// Set by users on an image: the agent releases it and never deletes it.
 pub const DO_NOT_DELETE: &str = "scribe.backube/do-not-delete";
 /// Annotation on an image: the revision it holds.
 pub const REVISION: &str = "scribe.backube/revision";

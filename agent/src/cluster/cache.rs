@@ -47,7 +47,7 @@ pub fn watch(client: &Client, namespace: &str) -> (Cache, Changes) {
     let (pods, pod_changes) = reflect::<slim::Pod>(Api::namespaced(client.clone(), namespace), ours, Arc::default());
     let images = snapshots.clone();
     let claim_changes = claim_changes.flat_map(move |claim| {
-        // Once somebody's claim is bound, the image that it was made from may go.
+        // Once a claim is bound, the image that it was created from may be deleted.
         let image = claim.image().and_then(|name| images.find(|snapshot| snapshot.metadata.name.as_deref() == Some(name)));
         futures::stream::iter([Some(claim.metadata), image.map(|image| image.metadata.clone())].into_iter().flatten())
     });

@@ -1,7 +1,7 @@
 //! The client of the API server. Of its own it has one thing: a watch whose answer ends at once, without an error and without an event, ends
 //! for kube only after a pause.
 //!
-//! kube asks for such a watch again in the same instant and tells nobody. A proxy in trouble, or an API server that is going down, can end
+//! kube asks for such a watch again in the same instant and reports nothing. A failing proxy, or an API server that is going down, can end
 //! watches like that for hours.
 
 use crate::core::schedule::backoff;
@@ -100,7 +100,7 @@ where
     }
 }
 
-/// A watch under way, until it has brought something.
+/// An open watch, until its first event.
 struct Watch {
     watches: Watches,
     path: String,

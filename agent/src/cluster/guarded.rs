@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 /// No request takes as long (the client's read timeout is 300 seconds): a watch that has brought no error by then is established.
 const ESTABLISHED: Duration = Duration::from_secs(310);
 
-/// Watches `api`, and tries again with a growing delay after whatever ends the watch. The log tells of every new trouble once, and of its
+/// Watches `api`, and tries again with a growing delay after whatever ends the watch. The log reports every new trouble once, and its
 /// end; the stream itself has no errors.
 ///
 /// An object that cannot be read any more stays in the cache as it last could be. It is read afresh before anything is done about it,

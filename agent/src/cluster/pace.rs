@@ -82,7 +82,7 @@ pub struct Pace {
     seed: String,
     failures: i64,
     trouble: Option<Trouble>,
-    /// When the request under way was made, or the last sign that it works was seen.
+    /// When the pending request was sent, or the last sign that it works was seen.
     since: Instant,
 }
 
@@ -123,7 +123,7 @@ impl Pace {
         self.failed(error.into(), now)
     }
 
-    /// A watch brought something; tells whether that ends a trouble. Only a complete list or an event of an established watch do: a watcher
+    /// A watch delivered an event; returns whether that ends a trouble. Only a complete list or an event of an established watch do: a watcher
     /// announces a list before it has asked for it. A list alone does not shorten the next delay, its watch has to hold as well.
     pub fn brought<K>(&mut self, event: &Event<K>, now: Instant) -> bool {
         match event {
@@ -136,14 +136,14 @@ impl Pace {
         }
     }
 
-    /// It works; tells whether that ends a trouble.
+    /// It works; returns whether that ends a trouble.
     pub fn holds(&mut self, now: Instant) -> bool {
         (self.failures, self.since) = (0, now);
         self.trouble.take().is_some()
     }
 }
 
-/// An error in words: those of the API server, or else with its causes, which HTTP clients keep to themselves.
+/// An error as text: the API server's message, or else the error with its causes, which HTTP clients do not print.
 pub fn causes(error: &(dyn Error + 'static)) -> String {
     if let Some(kube::Error::Api(status)) = error.downcast_ref() {
         return format!("{} ({})", status.message.trim(), status.code);

@@ -1,4 +1,4 @@
-//! What an API server's "no" means: which ones pass, and which a person must hear about.
+//! Classifies rejections of the API server: those that pass, and those that are reported.
 
 use crate::api::reason::Reason;
 use crate::core::model::facts::Refusal;
@@ -11,13 +11,13 @@ use std::collections::BTreeSet;
 pub enum Answer {
     /// Something changed since the decision: decide again.
     Conflict,
-    /// The name is taken: by an earlier look's child that the cache does not show yet, or by a stranger's, which must not be used.
+    /// The name is taken: by a child of an earlier reconcile that the cache does not show yet, or by another object, which must not be used.
     Taken,
     /// The namespace is being deleted: nothing can be made in it any more.
     Ending,
     /// The server is in trouble, or we are too fast: the same write may work later.
     Transient(kube::Error),
-    /// The write will not work as it is; a person should hear why.
+    /// The write cannot succeed unchanged; the reason is reported.
     Refused(Refusal),
     /// The status was written but for these fields, which the cluster's CRD does not declare.
     Undeclared(BTreeSet<String>),
@@ -31,7 +31,7 @@ pub fn classify(step: &Step, error: kube::Error) -> Answer {
         // What does not exist yet conflicts with nothing that a fresh read would show: a webhook or a quota has chosen this code.
         409 if matches!(step, Step::Create(_)) => Answer::Transient(error),
         409 => Answer::Conflict,
-        // The object was there a moment ago. If it is gone, the next look finds that.
+        // The object was there a moment ago. If it is gone, the next reconcile finds that.
         404 if matches!(step, Step::WriteStatus(_)) => Answer::Transient(error),
         403 if ending(status) => Answer::Ending,
         400 | 403 | 404 | 405 | 413 | 422 => refused(step, status),
@@ -81,7 +81,7 @@ mod tests {
         classify(step, kube::Error::Api(Box::new(status)))
     }
 
-    /// It is nobody's fault and nothing that an attempt could fail by.
+    /// It is no failure of an attempt.
     #[test]
     fn a_namespace_that_is_being_deleted_is_no_refusal() {
         let words = "volumesnapshots.snapshot.storage.k8s.io \"s\" is forbidden: unable to create new content in namespace site because it is being terminated";

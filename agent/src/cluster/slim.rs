@@ -1,6 +1,6 @@
 //! The watched kinds, cut down to what is used.
 //!
-//! A watch keeps every object in memory; the full types cost ten times as much, most of it `managedFields` that nobody reads.
+//! A watch keeps every object in memory; the full types cost ten times as much, most of it in unused `managedFields`.
 
 use crate::api::labels;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta, OwnerReference, Time};
@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-/// Reads metadata without keeping what nobody reads.
+/// Reads metadata and drops what is not used.
 fn trimmed<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -106,7 +106,7 @@ pub struct JobCondition {
     pub kind: String,
     /// `True` or not.
     pub status: String,
-    /// The controller's words.
+    /// The controller's message.
     pub message: Option<String>,
 }
 
@@ -130,7 +130,7 @@ pub struct PodStatus {
     pub phase: Option<String>,
     /// Why the pod is as it is (`Evicted`, …).
     pub reason: Option<String>,
-    /// The same in more words.
+    /// The message that belongs to it.
     pub message: Option<String>,
     /// Conditions.
     #[serde(default)]
@@ -148,7 +148,7 @@ pub struct PodCondition {
     pub kind: String,
     /// `True` or not.
     pub status: String,
-    /// The scheduler's words.
+    /// The scheduler's message.
     pub message: Option<String>,
 }
 
@@ -176,7 +176,7 @@ pub struct ContainerState {
 pub struct Waiting {
     /// `ErrImagePull`, among others.
     pub reason: Option<String>,
-    /// The same in more words.
+    /// The message that belongs to it.
     pub message: Option<String>,
 }
 
@@ -293,11 +293,11 @@ pub struct SnapshotStatus {
 /// What a driver complains of.
 #[derive(Deserialize, Clone, Debug)]
 pub struct SnapshotError {
-    /// In its own words.
+    /// The message.
     pub message: Option<String>,
 }
 
-/// A `core/v1` event, for the cluster's words about children.
+/// A `core/v1` event: the cluster's warnings about children.
 #[derive(Deserialize, Clone, Debug)]
 #[serde(rename_all = "camelCase")]
 pub struct ClusterEvent {
@@ -307,7 +307,7 @@ pub struct ClusterEvent {
     /// `Warning` or `Normal`.
     #[serde(rename = "type")]
     pub kind: Option<String>,
-    /// One word.
+    /// In CamelCase.
     pub reason: Option<String>,
     /// A sentence.
     pub message: Option<String>,

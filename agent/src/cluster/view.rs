@@ -126,7 +126,7 @@ pub fn snapshot(snapshot: &slim::Snapshot, owner: &str) -> Snapshot {
     Snapshot {
         meta: meta(&snapshot.metadata, owner),
         ready: status.ready_to_use == Some(true),
-        // Not every driver tells; the request was never later than the capture.
+        // Not every driver reports it; the request was never later than the capture.
         captured: time(status.creation_time.as_ref().or(snapshot.metadata.creation_timestamp.as_ref())),
         restore_size: status.restore_size.as_deref().and_then(quantity::bytes),
         error: status.error.and_then(|e| e.message),
@@ -221,7 +221,7 @@ mod tests {
         json!([{ "apiVersion": "v1", "kind": kind, "name": name, "uid": uid }])
     }
 
-    /// A claim of an object of this name that is no more will be collected; a stranger's, or one cut off from its owner, stays.
+    /// A claim of an earlier object of this name is garbage-collected; one that belongs to something else, or lost its owner reference, stays.
     #[test]
     fn what_a_namesake_left_is_told_from_what_a_stranger_has() {
         let labels = json!({ "scribe.backube/owner-uid": "old", "app.kubernetes.io/component": "volume" });

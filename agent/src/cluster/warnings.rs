@@ -1,9 +1,9 @@
-//! Which of a namespace's warnings tells why something waits.
+//! Finds the warning of the namespace that explains why something waits.
 
 use super::slim::ClusterEvent;
 use jiff::Timestamp;
 
-/// The warning about any of these objects that was seen last, in the cluster's words. Objects are told apart by UID: names come back.
+/// The warning about any of these objects that was seen last, as the cluster reports it. Objects are identified by UID, because names are reused.
 pub fn latest(events: &[ClusterEvent], uids: &[String]) -> Option<String> {
     let about = |event: &&ClusterEvent| event.involved_object.uid.as_ref().is_some_and(|uid| uids.contains(uid));
     let event = events.iter().filter(about).max_by_key(|event| seen(event))?;

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 /// Events that were kept are tried again no more often than this.
 const PAUSE: Duration = Duration::from_secs(15);
 
-/// Publishes an event, or keeps it for a later look where the API server is in trouble. Where it refuses, that is reported instead.
+/// Publishes an event, or keeps it for a later reconcile if the API server fails. If it rejects the event, that is reported instead.
 pub(super) async fn publish(context: &Context, facts: &Facts, event: &Event) {
     let (kind, name, reason) = (facts.object.kind.as_str(), facts.object.name.as_str(), event.reason.as_str());
     tracing::info!(kind, name, reason, note = event.note, "{reason}");

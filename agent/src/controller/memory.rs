@@ -1,4 +1,4 @@
-//! What the agent remembers of an object between two looks. Losing it costs nothing but a repeated request, and deadlines that count
+//! What the agent remembers of an object between two reconciles. Losing it costs nothing but a repeated request, and deadlines that count
 //! from the agent's start.
 
 use super::Context;
@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// What the cluster refused is tried again after so long: somebody may have mended it.
+/// How long until a write that the cluster refused is retried: the cause may have been fixed meanwhile.
 pub(super) const TRY_AGAIN: Duration = Duration::from_secs(3600);
 /// More events than this are not kept for a better time.
 const MOST_EVENTS: usize = 20;
@@ -16,7 +16,7 @@ const MOST_EVENTS: usize = 20;
 /// What is remembered, by the UID of the object.
 pub type Memories = Arc<Mutex<HashMap<String, Memory>>>;
 
-/// UIDs of the objects whose looks fail.
+/// UIDs of the objects whose reconciles fail.
 pub fn failing(memories: &Memories) -> BTreeSet<String> {
     let all = memories.lock().unwrap_or_else(PoisonError::into_inner);
     all.iter().filter(|(_, memory)| memory.failures > 0).map(|(uid, _)| uid.clone()).collect()
@@ -27,7 +27,7 @@ pub fn failing(memories: &Memories) -> BTreeSet<String> {
 pub struct Followed {
     /// UID of its pod.
     pub(super) pod: String,
-    /// When its log was last asked for.
+    /// When its log was last read.
     pub(super) looked: Option<Instant>,
     /// The last line of progress. A mover prints none that says nothing new.
     pub(super) line: String,
@@ -37,16 +37,16 @@ pub struct Followed {
     pub(super) unreadable: bool,
 }
 
-/// See the module.
+/// What is remembered of one object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Memory {
     /// A write that the API server refused, for the next decision.
     pub refusal: Option<Refusal>,
     /// A growth of the volume that the API server refused, and when.
     pub resize: Option<(ResizeRefusal, Instant)>,
-    /// Looks in a row that failed.
+    /// Consecutive reconciles that failed.
     pub failures: i64,
-    /// Looks in a row that ended in a conflict.
+    /// Consecutive reconciles that ended in a conflict.
     pub conflicts: i64,
     /// The last create that did not work for a reason that may pass; until one works.
     pub blocked: Option<String>,
@@ -69,14 +69,14 @@ pub struct Memory {
 pub struct Warning {
     /// Run and attempt that were waiting.
     pub of: (String, i64),
-    /// The cluster's words.
+    /// The cluster's message.
     pub text: Option<String>,
     /// When it was asked.
     pub asked: Instant,
 }
 
 impl Memory {
-    /// Keeps an event for the next look.
+    /// Keeps an event for the next reconcile.
     pub fn keep(&mut self, event: Event) {
         if self.unpublished.len() < MOST_EVENTS && !self.unpublished.contains(&event) {
             self.unpublished.push(event);

@@ -1,4 +1,4 @@
-//! The loop: whatever happens to an object or its children, look at it again.
+//! The control loop: whatever happens to an object or its children, reconcile the object.
 //!
 //! `observe` reads facts, `core::decide` decides, `reconcile` carries out.
 
@@ -37,10 +37,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
-/// Changes that come close together are looked at once.
+/// Changes that come close together are reconciled once.
 const DEBOUNCE: Duration = Duration::from_millis(50);
 
-/// Of each kind. Every look that has something to do holds what it has read until its last request is answered.
+/// For each kind. Every reconcile that writes holds what it has read until its last request is answered.
 const LOOKS_AT_A_TIME: u16 = 16;
 
 /// What every reconcile needs.
@@ -63,9 +63,9 @@ pub struct Context {
     pub objects: Objects,
     /// Who may start a sync.
     pub slots: Mutex<Slots>,
-    /// Has objects looked at whose turn it may be.
+    /// Wakes objects that may have a slot now.
     pub wakes: wake::Sender,
-    /// Per object's UID, what the agent remembers between two looks.
+    /// Per object's UID, what the agent remembers between two reconciles.
     pub memory: Memories,
 }
 
@@ -106,7 +106,7 @@ where
     (store, stream.boxed())
 }
 
-/// Runs until `shutdown`, then lets the looks under way finish.
+/// Runs until `shutdown`, then lets running reconciles finish.
 pub async fn run(
     watched: Watched,
     changes: Changes,

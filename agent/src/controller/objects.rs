@@ -50,7 +50,7 @@ impl Objects {
         }
     }
 
-    /// All objects as the gate sees them; `movers` is asked with the UID and the name of the Job of each.
+    /// All objects as candidates for a slot; `movers` is asked with the UID and the name of the Job of each.
     pub(super) fn candidates(&self, movers: impl Fn(&str, &str) -> Movers, now: Timestamp) -> Vec<(Candidate, RunState)> {
         let mut all = Vec::new();
         self.each(|kind, name, view| {
@@ -65,7 +65,7 @@ impl Objects {
         self.owner(uid).is_some()
     }
 
-    /// Whether both first lists are in, so that what is under way can be counted.
+    /// Whether both first lists are in, so that running syncs can be counted.
     pub(super) fn complete(&self) -> bool {
         self.sources.wait_until_ready().now_or_never().is_some() && self.destinations.wait_until_ready().now_or_never().is_some()
     }

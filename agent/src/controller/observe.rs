@@ -76,7 +76,7 @@ pub(super) async fn refresh(context: &Context, facts: &mut Facts, needs: &BTreeS
     Ok(())
 }
 
-/// Whether one more sync may start; `take` keeps the place for this look.
+/// Whether one more sync may start; `take` keeps the slot for this reconcile.
 pub(super) fn slot(context: &Context, facts: &Facts, take: bool) -> Slot {
     let (now, limit) = (Timestamp::now(), context.settings.borrow().settings.limits.max_concurrent_syncs);
     let view = QueueEntry::of(facts);
@@ -94,7 +94,7 @@ pub(super) fn slot(context: &Context, facts: &Facts, take: bool) -> Slot {
     };
     let mut all = context.objects.candidates(movers, now);
     {
-        // One whose looks fail must not keep the others waiting for it.
+        // An object whose reconciles fail must not keep the others waiting.
         let memory = context.memory();
         for (candidate, _) in &mut all {
             if memory.get(&candidate.uid).is_some_and(|m| m.failures > 0) {
@@ -105,7 +105,7 @@ pub(super) fn slot(context: &Context, facts: &Facts, take: bool) -> Slot {
     context.slots().ask(&position, &facts.object.uid, all, limit, take, Instant::now())
 }
 
-/// What survives between two looks in the agent alone.
+/// What only the agent's memory keeps between two reconciles.
 pub(super) fn recalled(context: &Context, mut facts: Facts, now: Timestamp) -> Facts {
     progress::follow(context, &mut facts, now);
     let idle = facts.status.run.is_none();
@@ -147,7 +147,7 @@ async fn read_warnings(context: &Context, facts: &Facts) -> Option<String> {
     waiting::groups(facts).iter().find_map(|children| warnings::latest(&events, children))
 }
 
-/// Only those that matter are kept: many looks at a time must not cost the square of the namespace.
+/// Only those that matter are kept: many reconciles at a time must not cost the square of the namespace.
 fn set_claims<'a>(facts: &mut Facts, claims: impl Iterator<Item = &'a slim::Claim> + Clone) {
     let owner = facts.object.uid.clone();
     facts.images_in_use = claims.clone().filter_map(view::image_in_use).collect();

@@ -30,7 +30,7 @@ fn started(facts: &Facts) -> Option<(&Run, &Pod)> {
     facts.pods.iter().filter(|pod| pod.meta.is_of_attempt(run)).find(|pod| pod.started || pod.ended).map(|pod| (run, pod))
 }
 
-/// Notes when the mover moved on last; one that is seen for the first time, or that has ended, has just done so. The time is told by a
+/// Notes when the mover moved on last; one that is seen for the first time, or that has ended, has just done so. The time is taken from a
 /// clock that does not step.
 pub(super) fn follow(context: &Context, facts: &mut Facts, now: Timestamp) {
     let pod = started(facts).map(|(_, pod)| (pod.meta.uid.clone(), pod.ended));
@@ -84,7 +84,7 @@ pub(super) async fn show(context: &Context, facts: &Facts, run: &Run, pod: &Pod)
     status.run = Some(Run { bytes_done: done, bytes_total: total, ..run.clone() });
     match context.writer.status(&facts.object, &status).await {
         Ok(_) => {}
-        // Somebody else was quicker, or the object is gone; there will be another look.
+        // The object has changed, or is gone; another reconcile follows.
         Err(kube::Error::Api(answer)) if matches!(answer.code, 404 | 409) => {}
         Err(error) => tracing::warn!(name, %error, "cannot report the mover's progress"),
     }
@@ -107,7 +107,7 @@ impl Followed {
     }
 }
 
-/// The mover's other words stand among them, so the last line that says how far it is may not be the last of all.
+/// Other log lines stand between them, so the last line of progress may not be the last line of all.
 fn last_line(log: &str) -> Option<(&str, Line)> {
     log.lines().rev().find_map(|line| Some((line, serde_json::from_str(line).ok()?)))
 }

@@ -1,4 +1,4 @@
-//! One look at one object: observe, decide, and do what was decided on fresh facts.
+//! Reconciles one object: observe, decide, and execute what was decided on fresh facts.
 
 use super::memory::{forget_the_deleted, recall, remember};
 use super::{Context, Memory, events, observe, progress, wake};
@@ -18,18 +18,18 @@ use kube::runtime::controller::Action;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Every object is looked at this often even if nothing happens: a lost tick, a suspend or a clock step then does no harm.
+/// Every object is reconciled this often even if nothing happens: a lost tick, a suspend or a clock step then does no harm.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// So long nothing is started for want of a list. One that never comes, of a kind that the cluster does not serve, must not stop the other.
 const COUNTING: Duration = Duration::from_secs(60);
-/// A name that is still taken after so many looks is a stranger's.
+/// A name that is still taken after so many reconciles belongs to another object.
 const TAKEN_FOR_GOOD: i64 = 6;
 /// So many conflicts in a row may come of a cache that is behind, and of other writers.
 const CONFLICTS_THAT_PASS: i64 = 10;
 /// After a conflict the cache is behind; by then it has caught up.
 const AFTER_CONFLICT: Duration = Duration::from_millis(500);
 
-/// Why a look failed. The next one follows with a growing delay.
+/// Why a reconcile failed. The next one follows with a growing delay.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
     /// The API server could not be read.
@@ -65,7 +65,7 @@ async fn look_at(seen: Replication, context: &Context) -> Result<Action, Failure
     let limits = context.settings.borrow().settings.limits;
     let (uid, kind, name) = (seen.object.uid.clone(), seen.object.kind, seen.object.name.clone());
     if !context.objects.complete() && context.started.elapsed() < COUNTING {
-        // What is under way cannot be counted yet.
+        // Running syncs cannot be counted yet.
         return Ok(Action::requeue(AFTER_CONFLICT));
     }
     let mut facts = observe::recalled(context, observe::cached(context, seen), Timestamp::now());
@@ -84,7 +84,7 @@ async fn look_at(seen: Replication, context: &Context) -> Result<Action, Failure
         return Ok(while_the_mover_runs(context, &facts, wait(&plan)).await);
     }
     let Some(fresh) = context.reader.replication(kind, &name).await.map_err(Failure::Read)? else {
-        // Gone; or its kind is not served for a moment, and it will be looked at again.
+        // Gone; or its kind is not served for a moment, and it will be reconciled again.
         return Ok(Action::requeue(LONGEST_WAIT));
     };
     if fresh.object.uid != uid {
@@ -114,8 +114,10 @@ async fn report_unreadable(context: &Context, facts: &Facts, error: &kube::Error
     if answer.code != 403 {
         return;
     }
-    let message =
-        format!("The agent lacks a permission: {} (add this verb to the agent's Role; kustomize/base has the complete Role)", answer.message.trim());
+    let message = format!(
+        "The agent lacks a permission: {} (add this verb to the agent's Role; kustomize/base has the complete Role)",
+        answer.message.trim()
+    );
     remember(context, &facts.object.uid, |memory| memory.denied.insert("reading", message.clone()));
     let mut status = facts.status.clone();
     conditions::report_trouble(&mut status, &message, facts.object.generation, Timestamp::now());
@@ -216,7 +218,7 @@ fn blocked(context: &Context, facts: &Facts, step: &Step, why: &str) {
     }
 }
 
-/// The server's own words, where there are any.
+/// The server's own message, if there is one.
 fn words_of(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) => format!("{} (HTTP {})", status.message, status.code),

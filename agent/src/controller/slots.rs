@@ -23,7 +23,7 @@ struct Ahead {
 
 #[derive(Debug, PartialEq, Eq)]
 enum State {
-    /// A place was given, and the status that says so is not written yet.
+    /// A slot was assigned, and the status that shows it is not written yet.
     Given,
     /// This was written.
     Wrote(RunState),
@@ -44,7 +44,7 @@ impl RunState {
 }
 
 impl Slots {
-    /// Whether the one whose turn it is may start. `take` gives it the place until it is [`settled`](Slots::settled).
+    /// Whether the object at this position may start. `take` assigns it the slot until it is [`settled`](Slots::settled).
     pub fn ask(
         &mut self,
         position: &QueuePosition,
@@ -82,7 +82,7 @@ impl Slots {
         self.ahead.insert(uid.to_owned(), Ahead { state: State::Wrote(RunState::of(status)), until: now + CATCH_UP });
     }
 
-    /// The look is over; a place that it was given and did not use is free again.
+    /// The reconcile is over; a slot that was assigned and not used is free again.
     pub fn settled(&mut self, uid: &str) {
         if self.ahead.get(uid).is_some_and(|ahead| ahead.state == State::Given) {
             self.ahead.remove(uid);
@@ -154,7 +154,7 @@ mod tests {
         assert_eq!(ask(&mut slots, "a", &[("a", &new)], true, now), Slot::Free);
         slots.settled("a");
         assert_eq!(ask(&mut slots, "b", &[("a", &new)], true, now), Slot::Free);
-        // Nor is it kept by a look that never came back.
+        // Nor is it kept by a reconcile that never ended.
         let later = now + CATCH_UP + Duration::from_secs(1);
         assert_eq!(ask(&mut slots, "c", &[("a", &new), ("b", &new)], true, later), Slot::Free);
     }

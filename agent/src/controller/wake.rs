@@ -1,4 +1,4 @@
-//! Who is to be looked at: the owners of changed children, and the objects whose time has come.
+//! Decides which objects to reconcile: the owners of changed children, and the objects that are due.
 
 use super::objects::Objects;
 use crate::api::{ReplicationDestination, ReplicationSource, labels};
@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use kube::runtime::reflector::ObjectRef;
 use std::collections::BTreeSet;
 
-/// Sends objects to be looked at. Repeats cost nothing: the controller looks once.
+/// Sends objects to be reconciled. Repeats cost nothing: the controller reconciles once.
 #[derive(Clone)]
 pub struct Sender {
     namespace: String,
@@ -18,7 +18,7 @@ pub struct Sender {
     destinations: UnboundedSender<ObjectRef<ReplicationDestination>>,
 }
 
-/// Both ends of the queue of objects to look at.
+/// Both ends of the queue of objects to reconcile.
 pub struct Wakes {
     sender: Sender,
     sources: UnboundedReceiver<ObjectRef<ReplicationSource>>,
@@ -48,7 +48,7 @@ impl Wakes {
 }
 
 impl Sender {
-    /// Has one object looked at. A closed channel means that the controller is shutting down.
+    /// Wakes one object. A closed channel means that the controller is shutting down.
     pub fn wake(&self, kind: Kind, name: &str) {
         let sent = match kind {
             Kind::Source => self.sources.unbounded_send(ObjectRef::new(name).within(&self.namespace)).is_ok(),
@@ -60,7 +60,7 @@ impl Sender {
     }
 }
 
-/// Has the owner of every changed child looked at, and whoever uses a changed claim of the user's.
+/// Wakes the owner of every changed child, and the objects that use a changed claim of the user's.
 pub(super) async fn by_children(mut changes: Changes, objects: Objects, sender: Sender) {
     while let Some(child) = changes.next().await {
         let owner = child.labels.as_ref().and_then(|l| l.get(labels::OWNER_UID));
@@ -79,8 +79,8 @@ pub(super) async fn by_children(mut changes: Changes, objects: Objects, sender: 
     }
 }
 
-/// Has every object looked at whose next sync or attempt is due by `now`. Of those that wait for their position, only as many as could
-/// start at once: a long queue would be looked at in vain. Those whose looks fail, by UID, are looked at again when their delay is over.
+/// Wakes every object whose next sync or attempt is due by `now`. Of those that wait for a slot, only as many as could
+/// start at once: the rest of a long queue would be reconciled for nothing. `failing` objects, by UID, are woken when their delay is over.
 pub fn due(objects: &Objects, sender: &Sender, failing: &BTreeSet<String>, places: usize, now: Timestamp) {
     objects.each(|kind, name, view| {
         let status = view.status;
@@ -92,7 +92,7 @@ pub fn due(objects: &Objects, sender: &Sender, failing: &BTreeSet<String>, place
     queue(objects, sender, places, now);
 }
 
-/// Has those looked at that are next in the queue for a place.
+/// Wakes the objects that are next in the queue for a slot.
 pub(super) fn queue(objects: &Objects, sender: &Sender, places: usize, now: Timestamp) {
     let mut waiting = Vec::new();
     objects.each(|kind, name, view| {

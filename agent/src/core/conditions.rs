@@ -29,7 +29,7 @@ pub struct Course<'a> {
     pub waiting: Option<&'a str>,
 }
 
-/// Sets all conditions; the time of a transition stays where nothing but words changed.
+/// Sets all conditions; the transition time stays unless the status changes.
 pub fn set(status: &mut Status, spec: &Result<Spec, String>, course: Course<'_>, generation: i64, limits: &Limits, now: Timestamp) {
     let (stalled, ready) = (stalled(status, spec), ready(status, spec, generation));
     let all = [
@@ -91,9 +91,11 @@ fn synchronizing(status: &Status, spec: &Result<Spec, String>, waiting: Option<&
             Reason::Paused,
             "Paused: nothing has been pushed to this path yet; the agent checks again once spec.paused is false",
         ),
-        Some((Phase::WaitingForFirstPush, _)) => {
-            verdict(false, Reason::WaitingForFirstPush, "Nothing has been pushed to this path yet; the agent checks again every few minutes")
-        }
+        Some((Phase::WaitingForFirstPush, _)) => verdict(
+            false,
+            Reason::WaitingForFirstPush,
+            "Nothing has been pushed to this path yet; the agent checks again every few minutes",
+        ),
         Some((Phase::Capturing | Phase::WaitingForSnapshot, _)) => in_progress(waiting.unwrap_or("Capturing the volume"), problem),
         Some((Phase::Transferring, _)) => in_progress(waiting.unwrap_or("Moving data"), problem),
         Some((Phase::Publishing, _)) => in_progress(waiting.unwrap_or("Creating an image of the new data"), problem),
@@ -101,7 +103,7 @@ fn synchronizing(status: &Status, spec: &Result<Spec, String>, waiting: Option<&
     }
 }
 
-/// The last error stands there until a sync succeeds: the attempt under way may well end like the one before.
+/// The last error stays until a sync succeeds: the running attempt may fail like the one before.
 fn in_progress(doing: &str, problem: &str) -> Verdict {
     let before = if problem.is_empty() { String::new() } else { format!("; the last error: {problem}") };
     verdict(true, Reason::SyncInProgress, format!("{doing}{before}"))
@@ -144,7 +146,7 @@ fn stalled(status: &Status, spec: &Result<Spec, String>) -> Verdict {
 }
 
 /// Ready, and the generation that it speaks of: the one that was synced last, so that waiting for Ready after an edit waits for its sync;
-/// or the present one, where nothing is asked for that was not synced.
+/// or the present one, if everything that the spec asks for was synced.
 fn ready(status: &Status, spec: &Result<Spec, String>, generation: i64) -> (Verdict, i64) {
     let spec = match spec {
         Ok(spec) => spec,
@@ -157,7 +159,7 @@ fn ready(status: &Status, spec: &Result<Spec, String>, generation: i64) -> (Verd
         return (verdict(false, Reason::NeverSynced, "No sync has succeeded yet"), generation);
     }
     let before = status.conditions.iter().find(|c| c.type_ == "Ready" && c.status == "True");
-    // A volume that an earlier spec's pull has touched asks for a sync, even if the spec is by now as it was before.
+    // A volume that the pull of another spec has touched needs a sync, even if the spec has been changed back.
     let asks = due::needs_new_sync(spec, status) || status.volume_touched || due::new_tag(&spec.trigger, status).is_some();
     // Not every agent has recorded it.
     let last = status.last_sync_generation.or(before.and_then(|c| c.observed_generation));
@@ -168,7 +170,7 @@ fn ready(status: &Status, spec: &Result<Spec, String>, generation: i64) -> (Verd
             let reason = Reason::parse(&error.reason).unwrap_or(Reason::MoverFailed);
             (verdict(false, reason, error.message.clone()), generation)
         }
-        // It was not Ready, and what is asked for by now has not been synced.
+        // It was not Ready, and what the spec asks for now has not been synced.
         _ if asks && synced.is_none() => (verdict(false, Reason::NeverSynced, not_of_this_spec(status, spec)), generation),
         _ => (verdict(true, Reason::Synced, last_sync(status, spec)), synced.unwrap_or(generation)),
     }

@@ -68,7 +68,7 @@ fn work(decision: &mut Decision<'_>, spec: &Spec) {
 }
 
 /// An invalid spec: nothing new starts, and a run that has not reached its mover goes no further. It stays open until another takes its
-/// place, which happens at once when the spec is mended: what its mover has done to volume or path is not forgotten. What was due by
+/// place, which happens at once when the spec is fixed: what its mover has done to volume or path is not forgotten. What was due by
 /// then stays due, its scheduled time has passed.
 fn refuse(decision: &mut Decision<'_>) {
     let now = decision.now;
@@ -89,7 +89,7 @@ fn open(decision: &mut Decision<'_>, spec: &Spec, cause: &Cause, superseded: Opt
     let generation = decision.facts.object.generation;
     let mut made_anew = false;
     if superseded.is_some_and(|old| old.generation != generation) {
-        // Whoever changed the spec will have mended something.
+        // A changed spec is expected to fix the failure.
         decision.status.attempts = None;
         decision.plan.needs.extend([Refresh::Claims, Refresh::Jobs, Refresh::Pods]);
         made_anew = cleanup::unbound_volume(decision);

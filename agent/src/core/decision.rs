@@ -44,7 +44,7 @@ impl<'a> Decision<'a> {
         self.events.push(Event { warning, reason, note, key: format!("{key}/{}", reason.as_str()) });
     }
 
-    /// Whether a sync may start now. One that is under way has its place already; one that gets none is put down as waiting.
+    /// Whether a sync may start now. A running sync has its slot already; an object that gets none is recorded as waiting.
     pub(super) fn may_start(&mut self) -> bool {
         if queue::under_way(&self.facts.status) {
             return true;

@@ -135,7 +135,7 @@ fn arguments(owner: &Object, new: &NewJob, mover: &Mover) -> Vec<String> {
     add(&["--volume", VOLUME, "--remote", &remote, "--secret-name", &new.remote.secret]);
     add(&["--guard-percent", &new.guard.percent.to_string(), "--guard-floor", &new.guard.floor.to_string()]);
     if let Some(token) = &new.allow_deletions {
-        // One word, so that a value that begins with a dash is a wrong token and no option.
+        // A single argument, so that a value that begins with a dash is a wrong token and no option.
         add(&[&format!("--allow-deletions={}", token.trim())]);
     }
     add(&["--config-dir", SECRET, "--report", "/dev/termination-log"]);

@@ -1,4 +1,4 @@
-//! Deletes children that no run needs any more. Runs after every decision, so whatever a crash left behind goes at the next look.
+//! Deletes children that no run needs any more. Runs after every decision, so that the next reconcile removes what a crash left behind.
 
 use crate::api::status::{Phase, Run};
 use crate::core::decision::Decision;
@@ -74,7 +74,7 @@ fn cleanup(decision: &Decision<'_>) -> bool {
     decision.facts.spec.as_ref().is_ok_and(|spec| matches!(spec.volume, Volume::Destination { cleanup: true, .. }))
 }
 
-/// An image goes when it is published no more, unless somebody needs or wants it.
+/// An image goes when it is published no more, unless a claim is created from it or the user keeps it.
 fn old_image(decision: &mut Decision<'_>, image: &Snapshot, current: Option<&str>) {
     let facts = decision.facts;
     let published = decision.status.images.iter().any(|i| i.name == image.meta.name);

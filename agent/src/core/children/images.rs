@@ -27,7 +27,7 @@ pub(in crate::core) fn publish(decision: &mut Decision<'_>, snapshot: &Snapshot,
     decision.plan.needs.insert(Refresh::Snapshots);
 }
 
-/// Brings the list in line with what is there: an image that somebody deleted or took away is published no more, and of the others
+/// Brings the list in line with what is there: an image that was deleted or released is no longer published, and of the others
 /// only as many as the spec asks for. While nothing is known of them the list stays as it is. An image leaves the list before it is
 /// deleted, see `tidy`.
 pub(in crate::core) fn review(decision: &mut Decision<'_>, spec: Option<&Spec>) {

@@ -1,4 +1,4 @@
-//! Which children a run needs next, and what they are to look like.
+//! Which children a run needs next, and their content.
 
 pub(super) mod cleanup;
 pub(super) mod images;
@@ -50,7 +50,7 @@ fn named(facts: &Facts, name: &str, missing: Reason, field: &str) -> Option<(Rea
     }
 }
 
-/// A claim of ours must not be somebody else's: a pull would delete what is in it.
+/// A claim of this name must be our own: a pull would delete what is in it.
 fn taken(facts: &Facts, name: &str) -> Option<(Reason, String)> {
     facts.users_claim(name).filter(|c| !c.meta.namesake).map(|_| {
         let message = format!(
@@ -60,8 +60,8 @@ fn taken(facts: &Facts, name: &str) -> Option<(Reason, String)> {
     })
 }
 
-/// A snapshot that has the labels of this object and the name that its temporary one would get, and is not its own: somebody took the
-/// owner reference off, or copied it.
+/// A snapshot that has the labels of this object and the name that its temporary one would get, and is not its own: its
+/// owner reference was removed, or it is a copy.
 fn taken_snapshot(facts: &Facts, name: &str) -> Option<(Reason, String)> {
     facts.snapshots.iter().find(|s| s.meta.name == name && s.meta.role != Some(Role::Capture)).map(|_| {
         let message = format!(
@@ -106,7 +106,7 @@ pub(super) fn mover(facts: &Facts, spec: &Spec, run: &Run, status: &Status) -> V
                 Capture::Clone => {
                     let (step, captured) = temporary_claim(facts, run, source, temporary, Origin::Claim(claim.clone()));
                     if step.is_some() {
-                        // The mover has to be told a time that is not later than the data; the claim's own is one.
+                        // The mover needs a time that is not later than the data; the claim's creation time is one.
                         return step.into_iter().collect();
                     }
                     (names::capture(&facts.object.name), captured)

@@ -1,5 +1,5 @@
-//! Growing a destination's own volume when `capacity` grows. Whether its storage class can, only the API server knows: the agent tries
-//! and tells what it was answered.
+//! Growing a destination's own volume when `capacity` grows. Only the API server knows whether its storage class can expand: the agent tries
+//! and reports the answer.
 
 use crate::api::reason::Reason;
 use crate::core::decision::Decision;
@@ -7,7 +7,7 @@ use crate::core::model::facts::{Refresh, Role};
 use crate::core::model::plan::{ChildKind, Step, Target};
 use crate::core::model::spec::{Spec, Target as Volumes, Volume};
 
-/// Plans the growth, or tells that it was refused.
+/// Plans the expansion, or reports that it was refused.
 pub(in crate::core) fn volume(decision: &mut Decision<'_>, spec: &Spec) {
     let facts = decision.facts;
     let Volume::Destination { claim: Volumes::Private(shape), .. } = &spec.volume else { return };

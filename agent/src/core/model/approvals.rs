@@ -33,7 +33,7 @@ pub fn adoption(object: &Object, spec: &Spec, status: &Status) -> Option<String>
     (path == trimmed_path(&spec.remote.path)).then(|| path.to_owned())
 }
 
-/// Whether the run's adoption is still asked for. An annotation that was removed before the mover started is obeyed.
+/// Whether the user still wants the run's adoption. An annotation that was removed before the mover started counts as removed.
 pub fn still_adopts(object: &Object, run: &Run) -> bool {
     run.adopt.is_some() && adopt_path(object).map(trimmed_path) == run.adopt.as_deref()
 }

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use scribe_mover::report::Report;
 use std::collections::BTreeSet;
 
-/// Everything that [`decide`](crate::core::decide::decide) looks at, but for the time.
+/// Everything that [`decide`](crate::core::decide::decide) depends on, except for the time.
 #[derive(Clone, Debug)]
 pub struct Facts {
     /// The object itself.
@@ -33,9 +33,9 @@ pub struct Facts {
     pub images_in_use: BTreeSet<String>,
     /// Which facts were just read from the API server instead of taken from the cache.
     pub fresh: BTreeSet<Refresh>,
-    /// What the cluster says about children that keep it waiting; read only when asked for ([`Refresh::Warnings`]).
+    /// The cluster's warnings about children that keep it waiting; read only on request ([`Refresh::Warnings`]).
     pub warnings: Option<String>,
-    /// Whether the agent may start one more sync; found out only when asked for ([`Refresh::Slot`]).
+    /// Whether the agent may start one more sync; determined only on request ([`Refresh::Slot`]).
     pub slot: Slot,
     /// The API server refused to let the destination's volume grow.
     pub resize_refused: Option<ResizeRefusal>,
@@ -53,7 +53,7 @@ pub struct Facts {
 /// Whether one more sync may start: at most `maxConcurrentSyncs` at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Slot {
-    /// As many as may be are under way, or others are to go first.
+    /// All slots are taken, or others are first in the queue.
     #[default]
     Taken,
     /// One more may start.
@@ -78,7 +78,7 @@ pub enum Refresh {
 }
 
 impl Refresh {
-    /// All that the API server is asked for: for plans that give an attempt up.
+    /// All that is read from the API server: for plans that give an attempt up.
     pub const ALL: [Refresh; 5] = [Refresh::Claims, Refresh::Snapshots, Refresh::Jobs, Refresh::Pods, Refresh::Warnings];
 }
 
@@ -247,7 +247,7 @@ pub struct Snapshot {
     pub restore_size: Option<u64>,
     /// `status.error.message`
     pub error: Option<String>,
-    /// Whether the driver has captured the data; until it is ready, a copy may still be under way.
+    /// Whether the driver has captured the data; until it is ready, a copy may still be in progress.
     pub taken: bool,
     /// The user asked to keep it.
     pub keep: bool,
@@ -312,7 +312,7 @@ pub struct Refusal {
 /// A volume that could not grow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResizeRefusal {
-    /// The size that was asked for, in bytes.
+    /// The requested size, in bytes.
     pub size: u64,
     /// The server's message, and what to do.
     pub message: String,
@@ -324,7 +324,7 @@ impl Facts {
         self.claims.iter().find(|c| c.meta.name == name && c.meta.role.is_none() && !c.meta.deleting)
     }
 
-    /// Claims of the object with this role. One of another name is a copy that somebody made of the manifest, labels and owner included.
+    /// Claims of the object with this role. One of another name is a copy of the manifest, labels and owner included.
     pub fn claims_as(&self, role: Role) -> impl Iterator<Item = &Claim> {
         let name = self.object.claim_name();
         self.claims.iter().filter(move |c| c.meta.role == Some(role) && c.meta.name == name)

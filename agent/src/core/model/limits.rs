@@ -19,7 +19,7 @@ pub struct Limits {
     pub retry_cap: SignedDuration,
     /// After so many failed attempts in a row the object is reported as failing, and tried at the longest delay only.
     pub max_attempts: i64,
-    /// How many syncs may be under way at a time in this namespace.
+    /// How many syncs may run at a time in this namespace.
     pub max_concurrent_syncs: usize,
 }
 

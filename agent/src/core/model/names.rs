@@ -1,4 +1,4 @@
-//! Names of the objects that the agent makes. All are fixed or derived, never random, so that a second look finds the first one's work.
+//! Names of the objects that the agent makes. All are fixed or derived, never random, so that a second reconcile finds the work of the first.
 
 use jiff::Timestamp;
 use scribe_mover::entry::hex;

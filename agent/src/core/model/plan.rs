@@ -8,10 +8,10 @@ use crate::core::model::spec::{ClaimShape, Guard, Remote, SnapshotClass};
 use jiff::Timestamp;
 use std::collections::BTreeSet;
 
-/// What is to be done now, and when to look again.
+/// What is to be done now, and when to reconcile again.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
-    /// Writes, in this order; after a failed one the rest is left for the next look.
+    /// Writes, in this order; after a failed one the rest is left for the next reconcile.
     pub steps: Vec<Step>,
     /// Facts that these steps must not take from a cache.
     pub needs: BTreeSet<Refresh>,
@@ -155,7 +155,7 @@ pub enum MoverTask {
     Pull {
         /// The revision that this very volume holds, where that is certain; or an earlier one.
         applied: Option<String>,
-        /// Whether the volume was made for this object, so that nobody else reads it meanwhile.
+        /// Whether the volume was made for this object, so that nothing else reads it meanwhile.
         private: bool,
         /// Whether the path was not written by a source of ours.
         plain: bool,
@@ -200,7 +200,7 @@ impl ChildKind {
 pub struct Event {
     /// `Warning` instead of `Normal`.
     pub warning: bool,
-    /// One word.
+    /// In CamelCase.
     pub reason: Reason,
     /// A sentence.
     pub note: String,

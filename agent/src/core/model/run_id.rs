@@ -26,7 +26,7 @@ pub struct Before<'a> {
     pub generation: i64,
     /// `status.lastSyncTime`
     pub synced: Option<Timestamp>,
-    /// The run whose place is taken.
+    /// The run that is superseded.
     pub superseded: Option<&'a str>,
 }
 

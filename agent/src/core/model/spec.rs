@@ -1,4 +1,4 @@
-//! What a user asks for: a spec of either kind, parsed and with its defaults. [`crate::core::validate`] makes it.
+//! What a user wants: a spec of either kind, parsed and with its defaults. [`crate::core::validate`] makes it.
 
 use crate::core::syntax::cron::Schedule;
 use jiff::{SignedDuration, Timestamp};
@@ -94,7 +94,7 @@ pub enum Volume {
         claim: String,
         /// How it is captured.
         capture: Capture,
-        /// What the temporary claim is to look like; unset parts come from the source claim.
+        /// Shape of the temporary claim; unset parts come from the source claim.
         temporary: ClaimShape,
     },
     /// A destination's.
@@ -136,7 +136,7 @@ pub enum Target {
     Private(ClaimShape),
 }
 
-/// What a claim is to look like.
+/// Size, access modes and storage class of a claim.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct ClaimShape {
     /// Size in bytes.

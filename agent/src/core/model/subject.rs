@@ -6,7 +6,7 @@ use crate::api::status::{ImageRef, Subject};
 use crate::api::{ReplicationDestinationSpec, ReplicationSourceSpec};
 use crate::core::model::spec::{Spec, Target, Volume};
 
-/// A [`Subject`] as a spec names it, without a copy: every object's is compared at every turn of the queue.
+/// A [`Subject`] as a spec names it, without a copy: every object's is compared whenever the queue is evaluated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Named<'a> {
     section: &'a str,
@@ -54,7 +54,7 @@ impl<'a> Named<'a> {
         }
     }
 
-    /// Whether what is published is of the kind that the spec asks for; also where nothing is published.
+    /// Whether what is published has the kind that the spec wants; true if nothing is published.
     pub fn is_published_as(&self, latest: Option<&ImageRef>) -> bool {
         self.publishes.zip(latest).is_none_or(|(kind, latest)| kind == latest.kind)
     }

@@ -107,12 +107,13 @@ pub(super) fn publishing(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
                 report::report(decision, run, "the image to be created", Some(blocked));
             }
         }
-        // Its name may be somebody else's: the next attempt makes one of another name.
+        // Its name may be taken by another object: the next attempt uses another name.
         None if job.succeeded == Some(true) => {
             decision.plan.needs.extend(Refresh::ALL);
             let waited = deadline::lasted(decision, run);
             let why = facts.blocked.clone().or_else(|| facts.warnings.clone()).unwrap_or_else(|| "its name may be taken".to_owned());
-            let message = format!("The image of the new data could not be created in time, after {waited}: {why}. The volume is pulled again");
+            let message =
+                format!("The image of the new data could not be created in time, after {waited}: {why}. The volume is pulled again");
             failure::give_up(decision, run, Reason::SnapshotNotReady, message, None);
         }
         None => {}
@@ -141,7 +142,7 @@ fn volume_gone(decision: &mut Decision<'_>, run: &Run) {
     failure::give_up(decision, run, Reason::DestinationPVCMissing, gone, None);
 }
 
-/// The run ended well. Everything that a person reads about it is written before its children go.
+/// The run succeeded. Its result is written to the status before its children are deleted.
 fn close(decision: &mut Decision<'_>, spec: &Spec, run: &Run, job: &Job, report: &Report) {
     let now: Timestamp = decision.now;
     adoption::complete(decision, run);

@@ -1,4 +1,4 @@
-//! How an attempt ends badly: what is written for a person, and what is cleaned up before the next one.
+//! How an attempt fails: what is reported, and what is cleaned up before the next one.
 
 use super::deadline;
 use super::obstacles;
@@ -28,9 +28,14 @@ fn note(decision: &mut Decision<'_>, reason: Reason, message: String, key: &str)
     decision.status.attempts = Some(failures);
     let limit = decision.limits.max_attempts;
     if failures == limit {
-        decision.event(true, Reason::Failing, format!("{failures} attempts in a row failed; retrying at the maximum delay: {message}"), key);
+        decision.event(
+            true,
+            Reason::Failing,
+            format!("{failures} attempts in a row failed; retrying at the maximum delay: {message}"),
+            key,
+        );
     }
-    // Of an object that is known to be failing, only news are told.
+    // Of an object that is known to be failing, only a new reason is reported.
     if failures <= limit || before.is_none_or(|b| b.reason != reason.as_str()) {
         decision.event(true, reason, message, key);
     }
@@ -45,7 +50,7 @@ pub(super) fn wait_for_first_push(decision: &mut Decision<'_>, report: &Report) 
 }
 
 /// Ends the attempt without a failure: a paused run whose spec names something else by now, or one whose spec is invalid. It waits until
-/// another run may take its place; an image that was being made is never going to be published.
+/// another run may supersede it; an image that was being created will never be published.
 pub(super) fn hold(decision: &mut Decision<'_>, run: &Run) {
     for image in decision.facts.snapshots_as(Role::Image).filter(|s| s.meta.serves(&run.id) && !s.keep) {
         remove(decision, ChildKind::Snapshot, &image.meta.name, &image.meta.uid);

@@ -31,7 +31,8 @@ pub(super) fn first_phase(spec: &Spec) -> Phase {
     }
 }
 
-/// What takes the place of this run, if anything does: a changed spec as long as no mover lives, and after a failure a newer tag or scheduled time.
+/// What supersedes this run, if anything does: a changed spec as long as no mover lives, and after a failure a newer tag or scheduled
+/// time.
 pub(super) fn superseded_by(decision: &Decision<'_>, spec: &Spec, run: &Run) -> Option<Cause> {
     let facts = decision.facts;
     let waiting = matches!(run.phase, Phase::Backoff | Phase::WaitingForFirstPush);
@@ -66,11 +67,11 @@ fn is_of_another(facts: &Facts, spec: &Spec, run: &Run) -> bool {
 }
 
 /// Whether a run whose spec has changed can be given up for a new one: its mover does not live, and what it may have pulled is not
-/// what the new spec asks for. A push that has ended is what it is, and is closed as that.
+/// what the new spec asks for. A push that has ended is closed as what it pushed.
 fn may_be_dropped(facts: &Facts, spec: &Spec, run: &Run) -> bool {
     match facts.mover_of(run).0 {
         None => !facts.mover_lives(),
-        // A pod that waits for its volume, its image or a node may wait for what the edit has mended.
+        // A pod that waits for its volume, its image or a node may wait for what the edit has fixed.
         Some(job) if job.succeeded.is_none() => facts.pods.iter().all(|p| !p.started && !p.ended),
         Some(job) => {
             let pulled_elsewhere = || matches!(spec.volume, Volume::Destination { .. }) && is_of_another(facts, spec, run);
@@ -112,8 +113,8 @@ pub(super) fn advance(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
     }
 }
 
-/// Whether a paused run can go no further: what it has captured or pulled is not what the spec names by now, and the run that takes its
-/// place may not start yet.
+/// Whether a paused run can go no further: what it has captured or pulled is not what the spec names by now, and the run that supersedes it
+/// may not start yet.
 fn is_outdated(facts: &Facts, spec: &Spec, run: &Run) -> bool {
     let under_way = !matches!(run.phase, Phase::Backoff | Phase::WaitingForFirstPush);
     let edited = run.generation != facts.object.generation;
@@ -136,7 +137,7 @@ fn retry(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
         return;
     }
     if asked {
-        // A user who permits or asks for something has seen what was wrong: as after a changed spec, failures count anew.
+        // A user who approves or requests something has seen the failure: as after a changed spec, failures count anew.
         decision.status.attempts = None;
     }
     adoption::bind_annotations(decision, spec);
@@ -169,7 +170,7 @@ fn capturing(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
                 begin(decision, spec, run);
             }
         }
-        // One that gave its place back while it waited needs another.
+        // A run that gave its slot back while it waited needs another one.
         Some(snapshot) if snapshot.ready && !decision.may_start() => {}
         Some(snapshot) if snapshot.ready => {
             decision.enter(Phase::Transferring);
@@ -240,7 +241,7 @@ fn snapshots_unknown(decision: &mut Decision<'_>, run: &Run) {
 /// Plans the mover's volume and Job, unless an older mover pod of the object has not ended.
 fn mover(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
     if children::volume_problem(decision.facts, spec).is_some() {
-        return; // the next look tells
+        return; // the next reconcile reports it
     }
     decision.plan.needs.insert(Refresh::Pods);
     if decision.facts.mover_lives() {
@@ -254,7 +255,7 @@ fn mover(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
     decision.plan.wake_at(deadline::deadline(run, decision.limits.pod_start_timeout));
 }
 
-/// The spec is invalid and no mover lives: what was under way ends here. Its mover may have done its work already; of that, what cannot be
+/// The spec is invalid and no mover lives: the attempt ends here. Its mover may have done its work already; of that, what cannot be
 /// found out by another one is kept.
 pub(super) fn suspend(decision: &mut Decision<'_>, run: &Run) {
     if matches!(run.phase, Phase::Backoff | Phase::WaitingForFirstPush) {

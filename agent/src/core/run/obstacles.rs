@@ -13,7 +13,7 @@ pub(super) fn unbound(facts: &Facts) -> Option<&Claim> {
     claims.into_iter().find(|c| !c.bound && !c.meta.deleting)
 }
 
-/// Whether these are the words of a provisioner that failed for good: the claim is replaced.
+/// Whether this is the message of a provisioner that failed for good: the claim is replaced.
 pub(super) fn refused_volume(why: &str) -> bool {
     why.starts_with("ProvisioningFailed") && !provisioning(why)
 }

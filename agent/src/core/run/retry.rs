@@ -8,7 +8,7 @@ use crate::core::schedule::backoff;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-/// How much longer than others those failures wait that only a person can mend.
+/// Factor by which the delay is longer after an error that requires action.
 const PATIENCE: i32 = 6;
 
 /// Sets the time of the next attempt of the run, which has just begun to wait.
@@ -19,7 +19,7 @@ pub(super) fn schedule(decision: &mut Decision<'_>) {
     decision.wake_for_next_sync();
 }
 
-/// Whether the waiting run has to wait on; then the plan looks again when its time comes.
+/// Whether the waiting run must keep waiting; then the plan wakes at its next attempt.
 pub(super) fn waits(decision: &mut Decision<'_>) -> bool {
     let latest = latest(decision);
     let time = decision.status.next_attempt_time.as_ref().map_or(latest, |t| t.0);

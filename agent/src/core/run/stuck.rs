@@ -1,5 +1,5 @@
-//! Movers that do not come to their end: on a node that is lost, or without any progress. An attempt ends all the same and gives its
-//! place back; but no other mover starts before the pod has ended.
+//! Movers that do not end: on a lost node, or without progress. The attempt ends and gives its
+//! slot back, but no other mover starts before the pod has terminated.
 
 use super::deadline;
 use super::failure;
@@ -52,7 +52,7 @@ pub(super) fn running(decision: &mut Decision<'_>, run: &Run, pod: &Pod) {
     end(decision, run, message);
 }
 
-/// Whether nothing has moved for so long; looks again when that will be so.
+/// Whether there was no progress for that long; wakes when that will be so.
 fn still_for_too_long(decision: &mut Decision<'_>, run: &Run) -> bool {
     let began = run.phase_time.0;
     let moved = decision.facts.progress.unwrap_or(began).max(began).min(decision.now);
@@ -67,7 +67,11 @@ fn still_for_too_long(decision: &mut Decision<'_>, run: &Run) -> bool {
 pub(super) fn unnoticed(decision: &mut Decision<'_>, run: &Run, job: &Job, pod: &Pod) {
     if still_for_too_long(decision, run) {
         let (pod, job) = (&pod.meta.name, &job.meta.name);
-        end(decision, run, format!("Pod {pod} has terminated, but Job {job} does not show it: check that the cluster's Job controller is running"));
+        end(
+            decision,
+            run,
+            format!("Pod {pod} has terminated, but Job {job} does not show it: check that the cluster's Job controller is running"),
+        );
     }
 }
 
@@ -96,7 +100,7 @@ fn older(decision: &Decision<'_>, pod: &Pod) -> String {
     format!("Pod {} of an earlier attempt has not terminated, and no other mover starts before it has", pod.meta.name)
 }
 
-/// The next attempt is due and an older mover still lives: waits on without a place, and reports it again where the pod is overdue.
+/// The next attempt is due and an older mover still lives: keeps waiting without a slot, and reports it again if the pod is overdue.
 pub(super) fn before_the_next_attempt(decision: &mut Decision<'_>, run: &Run, pod: &Pod) {
     decision.plan.needs.insert(Refresh::Pods);
     let ends = overdue(pod).unwrap_or_else(|| deadline::deadline(run, report::TROUBLED));

@@ -15,7 +15,7 @@ use crate::core::model::facts::{Claim, Job, Pod, Refresh, Role, Snapshot};
 use crate::core::schedule::due;
 use jiff::SignedDuration;
 
-/// So long a source's run keeps its place while its snapshot is being made.
+/// How long a source's run keeps its slot while its snapshot is being created.
 const PLACE: SignedDuration = SignedDuration::from_mins(2);
 /// So long an attempt lasts once the cluster has reported that what it waits for cannot be made as it is.
 const HOPELESS: SignedDuration = SignedDuration::from_mins(1);

@@ -1,6 +1,6 @@
 //! What makes a sync due, and when the next one is.
 //!
-//! `status.nextSyncTime` is the truth: a scheduled time that passed while nobody looked is still due, and several collapse into one.
+//! `status.nextSyncTime` is the truth: a scheduled time that passed while the agent was away is still due, and several collapse into one.
 
 use crate::api::Status;
 use crate::api::reason::Reason;
@@ -26,7 +26,7 @@ pub fn cause(trigger: &Trigger, status: &Status, now: Timestamp) -> Option<Cause
     (never_synced(status) && trigger.starts_at_once()).then_some(Cause::Created)
 }
 
-/// What makes a sync due beside the trigger, if anything does: a user who asks for a verification, and a spec that names something else
+/// What makes a sync due beside the trigger, if anything does: a verification that the user wants, and a spec that names something else
 /// than was synced last.
 pub fn cause_beside_trigger(spec: &Spec, object: &Object, status: &Status) -> Option<Cause> {
     if let Some(value) = new_verification(object.verify_now.as_deref(), status) {
@@ -69,12 +69,12 @@ pub fn permitted(permits: Option<&String>, run: &Run) -> bool {
     permits.is_some() && permits != run.permits.as_ref()
 }
 
-/// Whether the user asks for a verification that the last attempt of this run did not know of.
+/// Whether the user wants a verification that the last attempt of this run did not know of.
 pub fn asked_to_verify(annotation: Option<&str>, run: &Run, status: &Status) -> bool {
     new_verification(annotation, status).is_some_and(|value| run.verify_now.as_deref() != Some(value))
 }
 
-/// Whether scheduled times wait for the next attempt as well: only a person can mend what went wrong, or the run waits for something that a new
+/// Whether scheduled times wait for the next attempt as well: the error requires action, or the run waits for something that a new
 /// one would have to ask for again.
 pub fn schedule_waits(status: &Status) -> bool {
     status.stalling_error().is_some() || was_slow(status)

@@ -1,7 +1,7 @@
-//! The gate before every sync: at most so many at a time, the one that has been due longest first.
+//! The queue before every sync: at most `maxConcurrentSyncs` run at a time; the one that has been due longest is next.
 //!
-//! It stands before the first child of a run or attempt is made. Who is under way and who waits is read from the statuses, so a
-//! restarted agent counts what goes on already.
+//! A slot is needed before the first child of a run or attempt is created. Running and waiting objects are found by their statuses, so a
+//! restarted agent counts the syncs that run already.
 
 use crate::api::Status;
 use crate::api::reason::Reason;
@@ -45,7 +45,7 @@ pub enum Movers {
     Running,
 }
 
-/// What the gate has to know of an object.
+/// What the queue needs to know of an object.
 #[derive(Clone, Debug)]
 pub struct QueueEntry<'a> {
     /// Which kind.
@@ -72,7 +72,7 @@ pub struct QueueEntry<'a> {
     pub status: &'a Status,
 }
 
-/// An object's place in the queue; the smallest goes first.
+/// An object's position in the queue; the smallest is next.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct QueuePosition {
     /// False for the first attempt of a destination that has never been synced: it goes before all others.
@@ -82,18 +82,18 @@ pub struct QueuePosition {
     uid: String,
 }
 
-/// One object, as the gate sees it.
+/// One object that may have or want a slot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {
     /// `metadata.uid`
     pub uid: String,
-    /// Whether a sync of it is under way.
+    /// Whether a sync of it is running.
     pub under_way: bool,
-    /// Its place in the queue, if it waits for one to begin.
+    /// Its position in the queue, if a sync of it is due.
     pub position: Option<QueuePosition>,
 }
 
-/// Whether a sync takes a place: none that waits after a failure, for a first push or for a snapshot. For those the cluster works, or
+/// Whether a sync takes a slot: none that waits after a failure, for a first push or for a snapshot. Then the cluster works, or
 /// nothing at all.
 pub fn under_way(status: &Status) -> bool {
     status.run.as_ref().is_some_and(|run| matches!(run.phase, Phase::Capturing | Phase::Transferring))
@@ -118,7 +118,7 @@ impl<'a> QueueEntry<'a> {
         }
     }
 
-    /// Since when a sync of it has been due, if one is; `now` where nobody can tell.
+    /// Since when a sync of it has been due, if one is; `now` if that is not known.
     pub fn due_since(&self, now: Timestamp) -> Option<Timestamp> {
         let status = self.status;
         let refused = status.conditions.iter().any(|c| c.type_ == "Stalled" && c.reason == Reason::InvalidSpec.as_str());
@@ -148,7 +148,7 @@ impl<'a> QueueEntry<'a> {
             return slot.or(created).or(asked.then_some(now));
         };
         match run.phase {
-            // Whether its snapshot is ready by now, a status does not tell; one that has asked for a place has written that.
+            // The status does not show whether its snapshot is ready; an object that needs a slot has recorded that.
             Phase::WaitingForSnapshot if self.lifecycle == Lifecycle::Paused || run.generation == self.generation => {
                 return status.waiting_since.as_ref().map(|t| t.0);
             }
@@ -165,19 +165,19 @@ impl<'a> QueueEntry<'a> {
         [slot, attempt].into_iter().flatten().min().or(changed.then_some(now))
     }
 
-    /// Its place in the queue, if it waits for one to begin.
+    /// Its position in the queue, if a sync of it is due.
     pub fn position(&self, now: Timestamp) -> Option<QueuePosition> {
         self.due_since(now).map(|since| self.position_since(since))
     }
 
-    /// The place of one that has been due since then.
+    /// The position of one that has been due since then.
     pub fn position_since(&self, since: Timestamp) -> QueuePosition {
         let status = self.status;
         let first = self.kind == Kind::Destination && status.last_sync_time.is_none() && status.attempts.is_none() && status.run.is_none();
         QueuePosition { later: !first, since, uid: self.uid.to_owned() }
     }
 
-    /// The object as the gate sees it. While a mover lives nothing else of it begins, and one that works has its place whatever the
+    /// The object as a candidate. While a mover lives nothing else of it starts, and a running mover has its slot whatever the
     /// status says: what is known of that may be old, and nothing more is written of an object that is being deleted.
     pub fn candidate(&self, movers: Movers, now: Timestamp) -> Candidate {
         let by_status = self.lifecycle != Lifecycle::Terminating && under_way(self.status);
@@ -186,7 +186,7 @@ impl<'a> QueueEntry<'a> {
     }
 }
 
-/// Whether the one whose turn this is may start: the places that are free go to those that come first in the queue.
+/// Whether the object at this position may start: free slots go to those that are first in the queue.
 pub fn slot(mine: &QueuePosition, others: &[Candidate], limit: usize) -> Slot {
     let before = others.iter().filter(|c| c.uid != mine.uid);
     let before = before.filter(|c| c.under_way || c.position.as_ref().is_some_and(|position| position < mine)).count();
@@ -257,7 +257,7 @@ mod tests {
         assert_eq!(view(Kind::Source, "a", &status).due_since(at(100)), Some(at(20)));
     }
 
-    /// What is due beside the trigger waits for its turn as well.
+    /// What is due beside the trigger waits for a slot as well.
     #[test]
     fn another_subject_and_a_verification_wait() {
         let status = synced(200);

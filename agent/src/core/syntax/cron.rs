@@ -21,11 +21,11 @@ enum Rule {
 }
 
 impl Schedule {
-    /// Reads a schedule: five cron fields, a word such as `@daily`, or `@every 90m`, each with an optional
+    /// Reads a schedule: five cron fields, a descriptor such as `@daily`, or `@every 90m`, each with an optional
     /// `TZ=` or `CRON_TZ=` prefix.
     ///
     /// # Errors
-    /// A sentence for a person that says what is wrong and what to write instead.
+    /// A sentence that says what is wrong and what to write instead.
     pub fn parse(text: &str, time_zone: Option<&str>) -> Result<Schedule, String> {
         let (prefix, expression) = split_zone(text.trim());
         let zone_name = prefix.or(time_zone).unwrap_or("UTC");
@@ -39,7 +39,9 @@ impl Schedule {
             other => other,
         };
         if expression.starts_with('@') && !["@yearly", "@annually", "@monthly", "@weekly", "@daily", "@hourly"].contains(&expression) {
-            return Err(format!("schedule {text:?} has an unknown descriptor: write @hourly, @daily, @weekly, @monthly, @yearly or @every 90m"));
+            return Err(format!(
+                "schedule {text:?} has an unknown descriptor: write @hourly, @daily, @weekly, @monthly, @yearly or @every 90m"
+            ));
         }
         // croner takes `?` for a star only in the two day fields.
         let cron = CronParser::builder()

@@ -38,7 +38,7 @@ pub fn parse(text: &str) -> Result<SignedDuration, String> {
         seconds = count.checked_mul(unit).and_then(|s| seconds.checked_add(s)).ok_or_else(wrong)?;
         digits.clear();
     }
-    // A hundred years is no interval of anybody's, and keeps the arithmetic away from the calendar's end.
+    // No useful interval is longer than a hundred years, and the limit keeps the arithmetic away from the calendar's end.
     if !digits.is_empty() || !(1..=100 * 366 * 86_400).contains(&seconds) {
         return Err(wrong());
     }
