@@ -5,6 +5,7 @@ use scribe_agent::api::reason::{Policy, Reason};
 use scribe_agent::api::{Status, crd, labels};
 use scribe_agent::core::conditions::{self, Course};
 use scribe_agent::core::model::limits::Limits;
+use scribe_agent::core::model::spec::InvalidSpec;
 use scribe_agent::core::validate;
 use serde_json::{Value, json};
 use std::fmt::Write;
@@ -298,7 +299,7 @@ fn every_state_has_its_place() {
 #[test]
 fn every_condition_is_there() {
     let mut status = Status::default();
-    let (invalid, limits) = (Err("invalid".to_owned()), Limits::default());
+    let (invalid, limits) = (Err(InvalidSpec("invalid".to_owned())), Limits::default());
     conditions::set(&mut status, &invalid, Course::default(), 1, &limits, jiff::Timestamp::UNIX_EPOCH);
     let set = status.conditions.iter().map(|condition| condition.type_.as_str());
     assert!(set.eq(CONDITIONS.iter().map(|condition| condition.kind)), "{:?}", status.conditions);

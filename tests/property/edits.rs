@@ -7,9 +7,13 @@ use jiff::SignedDuration;
 use rstest::rstest;
 use scribe_agent::api::status::Phase;
 use scribe_agent::core::model::facts::{Kind, Role};
-use scribe_agent::core::model::spec::{Capture, ClaimShape, SnapshotClass, Target, Volume};
+use scribe_agent::core::model::spec::{Capture, ClaimShape, DestinationClaim, SnapshotClass, Volume};
 
-pub fn volume(world: &mut World, source: impl FnOnce(&mut Capture), destination: impl FnOnce(&mut Target, &mut Option<SnapshotClass>)) {
+pub fn volume(
+    world: &mut World,
+    source: impl FnOnce(&mut Capture),
+    destination: impl FnOnce(&mut DestinationClaim, &mut Option<SnapshotClass>),
+) {
     world.edited = true;
     match &mut world.spec.volume {
         Volume::Source { capture, .. } => source(capture),
@@ -40,8 +44,8 @@ pub fn step(world: &mut World, number: usize) {
 #[case::in_place(|w: &mut World| volume(w, |c| *c = Capture::Direct, |_, image| *image = None))]
 #[case::by_snapshot(|w: &mut World| volume(w, |c| *c = Capture::Snapshot(SnapshotClass(Some("other".into()))), |_, image| *image = Some(SnapshotClass(None))))]
 #[case::by_clone(|w: &mut World| volume(w, |c| *c = Capture::Clone, |_, _| ()))]
-#[case::into_an_existing_claim(|w: &mut World| volume(w, |_| (), |claim, _| *claim = Target::Existing(USERS_CLAIM.into())))]
-#[case::into_a_claim_of_its_own(|w: &mut World| volume(w, |_| (), |claim, _| *claim = Target::Private(ClaimShape { size: Some(1 << 31), ..ClaimShape::default() })))]
+#[case::into_an_existing_claim(|w: &mut World| volume(w, |_| (), |claim, _| *claim = DestinationClaim::Existing(USERS_CLAIM.into())))]
+#[case::into_a_claim_of_its_own(|w: &mut World| volume(w, |_| (), |claim, _| *claim = DestinationClaim::Private(ClaimShape { size: Some(1 << 31), ..ClaimShape::default() })))]
 fn an_edit_at_any_moment_is_followed(#[case] edit: impl Fn(&mut World)) {
     for flavour in Flavour::ALL {
         for moment in 0..25 {
@@ -96,7 +100,7 @@ fn an_unbound_volume_is_made_as_the_spec_now_says() {
         let first = world.claims.last().unwrap().meta.uid.clone();
         world.claims.last_mut().unwrap().bound = bound;
         script::edit(&mut world, |w| {
-            if let Volume::Destination { claim: Target::Private(shape), .. } = &mut w.spec.volume {
+            if let Volume::Destination { claim: DestinationClaim::Private(shape), .. } = &mut w.spec.volume {
                 shape.storage_class = Some("fast".into());
             }
         });
@@ -203,7 +207,7 @@ fn a_volume_that_cannot_grow_is_told() {
     }
     assert_eq!((world.refusals, world.writes), (2, writes));
     script::edit(&mut world, |w| {
-        if let Volume::Destination { claim: Target::Private(shape), .. } = &mut w.spec.volume {
+        if let Volume::Destination { claim: DestinationClaim::Private(shape), .. } = &mut w.spec.volume {
             shape.size = Some(1 << 30);
         }
     });

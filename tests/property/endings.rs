@@ -5,7 +5,7 @@ use crate::edits::{volume, with_a_mover};
 use crate::script::{self, Ending, Happening};
 use crate::world::{Flavour, USERS_CLAIM, World};
 use scribe_agent::api::status::Phase;
-use scribe_agent::core::model::spec::Target;
+use scribe_agent::core::model::spec::DestinationClaim;
 
 fn run(world: &World) -> String {
     world.status.run.as_ref().unwrap().id.clone()
@@ -24,7 +24,7 @@ fn pulled() -> World {
 fn a_finished_pull_is_dropped_when_the_volume_is_another_one() {
     let mut world = pulled();
     let pulled = run(&world);
-    script::edit(&mut world, |w| volume(w, |_| (), |claim, _| *claim = Target::Existing(USERS_CLAIM.into())));
+    script::edit(&mut world, |w| volume(w, |_| (), |claim, _| *claim = DestinationClaim::Existing(USERS_CLAIM.into())));
     agent::look(&mut world, &Look::default());
     assert_ne!(run(&world), pulled);
     assert!(world.snapshots.is_empty());

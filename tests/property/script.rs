@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use proptest::prelude::*;
 use scribe_agent::core::model::facts::{Kind, Meta, Object, Pod, Role, Slot};
 use scribe_agent::core::model::plan::NewJob;
-use scribe_agent::core::model::spec::{Capture, SnapshotClass, Target, Volume};
+use scribe_agent::core::model::spec::{Capture, DestinationClaim, SnapshotClass, Volume};
 use scribe_mover::report::{Outcome, Reason, Report};
 
 /// One thing that happens.
@@ -171,7 +171,7 @@ pub fn play(world: &mut World, happening: &Happening) {
         Happening::Grow(grows) => {
             world.grows = *grows;
             edit(world, |world| {
-                if let Volume::Destination { claim: Target::Private(shape), .. } = &mut world.spec.volume {
+                if let Volume::Destination { claim: DestinationClaim::Private(shape), .. } = &mut world.spec.volume {
                     shape.size = shape.size.map(|size| size + 1);
                 }
             });
@@ -244,7 +244,7 @@ fn swap(world: &mut World) {
         return;
     }
     let uid = world.uid();
-    let existing = matches!(world.spec.volume, Volume::Destination { claim: Target::Existing(_), .. });
+    let existing = matches!(world.spec.volume, Volume::Destination { claim: DestinationClaim::Existing(_), .. });
     if let Some(claim) = world.claims.iter_mut().find(|c| if existing { c.meta.role.is_none() } else { c.meta.role == Some(Role::Volume) })
     {
         claim.meta.uid = uid;

@@ -9,7 +9,7 @@ use rstest::rstest;
 use scribe_agent::api::status::Phase;
 use scribe_agent::core::model::facts::Kind;
 use scribe_agent::core::model::plan::MoverTask;
-use scribe_agent::core::model::spec::{SnapshotClass, Target, Volume};
+use scribe_agent::core::model::spec::{DestinationClaim, SnapshotClass, Volume};
 use scribe_agent::core::schedule::due::needs_new_sync;
 use scribe_agent::core::syntax::cron::Schedule;
 
@@ -31,7 +31,7 @@ fn claim(world: &mut World) {
     match &mut world.spec.volume {
         Volume::Source { claim, .. } => *claim = OTHER_CLAIM.into(),
         Volume::Destination { claim, cleanup, .. } => {
-            *claim = Target::Existing(OTHER_CLAIM.into());
+            *claim = DestinationClaim::Existing(OTHER_CLAIM.into());
             *cleanup = false;
         }
     }
@@ -41,7 +41,7 @@ fn claim(world: &mut World) {
 fn published(world: &mut World) {
     if let Volume::Destination { claim, image, cleanup, .. } = &mut world.spec.volume {
         *image = if image.is_some() { None } else { Some(SnapshotClass(None)) };
-        *cleanup = image.is_some() && matches!(claim, Target::Private(_));
+        *cleanup = image.is_some() && matches!(claim, DestinationClaim::Private(_));
     }
 }
 

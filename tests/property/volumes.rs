@@ -7,7 +7,7 @@ use rstest::rstest;
 use scribe_agent::api::status::Phase;
 use scribe_agent::core::model::facts::Role;
 use scribe_agent::core::model::plan::MoverTask;
-use scribe_agent::core::model::spec::{ClaimShape, Target, Volume};
+use scribe_agent::core::model::spec::{ClaimShape, DestinationClaim, Volume};
 
 fn last_error(world: &World) -> Option<&str> {
     world.status.last_error.as_ref().map(|error| error.reason.as_str())
@@ -78,7 +78,7 @@ fn a_temporary_claim_is_like_its_source() {
 fn a_volume_is_made_as_the_spec_says() {
     for (wanted, modes) in [(None, "ReadWriteOnce"), (Some("ReadWriteMany"), "ReadWriteMany")] {
         let mut world = World::new(Flavour::DestinationImage);
-        if let Volume::Destination { claim: Target::Private(shape), .. } = &mut world.spec.volume {
+        if let Volume::Destination { claim: DestinationClaim::Private(shape), .. } = &mut world.spec.volume {
             *shape = ClaimShape { size: Some(3), access_modes: wanted.map(|mode| vec![mode.into()]), storage_class: Some("fast".into()) };
         }
         script::begin(&mut world);

@@ -6,7 +6,9 @@ use scribe_agent::api::Status;
 use scribe_agent::core::model::facts::{Claim, Facts, Job, Kind, Meta, Object, Pod, Refresh, ResizeRefusal, Role, Slot, Snapshot};
 use scribe_agent::core::model::limits::Limits;
 use scribe_agent::core::model::plan::{Event, NewJob, Step};
-use scribe_agent::core::model::spec::{Capture, ClaimShape, Guard, Remote, SnapshotClass, Spec, Target as VolumeTarget, Trigger, Volume};
+use scribe_agent::core::model::spec::{
+    Capture, ClaimShape, DestinationClaim, Guard, InvalidSpec, Remote, SnapshotClass, Spec, Trigger, Volume,
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Which kind of replication the world holds.
@@ -43,13 +45,13 @@ impl Flavour {
             Flavour::SourceSnapshot => source(Capture::Snapshot(class)),
             Flavour::SourceClone => source(Capture::Clone),
             Flavour::SourceDirect => source(Capture::Direct),
-            Flavour::DestinationImage => destination(VolumeTarget::Private(shape), Some(class), 1),
-            Flavour::DestinationImages => destination(VolumeTarget::Private(shape), Some(class), 3),
+            Flavour::DestinationImage => destination(DestinationClaim::Private(shape), Some(class), 1),
+            Flavour::DestinationImages => destination(DestinationClaim::Private(shape), Some(class), 3),
             Flavour::DestinationCleanup => {
-                Volume::Destination { claim: VolumeTarget::Private(shape), image: Some(class), retain: 1, cleanup: true, plain: false }
+                Volume::Destination { claim: DestinationClaim::Private(shape), image: Some(class), retain: 1, cleanup: true, plain: false }
             }
-            Flavour::DestinationDirect => destination(VolumeTarget::Private(shape), None, 1),
-            Flavour::DestinationExisting => destination(VolumeTarget::Existing(USERS_CLAIM.into()), Some(class), 1),
+            Flavour::DestinationDirect => destination(DestinationClaim::Private(shape), None, 1),
+            Flavour::DestinationExisting => destination(DestinationClaim::Existing(USERS_CLAIM.into()), Some(class), 1),
         }
     }
 
@@ -223,8 +225,8 @@ impl World {
     }
 
     /// The spec, as it is read.
-    pub fn spec(&self) -> Result<Spec, String> {
-        self.invalid.clone().map_or_else(|| Ok(self.spec.clone()), Err)
+    pub fn spec(&self) -> Result<Spec, InvalidSpec> {
+        self.invalid.clone().map_or_else(|| Ok(self.spec.clone()), |problem| Err(InvalidSpec(problem)))
     }
 
     /// Everything as it is now.
@@ -272,7 +274,7 @@ impl World {
             assert_eq!(self.status.images[0].revision, newest);
         }
         let volumes = self.claims.iter().filter(|c| c.meta.role == Some(Role::Volume)).count();
-        let private = matches!(self.spec.volume, Volume::Destination { claim: VolumeTarget::Private(_), cleanup: false, .. });
+        let private = matches!(self.spec.volume, Volume::Destination { claim: DestinationClaim::Private(_), cleanup: false, .. });
         assert!(volumes == usize::from(private) || volumes == 1 && self.edited, "volumes of the destination");
     }
 

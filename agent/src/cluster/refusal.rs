@@ -68,7 +68,7 @@ fn refused(step: &Step, status: &Status) -> Answer {
 mod tests {
     use super::*;
     use crate::core::model::facts::Role;
-    use crate::core::model::plan::{ChildKind, NewSnapshot, Target};
+    use crate::core::model::plan::{ChildKind, ChildRef, NewSnapshot};
     use crate::core::model::spec::SnapshotClass;
 
     fn create() -> Step {
@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn a_volume_that_cannot_grow_is_told_in_the_servers_words() {
-        let step = Step::Resize(Target { kind: ChildKind::Claim, name: "c".into(), uid: "u".into() }, 2);
+        let step = Step::Resize(ChildRef { kind: ChildKind::Claim, name: "c".into(), uid: "u".into() }, 2);
         let words = "persistentvolumeclaims \"c\" is forbidden: only dynamically provisioned pvc can be resized and the storageclass that provisions the pvc must support resize";
         let answer = answer(&step, 403, "Forbidden", words);
         assert!(matches!(answer, Answer::Refused(r) if r.reason == Reason::ResizeRefused && r.message.starts_with(words)));

@@ -3,7 +3,7 @@
 use super::slim;
 use crate::api::{ReplicationDestination, ReplicationSource, Status, labels};
 use crate::core::model::facts::{Claim, Job, Kind, Meta, Object, Pod, Role, Snapshot};
-use crate::core::model::spec::{ClaimShape, Spec};
+use crate::core::model::spec::{ClaimShape, InvalidSpec, Spec};
 use crate::core::syntax::quantity;
 use crate::core::validate;
 use jiff::Timestamp;
@@ -15,7 +15,7 @@ pub struct Replication {
     /// The object.
     pub object: Object,
     /// Its spec, or what is wrong with it.
-    pub spec: Result<Spec, String>,
+    pub spec: Result<Spec, InvalidSpec>,
     /// Its status.
     pub status: Status,
 }
@@ -50,12 +50,17 @@ impl Replicated for ReplicationDestination {
     }
 }
 
+/// The value of an annotation; a blank one counts as absent.
+pub fn annotation<'a>(meta: &'a ObjectMeta, key: &str) -> Option<&'a str> {
+    meta.annotations.as_ref().and_then(|all| all.get(key)).map(String::as_str).filter(|value| !value.trim().is_empty())
+}
+
 fn uid(meta: &ObjectMeta) -> &str {
     meta.uid.as_deref().unwrap_or_default()
 }
 
 fn object(kind: Kind, meta: &ObjectMeta) -> Object {
-    let annotation = |key: &str| meta.annotations.as_ref().and_then(|a| a.get(key)).filter(|v| !v.trim().is_empty()).cloned();
+    let annotation = |key: &str| annotation(meta, key).map(str::to_owned);
     Object {
         kind,
         namespace: meta.namespace.clone().unwrap_or_default(),
@@ -122,7 +127,7 @@ pub fn image_in_use(claim: &slim::Claim) -> Option<String> {
 /// A snapshot, as `owner` sees it.
 pub fn snapshot(snapshot: &slim::Snapshot, owner: &str) -> Snapshot {
     let status = snapshot.status.clone().unwrap_or_default();
-    let annotation = |key: &str| snapshot.metadata.annotations.as_ref().and_then(|a| a.get(key)).cloned();
+    let annotation = |key: &str| annotation(&snapshot.metadata, key).map(str::to_owned);
     Snapshot {
         meta: meta(&snapshot.metadata, owner),
         ready: status.ready_to_use == Some(true),
@@ -141,7 +146,7 @@ pub fn snapshot(snapshot: &slim::Snapshot, owner: &str) -> Snapshot {
 pub fn job(job: &slim::Job, owner: &str) -> Job {
     let condition = |kind: &str| job.status.conditions.iter().find(|c| c.kind == kind && c.status == "True");
     let failed = condition("Failed");
-    let annotation = |key: &str| job.metadata.annotations.as_ref().and_then(|a| a.get(key)).cloned();
+    let annotation = |key: &str| annotation(&job.metadata, key).map(str::to_owned);
     Job {
         meta: meta(&job.metadata, owner),
         claim_uid: annotation(labels::PVC_UID),

@@ -3,7 +3,7 @@
 use super::refusal::{Answer, classify};
 use crate::api::{ReplicationDestination, ReplicationSource, Status, labels};
 use crate::core::model::facts::{Kind, Object};
-use crate::core::model::plan::{Child, ChildKind, Event, Step, Target};
+use crate::core::model::plan::{Child, ChildKind, ChildRef, Event, Step};
 use crate::manifests::{claim, event, job, snapshot};
 use jiff::Timestamp;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy};
@@ -100,7 +100,7 @@ impl Writer {
         Ok(())
     }
 
-    async fn delete(&self, target: &Target) -> kube::Result<()> {
+    async fn delete(&self, target: &ChildRef) -> kube::Result<()> {
         let params = DeleteParams {
             // A Job stays until its pods are gone, so that its name cannot start a second mover beside them.
             propagation_policy: (target.kind == ChildKind::Job).then_some(PropagationPolicy::Foreground),
@@ -115,7 +115,7 @@ impl Writer {
     }
 
     /// Takes the owner reference and our labels off, so that neither the agent nor the garbage collector touches the image again.
-    async fn release(&self, object: &Object, target: &Target) -> kube::Result<()> {
+    async fn release(&self, object: &Object, target: &ChildRef) -> kube::Result<()> {
         let api = self.children(target.kind);
         let Some(image) = api.get_opt(&target.name).await?.filter(|i| i.metadata.uid.as_deref() == Some(&target.uid)) else {
             return Ok(());
@@ -131,7 +131,7 @@ impl Writer {
     }
 
     /// Asks for more room. The UID keeps it from another claim of that name.
-    async fn resize(&self, target: &Target, size: u64) -> kube::Result<()> {
+    async fn resize(&self, target: &ChildRef, size: u64) -> kube::Result<()> {
         let patch = json!({
             "metadata": { "uid": target.uid },
             "spec": { "resources": { "requests": { "storage": size.to_string() } } },

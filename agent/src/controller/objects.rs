@@ -3,7 +3,7 @@
 use super::slots::RunState;
 use crate::api::trigger::TriggerSpec;
 use crate::api::{ReplicationDestination, ReplicationSource, Status, labels};
-use crate::cluster::view::{Replicated, Replication};
+use crate::cluster::view::{Replicated, Replication, annotation};
 use crate::core::model::facts::Kind;
 use crate::core::model::subject::Named;
 use crate::core::model::{approvals, spec};
@@ -116,7 +116,7 @@ fn view<'a>(
     status: &'a Status,
 ) -> QueueEntry<'a> {
     let (schedule, manual) = (trigger.is_some_and(|t| t.schedule.is_some()), trigger.and_then(|t| t.manual.as_deref()));
-    let annotation = |key: &str| meta.annotations.as_ref().and_then(|a| a.get(key)).filter(|v| !v.trim().is_empty()).map(String::as_str);
+    let annotation = |key: &str| annotation(meta, key);
     let wait = trigger.is_some_and(|t| t.run_on_create == Some(false));
     QueueEntry {
         kind,

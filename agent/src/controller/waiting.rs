@@ -28,12 +28,12 @@ fn uids<'a>(metas: impl Iterator<Item = &'a Meta>) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::core::model::facts::{Claim, Job, Kind, Object, Pod, Slot, Snapshot};
-    use crate::core::model::spec::Spec;
+    use crate::core::model::spec::{InvalidSpec, Spec};
     use crate::core::validate;
     use serde_json::{Value, json};
     use std::collections::BTreeSet;
 
-    fn facts(kind: Kind, spec: Result<Spec, String>) -> Facts {
+    fn facts(kind: Kind, spec: Result<Spec, InvalidSpec>) -> Facts {
         let time = "2026-01-01T00:00:00.000000Z";
         let run = json!({ "id": "now", "phase": "Transferring", "startTime": time, "attempt": 2, "phaseTime": time, "generation": 1 });
         let object = Object {
@@ -107,7 +107,7 @@ mod tests {
         rclone
     }
 
-    fn destination(extra: &Value) -> Result<Spec, String> {
+    fn destination(extra: &Value) -> Result<Spec, InvalidSpec> {
         validate::destination(&serde_json::from_value(json!({ "rclone": rclone(extra) })).unwrap(), "owner")
     }
 
@@ -127,7 +127,7 @@ mod tests {
         let source = facts(Kind::Source, validate::source(&serde_json::from_value(source).unwrap(), "owner"));
         assert_eq!(groups(&source), [with_the_users, movers.clone()]);
 
-        let invalid = facts(Kind::Source, Err("bad".into()));
+        let invalid = facts(Kind::Source, Err(InvalidSpec("bad".into())));
         assert_eq!(groups(&invalid), [children(), movers]);
     }
 }

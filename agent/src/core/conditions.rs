@@ -4,7 +4,7 @@ use crate::api::Status;
 use crate::api::reason::Reason;
 use crate::api::status::Phase;
 use crate::core::model::limits::Limits;
-use crate::core::model::spec::Spec;
+use crate::core::model::spec::{InvalidSpec, Spec};
 use crate::core::schedule::due;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -30,7 +30,7 @@ pub struct Course<'a> {
 }
 
 /// Sets all conditions; the transition time stays unless the status changes.
-pub fn set(status: &mut Status, spec: &Result<Spec, String>, course: Course<'_>, generation: i64, limits: &Limits, now: Timestamp) {
+pub fn set(status: &mut Status, spec: &Result<Spec, InvalidSpec>, course: Course<'_>, generation: i64, limits: &Limits, now: Timestamp) {
     let (stalled, ready) = (stalled(status, spec), ready(status, spec, generation));
     let all = [
         ("Reconciled", reconciled(course.problem), generation),
@@ -68,10 +68,10 @@ fn reconciled(problem: Option<&str>) -> Verdict {
     }
 }
 
-fn synchronizing(status: &Status, spec: &Result<Spec, String>, waiting: Option<&str>, limits: &Limits, now: Timestamp) -> Verdict {
+fn synchronizing(status: &Status, spec: &Result<Spec, InvalidSpec>, waiting: Option<&str>, limits: &Limits, now: Timestamp) -> Verdict {
     let spec = match spec {
         Ok(spec) => spec,
-        Err(problem) => return verdict(false, Reason::Error, problem),
+        Err(InvalidSpec(problem)) => return verdict(false, Reason::Error, problem),
     };
     if status.waiting_since.is_some() {
         let words = "Due; waiting for a slot: maxConcurrentSyncs syncs are already running";
@@ -135,8 +135,8 @@ fn idle(status: &Status, spec: &Spec, now: Timestamp) -> Verdict {
     }
 }
 
-fn stalled(status: &Status, spec: &Result<Spec, String>) -> Verdict {
-    if let Err(problem) = spec {
+fn stalled(status: &Status, spec: &Result<Spec, InvalidSpec>) -> Verdict {
+    if let Err(InvalidSpec(problem)) = spec {
         return verdict(true, Reason::InvalidSpec, problem);
     }
     match status.stalling_error() {
@@ -147,10 +147,10 @@ fn stalled(status: &Status, spec: &Result<Spec, String>) -> Verdict {
 
 /// Ready, and the generation that it speaks of: the one that was synced last, so that waiting for Ready after an edit waits for its sync;
 /// or the present one, if everything that the spec asks for was synced.
-fn ready(status: &Status, spec: &Result<Spec, String>, generation: i64) -> (Verdict, i64) {
+fn ready(status: &Status, spec: &Result<Spec, InvalidSpec>, generation: i64) -> (Verdict, i64) {
     let spec = match spec {
         Ok(spec) => spec,
-        Err(problem) => return (verdict(false, Reason::InvalidSpec, problem), generation),
+        Err(InvalidSpec(problem)) => return (verdict(false, Reason::InvalidSpec, problem), generation),
     };
     if let Some((reason, error)) = status.stalling_error() {
         return (verdict(false, reason, &error.message), generation);
@@ -201,7 +201,7 @@ fn last_sync(status: &Status, spec: &Spec) -> String {
 mod tests {
     use super::*;
     use crate::api::status::{LastError, Run};
-    use crate::core::model::spec::{Capture, ClaimShape, Guard, Remote, Trigger, Volume};
+    use crate::core::model::spec::{Capture, ClaimShape, Guard, InvalidSpec, Remote, Trigger, Volume};
     use jiff::SignedDuration;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
@@ -243,7 +243,7 @@ mod tests {
         Status { last_sync_time: Some(Time(NOW)), last_manual_sync: Some("tag".into()), ..Status::default() }
     }
 
-    fn update(status: &mut Status, spec: &Result<Spec, String>, generation: i64, closed: Option<i64>, now: Timestamp) {
+    fn update(status: &mut Status, spec: &Result<Spec, InvalidSpec>, generation: i64, closed: Option<i64>, now: Timestamp) {
         status.last_sync_generation = closed.or(status.last_sync_generation);
         set(status, spec, Course::default(), generation, &Limits::default(), now);
     }
@@ -359,7 +359,7 @@ mod tests {
         update(&mut status, &Ok(spec(false)), 1, Some(1), NOW);
         assert_eq!((told(&status, "Stalled"), told(&status, "Ready")), (("True", "DeletionGuard"), ("False", "DeletionGuard")));
         let mut status = synced();
-        update(&mut status, &Err("bad".into()), 1, Some(1), NOW);
+        update(&mut status, &Err(InvalidSpec("bad".into())), 1, Some(1), NOW);
         assert_eq!((told(&status, "Stalled"), told(&status, "Ready")), (("True", "InvalidSpec"), ("False", "InvalidSpec")));
     }
 }

@@ -5,9 +5,10 @@ use crate::api::reason::Reason;
 use crate::api::status::Phase;
 use crate::core::conditions::{self, Course};
 use crate::core::model::clock::seconds;
-use crate::core::model::facts::{Facts, Refresh, Slot};
+use crate::core::model::facts::{Facts, Meta, Refresh, Slot};
 use crate::core::model::limits::Limits;
-use crate::core::model::plan::{Event, Plan, Step};
+use crate::core::model::plan::{ChildKind, ChildRef, Event, Plan, Step};
+use crate::core::model::spec::InvalidSpec;
 use crate::core::schedule::queue::{self, QueueEntry};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
@@ -59,6 +60,11 @@ impl<'a> Decision<'a> {
         false
     }
 
+    /// Plans the deletion of a child.
+    pub(super) fn delete(&mut self, kind: ChildKind, meta: &Meta) {
+        self.plan.steps.push(Step::Delete(ChildRef::of(kind, meta)));
+    }
+
     /// Moves the run on to another phase.
     pub(super) fn enter(&mut self, phase: Phase) {
         let now = self.now;
@@ -74,12 +80,12 @@ impl<'a> Decision<'a> {
     pub(super) fn finish(mut self) -> Plan {
         let generation = self.facts.object.generation;
         if self.facts.spec.is_err() && self.status.observed_generation != Some(generation) {
-            let problem = self.facts.spec.as_ref().err().cloned().unwrap_or_default();
+            let problem = self.facts.spec.as_ref().err().map(ToString::to_string).unwrap_or_default();
             self.event(true, Reason::InvalidSpec, problem, &generation.to_string());
         }
         self.status.observed_generation = Some(generation);
         let trouble = (!self.troubles.is_empty()).then(|| self.troubles.join("; "));
-        let problem = self.facts.spec.as_ref().err().or(trouble.as_ref()).map(String::as_str);
+        let problem = self.facts.spec.as_ref().err().map(|InvalidSpec(problem)| problem).or(trouble.as_ref()).map(String::as_str);
         let course = Course { problem, waiting: self.waiting.as_deref() };
         conditions::set(&mut self.status, &self.facts.spec, course, generation, self.limits, self.now);
         let mut steps = Vec::new();

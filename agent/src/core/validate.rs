@@ -7,7 +7,7 @@ use crate::api::guard::DeletionGuard;
 use crate::api::source::{AccessMode, SourceCopyMethod};
 use crate::api::trigger::TriggerSpec;
 use crate::api::{ReplicationDestinationSpec, ReplicationSourceSpec};
-use crate::core::model::spec::{Capture, ClaimShape, Guard, Remote, SnapshotClass, Spec, Target, Trigger, Volume};
+use crate::core::model::spec::{Capture, ClaimShape, DestinationClaim, Guard, InvalidSpec, Remote, SnapshotClass, Spec, Trigger, Volume};
 use crate::core::syntax::cron::Schedule;
 use crate::core::syntax::quantity;
 use jiff::SignedDuration;
@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 ///
 /// # Errors
 /// A sentence that names the field and says what to write instead.
-pub fn source(spec: &ReplicationSourceSpec, uid: &str) -> Result<Spec, String> {
+pub fn source(spec: &ReplicationSourceSpec, uid: &str) -> Result<Spec, InvalidSpec> {
     let rclone = &spec.rclone;
     let capture = match rclone.copy_method.unwrap_or(SourceCopyMethod::Snapshot) {
         SourceCopyMethod::Snapshot => Capture::Snapshot(SnapshotClass(rclone.volume_snapshot_class_name.clone())),
@@ -38,16 +38,16 @@ pub fn source(spec: &ReplicationSourceSpec, uid: &str) -> Result<Spec, String> {
 ///
 /// # Errors
 /// A sentence that names the field and says what to write instead.
-pub fn destination(spec: &ReplicationDestinationSpec, uid: &str) -> Result<Spec, String> {
+pub fn destination(spec: &ReplicationDestinationSpec, uid: &str) -> Result<Spec, InvalidSpec> {
     let rclone = &spec.rclone;
     let claim = match &rclone.destination_pvc {
-        Some(name) => Target::Existing(name.clone()),
+        Some(name) => DestinationClaim::Existing(name.clone()),
         None => {
             let shape = shape(rclone.capacity.as_deref(), rclone.access_modes.as_deref(), rclone.storage_class_name.as_deref())?;
             if shape.size.is_none() {
-                return Err("spec.rclone needs capacity (such as 10Gi) or destinationPVC (an existing claim)".to_owned());
+                return Err(InvalidSpec("spec.rclone needs capacity (such as 10Gi) or destinationPVC (an existing claim)".to_owned()));
             }
-            Target::Private(shape)
+            DestinationClaim::Private(shape)
         }
     };
     let image = match rclone.copy_method.unwrap_or(DestinationCopyMethod::Snapshot) {
@@ -56,7 +56,9 @@ pub fn destination(spec: &ReplicationDestinationSpec, uid: &str) -> Result<Spec,
     };
     let cleanup = rclone.cleanup_temp_pvc == Some(true);
     if cleanup && image.is_none() {
-        return Err("spec.rclone: cleanupTempPVC would delete the only copy with copyMethod Direct: remove it or use Snapshot".to_owned());
+        return Err(InvalidSpec(
+            "spec.rclone: cleanupTempPVC would delete the only copy with copyMethod Direct: remove it or use Snapshot".to_owned(),
+        ));
     }
     let retain = rclone.retain.and_then(|n| usize::try_from(n).ok()).unwrap_or(1).max(1);
     Ok(Spec {
@@ -68,11 +70,11 @@ pub fn destination(spec: &ReplicationDestinationSpec, uid: &str) -> Result<Spec,
     })
 }
 
-fn trigger(trigger: Option<&TriggerSpec>, uid: &str) -> Result<Trigger, String> {
+fn trigger(trigger: Option<&TriggerSpec>, uid: &str) -> Result<Trigger, InvalidSpec> {
     let Some(trigger) = trigger else { return Ok(Trigger::default()) };
     let schedule = match &trigger.schedule {
         None => None,
-        Some(text) => Some(Schedule::parse(text, trigger.time_zone.as_deref()).map_err(|e| format!("spec.trigger: {e}"))?),
+        Some(text) => Some(Schedule::parse(text, trigger.time_zone.as_deref()).map_err(|e| InvalidSpec(format!("spec.trigger: {e}")))?),
     };
     Ok(Trigger {
         schedule,
@@ -99,13 +101,13 @@ fn remote(secret: &str, section: &str, path: &str) -> Remote {
     Remote { secret: secret.to_owned(), section: section.to_owned(), path: path.to_owned() }
 }
 
-fn shape(capacity: Option<&str>, modes: Option<&[AccessMode]>, class: Option<&str>) -> Result<ClaimShape, String> {
+fn shape(capacity: Option<&str>, modes: Option<&[AccessMode]>, class: Option<&str>) -> Result<ClaimShape, InvalidSpec> {
     let size = match capacity {
         None => None,
         Some(text) => Some(
             quantity::bytes(text)
                 .filter(|size| *size > 0)
-                .ok_or_else(|| format!("spec.rclone.capacity {text:?} is not a size: write for example 10Gi"))?,
+                .ok_or_else(|| InvalidSpec(format!("spec.rclone.capacity {text:?} is not a size: write for example 10Gi")))?,
         ),
     };
     Ok(ClaimShape {
@@ -140,11 +142,11 @@ mod tests {
 
     /// The spec that is written so, beside what is required.
     fn read_source(rclone: Value, trigger: &Value) -> Result<Spec, String> {
-        source(&serde_json::from_value(whole(rclone, trigger)).unwrap(), "uid")
+        source(&serde_json::from_value(whole(rclone, trigger)).unwrap(), "uid").map_err(|InvalidSpec(problem)| problem)
     }
 
     fn read_destination(rclone: Value, trigger: &Value) -> Result<Spec, String> {
-        destination(&serde_json::from_value(whole(rclone, trigger)).unwrap(), "uid")
+        destination(&serde_json::from_value(whole(rclone, trigger)).unwrap(), "uid").map_err(|InvalidSpec(problem)| problem)
     }
 
     fn whole(mut rclone: Value, trigger: &Value) -> Value {
@@ -179,7 +181,7 @@ mod tests {
             ClaimShape { size: Some(1 << 30), access_modes: Some(vec!["ReadWriteMany".into()]), storage_class: Some("fast".into()) };
         match (read_source(rclone.clone(), &Value::Null).unwrap().volume, read_destination(rclone, &Value::Null).unwrap().volume) {
             (Volume::Source { temporary, .. }, Volume::Destination { claim, .. }) => {
-                assert_eq!((temporary, claim), (shape.clone(), Target::Private(shape)));
+                assert_eq!((temporary, claim), (shape.clone(), DestinationClaim::Private(shape)));
             }
             volumes => panic!("{volumes:?}"),
         }
@@ -192,7 +194,7 @@ mod tests {
 
     #[test]
     fn a_destination_says_what_becomes_of_the_data() {
-        let private = Target::Private(ClaimShape { size: Some(1), ..ClaimShape::default() });
+        let private = DestinationClaim::Private(ClaimShape { size: Some(1), ..ClaimShape::default() });
         let image = |name: Option<&str>| Some(SnapshotClass(name.map(str::to_owned)));
         let volume = |claim, image, retain, cleanup, plain| Volume::Destination { claim, image, retain, cleanup, plain };
         for (rclone, expected) in [
@@ -202,7 +204,7 @@ mod tests {
             (json!({ "capacity": "1", "cleanupTempPVC": true }), volume(private.clone(), image(None), 1, true, false)),
             (json!({ "capacity": "1", "copyMethod": "Direct", "layout": "Plain" }), volume(private.clone(), None, 1, false, true)),
             (json!({ "capacity": "1", "copyMethod": "None", "cleanupTempPVC": false }), volume(private, None, 1, false, false)),
-            (json!({ "destinationPVC": "mine" }), volume(Target::Existing("mine".into()), image(None), 1, false, false)),
+            (json!({ "destinationPVC": "mine" }), volume(DestinationClaim::Existing("mine".into()), image(None), 1, false, false)),
         ] {
             assert_eq!(read_destination(rclone, &Value::Null).unwrap().volume, expected);
         }

@@ -3,8 +3,8 @@
 use super::World;
 use scribe_agent::api::Status;
 use scribe_agent::core::model::facts::{Claim, Job, Meta, Object, Pod, ResizeRefusal, Role, Slot, Snapshot};
-use scribe_agent::core::model::plan::{Child, ChildKind, NewClaim, NewJob, NewSnapshot, Origin, Step, Target};
-use scribe_agent::core::model::spec::{Capture, Target as VolumeTarget, Volume};
+use scribe_agent::core::model::plan::{Child, ChildKind, ChildRef, NewClaim, NewJob, NewSnapshot, Origin, Step};
+use scribe_agent::core::model::spec::{Capture, DestinationClaim, Volume};
 use scribe_agent::core::model::subject;
 use scribe_agent::core::schedule::queue;
 
@@ -89,11 +89,10 @@ impl World {
     fn assert_mounts(&self, new: &NewJob) {
         // Whether it is there is not asked: the cache may not know yet that it is gone, and then the attempt fails.
         let expected = match &self.spec.volume {
-            Volume::Source { capture: Capture::Direct, claim, .. } | Volume::Destination { claim: VolumeTarget::Existing(claim), .. } => {
-                claim
-            }
+            Volume::Source { capture: Capture::Direct, claim, .. }
+            | Volume::Destination { claim: DestinationClaim::Existing(claim), .. } => claim,
             Volume::Source { .. } => "scribe-src-db",
-            Volume::Destination { claim: VolumeTarget::Private(_), .. } => "scribe-dest-db",
+            Volume::Destination { claim: DestinationClaim::Private(_), .. } => "scribe-dest-db",
         };
         assert_eq!(new.claim, expected);
     }
@@ -174,7 +173,7 @@ impl World {
         }
     }
 
-    fn delete(&mut self, target: &Target) {
+    fn delete(&mut self, target: &ChildRef) {
         let doomed = |meta: &Meta| meta.uid == target.uid && meta.name == target.name;
         match target.kind {
             ChildKind::Job => {

@@ -3,7 +3,7 @@
 use crate::api::status::{Phase, Run};
 use crate::core::decision::Decision;
 use crate::core::model::facts::{Claim, Meta, Refresh, Role, Snapshot};
-use crate::core::model::plan::{ChildKind, Step, Target};
+use crate::core::model::plan::{ChildKind, ChildRef, Step};
 use crate::core::model::spec::Volume;
 
 /// Plans the deletions that the status in the making leaves room for.
@@ -18,7 +18,7 @@ pub(in crate::core) fn children(decision: &mut Decision<'_>) {
     for job in facts.jobs.iter().filter(|j| !j.meta.deleting) {
         let attempt = run.as_ref().map(|r| r.attempt);
         if !needed(&job.meta) || job.meta.attempt != attempt {
-            delete(decision, ChildKind::Job, &job.meta);
+            decision.delete(ChildKind::Job, &job.meta);
         }
     }
     for claim in facts.claims_as(Role::Capture).filter(|c| !c.meta.deleting && !needed(&c.meta)) {
@@ -28,20 +28,20 @@ pub(in crate::core) fn children(decision: &mut Decision<'_>) {
             decision.plan.needs.insert(Refresh::Pods);
         }
         if !facts.pods.iter().any(|p| of_its_run(&p.meta) && !p.ended) {
-            delete(decision, ChildKind::Claim, &claim.meta);
+            decision.delete(ChildKind::Claim, &claim.meta);
         }
     }
     // Some drivers refuse to delete a snapshot while a volume made from it is there.
     if !facts.claims_as(Role::Capture).any(|c| !needed(&c.meta)) {
         for snapshot in facts.snapshots_as(Role::Capture).filter(|s| !s.meta.deleting && !needed(&s.meta)) {
-            delete(decision, ChildKind::Snapshot, &snapshot.meta);
+            decision.delete(ChildKind::Snapshot, &snapshot.meta);
         }
     }
     if decision.status.run.is_none() && facts.snapshots_known && cleanup(decision) {
         for claim in facts.claims_as(Role::Volume).filter(|c| !c.meta.deleting) {
             decision.plan.needs.extend([Refresh::Pods, Refresh::Snapshots]);
             if !facts.mover_lives() && is_published(decision, claim) {
-                delete(decision, ChildKind::Claim, &claim.meta);
+                decision.delete(ChildKind::Claim, &claim.meta);
             }
         }
     }
@@ -55,7 +55,7 @@ pub(in crate::core) fn children(decision: &mut Decision<'_>) {
 pub(in crate::core) fn unbound_volume(decision: &mut Decision<'_>) -> bool {
     let mut found = false;
     for claim in decision.facts.claims_as(Role::Volume).filter(|c| !c.bound && !c.meta.deleting) {
-        delete(decision, ChildKind::Claim, &claim.meta);
+        decision.delete(ChildKind::Claim, &claim.meta);
         found = true;
     }
     found
@@ -80,17 +80,9 @@ fn old_image(decision: &mut Decision<'_>, image: &Snapshot, current: Option<&str
     let published = decision.status.images.iter().any(|i| i.name == image.meta.name);
     let being_made = image.meta.run.is_some() && image.meta.run.as_deref() == current;
     if image.keep && !being_made {
-        decision.plan.steps.push(Step::Release(target(ChildKind::Snapshot, &image.meta)));
+        decision.plan.steps.push(Step::Release(ChildRef::of(ChildKind::Snapshot, &image.meta)));
     } else if !(published || being_made || facts.images_in_use.contains(&image.meta.name)) {
         decision.plan.needs.extend([Refresh::Claims, Refresh::Snapshots]);
-        delete(decision, ChildKind::Snapshot, &image.meta);
+        decision.delete(ChildKind::Snapshot, &image.meta);
     }
-}
-
-fn delete(decision: &mut Decision<'_>, kind: ChildKind, meta: &Meta) {
-    decision.plan.steps.push(Step::Delete(target(kind, meta)));
-}
-
-fn target(kind: ChildKind, meta: &Meta) -> Target {
-    Target { kind, name: meta.name.clone(), uid: meta.uid.clone() }
 }

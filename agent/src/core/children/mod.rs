@@ -9,7 +9,7 @@ use crate::api::reason::Reason;
 use crate::api::status::{Run, Subject};
 use crate::core::model::facts::{Claim, Facts, Job, Meta, Role, Snapshot};
 use crate::core::model::plan::{Child, MoverTask, NewClaim, NewJob, NewSnapshot, Origin, Step};
-use crate::core::model::spec::{Capture, ClaimShape, Spec, Target, Volume};
+use crate::core::model::spec::{Capture, ClaimShape, DestinationClaim, Spec, Volume};
 use crate::core::model::subject::{self, Named};
 use crate::core::model::{approvals, names};
 use crate::core::schedule::due;
@@ -29,10 +29,10 @@ pub(super) fn volume_problem(facts: &Facts, spec: &Spec) -> Option<(Reason, Stri
                 }
             })
         }
-        Volume::Destination { claim: Target::Existing(claim), .. } => {
+        Volume::Destination { claim: DestinationClaim::Existing(claim), .. } => {
             named(facts, claim, Reason::DestinationPVCMissing, "spec.rclone.destinationPVC")
         }
-        Volume::Destination { claim: Target::Private(_), .. } => taken(facts, &names::volume(&facts.object.name)),
+        Volume::Destination { claim: DestinationClaim::Private(_), .. } => taken(facts, &names::volume(&facts.object.name)),
     }
 }
 
@@ -123,13 +123,13 @@ pub(super) fn mover(facts: &Facts, spec: &Spec, run: &Run, status: &Status) -> V
             (mounted, MoverTask::Push { captured, pushed: pushed(spec, status), adopt, adopt_state, verify_now: run.verify_now.is_some() })
         }
         Volume::Destination { claim, plain, .. } => {
-            if let Target::Private(shape) = claim
+            if let DestinationClaim::Private(shape) = claim
                 && let Some(step) = destination_volume(facts, shape)
             {
                 // The Job has to name the very claim that it pulls into, by its UID.
                 return vec![step];
             }
-            let private = matches!(claim, Target::Private(_));
+            let private = matches!(claim, DestinationClaim::Private(_));
             (destination_claim(facts, claim), MoverTask::Pull { applied: applied(facts, spec, status), private, plain: *plain })
         }
     };
@@ -192,10 +192,10 @@ fn destination_volume(facts: &Facts, shape: &ClaimShape) -> Option<Step> {
 }
 
 /// Name of the claim that a destination pulls into.
-pub(super) fn destination_claim(facts: &Facts, claim: &Target) -> String {
+pub(super) fn destination_claim(facts: &Facts, claim: &DestinationClaim) -> String {
     match claim {
-        Target::Existing(name) => name.clone(),
-        Target::Private(_) => names::volume(&facts.object.name),
+        DestinationClaim::Existing(name) => name.clone(),
+        DestinationClaim::Private(_) => names::volume(&facts.object.name),
     }
 }
 
@@ -211,8 +211,8 @@ pub(super) fn still_there(facts: &Facts, spec: &Spec, job: &Job) -> bool {
 /// The claim itself.
 fn pulled_into<'a>(facts: &'a Facts, spec: &Spec) -> Option<&'a Claim> {
     match &spec.volume {
-        Volume::Destination { claim: Target::Existing(name), .. } => facts.users_claim(name),
-        Volume::Destination { claim: Target::Private(_), .. } => facts.claims_as(Role::Volume).find(|c| !c.meta.deleting),
+        Volume::Destination { claim: DestinationClaim::Existing(name), .. } => facts.users_claim(name),
+        Volume::Destination { claim: DestinationClaim::Private(_), .. } => facts.claims_as(Role::Volume).find(|c| !c.meta.deleting),
         Volume::Source { .. } => None,
     }
 }
@@ -235,7 +235,7 @@ pub(super) fn subject(facts: &Facts, spec: &Spec, run: &Run, job: Option<&Job>) 
 /// The revision that the volume is certain to hold, if not a later one: it is private, the published image of that revision was taken
 /// from this very claim, and nothing from elsewhere has been pulled since. A mover whose end was never noticed may have gone further.
 fn applied(facts: &Facts, spec: &Spec, status: &Status) -> Option<String> {
-    let Volume::Destination { claim: Target::Private(_), image: Some(_), .. } = &spec.volume else { return None };
+    let Volume::Destination { claim: DestinationClaim::Private(_), image: Some(_), .. } = &spec.volume else { return None };
     if status.volume_touched || due::needs_new_sync(spec, status) {
         return None;
     }

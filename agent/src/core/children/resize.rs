@@ -4,13 +4,13 @@
 use crate::api::reason::Reason;
 use crate::core::decision::Decision;
 use crate::core::model::facts::{Refresh, Role};
-use crate::core::model::plan::{ChildKind, Step, Target};
-use crate::core::model::spec::{Spec, Target as Volumes, Volume};
+use crate::core::model::plan::{ChildKind, ChildRef, Step};
+use crate::core::model::spec::{DestinationClaim, Spec, Volume};
 
 /// Plans the expansion, or reports that it was refused.
 pub(in crate::core) fn volume(decision: &mut Decision<'_>, spec: &Spec) {
     let facts = decision.facts;
-    let Volume::Destination { claim: Volumes::Private(shape), .. } = &spec.volume else { return };
+    let Volume::Destination { claim: DestinationClaim::Private(shape), .. } = &spec.volume else { return };
     let Some(wanted) = shape.size else { return };
     // A claim can only grow once it has a volume.
     let mut claims = facts.claims_as(Role::Volume).filter(|c| c.bound && !c.meta.deleting);
@@ -30,7 +30,7 @@ pub(in crate::core) fn volume(decision: &mut Decision<'_>, spec: &Spec) {
             if decision.troubles.is_empty() {
                 decision.troubles.extend(before.map(|c| c.message.clone()));
             }
-            let target = Target { kind: ChildKind::Claim, name: claim.meta.name.clone(), uid: claim.meta.uid.clone() };
+            let target = ChildRef::of(ChildKind::Claim, &claim.meta);
             decision.plan.steps.push(Step::Resize(target, wanted));
         }
     }

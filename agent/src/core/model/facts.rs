@@ -4,7 +4,7 @@ use crate::api::Status;
 use crate::api::reason::Reason;
 use crate::api::status::Run;
 use crate::core::model::names;
-use crate::core::model::spec::Spec;
+use crate::core::model::spec::{InvalidSpec, Spec};
 use jiff::Timestamp;
 use scribe_mover::report::Report;
 use std::collections::BTreeSet;
@@ -15,7 +15,7 @@ pub struct Facts {
     /// The object itself.
     pub object: Object,
     /// Its spec, or what is wrong with it.
-    pub spec: Result<Spec, String>,
+    pub spec: Result<Spec, InvalidSpec>,
     /// Its status as it stands in the cluster.
     pub status: Status,
     /// PVCs that matter: the object's own, and the user's that the spec names.

@@ -3,7 +3,7 @@
 use crate::api::Status;
 use crate::api::reason::Reason;
 use crate::api::status::Subject;
-use crate::core::model::facts::{Refresh, Role};
+use crate::core::model::facts::{Meta, Refresh, Role};
 use crate::core::model::spec::{ClaimShape, Guard, Remote, SnapshotClass};
 use jiff::Timestamp;
 use std::collections::BTreeSet;
@@ -36,11 +36,11 @@ pub enum Step {
     /// A child with a fixed name; where the name is taken, the plan stops.
     Create(Child),
     /// A child, by name and UID.
-    Delete(Target),
+    Delete(ChildRef),
     /// Owner reference and labels off an image that the user wants to keep.
-    Release(Target),
+    Release(ChildRef),
     /// More room, in bytes, for a claim.
-    Resize(Target, u64),
+    Resize(ChildRef, u64),
     /// An event on the object.
     Publish(Event),
 }
@@ -164,13 +164,20 @@ pub enum MoverTask {
 
 /// A child to delete or let go.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
+pub struct ChildRef {
     /// Its kind.
     pub kind: ChildKind,
     /// Its name.
     pub name: String,
     /// Its UID: nothing else of that name is touched.
     pub uid: String,
+}
+
+impl ChildRef {
+    /// The child with this metadata.
+    pub fn of(kind: ChildKind, meta: &Meta) -> Self {
+        Self { kind, name: meta.name.clone(), uid: meta.uid.clone() }
+    }
 }
 
 /// Kinds of children.

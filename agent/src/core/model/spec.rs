@@ -2,6 +2,12 @@
 
 use crate::core::syntax::cron::Schedule;
 use jiff::{SignedDuration, Timestamp};
+use thiserror::Error;
+
+/// What is wrong with a spec: a sentence that names the field and says what to write instead.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{0}")]
+pub struct InvalidSpec(pub String);
 
 /// A spec that is known to make sense.
 #[derive(Clone, Debug)]
@@ -100,7 +106,7 @@ pub enum Volume {
     /// A destination's.
     Destination {
         /// The claim to pull into.
-        claim: Target,
+        claim: DestinationClaim,
         /// Whether each good copy becomes a snapshot, and of which class.
         image: Option<SnapshotClass>,
         /// How many of these snapshots are kept.
@@ -129,7 +135,7 @@ pub enum Capture {
 
 /// The claim that a destination pulls into.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
+pub enum DestinationClaim {
     /// One of the user's.
     Existing(String),
     /// One made for this object.
@@ -151,8 +157,8 @@ impl Spec {
     /// The claim of the user's that the spec names.
     pub fn users_claim(&self) -> Option<&str> {
         match &self.volume {
-            Volume::Source { claim, .. } | Volume::Destination { claim: Target::Existing(claim), .. } => Some(claim),
-            Volume::Destination { claim: Target::Private(_), .. } => None,
+            Volume::Source { claim, .. } | Volume::Destination { claim: DestinationClaim::Existing(claim), .. } => Some(claim),
+            Volume::Destination { claim: DestinationClaim::Private(_), .. } => None,
         }
     }
 }

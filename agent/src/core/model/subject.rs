@@ -4,7 +4,7 @@
 use crate::api::destination::{DestinationCopyMethod, Layout};
 use crate::api::status::{ImageRef, Subject};
 use crate::api::{ReplicationDestinationSpec, ReplicationSourceSpec};
-use crate::core::model::spec::{Spec, Target, Volume};
+use crate::core::model::spec::{DestinationClaim, Spec, Volume};
 
 /// A [`Subject`] as a spec names it, without a copy: every object's is compared whenever the queue is evaluated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,8 +22,8 @@ impl<'a> Named<'a> {
     pub fn by(spec: &'a Spec) -> Self {
         let (claim, plain) = match &spec.volume {
             Volume::Source { claim, .. } => (Some(claim.as_str()), false),
-            Volume::Destination { claim: Target::Existing(claim), plain, .. } => (Some(claim.as_str()), *plain),
-            Volume::Destination { claim: Target::Private(_), plain, .. } => (None, *plain),
+            Volume::Destination { claim: DestinationClaim::Existing(claim), plain, .. } => (Some(claim.as_str()), *plain),
+            Volume::Destination { claim: DestinationClaim::Private(_), plain, .. } => (None, *plain),
         };
         let publishes = match &spec.volume {
             Volume::Source { .. } => None,

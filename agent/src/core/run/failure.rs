@@ -7,7 +7,7 @@ use crate::api::reason::Reason;
 use crate::api::status::{LastError, MoverResult, MoverStatus, Phase, Run};
 use crate::core::decision::Decision;
 use crate::core::model::facts::{Job, Pod, Role, Snapshot};
-use crate::core::model::plan::{ChildKind, Step, Target};
+use crate::core::model::plan::ChildKind;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use scribe_mover::report::Report;
 
@@ -53,7 +53,7 @@ pub(super) fn wait_for_first_push(decision: &mut Decision<'_>, report: &Report) 
 /// another run may supersede it; an image that was being created will never be published.
 pub(super) fn hold(decision: &mut Decision<'_>, run: &Run) {
     for image in decision.facts.snapshots_as(Role::Image).filter(|s| s.meta.serves(&run.id) && !s.keep) {
-        remove(decision, ChildKind::Snapshot, &image.meta.name, &image.meta.uid);
+        decision.delete(ChildKind::Snapshot, &image.meta);
     }
     next_attempt(decision, Phase::Backoff);
 }
@@ -73,7 +73,7 @@ pub(super) fn snapshot_not_ready(decision: &mut Decision<'_>, run: &Run, snapsho
     let since = deadline::since(decision, run, &snapshot.meta);
     let age = deadline::lasted_since(decision, snapshot.captured.unwrap_or(since).min(since));
     if obstacles::failed(snapshot) {
-        remove(decision, ChildKind::Snapshot, name, &snapshot.meta.uid);
+        decision.delete(ChildKind::Snapshot, &snapshot.meta);
         let message = format!("VolumeSnapshot {name} failed and is created again: not ready after {age}: {why}");
         return give_up(decision, run, Reason::SnapshotNotReady, message, None);
     }
@@ -107,7 +107,7 @@ pub(super) fn pod_not_started(decision: &mut Decision<'_>, run: &Run, job: &Job,
         let then = if refused { "The next attempt creates a new one" } else { "It is kept, and the agent keeps waiting for it" };
         let message = format!("PVC {} has no volume after {waited}{limit}: {why}. {then}", claim.meta.name);
         if refused {
-            remove(decision, ChildKind::Claim, &claim.meta.name, &claim.meta.uid);
+            decision.delete(ChildKind::Claim, &claim.meta);
         }
         give_up(decision, run, Reason::VolumeNotBound, message, None);
     } else if pod.is_none() {
@@ -125,8 +125,4 @@ pub(super) fn no_report(decision: &mut Decision<'_>, run: &Run, job: &Job, pod: 
     let cause = if cause.is_empty() { "its pod is gone".to_owned() } else { cause };
     let reason = if pod.is_some_and(|p| p.by_itself) { Reason::MoverFailed } else { Reason::MoverKilled };
     give_up(decision, run, reason, format!("The mover terminated without a report: {cause}"), None);
-}
-
-fn remove(decision: &mut Decision<'_>, kind: ChildKind, name: &str, uid: &str) {
-    decision.plan.steps.push(Step::Delete(Target { kind, name: name.to_owned(), uid: uid.to_owned() }));
 }
