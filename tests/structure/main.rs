@@ -28,6 +28,23 @@ const AGENT: &[&str] = &[
     "agent",
 ];
 
+/// Rooms of the mover, the same way.
+const MOVER: &[&str] = &[
+    "report",
+    "error",
+    "clock digest random stop",
+    "scratch",
+    "spill",
+    "volume",
+    "name_set",
+    "guard",
+    "format",
+    "rclone",
+    "remote",
+    "pull push",
+    "cli",
+];
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -36,22 +53,33 @@ fn agent() -> Crate {
     Crate::read(&root().join("agent/src"))
 }
 
+fn mover() -> Crate {
+    Crate::read(&root().join("agent/mover/src"))
+}
+
 #[test]
 fn imports_of_the_agent_point_down() {
     assert_eq!(upward(&agent(), AGENT), Vec::<String>::new());
 }
 
 #[test]
+fn imports_of_the_mover_point_down() {
+    assert_eq!(upward(&mover(), MOVER), Vec::<String>::new());
+}
+
+#[test]
 fn no_files_of_a_room_import_each_other_in_a_circle() {
-    assert_eq!(circles(&agent()), Vec::<String>::new());
+    assert_eq!((circles(&agent()), circles(&mover())), (vec![], vec![]));
 }
 
 #[test]
 fn the_layers_are_shown_in_the_guide() {
     let guide = fs::read_to_string(root().join("docs/development.md")).unwrap();
-    let mut shown: Vec<&str> = AGENT.to_vec();
-    shown.reverse();
-    assert!(guide.contains(&shown.join("\n")), "docs/development.md does not show the layers:\n{}", shown.join("\n"));
+    for layers in [AGENT, MOVER] {
+        let shown: Vec<&str> = layers.iter().rev().copied().collect();
+        let shown = format!("```\n{}\n```", shown.join("\n"));
+        assert!(guide.contains(&shown), "docs/development.md does not show the layers:\n{shown}");
+    }
 }
 
 /// What the checks above would find.

@@ -1,12 +1,10 @@
 //! The deletion guard: whether a sync may delete what it wants to. Pure. Entries of every type count; the root does not, because it
 //! always stays.
-//!
-//! Imports [`crate::failure`] and [`crate::entry`].
 
 use sha2::{Digest as _, Sha256};
 
-use crate::entry::Digest;
-use crate::failure::{Failure, Result};
+use crate::digest::Digest;
+use crate::error::{Failure, Result};
 use crate::name_set::key;
 use crate::report::Reason;
 

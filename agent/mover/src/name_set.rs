@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use sha2::{Digest as _, Sha256};
 
-use crate::entry::Digest;
+use crate::digest::Digest;
 
 /// Names, each as 128 bits of its sha256: no two have the same.
 #[derive(Clone, Debug, Default)]

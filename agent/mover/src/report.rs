@@ -1,7 +1,6 @@
 //! What a mover tells the agent when it ends: one JSON document of at most 4 KiB.
 //!
 //! Written to the container's termination-message path; the agent reads it from the pod's status.
-//! Imports nothing of this crate.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

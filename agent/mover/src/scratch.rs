@@ -1,6 +1,4 @@
 //! A private temporary directory for the lists and control objects handed to rclone, removed when dropped.
-//!
-//! Imports only [`crate::failure`].
 
 use std::fs;
 use std::io::Write;
@@ -8,8 +6,8 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::failure::{Failure, Result};
-use crate::revision::random;
+use crate::error::{Failure, Result};
+use crate::random::random;
 
 /// The directory; every file in it has a name of its own.
 #[derive(Debug)]

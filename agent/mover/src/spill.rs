@@ -1,13 +1,11 @@
 //! Lists that may be too long for memory: records in a file of the scratch directory, read in the order they were written.
-//!
-//! Imports [`crate::scratch`] and [`crate::failure`].
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, ErrorKind, Read, Write};
 use std::marker::PhantomData;
 use std::path::PathBuf;
 
-use crate::failure::{Failure, Result};
+use crate::error::{Failure, Result};
 use crate::report::Reason;
 use crate::scratch::Scratch;
 

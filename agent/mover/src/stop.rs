@@ -1,6 +1,4 @@
 //! The stop request: set by SIGTERM or SIGINT, seen by every loop that works on files, and passed on to rclone.
-//!
-//! Imports only [`crate::failure`].
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::failure::{Failure, Result};
+use crate::error::{Failure, Result};
 
 /// Shared by the signal thread and the workers.
 #[derive(Clone, Debug, Default)]

@@ -7,7 +7,7 @@ use crate::core::model::facts::Object;
 use crate::core::model::plan::Event;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
-use scribe_mover::entry::hex;
+use scribe_mover::digest::hex;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 

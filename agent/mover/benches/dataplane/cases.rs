@@ -1,6 +1,4 @@
 //! What is measured. Every case has a site of its own and adds its rows to the table.
-//!
-//! Imports all of the bench but [`main`](super).
 
 use anyhow::{Context, Result};
 

@@ -1,6 +1,4 @@
 //! The two contenders: our mover, and the peer's procedure with plain rclone. Both push one source to a path of their own.
-//!
-//! Imports [`super::site`] and [`super::measure`].
 
 use std::process::Command;
 

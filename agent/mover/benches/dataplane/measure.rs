@@ -1,6 +1,4 @@
 //! Runs a command and measures it: time, file data read from disk, memory, and what went through the proxy.
-//!
-//! Imports [`super::proxy`] and the cgroups of the tests.
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;

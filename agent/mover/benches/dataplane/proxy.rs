@@ -1,7 +1,7 @@
 //! A proxy in front of the S3 server that counts requests and bytes, and changes nothing.
 //!
 //! Connections stay open as the client wants them, so its speed is that of the server. Only what the client sends is read
-//! closely enough to tell one request from the next. Imports nothing of the bench.
+//! closely enough to tell one request from the next.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read, Write};

@@ -1,6 +1,4 @@
 //! A place to measure in: an S3 server, the proxy in front of it, a source volume, and a destination volume for each contender.
-//!
-//! Imports [`super::proxy`].
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};

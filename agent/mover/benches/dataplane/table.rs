@@ -1,6 +1,4 @@
 //! The result: a Markdown table of aims and figures, and whether each aim is met.
-//!
-//! Imports [`super::measure`].
 
 use crate::measure::Cost;
 

@@ -1,6 +1,4 @@
 //! Makes and changes the volumes that are measured. Content is random, so that nothing compresses it, and the same in every run.
-//!
-//! Imports nothing of the bench.
 
 use std::fs;
 use std::io::{self, BufWriter, Write};

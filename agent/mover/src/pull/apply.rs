@@ -1,6 +1,4 @@
 //! Makes the volume's tree the committed one: every file is complete, with its metadata, before a rename puts it in place.
-//!
-//! Imports [`super::plan`], [`super::staging`], [`super::restore`], [`crate::entry`], [`crate::tree`], [`crate::holes`] and [`crate::failure`].
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -15,12 +13,13 @@ use rustix::fs::{CWD, Mode};
 use super::plan::{Action, Plan, Step};
 use super::restore::{Tally, restore};
 use super::staging::Staging;
-use crate::entry::{Digest, Entry, FileEntry, Kind};
-use crate::failure::{Failure, Result};
-use crate::holes;
-use crate::path::RelPath;
+use crate::digest::Digest;
+use crate::error::{Failure, Result};
+use crate::format::entries::Entries;
 use crate::stop::Stop;
-use crate::tree::Entries;
+use crate::volume::entry::{Entry, FileEntry, Kind};
+use crate::volume::holes;
+use crate::volume::path::RelPath;
 
 /// What applying a plan came to.
 #[derive(Debug, Default)]

@@ -1,21 +1,20 @@
 //! Brings missing content into the staging folder and verifies every byte of it.
-//!
-//! Imports [`super::staging`], [`super::plan`], [`crate::remote`] and [`crate::names`].
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::plan::Fetch;
 use super::staging::Staging;
-use crate::committed::Committed;
-use crate::entry::{At, Digest};
-use crate::failure::Result;
-use crate::hash::Hasher;
-use crate::names::{Folder, StagedDir};
-use crate::path::RelPath;
+use crate::digest::Digest;
+use crate::error::Result;
+use crate::format::names::{Folder, StagedDir};
+use crate::format::revision::Revision;
 use crate::rclone::{Class, Trouble};
+use crate::remote::committed::Committed;
 use crate::remote::{LARGE, Remote};
-use crate::revision::Revision;
+use crate::volume::entry::At;
+use crate::volume::hash::Hasher;
+use crate::volume::path::RelPath;
 
 /// How a fetch came out.
 #[derive(Debug)]

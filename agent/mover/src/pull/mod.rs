@@ -1,6 +1,4 @@
 //! A pull: read the commit, compare the volume, fetch and verify what differs, and only then touch the live tree.
-//!
-//! Imports everything below it; nothing but [`crate::run`] imports it.
 
 mod apply;
 mod fetch;
@@ -16,19 +14,21 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use crate::committed::{Manifest, inconsistent, read_commit, read_manifest};
-use crate::control::{Commit, Control};
-use crate::entry::{Digest, FileEntry};
-use crate::failure::{Failure, Result};
+use crate::digest::Digest;
+use crate::error::{Failure, Result};
+use crate::format::documents::{Commit, Control};
+use crate::format::names::{CLAIM, COMMIT, CONTROL_DIR, is_manifest, is_ours};
+use crate::format::revision::Revision;
 use crate::guard::{Deletions, Guard};
-use crate::hash::Hasher;
-use crate::names::{CLAIM, COMMIT, CONTROL_DIR, STAGING_DIR, is_manifest, is_ours};
-use crate::path::RelPath;
+use crate::remote::committed::{Manifest, inconsistent, read_commit, read_manifest};
 use crate::remote::{BATCH, Remote, contradiction, shows};
 use crate::report::Reason;
-use crate::revision::Revision;
 use crate::spill::batches;
-use crate::walk::OTHER_ATTRIBUTES;
+use crate::volume::STAGING_DIR;
+use crate::volume::entry::FileEntry;
+use crate::volume::hash::Hasher;
+use crate::volume::path::RelPath;
+use crate::volume::walk::OTHER_ATTRIBUTES;
 use apply::Applied;
 use fetch::{Fetched, Fetching};
 use observe::observe;

@@ -1,20 +1,18 @@
 //! Compares a volume with the manifest: both are read side by side, and content is hashed where nothing else can tell.
-//!
-//! Imports [`super::plan`], [`crate::walk`], [`crate::tree`], [`crate::join`], [`crate::hash`] and [`crate::revision`].
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::plan::{Content, Facts, compare};
-use crate::committed::Committed;
-use crate::entry::Entry;
-use crate::failure::Result;
-use crate::hash::Hasher;
-use crate::join::join;
-use crate::names::LOST_AND_FOUND;
-use crate::revision::Revision;
+use crate::error::Result;
+use crate::format::revision::Revision;
+use crate::remote::committed::Committed;
 use crate::stop::Stop;
-use crate::walk::{Found, LEFT_LOST_AND_FOUND, walk};
+use crate::volume::LOST_AND_FOUND;
+use crate::volume::entry::Entry;
+use crate::volume::hash::Hasher;
+use crate::volume::merge_join::join;
+use crate::volume::walk::{Found, LEFT_LOST_AND_FOUND, walk};
 
 /// Pairs whose content is hashed side by side.
 const BATCH: usize = 4096;

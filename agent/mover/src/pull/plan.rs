@@ -1,16 +1,16 @@
 //! Decides what a pull does to a volume, from what [`super::observe`] found. Pure.
 //!
 //! Two passes over the manifest, because what comes late may decide on what comes early: [`Facts`] are gathered entry by entry,
-//! then [`plan`] makes the actions. Both keep next to nothing of an entry that stays as it is. Imports [`crate::entry`],
-//! [`crate::walk`]'s types and [`crate::path`].
+//! then [`plan`] makes the actions. Both keep next to nothing of an entry that stays as it is.
 
 use std::collections::{HashMap, HashSet};
 
-use crate::entry::{At, Digest, Entry, Kind};
-use crate::failure::Result;
+use crate::digest::Digest;
+use crate::error::Result;
 use crate::guard::{Count, NamesSum};
-use crate::path::RelPath;
-use crate::walk::{Found, FoundKind};
+use crate::volume::entry::{At, Entry, Kind};
+use crate::volume::path::RelPath;
+use crate::volume::walk::{Found, FoundKind};
 
 /// What is known of a file's content on the volume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -295,8 +295,8 @@ pub(super) fn plan(entries: impl Iterator<Item = Result<Entry>>, facts: Facts) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::entry::{FileEntry, Hints, Meta, Time};
-    use crate::join::join;
+    use crate::volume::entry::{FileEntry, Hints, Meta, Time};
+    use crate::volume::merge_join::join;
 
     const TIME: Time = Time { secs: 7, nanos: 7 };
 

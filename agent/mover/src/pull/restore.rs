@@ -1,8 +1,7 @@
 //! Gives an entry of the volume its metadata, and says what could not be given.
 //!
 //! What an unprivileged mover may not do, or a file system cannot hold, is counted and stops nothing. What counts is what is
-//! there afterwards, not what a call answered: some file systems take a change in silence and forget it. Imports
-//! [`crate::entry`], [`crate::attributes`], [`crate::walk`] and [`crate::failure`].
+//! there afterwards, not what a call answered: some file systems take a change in silence and forget it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,10 +12,10 @@ use std::path::Path;
 use rustix::fs::{Access, AtFlags, CWD, Mode, Timespec, Timestamps, UTIME_OMIT, XattrFlags, accessat, lremovexattr, lsetxattr};
 use rustix::io::Errno;
 
-use crate::attributes::{ACL_ACCESS, AttributeKind, Attributes};
-use crate::entry::{Entry, Kind, Meta};
-use crate::failure::{Failure, Result};
-use crate::walk::meta;
+use crate::error::{Failure, Result};
+use crate::volume::entry::{Entry, Kind, Meta};
+use crate::volume::walk::meta;
+use crate::volume::xattrs::{ACL_ACCESS, AttributeKind, Attributes};
 
 /// What could not be restored, by kind: `owners`, `modes`, `setuidBits`, `times`, `acls`, `capabilities`, `trustedAttributes`,
 /// `userAttributes`. One entry counts once for each.

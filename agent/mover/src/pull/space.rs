@@ -1,15 +1,13 @@
 //! Whether new content fits on the volume beside the old, and what to do part by part where it does not.
-//!
-//! Imports [`super::plan`]'s types, [`crate::entry`], [`crate::remote`]'s batch size and [`crate::failure`].
 
 use std::iter::Peekable;
 use std::path::Path;
 
 use super::plan::{Action, Step};
-use crate::entry::FileEntry;
-use crate::failure::{Failure, Result};
+use crate::error::{Failure, Result};
 use crate::remote::BATCH;
 use crate::report::Reason;
+use crate::volume::entry::FileEntry;
 
 /// Bytes free on the volume at `root`, as far as is known.
 pub(super) fn free(root: &Path) -> Result<u64> {

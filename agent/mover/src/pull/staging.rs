@@ -1,7 +1,7 @@
 //! The staging folder on the volume: where fetched content waits until all of it is verified.
 //!
 //! `.scribe-staging/in/` is what rclone writes, believed by its hash alone; `ok/<sha256>` is what was verified; `tmp/` is made ready
-//! there for its rename. Its presence says that the volume is not a whole revision. Imports [`crate::hash`] and [`crate::failure`].
+//! there for its rename. Its presence says that the volume is not a whole revision.
 
 use std::collections::HashSet;
 use std::fs;
@@ -12,13 +12,13 @@ use std::path::{Path, PathBuf};
 use walkdir::{DirEntry, WalkDir};
 
 use super::plan::Plan;
-use crate::entry::Digest;
-use crate::failure::{Failure, Result};
-use crate::hash::Hasher;
-use crate::names::STAGING_DIR;
+use crate::digest::Digest;
+use crate::error::{Failure, Result};
 use crate::remote::BATCH;
 use crate::spill::batches;
 use crate::stop::Stop;
+use crate::volume::STAGING_DIR;
+use crate::volume::hash::Hasher;
 
 const INCOMING: &str = "in";
 

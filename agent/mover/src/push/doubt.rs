@@ -7,11 +7,11 @@ use std::collections::HashSet;
 
 use super::observe::{Known, Look, Tree, observe};
 use super::plan::{intact, object_name};
-use crate::committed::Committed;
-use crate::failure::Result;
-use crate::join::join;
-use crate::path::RelPath;
+use crate::error::Result;
 use crate::remote::Listing;
+use crate::remote::committed::Committed;
+use crate::volume::merge_join::join;
+use crate::volume::path::RelPath;
 
 /// Looks at the volume again if there are such files, and reads them.
 pub(super) fn settle(look: Look, tree: Tree, committed: &Committed, listing: &Listing) -> Result<Tree> {

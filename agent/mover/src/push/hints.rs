@@ -7,10 +7,10 @@
 
 use jiff::Timestamp;
 
-use crate::entry::Entry;
-use crate::failure::Result;
-use crate::join::join;
-use crate::tree::Entries;
+use crate::error::Result;
+use crate::format::entries::Entries;
+use crate::volume::entry::Entry;
+use crate::volume::merge_join::join;
 
 /// Hints of what changed this close to the capture, in seconds, vouch for nothing. Twice what was measured.
 pub(super) const RACY: i64 = 120;
@@ -52,10 +52,11 @@ pub(super) fn came_of_age(committed: &Entries, looked: &Entries, hints_time: Tim
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::entry::{At, Digest, FileEntry, Hints, Kind, Meta, Time};
-    use crate::path::RelPath;
+    use crate::digest::Digest;
+    use crate::format::entries::tests::tree;
     use crate::scratch::Scratch;
-    use crate::tree::tests::tree;
+    use crate::volume::entry::{At, FileEntry, Hints, Kind, Meta, Time};
+    use crate::volume::path::RelPath;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()

@@ -1,22 +1,21 @@
 //! Whether the path is still this push's: looked at right before each write that could undo what another push has done, and once more
 //! after it, because no remote can tie a write to what was seen before it.
 //!
-//! One listing of our own folder tells claim and commit together, by their MD5 sums; where it does not, both are read. Imports
-//! [`crate::remote`], [`crate::control`], [`crate::committed`] and [`crate::hash`].
+//! One listing of our own folder tells claim and commit together, by their MD5 sums; where it does not, both are read.
 
 use std::cell::Cell;
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::PushOptions;
-use crate::committed::read_commit;
-use crate::control::{Claim, Commit, Control, Owner, seal};
-use crate::failure::{Failure, Result};
-use crate::hash::md5_hex;
-use crate::names::{CLAIM, COMMIT, CONTROL_DIR, is_manifest, manifest};
+use crate::error::{Failure, Result};
+use crate::format::documents::{Claim, Commit, Control, Owner, seal};
+use crate::format::names::{CLAIM, COMMIT, CONTROL_DIR, is_manifest, manifest};
+use crate::format::revision::Revision;
+use crate::remote::committed::read_commit;
 use crate::remote::{Listing, Remote};
 use crate::report::Reason;
-use crate::revision::Revision;
+use crate::volume::hash::md5_hex;
 
 /// A step that took longer than this may have been held up, and others may have come by meanwhile.
 const LONG: SignedDuration = SignedDuration::from_secs(10);

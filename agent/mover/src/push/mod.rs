@@ -1,10 +1,8 @@
 //! A push: observe the volume, decide, write, commit, tidy up. The order of the writes is what keeps the promise that the
 //! committed revision is whole at every moment; `docs/remote-format.md` walks through it.
-//!
-//! Imports everything below it; nothing but [`crate::run`] imports it.
 
-mod alike;
-mod altered;
+mod case_collisions;
+mod commit;
 mod doubt;
 mod hints;
 mod hold;
@@ -13,13 +11,13 @@ mod observe;
 mod old_trees;
 mod owner;
 mod plan;
+mod recover;
 mod rehash;
 mod resume;
-mod send;
-mod sent;
-mod settle;
 mod state;
-mod write;
+mod tampered;
+mod upload;
+mod uploaded;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -29,23 +27,23 @@ use jiff::{SignedDuration, Timestamp};
 pub use owner::Asker;
 
 use crate::clock::past;
-use crate::committed::Committed;
-use crate::control::{Claim, Commit, seal};
-use crate::failure::Result;
+use crate::error::Result;
+use crate::format::documents::{Claim, Commit, seal};
+use crate::format::names::COMMIT;
+use crate::format::revision::Revision;
 use crate::guard::{Deletions, Guard};
-use crate::hash::Hasher;
-use crate::names::COMMIT;
 use crate::remote::Remote;
-use crate::revision::Revision;
+use crate::remote::committed::Committed;
+use crate::volume::hash::Hasher;
 use hold::{Hold, Manifests, check_unchanged};
 use observe::{Known, Look, Tree, observe};
 use owner::Terms;
 use plan::{Plan, Strays, unchanged};
+use recover::recover;
 use rehash::Rehash;
 use resume::sent_before;
-use sent::Sent;
-use settle::recover;
 use state::{Found, Listed, before_writing, died_first, read_committed};
+use uploaded::Sent;
 
 /// Everything a push is told.
 #[derive(Clone, Debug)]
@@ -154,14 +152,14 @@ pub fn push(remote: &Remote, options: &PushOptions) -> Result<Pushed> {
     let (mut claim_written, mut cleared) = (false, 0);
     if let (Some(listing), Some(committed)) = (&mut listing, &mut committed) {
         if committed.commit.staged {
-            write::claim(remote, &claim)?;
+            commit::claim(remote, &claim)?;
             claim_written = true;
             check_unchanged(remote, options, &committed.commit)?;
             cleared = recover(&hold, committed, listing, strays)?;
         }
         tree = doubt::settle(look, tree, committed, listing)?;
     }
-    let work = send::Work {
+    let work = upload::Work {
         remote,
         options,
         hasher: &hasher,
@@ -182,7 +180,7 @@ pub fn push(remote: &Remote, options: &PushOptions) -> Result<Pushed> {
     let plan = work.plan(&tree, &there)?;
     guard(options, committed.as_ref(), &plan)?;
     let sent = Sent::new(&remote.rclone.scratch, there)?;
-    let write = if plan.differs || terms == Terms::Takeover { write::write } else { write::repair };
+    let write = if plan.differs || terms == Terms::Takeover { commit::write } else { commit::repair };
     let mut pushed = write(&work, tree, plan, sent)?;
     pushed.took_over = terms == Terms::Takeover;
     pushed.hashed = hasher.bytes_read();

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use crate::committed::Committed;
-use crate::failure::{Failure, Result};
+use crate::error::{Failure, Result};
+use crate::format::names::{CLAIM, COMMIT, CONTROL_DIR, is_ours};
 use crate::name_set::NameSet;
-use crate::names::{CLAIM, COMMIT, CONTROL_DIR, is_ours};
+use crate::remote::committed::Committed;
 use crate::remote::{Listing, Remote};
 use crate::report::Reason;
 

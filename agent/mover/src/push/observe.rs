@@ -1,7 +1,4 @@
 //! Makes the tree of a volume: a walk, and the hash of every file that hints do not vouch for.
-//!
-//! Imports [`crate::walk`], [`crate::hash`], [`crate::holes`], [`crate::tree`], [`crate::join`], [`crate::entry`] and
-//! [`crate::failure`].
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
@@ -11,19 +8,20 @@ use jiff::Timestamp;
 use super::hints::is_racy;
 use super::plan::{intact, object_name};
 use super::rehash::Rehash;
-use crate::entry::{At, Digest, Entry, FileEntry, Kind};
-use crate::failure::{Failure, Result};
-use crate::hash::Hasher;
-use crate::holes;
-use crate::join::join;
-use crate::path::RelPath;
+use crate::digest::Digest;
+use crate::error::{Failure, Result};
+use crate::format::entries::{Entries, EntriesWriter};
 use crate::remote::Listing;
 use crate::report::Reason;
 use crate::scratch::Scratch;
 use crate::stop::Stop;
-use crate::tree::{Entries, EntriesWriter};
-use crate::vanished::{EYES, settle};
-use crate::walk::{Found, FoundKind, Walk, walk};
+use crate::volume::entry::{At, Entry, FileEntry, Kind};
+use crate::volume::hash::Hasher;
+use crate::volume::holes;
+use crate::volume::merge_join::join;
+use crate::volume::path::RelPath;
+use crate::volume::vanished::{EYES, settle};
+use crate::volume::walk::{Found, FoundKind, Walk, walk};
 
 /// Entries whose content is hashed side by side.
 const BATCH: usize = 4096;
@@ -143,7 +141,7 @@ fn refuse_unfinished_pull(root: &Path, walk: &Walk) -> Result<()> {
         format!(
             "{}/{} is there: a pull into this volume is unfinished, so it holds parts of two states. Let the pull finish, or remove that folder if no pull uses this volume",
             root.display(),
-            crate::names::STAGING_DIR
+            crate::volume::STAGING_DIR
         ),
     ))
 }
@@ -257,7 +255,7 @@ pub(super) fn differing(before: &Entries, after: &Entries) -> Result<Vec<Moved>>
 mod tests {
     use super::super::hints::RACY;
     use super::*;
-    use crate::tree::tests::all;
+    use crate::format::entries::tests::all;
     use assert_fs::TempDir;
     use jiff::SignedDuration;
 

@@ -6,14 +6,14 @@
 use std::fs::File;
 
 use super::plan::{Name, partial_of};
-use crate::committed::Committed;
-use crate::failure::{Failure, Result};
-use crate::manifest;
+use crate::error::{Failure, Result};
+use crate::format::entries::Entries;
+use crate::format::manifest;
+use crate::format::names::{CONTROL_DIR, is_ours, manifest as manifest_name};
+use crate::format::revision::Revision;
 use crate::name_set::NameSet;
-use crate::names::{CONTROL_DIR, is_ours, manifest as manifest_name};
+use crate::remote::committed::Committed;
 use crate::remote::{Listing, Remote};
-use crate::revision::Revision;
-use crate::tree::Entries;
 
 /// What is known of them.
 #[derive(Debug, Default)]
@@ -79,7 +79,7 @@ enum Entry {
 }
 
 impl Iterator for Entry {
-    type Item = Result<crate::entry::Entry>;
+    type Item = Result<crate::volume::entry::Entry>;
 
     fn next(&mut self) -> Option<Self::Item> {
         match self {

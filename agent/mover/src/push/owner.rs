@@ -1,14 +1,12 @@
 //! Whose path it is: decides from commit and claim whether this push may go on. Pure.
-//!
-//! Imports [`crate::control`] and [`crate::failure`].
 
 use std::sync::OnceLock;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::control::{Claim, Commit, Owner};
-use crate::entry::hex;
-use crate::failure::{Failure, Result};
+use crate::digest::hex;
+use crate::error::{Failure, Result};
+use crate::format::documents::{Claim, Commit, Owner};
 use crate::report::Reason;
 
 /// Who asks.

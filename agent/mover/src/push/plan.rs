@@ -1,23 +1,23 @@
 //! Decides what a push writes and deletes, from the committed tree, the volume's tree and a listing. No I/O but its own lists.
 //!
 //! The committed revision stays whole until the new one is committed: nothing it needs is overwritten or deleted
-//! before. The two trees are read side by side, entry by entry. Imports [`crate::entry`], [`crate::tree`], [`crate::join`],
-//! [`crate::spill`], [`crate::names`], [`crate::path`] and [`crate::remote`]'s `Listing`.
+//! before. The two trees are read side by side, entry by entry.
 
 use std::collections::{BTreeSet, HashSet};
 
-use super::alike::Alike;
-use crate::entry::{At, Digest, Entry, FileEntry, Kind};
-use crate::failure::Result;
+use super::case_collisions::Alike;
+use crate::digest::Digest;
+use crate::error::Result;
+use crate::format::entries::{Entries, EntriesWriter};
+use crate::format::names::{is_ours, objects_dir, trusted};
 use crate::guard::{Count, NamesSum};
-use crate::join::{Placed, join};
 use crate::name_set::{ContentSet, NameSet};
-use crate::names::{is_ours, objects_dir, trusted};
-use crate::path::RelPath;
 use crate::remote::Listing;
 use crate::scratch::Scratch;
 use crate::spill::{Record, Spill, SpillWriter};
-use crate::tree::{Entries, EntriesWriter};
+use crate::volume::entry::{At, Entry, FileEntry, Kind};
+use crate::volume::merge_join::{Placed, join};
+use crate::volume::path::RelPath;
 
 /// The name of an object below the remote path.
 pub(super) type Name = Box<[u8]>;

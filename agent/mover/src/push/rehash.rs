@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest as _, Sha256};
 
 use crate::clock::past;
-use crate::path::RelPath;
+use crate::volume::path::RelPath;
 
 /// Slices of the interval. With twelve hours each, as by default, a source that is synced as often as one likes pays for moving the time
 /// less than one request a sync on average: what is synced rarely has its commit written by a verification anyway.

@@ -4,16 +4,16 @@
 //! push may have read the file in any state.
 
 use super::plan::{Name, Upload, object};
-use super::send::Work;
-use crate::entry::Entry;
-use crate::failure::Result;
-use crate::hash::both;
-use crate::join::join;
+use super::upload::Work;
+use crate::error::Result;
+use crate::format::entries::Entries;
+use crate::format::names::trusted;
 use crate::name_set::ContentSet;
-use crate::names::trusted;
 use crate::remote::{BATCH, Index, Listing, Object, Told};
 use crate::spill::{SpillWriter, batches};
-use crate::tree::Entries;
+use crate::volume::entry::Entry;
+use crate::volume::hash::both;
+use crate::volume::merge_join::join;
 
 /// A file of the volume, and the name that it would be sent to.
 struct Candidate {

@@ -4,19 +4,19 @@
 //! twice. Anything else fails the push before its first write, because what is taken for absent is going to be written.
 
 use super::PushOptions;
-use super::altered;
 use super::neighbours::{refuse_inside, refuse_nested};
 use super::old_trees::OldTrees;
 use super::owner::{Terms, adopted_state, judge};
+use super::tampered;
 use crate::clock::is_due;
-use crate::committed::{Committed, Manifest, inconsistent, read_commit, read_manifest};
-use crate::control::{Claim, Commit, Control};
-use crate::failure::{Failure, Result};
-use crate::names::{CLAIM, COMMIT, CONTROL_DIR, is_manifest, is_ours, manifest as manifest_name};
+use crate::error::{Failure, Result};
+use crate::format::documents::{Claim, Commit, Control};
+use crate::format::entries::Entries;
+use crate::format::names::{CLAIM, COMMIT, CONTROL_DIR, is_manifest, is_ours, manifest as manifest_name};
+use crate::format::revision::Revision;
+use crate::remote::committed::{Committed, Manifest, inconsistent, read_commit, read_manifest};
 use crate::remote::{Listing, Remote, contradiction, shows};
 use crate::report::Reason;
-use crate::revision::Revision;
-use crate::tree::Entries;
 
 /// What a push begins with.
 #[derive(Debug)]
@@ -117,7 +117,7 @@ pub(super) fn before_writing(remote: &Remote, options: &PushOptions, tree: &Entr
     let committed = found.committed.as_ref();
     let list = || match committed {
         Some(committed) => {
-            let listing = altered::list(remote, options, committed, tree)?;
+            let listing = tampered::list(remote, options, committed, tree)?;
             // A listing that does not show what was read just now shows nothing that could be relied upon.
             if shows(&listing, COMMIT) { Ok(listing) } else { Err(unlisted(remote, COMMIT)) }
         }

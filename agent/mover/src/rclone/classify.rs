@@ -1,8 +1,6 @@
 //! The failure table: from rclone's exit code and messages to what is wrong. Pure.
-//!
-//! Imports [`crate::report`].
 
-use crate::redaction::Redaction;
+use crate::rclone::redaction::Redaction;
 use crate::report::Reason;
 
 /// What kind of trouble rclone had.

@@ -1,13 +1,11 @@
 //! Understands rclone's JSON log: statistics, and the messages that explain a failure.
-//!
-//! Imports [`crate::stats`].
 
 use std::collections::VecDeque;
 
 use serde::Deserialize;
 
-use crate::redaction::Redaction;
-use crate::stats::Stats;
+use crate::rclone::redaction::Redaction;
+use crate::rclone::stats::Stats;
 
 /// Enough to see the cause; rclone repeats itself for every file.
 const KEPT: usize = 12;

@@ -1,11 +1,11 @@
 //! When a running rclone is to be given up: it stands still, or all that it does is fail.
 //!
 //! rclone tries each of many files again and again, and with a server that has gone silent that takes hours. What it reads again for a
-//! retry counts as bytes moved, so bytes alone do not tell. Imports [`crate::stats`].
+//! retry counts as bytes moved, so bytes alone do not tell.
 
 use std::time::{Duration, Instant};
 
-use crate::stats::Stats;
+use crate::rclone::stats::Stats;
 
 /// After the remote failed one file, another must be done within this time.
 const FAILING: Duration = Duration::from_secs(20);

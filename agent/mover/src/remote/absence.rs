@@ -5,11 +5,11 @@
 //! a missing key file. What is concluded from absence (a first push, waiting for one, pushing everything anew) must not rest on that.
 
 use super::{Listing, Remote};
-use crate::failure::{Failure, Result};
-use crate::names::{CLAIM, COMMIT, CONTROL_DIR};
+use crate::error::{Failure, Result};
+use crate::format::names::{CLAIM, COMMIT, CONTROL_DIR};
+use crate::random::random;
 use crate::rclone::{CONTROL_IDLE, Class, Trouble};
 use crate::report::Reason;
-use crate::revision::random;
 
 /// Backends whose root is a folder of another remote, which the first push makes.
 const INDIRECT: [&str; 8] = ["alias", "crypt", "chunker", "compress", "hasher", "union", "combine", "cache"];

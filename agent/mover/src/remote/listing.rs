@@ -1,6 +1,4 @@
 //! What lies below a remote path: names and sizes, and more where a caller asks for it.
-//!
-//! Imports `told`, [`crate::rclone`] and [`crate::failure`].
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -12,9 +10,9 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::Remote;
-use super::told::Told;
-use crate::failure::{Failure, Result};
-use crate::names::CONTROL_DIR;
+use super::index::Told;
+use crate::error::{Failure, Result};
+use crate::format::names::CONTROL_DIR;
 use crate::rclone::{BULK_IDLE, CONTROL_IDLE, Finished, Trouble};
 use crate::report::Reason;
 

@@ -1,7 +1,7 @@
 //! Reads the control objects, and tells one that is damaged from a remote that cannot be read.
 //!
 //! Behind encryption a damaged object and a wrong password are the same to rclone. What tells them apart is whether anything else on the
-//! path can be read. Imports [`crate::control`], [`crate::rclone`] and [`crate::failure`].
+//! path can be read.
 
 use std::fs;
 use std::io;
@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 
 use super::{BLIND, BLIND_READ, Remote};
-use crate::control::{Control, unseal};
-use crate::failure::{Failure, Result};
-use crate::names::{CLAIM, COMMIT, CONTROL_DIR};
+use crate::error::{Failure, Result};
+use crate::format::documents::{Control, unseal};
+use crate::format::names::{CLAIM, COMMIT, CONTROL_DIR};
 use crate::rclone::{BULK_IDLE, CONTROL_IDLE, Class, Trouble};
 
 /// Without it, a folder of which no object came is missed when its time is to be set.

@@ -8,10 +8,10 @@ use std::fs;
 use std::path::Path;
 
 use super::{BLIND_WRITE, Remote, expect_transfers};
-use crate::failure::{Failure, Result};
-use crate::names::{COMMIT, CONTROL_DIR};
+use crate::error::{Failure, Result};
+use crate::format::names::{COMMIT, CONTROL_DIR};
+use crate::random::random;
 use crate::rclone::{CONTROL_IDLE, Trouble};
-use crate::revision::random;
 
 /// What rclone finds after an upload is no reason to remove it: what was written is read again by us.
 const UNCHECKED: [&str; 2] = ["--ignore-size", "--ignore-checksum"];

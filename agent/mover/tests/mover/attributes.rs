@@ -8,8 +8,8 @@ use std::process::Command;
 
 use assert_fs::TempDir;
 use rustix::fs::{XattrFlags, lgetxattr, lremovexattr, lsetxattr};
-use scribe_mover::attributes::{ACL_ACCESS, ACL_DEFAULT, CAPABILITY};
 use scribe_mover::report::{Outcome, Report};
+use scribe_mover::volume::xattrs::{ACL_ACCESS, ACL_DEFAULT, CAPABILITY};
 
 use crate::support::Site;
 use crate::support::program::mover;

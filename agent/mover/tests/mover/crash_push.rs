@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 
 use assert_fs::TempDir;
 use rstest::rstest;
-use scribe_mover::control::{Claim, Commit, Control, unseal};
+use scribe_mover::format::documents::{Claim, Commit, Control, unseal};
 use scribe_mover::pull::{PullOptions, pull};
 use scribe_mover::push::{PushOptions, push};
 

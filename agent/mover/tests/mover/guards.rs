@@ -7,8 +7,8 @@ use std::os::unix::net::UnixListener;
 
 use jiff::ToSpan;
 use rstest::rstest;
-use scribe_mover::control::{Commit, seal, unseal};
-use scribe_mover::failure::Failure;
+use scribe_mover::error::Failure;
+use scribe_mover::format::documents::{Commit, seal, unseal};
 use scribe_mover::pull::{PullOutcome, pull};
 use scribe_mover::push::push;
 use scribe_mover::report::Reason;

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use assert_fs::TempDir;
 use jiff::{SignedDuration, Timestamp};
 use rstest::rstest;
-use scribe_mover::control::{Commit, Control, unseal};
+use scribe_mover::format::documents::{Commit, Control, unseal};
 use scribe_mover::push::{PushOptions, Pushed, push};
 
 use crate::support::Site;

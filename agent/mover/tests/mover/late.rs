@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use jiff::SignedDuration;
 use rstest::rstest;
-use scribe_mover::failure::Result;
+use scribe_mover::error::Result;
 use scribe_mover::push::{PushOptions, Pushed, push};
 use scribe_mover::report::Reason;
 

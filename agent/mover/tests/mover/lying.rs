@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use rstest::rstest;
-use scribe_mover::failure::Result;
+use scribe_mover::error::Result;
 use scribe_mover::pull::{PullOutcome, Pulled, pull};
 use scribe_mover::push::{PushOptions, Pushed, push};
 use scribe_mover::report::Reason;

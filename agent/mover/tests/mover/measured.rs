@@ -9,7 +9,7 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
-use scribe_mover::attributes::{ACL_ACCESS, ACL_DEFAULT, CAPABILITY};
+use scribe_mover::volume::xattrs::{ACL_ACCESS, ACL_DEFAULT, CAPABILITY};
 
 use crate::names::hostile;
 use crate::support::Site;

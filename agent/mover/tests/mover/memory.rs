@@ -5,9 +5,9 @@ use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use scribe_mover::hash::Hasher;
 use scribe_mover::report::Outcome;
 use scribe_mover::stop::Stop;
+use scribe_mover::volume::hash::Hasher;
 
 use crate::support::Site;
 use crate::support::cgroup::Cgroup;

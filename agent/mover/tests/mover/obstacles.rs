@@ -3,7 +3,7 @@
 use std::fs;
 
 use rstest::rstest;
-use scribe_mover::failure::Result;
+use scribe_mover::error::Result;
 use scribe_mover::push::{Pushed, push};
 use scribe_mover::report::Reason;
 

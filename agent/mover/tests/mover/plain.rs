@@ -7,7 +7,7 @@ use std::process::Command;
 
 use assert_fs::TempDir;
 use rstest::rstest;
-use scribe_mover::failure::Result;
+use scribe_mover::error::Result;
 use scribe_mover::pull::{PullOptions, PullOutcome, Pulled, pull_plain};
 use scribe_mover::report::{Outcome, Reason};
 

@@ -11,10 +11,10 @@ use assert_fs::TempDir;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use rustix::fs::{CWD, FallocateFlags, FileType, Mode, fallocate, lremovexattr, mknodat};
-use scribe_mover::attributes::{ACL_ACCESS, ACL_DEFAULT, CAPABILITY};
 use scribe_mover::guard::Guard;
 use scribe_mover::pull::{PullOptions, pull};
 use scribe_mover::push::{PushOptions, push};
+use scribe_mover::volume::xattrs::{ACL_ACCESS, ACL_DEFAULT, CAPABILITY};
 
 use crate::support::tree::{acl, assert_same, assert_same_but_for_room, capability, set, touch};
 use crate::support::{Local, done};

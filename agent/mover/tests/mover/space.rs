@@ -74,7 +74,7 @@ fn ten_replaced() -> (Site, Small) {
     (site, small)
 }
 
-fn try_pull(site: &Site, volume: &Path, private: bool) -> scribe_mover::failure::Result<Pulled> {
+fn try_pull(site: &Site, volume: &Path, private: bool) -> scribe_mover::error::Result<Pulled> {
     pull(&site.remote(), &PullOptions { volume: volume.into(), private, ..site.pull_options() }).map(|outcome| done(Ok(outcome)))
 }
 

@@ -9,8 +9,8 @@ use std::path::Path;
 
 use assert_fs::TempDir;
 use rustix::fs::lgetxattr;
-use scribe_mover::attributes::{ACL_ACCESS, CAPABILITY};
 use scribe_mover::report::{Outcome, Reason, Report};
+use scribe_mover::volume::xattrs::{ACL_ACCESS, CAPABILITY};
 
 use crate::support::program::{mover, program, report};
 use crate::support::tree::{acl, assert_same, capability, differences, set, snapshot, varied, write};

@@ -8,11 +8,10 @@ use std::time::{Duration, Instant};
 use assert_fs::TempDir;
 use rstest::rstest;
 use rustix::process::{Pid, Signal, kill_process};
-use scribe_mover::progress::Progress;
-use scribe_mover::rclone::{Class, Rclone};
+use scribe_mover::rclone::progress::Progress;
+use scribe_mover::rclone::{Class, Rclone, environment};
 use scribe_mover::report::{Outcome, Reason};
 use scribe_mover::scratch::Scratch;
-use scribe_mover::secret;
 use scribe_mover::stop::Stop;
 
 use crate::support::Site;
@@ -26,7 +25,7 @@ fn child(dir: &TempDir, text: &str) -> Rclone {
     fs::write(&binary, format!("#!/bin/sh\n{text}\n")).unwrap();
     fs::set_permissions(&binary, fs::Permissions::from_mode(0o755)).unwrap();
     fs::write(dir.path().join("rclone.conf"), "[s3]\ntype = s3\n").unwrap();
-    let environment = secret::from_mount(dir.path(), None, "s3", &[]).unwrap();
+    let environment = environment::from_mount(dir.path(), None, "s3", &[]).unwrap();
     Rclone { binary, environment, stop: Stop::default(), scratch: Scratch::new().unwrap(), progress: Progress::default() }
 }
 

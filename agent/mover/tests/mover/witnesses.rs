@@ -25,7 +25,7 @@ fn lists(request: &Request) -> bool {
     request.is("GET", "list-type=2")
 }
 
-fn verifying(site: &Site) -> scribe_mover::failure::Result<Pushed> {
+fn verifying(site: &Site) -> scribe_mover::error::Result<Pushed> {
     let mut options = site.push_options();
     options.verify_interval = SignedDuration::ZERO;
     push(&site.remote(), &options)

@@ -5,7 +5,7 @@ use super::spec::Spec;
 use super::subject::trimmed;
 use crate::api::Status;
 use crate::api::status::Run;
-use scribe_mover::entry::hex;
+use scribe_mover::digest::hex;
 use sha2::{Digest, Sha256};
 
 impl Object {

@@ -1,7 +1,7 @@
 //! Names of the objects that the agent makes. All are fixed or derived, never random, so that a second reconcile finds the work of the first.
 
 use jiff::Timestamp;
-use scribe_mover::entry::hex;
+use scribe_mover::digest::hex;
 use sha2::{Digest, Sha256};
 
 /// Kubernetes' limit for names of PVCs and snapshots.

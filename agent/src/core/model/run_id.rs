@@ -1,7 +1,7 @@
 //! The identity of a run: derived from what caused it, never from the clock, so that a restarted agent finds its own children.
 
 use jiff::Timestamp;
-use scribe_mover::entry::hex;
+use scribe_mover::digest::hex;
 use sha2::{Digest, Sha256};
 
 /// What makes a sync due.

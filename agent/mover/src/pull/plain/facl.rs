@@ -2,12 +2,12 @@
 //!
 //! Its paths are relative, or those under which the volume was mounted, with or without the leading slash (`-p`), and with a double one where
 //! the folder was given with a slash at its end: whatever the first entry is called is the volume's root. In names, getfacl escapes line ends
-//! and the backslash alone; all else stands as it is, a space at the end too. Imports [`crate::path`] and [`crate::attributes`].
+//! and the backslash alone; all else stands as it is, a space at the end too.
 
 use std::collections::HashMap;
 
-use crate::attributes::{ACL_ACCESS, ACL_DEFAULT, Attribute};
-use crate::path::RelPath;
+use crate::volume::path::RelPath;
+use crate::volume::xattrs::{ACL_ACCESS, ACL_DEFAULT, Attribute};
 
 /// What is said of one entry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

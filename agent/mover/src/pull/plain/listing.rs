@@ -1,6 +1,4 @@
 //! What lies on a path that scribe-agent did not write, and whether it moved between two looks.
-//!
-//! Imports [`crate::remote`], [`crate::path`] and [`crate::names`].
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
@@ -8,13 +6,13 @@ use std::path::Path;
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
-use super::shape::ancestors;
-use crate::entry::Digest;
-use crate::failure::{Failure, Result};
-use crate::names::{CLAIM, COMMIT, CONTROL_DIR, LONGEST_NAME, LONGEST_PATH, LOST_AND_FOUND, STAGING_DIR, mangled};
-use crate::path::RelPath;
+use crate::digest::Digest;
+use crate::error::{Failure, Result};
+use crate::format::names::{CLAIM, COMMIT, CONTROL_DIR, mangled};
 use crate::remote::{Detail, Remote};
 use crate::report::Reason;
+use crate::volume::path::RelPath;
+use crate::volume::{LONGEST_NAME, LONGEST_PATH, LOST_AND_FOUND, STAGING_DIR};
 
 /// A listing of files and directories.
 #[derive(Debug, Default)]
@@ -65,7 +63,7 @@ impl Listing {
             sum.update(format!("{:?}\n{} {} {:?}\n", detail.path, detail.size, detail.mod_time, detail.md5()));
             listing.files.insert(path, detail);
         }
-        let full: HashSet<RelPath> = listing.files.keys().flat_map(ancestors).collect();
+        let full: HashSet<RelPath> = listing.files.keys().flat_map(RelPath::ancestors).collect();
         if let Some(both) = listing.files.keys().find(|path| full.contains(path)) {
             return Err(format!(
                 "a file {both} and others below {both}/, which no volume can hold: rename the one or the other at its source"

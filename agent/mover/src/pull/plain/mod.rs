@@ -1,7 +1,6 @@
 //! Pulls a path that plain rclone, Scribe or VolSync wrote: there is no commit, so a listing before and one after have to be the same.
 //!
 //! What differs is fetched into the staging folder, checked by size and by the backend's hash, and applied as a pull of our own layout is.
-//! Imports [`super::plan`], [`super::apply`], [`super::staging`], [`super::space`] and [`crate::remote`].
 
 mod facl;
 mod listing;
@@ -17,20 +16,21 @@ use super::apply::Applied;
 use super::plan::{Facts, Plan, plan};
 use super::staging::Staging;
 use super::{ATTEMPTS, PullOptions, PullOutcome, Pulled, apply, space};
-use crate::attributes::{ACL_ACCESS, ACL_DEFAULT, Attributes};
-use crate::entry::{At, Digest, Entry, FileEntry, Kind, Meta, Time};
-use crate::failure::{Failure, Result};
+use crate::digest::Digest;
+use crate::error::{Failure, Result};
+use crate::format::entries::{Entries, EntriesWriter};
 use crate::guard::Deletions;
-use crate::hash::{Hasher, both};
-use crate::join::join;
-use crate::names::STAGING_DIR;
-use crate::path::RelPath;
 use crate::rclone::Class;
 use crate::remote::{Detail, Remote};
 use crate::report::Reason;
 use crate::stop::Stop;
-use crate::tree::{Entries, EntriesWriter};
-use crate::walk::{Found, FoundKind, LEFT_LOST_AND_FOUND, OTHER_ATTRIBUTES, walk};
+use crate::volume::STAGING_DIR;
+use crate::volume::entry::{At, Entry, FileEntry, Kind, Meta, Time};
+use crate::volume::hash::{Hasher, both};
+use crate::volume::merge_join::join;
+use crate::volume::path::RelPath;
+use crate::volume::walk::{Found, FoundKind, LEFT_LOST_AND_FOUND, OTHER_ATTRIBUTES, walk};
+use crate::volume::xattrs::{ACL_ACCESS, ACL_DEFAULT, Attributes};
 use facl::Access;
 use listing::Listing;
 use shape::{Shape, There, Tree, counts, named, shape};

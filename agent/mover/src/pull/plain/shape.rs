@@ -8,12 +8,12 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::facl::Access;
 use super::listing::{FACLS, Listing};
-use crate::attributes::ACL_DEFAULT;
-use crate::entry::Kind;
 use crate::guard::{Count, NamesSum};
-use crate::names::{LOST_AND_FOUND, STAGING_DIR};
-use crate::path::RelPath;
-use crate::walk::{Found, FoundKind};
+use crate::volume::entry::Kind;
+use crate::volume::path::RelPath;
+use crate::volume::walk::{Found, FoundKind};
+use crate::volume::xattrs::ACL_DEFAULT;
+use crate::volume::{LOST_AND_FOUND, STAGING_DIR};
 
 /// The type of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,12 +28,6 @@ pub(super) enum Shape {
 
 /// All entries, in path order, the root included.
 pub(super) type Tree = BTreeMap<RelPath, Shape>;
-
-/// The directories that hold it, the root included.
-pub(super) fn ancestors(path: &RelPath) -> impl Iterator<Item = RelPath> + use<> {
-    let above = |path: &RelPath| path.parent().and_then(RelPath::new);
-    std::iter::successors(above(path), move |dir| above(dir))
-}
 
 /// The listed files and directories, those of `named` (see [`named`]), the directories that all of these need, and links and pipes that the
 /// volume has elsewhere.
@@ -53,7 +47,7 @@ pub(super) fn shape(found: &[Found], listing: &Listing, named: Vec<RelPath>) -> 
             FoundKind::Fifo => Kind::Fifo,
             FoundKind::Dir | FoundKind::File(_) => continue,
         };
-        let under_a_file = ancestors(&found.path).any(|dir| tree.get(&dir) == Some(&Shape::File));
+        let under_a_file = found.path.ancestors().any(|dir| tree.get(&dir) == Some(&Shape::File));
         if !under_a_file && !tree.contains_key(&found.path) {
             add_ancestors(&mut tree, &found.path);
             tree.insert(found.path.clone(), Shape::Stays(kind));
@@ -63,7 +57,7 @@ pub(super) fn shape(found: &[Found], listing: &Listing, named: Vec<RelPath>) -> 
 }
 
 fn add_ancestors(tree: &mut Tree, path: &RelPath) {
-    for dir in ancestors(path) {
+    for dir in path.ancestors() {
         // Those above a known one are known.
         if tree.contains_key(&dir) {
             return;
@@ -97,14 +91,14 @@ pub(super) fn named(
     folders: bool,
     mut there: impl FnMut(&RelPath) -> There,
 ) -> Vec<RelPath> {
-    let above: HashSet<RelPath> = access.keys().flat_map(ancestors).collect();
+    let above: HashSet<RelPath> = access.keys().flat_map(RelPath::ancestors).collect();
     let none_of_its = |path: &RelPath| {
         path.is_root()
             || [LOST_AND_FOUND, STAGING_DIR].iter().any(|name| path.first() == name.as_bytes())
             || FACLS.iter().any(|name| path.as_bytes() == name.as_bytes())
             || listing.files.contains_key(path)
             || listing.dirs.contains(path)
-            || ancestors(path).any(|dir| listing.files.contains_key(&dir))
+            || path.ancestors().any(|dir| listing.files.contains_key(&dir))
     };
     let named = access.iter().filter(|(path, access)| {
         if none_of_its(path) {
@@ -156,9 +150,9 @@ pub(super) fn counts(found: &[Found], tree: &Tree) -> ([Count; 3], NamesSum) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::attributes::Attribute;
-    use crate::entry::{Hints, Meta, Time};
     use crate::remote::Detail;
+    use crate::volume::entry::{Hints, Meta, Time};
+    use crate::volume::xattrs::Attribute;
 
     fn path(text: &str) -> RelPath {
         RelPath::new(text.as_bytes()).unwrap()

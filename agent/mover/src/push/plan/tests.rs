@@ -1,8 +1,8 @@
 //! The planner against small trees.
 
 use super::*;
-use crate::entry::Meta;
-use crate::tree::tests::{all, tree as stored};
+use crate::format::entries::tests::{all, tree as stored};
+use crate::volume::entry::Meta;
 
 fn entry(path: &str, kind: Kind) -> Entry {
     let meta = Meta { mode: 0o644, ..Meta::default() };

@@ -1,6 +1,6 @@
 //! A memory cgroup of our own, of either version: limits a process and all it starts, page cache included.
 //!
-//! Shared by the tests and the bench. Imports nothing of them.
+//! Shared by the tests and the bench.
 
 use std::fs;
 use std::io;

@@ -14,17 +14,16 @@ use std::sync::{Arc, OnceLock};
 use assert_fs::TempDir;
 use jiff::{SignedDuration, Timestamp, ToSpan};
 use proxy::Proxy;
-use scribe_mover::control::Owner;
-use scribe_mover::failure::Result;
+use scribe_mover::error::Result;
+use scribe_mover::format::documents::Owner;
 use scribe_mover::guard::Guard;
-use scribe_mover::options::Direction;
-use scribe_mover::progress::Progress;
 use scribe_mover::pull::{PullOptions, PullOutcome, Pulled, pull};
 use scribe_mover::push::{Asker, PushOptions, Pushed, push};
-use scribe_mover::rclone::Rclone;
+use scribe_mover::rclone::options::Direction;
+use scribe_mover::rclone::progress::Progress;
+use scribe_mover::rclone::{Rclone, environment};
 use scribe_mover::remote::Remote;
 use scribe_mover::scratch::Scratch;
-use scribe_mover::secret;
 use scribe_mover::stop::Stop;
 use server::{Backend, KEY, Server};
 
@@ -201,7 +200,7 @@ impl Local {
 
 fn remote(secret: &Path, name: &str) -> Remote {
     let section = name.split(':').next().unwrap();
-    let environment = secret::from_mount(secret, Some("creds"), section, &[]).unwrap().tuned(None, Direction::Push);
+    let environment = environment::from_mount(secret, Some("creds"), section, &[]).unwrap().tuned(None, Direction::Push);
     let rclone = Rclone {
         binary: rclone().into(),
         environment,

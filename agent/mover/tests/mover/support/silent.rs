@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use scribe_mover::entry::hex;
+use scribe_mover::digest::hex;
 
 /// The kernel moves the times when a page becomes dirty, and not again before it is written out. In memory it never is.
 const PROGRAM: &str = "

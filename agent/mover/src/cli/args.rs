@@ -1,0 +1,185 @@
+//! The mover's command line, embedded by the binary as its `mover` subcommand.
+//! No option takes a secret: command lines are seen by everyone on a node.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::format::documents::Owner;
+
+/// What the mover is to do.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum MoverArgs {
+    /// Push a volume to a remote path
+    Push(PushArgs),
+    /// Pull the last committed revision of a remote path into a volume
+    Pull(PullArgs),
+}
+
+/// Options of both directions.
+#[derive(Clone, Debug, clap::Args)]
+pub struct CommonArgs {
+    /// Directory that holds the volume
+    #[arg(long, value_name = "DIR")]
+    pub volume: PathBuf,
+    /// Section of the rclone configuration and path on that remote
+    #[arg(long, value_name = "SECTION:PATH")]
+    pub remote: RemoteArg,
+    /// Name of the Secret mounted at --config-dir, for messages
+    #[arg(long, value_name = "NAME")]
+    pub secret_name: Option<String>,
+    /// Mounted Secret: rclone.conf, and RCLONE_* keys for rclone's environment [default: rclone's own configuration]
+    #[arg(long, value_name = "DIR")]
+    pub config_dir: Option<PathBuf>,
+    /// File to write the report to [default: last line of standard output]
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+    /// The rclone binary
+    #[arg(long, value_name = "PATH", default_value = "rclone")]
+    pub rclone: PathBuf,
+    /// Refuse to delete more than this share of the files…
+    #[arg(long, value_name = "PERCENT", default_value_t = 90)]
+    pub guard_percent: u64,
+    /// …if it is also more than this number
+    #[arg(long, value_name = "FILES", default_value_t = 10)]
+    pub guard_floor: u64,
+    /// Token of an earlier refusal to delete: lets that one through
+    #[arg(long, value_name = "TOKEN")]
+    pub allow_deletions: Option<String>,
+}
+
+/// Options of a push.
+#[derive(Clone, Debug, clap::Args)]
+pub struct PushArgs {
+    /// What both directions need.
+    #[command(flatten)]
+    pub common: CommonArgs,
+    /// Whose path it is
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    pub owner: OwnerArg,
+    /// Tells the owner from a namesake made after it was deleted
+    #[arg(long, value_name = "UID")]
+    pub owner_uid: String,
+    /// The revision that this owner (by UID) pushed last; absent if it has never pushed
+    #[arg(long, value_name = "REVISION")]
+    pub pushed_revision: Option<String>,
+    /// Take the path over, also from another owner
+    #[arg(long)]
+    pub adopt: bool,
+    /// The state of the path that an earlier attempt with --adopt reported: take it over from no other
+    #[arg(long, value_name = "STATE", requires = "adopt")]
+    pub adopt_state: Option<String>,
+    /// List the remote path and repair it in this push
+    #[arg(long)]
+    pub verify_now: bool,
+    /// When the volume was captured [default: now]
+    #[arg(long, value_name = "RFC3339")]
+    pub data_time: Option<Timestamp>,
+    /// How often the remote path is listed and repaired
+    #[arg(long, value_name = "DURATION", default_value = "24h")]
+    pub verify_interval: SignedDuration,
+    /// Within which every file is read again, whatever its times say
+    #[arg(long, value_name = "DURATION", default_value = "168h")]
+    pub rehash_interval: SignedDuration,
+}
+
+/// Options of a pull.
+#[derive(Clone, Debug, clap::Args)]
+pub struct PullArgs {
+    /// What both directions need.
+    #[command(flatten)]
+    pub common: CommonArgs,
+    /// The revision that this volume holds, with a ready image of it
+    #[arg(long, value_name = "REVISION")]
+    pub applied_revision: Option<String>,
+    /// Nothing but pulls ever writes to this volume
+    #[arg(long)]
+    pub private_volume: bool,
+    /// Who wrote the remote path
+    #[arg(long, value_enum, default_value_t)]
+    pub layout: Layout,
+}
+
+/// What a remote path looks like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Layout {
+    /// As a push of ours writes it
+    #[default]
+    Files,
+    /// Files alone, as rclone, Scribe or VolSync write them
+    Plain,
+}
+
+/// `SECTION:PATH`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemoteArg {
+    /// Section of the rclone configuration.
+    pub section: String,
+    /// Path on that remote.
+    pub path: String,
+}
+
+impl FromStr for RemoteArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (section, path) = text.split_once(':').ok_or("expected SECTION:PATH")?;
+        // A comma would begin a connection string, with options that beat the configuration.
+        let plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '+' | '@' | ' ');
+        if section.is_empty() || section.starts_with('-') || !section.chars().all(plain) {
+            return Err(format!("{section:?} cannot be a section of an rclone configuration"));
+        }
+        let path = path.trim_end_matches('/');
+        if path.is_empty() {
+            return Err("the path is empty: a whole remote is never replicated".into());
+        }
+        Ok(Self { section: section.to_owned(), path: path.to_owned() })
+    }
+}
+
+/// `NAMESPACE/NAME`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnerArg {
+    /// Namespace of the object.
+    pub namespace: String,
+    /// Name of the object.
+    pub name: String,
+}
+
+impl OwnerArg {
+    /// With the object's UID.
+    pub fn with_uid(&self, uid: &str) -> Owner {
+        Owner { namespace: self.namespace.clone(), name: self.name.clone(), uid: uid.to_owned() }
+    }
+}
+
+impl FromStr for OwnerArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once('/') {
+            Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
+                Ok(Self { namespace: namespace.to_owned(), name: name.to_owned() })
+            }
+            _ => Err("expected NAMESPACE/NAME".into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn remotes_and_owners_are_checked_when_read() {
+        assert_eq!("s3:b/p/".parse(), Ok(RemoteArg { section: "s3".into(), path: "b/p".into() }));
+        for bad in ["s3", "s3:", "s3:/", ":local:/x", "s3,endpoint=x:b", "-s:b"] {
+            assert!(bad.parse::<RemoteArg>().is_err(), "{bad}");
+        }
+        assert!("ns/a".parse::<OwnerArg>().is_ok());
+        for bad in ["a", "/a", "ns/", "a/b/c"] {
+            assert!(bad.parse::<OwnerArg>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! Runs one push or pull from its command line to its report.
+
+mod args;
+mod report_file;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::process::ExitCode;
+use std::sync::OnceLock;
+use std::time::Instant;
+
+use jiff::Timestamp;
+
+pub use args::MoverArgs;
+
+use crate::error::{Failure, Result};
+use crate::guard::Guard;
+use crate::pull::{PullOptions, PullOutcome, pull, pull_plain};
+use crate::push::{Asker, PushOptions, push};
+use crate::rclone::environment::Environment;
+use crate::rclone::options::Direction;
+use crate::rclone::progress::Progress;
+use crate::rclone::stats::Stats;
+use crate::rclone::{Rclone, environment, memory};
+use crate::remote::Remote;
+use crate::report::{Outcome, Reason, Report};
+use crate::scratch::Scratch;
+use crate::stop::Stop;
+use args::{CommonArgs, Layout, PullArgs, PushArgs};
+
+/// Pushes or pulls, and writes the report in every case. Exits 0 unless it failed.
+#[allow(clippy::needless_pass_by_value)] // Called once, with what was parsed.
+pub fn run(args: MoverArgs) -> ExitCode {
+    let started = Instant::now();
+    let file = match &args {
+        MoverArgs::Push(args) => args.common.report.clone(),
+        MoverArgs::Pull(args) => args.common.report.clone(),
+    };
+    let adopted_state = OnceLock::new();
+    let (mut report, stats) = match attempt(&args, &adopted_state) {
+        Ok((report, stats)) => (report, stats),
+        Err((failure, stats)) => (failed(failure), stats),
+    };
+    report.adopted_state = adopted_state.into_inner();
+    let elapsed = started.elapsed();
+    report.duration_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+    report.logs = report_file::summary(&stats, report.deleted, elapsed);
+    if report.result == Outcome::Failed {
+        report.logs = format!("{}\n{}", report.message, report.logs);
+    }
+    tracing::info!(result = ?report.result, reason = ?report.reason, report.message, "done");
+    let failed = report.result == Outcome::Failed;
+    let delivered = report_file::fit(report).map_err(std::io::Error::from).and_then(|text| report_file::deliver(&text, file.as_deref()));
+    if let Err(error) = delivered {
+        tracing::error!(%error, "cannot write the report");
+        return ExitCode::FAILURE;
+    }
+    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+fn attempt(args: &MoverArgs, adopted_state: &OnceLock<String>) -> std::result::Result<(Report, Stats), (Failure, Stats)> {
+    let stop = Stop::default();
+    let early = |failure| (failure, Stats::default());
+    stop.on_signals().map_err(|e| early(Failure::new(Reason::MoverFailed, format!("cannot handle signals: {e}"))))?;
+    let (common, direction) = match args {
+        MoverArgs::Push(args) => (&args.common, Direction::Push),
+        MoverArgs::Pull(args) => (&args.common, Direction::Pull),
+    };
+    let remote = open(common, direction, stop).map_err(early)?;
+    let result = match args {
+        MoverArgs::Push(args) => run_push(&remote, args, adopted_state),
+        MoverArgs::Pull(args) => run_pull(&remote, args),
+    };
+    let stats = remote.rclone.progress.sum();
+    match result {
+        Ok(report) => Ok((report, stats)),
+        Err(failure) => Err((with_advice(failure, common, &remote.rclone.environment), stats)),
+    }
+}
+
+/// Says which part of the configuration a failure is about, and nothing that the configuration says in confidence.
+fn with_advice(mut failure: Failure, args: &CommonArgs, environment: &Environment) -> Failure {
+    let secret = args.secret_name.as_ref().map_or_else(String::new, |name| format!(" of Secret {name}"));
+    let section = &args.remote.section;
+    match failure.reason {
+        Reason::AccessDenied => {
+            failure.message = format!(
+                "the remote refused the credentials: correct section {section} in rclone.conf{secret}, or what its key may do there ({})",
+                failure.message
+            );
+        }
+        Reason::SecretInvalid => {
+            let options = environment.options_named_in(&failure.message);
+            if !options.is_empty() {
+                failure.message =
+                    format!("correct {} in section {section} of rclone.conf{secret}: {}", options.join(" and "), failure.message);
+            }
+        }
+        _ => {}
+    }
+    failure.message = environment.redact(&failure.message);
+    failure
+}
+
+fn open(args: &CommonArgs, direction: Direction, stop: Stop) -> Result<Remote> {
+    let own: Vec<(OsString, OsString)> = std::env::vars_os().collect();
+    let environment = match &args.config_dir {
+        Some(dir) => environment::from_mount(dir, args.secret_name.as_deref(), &args.remote.section, &own)?,
+        None => environment::from_process(&args.remote.section, &own)?,
+    };
+    let environment = environment.tuned(memory::limit(), direction);
+    let progress = Progress::on_stdout();
+    if let Err(error) = progress.follow(&stop) {
+        tracing::warn!(%error, "cannot start the thread that shows progress; only transfers are shown");
+    }
+    let rclone = Rclone { binary: args.rclone.clone(), environment, stop, scratch: Scratch::new()?, progress };
+    Ok(Remote::new(rclone, &format!("{}:{}", args.remote.section, args.remote.path)))
+}
+
+fn guard(args: &CommonArgs) -> Guard {
+    Guard { percent: args.guard_percent, floor: args.guard_floor, allowed: args.allow_deletions.clone() }
+}
+
+fn volume(args: &CommonArgs) -> Result<std::path::PathBuf> {
+    args.volume.canonicalize().map_err(|e| Failure::volume("open the volume", &args.volume, &e))
+}
+
+fn run_push(remote: &Remote, args: &PushArgs, adopted_state: &OnceLock<String>) -> Result<Report> {
+    let started = Timestamp::now();
+    let options = PushOptions {
+        volume: volume(&args.common)?,
+        asker: Asker {
+            owner: args.owner.with_uid(&args.owner_uid),
+            pushed: args.pushed_revision.clone(),
+            adopt: args.adopt,
+            adopt_state: args.adopt_state.clone(),
+            adopted_state: OnceLock::new(),
+        },
+        data_time: args.data_time.unwrap_or(started),
+        started,
+        verify_interval: args.verify_interval,
+        verify_now: args.verify_now,
+        rehash_interval: args.rehash_interval,
+        guard: guard(&args.common),
+    };
+    let pushed = push(remote, &options);
+    if let Some(state) = options.asker.adopted_state.get() {
+        // Set once: there is one push.
+        let _ = adopted_state.set(state.clone());
+    }
+    let pushed = pushed?;
+    let message = match (pushed.changed, pushed.took_over) {
+        (_, true) => format!("Took {} over and pushed {} files.", remote.name(), pushed.files),
+        (true, false) => format!("Pushed {} files to {}.", pushed.files, remote.name()),
+        (false, false) => "Nothing has changed since the last push.".to_owned(),
+    };
+    Ok(Report {
+        result: Outcome::Successful,
+        reason: None,
+        message,
+        changed: pushed.changed,
+        took_over: pushed.took_over,
+        adopted_state: None,
+        revision: Some(pushed.revision),
+        data_time: Some(pushed.data_time),
+        files: pushed.files,
+        bytes: pushed.bytes,
+        transferred: pushed.transferred,
+        hashed: pushed.hashed,
+        deleted: pushed.deleted,
+        skipped: pushed.skipped,
+        duration_ms: 0,
+        logs: String::new(),
+    })
+}
+
+fn run_pull(remote: &Remote, args: &PullArgs) -> Result<Report> {
+    let options = PullOptions {
+        volume: volume(&args.common)?,
+        applied: args.applied_revision.clone(),
+        private: args.private_volume,
+        guard: guard(&args.common),
+    };
+    let outcome = match args.layout {
+        Layout::Files => pull(remote, &options),
+        Layout::Plain => pull_plain(remote, &options),
+    };
+    let pulled = match outcome? {
+        PullOutcome::Done(pulled) => pulled,
+        PullOutcome::WaitingForFirstPush => {
+            let message = format!("Nothing has been pushed to {} yet.", remote.name());
+            return Ok(Report { message, ..blank(Outcome::WaitingForFirstPush) });
+        }
+    };
+    let message = if pulled.changed {
+        format!("Pulled {} files from {}.", pulled.files, remote.name())
+    } else {
+        "The volume holds the latest revision already.".to_owned()
+    };
+    Ok(Report {
+        message,
+        changed: pulled.changed,
+        revision: Some(pulled.revision),
+        data_time: Some(pulled.data_time),
+        files: pulled.files,
+        bytes: pulled.bytes,
+        transferred: pulled.transferred,
+        hashed: pulled.hashed,
+        deleted: pulled.deleted,
+        skipped: pulled.skipped,
+        ..blank(Outcome::Successful)
+    })
+}
+
+fn failed(failure: Failure) -> Report {
+    Report { reason: Some(failure.reason), message: failure.message, ..blank(Outcome::Failed) }
+}
+
+fn blank(result: Outcome) -> Report {
+    Report {
+        result,
+        reason: None,
+        message: String::new(),
+        changed: false,
+        took_over: false,
+        adopted_state: None,
+        revision: None,
+        data_time: None,
+        files: 0,
+        bytes: 0,
+        transferred: 0,
+        hashed: 0,
+        deleted: 0,
+        skipped: BTreeMap::new(),
+        duration_ms: 0,
+        logs: String::new(),
+    }
+}

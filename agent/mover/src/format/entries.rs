@@ -1,0 +1,195 @@
+//! A tree too large for memory: its entries in a file of the scratch directory, in the form of a manifest.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use crate::digest::Digest;
+use crate::error::{Failure, Result};
+use crate::format::manifest::{self, Reader, Writer};
+use crate::guard::Count;
+use crate::report::Reason;
+use crate::scratch::Scratch;
+use crate::volume::entry::{At, Entry};
+
+/// Entries in path order; their file goes with them.
+#[derive(Debug)]
+pub struct Entries {
+    path: PathBuf,
+    revision: String,
+    ancestors: Vec<String>,
+    facts: Facts,
+}
+
+/// Ancestors that a manifest names: more than three days of pushes every five minutes, in about 10 kB. A volume that holds an older revision
+/// than all of them is compared by hash.
+const ANCESTORS: usize = 1024;
+
+/// What is known of all entries together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// Regular files.
+    pub files: u64,
+    /// Entries of every type but the root.
+    pub entries: u64,
+    /// Their size.
+    pub bytes: u64,
+    /// Content that lies under its hash on the remote.
+    pub objects: HashSet<Digest>,
+}
+
+impl Facts {
+    fn add(&mut self, entry: &Entry) {
+        self.entries += u64::from(!entry.path.is_root());
+        let Some(file) = entry.file() else { return };
+        self.files += 1;
+        self.bytes = self.bytes.saturating_add(file.size);
+        if file.at == At::Object {
+            self.objects.insert(file.sha256);
+        }
+    }
+
+    /// For the deletion guard.
+    pub fn count(&self) -> Count {
+        Count { files: self.files, all: self.entries }
+    }
+}
+
+impl Drop for Entries {
+    fn drop(&mut self) {
+        // The whole directory is removed in the end; this only keeps it small.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+impl Entries {
+    /// Takes over the manifest at `path`, after reading it from end to end: what it says is possible, or it is refused.
+    pub fn open(path: PathBuf, revision: &str) -> Result<Self> {
+        let mut entries = Self { path, revision: revision.to_owned(), ancestors: Vec::new(), facts: Facts::default() };
+        let mut facts = Facts::default();
+        let mut reader = entries.read()?;
+        for entry in reader.by_ref() {
+            facts.add(&entry?);
+        }
+        // Sums over parts of a tree are made in many places: none of them can overflow where all of it does not.
+        if i64::try_from(facts.bytes).is_err() {
+            return Err(Failure::new(Reason::RemoteInconsistent, format!("the manifest of {revision} has files of an impossible size")));
+        }
+        (entries.facts, entries.ancestors) = (facts, reader.ancestors);
+        Ok(entries)
+    }
+
+    /// Reads them from the beginning.
+    pub fn read(&self) -> Result<Reader<File>> {
+        manifest::read(File::open(&self.path).map_err(|e| Failure::scratch(&e))?, &self.revision)
+    }
+
+    /// The revisions that this one descends from, newest first, as far as its manifest tells.
+    pub fn ancestors(&self) -> &[String] {
+        &self.ancestors
+    }
+
+    /// What is known of all of them together.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// The manifest.
+    pub fn file(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// A tree being written.
+pub struct EntriesWriter {
+    out: Writer<File>,
+    entries: Entries,
+}
+
+impl EntriesWriter {
+    /// An empty tree.
+    pub fn new(scratch: &Scratch, revision: &str) -> Result<Self> {
+        Self::following(scratch, revision, None)
+    }
+
+    /// An empty tree, of the revision that follows `parent`.
+    pub fn following(scratch: &Scratch, revision: &str, parent: Option<&Entries>) -> Result<Self> {
+        let path = scratch.fresh("tree");
+        let file = File::create_new(&path).map_err(|e| Failure::scratch(&e))?;
+        let ancestors = parent.into_iter().flat_map(|parent| [&parent.revision].into_iter().chain(&parent.ancestors));
+        let ancestors: Vec<String> = ancestors.take(ANCESTORS).cloned().collect();
+        let out = Writer::following(file, revision, ancestors.clone()).map_err(|e| Failure::scratch(&e))?;
+        Ok(Self { out, entries: Entries { path, revision: revision.to_owned(), ancestors, facts: Facts::default() } })
+    }
+
+    /// Adds an entry, which comes after all before it.
+    pub fn push(&mut self, entry: &Entry) -> Result<()> {
+        self.entries.facts.add(entry);
+        self.out.push(entry).map_err(|e| Failure::scratch(&e))
+    }
+
+    /// The tree, to be read.
+    pub fn finish(self) -> Result<Entries> {
+        self.out.finish().map_err(|e| Failure::scratch(&e))?;
+        Ok(self.entries)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::volume::entry::{Kind, Meta};
+    use crate::volume::path::RelPath;
+
+    /// A tree of these entries.
+    pub(crate) fn tree(scratch: &Scratch, entries: &[Entry]) -> Entries {
+        let mut writer = EntriesWriter::new(scratch, "test").unwrap();
+        for entry in entries {
+            writer.push(entry).unwrap();
+        }
+        writer.finish().unwrap()
+    }
+
+    #[test]
+    fn sizes_that_add_up_to_more_than_is_possible_are_refused() {
+        let scratch = Scratch::new().unwrap();
+        let file = |name: &[u8]| {
+            let file = crate::volume::entry::FileEntry {
+                size: u64::MAX - 1,
+                sha256: Digest([1; 32]),
+                at: At::Own,
+                changed: 1,
+                link: None,
+                hints: None,
+                holes: Box::default(),
+            };
+            Entry { path: RelPath::new(name).unwrap(), meta: Meta::default(), kind: Kind::File(file) }
+        };
+        let root = Entry { path: RelPath::root(), meta: Meta::default(), kind: Kind::Dir };
+        let entries = tree(&scratch, &[root, file(b"a"), file(b"b")]);
+        assert_eq!(entries.facts().bytes, u64::MAX);
+        let copy = scratch.fresh("copy");
+        std::fs::copy(entries.file(), &copy).unwrap();
+        assert_eq!(Entries::open(copy, "test").unwrap_err().reason, Reason::RemoteInconsistent);
+    }
+
+    #[test]
+    fn a_revision_names_those_it_descends_from_and_not_without_end() {
+        let scratch = Scratch::new().unwrap();
+        let mut last = tree(&scratch, &[]);
+        for number in 0..ANCESTORS + 10 {
+            let writer = EntriesWriter::following(&scratch, &number.to_string(), Some(&last)).unwrap();
+            last = writer.finish().unwrap();
+        }
+        let names: Vec<String> = (9..ANCESTORS + 9).rev().map(|number| number.to_string()).collect();
+        assert_eq!(last.ancestors(), names);
+        let copy = scratch.fresh("copy");
+        std::fs::copy(last.file(), &copy).unwrap();
+        assert_eq!(Entries::open(copy, &(ANCESTORS + 9).to_string()).unwrap().ancestors(), names, "and tells them to who reads it");
+    }
+
+    /// The entries of a tree.
+    pub(crate) fn all(entries: &Entries) -> Vec<Entry> {
+        entries.read().unwrap().collect::<Result<_>>().unwrap()
+    }
+}

@@ -1,0 +1,7 @@
+//! What stands on the remote: names, revisions, documents, manifests. `docs/remote-format.md` describes it.
+
+pub mod documents;
+pub mod entries;
+pub mod manifest;
+pub mod names;
+pub mod revision;

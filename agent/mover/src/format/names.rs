@@ -1,0 +1,131 @@
+//! The names on the remote: where our own objects lie, and which of a volume's names can be trusted to rclone.
+
+use crate::digest::Digest;
+use crate::format::revision::Revision;
+use crate::volume::path::RelPath;
+
+/// The folder below the remote path that is ours.
+pub const CONTROL_DIR: &str = ".scribe";
+/// Says what is committed; written last.
+pub const COMMIT: &str = "commit.json";
+/// Says that a push is under way.
+pub const CLAIM: &str = "claim.json";
+/// Longest name handed to rclone: an S3 key is at most 1,024 bytes, and the remote path and `.scribe/staged/<revision>/` come before it.
+const LONGEST: usize = 700;
+/// Longest single component: file systems stop at 255, and partial uploads there have a suffix.
+const LONGEST_COMPONENT: usize = 200;
+/// The manifest of a revision, below [`CONTROL_DIR`].
+pub fn manifest(revision: &Revision) -> String {
+    format!("manifests/{revision}.zst")
+}
+
+/// Whether an object of this name, below the remote path, is a manifest.
+pub fn is_manifest(name: &[u8]) -> bool {
+    below_ours(name).is_some_and(|name| name.starts_with(b"manifests/") && name.ends_with(b".zst"))
+}
+
+/// Whether an object of this name, below the remote path, lies in [`CONTROL_DIR`].
+pub fn is_ours(name: &[u8]) -> bool {
+    below_ours(name).is_some()
+}
+
+fn below_ours(name: &[u8]) -> Option<&[u8]> {
+    name.strip_prefix(CONTROL_DIR.as_bytes())?.strip_prefix(b"/")
+}
+
+/// The folder of a revision's staged files. There is none but a revision's: no value of this type means the path itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StagedDir(String);
+
+impl StagedDir {
+    /// That of `revision`.
+    pub fn of(revision: &Revision) -> Self {
+        Self(format!("{CONTROL_DIR}/staged/{revision}"))
+    }
+
+    /// The object name of a staged file, below the remote path.
+    pub fn name(&self, path: &[u8]) -> Box<[u8]> {
+        [self.0.as_bytes(), b"/", path].concat().into()
+    }
+
+    /// The object name of staged content that belongs into `objects/`.
+    pub fn object(&self, digest: &Digest) -> Box<[u8]> {
+        format!("{}.objects/{}", self.0, digest.hex()).into_bytes().into()
+    }
+}
+
+/// A folder of the remote path that files are sent to, fetched from or copied between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Folder<'a> {
+    /// The path itself: every file under its own name.
+    Live,
+    /// What replaces files of the committed revision, until it is promoted.
+    Staged(&'a StagedDir),
+    /// Content under its hash.
+    Objects,
+    /// What replaces content under its hash, until it is promoted.
+    StagedObjects(&'a StagedDir),
+}
+
+impl Folder<'_> {
+    /// Its name below the remote path, with a slash at its end unless it is the path itself.
+    pub fn below(self) -> String {
+        match self {
+            Self::Live => String::new(),
+            Self::Staged(dir) => format!("{}/", dir.0),
+            Self::Objects => objects_dir(),
+            Self::StagedObjects(dir) => format!("{}.objects/", dir.0),
+        }
+    }
+}
+
+/// The folder of content kept under its hash, below the remote path.
+pub fn objects_dir() -> String {
+    format!("{CONTROL_DIR}/objects/")
+}
+
+/// Whether content can lie on the remote under this very name.
+///
+/// Measured with rclone 1.75: a name with U+201B breaks a copy; one with U+2400–U+2426 or U+FF0F is taken for an escaped
+/// control byte or slash and silently left out; lists of names end a line at LF and drop a CR before it. Anything not
+/// UTF-8, and our own folder's name, cannot be trusted either. Such content goes to `objects/`.
+pub fn trusted(path: &RelPath) -> bool {
+    let Ok(text) = std::str::from_utf8(path.as_bytes()) else {
+        return false;
+    };
+    text.len() <= LONGEST
+        && path.first() != CONTROL_DIR.as_bytes()
+        && text.split('/').all(|part| part.len() <= LONGEST_COMPONENT)
+        && !mangled(text)
+}
+
+/// Whether rclone makes another name of this one on its way, or none, see [`trusted`]. Its length is another matter: what others could write
+/// can be read.
+pub fn mangled(name: &str) -> bool {
+    name.split('/').any(|part| matches!(part, "\u{ff0e}" | "\u{ff0e}\u{ff0e}"))
+        || name.chars().any(|c| c.is_control() || matches!(c, '\u{201b}' | '\u{2400}'..='\u{2426}' | '\u{ff0f}' | '\u{fffd}'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trust(bytes: &[u8]) -> bool {
+        trusted(&RelPath::new(bytes).unwrap())
+    }
+
+    #[test]
+    fn ordinary_names_are_kept_readable() {
+        for name in ["a", "a/b c.txt", "（株）/é", " lead", "a?*[x]{y}", "x.partial", "sub/.scribe/x", "b\\c"] {
+            assert!(trust(name.as_bytes()), "{name}");
+        }
+    }
+
+    #[test]
+    fn names_that_rclone_mangles_go_to_objects() {
+        for name in ["a\u{201b}", "a\nb", "a\r", "\u{7f}", "x\u{240a}", "a\u{ff0f}b", "\u{ff0e}", ".scribe", ".scribe/commit.json"] {
+            assert!(!trust(name.as_bytes()), "{name:?}");
+        }
+        assert!(!trust(b"\xff") && !trust(&[b'a'; 201]) && !trust(&b"aaaaaaaaa/".repeat(71)[..709]));
+    }
+}

@@ -1,0 +1,258 @@
+//! Executes a push's plan: claim, upload, look again, manifest, commit, tidy up — in this order.
+
+use std::fs;
+use std::path::Path;
+
+use super::Pushed;
+use super::hold::{Hold, Manifests, check_unchanged, check_unclaimed, rival};
+use super::neighbours::refuse_inside;
+use super::observe::Tree;
+use super::plan::{Name, Plan, emptied, names, object};
+use super::upload::{Purpose, Work};
+use super::uploaded::Sent;
+use crate::error::{Failure, Result};
+use crate::format::documents::{Claim, Commit, ManifestRef, seal};
+use crate::format::manifest::FORMAT;
+use crate::format::names::{CLAIM, COMMIT, CONTROL_DIR, Folder, StagedDir, manifest};
+use crate::rclone::Class;
+use crate::remote::committed::read_commit;
+use crate::remote::{BATCH, Remote};
+use crate::report::Reason;
+use crate::spill::batches;
+use crate::volume::entry::{At, Entry};
+use crate::volume::hash::Hasher;
+use crate::volume::merge_join::join;
+
+/// Pushes a new revision.
+pub(super) fn write(work: &Work, tree: Tree, plan: Plan, mut sent: Sent) -> Result<Pushed> {
+    let Work { remote, options, revision, hold, .. } = work;
+    refuse_obstacle(remote, &plan)?;
+    begin(work)?;
+    let staged = StagedDir::of(revision);
+    let (tree, plan) = work.send_until_still(tree, plan, Purpose::Revision(&staged), &mut sent)?;
+    super::guard(options, work.committed, &plan)?;
+
+    remote.rclone.progress.phase("committing", 0);
+    let mut commit = Commit {
+        format: FORMAT,
+        revision: revision.to_string(),
+        parent: work.committed.map(|committed| committed.commit.revision.clone()),
+        data_time: options.captured(),
+        hints_time: options.captured(),
+        rehashed_time: Some(work.rehashed),
+        verified_time: match work.committed {
+            Some(committed) if work.listing.is_none() => committed.commit.verified_time,
+            _ => options.started,
+        },
+        owner: options.asker.owner.clone(),
+        manifest: reference(work, plan.entries.file())?,
+        files: plan.entries.facts().files,
+        bytes: plan.entries.facts().bytes,
+        staged: !plan.staged.is_empty() || !plan.lost_objects.is_empty(),
+    };
+    refuse_obstacle(remote, &plan)?;
+    hold.check_before(work.committed.map(|committed| &committed.commit), work.unreadable.as_deref())?;
+    remote.write_object(COMMIT, &seal(&commit)?)??;
+    tracing::info!(%revision, files = commit.files, "committed");
+
+    remote.rclone.progress.phase("tidying", 0);
+    // One that has something to promote looks again before it writes its commit for the second time.
+    if commit.staged {
+        hold.check_if_held_up(&commit)?;
+    } else {
+        hold.check_committed(&commit)?;
+    }
+    let gone = || Ok::<_, Failure>(plan.gone.read()?.chain(unneeded(&sent, &plan)?));
+    let deleted = delete_held(hold, &commit, gone()?)?;
+    remote.remove_empty(emptied(gone()?, names(&plan.entries)?)?.iter().map(String::as_str))?;
+    promote(hold, &commit, &plan, &staged)?;
+    if commit.staged || deleted {
+        hold.check_committed(&commit)?;
+    }
+    if commit.staged {
+        commit.staged = false;
+        remote.write_object(COMMIT, &seal(&commit)?)??;
+        hold.check_committed(&commit)?;
+    }
+    let parent: Option<Name> = work.committed.map(|parent| format!("{CONTROL_DIR}/{}", manifest(&parent.revision)).into_bytes().into());
+    let old = parent.into_iter().chain(work.leftovers.iter().cloned());
+    // The claim goes last.
+    delete(remote, sent.staged_names(&staged)?.chain(old.chain([claim_name()]).map(Ok)))?;
+    remove_staged_folders(remote, &plan, &staged)?;
+    Ok(Pushed { changed: true, transferred: plan.bytes_to_send, deleted: plan.lost.all, skipped: tree.skipped, ..Pushed::of(&commit) })
+}
+
+/// Two objects on paths inside one another may have begun at the same moment. The outer one sees the claim of the inner one, or the
+/// inner one sees that of the outer one, before any content is sent.
+fn stand_back_from_one_above(work: &Work) -> Result<()> {
+    let inside = refuse_inside(work.remote);
+    if inside.is_err() && !work.claimed {
+        delete(work.remote, [Ok(claim_name())].into_iter())?;
+    }
+    inside
+}
+
+fn claim_name() -> Name {
+    format!("{CONTROL_DIR}/{CLAIM}").into_bytes().into()
+}
+
+/// Copies what was staged to where it belongs, on the server where it can.
+fn promote(hold: &Hold, commit: &Commit, plan: &Plan, staged: &StagedDir) -> Result<()> {
+    let remote = hold.remote;
+    for batch in batches(plan.staged.read()?, BATCH) {
+        hold.check_if_held_up(commit)?;
+        remote.promote(Folder::Staged(staged), Folder::Live, batch?.iter().map(|upload| upload.path.as_bytes()))?;
+    }
+    for batch in plan.lost_objects.chunks(BATCH) {
+        hold.check_if_held_up(commit)?;
+        let names: Vec<String> = batch.iter().map(|upload| upload.sha256.hex()).collect();
+        remote.promote(Folder::StagedObjects(staged), Folder::Objects, names.iter().map(String::as_bytes))?;
+    }
+    Ok(())
+}
+
+fn remove_staged_folders(remote: &Remote, plan: &Plan, staged: &StagedDir) -> Result<()> {
+    let folders = [(Folder::Staged(staged), !plan.staged.is_empty()), (Folder::StagedObjects(staged), !plan.lost_objects.is_empty())];
+    let used: Vec<String> = folders.into_iter().filter(|(_, used)| *used).map(|(folder, _)| folder.below()).collect();
+    remote.remove_empty(used.iter().map(|folder| folder.trim_end_matches('/')))
+}
+
+fn reference(work: &Work, file: &Path) -> Result<ManifestRef> {
+    // Not counted as reading the volume.
+    let digest = Hasher::default().one(file, &work.remote.rclone.stop)?;
+    let size = fs::metadata(file).map_err(|e| Failure::scratch(&e))?.len();
+    let digest = digest.ok_or_else(|| Failure::new(Reason::MoverFailed, "the new manifest is gone from the temporary directory"))?;
+    Ok(ManifestRef { size, sha256: digest.hex() })
+}
+
+/// What was sent on the way and is of no use to the tree that was committed in the end.
+fn unneeded<'a>(sent: &'a Sent, plan: &'a Plan) -> Result<impl Iterator<Item = Result<Name>> + use<'a>> {
+    let files = join(sent.own.files()?, plan.entries.read()?).filter_map(|pair| match pair {
+        Ok((Some(sent), entry)) => {
+            let needed = entry.as_ref().and_then(Entry::file).is_some_and(|file| file.at != At::Object);
+            (!needed).then(|| Ok(sent.upload.path.as_bytes().into()))
+        }
+        Ok((None, _)) => None,
+        Err(failure) => Some(Err(failure)),
+    });
+    let kept = &plan.entries.facts().objects;
+    Ok(files.chain(sent.objects.keys().filter(|digest| !kept.contains(digest)).map(|digest| Ok(object(digest)))))
+}
+
+/// Deletes what the revision of `commit` does not need; whether there was anything.
+fn delete_held(hold: &Hold, commit: &Commit, names: impl Iterator<Item = Result<Name>>) -> Result<bool> {
+    let mut any = false;
+    for batch in batches(names, BATCH) {
+        hold.check_if_held_up(commit)?;
+        hold.remote.delete(batch?.iter().map(|name| &**name))?;
+        any = true;
+    }
+    Ok(any)
+}
+
+fn delete(remote: &Remote, names: impl Iterator<Item = Result<Name>>) -> Result<()> {
+    for batch in batches(names, BATCH) {
+        remote.delete(batch?.iter().map(|name| &**name))?;
+    }
+    Ok(())
+}
+
+/// Brings lost objects back and drops strays, under the revision that is committed already. What is brought back goes to the staged
+/// folder first: it is put in place only once the volume is known to have stayed as it was committed, and the commit with it.
+pub(super) fn repair(work: &Work, tree: Tree, plan: Plan, mut sent: Sent) -> Result<Pushed> {
+    let Work { remote, options, hold, committed: Some(committed), .. } = work else {
+        return Err(Failure::new(Reason::MoverFailed, "nothing is committed that could be repaired"));
+    };
+    let lost = plan.staged.len() + plan.lost_objects.len();
+    if lost > 0 {
+        tracing::warn!(lost, "objects of the committed revision were missing or damaged on the remote; sending them again");
+    }
+    let changes = lost > 0 || !plan.gone.is_empty() || work.claimed || work.claim_written;
+    if changes {
+        refuse_obstacle(remote, &plan)?;
+        begin(work)?;
+    }
+    let staged = StagedDir::of(&committed.revision);
+    let (tree, plan) = work.send_until_still(tree, plan, Purpose::Repair(&staged), &mut sent)?;
+    let mut commit = committed.commit.clone();
+    if changes {
+        hold.check_before(Some(&commit), None)?;
+    } else {
+        check_unclaimed(remote, options, &commit)?;
+    }
+    let deleted = delete_held(hold, &commit, plan.gone.read()?)?;
+    remote.remove_empty(emptied(plan.gone.read()?, names(&plan.entries)?)?.iter().map(String::as_str))?;
+    promote(hold, &commit, &plan, &staged)?;
+    let old = || work.leftovers.iter().chain(work.superseded);
+    if let Some(listing) = work.listing {
+        if lost > 0 || deleted {
+            hold.check_committed(&commit)?;
+        }
+        (commit.verified_time, commit.staged) = (options.started, false);
+        // A source that is synced no more often than it is verified comes by here each time: its hints come of age here, or never.
+        (commit.hints_time, commit.rehashed_time) = (options.captured(), Some(work.rehashed));
+        remote.write_object(COMMIT, &seal(&commit)?)??;
+        if changes {
+            hold.check_committed(&commit)?;
+        } else {
+            delete(remote, old().cloned().map(Ok))?;
+            Manifests::among(listing, old()).check(remote, options, &commit)?;
+        }
+    }
+    let claim = changes.then(claim_name).into_iter();
+    let old = old().filter(|_| changes).cloned();
+    delete(remote, sent.staged_names(&staged)?.chain(old.chain(claim).map(Ok)))?;
+    remove_staged_folders(remote, &plan, &staged)?;
+    Ok(Pushed { changed: lost > 0, transferred: plan.bytes_to_send, deleted: plan.lost.all, skipped: tree.skipped, ..Pushed::of(&commit) })
+}
+
+/// A push that could not put everything in place is not begun: its commit could never be finished.
+fn refuse_obstacle(remote: &Remote, plan: &Plan) -> Result<()> {
+    let Some(name) = &plan.obstacle else { return Ok(()) };
+    Err(Failure::new(
+        Reason::RemoteInconsistent,
+        format!(
+            "{}/{} is in the way: the volume has a folder where that file is, or a file where its folder is, and it was not written by this source. Delete it, or move it elsewhere",
+            remote.name(),
+            String::from_utf8_lossy(name)
+        ),
+    ))
+}
+
+/// Claims the path, and looks once more at what a wrong answer, or somebody who began at the same moment, may have hidden.
+fn begin(work: &Work) -> Result<()> {
+    if work.claim_written {
+        return Ok(());
+    }
+    claim(work.remote, work.hold.claim)?;
+    match work.committed {
+        Some(committed) => check_unchanged(work.remote, work.options, &committed.commit),
+        None if work.unreadable.is_some() => Ok(()),
+        None => {
+            stand_back_from_one_above(work)?;
+            match read_commit(work.remote)?.present() {
+                Some(commit) => Err(rival(work.remote, work.options, &commit.owner)),
+                None => Ok(()),
+            }
+        }
+    }
+}
+
+/// The first write of a push: makes the bucket if there is none.
+pub(super) fn claim(remote: &Remote, claim: &Claim) -> Result<()> {
+    let content = seal(claim)?;
+    match remote.write_object(CLAIM, &content)? {
+        Ok(()) => Ok(()),
+        Err(trouble) if trouble.class == Class::BucketMissing => {
+            tracing::info!(path = remote.name(), "making the bucket");
+            remote.make()?;
+            Ok(remote.write_object(CLAIM, &content)??)
+        }
+        // Any web server's 404 reads so.
+        Err(trouble) if matches!(trouble.class, Class::NotFound | Class::Other) => {
+            remote.confirm_root()?;
+            Err(trouble.into())
+        }
+        Err(trouble) => Err(trouble.into()),
+    }
+}

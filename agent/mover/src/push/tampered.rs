@@ -1,0 +1,92 @@
+//! Objects that other hands gave other content of the same size.
+//!
+//! What was not written since the path was last verified is as it was then, unless the backend keeps a file's own time and that is another one
+//! than the entry's. The rest is held against the committed tree: by the
+//! MD5 sums of the listing, for which the files on the volume are read; by its time, on backends that keep a file's own; and where
+//! neither tells, by reading the objects.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::PushOptions;
+use super::plan::{Name, object_name};
+use crate::clock::past;
+use crate::digest::Digest;
+use crate::error::Result;
+use crate::format::entries::Entries;
+use crate::remote::committed::Committed;
+use crate::remote::{BATCH, Index, Listing, Remote};
+use crate::volume::entry::At;
+use crate::volume::hash::both;
+use crate::volume::merge_join::join;
+
+/// How far the remote's clock may be behind ours.
+const SKEW: SignedDuration = SignedDuration::from_hours(1);
+/// A size that no object has, and that is not the one for unknown sizes: what has it in a listing is not as it should be.
+const ALTERED: u64 = u64::MAX - 1;
+
+/// Lists the path; an object that is not what the committed revision needs has an impossible size, and so has one whose file on the
+/// volume turns out to be another one than `tree` says: what was hashed and what was sent, or is there by now, are two things then.
+pub(super) fn list(remote: &Remote, options: &PushOptions, committed: &Committed, tree: &Entries) -> Result<Listing> {
+    // Where sums are slow, the backend would read all it has for them.
+    let sums = !remote.feature("SlowHash")?;
+    // If the path was verified in the future, nobody knows when.
+    let since = past(committed.commit.verified_time, options.started).and_then(|verified| verified.checked_sub(SKEW).ok());
+    let is_recent = |written: Option<Timestamp>| written.is_none_or(|written| since.is_none_or(|since| written >= since));
+    let times = remote.keeps_times()?;
+    let (mut listing, mut recent) = (Listing::new(), Index::default());
+    remote.told(sums, |object, size| {
+        // Where the time is the file's own, an old one may be that of another file.
+        if times.is_some() || is_recent(object.written) {
+            recent.add(object);
+        }
+        listing.insert(object.name.into(), size);
+    })?;
+    recent.sort();
+    let (mut altered, mut unknown) = (Vec::new(), Vec::new());
+    for pair in join(committed.entries.read()?, tree.read()?) {
+        let (Some(entry), looked) = pair? else { continue };
+        let Some(file) = entry.file().filter(|file| file.at != At::Staged) else { continue };
+        let name = object_name(&entry.path, file);
+        let Some(there) = recent.get(&name) else { continue };
+        if !is_recent(there.written) {
+            let bears = |written| entry.meta.mtime.is_told_within(written, times.unwrap_or_default());
+            // Content under its hash bears the time of whichever name it was sent by.
+            if file.at == At::Object || there.written.is_none_or(bears) {
+                continue;
+            }
+        }
+        if let Some(sum) = there.md5() {
+            // A file that is known to have changed since tells nothing, and is going to be sent anyway.
+            if looked.is_none_or(|looked| looked.file().is_none_or(|looked| looked.sha256 != file.sha256)) {
+                continue;
+            }
+            match both(&entry.path.under(&options.volume), &remote.rclone.stop)? {
+                Some((sha256, md5)) if sha256 != file.sha256 || md5 != sum => altered.push(name),
+                _ => {}
+            }
+            continue;
+        }
+        let ours = there.written.is_some_and(|written| entry.meta.mtime.is_told_as(written));
+        if !ours && listing.get(&name) == Some(&file.size) {
+            unknown.push((name, file.sha256));
+            if unknown.len() == BATCH {
+                altered.extend(other_content(remote, std::mem::take(&mut unknown))?);
+            }
+        }
+    }
+    if !unknown.is_empty() {
+        altered.extend(other_content(remote, unknown)?);
+    }
+    for name in altered {
+        tracing::warn!(object = %String::from_utf8_lossy(&name), "this object, or its file on the volume, is not what was committed");
+        listing.insert(name, ALTERED);
+    }
+    Ok(listing)
+}
+
+/// Reads these objects, and gives those that hold something else.
+fn other_content(remote: &Remote, objects: Vec<(Name, Digest)>) -> Result<impl Iterator<Item = Name>> {
+    let sums = remote.read_sums(objects.iter().map(|(name, _)| &**name))?;
+    let differs = move |(name, sha256): &(Name, Digest)| sums.get(name).is_none_or(|sum| **sum != *sha256.hex());
+    Ok(objects.into_iter().filter(differs).map(|(name, _)| name))
+}

@@ -1,0 +1,281 @@
+//! Sends content until the volume holds still: uploads, looks again, and sends what changed meanwhile.
+
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::symlink;
+
+use super::PushOptions;
+use super::case_collisions::Alike;
+use super::hold::Hold;
+use super::observe::{Known, Look, Tree, differing, observe};
+use super::plan::{Name, Plan, State, Strays, Upload, emptied, names, plan};
+use super::uploaded::Sent;
+use crate::error::{Failure, Result};
+use crate::format::names::{CLAIM, COMMIT, Folder, StagedDir, is_ours, manifest};
+use crate::format::revision::Revision;
+use crate::name_set::ContentSet;
+use crate::rclone::{Class, Trouble};
+use crate::remote::committed::Committed;
+use crate::remote::{BATCH, Listing, Remote};
+use crate::report::Reason;
+use crate::scratch::Scratch;
+use crate::spill::{Spill, batches};
+use crate::volume::hash::{Hasher, open};
+use crate::volume::vanished::failure as unreadable;
+
+/// Looks at the volume until two in a row are the same.
+const ROUNDS: usize = 3;
+/// Open files handed to rclone at a time.
+const OBJECT_BATCH: usize = 200;
+
+/// What the steps share.
+pub(super) struct Work<'a> {
+    pub(super) remote: &'a Remote,
+    pub(super) options: &'a PushOptions,
+    pub(super) hasher: &'a Hasher,
+    pub(super) committed: Option<&'a Committed>,
+    /// The revision of a commit that nobody can restore.
+    pub(super) unreadable: Option<String>,
+    pub(super) listing: Option<&'a Listing>,
+    pub(super) strays: Strays<'a>,
+    /// Whether objects are files in folders there.
+    pub(super) folders: bool,
+    /// By which this push holds the path.
+    pub(super) hold: &'a Hold<'a>,
+    /// Whether it is written already.
+    pub(super) claim_written: bool,
+    /// See [`super::old_trees::OldTrees`].
+    pub(super) superseded: &'a [Name],
+    /// See [`super::old_trees::OldTrees`].
+    pub(super) leftovers: &'a [Name],
+    /// Whether a claim of ours is there: a push died.
+    pub(super) claimed: bool,
+    /// The revision that is going to be written.
+    pub(super) revision: &'a Revision,
+    /// See [`crate::format::documents::Commit::rehashed_time`].
+    pub(super) rehashed: jiff::Timestamp,
+}
+
+/// What is sent, and by which right.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Purpose<'a> {
+    /// A new revision, with its staged folder. What it is going to consist of is announced before it is sent.
+    Revision(&'a StagedDir),
+    /// The committed revision's own content, lost behind our back, with its staged folder. If the volume is not, or no longer, that
+    /// revision, nothing is sent.
+    Repair(&'a StagedDir),
+}
+
+impl<'a> Purpose<'a> {
+    fn staged(self) -> &'a StagedDir {
+        match self {
+            Self::Revision(staged) | Self::Repair(staged) => staged,
+        }
+    }
+}
+
+impl Work<'_> {
+    /// For lists and control objects.
+    pub(super) fn scratch(&self) -> &Scratch {
+        &self.remote.rclone.scratch
+    }
+
+    /// Looks at the volume.
+    pub(super) fn observe(&self, known: &Known) -> Result<Tree> {
+        let (root, stop) = (&self.options.volume, &self.remote.rclone.stop);
+        observe(Look { root, hasher: self.hasher, scratch: self.scratch(), stop }, known)
+    }
+
+    /// What is to be done for this state of the volume.
+    pub(super) fn plan(&self, tree: &Tree, there: &ContentSet) -> Result<Plan> {
+        let committed = self.committed.map(|committed| &committed.entries);
+        let alike = self.alike(tree)?;
+        let state = State { committed, listing: self.listing, strays: self.strays, there, folders: self.folders, alike: alike.as_ref() };
+        plan(state, &tree.entries, self.revision.generation(), self.revision.as_str(), self.scratch())
+    }
+
+    /// Names that the remote takes for one. Where objects are files in folders, it may be of that kind without rclone's knowledge: as soon
+    /// as there are such names, it is tried out, by our own control object under another case.
+    fn alike(&self, tree: &Tree) -> Result<Option<Alike>> {
+        let folds = self.remote.folds_case()?;
+        if !folds && !self.remote.has_folders()? {
+            return Ok(None);
+        }
+        let committed = self.committed.map(|committed| &committed.entries);
+        let strays = self.listing.into_iter().flat_map(Listing::keys).map(|name| &**name);
+        let alike = Alike::of(committed, &tree.entries, strays.filter(|name| !is_ours(name) && self.strays.contains(name)))?;
+        if alike.is_empty() || !folds && !self.remote.is_found_to_fold(if self.committed.is_some() { COMMIT } else { CLAIM })? {
+            return Ok(None);
+        }
+        Ok(Some(alike))
+    }
+
+    /// Sends what the plan says and was not sent yet.
+    fn send(&self, plan: &Plan, purpose: Purpose, sent: &mut Sent) -> Result<std::result::Result<(), Trouble>> {
+        let staged = purpose.staged();
+        match purpose {
+            Purpose::Repair(_) if plan.differs || !plan.own.is_empty() => {
+                return Err(Failure::new(Reason::SourceChanging, "the volume changed while the remote was repaired"));
+            }
+            Purpose::Repair(_) => {}
+            // Should this push die, the next one knows by it which names are its own.
+            Purpose::Revision(_) => {
+                if let Err(trouble) = self.remote.write_file(&manifest(self.revision), plan.entries.file())? {
+                    return Err(trouble.into());
+                }
+                if !std::mem::replace(&mut sent.announced, true) {
+                    // So that a push that fails again and again does not leave more of them each time.
+                    for batch in self.superseded.chunks(BATCH) {
+                        self.remote.delete(batch.iter().map(|name| &**name))?;
+                    }
+                }
+            }
+        }
+        for upload in plan.own.read()? {
+            sent.there.forget(upload?.path.as_bytes());
+        }
+        for (uploads, sent, folder) in [(&plan.own, &mut sent.own, Folder::Live), (&plan.staged, &mut sent.staged, Folder::Staged(staged))]
+        {
+            let ran = self.send_files(uploads, sent.due(uploads)?, folder)?;
+            // Noted in either case: what is half sent has to go, too.
+            sent.note(uploads, ran.is_ok(), self.scratch())?;
+            if let Err(trouble) = ran {
+                return Ok(Err(trouble));
+            }
+        }
+        for (uploads, sent, folder) in [
+            (&plan.objects, &mut sent.objects, Folder::Objects),
+            (&plan.lost_objects, &mut sent.lost_objects, Folder::StagedObjects(staged)),
+        ] {
+            let due: Vec<&Upload> = uploads.iter().filter(|upload| sent.get(&upload.sha256) != Some(&true)).collect();
+            for batch in due.chunks(OBJECT_BATCH) {
+                sent.extend(batch.iter().map(|upload| (upload.sha256, false)));
+                if let Err(trouble) = self.send_objects(batch, folder)? {
+                    return Ok(Err(trouble));
+                }
+                sent.extend(batch.iter().map(|upload| (upload.sha256, true)));
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    fn send_files(
+        &self,
+        all: &Spill<Upload>,
+        due: impl Iterator<Item = Result<Upload>>,
+        folder: Folder,
+    ) -> Result<std::result::Result<(), Trouble>> {
+        if all.is_empty() {
+            return Ok(Ok(()));
+        }
+        for batch in batches(due, BATCH) {
+            if let Err(trouble) = self.remote.upload(&self.options.volume, folder, batch?.iter().map(|upload| upload.path.as_bytes()))? {
+                return Ok(Err(trouble));
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// Content whose name rclone would mangle is shown to it as links to files that are open here.
+    fn send_objects(&self, batch: &[&Upload], folder: Folder) -> Result<std::result::Result<(), Trouble>> {
+        let dir = self.remote.rclone.scratch.fresh_dir("objects")?;
+        let mut opened = Vec::new();
+        let mut names = Vec::new();
+        for upload in batch {
+            let path = upload.path.under(&self.options.volume);
+            let Some(file) = open(&path).map_err(|error| Failure::volume("read", &path, &error))? else {
+                let message = format!("{} is gone", upload.path);
+                let gone = Trouble { class: Class::SourceChanging, code: None, printed: 0, message };
+                return Ok(Err(gone));
+            };
+            let name = upload.sha256.hex();
+            let target = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
+            symlink(target, dir.join(&name)).map_err(|e| Failure::scratch(&e))?;
+            opened.push(file);
+            names.push(name.into_bytes());
+        }
+        self.remote.upload_links(&dir, folder, names.iter().map(Vec::as_slice))
+    }
+
+    /// Deletes what an earlier round sent and neither tree needs: where objects are files of a file system, it may be in the way.
+    fn drop_abandoned(&self, plan: &Plan, staged: &StagedDir, sent: &mut Sent) -> Result<()> {
+        let committed = self.committed.map(|committed| &committed.entries);
+        let abandoned = sent.drop_abandoned(plan, staged, committed, self.scratch())?;
+        if abandoned.is_empty() {
+            return Ok(());
+        }
+        for batch in abandoned.chunks(BATCH) {
+            self.remote.delete(batch.iter().map(|name| &**name))?;
+        }
+        let needed = committed.map(names).transpose()?.into_iter().flatten();
+        let gone = abandoned.into_iter().map(Ok);
+        self.remote.remove_empty(emptied(gone, needed.chain(sent.names(staged)?))?.iter().map(String::as_str))
+    }
+
+    /// What is known of content once the plan is carried out: of a live volume, not what may have changed under the upload unseen.
+    fn known_once_sent<'a>(&'a self, tree: &Tree, plan: &'a Plan) -> Known<'a> {
+        if self.options.is_live() {
+            Known::of_sent(&plan.entries, tree.began, self.revision.generation(), self.listing)
+        } else {
+            Known::of(&plan.entries)
+        }
+    }
+
+    /// An object that is not listed may have become an empty folder, which is listed nowhere, and which it could not be put in the place of.
+    fn clear_folders(&self, plan: &Plan) -> Result<()> {
+        let Some(listing) = self.listing.filter(|_| self.folders) else { return Ok(()) };
+        for upload in plan.staged.read()? {
+            if !listing.contains_key(upload?.path.as_bytes()) {
+                // Not by its name: what a listing does not show may be a file all the same.
+                return self.remote.remove_all_empty();
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends, looks again, and sends what changed meanwhile, until nothing does.
+    pub(super) fn send_until_still(&self, mut tree: Tree, mut plan: Plan, purpose: Purpose, sent: &mut Sent) -> Result<(Tree, Plan)> {
+        if self.committed.is_none() && self.alike(&tree)?.is_some() {
+            // Before the claim was written, nothing was there to try it out.
+            plan = self.plan(&tree, &sent.there)?;
+        }
+        self.clear_folders(&plan)?;
+        let mut moving = Vec::new();
+        for _ in 0..ROUNDS {
+            self.remote.rclone.progress.phase("uploading", plan.bytes_to_send);
+            let trouble = match self.send(&plan, purpose, sent)? {
+                Ok(()) => None,
+                // A file that changed or vanished under the upload: the next look shows it. One that became shorter is trouble
+                // without a name, because the server waits for what was announced.
+                Err(trouble) if matches!(trouble.class, Class::SourceChanging | Class::NotFound | Class::Other) => Some(trouble),
+                Err(trouble) => return Err(trouble.into()),
+            };
+            let again = self.observe(&self.known_once_sent(&tree, &plan))?;
+            moving = differing(&tree.entries, &again.entries)?;
+            if moving.is_empty() {
+                return match trouble {
+                    Some(trouble) if trouble.class == Class::Other => Err(trouble.into()),
+                    Some(trouble) => Err(Failure::new(
+                        Reason::MoverFailed,
+                        format!("rclone could not send every file, and none of them changed: {}", trouble.message),
+                    )),
+                    None if again.unsettled.is_empty() => Ok((tree, plan)),
+                    None => Err(unreadable(&again.unsettled)),
+                };
+            }
+            sent.forget(&moving, self.scratch())?;
+            tracing::info!(count = moving.len(), first = ?moving.first(), "the volume changed while it was read");
+            tree = again;
+            plan = self.plan(&tree, &sent.there)?;
+            self.drop_abandoned(&plan, purpose.staged(), sent)?;
+        }
+        let names: Vec<String> = moving.iter().take(3).map(|moved| moved.path.to_string()).collect();
+        Err(Failure::new(
+            Reason::SourceChanging,
+            format!(
+                "{} entries kept changing while they were read, {} among them; use copyMethod Snapshot or Clone, or stop the writer during syncs",
+                moving.len(),
+                names.join(", ")
+            ),
+        ))
+    }
+}

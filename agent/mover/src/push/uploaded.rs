@@ -1,0 +1,244 @@
+//! What a push has sent so far: not sent again unless it changed, and deleted in the end if nothing needs it.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use super::observe::Moved;
+use super::plan::{Name, Plan, Upload, object};
+use crate::digest::Digest;
+use crate::error::Result;
+use crate::format::entries::Entries;
+use crate::format::names::StagedDir;
+use crate::name_set::ContentSet;
+use crate::scratch::Scratch;
+use crate::spill::{Record, Records, Spill, SpillWriter};
+use crate::volume::entry::At;
+use crate::volume::merge_join::{Placed, join};
+use crate::volume::path::RelPath;
+
+/// A file that was sent, or half sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct SentFile {
+    pub(super) upload: Upload,
+    /// Whether what lies on the remote is known to be this content.
+    whole: bool,
+}
+
+impl Placed for SentFile {
+    fn path(&self) -> &RelPath {
+        &self.upload.path
+    }
+}
+
+impl Record for SentFile {
+    fn encode(&self, bytes: &mut Vec<u8>) {
+        bytes.push(u8::from(self.whole));
+        self.upload.encode(bytes);
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (whole, upload) = bytes.split_first()?;
+        Some(Self { upload: Upload::decode(upload)?, whole: *whole == 1 })
+    }
+}
+
+/// What was sent to one folder, in path order.
+#[derive(Debug)]
+pub(super) struct Folder(Spill<SentFile>);
+
+/// Everything that was sent.
+#[derive(Debug)]
+pub(super) struct Sent {
+    pub(super) own: Folder,
+    pub(super) staged: Folder,
+    /// Content under its hash, and whether it is known to be whole.
+    pub(super) objects: BTreeMap<Digest, bool>,
+    /// The same, in the staged folder.
+    pub(super) lost_objects: BTreeMap<Digest, bool>,
+    /// What a dead push had sent before, and this one has not written over since.
+    pub(super) there: ContentSet,
+    /// Whether the manifest of what is being sent lies on the remote.
+    pub(super) announced: bool,
+}
+
+impl Sent {
+    /// Nothing yet, but what a dead push had sent.
+    pub(super) fn new(scratch: &Scratch, there: ContentSet) -> Result<Self> {
+        let (own, staged) = (Folder(Spill::empty(scratch)?), Folder(Spill::empty(scratch)?));
+        Ok(Self { own, staged, objects: BTreeMap::new(), lost_objects: BTreeMap::new(), there, announced: false })
+    }
+
+    /// The names of all of it.
+    pub(super) fn names<'a>(&'a self, staged: &'a StagedDir) -> Result<impl Iterator<Item = Result<Name>> + use<'a>> {
+        let own = self.own.files()?.map(|sent| Ok(sent?.upload.path.as_bytes().into()));
+        Ok(own.chain(self.staged_names(staged)?).chain(self.objects.keys().map(|digest| Ok(object(digest)))))
+    }
+
+    /// The names of what lies in the staged folder.
+    pub(super) fn staged_names<'a>(&'a self, staged: &'a StagedDir) -> Result<impl Iterator<Item = Result<Name>> + use<'a>> {
+        let files = self.staged.files()?.map(|sent| Ok(staged.name(sent?.upload.path.as_bytes())));
+        Ok(files.chain(self.lost_objects.keys().map(|digest| Ok(staged.object(digest)))))
+    }
+
+    /// Forgets what neither `plan` nor the committed tree needs, and tells its names.
+    pub(super) fn drop_abandoned(
+        &mut self,
+        plan: &Plan,
+        staged: &StagedDir,
+        committed: Option<&Entries>,
+        scratch: &Scratch,
+    ) -> Result<Vec<Name>> {
+        let mut own = self.own.not_in(&plan.own)?;
+        if let Some(committed) = committed.filter(|_| !own.is_empty()) {
+            for entry in committed.read()? {
+                let entry = entry?;
+                if entry.file().is_some_and(|file| file.at != At::Object) {
+                    own.remove(&entry.path);
+                }
+            }
+        }
+        let from_staged = self.staged.not_in(&plan.staged)?;
+        self.own.remove(&own, scratch)?;
+        self.staged.remove(&from_staged, scratch)?;
+        let mut names: Vec<Name> = own.iter().map(|path| path.as_bytes().into()).collect();
+        names.extend(from_staged.iter().map(|path| staged.name(path.as_bytes())));
+        let planned: HashSet<Digest> = plan.objects.iter().map(|upload| upload.sha256).collect();
+        let committed = committed.map(|committed| &committed.facts().objects);
+        self.objects.retain(|digest, _| {
+            let needed = planned.contains(digest) || committed.is_some_and(|objects| objects.contains(digest));
+            if !needed {
+                names.push(object(digest));
+            }
+            needed
+        });
+        Ok(names)
+    }
+
+    /// What changed under the upload may have been sent in any state, even if it reads as before by now.
+    pub(super) fn forget(&mut self, moved: &[Moved], scratch: &Scratch) -> Result<()> {
+        let paths: HashSet<&RelPath> = moved.iter().map(|moved| &moved.path).collect();
+        for folder in [&mut self.own, &mut self.staged] {
+            let mut out = SpillWriter::new(scratch)?;
+            for sent in folder.files()? {
+                let sent = sent?;
+                let whole = sent.whole && !paths.contains(&sent.upload.path);
+                out.push(&SentFile { whole, ..sent })?;
+            }
+            folder.0 = out.finish()?;
+        }
+        for digest in moved.iter().filter_map(|moved| moved.was) {
+            for objects in [&mut self.objects, &mut self.lost_objects] {
+                if let Some(whole) = objects.get_mut(&digest) {
+                    *whole = false;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Folder {
+    /// All of it.
+    pub(super) fn files(&self) -> Result<Records<SentFile>> {
+        self.0.read()
+    }
+
+    /// What was sent and is not among `uploads`.
+    fn not_in(&self, uploads: &Spill<Upload>) -> Result<BTreeSet<RelPath>> {
+        let pairs = join(self.files()?, uploads.read()?);
+        let left = pairs.filter_map(|pair| match pair {
+            Ok((Some(sent), None)) => Some(Ok(sent.upload.path)),
+            Ok(_) => None,
+            Err(failure) => Some(Err(failure)),
+        });
+        left.collect()
+    }
+
+    fn remove(&mut self, paths: &BTreeSet<RelPath>, scratch: &Scratch) -> Result<()> {
+        if paths.is_empty() {
+            return Ok(());
+        }
+        let mut out = SpillWriter::new(scratch)?;
+        for sent in self.files()? {
+            let sent = sent?;
+            if !paths.contains(&sent.upload.path) {
+                out.push(&sent)?;
+            }
+        }
+        self.0 = out.finish()?;
+        Ok(())
+    }
+
+    /// Those of `uploads` that are not there whole.
+    pub(super) fn due(&self, uploads: &Spill<Upload>) -> Result<impl Iterator<Item = Result<Upload>>> {
+        let pairs = join(uploads.read()?, self.0.read()?);
+        Ok(pairs.filter_map(|pair| match pair {
+            Ok((Some(upload), sent)) => (!sent.is_some_and(|sent| sent.holds(&upload))).then_some(Ok(upload)),
+            Ok((None, _)) => None,
+            Err(failure) => Some(Err(failure)),
+        }))
+    }
+
+    /// Those of `uploads` that were due have been sent, successfully or not.
+    pub(super) fn note(&mut self, uploads: &Spill<Upload>, whole: bool, scratch: &Scratch) -> Result<()> {
+        let mut out = SpillWriter::new(scratch)?;
+        for pair in join(uploads.read()?, self.0.read()?) {
+            let sent = match pair? {
+                (Some(upload), Some(sent)) if sent.holds(&upload) => sent,
+                (Some(upload), _) => SentFile { upload, whole },
+                (None, Some(sent)) => sent,
+                (None, None) => continue,
+            };
+            out.push(&sent)?;
+        }
+        self.0 = out.finish()?;
+        Ok(())
+    }
+}
+
+impl SentFile {
+    fn holds(&self, upload: &Upload) -> bool {
+        self.whole && self.upload.sha256 == upload.sha256
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn upload(name: &str, content: u8) -> Upload {
+        Upload { path: RelPath::new(name.as_bytes()).unwrap(), sha256: Digest([content; 32]), size: 1 }
+    }
+
+    fn list(scratch: &Scratch, uploads: &[Upload]) -> Spill<Upload> {
+        let mut out = SpillWriter::new(scratch).unwrap();
+        for upload in uploads {
+            out.push(upload).unwrap();
+        }
+        out.finish().unwrap()
+    }
+
+    fn due(sent: &Sent, uploads: &Spill<Upload>) -> Vec<String> {
+        sent.own.due(uploads).unwrap().map(|upload| upload.unwrap().path.to_string()).collect()
+    }
+
+    #[test]
+    fn only_what_changed_or_failed_is_sent_again() {
+        let scratch = Scratch::new().unwrap();
+        let mut sent = Sent::new(&scratch, ContentSet::default()).unwrap();
+        let first = list(&scratch, &[upload("a", 1), upload("b", 1), upload("c", 1)]);
+        assert_eq!(due(&sent, &first), ["a", "b", "c"]);
+        sent.own.note(&first, true, &scratch).unwrap();
+        assert_eq!(due(&sent, &first), Vec::<String>::new());
+
+        // b changed, c was touched and reads as before, d is new, a is gone.
+        sent.forget(&[Moved { path: upload("c", 0).path, was: None }], &scratch).unwrap();
+        let second = list(&scratch, &[upload("b", 2), upload("c", 1), upload("d", 1)]);
+        assert_eq!(due(&sent, &second), ["b", "c", "d"]);
+        sent.own.note(&second, false, &scratch).unwrap();
+        assert_eq!(due(&sent, &second), ["b", "c", "d"], "it went wrong");
+        sent.own.note(&second, true, &scratch).unwrap();
+        assert_eq!(due(&sent, &second), Vec::<String>::new());
+        let all: Vec<String> = sent.own.files().unwrap().map(|sent| sent.unwrap().upload.path.to_string()).collect();
+        assert_eq!(all, ["a", "b", "c", "d"], "what is not needed any more is still known");
+    }
+}

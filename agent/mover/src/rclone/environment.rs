@@ -1,0 +1,403 @@
+//! Reads the rclone configuration that a Secret (or the user's own rclone setup) provides, says precisely what is
+//! wrong with it, and makes rclone's environment of it. Values never reach a log, a message or a command line.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Failure, Result};
+use crate::rclone::base::base;
+use crate::rclone::ini::{impossible_line, parse_ini};
+use crate::rclone::options::{Direction, is_refused, is_refused_option, tuning};
+use crate::rclone::redaction::{Redaction, is_command, mark};
+use crate::report::Reason;
+
+/// The key of the Secret that holds rclone's configuration.
+const KEY: &str = "rclone.conf";
+
+/// What rclone is started with.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Environment {
+    /// The whole environment of the child.
+    pub vars: BTreeMap<OsString, OsString>,
+    /// The `type` of the remote's section, where it can be read.
+    pub backend: Option<String>,
+    /// The `type` at the end of the chain of sections, where it can be followed.
+    pub base: Option<String>,
+    /// The options of the remote's section, where they can be read.
+    section: BTreeMap<String, String>,
+    redaction: Redaction,
+}
+
+impl Environment {
+    /// The text without the secrets that the configuration holds: for everything that leaves the mover.
+    pub fn redact(&self, text: &str) -> String {
+        self.redaction.apply(text)
+    }
+
+    pub(crate) fn redaction(&self) -> &Redaction {
+        &self.redaction
+    }
+
+    /// The names of those options of the section, and of those variables, that this message is about: it names the path or the program
+    /// that is their value, or has a mark in the place of it.
+    pub fn options_named_in(&self, message: &str) -> Vec<String> {
+        let named = |value: &str| value.starts_with('/') && value.len() > 1 && message.contains(value);
+        let program = |name: &str, value: &str| {
+            let program = value.split_whitespace().next().unwrap_or_default().trim_matches('"');
+            is_command(name) && (named(program) || !program.is_empty() && message.contains(&format!("exec: \"{program}\"")))
+        };
+        let options = self.section.iter().filter(|(name, value)| named(value) || program(name, value) || message.contains(&mark(name)));
+        let options = options.map(|(name, _)| format!("option {name}"));
+        let variables = self.vars.iter().filter(|(name, _)| name.as_bytes().starts_with(b"RCLONE_") && name.as_bytes() != b"RCLONE_CONFIG");
+        let variables = variables
+            .filter(|(name, value)| {
+                let name = name.to_string_lossy();
+                value.to_str().is_some_and(|value| named(value) || program(&name.to_lowercase(), value)) || message.contains(&mark(&name))
+            })
+            .map(|(name, _)| format!("variable {}", name.to_string_lossy()));
+        options.chain(variables).collect()
+    }
+
+    /// Adds our own settings, except what the Secret or the section sets already.
+    #[must_use]
+    pub fn tuned(mut self, limit: Option<u64>, direction: Direction) -> Self {
+        for (name, option, value) in tuning(limit, direction) {
+            let global = name.strip_prefix("RCLONE_").unwrap_or(name).to_lowercase();
+            let in_section = self.section.contains_key(option)
+                || ["global.", "override."].iter().any(|prefix| self.section.contains_key(&format!("{prefix}{global}")));
+            if !in_section && !self.vars.keys().any(|key| key.as_bytes() == name.as_bytes()) {
+                self.vars.insert(name.into(), value.into());
+            }
+        }
+        self
+    }
+}
+
+impl std::fmt::Debug for Environment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Values may be credentials.
+        f.debug_struct("Environment").field("names", &self.vars.keys()).field("backend", &self.backend).finish_non_exhaustive()
+    }
+}
+
+/// The environment for `section` from the mounted Secret at `dir`, called `secret` in messages.
+pub fn from_mount(dir: &Path, secret: Option<&str>, section: &str, own: &[(OsString, OsString)]) -> Result<Environment> {
+    let secret = secret.map_or_else(|| "the Secret of rcloneConfig".to_owned(), |name| format!("Secret {name:?}"));
+    let files = read_keys(dir)?;
+    if files.is_empty() {
+        return Err(Failure::new(
+            Reason::SecretMissing,
+            format!("{secret} does not exist or is empty; create it with the key {KEY} holding the rclone configuration"),
+        ));
+    }
+    let Some(conf) = files.get(KEY) else {
+        let keys: Vec<&str> = files.keys().map(String::as_str).collect();
+        return Err(invalid(&secret, &format!("has no key {KEY}; its keys are: {}", keys.join(", "))));
+    };
+    let mut vars = inherited(own);
+    let mut keys = BTreeSet::new();
+    let mut refused = Vec::new();
+    for (name, value) in files.iter().filter(|(name, _)| name.starts_with("RCLONE_")) {
+        if is_refused(name) {
+            refused.push(name.as_str());
+            continue;
+        }
+        let value = value.strip_suffix(b"\n").unwrap_or(value);
+        if value.contains(&0) {
+            return Err(invalid(&secret, &format!("key {name} is not text")));
+        }
+        keys.insert(name.clone());
+        vars.insert(name.into(), OsString::from_vec(value.to_vec()));
+    }
+    if !refused.is_empty() {
+        return Err(invalid(
+            &secret,
+            &format!("must not set {}: these change what is transferred, not how fast; remove them", refused.join(", ")),
+        ));
+    }
+    vars.insert("RCLONE_CONFIG".into(), dir.join(KEY).into());
+    environment(&secret, conf, section, &keys, vars)
+}
+
+/// The environment of a person's own rclone setup, for use by hand.
+pub fn from_process(section: &str, own: &[(OsString, OsString)]) -> Result<Environment> {
+    let mut vars = inherited(own);
+    let mut keys = BTreeSet::new();
+    for (name, value) in own {
+        let Some(text) = name.to_str().filter(|name| name.starts_with("RCLONE_")) else {
+            continue;
+        };
+        if text != "RCLONE_CONFIG" && is_refused(text) {
+            return Err(Failure::new(
+                Reason::SecretInvalid,
+                format!("{text} is set in the environment: it changes what is transferred; unset it"),
+            ));
+        }
+        keys.insert(text.to_owned());
+        vars.insert(name.clone(), value.clone());
+    }
+    let of = |name: &str| own.iter().find(|(key, _)| key == name).map(|(_, value)| PathBuf::from(value));
+    let config = of("RCLONE_CONFIG")
+        .or_else(|| of("XDG_CONFIG_HOME").map(|dir| dir.join("rclone/rclone.conf")))
+        .or_else(|| of("HOME").map(|home| home.join(".config/rclone/rclone.conf")));
+    let Some(config) = config else {
+        return Err(Failure::new(Reason::SecretMissing, "no rclone configuration: set RCLONE_CONFIG or give --config-dir"));
+    };
+    let called = format!("rclone configuration {}", config.display());
+    let conf = match std::fs::read(&config) {
+        Ok(conf) => conf,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Err(invalid(&called, &format!("cannot be read: {error}"))),
+    };
+    vars.insert("RCLONE_CONFIG".into(), config.into());
+    environment(&called, &conf, section, &keys, vars)
+}
+
+/// The environment of these variables, for `section` of this configuration.
+fn environment(
+    secret: &str,
+    conf: &[u8],
+    section: &str,
+    keys: &BTreeSet<String>,
+    vars: BTreeMap<OsString, OsString>,
+) -> Result<Environment> {
+    let options = section_options(secret, conf, section, keys)?.unwrap_or_default();
+    refuse_options(secret, conf)?;
+    // rclone prefers the variable.
+    let variable = OsString::from(format!("{}TYPE", section_variables(section)));
+    let of_variable = vars.get(&variable).and_then(|value| value.to_str()).map(|value| value.trim().to_owned());
+    let backend = of_variable.filter(|backend| !backend.is_empty()).or_else(|| options.get("type").cloned());
+    let sections = std::str::from_utf8(conf).map(parse_ini).unwrap_or_default();
+    Ok(Environment {
+        base: backend.as_deref().and_then(|backend| base(&sections, section, backend)),
+        backend,
+        redaction: redaction(conf, &vars),
+        vars,
+        section: options,
+    })
+}
+
+/// Refuses what would change the meaning of a transfer, in whichever section: one may lead to another in many ways.
+fn refuse_options(secret: &str, conf: &[u8]) -> Result<()> {
+    for (section, options) in std::str::from_utf8(conf).map(parse_ini).unwrap_or_default() {
+        let refused: Vec<&str> = options.keys().map(String::as_str).filter(|name| is_refused_option(name)).collect();
+        if !refused.is_empty() {
+            return Err(invalid(
+                secret,
+                &format!(
+                    "must not set {} in section [{section}] of its rclone configuration: these change what is transferred, not how fast; remove them",
+                    refused.join(", ")
+                ),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// What no message may say: of every section, because a section may lead to another, and of the variables.
+fn redaction(conf: &[u8], vars: &BTreeMap<OsString, OsString>) -> Redaction {
+    let sections = std::str::from_utf8(conf).map(parse_ini).unwrap_or_default();
+    let options = sections.values().flatten().map(|(name, value)| (name.as_str(), name.to_lowercase(), value.as_str()));
+    let vars = vars.iter().filter_map(|(name, value)| Some((name.to_str()?, value.to_str()?)));
+    // Of the others, the URL of a proxy may have a password, and is cut like all URLs.
+    let vars = vars.filter(|(name, _)| name.starts_with("RCLONE_") && *name != "RCLONE_CONFIG");
+    let vars = vars.map(|(name, value)| (name, name.trim_start_matches("RCLONE_").trim_start_matches("CONFIG_").to_lowercase(), value));
+    Redaction::new(options.chain(vars))
+}
+
+/// What the names of the variables begin with that define this section.
+fn section_variables(section: &str) -> String {
+    format!("RCLONE_CONFIG_{}_", section.to_uppercase().replace('-', "_"))
+}
+
+fn invalid(secret: &str, what: &str) -> Failure {
+    Failure::new(Reason::SecretInvalid, format!("{secret} {what}"))
+}
+
+fn read_keys(dir: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
+    let unreadable = |error: io::Error| Failure::new(Reason::SecretInvalid, format!("cannot read the mounted Secret: {error}"));
+    let mut files = BTreeMap::new();
+    let entries = match std::fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(files),
+        Err(error) => return Err(unreadable(error)),
+    };
+    for entry in entries {
+        let entry = entry.map_err(unreadable)?;
+        // A Secret mount keeps its versions in folders that begin with two dots, and keys are links into them.
+        let is_file = std::fs::metadata(entry.path()).is_ok_and(|meta| meta.is_file());
+        if let (true, Some(name)) = (is_file, entry.file_name().to_str()) {
+            files.insert(name.to_owned(), std::fs::read(entry.path()).map_err(unreadable)?);
+        }
+    }
+    Ok(files)
+}
+
+/// What a child may know of our own environment: where to put temporary files, whom to trust, and which proxy to use.
+fn inherited(own: &[(OsString, OsString)]) -> BTreeMap<OsString, OsString> {
+    const NAMES: [&str; 10] = [
+        "PATH",
+        "TMPDIR",
+        "SSL_CERT_FILE",
+        "SSL_CERT_DIR",
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "NO_PROXY",
+        "http_proxy",
+        "https_proxy",
+        "no_proxy",
+    ];
+    own.iter().filter(|(name, _)| NAMES.iter().any(|known| name == known)).cloned().collect()
+}
+
+/// The options of `section`, or a failure that lists the sections there are. `None`: encrypted, so rclone alone can tell.
+fn section_options(secret: &str, conf: &[u8], section: &str, keys: &BTreeSet<String>) -> Result<Option<BTreeMap<String, String>>> {
+    let Ok(text) = std::str::from_utf8(conf) else {
+        return Err(invalid(secret, &format!("has a {KEY} that is not text")));
+    };
+    if text.lines().any(|line| line.starts_with("RCLONE_ENCRYPT_")) {
+        return Ok(None);
+    }
+    if let Some(number) = impossible_line(text) {
+        return Err(invalid(
+            secret,
+            &format!(
+                "has a {KEY} whose line {number} is neither a section nor `option = value`; a value stands on one line, behind the name of its option"
+            ),
+        ));
+    }
+    let mut sections = parse_ini(text);
+    let variable = section_variables(section);
+    if keys.iter().any(|key| key.starts_with(&variable)) {
+        return Ok(sections.remove(section));
+    }
+    let names: Vec<String> = sections.keys().map(|name| format!("[{name}]")).collect();
+    let Some(options) = sections.remove(section) else {
+        let there = if names.is_empty() { "it has none".to_owned() } else { format!("it has {}", names.join(", ")) };
+        return Err(invalid(secret, &format!("has no section [{section}] in its rclone configuration; {there}")));
+    };
+    if !options.contains_key("type") {
+        return Err(invalid(secret, &format!("has a section [{section}] without a type")));
+    }
+    Ok(Some(options))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use assert_fs::TempDir;
+    use rstest::rstest;
+
+    const CONF: &str = "# c\n[s3]\ntype = s3\nchunk_size = 16M\n\n[other]\ntype=sftp\n[bad]\nx = y\n";
+
+    fn mount(files: &[(&str, &str)]) -> TempDir {
+        let dir = TempDir::new().unwrap();
+        for (name, content) in files {
+            std::fs::write(dir.path().join(name), content).unwrap();
+        }
+        dir
+    }
+
+    fn read(files: &[(&str, &str)], section: &str) -> Result<Environment> {
+        from_mount(mount(files).path(), Some("creds"), section, &[("HOME".into(), "/root".into()), ("TMPDIR".into(), "/t".into())])
+    }
+
+    #[test]
+    fn a_missing_or_empty_secret_is_named() {
+        let missing = from_mount(Path::new("/nonexistent"), Some("creds"), "s3", &[]).unwrap_err();
+        assert_eq!(missing.reason, Reason::SecretMissing);
+        assert!(missing.message.contains("creds"));
+        assert_eq!(read(&[], "s3").unwrap_err().reason, Reason::SecretMissing);
+    }
+
+    #[rstest]
+    #[case(&[("other.conf", "x"), ("a", "b")], "s3", "a, other.conf")]
+    #[case(&[(KEY, CONF)], "s4", "it has [bad], [other], [s3]")]
+    #[case(&[(KEY, "")], "s4", "it has none")]
+    #[case(&[(KEY, CONF)], "bad", "without a type")]
+    #[case(&[(KEY, CONF), ("RCLONE_DRY_RUN", "true"), ("RCLONE_MAX_SIZE", "1k")], "s3", "RCLONE_DRY_RUN, RCLONE_MAX_SIZE")]
+    fn an_unusable_secret_is_told_precisely(#[case] files: &[(&str, &str)], #[case] section: &str, #[case] words: &str) {
+        let failure = read(files, section).unwrap_err();
+        assert_eq!(failure.reason, Reason::SecretInvalid);
+        assert!(failure.message.contains(words) && failure.message.contains("creds"), "{failure}");
+    }
+
+    #[rstest]
+    #[case("global.dry_run")]
+    #[case("override.dry_run")]
+    #[case("global.ignore_existing")]
+    #[case("override.immutable")]
+    fn what_a_variable_must_not_set_a_section_must_not_either(#[case] option: &str) {
+        let failure = read(&[(KEY, &format!("[s3]\ntype = s3\n{option} = true\nglobal.transfers = 2\n"))], "s3").unwrap_err();
+        assert_eq!(failure.reason, Reason::SecretInvalid);
+        assert!(failure.message.contains(option) && !failure.message.contains("transfers"), "{failure}");
+        let name = format!("RCLONE_CONFIG_S3_{}", option.to_uppercase());
+        let failure = read(&[(KEY, CONF), (&name, "true")], "s3").unwrap_err();
+        assert!(failure.reason == Reason::SecretInvalid && failure.message.contains(&name), "{failure}");
+    }
+
+    #[test]
+    fn a_line_that_rclone_would_quote_is_named_by_its_number() {
+        let failure = read(&[(KEY, "[s3]\ntype = s3\nkey_pem = -----BEGIN\nHUNTER2HUNTER2\n")], "s3").unwrap_err();
+        assert_eq!(failure.reason, Reason::SecretInvalid);
+        assert!(failure.message.contains("line 4") && !failure.message.contains("HUNTER2"), "{failure}");
+    }
+
+    #[test]
+    fn an_option_of_another_section_is_refused_too() {
+        let conf = "[al]\ntype = alias\nremote = dir:x\n[dir]\ntype = local\nglobal.dry_run = true\n";
+        let failure = read(&[(KEY, conf)], "al").unwrap_err();
+        assert_eq!(failure.reason, Reason::SecretInvalid);
+        assert!(failure.message.contains("global.dry_run in section [dir]"), "{failure}");
+    }
+
+    #[rstest]
+    #[case("ssh", "/missing/helper -p HUNTER2 host", "start process: fork/exec /missing/helper: no such file or directory")]
+    #[case("ssh", "helper -p HUNTER2 host", "start process: exec: \"helper\": executable file not found in $PATH")]
+    #[case("bearer_token_command", "/bin/false HUNTER2", "failed to get bearer token using \"/bin/false HUNTER2\": exit status 1")]
+    #[case("key_file", "/etc/id", "open /etc/id: no such file or directory")]
+    fn a_message_leads_to_the_option(#[case] name: &str, #[case] value: &str, #[case] message: &str) {
+        let variable = format!("RCLONE_CONFIG_S3_{}", name.to_uppercase());
+        let conf = format!("[s3]\ntype = sftp\n{name} = {value}\n");
+        for (files, expected) in [
+            (vec![(KEY, conf.as_str())], format!("option {name}")),
+            (vec![(KEY, CONF), (&variable, value)], format!("variable {variable}")),
+        ] {
+            let env = read(&files, "s3").unwrap();
+            let message = env.redact(message);
+            assert!(!message.contains("HUNTER2"), "{message}");
+            assert!(env.options_named_in(&message).contains(&expected), "{message}: {:?}", env.options_named_in(&message));
+        }
+    }
+
+    #[test]
+    fn no_value_of_any_section_or_variable_passes() {
+        let conf = "[al]\ntype = alias\nremote = s3:b\n[s3]\ntype = s3\nsecret_access_key = HUNTER2a\nregion = eu-central-1\n";
+        let env = read(&[(KEY, conf), ("RCLONE_CONFIG_PASS", "HUNTER2b\n"), ("RCLONE_S3_REGION", "us-east-1")], "al").unwrap();
+        assert_eq!(
+            env.redact("HUNTER2a HUNTER2b eu-central-1 us-east-1 type"),
+            "<value of secret_access_key> <value of RCLONE_CONFIG_PASS> eu-central-1 us-east-1 type"
+        );
+        assert!(!format!("{env:?}").contains("HUNTER2"));
+    }
+
+    #[test]
+    fn a_variable_may_tell_the_type() {
+        let env = read(&[(KEY, "[other]\ntype = local\n"), ("RCLONE_CONFIG_MY_S3_TYPE", "s3\n")], "my-s3").unwrap();
+        assert_eq!(env.backend.as_deref(), Some("s3"));
+    }
+
+    #[test]
+    fn tuning_of_the_user_wins_and_nothing_else_leaks_in() {
+        let env = read(&[(KEY, CONF), ("RCLONE_TRANSFERS", "9\n"), ("ca.crt", "x")], "s3").unwrap().tuned(None, Direction::Pull);
+        let var = |name: &str| env.vars.get(&OsString::from(name)).map(|v| v.to_str().unwrap().to_owned());
+        assert_eq!(var("RCLONE_TRANSFERS").as_deref(), Some("9"));
+        assert_eq!(var("RCLONE_S3_CHUNK_SIZE"), None, "set in the section");
+        assert_eq!(var("RCLONE_S3_UPLOAD_CONCURRENCY").as_deref(), Some("2"));
+        assert_eq!((var("HOME"), var("TMPDIR").as_deref()), (None, Some("/t")));
+        assert_eq!(env.backend.as_deref(), Some("s3"));
+    }
+}

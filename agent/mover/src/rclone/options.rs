@@ -1,0 +1,181 @@
+//! rclone's options: those we set unless the user does, and those a user's Secret must not set.
+
+/// Where a file goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// To the remote.
+    Push,
+    /// From it.
+    Pull,
+}
+
+/// One setting of ours: the variable, the option of the remote that overrides it (or nothing), the value.
+pub(crate) type Setting = (&'static str, &'static str, String);
+
+/// Below this, two transfers with the least of buffers; measured to work in 48 MiB.
+const SMALL: u64 = 96 << 20;
+/// From here on, more transfers at a time. In between, and where no limit is known, what was measured to work in 128 MiB.
+const AMPLE: u64 = 256 << 20;
+
+/// How long a server that says nothing is waited for.
+pub(crate) const TIMEOUT: &str = "20s";
+
+/// Our tuning for a mover that may use `limit` bytes of memory, rclone included: it fits, and it fails fast.
+pub(crate) fn tuning(limit: Option<u64>, direction: Direction) -> Vec<Setting> {
+    let (transfers, checkers, buffer, parts, heap) = match limit {
+        Some(limit) if limit < SMALL => ("2", "4", "0", "1", "40MiB".to_owned()),
+        // The rest is for the mover itself, for rclone's code and for the page cache.
+        Some(limit) if limit >= AMPLE => ("8", "8", "1M", "2", format!("{}MiB", (limit >> 20) / 2)),
+        _ => ("4", "8", "1M", "2", "80MiB".to_owned()),
+    };
+    // With several streams rclone reads a file that it uploads in pieces side by side, and all of it twice where memory is short.
+    // With one it sends parts of the same stream at a time.
+    let streams = if direction == Direction::Push { "0" } else { "2" };
+    let fixed = |name, option, value: &str| (name, option, value.to_owned());
+    vec![
+        fixed("RCLONE_TRANSFERS", "", transfers),
+        fixed("RCLONE_CHECKERS", "", checkers),
+        fixed("RCLONE_BUFFER_SIZE", "", buffer),
+        fixed("RCLONE_MULTI_THREAD_STREAMS", "", streams),
+        fixed("RCLONE_RETRIES", "", "1"),
+        fixed("RCLONE_LOW_LEVEL_RETRIES", "", "3"),
+        fixed("RCLONE_CONTIMEOUT", "", "5s"),
+        fixed("RCLONE_TIMEOUT", "", TIMEOUT),
+        fixed("RCLONE_S3_UPLOAD_CONCURRENCY", "upload_concurrency", parts),
+        fixed("RCLONE_S3_CHUNK_SIZE", "chunk_size", "5M"),
+        // Ours is sha256; another pass over every large file would only be read again.
+        fixed("RCLONE_S3_DISABLE_CHECKSUM", "disable_checksum", "true"),
+        fixed("GOMEMLIMIT", "", &heap),
+    ]
+}
+
+/// Options that change which files a transfer covers, what it does to them, or what reaches our log parser.
+const REFUSED: &[&str] = &[
+    "DRY_RUN",
+    "INTERACTIVE",
+    "CONFIG",
+    "CONFIG_DIR",
+    "UPDATE",
+    "SIZE_ONLY",
+    "IMMUTABLE",
+    "INPLACE",
+    "PARTIAL_SUFFIX",
+    "LINKS",
+    "COPY_LINKS",
+    "SKIP_LINKS",
+    "NAME_TRANSFORM",
+    "BACKUP_DIR",
+    "COMPARE_DEST",
+    "COPY_DEST",
+    "HASH_FILTER",
+    "CUTOFF_MODE",
+    "FIX_CASE",
+    "NO_TRAVERSE",
+    "NO_CHECK_DEST",
+    "NO_UNICODE_NORMALIZATION",
+    "ERROR_ON_NO_TRANSFER",
+    "TRACK_RENAMES",
+    "USE_JSON_LOG",
+    "QUIET",
+    "VERBOSE",
+    "PROGRESS",
+    "DEFAULT_TIME",
+    "SYSLOG",
+    "HUMAN_READABLE",
+    "S3_VERSIONS",
+    "S3_VERSION_AT",
+    "S3_VERSION_DELETED",
+    "S3_DECOMPRESS",
+    "S3_DIRECTORY_MARKERS",
+    "S3_NO_HEAD_OBJECT",
+    "TEMP_DIR",
+    "CACHE_DIR",
+];
+const REFUSED_PREFIXES: &[&str] = &[
+    "FILTER",
+    "INCLUDE",
+    "EXCLUDE",
+    "FILES_FROM",
+    "MIN_",
+    "MAX_AGE",
+    "MAX_SIZE",
+    "MAX_DEPTH",
+    "MAX_DELETE",
+    "MAX_TRANSFER",
+    "MAX_DURATION",
+    "IGNORE_",
+    "DELETE_",
+    "SUFFIX",
+    "METADATA",
+    "RC",
+    "LOG_",
+    "STATS",
+    "DUMP",
+    "LOCAL_",
+    "TRACK_RENAMES_",
+    "MULTI_THREAD_CHUNK",
+    "OVERRIDE",
+];
+
+/// What rclone's options begin with where a section sets them, for that remote alone or for the whole process.
+const PER_REMOTE: [&str; 2] = ["global.", "override."];
+
+/// Whether a section of the configuration must not set this option.
+pub(crate) fn is_refused_option(name: &str) -> bool {
+    PER_REMOTE
+        .iter()
+        .filter_map(|prefix| name.strip_prefix(prefix))
+        .any(|option| is_refused(&format!("RCLONE_{}", option.to_uppercase().replace('-', "_"))))
+}
+
+/// Whether a Secret must not set this variable.
+pub(crate) fn is_refused(name: &str) -> bool {
+    let option = name.strip_prefix("RCLONE_").unwrap_or(name);
+    // RCLONE_CONFIG_<REMOTE>_<OPTION> defines a remote and RCLONE_CONFIG_PASS opens the file: both are how, not what.
+    if option.starts_with("CONFIG_") && option != "CONFIG_DIR" {
+        let option = option.to_lowercase();
+        let of_remote = |prefix: &&str| option.find(&format!("_{prefix}")).and_then(|at| option.get(at + 1..));
+        return PER_REMOTE.iter().filter_map(of_remote).any(is_refused_option);
+    }
+    REFUSED.contains(&option)
+        || REFUSED_PREFIXES.iter().any(|prefix| match prefix.strip_suffix('_') {
+            Some(_) => option.starts_with(prefix),
+            None => option == *prefix || option.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('_')),
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case("RCLONE_TRANSFERS", false)]
+    #[case("RCLONE_BWLIMIT", false)]
+    #[case("RCLONE_S3_ENDPOINT", false)]
+    #[case("RCLONE_CONFIG_X_TYPE", false)]
+    #[case("RCLONE_CONFIG_PASS", false)]
+    #[case("RCLONE_MAX_BUFFER_MEMORY", false)]
+    #[case("RCLONE_INCLUDE_FROM", true)]
+    #[case("RCLONE_EXCLUDE", true)]
+    #[case("RCLONE_MIN_AGE", true)]
+    #[case("RCLONE_IGNORE_EXISTING", true)]
+    #[case("RCLONE_RC_ADDR", true)]
+    #[case("RCLONE_CONFIG", true)]
+    #[case("RCLONE_CONFIG_DIR", true)]
+    #[case("RCLONE_DUMP", true)]
+    fn what_changes_a_transfers_meaning_is_refused(#[case] name: &str, #[case] refused: bool) {
+        assert_eq!(is_refused(name), refused);
+    }
+
+    #[rstest]
+    #[case(None, "4", "80MiB")]
+    #[case(Some(64 << 20), "2", "40MiB")]
+    #[case(Some(128 << 20), "4", "80MiB")]
+    #[case(Some(384 << 20), "8", "192MiB")]
+    fn tuning_follows_the_memory_there_is(#[case] limit: Option<u64>, #[case] transfers: &str, #[case] heap: &str) {
+        let tuning = tuning(limit, Direction::Push);
+        let of = |name: &str| tuning.iter().find(|setting| setting.0 == name).unwrap().2.as_str();
+        assert_eq!((of("RCLONE_TRANSFERS"), of("GOMEMLIMIT")), (transfers, heap));
+    }
+}

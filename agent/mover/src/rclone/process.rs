@@ -1,0 +1,270 @@
+//! Runs rclone and tells how it ended.
+//!
+//! One child at a time: clean environment, JSON log read line by line, standard output to a file, a watchdog that ends a
+//! child which stands still, SIGTERM passed on at once.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use super::classify::Class;
+use super::watchdog::{Verdict, Watchdog};
+use crate::error::{Failure, Result};
+use crate::rclone::environment::Environment;
+use crate::rclone::progress::Progress;
+use crate::rclone::stats::Stats;
+use crate::report::Reason;
+use crate::scratch::Scratch;
+use crate::stop::Stop;
+
+/// After SIGTERM rclone ends within milliseconds; one that does not is killed.
+const GRACE: Duration = Duration::from_secs(1);
+/// A control object is small: an endpoint that gives nothing for so long is dead.
+pub const CONTROL_IDLE: Duration = Duration::from_secs(20);
+/// Bulk work moves bytes or counts.
+pub const BULK_IDLE: Duration = Duration::from_secs(180);
+/// A server that copies one very large object by itself says nothing until it is done. Less than the agent's `stallTimeout` unless that is
+/// set, so that the mover can tell what it waited for. A server that is gone is noticed sooner, by what TCP sends on an idle connection.
+pub const COPY_IDLE: Duration = Duration::from_secs(25 * 60);
+
+/// The rclone binary and everything it is run with.
+#[derive(Debug)]
+pub struct Rclone {
+    /// Path of the binary.
+    pub binary: PathBuf,
+    /// Its environment.
+    pub environment: Environment,
+    /// Ends it early.
+    pub stop: Stop,
+    /// Where its lists and outputs go.
+    pub scratch: Scratch,
+    /// Where its statistics go.
+    pub progress: Progress,
+}
+
+/// A child that ended with exit code 0.
+#[derive(Debug)]
+pub struct Finished {
+    /// What it wrote to standard output.
+    pub stdout: PathBuf,
+    /// Its last statistics.
+    pub stats: Stats,
+}
+
+/// A child that did not.
+#[derive(Clone, Debug)]
+pub struct Trouble {
+    /// What kind of trouble it is.
+    pub class: Class,
+    /// rclone's exit code; none where it did not end by itself, or ended well and did not do its work.
+    pub code: Option<i32>,
+    /// Bytes that it had written to standard output by then.
+    pub printed: u64,
+    /// For a person.
+    pub message: String,
+}
+
+impl Trouble {
+    /// Whether rclone says, by its exit code, that the object or folder it was asked for does not exist (3 and 4, of all backends
+    /// and buckets alike). Text proves nothing: a missing key file or any web server's 404 reads the same.
+    pub fn is_absence(&self) -> bool {
+        matches!(self.code, Some(3 | 4)) && matches!(self.class, Class::NotFound | Class::BucketMissing)
+    }
+}
+
+impl From<Trouble> for Failure {
+    fn from(trouble: Trouble) -> Self {
+        Failure::new(trouble.class.reason(), trouble.message)
+    }
+}
+
+enum Event {
+    Line(Vec<u8>),
+    Wake,
+    End,
+}
+
+impl Rclone {
+    /// Runs one command. The outer result is our own trouble (or a stop), the inner one rclone's.
+    pub fn run(&self, args: &[OsString], idle: Duration) -> Result<std::result::Result<Finished, Trouble>> {
+        self.stop.check()?;
+        let stdout = self.scratch.fresh("out");
+        let out = File::create(&stdout).map_err(|e| Failure::scratch(&e))?;
+        let mut command = Command::new(&self.binary);
+        command
+            .args(args)
+            // Without this, names that differ only in Unicode normal form count as one, and one of them is left out.
+            .args(["--no-unicode-normalization", "--use-json-log", "--log-level", "NOTICE"])
+            .args(["--stats", "1s", "--stats-log-level", "NOTICE"])
+            .env_clear()
+            .envs(&self.environment.vars)
+            .env("RCLONE_CACHE_DIR", self.scratch.dir())
+            .env("RCLONE_TEMP_DIR", self.scratch.dir())
+            .envs(Self::haste(idle))
+            .stdin(Stdio::null())
+            .stdout(out)
+            .stderr(Stdio::piped());
+        let mut child = command
+            .spawn()
+            .map_err(|e| Failure::new(Reason::MoverFailed, format!("cannot start rclone ({}): {e}", self.binary.display())))?;
+        let (events, ended) = self.supervise(&mut child, &stdout, idle)?;
+        let status = child.wait().map_err(|e| Failure::new(Reason::MoverFailed, format!("lost track of rclone: {e}")))?;
+        let printed = std::fs::metadata(&stdout).map_or(0, |meta| meta.len());
+        let redaction = self.environment.redaction();
+        let mut stats = events.stats.clone();
+        let outcome = match ended {
+            Ended::Stopped => Err(Failure::killed()),
+            Ended::GivenUp(Verdict::StandsStill) => Ok(Err(Trouble {
+                class: Class::Unreachable,
+                code: None,
+                printed,
+                message: format!("the remote gave no sign of life for {} s{}", idle.as_secs(), redaction.apply(&events.last_words())),
+            })),
+            Ended::GivenUp(Verdict::OnlyFails) => {
+                let (class, message) = super::classify::classify(Some(1), &events.messages(), redaction);
+                Ok(Err(Trouble { class, code: None, printed, message }))
+            }
+            Ended::ByItself if status.success() => Ok(Ok(Finished { stdout, stats: events.stats })),
+            Ended::ByItself => {
+                // A signal from elsewhere, such as an out-of-memory kill, leaves no exit code.
+                let (class, message) = super::classify::classify(status.code(), &events.messages(), redaction);
+                tracing::warn!(code = ?status.code(), ?class, message, "rclone failed");
+                Ok(Err(Trouble { class, code: status.code(), printed, message }))
+            }
+        };
+        // That something does not exist is an answer to who looks for it, or is about to make it, and no error of the sync.
+        if matches!(&outcome, Ok(Err(trouble)) if trouble.is_absence() || trouble.class == Class::BucketMissing) {
+            stats.errors = 0;
+        }
+        self.progress.finished(&stats);
+        outcome
+    }
+
+    /// A command on a control object is over before its garbage matters: collecting it nearly doubles the time that rclone takes to
+    /// start. Measured with rclone 1.75.2: 79 ms of CPU, 46 ms with these. GOMEMLIMIT still bounds it.
+    fn haste(idle: Duration) -> impl Iterator<Item = (&'static str, &'static str)> {
+        [("GOGC", "off"), ("GOMAXPROCS", "1")].into_iter().filter(move |_| idle == CONTROL_IDLE)
+    }
+
+    fn supervise(&self, child: &mut Child, stdout: &Path, idle: Duration) -> Result<(super::log::Log, Ended)> {
+        let (sender, events) = mpsc::channel();
+        let (wake, woken) = mpsc::channel();
+        if let Some(stderr) = child.stderr.take() {
+            let sender = sender.clone();
+            spawn("rclone-log", move || read_log(stderr, &sender))?;
+        }
+        self.stop.wake(Some(wake));
+        // Ends when `wake` is dropped below.
+        let bell = spawn("rclone-stop", move || {
+            for () in woken {
+                if sender.send(Event::Wake).is_err() {
+                    return;
+                }
+            }
+        })?;
+        let mut log = super::log::Log::default();
+        let mut ended = Ended::ByItself;
+        let mut watchdog = Watchdog::new(idle, Instant::now());
+        // Since when it is asked to end.
+        let mut asked = Instant::now();
+        loop {
+            let patience = match ended {
+                Ended::ByItself => watchdog.patience(Instant::now()),
+                _ => GRACE.saturating_sub(asked.elapsed()),
+            };
+            match events.recv_timeout(patience) {
+                Ok(Event::Line(line)) => {
+                    if let Some(error) = log.line(&line, self.environment.redaction())
+                        && matches!(
+                            super::classify::classify(Some(1), &[error], self.environment.redaction()).0,
+                            Class::Unreachable | Class::Throttled
+                        )
+                    {
+                        watchdog.failed(Instant::now());
+                    }
+                    let written = std::fs::metadata(stdout).map_or(0, |meta| meta.len());
+                    if watchdog.saw(&log.stats, written, Instant::now()) && matches!(ended, Ended::ByItself) {
+                        self.progress.show(&log.stats);
+                    }
+                }
+                Ok(Event::Wake) => {
+                    terminate(child);
+                    (ended, asked) = (Ended::Stopped, Instant::now());
+                }
+                Ok(Event::End) | Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => {
+                    if !matches!(ended, Ended::ByItself) {
+                        if let Err(error) = child.kill() {
+                            tracing::warn!(%error, "cannot kill rclone");
+                        }
+                        // Its end of the log need not come: something that it has started may hold the pipe open.
+                        break;
+                    } else if let Some(verdict) = watchdog.verdict(Instant::now()) {
+                        tracing::warn!(?verdict, "giving up on this rclone");
+                        terminate(child);
+                        (ended, asked) = (Ended::GivenUp(verdict), Instant::now());
+                    }
+                }
+            }
+        }
+        self.stop.wake(None);
+        if bell.join().is_err() {
+            tracing::warn!("the stop thread died");
+        }
+        Ok((log, ended))
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Ended {
+    ByItself,
+    Stopped,
+    GivenUp(Verdict),
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<std::thread::JoinHandle<()>> {
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(work)
+        .map_err(|e| Failure::new(Reason::MoverFailed, format!("cannot start a thread: {e}")))
+}
+
+fn read_log(stderr: ChildStderr, events: &mpsc::Sender<Event>) {
+    for line in BufReader::new(stderr).split(b'\n') {
+        let Ok(line) = line else { break };
+        if events.send(Event::Line(line)).is_err() {
+            return;
+        }
+    }
+    // Nobody listens any more once the supervisor has given up.
+    let _ = events.send(Event::End);
+}
+
+fn terminate(child: &Child) {
+    let Some(pid) = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw) else {
+        return;
+    };
+    // Not yet waited for, so the id is still this child's.
+    if let Err(error) = rustix::process::kill_process(pid, rustix::process::Signal::TERM) {
+        tracing::warn!(%error, "cannot stop rclone");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A missing key file behind an alias, or a page of some web server, reads as "not found" and ends with another code.
+    #[test]
+    fn text_alone_is_no_absence() {
+        let trouble = |code, class| Trouble { class, code, printed: 0, message: "object not found".into() };
+        for (code, absent) in [(None, false), (Some(1), false), (Some(3), true), (Some(4), true), (Some(7), false)] {
+            assert_eq!(trouble(code, Class::NotFound).is_absence(), absent, "{code:?}");
+            assert!(!trouble(code, Class::AccessDenied).is_absence(), "{code:?}");
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Reads file content to hash it, on a few threads.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use md5::Md5;
+use sha2::{Digest as _, Sha256};
+
+use crate::digest::{Digest, hex};
+use crate::error::{Failure, Result};
+use crate::stop::Stop;
+use crate::volume::vanished::is_no_file_now;
+
+const BUFFER: usize = 256 * 1024;
+/// Storage gains little from more readers, and every one is a buffer of memory.
+const MOST_THREADS: usize = 4;
+
+/// The MD5 sum of a small document in hexadecimal, as a remote tells it.
+pub fn md5_hex(document: &[u8]) -> String {
+    hex(&Md5::digest(document))
+}
+
+/// Hashes content and counts what it read.
+#[derive(Debug, Default)]
+pub struct Hasher {
+    read: AtomicU64,
+}
+
+impl Hasher {
+    /// Bytes of file content read so far.
+    pub fn bytes_read(&self) -> u64 {
+        self.read.load(Ordering::Relaxed)
+    }
+
+    /// The digests of `files`, in their order; `None` for one that is gone or no regular file any more.
+    pub fn all(&self, files: &[PathBuf], stop: &Stop) -> Result<Vec<Option<Digest>>> {
+        // Respects a container's CPU quota.
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS).min(files.len());
+        let next = AtomicUsize::new(0);
+        let failed: Mutex<Option<Failure>> = Mutex::new(None);
+        let keep_first = |failure: Failure| {
+            failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get_or_insert(failure);
+            next.store(files.len(), Ordering::Relaxed);
+        };
+        let work = || {
+            let mut done = Vec::new();
+            loop {
+                let at = next.fetch_add(1, Ordering::Relaxed);
+                let Some(path) = files.get(at) else {
+                    return done;
+                };
+                match self.one(path, stop) {
+                    Ok(digest) => done.push((at, digest)),
+                    Err(failure) => keep_first(failure),
+                }
+            }
+        };
+        let parts: Vec<Vec<(usize, Option<Digest>)>> = std::thread::scope(|scope| {
+            let handles: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+            let own = work();
+            let mut parts = vec![own];
+            for handle in handles {
+                match handle.join() {
+                    Ok(part) => parts.push(part),
+                    Err(_) => keep_first(Failure::new(crate::report::Reason::MoverFailed, "a hashing thread died")),
+                }
+            }
+            parts
+        });
+        if let Some(failure) = failed.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
+            return Err(failure);
+        }
+        let mut digests = vec![None; files.len()];
+        for (at, digest) in parts.into_iter().flatten() {
+            if let Some(slot) = digests.get_mut(at) {
+                *slot = digest;
+            }
+        }
+        Ok(digests)
+    }
+
+    /// The digest of one file; `None` when there is no regular file of that name.
+    pub fn one(&self, path: &Path, stop: &Stop) -> Result<Option<Digest>> {
+        let mut sha = Sha256::new();
+        let whole = read_through(path, stop, |part| {
+            self.read.fetch_add(u64::try_from(part.len()).unwrap_or(0), Ordering::Relaxed);
+            sha.update(part);
+        })?;
+        Ok(whole.then(|| Digest(sha.finalize().into())))
+    }
+}
+
+/// Both hashes of a file, the MD5 sum in hexadecimal as backends give it; `None` when there is no regular file of that name.
+pub fn both(path: &Path, stop: &Stop) -> Result<Option<(Digest, String)>> {
+    let (mut sha, mut md5) = (Sha256::new(), Md5::new());
+    let whole = read_through(path, stop, |part| {
+        sha.update(part);
+        md5.update(part);
+    })?;
+    Ok(whole.then(|| (Digest(sha.finalize().into()), hex(&md5.finalize()))))
+}
+
+/// Shows a file's content part by part; false when there is no regular file of that name.
+fn read_through(path: &Path, stop: &Stop, mut part: impl FnMut(&[u8])) -> Result<bool> {
+    let failed = |error: io::Error| Failure::volume("read", path, &error);
+    let Some(mut file) = open(path).map_err(failed)? else { return Ok(false) };
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        stop.check()?;
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(true),
+            Ok(got) => part(buffer.get(..got).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(failed(error)),
+        }
+    }
+}
+
+/// Opens a regular file of the volume to read it; `None` when there is none of that name. Never through a link put in its place: it could
+/// lead to our own secrets.
+pub(crate) fn open(path: &Path) -> io::Result<Option<File>> {
+    // NONBLOCK: a pipe put in the file's place must not hang us.
+    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+    let file = match OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path) {
+        Ok(file) => file,
+        Err(error) if is_no_file_now(&error) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    Ok(file.metadata()?.is_file().then_some(file))
+}
+
+/// The digest of nothing.
+pub fn empty() -> Digest {
+    Digest(Sha256::digest(b"").into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use assert_fs::TempDir;
+
+    #[test]
+    fn digests_come_in_order_and_the_gone_are_none() {
+        let dir = TempDir::new().unwrap();
+        let mut files: Vec<PathBuf> = (0..50).map(|n| dir.path().join(n.to_string())).collect();
+        for (n, file) in files.iter().enumerate() {
+            std::fs::write(file, vec![b'x'; n]).unwrap();
+        }
+        files.push(dir.path().join("gone"));
+        std::os::unix::fs::symlink("0", dir.path().join("link")).unwrap();
+        files.push(dir.path().join("link"));
+        let _socket = std::os::unix::net::UnixListener::bind(dir.path().join("socket")).unwrap();
+        files.push(dir.path().join("socket"));
+        rustix::fs::mkfifoat(rustix::fs::CWD, dir.path().join("pipe"), rustix::fs::Mode::RWXU).unwrap();
+        files.push(dir.path().join("pipe"));
+        let hasher = Hasher::default();
+        let digests = hasher.all(&files, &Stop::default()).unwrap();
+        assert_eq!(digests[0], Some(empty()));
+        assert_eq!(digests[3], Some(Digest(Sha256::digest(b"xxx").into())));
+        assert_eq!(digests[50..], [None; 4]);
+        assert_eq!(hasher.bytes_read(), (0..50).sum::<u64>());
+    }
+
+    #[test]
+    fn a_stop_ends_it() {
+        let stop = Stop::default();
+        stop.request();
+        let dir = TempDir::new().unwrap();
+        std::fs::write(dir.path().join("a"), "a").unwrap();
+        assert!(Hasher::default().all(&[dir.path().join("a")], &stop).is_err());
+    }
+}

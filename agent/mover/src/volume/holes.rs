@@ -1,0 +1,216 @@
+//! Holes of sparse files: found on a source, made again on a destination where the content is proven to be zero.
+//!
+//! They are about room on the disk, never about content: a file without its holes is the same file.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+
+use rustix::fs::{FallocateFlags, OFlags, SeekFrom, fallocate, seek};
+use rustix::io::Errno;
+
+use crate::error::{Failure, Result};
+use crate::stop::Stop;
+use crate::volume::vanished::is_no_file_now;
+
+/// A file with more holes than this has its largest ones recorded: the rest costs room, and a longer manifest would, too.
+pub const MOST: usize = 1000;
+/// No file system has larger ones.
+const LARGEST_BLOCK: u64 = 1 << 20;
+/// Content read at a time to see that it is zero.
+const BUFFER: usize = 256 * 1024;
+
+/// A range of a file that takes no room on the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hole {
+    /// Where it begins, in bytes.
+    pub start: u64,
+    /// Its length in bytes, never zero.
+    pub length: u64,
+}
+
+impl Hole {
+    /// The first byte behind it.
+    pub fn end(&self) -> u64 {
+        self.start.saturating_add(self.length)
+    }
+}
+
+/// Whether `holes` can be those of a file of `size` bytes: in order, apart, and inside.
+pub fn possible(holes: &[Hole], size: u64) -> bool {
+    let mut from = 0;
+    holes.iter().all(|hole| {
+        let fine = hole.length > 0 && hole.start >= from && hole.length <= size.saturating_sub(hole.start);
+        from = hole.end();
+        fine
+    })
+}
+
+/// The holes of the file at `path`, in order; none where the file system does not tell, or the file is gone.
+pub fn find(path: &Path) -> Result<Box<[Hole]>> {
+    let look = || {
+        // NONBLOCK: a pipe put in the file's place must not hang us.
+        let file = open(path, OpenOptions::new().read(true))?;
+        let meta = file.metadata()?;
+        if meta.is_file() { map(&file, meta.len()) } else { Ok(Vec::new()) }
+    };
+    let mut holes = match look() {
+        Ok(holes) => holes,
+        Err(error) if is_no_file_now(&error) => Vec::new(),
+        Err(error) => return Err(Failure::volume("find the holes of", path, &error)),
+    };
+    if holes.len() > MOST {
+        holes.sort_by_key(|hole| std::cmp::Reverse(hole.length));
+        holes.truncate(MOST);
+        holes.sort_by_key(|hole| hole.start);
+    }
+    Ok(holes.into())
+}
+
+fn map(file: &File, size: u64) -> io::Result<Vec<Hole>> {
+    let mut holes = Vec::new();
+    let mut from = 0;
+    while from < size {
+        let start = match seek(file, SeekFrom::Hole(from)) {
+            Ok(start) if start < size => start,
+            // Shorter than it was, or no holes known here.
+            Ok(_) | Err(Errno::NXIO | Errno::INVAL | Errno::NOTSUP) => break,
+            Err(error) => return Err(error.into()),
+        };
+        let end = match seek(file, SeekFrom::Data(start)) {
+            Ok(end) => end.min(size),
+            Err(Errno::NXIO) => size,
+            Err(error) => return Err(error.into()),
+        };
+        if end > start {
+            holes.push(Hole { start, length: end - start });
+        }
+        // A file that is being written to may answer anything; never look at a place twice.
+        from = end.max(from + 1);
+    }
+    Ok(holes)
+}
+
+/// Makes `holes` in the file at `path`, which is ours alone and holds verified content. What is not zero stays as it is.
+///
+/// Says whether every one of them could be made: a file system may not know how to, and the content is right either way.
+pub fn punch(path: &Path, holes: &[Hole], stop: &Stop) -> Result<bool> {
+    let failure = |error: &io::Error| Failure::volume("make holes in", path, error);
+    let file = open(path, OpenOptions::new().read(true).write(true)).map_err(|e| failure(&e))?;
+    let meta = file.metadata().map_err(|e| failure(&e))?;
+    if !meta.is_file() {
+        return Ok(false);
+    }
+    let size = meta.len();
+    let mut buffer = vec![0; BUFFER];
+    let mut all = true;
+    for hole in holes {
+        stop.check()?;
+        if !is_zero(&file, *hole, &mut buffer, stop)?.map_err(|e| failure(&e))? {
+            all = false;
+            continue;
+        }
+        // A block is freed only as a whole, and the last one of a file goes beyond its end.
+        let length = if hole.end() == size { hole.length.saturating_add(LARGEST_BLOCK) } else { hole.length };
+        match fallocate(&file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, hole.start, length) {
+            Ok(()) => {}
+            Err(Errno::IO) => return Err(failure(&Errno::IO.into())),
+            Err(_) => return Ok(false),
+        }
+    }
+    Ok(all)
+}
+
+fn is_zero(file: &File, hole: Hole, buffer: &mut [u8], stop: &Stop) -> Result<io::Result<bool>> {
+    let mut at = hole.start;
+    while at < hole.end() {
+        stop.check()?;
+        let most = usize::try_from(hole.end() - at).unwrap_or(usize::MAX).min(buffer.len());
+        let part = buffer.get_mut(..most).unwrap_or_default();
+        if let Err(error) = file.read_exact_at(part, at) {
+            return Ok(Err(error));
+        }
+        if part.iter().any(|byte| *byte != 0) {
+            return Ok(Ok(false));
+        }
+        at += most as u64;
+    }
+    Ok(Ok(true))
+}
+
+fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    options.custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed()).open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use assert_fs::TempDir;
+    use std::os::unix::fs::MetadataExt;
+
+    const BLOCK: u64 = 64 * 1024;
+
+    fn hole(start: u64, length: u64) -> Hole {
+        Hole { start: start * BLOCK, length: length * BLOCK }
+    }
+
+    /// Data in blocks 2 and 9 of nearly twelve.
+    fn sparse(path: &Path) {
+        let file = File::create(path).unwrap();
+        // The end is in the midst of a block.
+        file.set_len(12 * BLOCK - 7).unwrap();
+        let data = vec![1; 64 * 1024];
+        file.write_all_at(&data, 2 * BLOCK).unwrap();
+        file.write_all_at(&data, 9 * BLOCK).unwrap();
+    }
+
+    #[test]
+    fn holes_are_found_and_made_again() {
+        let dir = TempDir::new().unwrap();
+        let (source, copy) = (dir.path().join("a"), dir.path().join("b"));
+        sparse(&source);
+        let holes = find(&source).unwrap();
+        assert_eq!(*holes, [hole(0, 2), hole(3, 6), Hole { start: 10 * BLOCK, length: 2 * BLOCK - 7 }]);
+        assert!(possible(&holes, 12 * BLOCK - 7) && !possible(&holes, 12 * BLOCK - 8));
+        std::fs::write(&copy, std::fs::read(&source).unwrap()).unwrap();
+        assert!(find(&copy).unwrap().is_empty());
+        assert!(punch(&copy, &holes, &Stop::default()).unwrap());
+        assert_eq!(find(&copy).unwrap(), holes);
+        assert_eq!(std::fs::read(&copy).unwrap(), std::fs::read(&source).unwrap());
+        assert!(std::fs::metadata(&copy).unwrap().blocks() * 512 < 4 * BLOCK);
+    }
+
+    #[test]
+    fn content_that_is_not_zero_stays() {
+        let dir = TempDir::new().unwrap();
+        let file = dir.path().join("a");
+        sparse(&file);
+        let before = std::fs::read(&file).unwrap();
+        assert!(!punch(&file, &[hole(0, 3), hole(4, 2)], &Stop::default()).unwrap());
+        assert_eq!(std::fs::read(&file).unwrap(), before);
+    }
+
+    #[test]
+    fn the_largest_are_kept_of_too_many() {
+        let dir = TempDir::new().unwrap();
+        let path = dir.path().join("a");
+        let file = File::create(&path).unwrap();
+        let count = MOST as u64 + 50;
+        for number in 0..count {
+            file.write_all_at(b"x", number * 2 * BLOCK).unwrap();
+        }
+        file.set_len(count * 2 * BLOCK + 9 * BLOCK).unwrap();
+        let holes = find(&path).unwrap();
+        assert_eq!(holes.len(), MOST);
+        assert!(possible(&holes, count * 2 * BLOCK + 9 * BLOCK));
+        assert!(holes.last().unwrap().length > 9 * BLOCK, "the largest is there");
+    }
+
+    #[test]
+    fn impossible_holes_are_told_apart() {
+        for bad in [&[hole(0, 0)][..], &[hole(1, 2), hole(2, 1)], &[hole(2, 1), hole(0, 1)], &[Hole { start: u64::MAX, length: 2 }]] {
+            assert!(!possible(bad, 10 * BLOCK), "{bad:?}");
+        }
+    }
+}

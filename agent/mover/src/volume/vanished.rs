@@ -1,0 +1,195 @@
+//! Names that their directory listed and that could not be read a moment later: either somebody removed them meanwhile, or the volume is
+//! at fault. A name that is listed and cannot be read, again and again, is never taken for one that is not there.
+
+use std::collections::{BTreeMap, HashSet};
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+
+use crate::error::{Failure, Result};
+use crate::report::Reason;
+use crate::volume::path::RelPath;
+use crate::volume::xattrs;
+
+/// Looks at a name before it counts as listed and not readable. A busy writer may remove a name and make it anew between any two.
+const LOOKS: usize = 5;
+
+/// How a volume is looked at; a test may look in another way.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Eyes {
+    /// Reads the metadata of an entry, of a link itself.
+    pub(crate) stat: fn(&Path) -> io::Result<fs::Metadata>,
+    /// The names in a directory.
+    pub(crate) names: fn(&Path) -> io::Result<Vec<OsString>>,
+}
+
+/// The system's.
+pub(crate) const EYES: Eyes = Eyes { stat: |path| fs::symlink_metadata(path), names };
+
+fn names(dir: &Path) -> io::Result<Vec<OsString>> {
+    fs::read_dir(dir)?.map(|entry| Ok(entry?.file_name())).collect()
+}
+
+/// Whether the entry, or a directory above it, went away since it was listed.
+pub(crate) fn is_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+/// The same of a file that was opened without following links: a link may have taken its place, or a socket (ENXIO).
+pub(crate) fn is_no_file_now(error: &io::Error) -> bool {
+    is_gone(error) || [Errno::LOOP, Errno::NXIO].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}
+
+/// What became of a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// It is not listed any more.
+    Gone,
+    /// It is there and can be read: it was made anew, or moved and moved back.
+    Back,
+    /// It is listed, and cannot be read.
+    Unreadable,
+}
+
+/// Looks again for names that were listed and could not be read. Those that are back are returned; those that are still listed and still
+/// cannot be read are a failure.
+pub(crate) fn settle(root: &Path, names: Vec<RelPath>, eyes: Eyes) -> Result<Vec<RelPath>> {
+    let mut by_directory: BTreeMap<RelPath, Vec<RelPath>> = BTreeMap::new();
+    for name in names {
+        let dir = name.parent().and_then(RelPath::new).unwrap_or_else(RelPath::root);
+        by_directory.entry(dir).or_default().push(name);
+    }
+    let (mut back, mut unreadable) = (Vec::new(), Vec::new());
+    let again = Again { root, eyes };
+    for (dir, names) in by_directory {
+        // One listing for all of a directory's: it may be that somebody removes the whole of it.
+        let listed = match again.listed(&dir)? {
+            Some(listed) => listed,
+            None if again.fate(&dir)? == Fate::Unreadable => {
+                unreadable.push(dir);
+                continue;
+            }
+            None => continue,
+        };
+        for name in names.into_iter().filter(|name| listed.contains(last(name))) {
+            match again.fate(&name)? {
+                Fate::Gone => {}
+                Fate::Back => back.push(name),
+                Fate::Unreadable => unreadable.push(name),
+            }
+        }
+    }
+    if unreadable.is_empty() { Ok(back) } else { Err(failure(&unreadable)) }
+}
+
+/// Says that these names are listed and cannot be read.
+pub(crate) fn failure(names: &[RelPath]) -> Failure {
+    let first = names.iter().take(3).map(RelPath::to_string).collect::<Vec<_>>().join(", ");
+    let more = if names.len() > 3 { format!(" and {} more", names.len() - 3) } else { String::new() };
+    Failure::new(
+        Reason::VolumeUnreadable,
+        format!(
+            "the volume lists {first}{more} but says that there is no such file when it is read; as that may be false, nothing was replicated. Check the volume's file system and the options it is mounted with, or remove or rename what is listed"
+        ),
+    )
+}
+
+struct Again<'a> {
+    root: &'a Path,
+    eyes: Eyes,
+}
+
+impl Again<'_> {
+    /// What a directory lists; `None` if it cannot be found itself.
+    fn listed(&self, dir: &RelPath) -> Result<Option<HashSet<OsString>>> {
+        let path = dir.under(self.root);
+        match (self.eyes.names)(&path) {
+            Ok(names) => Ok(Some(names.into_iter().collect())),
+            Err(error) if is_gone(&error) && !dir.is_root() => Ok(None),
+            Err(error) => Err(Failure::volume("read", &path, &error)),
+        }
+    }
+
+    fn fate(&self, path: &RelPath) -> Result<Fate> {
+        let Some(dir) = path.parent().and_then(RelPath::new) else { return Ok(Fate::Back) };
+        for _ in 0..LOOKS {
+            match self.listed(&dir)? {
+                Some(listed) if listed.contains(last(path)) => {}
+                Some(_) => return Ok(Fate::Gone),
+                // What is wrong with the directory is wrong with all in it.
+                None => return self.fate(&dir),
+            }
+            if !self.read(&path.under(self.root)).is_err_and(|error| is_gone(&error)) {
+                return Ok(Fate::Back);
+            }
+        }
+        Ok(Fate::Unreadable)
+    }
+
+    /// Reads as much of an entry as shows whether it is there. Trouble of any other kind is for the next look.
+    fn read(&self, path: &Path) -> io::Result<()> {
+        let kind = (self.eyes.stat)(path)?.file_type();
+        if kind.is_dir() {
+            (self.eyes.names)(path)?;
+        } else if kind.is_symlink() {
+            fs::read_link(path)?;
+        } else if kind.is_file() {
+            let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+            OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
+        }
+        xattrs::read(path).map(drop)
+    }
+}
+
+fn last(path: &RelPath) -> &OsStr {
+    OsStr::from_bytes(path.as_bytes().rsplit(|&b| b == b'/').next().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use assert_fs::TempDir;
+
+    const GHOST: &str = "ghost";
+
+    fn path(name: &str) -> RelPath {
+        RelPath::new(name.as_bytes()).unwrap()
+    }
+
+    /// Every directory lists a name that is not there.
+    const GHOSTS: Eyes = Eyes {
+        names: |dir| {
+            let mut names = names(dir)?;
+            names.push(GHOST.into());
+            Ok(names)
+        },
+        ..EYES
+    };
+
+    #[test]
+    fn what_was_removed_is_gone_and_what_is_back_is_told() {
+        let dir = TempDir::new().unwrap();
+        fs::create_dir(dir.path().join("d")).unwrap();
+        fs::write(dir.path().join("d/back"), "").unwrap();
+        let names = ["gone", "d/gone", "d/back", "removed/with/all", "d/back/was a directory"].map(path).to_vec();
+        assert_eq!(settle(dir.path(), names, EYES).unwrap(), [path("d/back")]);
+    }
+
+    #[test]
+    fn what_is_listed_and_never_read_is_a_failure_that_names_it() {
+        let dir = TempDir::new().unwrap();
+        fs::create_dir(dir.path().join("d")).unwrap();
+        for name in ["ghost", "d/ghost", "ghost/below"] {
+            let failure = settle(dir.path(), vec![path("gone"), path(name)], GHOSTS).unwrap_err();
+            assert_eq!(failure.reason, Reason::VolumeUnreadable);
+            assert!(failure.message.contains(GHOST), "{failure}");
+        }
+        assert_eq!(settle(dir.path(), vec![path("gone")], GHOSTS).unwrap(), []);
+    }
+}
