@@ -5,8 +5,9 @@
 
 use std::collections::HashSet;
 
+use super::object_names::object_name;
 use super::observe::{Known, Look, Tree, observe};
-use super::plan::{intact, object_name};
+use super::plan::intact;
 use crate::error::Result;
 use crate::remote::Listing;
 use crate::remote::committed::Committed;

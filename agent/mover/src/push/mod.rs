@@ -7,6 +7,7 @@ mod doubt;
 mod hints;
 mod hold;
 mod neighbours;
+mod object_names;
 mod observe;
 mod old_trees;
 mod owner;
@@ -18,6 +19,7 @@ mod state;
 mod tampered;
 mod upload;
 mod uploaded;
+mod uploads;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

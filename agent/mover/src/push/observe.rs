@@ -6,7 +6,8 @@ use std::path::Path;
 use jiff::Timestamp;
 
 use super::hints::is_racy;
-use super::plan::{intact, object_name};
+use super::object_names::object_name;
+use super::plan::intact;
 use super::rehash::Rehash;
 use crate::digest::Digest;
 use crate::error::{Failure, Result};

@@ -5,7 +5,7 @@
 
 use std::fs::File;
 
-use super::plan::{Name, partial_of};
+use super::object_names::{Name, partial_of};
 use crate::error::{Failure, Result};
 use crate::format::entries::Entries;
 use crate::format::manifest;

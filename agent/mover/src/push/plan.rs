@@ -6,6 +6,8 @@
 use std::collections::{BTreeSet, HashSet};
 
 use super::case_collisions::Alike;
+use super::object_names::{Name, above, object, object_name, partial_of};
+use super::uploads::Upload;
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::format::entries::{Entries, EntriesWriter};
@@ -14,44 +16,10 @@ use crate::guard::{Count, NamesSum};
 use crate::name_set::{ContentSet, NameSet};
 use crate::remote::Listing;
 use crate::scratch::Scratch;
-use crate::spill::{Record, Spill, SpillWriter};
+use crate::spill::{Spill, SpillWriter};
 use crate::volume::entry::{At, Entry, FileEntry, Kind};
-use crate::volume::merge_join::{Placed, join};
+use crate::volume::merge_join::join;
 use crate::volume::path::RelPath;
-
-/// The name of an object below the remote path.
-pub(super) type Name = Box<[u8]>;
-
-/// One file to send.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Upload {
-    /// Its name on the volume.
-    pub(super) path: RelPath,
-    /// What it must contain.
-    pub(super) sha256: Digest,
-    /// Its size.
-    pub(super) size: u64,
-}
-
-impl Placed for Upload {
-    fn path(&self) -> &RelPath {
-        &self.path
-    }
-}
-
-impl Record for Upload {
-    fn encode(&self, bytes: &mut Vec<u8>) {
-        bytes.extend_from_slice(&self.sha256.0);
-        bytes.extend_from_slice(&self.size.to_le_bytes());
-        bytes.extend_from_slice(self.path.as_bytes());
-    }
-
-    fn decode(bytes: &[u8]) -> Option<Self> {
-        let (sha256, bytes) = bytes.split_first_chunk()?;
-        let (size, path) = bytes.split_first_chunk()?;
-        Some(Self { path: RelPath::new(path)?, sha256: Digest(*sha256), size: u64::from_le_bytes(*size) })
-    }
-}
 
 /// What a push is to do, step by step.
 #[derive(Debug)]
@@ -100,12 +68,6 @@ pub(super) struct State<'a> {
     pub(super) alike: Option<&'a Alike>,
 }
 
-/// The name that rclone was about to give this object when it was killed: `name.1a2b3c4d.partial`.
-pub(super) fn partial_of(name: &[u8]) -> Option<&[u8]> {
-    let (name, mark) = name.strip_suffix(b".partial")?.split_last_chunk::<9>()?;
-    matches!(mark, [b'.', digits @ ..] if digits.iter().all(u8::is_ascii_hexdigit)).then_some(name)
-}
-
 /// Which of the objects below the path that neither tree accounts for are deleted. All others are left alone.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Strays<'a> {
@@ -141,19 +103,6 @@ impl<'a> State<'a> {
 /// Whether an object is there with this size; without a listing, it is believed to be.
 pub(super) fn intact(listing: Option<&Listing>, name: &[u8], size: u64) -> bool {
     listing.is_none_or(|listing| matches!(listing.get(name), Some(&there) if there == size || there == u64::MAX))
-}
-
-/// The object name of a promoted file, below the path.
-pub(super) fn object_name(path: &RelPath, file: &FileEntry) -> Name {
-    match file.at {
-        At::Object => object(&file.sha256),
-        At::Own | At::Staged => path.as_bytes().into(),
-    }
-}
-
-/// The object name of content kept under its hash, below the path.
-pub(super) fn object(digest: &Digest) -> Name {
-    format!("{}{}", objects_dir(), digest.hex()).into_bytes().into()
 }
 
 /// Whether a pull of either tree gives the same result.
@@ -450,38 +399,6 @@ impl<'a> Planner<'a> {
             lost_names: self.lost_names,
         })
     }
-}
-
-/// The object names of a tree's files, promoted.
-pub(super) fn names(tree: &Entries) -> Result<impl Iterator<Item = Result<Name>> + use<>> {
-    Ok(tree.read()?.filter_map(|entry| match entry {
-        Ok(entry) => Some(Ok(object_name(&entry.path, entry.file()?))),
-        Err(failure) => Some(Err(failure)),
-    }))
-}
-
-/// The topmost folders that hold nothing any more once `gone` is deleted and only `kept` is left.
-pub(super) fn emptied(gone: impl Iterator<Item = Result<Name>>, kept: impl Iterator<Item = Result<Name>>) -> Result<BTreeSet<String>> {
-    let mut folders = BTreeSet::new();
-    for name in gone {
-        folders.extend(above(&name?).map(str::to_owned));
-    }
-    if folders.is_empty() {
-        return Ok(folders);
-    }
-    for name in kept {
-        for dir in above(&name?) {
-            folders.remove(dir);
-        }
-    }
-    let topmost = |name: &&String| !above(name.as_bytes()).any(|dir| folders.contains(dir));
-    Ok(folders.iter().filter(topmost).cloned().collect())
-}
-
-/// The folders above an object, from the top.
-pub(super) fn above(name: &[u8]) -> impl Iterator<Item = &str> {
-    let name = std::str::from_utf8(name).unwrap_or_default();
-    name.match_indices('/').filter_map(|(at, _)| name.get(..at))
 }
 
 #[cfg(test)]

@@ -4,7 +4,8 @@
 use std::collections::{HashMap, HashSet};
 
 use super::hold::Hold;
-use super::plan::{Name, Strays, above, object, object_name};
+use super::object_names::{Name, above, object, object_name};
+use super::plan::Strays;
 use crate::digest::Digest;
 use crate::error::{Failure, Result};
 use crate::format::documents::seal;

@@ -3,8 +3,9 @@
 //! Believed by the MD5 sum that the backend tells, against the file on the volume: a size and a time would not do, because the dead
 //! push may have read the file in any state.
 
-use super::plan::{Name, Upload, object};
+use super::object_names::{Name, object};
 use super::upload::Work;
+use super::uploads::Upload;
 use crate::error::Result;
 use crate::format::entries::Entries;
 use crate::format::names::trusted;

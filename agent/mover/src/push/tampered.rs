@@ -8,7 +8,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::PushOptions;
-use super::plan::{Name, object_name};
+use super::object_names::{Name, object_name};
 use crate::clock::past;
 use crate::digest::Digest;
 use crate::error::Result;

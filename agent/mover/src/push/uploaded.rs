@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use super::object_names::{Name, object};
 use super::observe::Moved;
-use super::plan::{Name, Plan, Upload, object};
+use super::plan::Plan;
+use super::uploads::Upload;
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::format::entries::Entries;

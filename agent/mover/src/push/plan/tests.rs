@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::format::entries::tests::{all, tree as stored};
+use crate::push::object_names::emptied;
 use crate::volume::entry::Meta;
 
 fn entry(path: &str, kind: Kind) -> Entry {
