@@ -24,7 +24,7 @@ impl Failure {
         Self { reason, message: message.into() }
     }
 
-    /// Trouble with a file of the volume: names it, and tells a full file system from the rest.
+    /// RcloneError with a file of the volume: names it, and tells a full file system from the rest.
     pub fn volume(doing: &str, path: &Path, error: &io::Error) -> Self {
         let reason = match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Reason::NoSpace,
@@ -33,7 +33,7 @@ impl Failure {
         Self::new(reason, format!("cannot {doing} {}: {error}", path.display()))
     }
 
-    /// Trouble with the mover's own temporary files.
+    /// RcloneError with the mover's own temporary files.
     pub fn scratch(error: &io::Error) -> Self {
         let reason = match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Reason::NoSpace,

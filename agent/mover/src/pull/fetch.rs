@@ -9,7 +9,7 @@ use crate::digest::Digest;
 use crate::error::Result;
 use crate::format::names::{Folder, StagedDir};
 use crate::format::revision::Revision;
-use crate::rclone::{Class, Trouble};
+use crate::rclone::{Class, RcloneError};
 use crate::remote::committed::Committed;
 use crate::remote::{LARGE, Remote};
 use crate::volume::entry::At;
@@ -104,12 +104,12 @@ fn pass(
         let name = |digest: &Digest, fetch: &Fetch| {
             if object { digest.hex().into_bytes() } else { fetch.path.as_bytes().to_vec() }
         };
-        let mut trouble: Option<Trouble> = None;
+        let mut error: Option<RcloneError> = None;
         for large in [false, true] {
             let names: Vec<Vec<u8>> =
                 due.iter().filter(|(_, fetch)| (fetch.size >= LARGE) == large).map(|(digest, fetch)| name(digest, fetch)).collect();
             if let Err(failed) = remote.fetch(source.remote, &source.local, names.iter().map(Vec::as_slice), large)? {
-                trouble.get_or_insert(failed);
+                error.get_or_insert(failed);
             }
         }
         let files: Vec<(Digest, PathBuf)> = due
@@ -121,12 +121,10 @@ fn pass(
             .collect();
         let bad = staging.verify(&files, hasher, &remote.rclone.stop)?;
         staging.clear_incoming()?;
-        match trouble {
+        match error {
             // What is missing is judged by its absence, and what is altered by its hash. The manifest could be deciphered.
-            Some(trouble)
-                if !bad.is_empty() && !matches!(trouble.class, Class::NotFound | Class::SourceChanging | Class::Undecipherable) =>
-            {
-                return Err(trouble.into());
+            Some(error) if !bad.is_empty() && !matches!(error.class, Class::NotFound | Class::SourceChanging | Class::Undecipherable) => {
+                return Err(error.into());
             }
             _ => wrong.extend(bad),
         }

@@ -120,7 +120,7 @@ pub fn pull(remote: &Remote, options: &PullOptions) -> Result<PullOutcome> {
             tracing::info!(revision = commit.revision, "nothing changed");
             return Ok(PullOutcome::Done(Pulled::of(&commit)));
         }
-        // Trouble with the very commit met before is no race with a push, so it is tried just once more.
+        // RcloneError with the very commit met before is no race with a push, so it is tried just once more.
         if let Some((before, failure)) = &last
             && *before == commit
         {

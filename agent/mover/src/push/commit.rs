@@ -244,16 +244,16 @@ pub(super) fn claim(remote: &Remote, claim: &Claim) -> Result<()> {
     let content = seal(claim)?;
     match remote.write_object(CLAIM, &content)? {
         Ok(()) => Ok(()),
-        Err(trouble) if trouble.class == Class::BucketMissing => {
+        Err(error) if error.class == Class::BucketMissing => {
             tracing::info!(path = remote.name(), "making the bucket");
             remote.make()?;
             Ok(remote.write_object(CLAIM, &content)??)
         }
         // Any web server's 404 reads so.
-        Err(trouble) if matches!(trouble.class, Class::NotFound | Class::Other) => {
+        Err(error) if matches!(error.class, Class::NotFound | Class::Other) => {
             remote.confirm_root()?;
-            Err(trouble.into())
+            Err(error.into())
         }
-        Err(trouble) => Err(trouble.into()),
+        Err(error) => Err(error.into()),
     }
 }

@@ -15,7 +15,7 @@ use crate::error::{Failure, Result};
 use crate::format::names::{CLAIM, COMMIT, Folder, StagedDir, is_ours, manifest};
 use crate::format::revision::Revision;
 use crate::name_set::ContentSet;
-use crate::rclone::{Class, Trouble};
+use crate::rclone::{Class, RcloneError};
 use crate::remote::committed::Committed;
 use crate::remote::{BATCH, Listing, Remote};
 use crate::report::Reason;
@@ -112,7 +112,7 @@ impl Work<'_> {
     }
 
     /// Sends what the plan says and was not sent yet.
-    fn send(&self, plan: &Plan, purpose: Purpose, sent: &mut Sent) -> Result<std::result::Result<(), Trouble>> {
+    fn send(&self, plan: &Plan, purpose: Purpose, sent: &mut Sent) -> Result<std::result::Result<(), RcloneError>> {
         let staged = purpose.staged();
         match purpose {
             Purpose::Repair(_) if plan.differs || !plan.own.is_empty() => {
@@ -121,8 +121,8 @@ impl Work<'_> {
             Purpose::Repair(_) => {}
             // Should this push die, the next one knows by it which names are its own.
             Purpose::Revision(_) => {
-                if let Err(trouble) = self.remote.write_file(&manifest(self.revision), plan.entries.file())? {
-                    return Err(trouble.into());
+                if let Err(error) = self.remote.write_file(&manifest(self.revision), plan.entries.file())? {
+                    return Err(error.into());
                 }
                 if !std::mem::replace(&mut sent.announced, true) {
                     // So that a push that fails again and again does not leave more of them each time.
@@ -140,8 +140,8 @@ impl Work<'_> {
             let ran = self.send_files(uploads, sent.due(uploads)?, folder)?;
             // Noted in either case: what is half sent has to go, too.
             sent.note(uploads, ran.is_ok(), self.scratch())?;
-            if let Err(trouble) = ran {
-                return Ok(Err(trouble));
+            if let Err(error) = ran {
+                return Ok(Err(error));
             }
         }
         for (uploads, sent, folder) in [
@@ -151,8 +151,8 @@ impl Work<'_> {
             let due: Vec<&Upload> = uploads.iter().filter(|upload| sent.get(&upload.sha256) != Some(&true)).collect();
             for batch in due.chunks(OBJECT_BATCH) {
                 sent.extend(batch.iter().map(|upload| (upload.sha256, false)));
-                if let Err(trouble) = self.send_objects(batch, folder)? {
-                    return Ok(Err(trouble));
+                if let Err(error) = self.send_objects(batch, folder)? {
+                    return Ok(Err(error));
                 }
                 sent.extend(batch.iter().map(|upload| (upload.sha256, true)));
             }
@@ -165,20 +165,20 @@ impl Work<'_> {
         all: &Spill<Upload>,
         due: impl Iterator<Item = Result<Upload>>,
         folder: Folder,
-    ) -> Result<std::result::Result<(), Trouble>> {
+    ) -> Result<std::result::Result<(), RcloneError>> {
         if all.is_empty() {
             return Ok(Ok(()));
         }
         for batch in batches(due, BATCH) {
-            if let Err(trouble) = self.remote.upload(&self.options.volume, folder, batch?.iter().map(|upload| upload.path.as_bytes()))? {
-                return Ok(Err(trouble));
+            if let Err(error) = self.remote.upload(&self.options.volume, folder, batch?.iter().map(|upload| upload.path.as_bytes()))? {
+                return Ok(Err(error));
             }
         }
         Ok(Ok(()))
     }
 
     /// Content whose name rclone would mangle is shown to it as links to files that are open here.
-    fn send_objects(&self, batch: &[&Upload], folder: Folder) -> Result<std::result::Result<(), Trouble>> {
+    fn send_objects(&self, batch: &[&Upload], folder: Folder) -> Result<std::result::Result<(), RcloneError>> {
         let dir = self.remote.rclone.scratch.fresh_dir("objects")?;
         let mut opened = Vec::new();
         let mut names = Vec::new();
@@ -186,7 +186,7 @@ impl Work<'_> {
             let path = upload.path.under(&self.options.volume);
             let Some(file) = open(&path).map_err(|error| Failure::volume("read", &path, &error))? else {
                 let message = format!("{} is gone", upload.path);
-                let gone = Trouble { class: Class::SourceChanging, code: None, printed: 0, message };
+                let gone = RcloneError { class: Class::SourceChanging, code: None, printed: 0, message };
                 return Ok(Err(gone));
             };
             let name = upload.sha256.hex();
@@ -244,21 +244,21 @@ impl Work<'_> {
         let mut moving = Vec::new();
         for _ in 0..ROUNDS {
             self.remote.rclone.progress.phase("uploading", plan.bytes_to_send);
-            let trouble = match self.send(&plan, purpose, sent)? {
+            let error = match self.send(&plan, purpose, sent)? {
                 Ok(()) => None,
                 // A file that changed or vanished under the upload: the next look shows it. One that became shorter is trouble
                 // without a name, because the server waits for what was announced.
-                Err(trouble) if matches!(trouble.class, Class::SourceChanging | Class::NotFound | Class::Other) => Some(trouble),
-                Err(trouble) => return Err(trouble.into()),
+                Err(error) if matches!(error.class, Class::SourceChanging | Class::NotFound | Class::Other) => Some(error),
+                Err(error) => return Err(error.into()),
             };
             let again = self.observe(&self.known_once_sent(&tree, &plan))?;
             moving = differing(&tree.entries, &again.entries)?;
             if moving.is_empty() {
-                return match trouble {
-                    Some(trouble) if trouble.class == Class::Other => Err(trouble.into()),
-                    Some(trouble) => Err(Failure::new(
+                return match error {
+                    Some(error) if error.class == Class::Other => Err(error.into()),
+                    Some(error) => Err(Failure::new(
                         Reason::MoverFailed,
-                        format!("rclone could not send every file, and none of them changed: {}", trouble.message),
+                        format!("rclone could not send every file, and none of them changed: {}", error.message),
                     )),
                     None if again.unsettled.is_empty() => Ok((tree, plan)),
                     None => Err(unreadable(&again.unsettled)),

@@ -57,7 +57,7 @@ pub struct Finished {
 
 /// A child that did not.
 #[derive(Clone, Debug)]
-pub struct Trouble {
+pub struct RcloneError {
     /// What kind of trouble it is.
     pub class: Class,
     /// rclone's exit code; none where it did not end by itself, or ended well and did not do its work.
@@ -68,7 +68,7 @@ pub struct Trouble {
     pub message: String,
 }
 
-impl Trouble {
+impl RcloneError {
     /// Whether rclone says, by its exit code, that the object or folder it was asked for does not exist (3 and 4, of all backends
     /// and buckets alike). Text proves nothing: a missing key file or any web server's 404 reads the same.
     pub fn is_absence(&self) -> bool {
@@ -76,9 +76,9 @@ impl Trouble {
     }
 }
 
-impl From<Trouble> for Failure {
-    fn from(trouble: Trouble) -> Self {
-        Failure::new(trouble.class.reason(), trouble.message)
+impl From<RcloneError> for Failure {
+    fn from(error: RcloneError) -> Self {
+        Failure::new(error.class.reason(), error.message)
     }
 }
 
@@ -90,7 +90,7 @@ enum Event {
 
 impl Rclone {
     /// Runs one command. The outer result is our own trouble (or a stop), the inner one rclone's.
-    pub fn run(&self, args: &[OsString], idle: Duration) -> Result<std::result::Result<Finished, Trouble>> {
+    pub fn run(&self, args: &[OsString], idle: Duration) -> Result<std::result::Result<Finished, RcloneError>> {
         self.stop.check()?;
         let stdout = self.scratch.fresh("out");
         let out = File::create(&stdout).map_err(|e| Failure::scratch(&e))?;
@@ -118,7 +118,7 @@ impl Rclone {
         let mut stats = events.stats.clone();
         let outcome = match ended {
             Ended::Stopped => Err(Failure::killed()),
-            Ended::GivenUp(Verdict::StandsStill) => Ok(Err(Trouble {
+            Ended::GivenUp(Verdict::StandsStill) => Ok(Err(RcloneError {
                 class: Class::Unreachable,
                 code: None,
                 printed,
@@ -126,18 +126,18 @@ impl Rclone {
             })),
             Ended::GivenUp(Verdict::OnlyFails) => {
                 let (class, message) = super::classify::classify(Some(1), &events.messages(), redaction);
-                Ok(Err(Trouble { class, code: None, printed, message }))
+                Ok(Err(RcloneError { class, code: None, printed, message }))
             }
             Ended::ByItself if status.success() => Ok(Ok(Finished { stdout, stats: events.stats })),
             Ended::ByItself => {
                 // A signal from elsewhere, such as an out-of-memory kill, leaves no exit code.
                 let (class, message) = super::classify::classify(status.code(), &events.messages(), redaction);
                 tracing::warn!(code = ?status.code(), ?class, message, "rclone failed");
-                Ok(Err(Trouble { class, code: status.code(), printed, message }))
+                Ok(Err(RcloneError { class, code: status.code(), printed, message }))
             }
         };
         // That something does not exist is an answer to who looks for it, or is about to make it, and no error of the sync.
-        if matches!(&outcome, Ok(Err(trouble)) if trouble.is_absence() || trouble.class == Class::BucketMissing) {
+        if matches!(&outcome, Ok(Err(error)) if error.is_absence() || error.class == Class::BucketMissing) {
             stats.errors = 0;
         }
         self.progress.finished(&stats);
@@ -261,10 +261,10 @@ mod tests {
     /// A missing key file behind an alias, or a page of some web server, reads as "not found" and ends with another code.
     #[test]
     fn text_alone_is_no_absence() {
-        let trouble = |code, class| Trouble { class, code, printed: 0, message: "object not found".into() };
+        let error = |code, class| RcloneError { class, code, printed: 0, message: "object not found".into() };
         for (code, absent) in [(None, false), (Some(1), false), (Some(3), true), (Some(4), true), (Some(7), false)] {
-            assert_eq!(trouble(code, Class::NotFound).is_absence(), absent, "{code:?}");
-            assert!(!trouble(code, Class::AccessDenied).is_absence(), "{code:?}");
+            assert_eq!(error(code, Class::NotFound).is_absence(), absent, "{code:?}");
+            assert!(!error(code, Class::AccessDenied).is_absence(), "{code:?}");
         }
     }
 }

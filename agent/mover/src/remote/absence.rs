@@ -8,7 +8,7 @@ use super::{Listing, Remote};
 use crate::error::{Failure, Result};
 use crate::format::names::{CLAIM, COMMIT, CONTROL_DIR};
 use crate::random::random;
-use crate::rclone::{CONTROL_IDLE, Class, Trouble};
+use crate::rclone::{CONTROL_IDLE, Class, RcloneError};
 use crate::report::Reason;
 
 /// Backends whose root is a folder of another remote, which the first push makes.
@@ -34,16 +34,16 @@ pub fn contradiction(remote: &Remote, name: &str) -> Failure {
 const OF_HTTP: [&str; 2] = ["s3", "webdav"];
 
 /// Whether the answer is that of some other kind of server.
-fn speaks_another_protocol(trouble: &Trouble) -> bool {
+fn speaks_another_protocol(error: &RcloneError) -> bool {
     ["deserialization failed", "failed to decode response body", "StatusCode: 404", "404 Not Found", "stopped after 10 redirects"]
         .iter()
-        .any(|words| trouble.message.contains(words))
+        .any(|words| error.message.contains(words))
 }
 
 /// Whether this is how a web server refuses what it does not know: with a bare status. An S3 server names itself, or the error, in
 /// words of its own; a WebDAV server knows PROPFIND.
-fn is_bare_refusal(trouble: &Trouble) -> bool {
-    let says = |words: &str| trouble.message.contains(words);
+fn is_bare_refusal(error: &RcloneError) -> bool {
+    let says = |words: &str| error.message.contains(words);
     let of_s3 = ["MethodNotAllowed: Method Not Allowed", "BadRequest: Bad Request", "NotFound: Not Found"];
     let of_webdav = [": 405 Method Not Allowed", ": 400 Bad Request"];
     says("stopped after 10 redirects")
@@ -55,18 +55,18 @@ impl Remote {
     /// Makes sure that an empty path is one of a server that is really there: the root of a remote always exists.
     pub fn confirm_root(&self) -> Result<()> {
         match self.list_root()? {
-            Err(trouble) if trouble.class != Class::BucketMissing && (trouble.is_absence() || speaks_another_protocol(&trouble)) => {
+            Err(error) if error.class != Class::BucketMissing && (error.is_absence() || speaks_another_protocol(&error)) => {
                 if self.leads_elsewhere() || self.feature("Overlay")? {
                     return Ok(());
                 }
                 Err(self.wrong_server("it knows neither that path nor any root of its own"))
             }
             // A key may be confined to one bucket or folder, and not every server lists its buckets. Such an answer is one of the right server.
-            Err(trouble)
-                if !matches!(trouble.class, Class::AccessDenied | Class::BucketMissing | Class::Other)
-                    && !trouble.message.contains("api error NotImplemented") =>
+            Err(error)
+                if !matches!(error.class, Class::AccessDenied | Class::BucketMissing | Class::Other)
+                    && !error.message.contains("api error NotImplemented") =>
             {
-                Err(trouble.into())
+                Err(error.into())
             }
             Ok(true) if self.knows_everything()? => Err(self.wrong_server("it answers as if every path existed, and lists none")),
             _ => Ok(()),
@@ -74,19 +74,19 @@ impl Remote {
     }
 
     /// What a read or listing that failed comes to: where the root is refused in the same bare way, this is no server of the type.
-    pub(super) fn explain(&self, trouble: Trouble) -> Failure {
-        if !is_bare_refusal(&trouble) || self.leads_elsewhere() {
-            return trouble.into();
+    pub(super) fn explain(&self, error: RcloneError) -> Failure {
+        if !is_bare_refusal(&error) || self.leads_elsewhere() {
+            return error.into();
         }
         match self.list_root() {
-            Ok(Err(root)) if is_bare_refusal(&root) => self.wrong_server(&trouble.message),
+            Ok(Err(root)) if is_bare_refusal(&root) => self.wrong_server(&error.message),
             Err(failure) if failure.reason == Reason::MoverKilled => failure,
-            _ => trouble.into(),
+            _ => error.into(),
         }
     }
 
     /// Lists the root of the section; whether it is empty.
-    fn list_root(&self) -> Result<std::result::Result<bool, Trouble>> {
+    fn list_root(&self) -> Result<std::result::Result<bool, RcloneError>> {
         let root = format!("{}:", self.section());
         let answer = self.rclone.run(&["lsjson".into(), "--no-mimetype".into(), "--no-modtime".into(), root.into()], CONTROL_IDLE)?;
         let Ok(finished) = answer else { return Ok(answer.map(|_| false)) };
@@ -145,11 +145,11 @@ impl Remote {
                 Ok(names) if names.iter().any(|name| name == COMMIT || name == CLAIM) => return Ok(Some(place)),
                 Ok(_) => {}
                 // A view of all buckets of a server asks it for a bucket whose name not every server finds worth a "no such bucket".
-                Err(trouble) if trouble.class == Class::AccessDenied || above.is_empty() && trouble.class == Class::Other => {
-                    let why = trouble.message;
+                Err(error) if error.class == Class::AccessDenied || above.is_empty() && error.class == Class::Other => {
+                    let why = error.message;
                     tracing::info!(place, why, "it is not known whether another replication owns a path above this one");
                 }
-                Err(trouble) => return Err(trouble.into()),
+                Err(error) => return Err(error.into()),
             }
         }
         Ok(None)

@@ -13,7 +13,7 @@ use super::Remote;
 use super::index::Told;
 use crate::error::{Failure, Result};
 use crate::format::names::CONTROL_DIR;
-use crate::rclone::{BULK_IDLE, CONTROL_IDLE, Finished, Trouble};
+use crate::rclone::{BULK_IDLE, CONTROL_IDLE, Finished, RcloneError};
 use crate::report::Reason;
 
 /// On S3, a listing has the time of the last write; any other time costs a request for each object.
@@ -123,14 +123,14 @@ impl Remote {
     }
 
     /// The names in the folder `place`, which may lie anywhere on the remote; none when it is said not to exist.
-    pub(super) fn names_in(&self, place: OsString) -> Result<std::result::Result<Vec<String>, Trouble>> {
+    pub(super) fn names_in(&self, place: OsString) -> Result<std::result::Result<Vec<String>, RcloneError>> {
         let args = ["lsjson", "--files-only", "--no-mimetype", "--no-modtime"];
         let mut args: Vec<OsString> = args.iter().map(OsString::from).collect();
         args.push(place);
         let finished = match self.rclone.run(&args, CONTROL_IDLE)? {
             Ok(finished) => finished,
-            Err(trouble) if trouble.is_absence() && trouble.printed <= EMPTY => return Ok(Ok(Vec::new())),
-            Err(trouble) => return Ok(Err(trouble)),
+            Err(error) if error.is_absence() && error.printed <= EMPTY => return Ok(Ok(Vec::new())),
+            Err(error) => return Ok(Err(error)),
         };
         let text = fs::read(&finished.stdout).map_err(|e| Failure::scratch(&e))?;
         let items: Vec<Item> = serde_json::from_slice(&text)
@@ -145,8 +145,8 @@ impl Remote {
         let to = format!("--output-file={}", stdout.display());
         match self.hashsum("sha256", &["--download", "--no-traverse", &to], names)? {
             Ok(_) => {}
-            Err(trouble) if self.deciphers(&trouble)? => tracing::warn!(message = trouble.message, "objects cannot be deciphered"),
-            Err(trouble) => return Err(trouble.into()),
+            Err(error) if self.deciphers(&error)? => tracing::warn!(message = error.message, "objects cannot be deciphered"),
+            Err(error) => return Err(error.into()),
         }
         sums_in(&stdout)
     }
@@ -156,8 +156,8 @@ impl Remote {
         match self.hashsum("md5", &["--no-traverse"], names)? {
             Ok(finished) => sums_in(&finished.stdout),
             // An SFTP server may have no md5sum.
-            Err(trouble) => {
-                tracing::info!(message = trouble.message, "the remote tells no sums");
+            Err(error) => {
+                tracing::info!(message = error.message, "the remote tells no sums");
                 Ok(Sums::new())
             }
         }
@@ -168,7 +168,7 @@ impl Remote {
         kind: &str,
         flags: &[&str],
         names: impl ExactSizeIterator<Item = &'a [u8]>,
-    ) -> Result<std::result::Result<Finished, Trouble>> {
+    ) -> Result<std::result::Result<Finished, RcloneError>> {
         let list = self.rclone.scratch.list(names)?;
         self.command("hashsum", &[kind.into(), self.at("")], &list, flags, BULK_IDLE)
     }
@@ -196,8 +196,8 @@ impl Remote {
         let finished = match self.rclone.run(&args, BULK_IDLE)? {
             Ok(finished) => finished,
             // A folder that goes away in mid-listing ends it in the same way, but not before the first object.
-            Err(trouble) if trouble.is_absence() && trouble.printed <= EMPTY => return Ok(()),
-            Err(trouble) => return Err(self.explain(trouble)),
+            Err(error) if error.is_absence() && error.printed <= EMPTY => return Ok(()),
+            Err(error) => return Err(self.explain(error)),
         };
         let unreadable = |error: &dyn std::fmt::Display| {
             Failure::new(Reason::MoverFailed, format!("rclone's listing of {} cannot be read: {error}", self.root))

@@ -26,7 +26,7 @@ pub use reading::Read;
 use crate::error::{Failure, Result};
 use crate::format::names::{COMMIT, Folder};
 use crate::rclone::options::TIMEOUT;
-use crate::rclone::{BULK_IDLE, CONTROL_IDLE, COPY_IDLE, Class, Finished, Rclone, Trouble};
+use crate::rclone::{BULK_IDLE, CONTROL_IDLE, COPY_IDLE, Class, Finished, Rclone, RcloneError};
 use crate::report::Reason;
 
 /// Writing without asking first: one request a file. Only ever used for names nothing committed depends on.
@@ -97,12 +97,12 @@ impl Remote {
     /// Makes the bucket or folder.
     pub fn make(&self) -> Result<()> {
         let ran = self.rclone.run(&["mkdir".into(), self.at("")], CONTROL_IDLE)?;
-        ran.map(drop).map_err(|trouble| match trouble.class {
+        ran.map(drop).map_err(|error| match error.class {
             Class::AccessDenied => Failure::new(
                 Reason::BucketMissing,
-                format!("the bucket of {} does not exist and may not be made with these credentials: {}", self.root, trouble.message),
+                format!("the bucket of {} does not exist and may not be made with these credentials: {}", self.root, error.message),
             ),
-            _ => trouble.into(),
+            _ => error.into(),
         })
     }
 
@@ -112,7 +112,7 @@ impl Remote {
         from: &Path,
         to: Folder,
         names: impl ExactSizeIterator<Item = &'a [u8]>,
-    ) -> Result<std::result::Result<(), Trouble>> {
+    ) -> Result<std::result::Result<(), RcloneError>> {
         self.send(from, to, names, "--skip-links")
     }
 
@@ -122,7 +122,7 @@ impl Remote {
         from: &Path,
         to: Folder,
         names: impl ExactSizeIterator<Item = &'a [u8]>,
-    ) -> Result<std::result::Result<(), Trouble>> {
+    ) -> Result<std::result::Result<(), RcloneError>> {
         self.send(from, to, names, "--copy-links")
     }
 
@@ -132,7 +132,7 @@ impl Remote {
         to: Folder,
         names: impl ExactSizeIterator<Item = &'a [u8]>,
         links: &'static str,
-    ) -> Result<std::result::Result<(), Trouble>> {
+    ) -> Result<std::result::Result<(), RcloneError>> {
         let count = names.len();
         if count == 0 {
             return Ok(Ok(()));
@@ -169,8 +169,8 @@ impl Remote {
         }
         match self.command("copy", &[self.at(&from.below()), self.at(&to.below())], &list, &flags, COPY_IDLE)? {
             Ok(finished) => Ok(expect_transfers(&finished, count).map(|()| true)?),
-            Err(trouble) if self.deciphers(&trouble)? => Ok(false),
-            Err(trouble) => Err(trouble.into()),
+            Err(error) if self.deciphers(&error)? => Ok(false),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -195,7 +195,7 @@ impl Remote {
         }
         for dir in dirs {
             match self.rclone.run(&["rmdirs".into(), self.at(&format!("{dir}/"))], BULK_IDLE)? {
-                Err(trouble) if trouble.class != Class::NotFound => return Err(trouble.into()),
+                Err(error) if error.class != Class::NotFound => return Err(error.into()),
                 _ => {}
             }
         }
@@ -271,7 +271,7 @@ impl Remote {
         to: &Path,
         names: impl ExactSizeIterator<Item = &'a [u8]>,
         large: bool,
-    ) -> Result<std::result::Result<(), Trouble>> {
+    ) -> Result<std::result::Result<(), RcloneError>> {
         if names.len() == 0 {
             return Ok(Ok(()));
         }
@@ -284,7 +284,7 @@ impl Remote {
     }
 
     /// Fetches `names` of the path into the local folder `to`, with their times; rclone checks size and hash of each.
-    pub fn fetch_checked(&self, to: &Path, names: &[&[u8]]) -> Result<std::result::Result<(), Trouble>> {
+    pub fn fetch_checked(&self, to: &Path, names: &[&[u8]]) -> Result<std::result::Result<(), RcloneError>> {
         if names.is_empty() {
             return Ok(Ok(()));
         }
@@ -300,7 +300,7 @@ impl Remote {
         list: &Path,
         flags: &[&str],
         idle: std::time::Duration,
-    ) -> Result<std::result::Result<Finished, Trouble>> {
+    ) -> Result<std::result::Result<Finished, RcloneError>> {
         let mut args: Vec<OsString> = vec![verb.into()];
         args.extend_from_slice(places);
         args.extend(["--files-from-raw".into(), list.into()]);
@@ -319,11 +319,11 @@ fn folder(path: &Path) -> OsString {
 }
 
 /// rclone leaves out what it cannot find and exits 0: the number of files it moved must be the one it was given.
-fn expect_transfers(finished: &Finished, count: usize) -> std::result::Result<(), Trouble> {
+fn expect_transfers(finished: &Finished, count: usize) -> std::result::Result<(), RcloneError> {
     let moved = usize::try_from(finished.stats.transfers).unwrap_or(usize::MAX);
     if moved >= count {
         return Ok(());
     }
     let message = format!("rclone moved {moved} of {count} files");
-    Err(Trouble { class: Class::NotFound, code: None, printed: 0, message })
+    Err(RcloneError { class: Class::NotFound, code: None, printed: 0, message })
 }

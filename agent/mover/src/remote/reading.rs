@@ -13,7 +13,7 @@ use super::{BLIND, BLIND_READ, Remote};
 use crate::error::{Failure, Result};
 use crate::format::documents::{Control, unseal};
 use crate::format::names::{CLAIM, COMMIT, CONTROL_DIR};
-use crate::rclone::{BULK_IDLE, CONTROL_IDLE, Class, Trouble};
+use crate::rclone::{BULK_IDLE, CONTROL_IDLE, Class, RcloneError};
 
 /// Without it, a folder of which no object came is missed when its time is to be set.
 const NO_FOLDERS: &str = "--no-update-dir-modtime";
@@ -58,9 +58,9 @@ impl Remote {
         let dir = format!("{CONTROL_DIR}/");
         let finished = match self.command("cat", &[self.at(&dir)], &list, &BLIND, CONTROL_IDLE)? {
             Ok(finished) => finished,
-            Err(trouble) if trouble.is_absence() => return Ok(Read::Absent),
-            Err(trouble) if self.deciphers(&trouble)? => return Ok(Read::Damaged(UNDECIPHERABLE.to_owned())),
-            Err(trouble) => return Err(self.explain(trouble)),
+            Err(error) if error.is_absence() => return Ok(Read::Absent),
+            Err(error) if self.deciphers(&error)? => return Ok(Read::Damaged(UNDECIPHERABLE.to_owned())),
+            Err(error) => return Err(self.explain(error)),
         };
         // Most backends skip a missing name in silence: only a listing tells it from an empty object.
         let empty = fs::metadata(&finished.stdout).map_err(|e| Failure::scratch(&e))?.len() == 0;
@@ -74,9 +74,9 @@ impl Remote {
     }
 
     /// Whether the objects that this trouble is about are damaged: they cannot be deciphered, and something else on the path can be.
-    pub fn deciphers(&self, trouble: &Trouble) -> Result<bool> {
-        if trouble.class != Class::Undecipherable || self.deciphered.get().is_some() {
-            return Ok(trouble.class == Class::Undecipherable);
+    pub fn deciphers(&self, error: &RcloneError) -> Result<bool> {
+        if error.class != Class::Undecipherable || self.deciphered.get().is_some() {
+            return Ok(error.class == Class::Undecipherable);
         }
         let folder = format!("{CONTROL_DIR}/");
         let is_control = |name: &str| name == COMMIT || name == CLAIM || name.starts_with("manifests/");
@@ -92,7 +92,7 @@ impl Remote {
     }
 
     /// Fetches these objects below [`CONTROL_DIR`] into a temporary folder, as far as they can be fetched.
-    fn fetch_control(&self, names: &[String]) -> Result<(PathBuf, Option<Trouble>)> {
+    fn fetch_control(&self, names: &[String]) -> Result<(PathBuf, Option<RcloneError>)> {
         let dir = self.rclone.scratch.fresh_dir("control")?;
         let list = self.rclone.scratch.list(names.iter().map(String::as_bytes))?;
         let from = self.at(&format!("{CONTROL_DIR}/"));
@@ -111,8 +111,8 @@ impl Remote {
         let fetched = self.command("copy", &[from, dir.clone().into()], &list, &BLIND_READ, CONTROL_IDLE)?;
         match fetched {
             Ok(_) => {}
-            Err(trouble) if trouble.is_absence() || trouble.class == Class::Undecipherable => {}
-            Err(trouble) => return Err(self.explain(trouble)),
+            Err(error) if error.is_absence() || error.class == Class::Undecipherable => {}
+            Err(error) => return Err(self.explain(error)),
         }
         let [a, b] = names;
         Ok((self.fetched_control(&dir, a)?, self.fetched_control(&dir, b)?))
@@ -122,8 +122,8 @@ impl Remote {
     pub fn read_objects(&self, names: &[String]) -> Result<PathBuf> {
         match self.fetch_control(names)? {
             (dir, None) => Ok(dir),
-            (dir, Some(trouble)) if trouble.class == Class::NotFound || self.deciphers(&trouble)? => Ok(dir),
-            (_, Some(trouble)) => Err(trouble.into()),
+            (dir, Some(error)) if error.class == Class::NotFound || self.deciphers(&error)? => Ok(dir),
+            (_, Some(error)) => Err(error.into()),
         }
     }
 

@@ -11,7 +11,7 @@ use super::{BLIND_WRITE, Remote, expect_transfers};
 use crate::error::{Failure, Result};
 use crate::format::names::{COMMIT, CONTROL_DIR};
 use crate::random::random;
-use crate::rclone::{CONTROL_IDLE, Trouble};
+use crate::rclone::{CONTROL_IDLE, RcloneError};
 
 /// What rclone finds after an upload is no reason to remove it: what was written is read again by us.
 const UNCHECKED: [&str; 2] = ["--ignore-size", "--ignore-checksum"];
@@ -29,15 +29,15 @@ enum Way {
 
 impl Remote {
     /// Writes one object below [`CONTROL_DIR`]: atomic on every backend.
-    pub fn write_object(&self, name: &str, content: &[u8]) -> Result<std::result::Result<(), Trouble>> {
+    pub fn write_object(&self, name: &str, content: &[u8]) -> Result<std::result::Result<(), RcloneError>> {
         let way = self.way(name)?;
         if way != Way::Renamed {
             return self.write_control(name, way, |path| fs::write(path, content));
         }
         // Should this push die, the next one that lists the path takes it for what it is, see [`crate::push`].
         let interim = format!("{name}.{:08x}.partial", random()? & 0xffff_ffff);
-        if let Err(trouble) = self.write_control(&interim, Way::Checked, |path| fs::write(path, content))? {
-            return Ok(Err(trouble));
+        if let Err(error) = self.write_control(&interim, Way::Checked, |path| fs::write(path, content))? {
+            return Ok(Err(error));
         }
         let at = |name: &str| self.at(&format!("{CONTROL_DIR}/{name}"));
         let args = ["moveto".into(), at(&interim), at(name), "--no-check-dest".into(), "--no-traverse".into()];
@@ -45,7 +45,7 @@ impl Remote {
     }
 
     /// Writes one object below [`CONTROL_DIR`] that nothing committed depends on, with the content of a temporary file.
-    pub fn write_file(&self, name: &str, file: &Path) -> Result<std::result::Result<(), Trouble>> {
+    pub fn write_file(&self, name: &str, file: &Path) -> Result<std::result::Result<(), RcloneError>> {
         self.write_control(name, Way::Checked, |path| fs::hard_link(file, path).or_else(|_| fs::copy(file, path).map(drop)))
     }
 
@@ -65,7 +65,7 @@ impl Remote {
         name: &str,
         way: Way,
         make: impl FnOnce(&Path) -> std::io::Result<()>,
-    ) -> Result<std::result::Result<(), Trouble>> {
+    ) -> Result<std::result::Result<(), RcloneError>> {
         let dir = self.rclone.scratch.fresh_dir("control")?;
         let path = dir.join(name);
         let write = || {

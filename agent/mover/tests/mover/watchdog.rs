@@ -38,9 +38,9 @@ fn child(dir: &TempDir, text: &str) -> Rclone {
 fn a_child_that_stands_still_is_ended_and_named(#[case] text: &str) {
     let dir = TempDir::new().unwrap();
     let began = Instant::now();
-    let trouble = child(&dir, text).run(&["cat".into()], Duration::from_millis(300)).unwrap().unwrap_err();
-    assert_eq!(trouble.class, Class::Unreachable);
-    assert!(trouble.message.contains("no sign of life"), "{}", trouble.message);
+    let error = child(&dir, text).run(&["cat".into()], Duration::from_millis(300)).unwrap().unwrap_err();
+    assert_eq!(error.class, Class::Unreachable);
+    assert!(error.message.contains("no sign of life"), "{}", error.message);
     assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
 }
 

@@ -116,21 +116,21 @@ impl Attempt<'_> {
         space::check(root, needed)?;
         remote.rclone.progress.phase("fetching", needed);
         let incoming = Staging::incoming_on(root);
-        let trouble = remote.fetch_checked(&incoming, &due.keys().map(|path| path.as_bytes()).collect::<Vec<_>>())?.err();
+        let error = remote.fetch_checked(&incoming, &due.keys().map(|path| path.as_bytes()).collect::<Vec<_>>())?.err();
         // Only what lay there before and after is one state of it.
         let after = Listing::read(remote, *hashes, *longest)?;
         if after.revision() != listing.revision() {
             return Ok(Err("its listing is another one after the transfer than before".into()));
         }
-        if let Some(trouble) = trouble {
+        if let Some(error) = error {
             // One that cannot be deciphered among others that can is damaged.
-            if trouble.class == Class::Undecipherable && due.keys().any(|path| path.under(&incoming).is_file()) {
+            if error.class == Class::Undecipherable && due.keys().any(|path| path.under(&incoming).is_file()) {
                 return Err(Failure::new(
                     Reason::RemoteInconsistent,
-                    format!("an object of {} is damaged: {}", remote.name(), trouble.message),
+                    format!("an object of {} is damaged: {}", remote.name(), error.message),
                 ));
             }
-            return Err(space::explain(trouble.into(), root, needed));
+            return Err(space::explain(error.into(), root, needed));
         }
         let mut fetched = HashMap::new();
         for (path, detail) in due {
@@ -195,7 +195,7 @@ impl Attempt<'_> {
         let text = match std::fs::read(dir.join(name)) {
             Ok(text) if fetched.is_ok() => text,
             _ => match fetched {
-                Err(trouble) if trouble.class != Class::NotFound => return Err(trouble.into()),
+                Err(error) if error.class != Class::NotFound => return Err(error.into()),
                 _ => return Ok(Err(format!("{name} went away"))),
             },
         };
