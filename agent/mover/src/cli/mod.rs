@@ -16,7 +16,7 @@ pub use args::MoverArgs;
 use crate::error::{Failure, Result};
 use crate::guard::Guard;
 use crate::pull::{PullOptions, PullOutcome, pull, pull_plain};
-use crate::push::{Asker, PushOptions, push};
+use crate::push::{PushOptions, Pusher, push};
 use crate::rclone::environment::Environment;
 use crate::rclone::options::Direction;
 use crate::rclone::progress::Progress;
@@ -129,7 +129,7 @@ fn run_push(remote: &Remote, args: &PushArgs, adopted_state: &OnceLock<String>) 
     let started = Timestamp::now();
     let options = PushOptions {
         volume: volume(&args.common)?,
-        asker: Asker {
+        pusher: Pusher {
             owner: args.owner.with_uid(&args.owner_uid),
             pushed: args.pushed_revision.clone(),
             adopt: args.adopt,
@@ -144,7 +144,7 @@ fn run_push(remote: &Remote, args: &PushArgs, adopted_state: &OnceLock<String>) 
         guard: guard(&args.common),
     };
     let pushed = push(remote, &options);
-    if let Some(state) = options.asker.adopted_state.get() {
+    if let Some(state) = options.pusher.adopted_state.get() {
         // Set once: there is one push.
         let _ = adopted_state.set(state.clone());
     }

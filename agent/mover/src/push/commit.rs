@@ -45,7 +45,7 @@ pub(super) fn write(work: &Work, tree: Tree, plan: Plan, mut sent: Sent) -> Resu
             Some(committed) if work.listing.is_none() => committed.commit.verified_time,
             _ => options.started,
         },
-        owner: options.asker.owner.clone(),
+        owner: options.pusher.owner.clone(),
         manifest: reference(work, plan.entries.file())?,
         files: plan.entries.facts().files,
         bytes: plan.entries.facts().bytes,

@@ -171,7 +171,7 @@ impl Manifests {
 /// Another push has claimed or committed meanwhile, or the remote did not show a commit when this one began.
 pub(super) fn rival(remote: &Remote, options: &PushOptions, owner: &Owner) -> Failure {
     let (name, Owner { namespace, name: object, uid }) = (remote.name(), owner);
-    if *owner == options.asker.owner {
+    if *owner == options.pusher.owner {
         return Failure::new(
             Reason::RemoteInconsistent,
             format!(
@@ -190,7 +190,7 @@ pub(super) fn rival(remote: &Remote, options: &PushOptions, owner: &Owner) -> Fa
 /// Another push has come by after this one had committed, or what this one wrote did not stay: it stops before it writes more.
 fn overtaken(remote: &Remote, options: &PushOptions, revision: &str, owner: Option<&Owner>) -> Failure {
     let name = remote.name();
-    let others = owner.filter(|owner| **owner != options.asker.owner);
+    let others = owner.filter(|owner| **owner != options.pusher.owner);
     let what = format!("what this push wrote last, of revision {revision}, may stand in the place of something newer");
     match others {
         Some(Owner { namespace, name: object, uid }) => Failure::new(

@@ -26,7 +26,7 @@ use std::path::PathBuf;
 
 use jiff::{SignedDuration, Timestamp};
 
-pub use owner::Asker;
+pub use owner::Pusher;
 
 use crate::clock::past;
 use crate::error::Result;
@@ -53,7 +53,7 @@ pub struct PushOptions {
     /// The volume's root.
     pub volume: PathBuf,
     /// Who pushes.
-    pub asker: Asker,
+    pub pusher: Pusher,
     /// When the volume was captured.
     pub data_time: Timestamp,
     /// When this push began.
@@ -147,8 +147,8 @@ pub fn push(remote: &Remote, options: &PushOptions) -> Result<Pushed> {
     let Listed { mut listing, claimed, old, adopts_all } = before_writing(remote, options, &tree.entries, &mut found)?;
     let Found { mut committed, terms, unreadable, .. } = found;
     let revision = Revision::next(committed.as_ref().map(|committed| &committed.revision), options.started)?;
-    let mut claim = Claim::new(revision.as_str(), options.asker.owner.clone(), options.started);
-    claim.adopts = adopts_all && options.asker.adopt;
+    let mut claim = Claim::new(revision.as_str(), options.pusher.owner.clone(), options.started);
+    claim.adopts = adopts_all && options.pusher.adopt;
     let strays = if adopts_all { Strays::All } else { Strays::Named(&old.names) };
     let hold = Hold::new(remote, options, &claim);
     let (mut claim_written, mut cleared) = (false, 0);

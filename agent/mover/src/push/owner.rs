@@ -11,7 +11,7 @@ use crate::report::Reason;
 
 /// Who asks.
 #[derive(Clone, Debug)]
-pub struct Asker {
+pub struct Pusher {
     /// The pushing object.
     pub owner: Owner,
     /// The revision that this very object (by UID) is known to have pushed last.
@@ -34,13 +34,13 @@ pub(super) enum Terms {
 }
 
 /// Judges one commit or claim found on `remote`.
-pub(super) fn judge(asker: &Asker, found: &Owner, remote: &str) -> Result<Terms> {
+pub(super) fn judge(pusher: &Pusher, found: &Owner, remote: &str) -> Result<Terms> {
     let Owner { namespace, name, uid } = found;
-    let same_name = *namespace == asker.owner.namespace && *name == asker.owner.name;
-    if same_name && *uid == asker.owner.uid {
+    let same_name = *namespace == pusher.owner.namespace && *name == pusher.owner.name;
+    if same_name && *uid == pusher.owner.uid {
         return Ok(Terms::Own);
     }
-    if asker.adopt || same_name && asker.pushed.is_none() {
+    if pusher.adopt || same_name && pusher.pushed.is_none() {
         return Ok(Terms::Takeover);
     }
     let advice = "give each source a path of its own, or annotate this object with scribe.backube/adopt-path: <path> to take it over";
@@ -57,13 +57,13 @@ pub(super) fn judge(asker: &Asker, found: &Owner, remote: &str) -> Result<Terms>
 /// Notes the state of the path that an adopting push acts on: whose commit and claim lie there, this object's own aside. A push that
 /// finds another state than the earlier attempts under the same permission is refused: somebody else has taken the path meanwhile,
 /// and two sources with a standing permission would take turns for ever.
-pub(super) fn adopted_state(asker: &Asker, commit: Option<&Commit>, claim: Option<&Claim>, remote: &str) -> Result<()> {
-    let others = |owner: &Owner| *owner != asker.owner;
+pub(super) fn adopted_state(pusher: &Pusher, commit: Option<&Commit>, claim: Option<&Claim>, remote: &str) -> Result<()> {
+    let others = |owner: &Owner| *owner != pusher.owner;
     let commit = commit.filter(|commit| others(&commit.owner)).map(|commit| (&commit.owner.uid, &commit.revision));
     let claim = claim.filter(|claim| others(&claim.owner)).map(|claim| (&claim.owner.uid, &claim.revision));
     let digest = |of: &Option<(&String, &String)>| hex(&Sha256::digest(format!("{of:?}"))).chars().take(12).collect::<String>();
     let (commit, claimed) = (digest(&commit), claim.is_some().then(|| digest(&claim)));
-    if let Some(known) = &asker.adopt_state {
+    if let Some(known) = &pusher.adopt_state {
         let (known_commit, known_claim) = known.split_once('-').unwrap_or((known, ""));
         // An earlier attempt has replaced the claim that it saw by its own.
         if known_commit != commit || claimed.as_ref().is_some_and(|claim| claim != known_claim) {
@@ -77,7 +77,7 @@ pub(super) fn adopted_state(asker: &Asker, commit: Option<&Commit>, claim: Optio
     }
     let state = format!("{commit}-{}", claimed.unwrap_or_default());
     // Another look of the same push found the same.
-    let _ = asker.adopted_state.set(asker.adopt_state.clone().unwrap_or(state));
+    let _ = pusher.adopted_state.set(pusher.adopt_state.clone().unwrap_or(state));
     Ok(())
 }
 
@@ -98,14 +98,14 @@ mod tests {
     #[case("b", "1", false, false, None)]
     #[case("b", "1", false, true, Some(Terms::Takeover))]
     fn who_may_push(#[case] name: &str, #[case] uid: &str, #[case] has_pushed: bool, #[case] adopt: bool, #[case] terms: Option<Terms>) {
-        let asker = Asker {
+        let pusher = Pusher {
             owner: owner("a", "1"),
             pushed: has_pushed.then(String::new),
             adopt,
             adopt_state: None,
             adopted_state: OnceLock::new(),
         };
-        let judged = judge(&asker, &owner(name, uid), "s:p");
+        let judged = judge(&pusher, &owner(name, uid), "s:p");
         match terms {
             Some(terms) => assert_eq!(judged, Ok(terms)),
             None => assert_eq!(judged.unwrap_err().reason, Reason::PathNotOurs),

@@ -43,7 +43,7 @@ pub(super) fn read_committed(remote: &Remote, options: &PushOptions) -> Result<F
             None => return Ok(found),
         },
     };
-    found.terms = judge(&options.asker, &commit.owner, remote.name())?;
+    found.terms = judge(&options.pusher, &commit.owner, remote.name())?;
     match read_manifest(remote, commit)? {
         Manifest::Whole(committed) => found.committed = Some(*committed),
         Manifest::Missing(commit) | Manifest::Damaged(commit, _) => read_manifest_again(remote, commit, &mut found)?,
@@ -64,7 +64,7 @@ fn read_again(remote: &Remote, options: &PushOptions, first: &Control<Commit>, f
     match read_commit(remote)? {
         Control::Present(commit) => Ok(Some(commit)),
         Control::Absent => Err(contradiction(remote, COMMIT)),
-        Control::Corrupt(_) if options.asker.adopt => {
+        Control::Corrupt(_) if options.pusher.adopt => {
             (found.terms, found.damaged) = (Terms::Takeover, true);
             found.listing = Some(remote.list("")?);
             Ok(None)
@@ -143,23 +143,23 @@ pub(super) fn before_writing(remote: &Remote, options: &PushOptions, tree: &Entr
         refuse_inside(remote)?;
     }
     if let Some(claim) = claim.present()
-        && judge(&options.asker, &claim.owner, remote.name())? == Terms::Takeover
+        && judge(&options.pusher, &claim.owner, remote.name())? == Terms::Takeover
     {
         found.terms = Terms::Takeover;
     }
-    let mut adopts_all = found.damaged || found.unreadable.is_some() && options.asker.adopt;
+    let mut adopts_all = found.damaged || found.unreadable.is_some() && options.pusher.adopt;
     if let (true, Some(listing)) = (nothing_committed, &listing) {
         match &claim {
-            Control::Corrupt(what) if !options.asker.adopt => return Err(damaged(remote, CLAIM, what)),
+            Control::Corrupt(what) if !options.pusher.adopt => return Err(damaged(remote, CLAIM, what)),
             Control::Absent if !found.damaged => adopts_all = adopts_foreign_files(remote, options, listing)?,
             // A push that was allowed to adopt the path has died.
-            Control::Present(claim) => adopts_all |= claim.adopts && options.asker.adopt,
+            Control::Present(claim) => adopts_all |= claim.adopts && options.pusher.adopt,
             _ => {}
         }
     }
-    if (adopts_all || found.terms == Terms::Takeover) && options.asker.adopt {
+    if (adopts_all || found.terms == Terms::Takeover) && options.pusher.adopt {
         let commit = committed.map(|committed| &committed.commit).or(found.unreadable.as_ref());
-        adopted_state(&options.asker, commit, claim.present(), remote.name())?;
+        adopted_state(&options.pusher, commit, claim.present(), remote.name())?;
     }
     Ok(Listed { listing, claimed, old, adopts_all })
 }
@@ -220,7 +220,7 @@ fn adopts_foreign_files(remote: &Remote, options: &PushOptions, listing: &Listin
     } else {
         return Ok(false);
     };
-    if options.asker.adopt {
+    if options.pusher.adopt {
         return Ok(true);
     }
     Err(Failure::new(reason, format!("{what}, or annotate this object with scribe.backube/adopt-path: <path> to replace everything there")))
@@ -229,8 +229,8 @@ fn adopts_foreign_files(remote: &Remote, options: &PushOptions, listing: &Listin
 /// Whether there is a claim, where the object is not known to have pushed anything: its first push, or the one that took the path over,
 /// may have died after its commit, and then only the claim tells of what it has not tidied up.
 pub(super) fn died_first(remote: &Remote, options: &PushOptions) -> Result<bool> {
-    let is_ours = |claim: &Control<Claim>| claim.present().is_some_and(|claim| claim.owner == options.asker.owner);
-    Ok(options.asker.pushed.is_none() && is_ours(&read_claim(remote, None)?))
+    let is_ours = |claim: &Control<Claim>| claim.present().is_some_and(|claim| claim.owner == options.pusher.owner);
+    Ok(options.pusher.pushed.is_none() && is_ours(&read_claim(remote, None)?))
 }
 
 impl PushOptions {
@@ -241,7 +241,7 @@ impl PushOptions {
 
     /// Whether the push that made this commit died before it had tidied up: its agent never learned of its end.
     pub(super) fn died_tidying(&self, commit: &Commit) -> bool {
-        let known = self.asker.pushed.as_ref();
-        commit.staged || self.asker.owner == commit.owner && known.is_some_and(|known| *known != commit.revision)
+        let known = self.pusher.pushed.as_ref();
+        commit.staged || self.pusher.owner == commit.owner && known.is_some_and(|known| *known != commit.revision)
     }
 }

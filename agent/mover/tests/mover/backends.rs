@@ -84,7 +84,7 @@ fn a_push_that_dies_leaves_a_whole_revision(
     let pulled = snapshot(site.dest.path());
     assert!(pulled == old || pulled == new, "{pulled:#?}");
     let mut options = site.push_options();
-    options.asker.pushed = Some(known);
+    options.pusher.pushed = Some(known);
     let healed = push(&site.remote(), &options).unwrap();
     site.pull();
     assert_same(source, site.dest.path());

@@ -161,7 +161,7 @@ fn pulled(site: &Site) -> Tree {
 /// Pushes over what is there, and checks that a pull gives it and that nothing else is left.
 fn heals(site: &Site, ground: &Ground, moment: &str) {
     let mut options = PushOptions { volume: ground.source.clone(), ..site.push_options() };
-    options.asker.pushed = Some(ground.known.clone());
+    options.pusher.pushed = Some(ground.known.clone());
     let pushed = push(&site.remote(), &options).unwrap_or_else(|failure| panic!("{moment}: {failure}"));
     assert_eq!(pulled(site), ground.new, "{moment}: pushed over");
     let names = |plain: bool| {
@@ -258,7 +258,7 @@ fn a_push_of_an_object_that_has_pushed_nothing_is_tidied_up_after(#[values(true,
     old_tree(site.source.path());
     if takes_over {
         let mut options = site.push_options();
-        options.asker.owner = owner("db", "uid-0");
+        options.pusher.owner = owner("db", "uid-0");
         push(&site.remote(), &options).unwrap();
         new_tree(site.source.path());
     }

@@ -96,7 +96,7 @@ fn a_commit_that_cannot_be_decrypted_can_be_adopted(#[values(Damage::Flipped, Da
         assert!(failure.message.contains("commit.json is damaged"), "{failure}");
     }
     let mut options = site.push_options();
-    options.asker.adopt = true;
+    options.pusher.adopt = true;
     push(&site.remote(), &options).unwrap();
     heals(&site);
 }

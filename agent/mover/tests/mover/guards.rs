@@ -51,7 +51,7 @@ fn a_path_of_unknown_files_is_touched_by_neither_side() {
     assert!(!site.object(".scribe").exists() && site.dest.path().join("mine").exists());
 
     let mut options = site.push_options();
-    options.asker.adopt = true;
+    options.pusher.adopt = true;
     push(&site.remote(), &options).unwrap();
     assert_eq!(site.user_objects(), ["a"]);
 }
@@ -63,8 +63,8 @@ fn a_path_belongs_to_one_owner() {
     let first = site.push();
     let as_owner = |name: &str, uid: &str, has_pushed, adopt| {
         let mut options = site.push_options();
-        options.asker.owner = owner(name, uid);
-        (options.asker.pushed, options.asker.adopt) = (Some(first.revision.clone()).filter(|_| has_pushed), adopt);
+        options.pusher.owner = owner(name, uid);
+        (options.pusher.pushed, options.pusher.adopt) = (Some(first.revision.clone()).filter(|_| has_pushed), adopt);
         push(&site.remote(), &options)
     };
     assert_eq!(as_owner("other", "uid-9", false, false).unwrap_err().reason, Reason::PathNotOurs);
@@ -84,7 +84,7 @@ fn a_path_inside_anothers_is_never_cleaned_away() {
     site.push();
     site.name = "s3:bucket/path".into();
     let mut options = site.push_options();
-    options.asker.adopt = true;
+    options.pusher.adopt = true;
     let refused = push(&site.remote(), &options).unwrap_err();
     assert_eq!(refused.reason, Reason::PathNotOurs);
     assert!(refused.message.contains("inner/.scribe/commit.json"), "{refused}");
@@ -269,7 +269,7 @@ fn a_listing_push_repairs_what_was_lost() {
     assert_same(site.source.path(), site.dest.path());
     assert!(site.object("stranger").exists(), "nothing says that it is ours to delete");
     site.proxy.take();
-    options.asker.pushed = Some(repaired.revision);
+    options.pusher.pushed = Some(repaired.revision);
     push(&site.remote(), &options).unwrap();
     assert_eq!(site.proxy.take().len(), 2, "verified just now");
 }
@@ -287,7 +287,7 @@ fn a_damaged_commit_is_told_from_an_absent_one() {
         assert_eq!(site.try_push().unwrap_err().reason, Reason::RemoteInconsistent, "{damage:?}");
     }
     let mut options = site.push_options();
-    options.asker.adopt = true;
+    options.pusher.adopt = true;
     push(&site.remote(), &options).unwrap();
     site.pull();
     assert_same(site.source.path(), site.dest.path());

@@ -47,12 +47,12 @@ fn told_and_mended(second: &Site, mut theirs: PushOptions, [first, rival]: [Resu
     let failure = first.unwrap_err();
     assert!(matches!(failure.reason, Reason::RemoteInconsistent | Reason::PathNotOurs), "{failure}");
     assert!(!failure.message.contains("nothing was committed"), "{failure}");
-    theirs.asker.pushed = Some(rival.revision.clone());
+    theirs.pusher.pushed = Some(rival.revision.clone());
     let commit = fs::read_to_string(second.object(".scribe/commit.json")).unwrap();
     // A commit that was put back is seen by itself: it is not the one that the agent knows. What else a late push has done is found by a
     // verification, and where its commit names another object, a person has to say whose the path is.
     theirs.verify_now = commit.contains(&rival.revision);
-    theirs.asker.adopt = !commit.contains(&theirs.asker.owner.uid);
+    theirs.pusher.adopt = !commit.contains(&theirs.pusher.owner.uid);
     push(&second.remote(), &theirs).unwrap();
     second.pull();
     assert_eq!(snapshot(second.dest.path()), snapshot(second.source.path()));
@@ -73,10 +73,10 @@ fn one_that_tidies_up_late(#[values("uid-1", "uid-2")] uid: &str, #[case] at: (&
     write(second.source.path(), "replaced", "secnd");
     write(second.source.path(), REMOVED, "again");
     let mut theirs = second.push_options();
-    theirs.asker.owner = owner("db", uid);
-    theirs.asker.pushed = (uid == "uid-1").then(|| known.clone());
+    theirs.pusher.owner = owner("db", uid);
+    theirs.pusher.pushed = (uid == "uid-1").then(|| known.clone());
     let mut mine = first.push_options();
-    mine.asker.pushed = Some(known);
+    mine.pusher.pushed = Some(known);
     let outcomes = held_up(&first, &mine, &second, theirs.clone(), at);
     told_and_mended(&second, theirs, outcomes);
 }
@@ -92,9 +92,9 @@ fn one_that_only_deletes() {
     let second = Site::at(&first.server, &first.name);
     write(second.source.path(), REMOVED, "again");
     let mut theirs = second.push_options();
-    theirs.asker.pushed = Some(known.clone());
+    theirs.pusher.pushed = Some(known.clone());
     let mut mine = first.push_options();
-    mine.asker.pushed = Some(known);
+    mine.pusher.pushed = Some(known);
     let outcomes = held_up(&first, &mine, &second, theirs.clone(), ("DELETE", "removed", 1));
     told_and_mended(&second, theirs, outcomes);
 }
@@ -110,9 +110,9 @@ fn one_that_changes_nothing(#[case] verifies: bool) {
     let second = Site::at(&first.server, &first.name);
     write(second.source.path(), "a", "newer");
     let mut theirs = second.push_options();
-    theirs.asker.pushed = Some(known.clone());
+    theirs.pusher.pushed = Some(known.clone());
     let mut mine = first.push_options();
-    mine.asker.pushed = Some(known);
+    mine.pusher.pushed = Some(known);
     mine.verify_now = verifies;
     if !verifies {
         mine.started += SignedDuration::from_hours(20);
@@ -144,9 +144,9 @@ fn one_that_repairs(#[values(true, false)] dead: bool, #[case] at: (&'static str
     let second = Site::at(&first.server, &first.name);
     write(second.source.path(), "a", "newer");
     let mut theirs = second.push_options();
-    theirs.asker.pushed = Some(known.clone());
+    theirs.pusher.pushed = Some(known.clone());
     let mut mine = first.push_options();
-    mine.asker.pushed = Some(known);
+    mine.pusher.pushed = Some(known);
     mine.verify_now = true;
     let outcomes = held_up(&first, &mine, &second, theirs.clone(), at);
     told_and_mended(&second, theirs, outcomes);

@@ -167,7 +167,7 @@ fn nothing_is_recovered_before_the_path_is_claimed() {
             std::thread::yield_now();
         }
         let dying = r"if [ $verb = copy ] && about claim.json && [[ $3 == *:* ]]; then die; fi";
-        through(&successor, dying, |options| options.asker.owner = owner("db", "uid-2")).unwrap_err();
+        through(&successor, dying, |options| options.pusher.owner = owner("db", "uid-2")).unwrap_err();
         fs::write(begin.with_extension("done"), "").unwrap();
         predecessor.join().unwrap().unwrap();
     });
@@ -216,7 +216,7 @@ fn an_outage_makes_no_first_push(#[values(false, true)] known: bool) {
         if [ $verb = cat ] && [ ! -e "$state/over" ]; then absent; fi
         if [ $verb = lsjson ] && [[ $* == *-R* ]] && once over; then echo '{"level":"error","msg":"error listing: directory not found"}' >&2; exit 3; fi
     "#;
-    let failure = through(&site, script, |options| options.asker.pushed = Some(first.revision.clone()).filter(|_| known)).unwrap_err();
+    let failure = through(&site, script, |options| options.pusher.pushed = Some(first.revision.clone()).filter(|_| known)).unwrap_err();
     assert_eq!(failure.reason, Reason::RemoteInconsistent, "{failure}");
     assert_eq!(fs::read(site.object("x")).unwrap(), b"one");
     assert_eq!(pulled(&site).revision, first.revision);
@@ -344,7 +344,7 @@ fn an_adoption_that_dies_goes_on(#[values(false, true)] in_the_way: bool) {
     write(&site.object(""), "foreign", "f");
     write(&site.object(""), "x", "f");
     write(site.source.path(), if in_the_way { "x/y" } else { "x" }, "ours");
-    let adopt = |options: &mut PushOptions| options.asker.adopt = true;
+    let adopt = |options: &mut PushOptions| options.pusher.adopt = true;
     through(&site, "if [ $verb = copy ] && about commit.json && [[ $3 == *:* ]]; then die; fi", adopt).unwrap_err();
     let mut options = site.push_options();
     adopt(&mut options);
@@ -365,12 +365,12 @@ fn an_adoption_of_a_claimed_path_goes_on() {
     write(site.source.path(), "a", "ours");
     let attempt = |script: &str, state: Option<String>| {
         through(&site, script, |options| {
-            (options.asker.owner, options.asker.adopt, options.asker.adopt_state) = (owner("other", "uid-9"), true, state);
+            (options.pusher.owner, options.pusher.adopt, options.pusher.adopt_state) = (owner("other", "uid-9"), true, state);
         })
     };
     attempt(dies, None).unwrap_err();
     let mut options = site.push_options();
-    (options.asker.owner, options.asker.adopt) = (owner("other", "uid-9"), true);
+    (options.pusher.owner, options.pusher.adopt) = (owner("other", "uid-9"), true);
     // What the first attempt would have reported: found anew, by an object that sees what it saw.
     assert_eq!(attempt("", Some("0".repeat(12) + "-")).unwrap_err().reason, Reason::PathNotOurs, "of another state");
     assert!(push(&site.remote(), &options).unwrap().took_over);

@@ -20,8 +20,8 @@ fn neighbour(site: &Site, path: &str) -> Site {
 
 fn refused_without_a_trace(site: &Site, adopt: bool) {
     let mut options = site.push_options();
-    options.asker.owner = owner("second", "uid-2");
-    options.asker.adopt = adopt;
+    options.pusher.owner = owner("second", "uid-2");
+    options.pusher.adopt = adopt;
     let failure = push(&site.remote(), &options).unwrap_err();
     assert_eq!(failure.reason, Reason::PathNotOurs, "{failure}");
     assert!(failure.message.contains("none inside another") && !failure.message.contains("adopt"), "{failure}");
@@ -108,7 +108,7 @@ fn of_two_that_begin_together_the_inner_one_gives_way() {
         Action::Pass
     });
     let mut options = inner.push_options();
-    options.asker.owner = owner("second", "uid-2");
+    options.pusher.owner = owner("second", "uid-2");
     assert_eq!(push(&inner.remote(), &options).unwrap_err().reason, Reason::PathNotOurs);
     assert!(!inner.object(".scribe").join("claim.json").exists());
     assert_eq!(fs::read(outer.object("two/a")).unwrap(), b"the outer one's");

@@ -90,7 +90,7 @@ fn what_was_written_right_before_a_capture_is_read_once_more() {
 /// Options of an agent that knows what was pushed last: otherwise a push that finds nothing new looks for the claim of a dead one.
 fn knowing(site: &Site, pushed: &Pushed) -> PushOptions {
     let mut options = site.push_options();
-    options.asker.pushed = Some(pushed.revision.clone());
+    options.pusher.pushed = Some(pushed.revision.clone());
     options
 }
 

@@ -31,13 +31,13 @@ fn a_second_pusher_at_any_moment_of_the_first() {
         let trees = [old, snapshot(first.source.path()), snapshot(second.source.path())];
         let push_first = || {
             let mut options = first.push_options();
-            options.asker.pushed = Some(known.clone());
+            options.pusher.pushed = Some(known.clone());
             push(&first.remote(), &options)
         };
 
         let outcome = Arc::new(Mutex::new(None));
         let mut options = second.push_options();
-        options.asker.owner = owner("db", "uid-2");
+        options.pusher.owner = owner("db", "uid-2");
         let (remote, set, again) = (second.remote(), Arc::clone(&outcome), options.clone());
         let mut changes = 0;
         first.proxy.rule(move |request| {
@@ -62,13 +62,13 @@ fn a_second_pusher_at_any_moment_of_the_first() {
         }
         // Never do both go on: one of them, or both, are told.
         let mut options = again;
-        options.asker.pushed = Some(rival.as_ref().map_or_else(|_| "none".to_owned(), |pushed| pushed.revision.clone()));
+        options.pusher.pushed = Some(rival.as_ref().map_or_else(|_| "none".to_owned(), |pushed| pushed.revision.clone()));
         let results = [push_first(), push(&second.remote(), &options)];
         let told_so = results.iter().filter_map(|result| result.as_ref().err());
         assert!(told_so.clone().count() >= 1, "{told}: {results:?}");
         assert!(told_so.map(|failure| failure.reason).all(|reason| reason == Reason::PathNotOurs), "{told}: {results:?}");
         // What they broke for one another, a person's word and a listing bring back.
-        (options.asker.adopt, options.verify_interval) = (true, jiff::SignedDuration::ZERO);
+        (options.pusher.adopt, options.verify_interval) = (true, jiff::SignedDuration::ZERO);
         push(&second.remote(), &options).unwrap();
         second.pull();
         assert_eq!(snapshot(second.dest.path()), trees[2], "{told}");

@@ -182,7 +182,7 @@ fn wrong_answers_do_not_make_a_first_push(#[case] of: &'static str, #[case] time
         if file && sent.fetch_add(1, Ordering::SeqCst) > 2 { Action::Answer("403 Forbidden", "") } else { Action::Pass }
     });
     let mut options = site.push_options();
-    options.asker.adopt = adopt;
+    options.pusher.adopt = adopt;
     let failure = push(&site.remote(), &options).unwrap_err();
     if times == 2 {
         assert_eq!(failure.reason, Reason::RemoteInconsistent, "{failure}");
@@ -315,10 +315,10 @@ fn an_adoption_is_good_for_one_state() {
     site.push();
     let asks = |name: &str, state: Option<&str>| {
         let mut options = site.push_options();
-        (options.asker.owner, options.asker.adopt) = (owner(name, &format!("uid of {name}")), true);
-        options.asker.adopt_state = state.map(str::to_owned);
+        (options.pusher.owner, options.pusher.adopt) = (owner(name, &format!("uid of {name}")), true);
+        options.pusher.adopt_state = state.map(str::to_owned);
         let pushed = push(&site.remote(), &options);
-        (pushed, options.asker.adopted_state.into_inner())
+        (pushed, options.pusher.adopted_state.into_inner())
     };
     // The first attempt of "one" dies after it has claimed the path.
     site.proxy.rule(|request| if request.is("PUT", "commit.json") { Action::Answer("403 Forbidden", "") } else { Action::Pass });

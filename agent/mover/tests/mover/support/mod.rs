@@ -18,7 +18,7 @@ use scribe_mover::error::Result;
 use scribe_mover::format::documents::Owner;
 use scribe_mover::guard::Guard;
 use scribe_mover::pull::{PullOptions, PullOutcome, Pulled, pull};
-use scribe_mover::push::{Asker, PushOptions, Pushed, push};
+use scribe_mover::push::{PushOptions, Pushed, Pusher, push};
 use scribe_mover::rclone::options::Direction;
 use scribe_mover::rclone::progress::Progress;
 use scribe_mover::rclone::{Rclone, environment};
@@ -215,7 +215,7 @@ fn push_options(volume: &Path) -> PushOptions {
     let started = Timestamp::now() + 150.seconds();
     PushOptions {
         volume: volume.into(),
-        asker: Asker { owner: owner("db", "uid-1"), pushed: None, adopt: false, adopt_state: None, adopted_state: OnceLock::default() },
+        pusher: Pusher { owner: owner("db", "uid-1"), pushed: None, adopt: false, adopt_state: None, adopted_state: OnceLock::default() },
         data_time: started,
         started,
         verify_interval: SignedDuration::from_hours(24),
