@@ -27,8 +27,8 @@ enum Names {
     /// By the path in this argument.
     Path(usize),
     /// By the descriptor of a directory in this argument and the path in the next one.
-    At(usize),
-    /// As [`Names::At`], if its flags, right after, say that a file is made or emptied.
+    Location(usize),
+    /// As [`Names::Location`], if its flags, right after, say that a file is made or emptied.
     Open(usize),
     /// By the descriptor in this argument.
     Fd(usize),
@@ -37,15 +37,15 @@ enum Names {
 /// The system calls that change a file system.
 const CALLS: &[(i64, &str, Names)] = &[
     (libc::SYS_openat, "open", Names::Open(0)),
-    (libc::SYS_mkdirat, "mkdir", Names::At(0)),
-    (libc::SYS_unlinkat, "unlink", Names::At(0)),
-    (libc::SYS_renameat2, "rename", Names::At(0)),
-    (libc::SYS_linkat, "link", Names::At(0)),
-    (libc::SYS_symlinkat, "symlink", Names::At(1)),
-    (libc::SYS_mknodat, "mknod", Names::At(0)),
-    (libc::SYS_fchmodat, "chmod", Names::At(0)),
-    (libc::SYS_fchownat, "chown", Names::At(0)),
-    (libc::SYS_utimensat, "utimens", Names::At(0)),
+    (libc::SYS_mkdirat, "mkdir", Names::Location(0)),
+    (libc::SYS_unlinkat, "unlink", Names::Location(0)),
+    (libc::SYS_renameat2, "rename", Names::Location(0)),
+    (libc::SYS_linkat, "link", Names::Location(0)),
+    (libc::SYS_symlinkat, "symlink", Names::Location(1)),
+    (libc::SYS_mknodat, "mknod", Names::Location(0)),
+    (libc::SYS_fchmodat, "chmod", Names::Location(0)),
+    (libc::SYS_fchownat, "chown", Names::Location(0)),
+    (libc::SYS_utimensat, "utimens", Names::Location(0)),
     (libc::SYS_lsetxattr, "setxattr", Names::Path(0)),
     (libc::SYS_lremovexattr, "removexattr", Names::Path(0)),
     (libc::SYS_fsetxattr, "setxattr", Names::Fd(0)),
@@ -79,7 +79,7 @@ const CALLS: &[(i64, &str, Names)] = &[
     #[cfg(target_arch = "x86_64")]
     (libc::SYS_mknod, "mknod", Names::Path(0)),
     #[cfg(not(target_arch = "x86_64"))]
-    (libc::SYS_renameat, "rename", Names::At(0)),
+    (libc::SYS_renameat, "rename", Names::Location(0)),
 ];
 
 fn main() {
@@ -137,7 +137,7 @@ fn change(thread: Pid, dir: &Path) -> Option<String> {
     let path = match names {
         Names::Path(at) => string(thread, args[at])?,
         Names::Open(at) if args[at + 2] & u64::from((libc::O_CREAT | libc::O_TRUNC).cast_unsigned()) == 0 => return None,
-        Names::At(at) | Names::Open(at) => {
+        Names::Location(at) | Names::Open(at) => {
             let below = string(thread, args[at + 1])?;
             if below.is_absolute() { below } else { descriptor(thread, args[at])?.join(below) }
         }

@@ -99,7 +99,7 @@ pub struct Report {
     /// How long the mover ran, in milliseconds.
     #[serde(default)]
     pub duration_ms: u64,
-    /// At most 1 KiB of log, ending in rclone's own summary words (`Transferred:`, `Checks:`, …).
+    /// Location most 1 KiB of log, ending in rclone's own summary words (`Transferred:`, `Checks:`, …).
     #[serde(default)]
     pub logs: String,
 }

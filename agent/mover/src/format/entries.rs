@@ -10,7 +10,7 @@ use crate::format::manifest::{self, Reader, Writer};
 use crate::guard::Count;
 use crate::report::Reason;
 use crate::scratch::Scratch;
-use crate::volume::entry::{At, Entry};
+use crate::volume::entry::{Entry, Location};
 
 /// Entries in path order; their file goes with them.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ impl Facts {
         let Some(file) = entry.file() else { return };
         self.files += 1;
         self.bytes = self.bytes.saturating_add(file.size);
-        if file.at == At::Object {
+        if file.at == Location::Object {
             self.objects.insert(file.sha256);
         }
     }
@@ -157,7 +157,7 @@ pub(crate) mod tests {
             let file = crate::volume::entry::FileEntry {
                 size: u64::MAX - 1,
                 sha256: Digest([1; 32]),
-                at: At::Own,
+                at: Location::Own,
                 changed: 1,
                 link: None,
                 hints: None,

@@ -12,7 +12,7 @@ use crate::format::revision::Revision;
 use crate::rclone::{Class, RcloneError};
 use crate::remote::committed::Committed;
 use crate::remote::{LARGE, Remote};
-use crate::volume::entry::At;
+use crate::volume::entry::Location;
 use crate::volume::hash::Hasher;
 use crate::volume::path::RelPath;
 
@@ -60,7 +60,7 @@ fn fetch(
     let mut first = BTreeMap::new();
     let mut left = BTreeMap::new();
     for (digest, fetch) in missing {
-        let to = if staged && fetch.at == At::Staged { &mut first } else { &mut left };
+        let to = if staged && fetch.at == Location::Staged { &mut first } else { &mut left };
         to.insert(*digest, fetch.clone());
     }
     if !first.is_empty() {
@@ -71,7 +71,7 @@ fn fetch(
     // Lost content that the push has sent again, and not put in place yet.
     let objects: BTreeMap<Digest, Fetch> = left
         .iter()
-        .filter(|(digest, fetch)| staged && fetch.at == At::Object && wrong.contains(digest))
+        .filter(|(digest, fetch)| staged && fetch.at == Location::Object && wrong.contains(digest))
         .map(|(digest, fetch)| (*digest, fetch.clone()))
         .collect();
     if !objects.is_empty() {
@@ -100,7 +100,7 @@ fn pass(
             (false, true) => Source { remote: Folder::Staged(&staged_dir), local: staging.incoming().join("staged") },
             (false, false) => Source { remote: Folder::Live, local: staging.incoming().join("own") },
         };
-        let due: Vec<(&Digest, &Fetch)> = wanted.iter().filter(|(_, fetch)| (fetch.at == At::Object) == object).collect();
+        let due: Vec<(&Digest, &Fetch)> = wanted.iter().filter(|(_, fetch)| (fetch.at == Location::Object) == object).collect();
         let name = |digest: &Digest, fetch: &Fetch| {
             if object { digest.hex().into_bytes() } else { fetch.path.as_bytes().to_vec() }
         };

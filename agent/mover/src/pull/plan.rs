@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::guard::{Count, NamesSum};
-use crate::volume::entry::{At, Entry, Kind};
+use crate::volume::entry::{Entry, Kind, Location};
 use crate::volume::path::RelPath;
 use crate::volume::walk::{Found, FoundKind};
 
@@ -161,7 +161,7 @@ pub(super) struct Fetch {
     /// The name it is fetched by.
     pub(super) path: RelPath,
     /// Where the manifest says it is.
-    pub(super) at: At,
+    pub(super) at: Location,
     /// Its size.
     pub(super) size: u64,
 }

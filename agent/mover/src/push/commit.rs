@@ -20,7 +20,7 @@ use crate::remote::committed::read_commit;
 use crate::remote::{BATCH, Remote};
 use crate::report::Reason;
 use crate::spill::batches;
-use crate::volume::entry::{At, Entry};
+use crate::volume::entry::{Entry, Location};
 use crate::volume::hash::Hasher;
 use crate::volume::merge_join::join;
 
@@ -130,7 +130,7 @@ fn reference(work: &Work, file: &Path) -> Result<ManifestRef> {
 fn unneeded<'a>(sent: &'a Sent, plan: &'a Plan) -> Result<impl Iterator<Item = Result<Name>> + use<'a>> {
     let files = join(sent.own.files()?, plan.entries.read()?).filter_map(|pair| match pair {
         Ok((Some(sent), entry)) => {
-            let needed = entry.as_ref().and_then(Entry::file).is_some_and(|file| file.at != At::Object);
+            let needed = entry.as_ref().and_then(Entry::file).is_some_and(|file| file.at != Location::Object);
             (!needed).then(|| Ok(sent.upload.path.as_bytes().into()))
         }
         Ok((None, _)) => None,

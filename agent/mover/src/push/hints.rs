@@ -55,7 +55,7 @@ mod tests {
     use crate::digest::Digest;
     use crate::format::entries::tests::tree;
     use crate::scratch::Scratch;
-    use crate::volume::entry::{At, FileEntry, Hints, Kind, Meta, Time};
+    use crate::volume::entry::{FileEntry, Hints, Kind, Location, Meta, Time};
     use crate::volume::path::RelPath;
 
     fn at(second: i64) -> Timestamp {
@@ -65,7 +65,7 @@ mod tests {
     fn file(name: &str, mtime: i64, ctime: i64) -> Entry {
         let time = |secs| Time { secs, nanos: 0 };
         let hints = Some(Hints { ctime: time(ctime), inode: 1 });
-        let file = FileEntry { size: 1, sha256: Digest([1; 32]), at: At::Own, changed: 1, link: None, holes: Box::default(), hints };
+        let file = FileEntry { size: 1, sha256: Digest([1; 32]), at: Location::Own, changed: 1, link: None, holes: Box::default(), hints };
         let path = RelPath::new(name.as_bytes()).unwrap();
         Entry { path, meta: Meta { mtime: time(mtime), ..Meta::default() }, kind: Kind::File(file) }
     }

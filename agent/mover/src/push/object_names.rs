@@ -6,7 +6,7 @@ use crate::digest::Digest;
 use crate::error::Result;
 use crate::format::entries::Entries;
 use crate::format::names::objects_dir;
-use crate::volume::entry::{At, FileEntry};
+use crate::volume::entry::{FileEntry, Location};
 use crate::volume::path::RelPath;
 
 /// The name of an object below the remote path.
@@ -15,8 +15,8 @@ pub(super) type Name = Box<[u8]>;
 /// The object name of a promoted file, below the path.
 pub(super) fn object_name(path: &RelPath, file: &FileEntry) -> Name {
     match file.at {
-        At::Object => object(&file.sha256),
-        At::Own | At::Staged => path.as_bytes().into(),
+        Location::Object => object(&file.sha256),
+        Location::Own | Location::Staged => path.as_bytes().into(),
     }
 }
 

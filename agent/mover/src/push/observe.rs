@@ -16,7 +16,7 @@ use crate::remote::Listing;
 use crate::report::Reason;
 use crate::scratch::Scratch;
 use crate::stop::Stop;
-use crate::volume::entry::{At, Entry, FileEntry, Kind};
+use crate::volume::entry::{Entry, FileEntry, Kind, Location};
 use crate::volume::hash::Hasher;
 use crate::volume::holes;
 use crate::volume::merge_join::join;
@@ -222,7 +222,7 @@ impl<'a> Work<'a> {
                     return Ok(());
                 };
                 let holes = if found.sparse && link.is_none() { holes::find(&found.path.under(self.look.root))? } else { Box::default() };
-                Kind::File(FileEntry { size, sha256, at: At::Own, changed: 0, link, holes, hints: Some(found.hints) })
+                Kind::File(FileEntry { size, sha256, at: Location::Own, changed: 0, link, holes, hints: Some(found.hints) })
             }
         };
         self.out.push(&Entry { path: found.path, meta: found.meta, kind })

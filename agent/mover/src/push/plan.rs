@@ -17,7 +17,7 @@ use crate::name_set::{ContentSet, NameSet};
 use crate::remote::Listing;
 use crate::scratch::Scratch;
 use crate::spill::{Spill, SpillWriter};
-use crate::volume::entry::{At, Entry, FileEntry, Kind};
+use crate::volume::entry::{Entry, FileEntry, Kind, Location};
 use crate::volume::merge_join::join;
 use crate::volume::path::RelPath;
 
@@ -217,7 +217,7 @@ impl<'a> Planner<'a> {
 
     /// Content under its hash may serve other names: that is seen to in the end.
     fn drop_own_name(&mut self, path: &RelPath, file: &FileEntry) -> Result<()> {
-        if file.at == At::Object {
+        if file.at == Location::Object {
             return Ok(());
         }
         self.strays.remove(path.as_bytes());
@@ -242,13 +242,13 @@ impl<'a> Planner<'a> {
             let name = object_name(&path, file);
             self.strays.remove(&*name);
             self.dropped.remove(&*name);
-            if let Some(old) = old.filter(|_| file.at == At::Object) {
+            if let Some(old) = old.filter(|_| file.at == Location::Object) {
                 self.drop_own_name(&path, old)?;
             }
         } else if let Some(old) = old {
             self.drop_own_name(&path, old)?;
             // Where objects are files of a file system, nothing can be put below a file.
-            if old.at != At::Object && self.blocked.is_none() {
+            if old.at != Location::Object && self.blocked.is_none() {
                 self.blocked = Some(path);
             }
         }
@@ -262,13 +262,13 @@ impl<'a> Planner<'a> {
         let same = old.filter(|old| old.sha256 == file.sha256 && old.size == file.size);
         file.changed = same.map_or(self.generation, |same| same.changed);
         if let Some(same) = same {
-            file.at = if same.at == At::Object { At::Object } else { At::Own };
+            file.at = if same.at == Location::Object { Location::Object } else { Location::Own };
             if self.state.intact(&object_name(path, file), file.size) {
                 return Ok(());
             }
             // Lost or damaged behind our back, by what a listing says. The volume may change before it is sent, and the listing may be
             // wrong: so it is not written in place before it is known to be the committed content.
-            if file.at != At::Object {
+            if file.at != Location::Object {
                 self.note_obstacles(path);
                 return self.stage(file, &upload);
             }
@@ -280,7 +280,7 @@ impl<'a> Planner<'a> {
         }
         let was_dir = before.is_some_and(|before| before.kind == Kind::Dir);
         if !trusted(path) || self.state.alike.is_some_and(|alike| alike.contains(path)) {
-            file.at = At::Object;
+            file.at = Location::Object;
             let name = object(&file.sha256);
             let there = self.committed_objects.contains(&file.sha256) && self.state.intact(&name, file.size);
             if !there && !self.state.there.holds(&name, &file.sha256) {
@@ -291,18 +291,18 @@ impl<'a> Planner<'a> {
         if was_dir || self.blocked.is_some() {
             return self.stage(file, &upload);
         }
-        if old.is_some_and(|old| old.at != At::Object) {
+        if old.is_some_and(|old| old.at != Location::Object) {
             self.note_obstacles(path);
             return self.stage(file, &upload);
         }
         if self.state.there.holds(path.as_bytes(), &file.sha256) {
-            file.at = At::Own;
+            file.at = Location::Own;
             return Ok(());
         }
         if self.is_taken(path) {
             return self.stage(file, &upload);
         }
-        file.at = At::Own;
+        file.at = Location::Own;
         self.send_own(&upload)
     }
 
@@ -348,7 +348,7 @@ impl<'a> Planner<'a> {
     }
 
     fn stage(&mut self, file: &mut FileEntry, upload: &Upload) -> Result<()> {
-        file.at = At::Staged;
+        file.at = Location::Staged;
         self.bytes_to_send += upload.size;
         self.staged.push(upload)
     }

@@ -14,7 +14,7 @@ use crate::remote::committed::Committed;
 use crate::remote::{BATCH, Listing, Remote};
 use crate::report::Reason;
 use crate::spill::batches;
-use crate::volume::entry::{At, Entry};
+use crate::volume::entry::{Entry, Location};
 
 /// Brings the path into the state a finished push leaves, and the listing with it; returns how many strays were in the way and are gone.
 ///
@@ -36,7 +36,7 @@ pub(super) fn recover(hold: &Hold, committed: &mut Committed, listing: &mut List
 
     let mut missing = 0_u64;
     let waits = |entry: &Result<Entry>| match entry {
-        Ok(entry) => entry.file().is_some_and(|file| matches!(file.at, At::Staged | At::Object)),
+        Ok(entry) => entry.file().is_some_and(|file| matches!(file.at, Location::Staged | Location::Object)),
         Err(_) => true,
     };
     for batch in batches(committed.entries.read()?.filter(waits), BATCH) {
@@ -44,7 +44,7 @@ pub(super) fn recover(hold: &Hold, committed: &mut Committed, listing: &mut List
         let (mut files, mut lost) = (Vec::new(), HashSet::<Digest>::new());
         for entry in &batch {
             let (name, Some(file)) = (entry.path.as_bytes(), entry.file()) else { continue };
-            if file.at == At::Object {
+            if file.at == Location::Object {
                 let object = object_name(&entry.path, file);
                 let there = size_of(listing, &dir.object(&file.sha256), objects.get(file.sha256.hex().as_bytes()));
                 if !fits(listing.get(&object).copied(), file.size) && fits(there, file.size) {
@@ -97,7 +97,7 @@ fn clear_the_way(remote: &Remote, committed: &Committed, listing: &mut Listing, 
         let entry = entry?;
         let Some(file) = entry.file() else { continue };
         candidates.remove(&*object_name(&entry.path, file));
-        if file.at == At::Staged {
+        if file.at == Location::Staged {
             let name = entry.path.as_bytes().to_vec();
             folders.extend(above(&name).map(|folder| (folder.as_bytes().to_vec(), name.clone())));
             files.insert(name);

@@ -15,7 +15,7 @@ use crate::error::Result;
 use crate::format::entries::Entries;
 use crate::remote::committed::Committed;
 use crate::remote::{BATCH, Index, Listing, Remote};
-use crate::volume::entry::At;
+use crate::volume::entry::Location;
 use crate::volume::hash::both;
 use crate::volume::merge_join::join;
 
@@ -45,13 +45,13 @@ pub(super) fn list(remote: &Remote, options: &PushOptions, committed: &Committed
     let (mut altered, mut unknown) = (Vec::new(), Vec::new());
     for pair in join(committed.entries.read()?, tree.read()?) {
         let (Some(entry), looked) = pair? else { continue };
-        let Some(file) = entry.file().filter(|file| file.at != At::Staged) else { continue };
+        let Some(file) = entry.file().filter(|file| file.at != Location::Staged) else { continue };
         let name = object_name(&entry.path, file);
         let Some(there) = recent.get(&name) else { continue };
         if !is_recent(there.written) {
             let bears = |written| entry.meta.mtime.is_told_within(written, times.unwrap_or_default());
             // Content under its hash bears the time of whichever name it was sent by.
-            if file.at == At::Object || there.written.is_none_or(bears) {
+            if file.at == Location::Object || there.written.is_none_or(bears) {
                 continue;
             }
         }

@@ -13,7 +13,7 @@ use crate::format::names::StagedDir;
 use crate::name_set::ContentSet;
 use crate::scratch::Scratch;
 use crate::spill::{Record, Records, Spill, SpillWriter};
-use crate::volume::entry::At;
+use crate::volume::entry::Location;
 use crate::volume::merge_join::{Placed, join};
 use crate::volume::path::RelPath;
 
@@ -93,7 +93,7 @@ impl Sent {
         if let Some(committed) = committed.filter(|_| !own.is_empty()) {
             for entry in committed.read()? {
                 let entry = entry?;
-                if entry.file().is_some_and(|file| file.at != At::Object) {
+                if entry.file().is_some_and(|file| file.at != Location::Object) {
                     own.remove(&entry.path);
                 }
             }

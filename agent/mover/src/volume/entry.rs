@@ -49,7 +49,7 @@ pub struct Meta {
 
 /// Where a file's content is on the remote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum At {
+pub enum Location {
     /// Under the file's own name.
     Own,
     /// Under `.scribe/staged/<revision>/` until the commit says it is promoted, then under its own name.
@@ -75,7 +75,7 @@ pub struct FileEntry {
     /// Of the content.
     pub sha256: Digest,
     /// Where the content is.
-    pub at: At,
+    pub at: Location,
     /// The generation in which the content last changed: what a pull may take as read.
     pub changed: u64,
     /// The first name of the same inode, if this is a further one.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::{Digest, hex, unhex};
-use crate::volume::entry::{At, Entry, FileEntry, Hints, Kind, Meta, Time};
+use crate::volume::entry::{Entry, FileEntry, Hints, Kind, Location, Meta, Time};
 use crate::volume::holes::{Hole, possible};
 use crate::volume::path::RelPath;
 use crate::volume::xattrs::{Attribute, AttributeKind, Attributes};
@@ -98,9 +98,9 @@ pub(super) fn encode(entry: &Entry) -> Line {
             line.h = Some(file.sha256.hex());
             line.g = Some(file.changed);
             line.at = match file.at {
-                At::Own => None,
-                At::Staged => Some("staged".into()),
-                At::Object => Some("object".into()),
+                Location::Own => None,
+                Location::Staged => Some("staged".into()),
+                Location::Object => Some("object".into()),
             };
             if let Some(link) = &file.link {
                 (line.l, line.lx) = text(link.as_bytes());
@@ -144,9 +144,9 @@ pub(super) fn decode(line: Line) -> std::result::Result<Entry, String> {
                 holes,
                 sha256: line.h.and_then(|h| Digest::parse(&h)).ok_or_else(|| format!("{path}: no sha256"))?,
                 at: match line.at.as_deref() {
-                    None => At::Own,
-                    Some("staged") => At::Staged,
-                    Some("object") => At::Object,
+                    None => Location::Own,
+                    Some("staged") => Location::Staged,
+                    Some("object") => Location::Object,
                     Some(other) => {
                         return Err(format!("{path}: content at an unknown place {other:?}"));
                     }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::digest::Digest;
-use crate::volume::entry::{At, FileEntry, Hints, Meta, Time};
+use crate::volume::entry::{FileEntry, Hints, Location, Meta, Time};
 use crate::volume::holes::Hole;
 use crate::volume::xattrs::{Attribute, Attributes};
 
@@ -15,7 +15,7 @@ fn file(link: Option<&[u8]>) -> Kind {
     Kind::File(FileEntry {
         size: 5,
         sha256: Digest([0xab; 32]),
-        at: At::Staged,
+        at: Location::Staged,
         changed: 3,
         link: link.map(|l| RelPath::new(l).unwrap()),
         hints: Some(Hints { ctime: Time { secs: 9, nanos: 1 }, inode: u64::MAX }),

@@ -25,7 +25,7 @@ use crate::remote::{Detail, Remote};
 use crate::report::Reason;
 use crate::stop::Stop;
 use crate::volume::STAGING_DIR;
-use crate::volume::entry::{At, Entry, FileEntry, Kind, Meta, Time};
+use crate::volume::entry::{Entry, FileEntry, Kind, Location, Meta, Time};
 use crate::volume::hash::{Hasher, both};
 use crate::volume::merge_join::join;
 use crate::volume::path::RelPath;
@@ -264,7 +264,7 @@ fn entries(
             (Some(digest), None) => (*digest, old.unwrap_or_default()),
             (None, None) => return None,
         };
-        let file = FileEntry { size: detail.size, sha256, at: At::Own, changed: 0, link: None, holes: Box::default(), hints: None };
+        let file = FileEntry { size: detail.size, sha256, at: Location::Own, changed: 0, link: None, holes: Box::default(), hints: None };
         Some((Kind::File(file), meta))
     };
     let entries = tree.into_iter().filter_map(|(path, shape)| {

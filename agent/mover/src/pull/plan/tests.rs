@@ -17,8 +17,15 @@ fn entry(name: &str, kind: Kind) -> Entry {
 }
 
 fn file(name: &str, changed: u64, link: Option<&str>) -> Entry {
-    let file =
-        FileEntry { size: 3, sha256: Digest([1; 32]), at: At::Own, changed, link: link.map(path), holes: Box::default(), hints: None };
+    let file = FileEntry {
+        size: 3,
+        sha256: Digest([1; 32]),
+        at: Location::Own,
+        changed,
+        link: link.map(path),
+        holes: Box::default(),
+        hints: None,
+    };
     entry(name, Kind::File(file))
 }
 

@@ -12,7 +12,7 @@ fn entry(path: &str, kind: Kind) -> Entry {
 
 fn file(path: &str, content: u8) -> Entry {
     let file =
-        FileEntry { size: 1, sha256: Digest([content; 32]), at: At::Own, changed: 1, link: None, holes: Box::default(), hints: None };
+        FileEntry { size: 1, sha256: Digest([content; 32]), at: Location::Own, changed: 1, link: None, holes: Box::default(), hints: None };
     entry(path, Kind::File(file))
 }
 
