@@ -44,7 +44,7 @@ use plan::{Plan, Strays, unchanged};
 use recover::recover;
 use rehash::Rehash;
 use resume::sent_before;
-use state::{Found, Listed, before_writing, died_first, read_committed};
+use state::{Found, Prepared, before_writing, died_first, read_committed};
 use uploaded::Sent;
 
 /// Everything a push is told.
@@ -144,7 +144,7 @@ pub fn push(remote: &Remote, options: &PushOptions) -> Result<Pushed> {
     }
 
     // From here on something is going to be written.
-    let Listed { mut listing, claimed, old, adopts_all } = before_writing(remote, options, &tree.entries, &mut found)?;
+    let Prepared { mut listing, claimed, old, adopts_all } = before_writing(remote, options, &tree.entries, &mut found)?;
     let Found { mut committed, terms, unreadable, .. } = found;
     let revision = Revision::next(committed.as_ref().map(|committed| &committed.revision), options.started)?;
     let mut claim = Claim::new(revision.as_str(), options.pusher.owner.clone(), options.started);

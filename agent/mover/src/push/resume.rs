@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::format::entries::Entries;
 use crate::format::names::trusted;
 use crate::name_set::ContentSet;
-use crate::remote::{BATCH, Index, Listing, Object, Told};
+use crate::remote::{BATCH, Index, ListedObject, Listing, Object};
 use crate::spill::{SpillWriter, batches};
 use crate::volume::entry::Entry;
 use crate::volume::hash::both;
@@ -79,11 +79,11 @@ fn sums(work: &Work, tree: &Entries, listing: &Listing) -> Result<Index> {
         let names = candidates(work, tree, listing)?.map(|candidate| Ok(candidate?.name));
         for batch in batches(names, BATCH) {
             for (name, sum) in work.remote.told_sums(batch?.iter().map(|name| &**name))? {
-                sums.add(Told { name: &name, written: None, md5: Some(&sum) });
+                sums.add(ListedObject { name: &name, written: None, md5: Some(&sum) });
             }
         }
     } else {
-        work.remote.told(true, |object, _| sums.add(object))?;
+        work.remote.each_listed(true, |object, _| sums.add(object))?;
     }
     sums.sort();
     Ok(sums)

@@ -102,7 +102,7 @@ fn read_manifest_again(remote: &Remote, commit: Commit, found: &mut Found) -> Re
 }
 
 /// What a push that is going to write knows of the path beyond its commit.
-pub(super) struct Listed {
+pub(super) struct Prepared {
     pub(super) listing: Option<Listing>,
     /// A claim of ours is there: a push died.
     pub(super) claimed: bool,
@@ -113,7 +113,7 @@ pub(super) struct Listed {
 }
 
 /// Lists the path where that is due, reads the claim, and refuses what is not this push's to write to.
-pub(super) fn before_writing(remote: &Remote, options: &PushOptions, tree: &Entries, found: &mut Found) -> Result<Listed> {
+pub(super) fn before_writing(remote: &Remote, options: &PushOptions, tree: &Entries, found: &mut Found) -> Result<Prepared> {
     let committed = found.committed.as_ref();
     let list = || match committed {
         Some(committed) => {
@@ -161,7 +161,7 @@ pub(super) fn before_writing(remote: &Remote, options: &PushOptions, tree: &Entr
         let commit = committed.map(|committed| &committed.commit).or(found.unreadable.as_ref());
         adopted_state(&options.pusher, commit, claim.present(), remote.name())?;
     }
-    Ok(Listed { listing, claimed, old, adopts_all })
+    Ok(Prepared { listing, claimed, old, adopts_all })
 }
 
 /// A listing does not show what was read in the same run.

@@ -34,7 +34,7 @@ pub(super) fn list(remote: &Remote, options: &PushOptions, committed: &Committed
     let is_recent = |written: Option<Timestamp>| written.is_none_or(|written| since.is_none_or(|since| written >= since));
     let times = remote.keeps_times()?;
     let (mut listing, mut recent) = (Listing::new(), Index::default());
-    remote.told(sums, |object, size| {
+    remote.each_listed(sums, |object, size| {
         // Where the time is the file's own, an old one may be that of another file.
         if times.is_some() || is_recent(object.written) {
             recent.add(object);
@@ -49,7 +49,7 @@ pub(super) fn list(remote: &Remote, options: &PushOptions, committed: &Committed
         let name = object_name(&entry.path, file);
         let Some(there) = recent.get(&name) else { continue };
         if !is_recent(there.written) {
-            let bears = |written| entry.meta.mtime.is_told_within(written, times.unwrap_or_default());
+            let bears = |written| entry.meta.mtime.is_listed_within(written, times.unwrap_or_default());
             // Content under its hash bears the time of whichever name it was sent by.
             if file.at == Location::Object || there.written.is_none_or(bears) {
                 continue;
@@ -66,7 +66,7 @@ pub(super) fn list(remote: &Remote, options: &PushOptions, committed: &Committed
             }
             continue;
         }
-        let ours = there.written.is_some_and(|written| entry.meta.mtime.is_told_as(written));
+        let ours = there.written.is_some_and(|written| entry.meta.mtime.is_listed_as(written));
         if !ours && listing.get(&name) == Some(&file.size) {
             unknown.push((name, file.sha256));
             if unknown.len() == BATCH {

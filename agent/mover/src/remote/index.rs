@@ -7,7 +7,7 @@ use crate::name_set::key;
 
 /// What a listing tells of an object.
 #[derive(Clone, Copy, Debug)]
-pub struct Told<'a> {
+pub struct ListedObject<'a> {
     /// Below the path.
     pub name: &'a [u8],
     /// When it was written; on backends that keep a file's own time, that time.
@@ -25,13 +25,13 @@ pub struct Index(Vec<Object>);
 pub struct Object {
     /// A million names take more room than all the rest. No two have the same 128 bits of sha256.
     name: u128,
-    /// See [`Told::written`].
+    /// See [`ListedObject::written`].
     pub written: Option<Timestamp>,
     md5: Option<[u8; 16]>,
 }
 
 impl Object {
-    /// See [`Told::md5`].
+    /// See [`ListedObject::md5`].
     pub fn md5(&self) -> Option<String> {
         self.md5.map(|sum| hex(&sum))
     }
@@ -39,9 +39,9 @@ impl Object {
 
 impl Index {
     /// Adds one; all of them before the first is looked for.
-    pub fn add(&mut self, told: Told) {
-        let md5 = told.md5.and_then(unhex).and_then(|sum| sum.try_into().ok());
-        self.0.push(Object { name: key(told.name), written: told.written, md5 });
+    pub fn add(&mut self, listed: ListedObject) {
+        let md5 = listed.md5.and_then(unhex).and_then(|sum| sum.try_into().ok());
+        self.0.push(Object { name: key(listed.name), written: listed.written, md5 });
     }
 
     /// Makes it ready to be searched.
@@ -65,7 +65,7 @@ mod tests {
         let sum = |n: usize| format!("{n:032x}");
         for n in 0..1000 {
             let (name, md5) = (n.to_string(), sum(n));
-            index.add(Told { name: name.as_bytes(), written: None, md5: (n > 0).then_some(md5.as_str()) });
+            index.add(ListedObject { name: name.as_bytes(), written: None, md5: (n > 0).then_some(md5.as_str()) });
         }
         index.sort();
         for n in 0..1000 {

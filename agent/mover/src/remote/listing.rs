@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::Remote;
-use super::index::Told;
+use super::index::ListedObject;
 use crate::error::{Failure, Result};
 use crate::format::names::CONTROL_DIR;
 use crate::rclone::{BULK_IDLE, CONTROL_IDLE, Finished, RcloneError};
@@ -104,9 +104,12 @@ impl Remote {
     }
 
     /// Shows what a listing of the whole path tells of each object, and its size; MD5 sums where `sums` and the backend knows them.
-    pub fn told(&self, sums: bool, mut each: impl FnMut(Told, u64)) -> Result<()> {
+    pub fn each_listed(&self, sums: bool, mut each: impl FnMut(ListedObject, u64)) -> Result<()> {
         self.each_below("", flags(sums), |item: Item| {
-            each(Told { name: item.path.as_bytes(), written: item.mod_time.parse().ok(), md5: item.hashes.md5() }, item.known_size());
+            each(
+                ListedObject { name: item.path.as_bytes(), written: item.mod_time.parse().ok(), md5: item.hashes.md5() },
+                item.known_size(),
+            );
         })
     }
 

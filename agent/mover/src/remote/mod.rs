@@ -1,6 +1,6 @@
 //! A remote path and what can be done with it: bulk commands of rclone, each with the flags measured to cost least.
 //!
-//! Listings are in `listing` and `told`, the control objects are read in `reading` and written in `writing`. Knows nothing of what the names mean beyond [`crate::format::names`].
+//! Listings are in `listing` and `listed`, the control objects are read in `reading` and written in `writing`. Knows nothing of what the names mean beyond [`crate::format::names`].
 
 mod absence;
 pub mod committed;
@@ -19,7 +19,7 @@ use std::sync::OnceLock;
 use serde::Deserialize;
 
 pub use absence::{contradiction, shows};
-pub use index::{Index, Object, Told};
+pub use index::{Index, ListedObject, Object};
 pub use listing::{Detail, Listing, Sums};
 pub use reading::Read;
 

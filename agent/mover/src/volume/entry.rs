@@ -18,17 +18,17 @@ pub struct Time {
 
 impl Time {
     /// Whether a backend that tells this time means ours: some keep whole seconds alone.
-    pub fn is_told_as(self, told: Timestamp) -> bool {
+    pub fn is_listed_as(self, listed: Timestamp) -> bool {
         const SECOND: i128 = 1_000_000_000;
-        let told = told.as_nanosecond();
-        let nanos = told.rem_euclid(SECOND);
-        told.div_euclid(SECOND) == i128::from(self.secs) && (nanos == 0 || nanos == i128::from(self.nanos))
+        let listed = listed.as_nanosecond();
+        let nanos = listed.rem_euclid(SECOND);
+        listed.div_euclid(SECOND) == i128::from(self.secs) && (nanos == 0 || nanos == i128::from(self.nanos))
     }
 
-    /// As [`Self::is_told_as`], by a backend that keeps no smaller parts of a second than this, cut or rounded.
-    pub fn is_told_within(self, told: Timestamp, nanos: u64) -> bool {
+    /// As [`Self::is_listed_as`], by a backend that keeps no smaller parts of a second than this, cut or rounded.
+    pub fn is_listed_within(self, listed: Timestamp, nanos: u64) -> bool {
         let own = i128::from(self.secs) * 1_000_000_000 + i128::from(self.nanos);
-        self.is_told_as(told) || (told.as_nanosecond() - own).unsigned_abs() < u128::from(nanos)
+        self.is_listed_as(listed) || (listed.as_nanosecond() - own).unsigned_abs() < u128::from(nanos)
     }
 }
 
@@ -144,11 +144,11 @@ mod tests {
     fn a_time_is_told_whole_or_in_seconds() {
         for (secs, nanos) in [(1_700_000_000, 250_000_000), (-2, 250_000_000)] {
             let ours = Time { secs, nanos };
-            let told = |secs, nanos| Timestamp::new(secs, nanos).unwrap();
-            assert!(ours.is_told_as(told(secs, 250_000_000)));
-            assert!(ours.is_told_as(told(secs, 0)));
-            assert!(!ours.is_told_as(told(secs, 250_000_001)));
-            assert!(!ours.is_told_as(told(secs + 1, 0)));
+            let listed = |secs, nanos| Timestamp::new(secs, nanos).unwrap();
+            assert!(ours.is_listed_as(listed(secs, 250_000_000)));
+            assert!(ours.is_listed_as(listed(secs, 0)));
+            assert!(!ours.is_listed_as(listed(secs, 250_000_001)));
+            assert!(!ours.is_listed_as(listed(secs + 1, 0)));
         }
     }
 }

@@ -176,7 +176,7 @@ fn a_busy_writer_delays_a_push_and_never_breaks_it() {
 #[case::socket("odd\nname", true, false)]
 #[case::pipe_under_its_own_name("a", false, true)]
 #[case::socket_under_its_own_name("a", true, false)]
-fn a_file_that_becomes_a_pipe_or_a_socket_holds_nothing_up(#[case] name: &'static str, #[case] socket: bool, #[case] told: bool) {
+fn a_file_that_becomes_a_pipe_or_a_socket_holds_nothing_up(#[case] name: &'static str, #[case] socket: bool, #[case] listed: bool) {
     let site = Site::with_bucket();
     let source = site.source.path().to_path_buf();
     write(&source, name, "a file as yet");
@@ -199,7 +199,7 @@ fn a_file_that_becomes_a_pipe_or_a_socket_holds_nothing_up(#[case] name: &'stati
     std::thread::spawn(move || send.send(mover.wait()));
     became.recv().unwrap();
     let ended_within = |seconds| ended.recv_timeout(Duration::from_secs(seconds));
-    if told {
+    if listed {
         assert!(ended_within(4).is_err(), "rclone does not wait for the pipe's writer any more");
         kill_process(pid, Signal::TERM).unwrap();
     }
@@ -207,7 +207,7 @@ fn a_file_that_becomes_a_pipe_or_a_socket_holds_nothing_up(#[case] name: &'stati
         kill_process_group(pid, Signal::KILL).unwrap();
         panic!("the mover hangs");
     };
-    assert_eq!(status.unwrap().success(), !told);
+    assert_eq!(status.unwrap().success(), !listed);
     site.proxy.behave();
     site.push();
     site.pull();

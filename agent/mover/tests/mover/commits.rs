@@ -69,14 +69,14 @@ fn an_outdated_look_at_a_new_commit_removes_nothing(#[values("commit.json", "cla
     )
     .leak();
     // The first look after it has come.
-    let (mut written, mut told) = (false, false);
+    let (mut written, mut listed) = (false, false);
     let target = format!("/.scribe/{name}");
     let seen = site.proxy.watch(move |request| {
         let named = request.target.ends_with(&target);
         written |= named && request.method == "PUT"
             || request.method == "MOVE" && request.target.contains("/.scribe/commit.json.") && name == "commit.json";
-        if written && !told && named && request.method == "PROPFIND" {
-            told = true;
+        if written && !listed && named && request.method == "PROPFIND" {
+            listed = true;
             return Action::Answer("207 Multi-Status", outdated);
         }
         Action::Pass

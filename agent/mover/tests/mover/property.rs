@@ -86,14 +86,14 @@ struct Round {
     /// Somebody else's edits of the volume that pulled before; `None` when only pulls write to it.
     meddling: Option<Vec<Edit>>,
     /// Whether that pull is told what the volume holds.
-    told: bool,
+    listed: bool,
 }
 
 fn round(edits: std::ops::Range<usize>) -> impl Strategy<Value = Round> {
-    (vec(edit(), edits), prop::option::of(vec(edit(), 0..6)), any::<bool>()).prop_map(|(source, meddling, told)| Round {
+    (vec(edit(), edits), prop::option::of(vec(edit(), 0..6)), any::<bool>()).prop_map(|(source, meddling, listed)| Round {
         source,
         meddling,
-        told,
+        listed,
     })
 }
 
@@ -252,8 +252,12 @@ fn play(rounds: &[Round]) {
             apply(site.dest.path(), edit);
         }
         let private = round.meddling.is_none() && applied.is_some();
-        let options =
-            PullOptions { volume: site.dest.path().into(), applied: applied.take().filter(|_| round.told), private, guard: guard.clone() };
+        let options = PullOptions {
+            volume: site.dest.path().into(),
+            applied: applied.take().filter(|_| round.listed),
+            private,
+            guard: guard.clone(),
+        };
         let pulled = done(pull(&site.remote(), &options));
         // Holes are given only to files that a pull puts in place.
         assert_same_but_for_room(source, site.dest.path());

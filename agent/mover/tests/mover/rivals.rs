@@ -55,23 +55,23 @@ fn a_second_pusher_at_any_moment_of_the_first() {
             assert!(moment > 5, "{moment}");
             return;
         };
-        let told = format!("before change {moment}: {ended:?}, {rival:?}");
+        let listed = format!("before change {moment}: {ended:?}, {rival:?}");
         match second.try_pull() {
-            Ok(_) => assert!(trees.contains(&snapshot(second.dest.path())), "{told}: a mixture"),
-            Err(failure) => assert_eq!(failure.reason, Reason::RemoteInconsistent, "{told}: {failure}"),
+            Ok(_) => assert!(trees.contains(&snapshot(second.dest.path())), "{listed}: a mixture"),
+            Err(failure) => assert_eq!(failure.reason, Reason::RemoteInconsistent, "{listed}: {failure}"),
         }
         // Never do both go on: one of them, or both, are told.
         let mut options = again;
         options.pusher.pushed = Some(rival.as_ref().map_or_else(|_| "none".to_owned(), |pushed| pushed.revision.clone()));
         let results = [push_first(), push(&second.remote(), &options)];
         let told_so = results.iter().filter_map(|result| result.as_ref().err());
-        assert!(told_so.clone().count() >= 1, "{told}: {results:?}");
-        assert!(told_so.map(|failure| failure.reason).all(|reason| reason == Reason::PathNotOurs), "{told}: {results:?}");
+        assert!(told_so.clone().count() >= 1, "{listed}: {results:?}");
+        assert!(told_so.map(|failure| failure.reason).all(|reason| reason == Reason::PathNotOurs), "{listed}: {results:?}");
         // What they broke for one another, a person's word and a listing bring back.
         (options.pusher.adopt, options.verify_interval) = (true, jiff::SignedDuration::ZERO);
         push(&second.remote(), &options).unwrap();
         second.pull();
-        assert_eq!(snapshot(second.dest.path()), trees[2], "{told}");
+        assert_eq!(snapshot(second.dest.path()), trees[2], "{listed}");
     }
 }
 

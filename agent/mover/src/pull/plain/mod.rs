@@ -173,7 +173,7 @@ impl Attempt<'_> {
                 continue;
             }
             // Without a hash rclone's own measure: size and time, as finely as the backend keeps it.
-            let same_time = || detail.mod_time.parse().is_ok_and(|told| found.meta.mtime.is_told_as(told));
+            let same_time = || detail.mod_time.parse().is_ok_and(|listed| found.meta.mtime.is_listed_as(listed));
             if detail.md5().is_none() && !same_time() {
                 continue;
             }
