@@ -12,9 +12,9 @@ use crate::volume::path::RelPath;
 
 /// Names that are alike, though not the same.
 #[derive(Debug, Default)]
-pub(super) struct Alike(HashSet<u64>);
+pub(super) struct CaseCollisions(HashSet<u64>);
 
-impl Alike {
+impl CaseCollisions {
     /// Of all entries of both trees taken together, and of the objects `strays` that are to be deleted: a directory's name is in a file's
     /// way as much as another file's.
     pub(super) fn of<'a>(committed: Option<&Entries>, tree: &Entries, strays: impl Iterator<Item = &'a [u8]>) -> Result<Self> {
@@ -28,11 +28,11 @@ impl Alike {
         }
         seen.sort_unstable();
         seen.dedup();
-        let alike = seen.windows(2).filter_map(|pair| match pair {
+        let collisions = seen.windows(2).filter_map(|pair| match pair {
             [(one, _), (other, _)] if one == other => Some(*one),
             _ => None,
         });
-        Ok(Self(alike.collect()))
+        Ok(Self(collisions.collect()))
     }
 
     /// Whether there are any.
@@ -75,11 +75,11 @@ mod tests {
         };
         let old = stored(&["Makefile", "both", "gone", "\u{c9}t\u{e9}"]);
         let new = stored(&["a", "a/x", "both", "makefile", "\u{e9}T\u{c9}"]);
-        let alike = Alike::of(Some(&old), &new, [&b"stray"[..], b"both"].into_iter()).unwrap();
+        let collisions = CaseCollisions::of(Some(&old), &new, [&b"stray"[..], b"both"].into_iter()).unwrap();
         let found =
-            ["Makefile", "makefile", "MAKEFILE", "both", "gone", "a", "a/x", "\u{e9}t\u{e9}"].map(|name| alike.contains(&path(name)));
+            ["Makefile", "makefile", "MAKEFILE", "both", "gone", "a", "a/x", "\u{e9}t\u{e9}"].map(|name| collisions.contains(&path(name)));
         assert_eq!(found, [true, true, true, false, false, false, false, true]);
-        assert!(Alike::of(Some(&old), &old, [&b"Makefile"[..]].into_iter()).unwrap().is_empty());
-        assert!(Alike::of(None, &new, [&b"A/X"[..]].into_iter()).unwrap().contains(&path("a/x")));
+        assert!(CaseCollisions::of(Some(&old), &old, [&b"Makefile"[..]].into_iter()).unwrap().is_empty());
+        assert!(CaseCollisions::of(None, &new, [&b"A/X"[..]].into_iter()).unwrap().contains(&path("a/x")));
     }
 }

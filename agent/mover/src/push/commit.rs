@@ -10,7 +10,7 @@ use super::object_names::{Name, emptied, names, object};
 use super::observe::Tree;
 use super::plan::Plan;
 use super::upload::{Purpose, Work};
-use super::uploaded::Sent;
+use super::uploaded::Uploaded;
 use crate::error::{Failure, Result};
 use crate::format::documents::{Claim, Commit, ManifestRef, seal};
 use crate::format::manifest::FORMAT;
@@ -25,12 +25,12 @@ use crate::volume::hash::Hasher;
 use crate::volume::merge_join::join;
 
 /// Pushes a new revision.
-pub(super) fn write(work: &Work, tree: Tree, plan: Plan, mut sent: Sent) -> Result<Pushed> {
+pub(super) fn write(work: &Work, tree: Tree, plan: Plan, mut uploaded: Uploaded) -> Result<Pushed> {
     let Work { remote, options, revision, hold, .. } = work;
     refuse_obstacle(remote, &plan)?;
     begin(work)?;
     let staged = StagedDir::of(revision);
-    let (tree, plan) = work.send_until_still(tree, plan, Purpose::Revision(&staged), &mut sent)?;
+    let (tree, plan) = work.send_until_still(tree, plan, Purpose::Revision(&staged), &mut uploaded)?;
     super::guard(options, work.committed, &plan)?;
 
     remote.rclone.progress.phase("committing", 0);
@@ -63,7 +63,7 @@ pub(super) fn write(work: &Work, tree: Tree, plan: Plan, mut sent: Sent) -> Resu
     } else {
         hold.check_committed(&commit)?;
     }
-    let gone = || Ok::<_, Failure>(plan.gone.read()?.chain(unneeded(&sent, &plan)?));
+    let gone = || Ok::<_, Failure>(plan.gone.read()?.chain(unneeded(&uploaded, &plan)?));
     let deleted = delete_held(hold, &commit, gone()?)?;
     remote.remove_empty(emptied(gone()?, names(&plan.entries)?)?.iter().map(String::as_str))?;
     promote(hold, &commit, &plan, &staged)?;
@@ -78,7 +78,7 @@ pub(super) fn write(work: &Work, tree: Tree, plan: Plan, mut sent: Sent) -> Resu
     let parent: Option<Name> = work.committed.map(|parent| format!("{CONTROL_DIR}/{}", manifest(&parent.revision)).into_bytes().into());
     let old = parent.into_iter().chain(work.leftovers.iter().cloned());
     // The claim goes last.
-    delete(remote, sent.staged_names(&staged)?.chain(old.chain([claim_name()]).map(Ok)))?;
+    delete(remote, uploaded.staged_names(&staged)?.chain(old.chain([claim_name()]).map(Ok)))?;
     remove_staged_folders(remote, &plan, &staged)?;
     Ok(Pushed { changed: true, transferred: plan.bytes_to_send, deleted: plan.lost.all, skipped: tree.skipped, ..Pushed::of(&commit) })
 }
@@ -127,17 +127,17 @@ fn reference(work: &Work, file: &Path) -> Result<ManifestRef> {
 }
 
 /// What was sent on the way and is of no use to the tree that was committed in the end.
-fn unneeded<'a>(sent: &'a Sent, plan: &'a Plan) -> Result<impl Iterator<Item = Result<Name>> + use<'a>> {
-    let files = join(sent.own.files()?, plan.entries.read()?).filter_map(|pair| match pair {
-        Ok((Some(sent), entry)) => {
+fn unneeded<'a>(uploaded: &'a Uploaded, plan: &'a Plan) -> Result<impl Iterator<Item = Result<Name>> + use<'a>> {
+    let files = join(uploaded.own.files()?, plan.entries.read()?).filter_map(|pair| match pair {
+        Ok((Some(uploaded), entry)) => {
             let needed = entry.as_ref().and_then(Entry::file).is_some_and(|file| file.at != Location::Object);
-            (!needed).then(|| Ok(sent.upload.path.as_bytes().into()))
+            (!needed).then(|| Ok(uploaded.upload.path.as_bytes().into()))
         }
         Ok((None, _)) => None,
         Err(failure) => Some(Err(failure)),
     });
     let kept = &plan.entries.facts().objects;
-    Ok(files.chain(sent.objects.keys().filter(|digest| !kept.contains(digest)).map(|digest| Ok(object(digest)))))
+    Ok(files.chain(uploaded.objects.keys().filter(|digest| !kept.contains(digest)).map(|digest| Ok(object(digest)))))
 }
 
 /// Deletes what the revision of `commit` does not need; whether there was anything.
@@ -160,7 +160,7 @@ fn delete(remote: &Remote, names: impl Iterator<Item = Result<Name>>) -> Result<
 
 /// Brings lost objects back and drops strays, under the revision that is committed already. What is brought back goes to the staged
 /// folder first: it is put in place only once the volume is known to have stayed as it was committed, and the commit with it.
-pub(super) fn repair(work: &Work, tree: Tree, plan: Plan, mut sent: Sent) -> Result<Pushed> {
+pub(super) fn repair(work: &Work, tree: Tree, plan: Plan, mut uploaded: Uploaded) -> Result<Pushed> {
     let Work { remote, options, hold, committed: Some(committed), .. } = work else {
         return Err(Failure::new(Reason::MoverFailed, "nothing is committed that could be repaired"));
     };
@@ -174,7 +174,7 @@ pub(super) fn repair(work: &Work, tree: Tree, plan: Plan, mut sent: Sent) -> Res
         begin(work)?;
     }
     let staged = StagedDir::of(&committed.revision);
-    let (tree, plan) = work.send_until_still(tree, plan, Purpose::Repair(&staged), &mut sent)?;
+    let (tree, plan) = work.send_until_still(tree, plan, Purpose::Repair(&staged), &mut uploaded)?;
     let mut commit = committed.commit.clone();
     if changes {
         hold.check_before(Some(&commit), None)?;
@@ -202,7 +202,7 @@ pub(super) fn repair(work: &Work, tree: Tree, plan: Plan, mut sent: Sent) -> Res
     }
     let claim = changes.then(claim_name).into_iter();
     let old = old().filter(|_| changes).cloned();
-    delete(remote, sent.staged_names(&staged)?.chain(old.chain(claim).map(Ok)))?;
+    delete(remote, uploaded.staged_names(&staged)?.chain(old.chain(claim).map(Ok)))?;
     remove_staged_folders(remote, &plan, &staged)?;
     Ok(Pushed { changed: lost > 0, transferred: plan.bytes_to_send, deleted: plan.lost.all, skipped: tree.skipped, ..Pushed::of(&commit) })
 }

@@ -43,9 +43,9 @@ use owner::Terms;
 use plan::{Plan, Strays, unchanged};
 use recover::recover;
 use rehash::Rehash;
-use resume::sent_before;
+use resume::uploaded_before;
 use state::{Found, Prepared, before_writing, died_first, read_committed};
-use uploaded::Sent;
+use uploaded::Uploaded;
 
 /// Everything a push is told.
 #[derive(Clone, Debug)]
@@ -178,12 +178,12 @@ pub fn push(remote: &Remote, options: &PushOptions) -> Result<Pushed> {
         revision: &revision,
         rehashed: rehash.done(),
     };
-    let there = sent_before(&work, &tree.entries)?;
+    let there = uploaded_before(&work, &tree.entries)?;
     let plan = work.plan(&tree, &there)?;
     guard(options, committed.as_ref(), &plan)?;
-    let sent = Sent::new(&remote.rclone.scratch, there)?;
+    let uploaded = Uploaded::new(&remote.rclone.scratch, there)?;
     let write = if plan.differs || terms == Terms::Takeover { commit::write } else { commit::repair };
-    let mut pushed = write(&work, tree, plan, sent)?;
+    let mut pushed = write(&work, tree, plan, uploaded)?;
     pushed.took_over = terms == Terms::Takeover;
     pushed.hashed = hasher.bytes_read();
     pushed.deleted += cleared;

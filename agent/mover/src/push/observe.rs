@@ -66,7 +66,7 @@ enum Doubts<'a> {
     /// Those that were too young at the time of the capture, or are due to be read again.
     Committed { captured: Timestamp, rehash: &'a Rehash },
     /// Those that were too young when they were read, of what this generation sends because the listing lacks it.
-    Sent { looked: Timestamp, generation: u64, listing: Option<&'a Listing> },
+    Uploaded { looked: Timestamp, generation: u64, listing: Option<&'a Listing> },
     /// Those of these names.
     These(&'a HashSet<RelPath>),
 }
@@ -85,7 +85,7 @@ impl<'a> Known<'a> {
     /// From the plan of a push whose files have been sent, and which was made of a look that began at `looked`, of a volume that may be
     /// written to meanwhile: where a file had changed shortly before it was read, other content may have been sent under the same hints.
     pub(super) fn of_sent(entries: &'a Entries, looked: Timestamp, generation: u64, listing: Option<&'a Listing>) -> Self {
-        Self { entries: Some(entries), doubts: Doubts::Sent { looked, generation, listing } }
+        Self { entries: Some(entries), doubts: Doubts::Uploaded { looked, generation, listing } }
     }
 
     /// From an earlier manifest of this very volume, whose hints were last held against the capture at `hints_time`.
@@ -106,9 +106,9 @@ impl Doubts<'_> {
         match self {
             Self::No => false,
             Self::Committed { captured, rehash } => is_racy(entry, *captured) || rehash.is_due(&entry.path),
-            Self::Sent { looked, generation, listing } => {
-                let sent = file.changed == *generation || !intact(*listing, &object_name(&entry.path, file), file.size);
-                sent && is_racy(entry, *looked)
+            Self::Uploaded { looked, generation, listing } => {
+                let uploaded = file.changed == *generation || !intact(*listing, &object_name(&entry.path, file), file.size);
+                uploaded && is_racy(entry, *looked)
             }
             Self::These(names) => names.contains(&entry.path),
         }

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use super::case_collisions::Alike;
+use super::case_collisions::CaseCollisions;
 use super::object_names::{Name, above, object, object_name, partial_of};
 use super::uploads::Upload;
 use crate::digest::Digest;
@@ -65,7 +65,7 @@ pub(super) struct State<'a> {
     /// Whether a file cannot lie under a name that is a folder, nor below one that is a file: objects are files of a file system.
     pub(super) folders: bool,
     /// Names that the remote takes for one, if it is of that kind.
-    pub(super) alike: Option<&'a Alike>,
+    pub(super) collisions: Option<&'a CaseCollisions>,
 }
 
 /// Which of the objects below the path that neither tree accounts for are deleted. All others are left alone.
@@ -279,7 +279,7 @@ impl<'a> Planner<'a> {
             self.over_folders.insert(path.as_bytes());
         }
         let was_dir = before.is_some_and(|before| before.kind == Kind::Dir);
-        if !trusted(path) || self.state.alike.is_some_and(|alike| alike.contains(path)) {
+        if !trusted(path) || self.state.collisions.is_some_and(|collisions| collisions.contains(path)) {
             file.at = Location::Object;
             let name = object(&file.sha256);
             let there = self.committed_objects.contains(&file.sha256) && self.state.intact(&name, file.size);

@@ -23,7 +23,7 @@ struct Candidate {
 }
 
 /// What lies on the remote already of the files that the committed revision does not have.
-pub(super) fn sent_before(work: &Work, tree: &Entries) -> Result<ContentSet> {
+pub(super) fn uploaded_before(work: &Work, tree: &Entries) -> Result<ContentSet> {
     let mut there = ContentSet::default();
     let Some(listing) = work.listing.filter(|_| work.claimed) else { return Ok(there) };
     let mut due = SpillWriter::new(work.scratch())?;

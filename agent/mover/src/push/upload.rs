@@ -4,12 +4,12 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::symlink;
 
 use super::PushOptions;
-use super::case_collisions::Alike;
+use super::case_collisions::CaseCollisions;
 use super::hold::Hold;
 use super::object_names::{Name, emptied, names};
 use super::observe::{Known, Look, Tree, differing, observe};
 use super::plan::{Plan, State, Strays, plan};
-use super::uploaded::Sent;
+use super::uploaded::Uploaded;
 use super::uploads::Upload;
 use crate::error::{Failure, Result};
 use crate::format::names::{CLAIM, COMMIT, Folder, StagedDir, is_ours, manifest};
@@ -90,29 +90,30 @@ impl Work<'_> {
     /// What is to be done for this state of the volume.
     pub(super) fn plan(&self, tree: &Tree, there: &ContentSet) -> Result<Plan> {
         let committed = self.committed.map(|committed| &committed.entries);
-        let alike = self.alike(tree)?;
-        let state = State { committed, listing: self.listing, strays: self.strays, there, folders: self.folders, alike: alike.as_ref() };
+        let collisions = self.collisions(tree)?;
+        let state =
+            State { committed, listing: self.listing, strays: self.strays, there, folders: self.folders, collisions: collisions.as_ref() };
         plan(state, &tree.entries, self.revision.generation(), self.revision.as_str(), self.scratch())
     }
 
     /// Names that the remote takes for one. Where objects are files in folders, it may be of that kind without rclone's knowledge: as soon
     /// as there are such names, it is tried out, by our own control object under another case.
-    fn alike(&self, tree: &Tree) -> Result<Option<Alike>> {
+    fn collisions(&self, tree: &Tree) -> Result<Option<CaseCollisions>> {
         let folds = self.remote.folds_case()?;
         if !folds && !self.remote.has_folders()? {
             return Ok(None);
         }
         let committed = self.committed.map(|committed| &committed.entries);
         let strays = self.listing.into_iter().flat_map(Listing::keys).map(|name| &**name);
-        let alike = Alike::of(committed, &tree.entries, strays.filter(|name| !is_ours(name) && self.strays.contains(name)))?;
-        if alike.is_empty() || !folds && !self.remote.is_found_to_fold(if self.committed.is_some() { COMMIT } else { CLAIM })? {
+        let collisions = CaseCollisions::of(committed, &tree.entries, strays.filter(|name| !is_ours(name) && self.strays.contains(name)))?;
+        if collisions.is_empty() || !folds && !self.remote.is_found_to_fold(if self.committed.is_some() { COMMIT } else { CLAIM })? {
             return Ok(None);
         }
-        Ok(Some(alike))
+        Ok(Some(collisions))
     }
 
     /// Sends what the plan says and was not sent yet.
-    fn send(&self, plan: &Plan, purpose: Purpose, sent: &mut Sent) -> Result<std::result::Result<(), RcloneError>> {
+    fn send(&self, plan: &Plan, purpose: Purpose, uploaded: &mut Uploaded) -> Result<std::result::Result<(), RcloneError>> {
         let staged = purpose.staged();
         match purpose {
             Purpose::Repair(_) if plan.differs || !plan.own.is_empty() => {
@@ -124,7 +125,7 @@ impl Work<'_> {
                 if let Err(error) = self.remote.write_file(&manifest(self.revision), plan.entries.file())? {
                     return Err(error.into());
                 }
-                if !std::mem::replace(&mut sent.announced, true) {
+                if !std::mem::replace(&mut uploaded.announced, true) {
                     // So that a push that fails again and again does not leave more of them each time.
                     for batch in self.superseded.chunks(BATCH) {
                         self.remote.delete(batch.iter().map(|name| &**name))?;
@@ -133,28 +134,29 @@ impl Work<'_> {
             }
         }
         for upload in plan.own.read()? {
-            sent.there.forget(upload?.path.as_bytes());
+            uploaded.there.forget(upload?.path.as_bytes());
         }
-        for (uploads, sent, folder) in [(&plan.own, &mut sent.own, Folder::Live), (&plan.staged, &mut sent.staged, Folder::Staged(staged))]
+        for (uploads, uploaded, folder) in
+            [(&plan.own, &mut uploaded.own, Folder::Live), (&plan.staged, &mut uploaded.staged, Folder::Staged(staged))]
         {
-            let ran = self.send_files(uploads, sent.due(uploads)?, folder)?;
+            let ran = self.send_files(uploads, uploaded.due(uploads)?, folder)?;
             // Noted in either case: what is half sent has to go, too.
-            sent.note(uploads, ran.is_ok(), self.scratch())?;
+            uploaded.note(uploads, ran.is_ok(), self.scratch())?;
             if let Err(error) = ran {
                 return Ok(Err(error));
             }
         }
-        for (uploads, sent, folder) in [
-            (&plan.objects, &mut sent.objects, Folder::Objects),
-            (&plan.lost_objects, &mut sent.lost_objects, Folder::StagedObjects(staged)),
+        for (uploads, uploaded, folder) in [
+            (&plan.objects, &mut uploaded.objects, Folder::Objects),
+            (&plan.lost_objects, &mut uploaded.lost_objects, Folder::StagedObjects(staged)),
         ] {
-            let due: Vec<&Upload> = uploads.iter().filter(|upload| sent.get(&upload.sha256) != Some(&true)).collect();
+            let due: Vec<&Upload> = uploads.iter().filter(|upload| uploaded.get(&upload.sha256) != Some(&true)).collect();
             for batch in due.chunks(OBJECT_BATCH) {
-                sent.extend(batch.iter().map(|upload| (upload.sha256, false)));
+                uploaded.extend(batch.iter().map(|upload| (upload.sha256, false)));
                 if let Err(error) = self.send_objects(batch, folder)? {
                     return Ok(Err(error));
                 }
-                sent.extend(batch.iter().map(|upload| (upload.sha256, true)));
+                uploaded.extend(batch.iter().map(|upload| (upload.sha256, true)));
             }
         }
         Ok(Ok(()))
@@ -199,9 +201,9 @@ impl Work<'_> {
     }
 
     /// Deletes what an earlier round sent and neither tree needs: where objects are files of a file system, it may be in the way.
-    fn drop_abandoned(&self, plan: &Plan, staged: &StagedDir, sent: &mut Sent) -> Result<()> {
+    fn drop_abandoned(&self, plan: &Plan, staged: &StagedDir, uploaded: &mut Uploaded) -> Result<()> {
         let committed = self.committed.map(|committed| &committed.entries);
-        let abandoned = sent.drop_abandoned(plan, staged, committed, self.scratch())?;
+        let abandoned = uploaded.drop_abandoned(plan, staged, committed, self.scratch())?;
         if abandoned.is_empty() {
             return Ok(());
         }
@@ -210,7 +212,7 @@ impl Work<'_> {
         }
         let needed = committed.map(names).transpose()?.into_iter().flatten();
         let gone = abandoned.into_iter().map(Ok);
-        self.remote.remove_empty(emptied(gone, needed.chain(sent.names(staged)?))?.iter().map(String::as_str))
+        self.remote.remove_empty(emptied(gone, needed.chain(uploaded.names(staged)?))?.iter().map(String::as_str))
     }
 
     /// What is known of content once the plan is carried out: of a live volume, not what may have changed under the upload unseen.
@@ -235,16 +237,22 @@ impl Work<'_> {
     }
 
     /// Sends, looks again, and sends what changed meanwhile, until nothing does.
-    pub(super) fn send_until_still(&self, mut tree: Tree, mut plan: Plan, purpose: Purpose, sent: &mut Sent) -> Result<(Tree, Plan)> {
-        if self.committed.is_none() && self.alike(&tree)?.is_some() {
+    pub(super) fn send_until_still(
+        &self,
+        mut tree: Tree,
+        mut plan: Plan,
+        purpose: Purpose,
+        uploaded: &mut Uploaded,
+    ) -> Result<(Tree, Plan)> {
+        if self.committed.is_none() && self.collisions(&tree)?.is_some() {
             // Before the claim was written, nothing was there to try it out.
-            plan = self.plan(&tree, &sent.there)?;
+            plan = self.plan(&tree, &uploaded.there)?;
         }
         self.clear_folders(&plan)?;
         let mut moving = Vec::new();
         for _ in 0..ROUNDS {
             self.remote.rclone.progress.phase("uploading", plan.bytes_to_send);
-            let error = match self.send(&plan, purpose, sent)? {
+            let error = match self.send(&plan, purpose, uploaded)? {
                 Ok(()) => None,
                 // A file that changed or vanished under the upload: the next look shows it. One that became shorter is trouble
                 // without a name, because the server waits for what was announced.
@@ -264,11 +272,11 @@ impl Work<'_> {
                     None => Err(unreadable(&again.unsettled)),
                 };
             }
-            sent.forget(&moving, self.scratch())?;
+            uploaded.forget(&moving, self.scratch())?;
             tracing::info!(count = moving.len(), first = ?moving.first(), "the volume changed while it was read");
             tree = again;
-            plan = self.plan(&tree, &sent.there)?;
-            self.drop_abandoned(&plan, purpose.staged(), sent)?;
+            plan = self.plan(&tree, &uploaded.there)?;
+            self.drop_abandoned(&plan, purpose.staged(), uploaded)?;
         }
         let names: Vec<String> = moving.iter().take(3).map(|moved| moved.path.to_string()).collect();
         Err(Failure::new(

@@ -49,7 +49,7 @@ pub(super) struct Folder(Spill<SentFile>);
 
 /// Everything that was sent.
 #[derive(Debug)]
-pub(super) struct Sent {
+pub(super) struct Uploaded {
     pub(super) own: Folder,
     pub(super) staged: Folder,
     /// Content under its hash, and whether it is known to be whole.
@@ -62,7 +62,7 @@ pub(super) struct Sent {
     pub(super) announced: bool,
 }
 
-impl Sent {
+impl Uploaded {
     /// Nothing yet, but what a dead push had sent.
     pub(super) fn new(scratch: &Scratch, there: ContentSet) -> Result<Self> {
         let (own, staged) = (Folder(Spill::empty(scratch)?), Folder(Spill::empty(scratch)?));
@@ -71,13 +71,13 @@ impl Sent {
 
     /// The names of all of it.
     pub(super) fn names<'a>(&'a self, staged: &'a StagedDir) -> Result<impl Iterator<Item = Result<Name>> + use<'a>> {
-        let own = self.own.files()?.map(|sent| Ok(sent?.upload.path.as_bytes().into()));
+        let own = self.own.files()?.map(|uploaded| Ok(uploaded?.upload.path.as_bytes().into()));
         Ok(own.chain(self.staged_names(staged)?).chain(self.objects.keys().map(|digest| Ok(object(digest)))))
     }
 
     /// The names of what lies in the staged folder.
     pub(super) fn staged_names<'a>(&'a self, staged: &'a StagedDir) -> Result<impl Iterator<Item = Result<Name>> + use<'a>> {
-        let files = self.staged.files()?.map(|sent| Ok(staged.name(sent?.upload.path.as_bytes())));
+        let files = self.staged.files()?.map(|uploaded| Ok(staged.name(uploaded?.upload.path.as_bytes())));
         Ok(files.chain(self.lost_objects.keys().map(|digest| Ok(staged.object(digest)))))
     }
 
@@ -120,10 +120,10 @@ impl Sent {
         let paths: HashSet<&RelPath> = moved.iter().map(|moved| &moved.path).collect();
         for folder in [&mut self.own, &mut self.staged] {
             let mut out = SpillWriter::new(scratch)?;
-            for sent in folder.files()? {
-                let sent = sent?;
-                let whole = sent.whole && !paths.contains(&sent.upload.path);
-                out.push(&SentFile { whole, ..sent })?;
+            for uploaded in folder.files()? {
+                let uploaded = uploaded?;
+                let whole = uploaded.whole && !paths.contains(&uploaded.upload.path);
+                out.push(&SentFile { whole, ..uploaded })?;
             }
             folder.0 = out.finish()?;
         }
@@ -148,7 +148,7 @@ impl Folder {
     fn not_in(&self, uploads: &Spill<Upload>) -> Result<BTreeSet<RelPath>> {
         let pairs = join(self.files()?, uploads.read()?);
         let left = pairs.filter_map(|pair| match pair {
-            Ok((Some(sent), None)) => Some(Ok(sent.upload.path)),
+            Ok((Some(uploaded), None)) => Some(Ok(uploaded.upload.path)),
             Ok(_) => None,
             Err(failure) => Some(Err(failure)),
         });
@@ -160,10 +160,10 @@ impl Folder {
             return Ok(());
         }
         let mut out = SpillWriter::new(scratch)?;
-        for sent in self.files()? {
-            let sent = sent?;
-            if !paths.contains(&sent.upload.path) {
-                out.push(&sent)?;
+        for uploaded in self.files()? {
+            let uploaded = uploaded?;
+            if !paths.contains(&uploaded.upload.path) {
+                out.push(&uploaded)?;
             }
         }
         self.0 = out.finish()?;
@@ -174,7 +174,7 @@ impl Folder {
     pub(super) fn due(&self, uploads: &Spill<Upload>) -> Result<impl Iterator<Item = Result<Upload>>> {
         let pairs = join(uploads.read()?, self.0.read()?);
         Ok(pairs.filter_map(|pair| match pair {
-            Ok((Some(upload), sent)) => (!sent.is_some_and(|sent| sent.holds(&upload))).then_some(Ok(upload)),
+            Ok((Some(upload), uploaded)) => (!uploaded.is_some_and(|uploaded| uploaded.holds(&upload))).then_some(Ok(upload)),
             Ok((None, _)) => None,
             Err(failure) => Some(Err(failure)),
         }))
@@ -184,13 +184,13 @@ impl Folder {
     pub(super) fn note(&mut self, uploads: &Spill<Upload>, whole: bool, scratch: &Scratch) -> Result<()> {
         let mut out = SpillWriter::new(scratch)?;
         for pair in join(uploads.read()?, self.0.read()?) {
-            let sent = match pair? {
-                (Some(upload), Some(sent)) if sent.holds(&upload) => sent,
+            let uploaded = match pair? {
+                (Some(upload), Some(uploaded)) if uploaded.holds(&upload) => uploaded,
                 (Some(upload), _) => SentFile { upload, whole },
-                (None, Some(sent)) => sent,
+                (None, Some(uploaded)) => uploaded,
                 (None, None) => continue,
             };
-            out.push(&sent)?;
+            out.push(&uploaded)?;
         }
         self.0 = out.finish()?;
         Ok(())
@@ -219,28 +219,28 @@ mod tests {
         out.finish().unwrap()
     }
 
-    fn due(sent: &Sent, uploads: &Spill<Upload>) -> Vec<String> {
-        sent.own.due(uploads).unwrap().map(|upload| upload.unwrap().path.to_string()).collect()
+    fn due(uploaded: &Uploaded, uploads: &Spill<Upload>) -> Vec<String> {
+        uploaded.own.due(uploads).unwrap().map(|upload| upload.unwrap().path.to_string()).collect()
     }
 
     #[test]
     fn only_what_changed_or_failed_is_sent_again() {
         let scratch = Scratch::new().unwrap();
-        let mut sent = Sent::new(&scratch, ContentSet::default()).unwrap();
+        let mut uploaded = Uploaded::new(&scratch, ContentSet::default()).unwrap();
         let first = list(&scratch, &[upload("a", 1), upload("b", 1), upload("c", 1)]);
-        assert_eq!(due(&sent, &first), ["a", "b", "c"]);
-        sent.own.note(&first, true, &scratch).unwrap();
-        assert_eq!(due(&sent, &first), Vec::<String>::new());
+        assert_eq!(due(&uploaded, &first), ["a", "b", "c"]);
+        uploaded.own.note(&first, true, &scratch).unwrap();
+        assert_eq!(due(&uploaded, &first), Vec::<String>::new());
 
         // b changed, c was touched and reads as before, d is new, a is gone.
-        sent.forget(&[Moved { path: upload("c", 0).path, was: None }], &scratch).unwrap();
+        uploaded.forget(&[Moved { path: upload("c", 0).path, was: None }], &scratch).unwrap();
         let second = list(&scratch, &[upload("b", 2), upload("c", 1), upload("d", 1)]);
-        assert_eq!(due(&sent, &second), ["b", "c", "d"]);
-        sent.own.note(&second, false, &scratch).unwrap();
-        assert_eq!(due(&sent, &second), ["b", "c", "d"], "it went wrong");
-        sent.own.note(&second, true, &scratch).unwrap();
-        assert_eq!(due(&sent, &second), Vec::<String>::new());
-        let all: Vec<String> = sent.own.files().unwrap().map(|sent| sent.unwrap().upload.path.to_string()).collect();
+        assert_eq!(due(&uploaded, &second), ["b", "c", "d"]);
+        uploaded.own.note(&second, false, &scratch).unwrap();
+        assert_eq!(due(&uploaded, &second), ["b", "c", "d"], "it went wrong");
+        uploaded.own.note(&second, true, &scratch).unwrap();
+        assert_eq!(due(&uploaded, &second), Vec::<String>::new());
+        let all: Vec<String> = uploaded.own.files().unwrap().map(|uploaded| uploaded.unwrap().upload.path.to_string()).collect();
         assert_eq!(all, ["a", "b", "c", "d"], "what is not needed any more is still known");
     }
 }
