@@ -18,7 +18,7 @@ pub struct Entries {
     path: PathBuf,
     revision: String,
     ancestors: Vec<String>,
-    facts: Facts,
+    totals: Totals,
 }
 
 /// Ancestors that a manifest names: more than three days of pushes every five minutes, in about 10 kB. A volume that holds an older revision
@@ -27,7 +27,7 @@ const ANCESTORS: usize = 1024;
 
 /// What is known of all entries together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Facts {
+pub struct Totals {
     /// Regular files.
     pub files: u64,
     /// Entries of every type but the root.
@@ -38,7 +38,7 @@ pub struct Facts {
     pub objects: HashSet<Digest>,
 }
 
-impl Facts {
+impl Totals {
     fn add(&mut self, entry: &Entry) {
         self.entries += u64::from(!entry.path.is_root());
         let Some(file) = entry.file() else { return };
@@ -65,17 +65,17 @@ impl Drop for Entries {
 impl Entries {
     /// Takes over the manifest at `path`, after reading it from end to end: what it says is possible, or it is refused.
     pub fn open(path: PathBuf, revision: &str) -> Result<Self> {
-        let mut entries = Self { path, revision: revision.to_owned(), ancestors: Vec::new(), facts: Facts::default() };
-        let mut facts = Facts::default();
+        let mut entries = Self { path, revision: revision.to_owned(), ancestors: Vec::new(), totals: Totals::default() };
+        let mut totals = Totals::default();
         let mut reader = entries.read()?;
         for entry in reader.by_ref() {
-            facts.add(&entry?);
+            totals.add(&entry?);
         }
         // Sums over parts of a tree are made in many places: none of them can overflow where all of it does not.
-        if i64::try_from(facts.bytes).is_err() {
+        if i64::try_from(totals.bytes).is_err() {
             return Err(Failure::new(Reason::RemoteInconsistent, format!("the manifest of {revision} has files of an impossible size")));
         }
-        (entries.facts, entries.ancestors) = (facts, reader.ancestors);
+        (entries.totals, entries.ancestors) = (totals, reader.ancestors);
         Ok(entries)
     }
 
@@ -90,8 +90,8 @@ impl Entries {
     }
 
     /// What is known of all of them together.
-    pub fn facts(&self) -> &Facts {
-        &self.facts
+    pub fn totals(&self) -> &Totals {
+        &self.totals
     }
 
     /// The manifest.
@@ -119,12 +119,12 @@ impl EntriesWriter {
         let ancestors = parent.into_iter().flat_map(|parent| [&parent.revision].into_iter().chain(&parent.ancestors));
         let ancestors: Vec<String> = ancestors.take(ANCESTORS).cloned().collect();
         let out = Writer::following(file, revision, ancestors.clone()).map_err(|e| Failure::scratch(&e))?;
-        Ok(Self { out, entries: Entries { path, revision: revision.to_owned(), ancestors, facts: Facts::default() } })
+        Ok(Self { out, entries: Entries { path, revision: revision.to_owned(), ancestors, totals: Totals::default() } })
     }
 
     /// Adds an entry, which comes after all before it.
     pub fn push(&mut self, entry: &Entry) -> Result<()> {
-        self.entries.facts.add(entry);
+        self.entries.totals.add(entry);
         self.out.push(entry).map_err(|e| Failure::scratch(&e))
     }
 
@@ -167,7 +167,7 @@ pub(crate) mod tests {
         };
         let root = Entry { path: RelPath::root(), meta: Meta::default(), kind: Kind::Dir };
         let entries = tree(&scratch, &[root, file(b"a"), file(b"b")]);
-        assert_eq!(entries.facts().bytes, u64::MAX);
+        assert_eq!(entries.totals().bytes, u64::MAX);
         let copy = scratch.fresh("copy");
         std::fs::copy(entries.file(), &copy).unwrap();
         assert_eq!(Entries::open(copy, "test").unwrap_err().reason, Reason::RemoteInconsistent);

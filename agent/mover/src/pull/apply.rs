@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode};
 
-use super::plan::{Action, Plan, Step};
+use super::plan::{Action, PullPlan, Step};
 use super::restore::{Tally, restore};
 use super::staging::Staging;
 use crate::digest::Digest;
@@ -32,7 +32,7 @@ pub(super) struct Applied {
 
 impl Applied {
     /// How many entries the plan removed: all that have no successor, but those that could not go.
-    pub(super) fn removed(&self, plan: &Plan) -> u64 {
+    pub(super) fn removed(&self, plan: &PullPlan) -> u64 {
         plan.lost.all.saturating_sub(self.skipped.get(IN_USE).copied().unwrap_or_default())
     }
 
@@ -45,7 +45,7 @@ impl Applied {
 const IN_USE: &str = "directoriesInUse";
 
 /// Begins to apply `plan`.
-pub(super) fn begin<'a>(root: &'a Path, plan: &Plan, staging: &'a Staging, stop: &'a Stop) -> Work<'a> {
+pub(super) fn begin<'a>(root: &'a Path, plan: &PullPlan, staging: &'a Staging, stop: &'a Stop) -> Work<'a> {
     Work {
         root,
         staging,
@@ -57,8 +57,8 @@ pub(super) fn begin<'a>(root: &'a Path, plan: &Plan, staging: &'a Staging, stop:
     }
 }
 
-/// Applies a plan that [changes metadata alone](Plan::is_metadata_alone), or nothing; calls `mark` after the first change.
-pub(super) fn metadata(root: &Path, entries: &Entries, plan: &Plan, mark: impl Fn() -> Result<()>, stop: &Stop) -> Result<Applied> {
+/// Applies a plan that [changes metadata alone](PullPlan::is_metadata_alone), or nothing; calls `mark` after the first change.
+pub(super) fn metadata(root: &Path, entries: &Entries, plan: &PullPlan, mark: impl Fn() -> Result<()>, stop: &Stop) -> Result<Applied> {
     let mut applied = Applied::default();
     let mut finish = |entry: &Entry| {
         stop.check()?;

@@ -33,7 +33,7 @@ use apply::Applied;
 use fetch::{Fetched, Fetching};
 use observe::observe;
 pub use plain::pull_plain;
-use plan::{Fetch, Plan, plan};
+use plan::{Fetch, PullPlan, plan};
 use staging::Staging;
 
 /// A pusher that commits faster than a pull reads is met this often before the pull gives up for now.
@@ -164,7 +164,7 @@ fn attempt(
         gone: plan.lost,
         names: plan.lost_names,
         // Of the manifest itself: what the commit says of it is not pinned by anything.
-        after: committed.entries.facts().count(),
+        after: committed.entries.totals().count(),
     })?;
     let mut applied;
     if seen.staging || !plan.is_metadata_alone() {
@@ -213,7 +213,7 @@ fn attempt(
 fn replace(
     fetching: &Fetching,
     options: &PullOptions,
-    plan: &Plan,
+    plan: &PullPlan,
     transferred: &mut u64,
 ) -> Result<std::result::Result<Applied, RelPath>> {
     let Fetching { remote, committed, staging, verifier } = fetching;
@@ -261,7 +261,7 @@ fn replace(
 fn in_parts(
     fetching: &Fetching,
     root: &Path,
-    plan: &Plan,
+    plan: &PullPlan,
     kept: HashSet<Digest>,
     work: &mut apply::Work,
     transferred: &mut u64,

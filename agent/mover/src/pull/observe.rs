@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::plan::{Content, Facts, compare};
+use super::plan::{Content, Differences, compare};
 use crate::error::Result;
 use crate::format::revision::Revision;
 use crate::remote::committed::Committed;
@@ -21,7 +21,7 @@ const BATCH: usize = 4096;
 #[derive(Debug)]
 pub(super) struct Seen {
     /// How it differs from the manifest.
-    pub(super) facts: Facts,
+    pub(super) facts: Differences,
     /// What was left out, by kind.
     pub(super) skipped: BTreeMap<String, u64>,
     /// Whether an unfinished pull left its staging folder behind.
@@ -33,7 +33,7 @@ pub(super) fn observe(root: &Path, committed: &Committed, applied: Option<&Revis
     let mut walk = walk(root, stop)?;
     // Of a revision that is none of the committed one's ancestors, nothing is known but by reading.
     let held = applied.filter(|applied| committed.descends_from(applied)).map(Revision::generation);
-    let mut facts = Facts::default();
+    let mut facts = Differences::default();
     let mut batch = Vec::new();
     // The walk leaves this directory out, and nothing else can have its name.
     let own = root.join(LOST_AND_FOUND).symlink_metadata().is_ok_and(|there| there.is_dir());
@@ -68,7 +68,7 @@ struct Pair {
 }
 
 /// Hashes what is unsure, and notes what is known then.
-fn settle(root: &Path, mut batch: Vec<Pair>, facts: &mut Facts, hasher: &Hasher, stop: &Stop) -> Result<()> {
+fn settle(root: &Path, mut batch: Vec<Pair>, facts: &mut Differences, hasher: &Hasher, stop: &Stop) -> Result<()> {
     let unsure: Vec<&mut Pair> = batch.iter_mut().filter(|pair| pair.content == Content::Unsure).collect();
     let paths: Vec<PathBuf> = unsure.iter().filter_map(|pair| Some(pair.entry.as_ref()?.path.under(root))).collect();
     for (pair, digest) in unsure.into_iter().zip(hasher.all(&paths, stop)?) {

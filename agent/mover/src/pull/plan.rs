@@ -1,6 +1,6 @@
 //! Decides what a pull does to a volume, from what [`super::observe`] found. Pure.
 //!
-//! Two passes over the manifest, because what comes late may decide on what comes early: [`Facts`] are gathered entry by entry,
+//! Two passes over the manifest, because what comes late may decide on what comes early: [`Differences`] are gathered entry by entry,
 //! then [`plan`] makes the actions. Both keep next to nothing of an entry that stays as it is.
 
 use std::collections::{HashMap, HashSet};
@@ -56,7 +56,7 @@ enum There {
 
 /// How the volume differs from the manifest.
 #[derive(Debug, Default)]
-pub(super) struct Facts {
+pub(super) struct Differences {
     /// By the entry's place in the manifest.
     there: Vec<There>,
     /// Inodes with several names, by the place of the entry that is found to be one of them.
@@ -76,7 +76,7 @@ pub(super) struct Facts {
     left_out: HashSet<RelPath>,
 }
 
-impl Facts {
+impl Differences {
     /// Adds what stands at the next path: an entry of the manifest, something on the volume, or both. `right` says whether a
     /// file's content is the committed one.
     pub(super) fn add(&mut self, entry: Option<&Entry>, found: Option<&Found>, right: bool) {
@@ -190,7 +190,7 @@ pub(super) type Step = (Action, Entry);
 
 /// What a pull is to do: the removals that have to come first, then the actions, then the other removals.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Plan {
+pub(super) struct PullPlan {
     /// In this order: a directory is empty by then.
     pub(super) early: Vec<RelPath>,
     /// One for each entry of the manifest, in its order.
@@ -209,7 +209,7 @@ pub(super) struct Plan {
     pub(super) lost_names: NamesSum,
 }
 
-impl Plan {
+impl PullPlan {
     /// Whether nothing but metadata of entries that stay is to change.
     pub(super) fn is_metadata_alone(&self) -> bool {
         let meta = |action: &Action| matches!(action, Action::Keep | Action::Meta);
@@ -249,11 +249,11 @@ impl Plan {
 }
 
 /// Decides the actions.
-pub(super) fn plan(entries: impl Iterator<Item = Result<Entry>>, facts: Facts) -> Result<Plan> {
-    let Facts { there, inodes, shared, mut early, mut late, before, lost, lost_names, left_out, .. } = facts;
+pub(super) fn plan(entries: impl Iterator<Item = Result<Entry>>, facts: Differences) -> Result<PullPlan> {
+    let Differences { there, inodes, shared, mut early, mut late, before, lost, lost_names, left_out, .. } = facts;
     early.reverse();
     late.reverse();
-    let mut plan = Plan { early, late, before, lost, lost_names, ..Plan::default() };
+    let mut plan = PullPlan { early, late, before, lost, lost_names, ..PullPlan::default() };
     // First names whose inode stays.
     let mut kept: HashMap<RelPath, u64> = HashMap::new();
     for ((number, entry), there) in entries.enumerate().zip(there) {

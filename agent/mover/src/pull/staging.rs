@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use walkdir::{DirEntry, WalkDir};
 
-use super::plan::Plan;
+use super::plan::PullPlan;
 use crate::digest::Digest;
 use crate::error::{Failure, Result};
 use crate::remote::BATCH;
@@ -82,7 +82,7 @@ impl Staging {
     /// Keeps what an earlier pull fetched and this one needs, drops the rest, and says what was kept.
     ///
     /// Kept content is hashed, even what was verified: a crash of the node may have lost what was written.
-    pub(super) fn keep(&self, plan: &Plan, hasher: &Hasher, stop: &Stop) -> Result<HashSet<Digest>> {
+    pub(super) fn keep(&self, plan: &PullPlan, hasher: &Hasher, stop: &Stop) -> Result<HashSet<Digest>> {
         let mut kept = HashSet::new();
         for folder in [self.verified(), self.incoming()] {
             let found = WalkDir::new(&folder).into_iter().map(|entry| entry.map_err(|e| Failure::volume("read", &folder, &e.into())));

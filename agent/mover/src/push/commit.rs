@@ -8,7 +8,7 @@ use super::hold::{Hold, Manifests, check_unchanged, check_unclaimed, rival};
 use super::neighbours::refuse_inside;
 use super::object_names::{Name, emptied, names, object};
 use super::observe::Tree;
-use super::plan::Plan;
+use super::plan::PushPlan;
 use super::upload::{Purpose, Work};
 use super::uploaded::Uploaded;
 use crate::error::{Failure, Result};
@@ -25,7 +25,7 @@ use crate::volume::hash::Hasher;
 use crate::volume::merge_join::join;
 
 /// Pushes a new revision.
-pub(super) fn write(work: &Work, tree: Tree, plan: Plan, mut uploaded: Uploaded) -> Result<Pushed> {
+pub(super) fn write(work: &Work, tree: Tree, plan: PushPlan, mut uploaded: Uploaded) -> Result<Pushed> {
     let Work { remote, options, revision, hold, .. } = work;
     refuse_obstacle(remote, &plan)?;
     begin(work)?;
@@ -47,8 +47,8 @@ pub(super) fn write(work: &Work, tree: Tree, plan: Plan, mut uploaded: Uploaded)
         },
         owner: options.pusher.owner.clone(),
         manifest: reference(work, plan.entries.file())?,
-        files: plan.entries.facts().files,
-        bytes: plan.entries.facts().bytes,
+        files: plan.entries.totals().files,
+        bytes: plan.entries.totals().bytes,
         staged: !plan.staged.is_empty() || !plan.lost_objects.is_empty(),
     };
     refuse_obstacle(remote, &plan)?;
@@ -98,7 +98,7 @@ fn claim_name() -> Name {
 }
 
 /// Copies what was staged to where it belongs, on the server where it can.
-fn promote(hold: &Hold, commit: &Commit, plan: &Plan, staged: &StagedDir) -> Result<()> {
+fn promote(hold: &Hold, commit: &Commit, plan: &PushPlan, staged: &StagedDir) -> Result<()> {
     let remote = hold.remote;
     for batch in batches(plan.staged.read()?, BATCH) {
         hold.check_if_held_up(commit)?;
@@ -112,7 +112,7 @@ fn promote(hold: &Hold, commit: &Commit, plan: &Plan, staged: &StagedDir) -> Res
     Ok(())
 }
 
-fn remove_staged_folders(remote: &Remote, plan: &Plan, staged: &StagedDir) -> Result<()> {
+fn remove_staged_folders(remote: &Remote, plan: &PushPlan, staged: &StagedDir) -> Result<()> {
     let folders = [(Folder::Staged(staged), !plan.staged.is_empty()), (Folder::StagedObjects(staged), !plan.lost_objects.is_empty())];
     let used: Vec<String> = folders.into_iter().filter(|(_, used)| *used).map(|(folder, _)| folder.below()).collect();
     remote.remove_empty(used.iter().map(|folder| folder.trim_end_matches('/')))
@@ -127,7 +127,7 @@ fn reference(work: &Work, file: &Path) -> Result<ManifestRef> {
 }
 
 /// What was sent on the way and is of no use to the tree that was committed in the end.
-fn unneeded<'a>(uploaded: &'a Uploaded, plan: &'a Plan) -> Result<impl Iterator<Item = Result<Name>> + use<'a>> {
+fn unneeded<'a>(uploaded: &'a Uploaded, plan: &'a PushPlan) -> Result<impl Iterator<Item = Result<Name>> + use<'a>> {
     let files = join(uploaded.own.files()?, plan.entries.read()?).filter_map(|pair| match pair {
         Ok((Some(uploaded), entry)) => {
             let needed = entry.as_ref().and_then(Entry::file).is_some_and(|file| file.at != Location::Object);
@@ -136,7 +136,7 @@ fn unneeded<'a>(uploaded: &'a Uploaded, plan: &'a Plan) -> Result<impl Iterator<
         Ok((None, _)) => None,
         Err(failure) => Some(Err(failure)),
     });
-    let kept = &plan.entries.facts().objects;
+    let kept = &plan.entries.totals().objects;
     Ok(files.chain(uploaded.objects.keys().filter(|digest| !kept.contains(digest)).map(|digest| Ok(object(digest)))))
 }
 
@@ -160,7 +160,7 @@ fn delete(remote: &Remote, names: impl Iterator<Item = Result<Name>>) -> Result<
 
 /// Brings lost objects back and drops strays, under the revision that is committed already. What is brought back goes to the staged
 /// folder first: it is put in place only once the volume is known to have stayed as it was committed, and the commit with it.
-pub(super) fn repair(work: &Work, tree: Tree, plan: Plan, mut uploaded: Uploaded) -> Result<Pushed> {
+pub(super) fn repair(work: &Work, tree: Tree, plan: PushPlan, mut uploaded: Uploaded) -> Result<Pushed> {
     let Work { remote, options, hold, committed: Some(committed), .. } = work else {
         return Err(Failure::new(Reason::MoverFailed, "nothing is committed that could be repaired"));
     };
@@ -208,7 +208,7 @@ pub(super) fn repair(work: &Work, tree: Tree, plan: Plan, mut uploaded: Uploaded
 }
 
 /// A push that could not put everything in place is not begun: its commit could never be finished.
-fn refuse_obstacle(remote: &Remote, plan: &Plan) -> Result<()> {
+fn refuse_obstacle(remote: &Remote, plan: &PushPlan) -> Result<()> {
     let Some(name) = &plan.obstacle else { return Ok(()) };
     Err(Failure::new(
         Reason::RemoteInconsistent,

@@ -40,7 +40,7 @@ use crate::volume::hash::Hasher;
 use hold::{Hold, Manifests, check_unchanged};
 use observe::{Known, Look, Tree, observe};
 use owner::Terms;
-use plan::{Plan, Strays, unchanged};
+use plan::{PushPlan, Strays, unchanged};
 use recover::recover;
 use rehash::Rehash;
 use resume::uploaded_before;
@@ -208,13 +208,13 @@ fn renew(remote: &Remote, options: &PushOptions, committed: &Committed, tree: &T
     manifests.check(remote, options, &commit)
 }
 
-fn guard(options: &PushOptions, committed: Option<&Committed>, plan: &Plan) -> Result<()> {
+fn guard(options: &PushOptions, committed: Option<&Committed>, plan: &PushPlan) -> Result<()> {
     options.guard.check(&Deletions {
         place: "the remote path",
         base: committed.map_or("", |committed| committed.commit.revision.as_str()),
         before: plan.before,
         gone: plan.lost,
         names: plan.lost_names,
-        after: plan.entries.facts().count(),
+        after: plan.entries.totals().count(),
     })
 }

@@ -23,7 +23,7 @@ use crate::volume::path::RelPath;
 
 /// What a push is to do, step by step.
 #[derive(Debug)]
-pub(super) struct Plan {
+pub(super) struct PushPlan {
     /// The new manifest: the volume's tree with places and generations filled in.
     pub(super) entries: Entries,
     /// Whether a pull of the new manifest would give anything else than one of the committed manifest.
@@ -53,7 +53,7 @@ pub(super) struct Plan {
 
 /// What is known of the remote path.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct State<'a> {
+pub(super) struct RemoteState<'a> {
     /// The entries of the committed manifest, promoted; none when nothing is committed.
     pub(super) committed: Option<&'a Entries>,
     /// What a listing found; without one, the committed manifest is believed.
@@ -86,7 +86,7 @@ impl Strays<'_> {
     }
 }
 
-impl<'a> State<'a> {
+impl<'a> RemoteState<'a> {
     /// Whether the object of a committed file is there with its size.
     fn intact(&self, name: &[u8], size: u64) -> bool {
         intact(self.listing, name, size)
@@ -116,7 +116,7 @@ pub(super) fn unchanged(committed: &Entries, tree: &Entries) -> Result<bool> {
 }
 
 /// Decides everything a push of `tree`, as generation `generation` with this name, is to do.
-pub(super) fn plan(state: State, tree: &Entries, generation: u64, revision: &str, scratch: &Scratch) -> Result<Plan> {
+pub(super) fn plan(state: RemoteState, tree: &Entries, generation: u64, revision: &str, scratch: &Scratch) -> Result<PushPlan> {
     let mut planner = Planner::new(state, generation, EntriesWriter::following(scratch, revision, state.committed)?, scratch)?;
     let committed = state.committed.map(Entries::read).transpose()?.into_iter().flatten();
     for pair in join(committed, tree.read()?) {
@@ -130,7 +130,7 @@ pub(super) fn plan(state: State, tree: &Entries, generation: u64, revision: &str
 }
 
 struct Planner<'a> {
-    state: State<'a>,
+    state: RemoteState<'a>,
     generation: u64,
     entries: EntriesWriter,
     differs: bool,
@@ -161,7 +161,7 @@ struct Planner<'a> {
 }
 
 impl<'a> Planner<'a> {
-    fn new(state: State<'a>, generation: u64, entries: EntriesWriter, scratch: &Scratch) -> Result<Self> {
+    fn new(state: RemoteState<'a>, generation: u64, entries: EntriesWriter, scratch: &Scratch) -> Result<Self> {
         let strays = state.strays();
         let dropped: HashSet<&[u8]> = strays.iter().filter(|name| !is_ours(name)).copied().collect();
         let mut folders = NameSet::default();
@@ -182,7 +182,7 @@ impl<'a> Planner<'a> {
             before: if matches!(state.strays, Strays::All) { Count::of_files(dropped.len() as u64) } else { Count::default() },
             lost: Count::default(),
             lost_names: NamesSum::default(),
-            committed_objects: state.committed.map(|committed| committed.facts().objects.clone()).unwrap_or_default(),
+            committed_objects: state.committed.map(|committed| committed.totals().objects.clone()).unwrap_or_default(),
             sent_objects: HashSet::new(),
             blocked: None,
             strays,
@@ -367,10 +367,10 @@ impl<'a> Planner<'a> {
     }
 
     /// What is to go: everything of the old state that the new tree does not need.
-    fn finish(mut self) -> Result<Plan> {
+    fn finish(mut self) -> Result<PushPlan> {
         self.find_obstacles_below()?;
         let entries = self.entries.finish()?;
-        let unused = self.committed_objects.difference(&entries.facts().objects);
+        let unused = self.committed_objects.difference(&entries.totals().objects);
         for name in unused.map(object) {
             self.strays.remove(&*name);
             self.gone.push(&name)?;
@@ -384,7 +384,7 @@ impl<'a> Planner<'a> {
         if let Strays::Named(_) = self.state.strays {
             self.before = self.before + dropped;
         }
-        Ok(Plan {
+        Ok(PushPlan {
             entries,
             differs: self.differs,
             own: self.own.finish()?,

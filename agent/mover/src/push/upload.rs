@@ -8,7 +8,7 @@ use super::case_collisions::CaseCollisions;
 use super::hold::Hold;
 use super::object_names::{Name, emptied, names};
 use super::observe::{Known, Look, Tree, differing, observe};
-use super::plan::{Plan, State, Strays, plan};
+use super::plan::{PushPlan, RemoteState, Strays, plan};
 use super::uploaded::Uploaded;
 use super::uploads::Upload;
 use crate::error::{Failure, Result};
@@ -88,11 +88,17 @@ impl Work<'_> {
     }
 
     /// What is to be done for this state of the volume.
-    pub(super) fn plan(&self, tree: &Tree, there: &ContentSet) -> Result<Plan> {
+    pub(super) fn plan(&self, tree: &Tree, there: &ContentSet) -> Result<PushPlan> {
         let committed = self.committed.map(|committed| &committed.entries);
         let collisions = self.collisions(tree)?;
-        let state =
-            State { committed, listing: self.listing, strays: self.strays, there, folders: self.folders, collisions: collisions.as_ref() };
+        let state = RemoteState {
+            committed,
+            listing: self.listing,
+            strays: self.strays,
+            there,
+            folders: self.folders,
+            collisions: collisions.as_ref(),
+        };
         plan(state, &tree.entries, self.revision.generation(), self.revision.as_str(), self.scratch())
     }
 
@@ -113,7 +119,7 @@ impl Work<'_> {
     }
 
     /// Sends what the plan says and was not sent yet.
-    fn send(&self, plan: &Plan, purpose: Purpose, uploaded: &mut Uploaded) -> Result<std::result::Result<(), RcloneError>> {
+    fn send(&self, plan: &PushPlan, purpose: Purpose, uploaded: &mut Uploaded) -> Result<std::result::Result<(), RcloneError>> {
         let staged = purpose.staged();
         match purpose {
             Purpose::Repair(_) if plan.differs || !plan.own.is_empty() => {
@@ -201,7 +207,7 @@ impl Work<'_> {
     }
 
     /// Deletes what an earlier round sent and neither tree needs: where objects are files of a file system, it may be in the way.
-    fn drop_abandoned(&self, plan: &Plan, staged: &StagedDir, uploaded: &mut Uploaded) -> Result<()> {
+    fn drop_abandoned(&self, plan: &PushPlan, staged: &StagedDir, uploaded: &mut Uploaded) -> Result<()> {
         let committed = self.committed.map(|committed| &committed.entries);
         let abandoned = uploaded.drop_abandoned(plan, staged, committed, self.scratch())?;
         if abandoned.is_empty() {
@@ -216,7 +222,7 @@ impl Work<'_> {
     }
 
     /// What is known of content once the plan is carried out: of a live volume, not what may have changed under the upload unseen.
-    fn known_once_sent<'a>(&'a self, tree: &Tree, plan: &'a Plan) -> Known<'a> {
+    fn known_once_sent<'a>(&'a self, tree: &Tree, plan: &'a PushPlan) -> Known<'a> {
         if self.options.is_live() {
             Known::of_sent(&plan.entries, tree.began, self.revision.generation(), self.listing)
         } else {
@@ -225,7 +231,7 @@ impl Work<'_> {
     }
 
     /// An object that is not listed may have become an empty folder, which is listed nowhere, and which it could not be put in the place of.
-    fn clear_folders(&self, plan: &Plan) -> Result<()> {
+    fn clear_folders(&self, plan: &PushPlan) -> Result<()> {
         let Some(listing) = self.listing.filter(|_| self.folders) else { return Ok(()) };
         for upload in plan.staged.read()? {
             if !listing.contains_key(upload?.path.as_bytes()) {
@@ -240,10 +246,10 @@ impl Work<'_> {
     pub(super) fn send_until_still(
         &self,
         mut tree: Tree,
-        mut plan: Plan,
+        mut plan: PushPlan,
         purpose: Purpose,
         uploaded: &mut Uploaded,
-    ) -> Result<(Tree, Plan)> {
+    ) -> Result<(Tree, PushPlan)> {
         if self.committed.is_none() && self.collisions(&tree)?.is_some() {
             // Before the claim was written, nothing was there to try it out.
             plan = self.plan(&tree, &uploaded.there)?;

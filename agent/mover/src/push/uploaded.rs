@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::object_names::{Name, object};
 use super::observe::Moved;
-use super::plan::Plan;
+use super::plan::PushPlan;
 use super::uploads::Upload;
 use crate::digest::Digest;
 use crate::error::Result;
@@ -84,7 +84,7 @@ impl Uploaded {
     /// Forgets what neither `plan` nor the committed tree needs, and tells its names.
     pub(super) fn drop_abandoned(
         &mut self,
-        plan: &Plan,
+        plan: &PushPlan,
         staged: &StagedDir,
         committed: Option<&Entries>,
         scratch: &Scratch,
@@ -104,7 +104,7 @@ impl Uploaded {
         let mut names: Vec<Name> = own.iter().map(|path| path.as_bytes().into()).collect();
         names.extend(from_staged.iter().map(|path| staged.name(path.as_bytes())));
         let planned: HashSet<Digest> = plan.objects.iter().map(|upload| upload.sha256).collect();
-        let committed = committed.map(|committed| &committed.facts().objects);
+        let committed = committed.map(|committed| &committed.totals().objects);
         self.objects.retain(|digest, _| {
             let needed = planned.contains(digest) || committed.is_some_and(|objects| objects.contains(digest));
             if !needed {

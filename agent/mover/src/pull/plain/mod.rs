@@ -13,7 +13,7 @@ use std::path::Path;
 use jiff::Timestamp;
 
 use super::apply::Applied;
-use super::plan::{Facts, Plan, plan};
+use super::plan::{Differences, PullPlan, plan};
 use super::staging::Staging;
 use super::{ATTEMPTS, PullOptions, PullOutcome, Pulled, apply, space};
 use crate::digest::Digest;
@@ -111,7 +111,7 @@ impl Attempt<'_> {
         let staging = if left || !due.is_empty() { Some(Staging::open(root)?) } else { None };
         if let Some(staging) = &staging {
             // Nothing says by which hash a dead pull's content would be known.
-            staging.keep(&Plan::default(), &Hasher::default(), stop)?;
+            staging.keep(&PullPlan::default(), &Hasher::default(), stop)?;
         }
         space::check(root, needed)?;
         remote.rclone.progress.phase("fetching", needed);
@@ -149,7 +149,7 @@ impl Attempt<'_> {
             tree.push(&entry)?;
         }
         let tree = tree.finish()?;
-        let mut facts = Facts::default();
+        let mut facts = Differences::default();
         for pair in join(tree.read()?, found.into_iter().map(Ok)) {
             let (entry, found) = pair?;
             facts.add(entry.as_ref(), found.as_ref(), entry.as_ref().is_none_or(|entry| !fetched.contains_key(&entry.path)));
@@ -220,7 +220,7 @@ impl Attempt<'_> {
 }
 
 /// Makes the volume's tree this one. Where nothing differs it is not touched: a folder that comes and goes is a change of the root, too.
-fn apply(root: &Path, tree: &Entries, plan: &Plan, staging: Option<Staging>, stop: &Stop) -> Result<Applied> {
+fn apply(root: &Path, tree: &Entries, plan: &PullPlan, staging: Option<Staging>, stop: &Stop) -> Result<Applied> {
     let mut applied = match staging {
         None if plan.is_metadata_alone() => apply::metadata(root, tree, plan, || Staging::open(root).map(drop), stop)?,
         staging => {

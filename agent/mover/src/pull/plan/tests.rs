@@ -38,8 +38,8 @@ fn root() -> Found {
 }
 
 /// A plan for these entries and this volume; `wrong` are the files whose content is not the committed one.
-fn planned(entries: &[Entry], there: &[Found], wrong: &[&str]) -> Plan {
-    let mut facts = Facts::default();
+fn planned(entries: &[Entry], there: &[Found], wrong: &[&str]) -> PullPlan {
+    let mut facts = Differences::default();
     let stream = || entries.iter().cloned().map(Ok);
     for pair in join(stream(), there.iter().cloned().map(Ok)) {
         let (entry, found) = pair.unwrap();
@@ -71,7 +71,7 @@ fn content_is_believed_only_when_nothing_changed_since_the_applied_revision() {
 fn a_tree_in_place_needs_nothing() {
     let entries = [entry("", Kind::Dir), file("a", 1, None), file("b", 1, Some("a"))];
     let there = [root(), found("a", FoundKind::File(3), 2, 2), found("b", FoundKind::File(3), 2, 2)];
-    assert_eq!(planned(&entries, &there, &[]), Plan { before: Count::of_files(2), actions: keep_all(&entries), ..Plan::default() });
+    assert_eq!(planned(&entries, &there, &[]), PullPlan { before: Count::of_files(2), actions: keep_all(&entries), ..PullPlan::default() });
 }
 
 #[test]
@@ -116,7 +116,7 @@ fn metadata_and_targets_are_told_from_content() {
 #[test]
 fn the_other_names_of_a_file_that_is_left_out_are_made_without_it() {
     let entries = [entry("", Kind::Dir), file("a", 1, None), file("b", 1, Some("a")), file("c", 1, Some("a"))];
-    let mut facts = Facts::default();
+    let mut facts = Differences::default();
     facts.add(entries.first(), Some(&root()), true);
     facts.leave_out(&entries[1]);
     facts.add(entries.get(2), None, false);
@@ -125,7 +125,7 @@ fn the_other_names_of_a_file_that_is_left_out_are_made_without_it() {
     let plan = plan(entries.iter().cloned().map(Ok), facts).unwrap();
     assert_eq!(plan.actions, [Action::Keep, Action::Keep, Action::PutFile, Action::Keep]);
 
-    let mut facts = Facts::default();
+    let mut facts = Differences::default();
     facts.add(entries.first(), Some(&root()), true);
     facts.add(entries.get(1), None, false);
     facts.leave_out(&entries[2]);
