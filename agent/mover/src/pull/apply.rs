@@ -45,8 +45,8 @@ impl Applied {
 const IN_USE: &str = "directoriesInUse";
 
 /// Begins to apply `plan`.
-pub(super) fn begin<'a>(root: &'a Path, plan: &PullPlan, staging: &'a Staging, stop: &'a Stop) -> Work<'a> {
-    Work {
+pub(super) fn begin<'a>(root: &'a Path, plan: &PullPlan, staging: &'a Staging, stop: &'a Stop) -> Applier<'a> {
+    Applier {
         root,
         staging,
         uses: plan.shared_content(),
@@ -105,7 +105,7 @@ pub(super) fn sync(root: &Path) -> Result<()> {
 }
 
 /// A plan that is being applied.
-pub(super) struct Work<'a> {
+pub(super) struct Applier<'a> {
     root: &'a Path,
     staging: &'a Staging,
     /// Of content that several files are made of: how many are left.
@@ -115,7 +115,7 @@ pub(super) struct Work<'a> {
     applied: Applied,
 }
 
-impl Work<'_> {
+impl Applier<'_> {
     /// Removes what has to go before anything is made.
     pub(super) fn clear(&mut self, early: &[RelPath]) -> Result<()> {
         for path in early {

@@ -263,7 +263,7 @@ fn in_parts(
     root: &Path,
     plan: &PullPlan,
     kept: HashSet<Digest>,
-    work: &mut apply::Work,
+    work: &mut apply::Applier,
     transferred: &mut u64,
 ) -> Result<std::result::Result<(), RelPath>> {
     let mut there = kept;

@@ -19,7 +19,7 @@ const BATCH: usize = 4096;
 
 /// What a look at the volume came to.
 #[derive(Debug)]
-pub(super) struct Seen {
+pub(super) struct Observation {
     /// How it differs from the manifest.
     pub(super) facts: Differences,
     /// What was left out, by kind.
@@ -29,7 +29,7 @@ pub(super) struct Seen {
 }
 
 /// Compares the volume at `root` with `committed`; it is known to hold the revision `applied`, if any.
-pub(super) fn observe(root: &Path, committed: &Committed, applied: Option<&Revision>, hasher: &Hasher, stop: &Stop) -> Result<Seen> {
+pub(super) fn observe(root: &Path, committed: &Committed, applied: Option<&Revision>, hasher: &Hasher, stop: &Stop) -> Result<Observation> {
     let mut walk = walk(root, stop)?;
     // Of a revision that is none of the committed one's ancestors, nothing is known but by reading.
     let held = applied.filter(|applied| committed.descends_from(applied)).map(Revision::generation);
@@ -58,7 +58,7 @@ pub(super) fn observe(root: &Path, committed: &Committed, applied: Option<&Revis
     if facts.left_out() > 0 {
         *skipped.entry(LEFT_LOST_AND_FOUND.into()).or_default() += 1;
     }
-    Ok(Seen { facts, skipped, staging: walk.staging })
+    Ok(Observation { facts, skipped, staging: walk.staging })
 }
 
 struct Pair {

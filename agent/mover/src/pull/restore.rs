@@ -28,7 +28,7 @@ pub(super) fn restore(path: &Path, entry: &Entry, tally: &mut Tally) -> Result<b
     if before == *wanted {
         return Ok(false);
     }
-    let work = Work { path, link: matches!(entry.kind, Kind::Symlink(_)), dir: entry.kind == Kind::Dir };
+    let work = Change { path, link: matches!(entry.kind, Kind::Symlink(_)), dir: entry.kind == Kind::Dir };
     work.owner(&before, wanted)?;
     work.plain_attributes(&before, wanted)?;
     work.permissions(&before.attributes, wanted)?;
@@ -68,13 +68,13 @@ fn differs(kind: AttributeKind, a: &Meta, b: &Meta) -> bool {
     !a.attributes.of_kind(kind).eq(b.attributes.of_kind(kind))
 }
 
-struct Work<'a> {
+struct Change<'a> {
     path: &'a Path,
     link: bool,
     dir: bool,
 }
 
-impl Work<'_> {
+impl Change<'_> {
     fn owner(&self, before: &Meta, wanted: &Meta) -> Result<()> {
         if (before.uid, before.gid) == (wanted.uid, wanted.gid) {
             return Ok(());

@@ -9,7 +9,7 @@ use super::neighbours::refuse_inside;
 use super::object_names::{Name, emptied, names, object};
 use super::observe::Tree;
 use super::plan::PushPlan;
-use super::upload::{Purpose, Work};
+use super::upload::{Purpose, PushContext};
 use super::uploaded::Uploaded;
 use crate::error::{Failure, Result};
 use crate::format::documents::{Claim, Commit, ManifestRef, seal};
@@ -25,8 +25,8 @@ use crate::volume::hash::Hasher;
 use crate::volume::merge_join::join;
 
 /// Pushes a new revision.
-pub(super) fn write(work: &Work, tree: Tree, plan: PushPlan, mut uploaded: Uploaded) -> Result<Pushed> {
-    let Work { remote, options, revision, hold, .. } = work;
+pub(super) fn write(work: &PushContext, tree: Tree, plan: PushPlan, mut uploaded: Uploaded) -> Result<Pushed> {
+    let PushContext { remote, options, revision, hold, .. } = work;
     refuse_obstacle(remote, &plan)?;
     begin(work)?;
     let staged = StagedDir::of(revision);
@@ -85,7 +85,7 @@ pub(super) fn write(work: &Work, tree: Tree, plan: PushPlan, mut uploaded: Uploa
 
 /// Two objects on paths inside one another may have begun at the same moment. The outer one sees the claim of the inner one, or the
 /// inner one sees that of the outer one, before any content is sent.
-fn stand_back_from_one_above(work: &Work) -> Result<()> {
+fn stand_back_from_one_above(work: &PushContext) -> Result<()> {
     let inside = refuse_inside(work.remote);
     if inside.is_err() && !work.claimed {
         delete(work.remote, [Ok(claim_name())].into_iter())?;
@@ -118,7 +118,7 @@ fn remove_staged_folders(remote: &Remote, plan: &PushPlan, staged: &StagedDir) -
     remote.remove_empty(used.iter().map(|folder| folder.trim_end_matches('/')))
 }
 
-fn reference(work: &Work, file: &Path) -> Result<ManifestRef> {
+fn reference(work: &PushContext, file: &Path) -> Result<ManifestRef> {
     // Not counted as reading the volume.
     let digest = Hasher::default().one(file, &work.remote.rclone.stop)?;
     let size = fs::metadata(file).map_err(|e| Failure::scratch(&e))?.len();
@@ -160,8 +160,8 @@ fn delete(remote: &Remote, names: impl Iterator<Item = Result<Name>>) -> Result<
 
 /// Brings lost objects back and drops strays, under the revision that is committed already. What is brought back goes to the staged
 /// folder first: it is put in place only once the volume is known to have stayed as it was committed, and the commit with it.
-pub(super) fn repair(work: &Work, tree: Tree, plan: PushPlan, mut uploaded: Uploaded) -> Result<Pushed> {
-    let Work { remote, options, hold, committed: Some(committed), .. } = work else {
+pub(super) fn repair(work: &PushContext, tree: Tree, plan: PushPlan, mut uploaded: Uploaded) -> Result<Pushed> {
+    let PushContext { remote, options, hold, committed: Some(committed), .. } = work else {
         return Err(Failure::new(Reason::MoverFailed, "nothing is committed that could be repaired"));
     };
     let lost = plan.staged.len() + plan.lost_objects.len();
@@ -221,7 +221,7 @@ fn refuse_obstacle(remote: &Remote, plan: &PushPlan) -> Result<()> {
 }
 
 /// Claims the path, and looks once more at what a wrong answer, or somebody who began at the same moment, may have hidden.
-fn begin(work: &Work) -> Result<()> {
+fn begin(work: &PushContext) -> Result<()> {
     if work.claim_written {
         return Ok(());
     }

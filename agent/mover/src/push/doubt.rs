@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 
 use super::object_names::object_name;
-use super::observe::{Known, Look, Tree, observe};
+use super::observe::{Known, ObserveContext, Tree, observe};
 use super::plan::intact;
 use crate::error::Result;
 use crate::remote::Listing;
@@ -15,7 +15,7 @@ use crate::volume::merge_join::join;
 use crate::volume::path::RelPath;
 
 /// Looks at the volume again if there are such files, and reads them.
-pub(super) fn settle(look: Look, tree: Tree, committed: &Committed, listing: &Listing) -> Result<Tree> {
+pub(super) fn settle(look: ObserveContext, tree: Tree, committed: &Committed, listing: &Listing) -> Result<Tree> {
     let doubtful = doubtful(committed, &tree, listing)?;
     if doubtful.is_empty() {
         return Ok(tree);

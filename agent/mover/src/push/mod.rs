@@ -38,7 +38,7 @@ use crate::remote::Remote;
 use crate::remote::committed::Committed;
 use crate::volume::hash::Hasher;
 use hold::{Hold, Manifests, check_unchanged};
-use observe::{Known, Look, Tree, observe};
+use observe::{Known, ObserveContext, Tree, observe};
 use owner::Terms;
 use plan::{PushPlan, Strays, unchanged};
 use recover::recover;
@@ -130,7 +130,7 @@ pub fn push(remote: &Remote, options: &PushOptions) -> Result<Pushed> {
     // Hints that were held against a capture in the future have no known age.
     let hints = own.and_then(|committed| Some((committed, past(committed.commit.hints_time, options.captured())?)));
     let known = hints.map_or_else(Known::default, |(committed, time)| Known::of_committed(&committed.entries, time, &rehash));
-    let look = Look { root: &options.volume, hasher: &hasher, scratch: &remote.rclone.scratch, stop: &remote.rclone.stop };
+    let look = ObserveContext { root: &options.volume, hasher: &hasher, scratch: &remote.rclone.scratch, stop: &remote.rclone.stop };
     let mut tree = observe(look, &known)?;
     if let (Some(committed), Terms::Own) = (&found.committed, found.terms)
         && !options.verification_due(&committed.commit)
@@ -161,7 +161,7 @@ pub fn push(remote: &Remote, options: &PushOptions) -> Result<Pushed> {
         }
         tree = doubt::settle(look, tree, committed, listing)?;
     }
-    let work = upload::Work {
+    let work = upload::PushContext {
         remote,
         options,
         hasher: &hasher,

@@ -42,7 +42,7 @@ pub(super) struct Tree {
 
 /// What a look needs.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Look<'a> {
+pub(super) struct ObserveContext<'a> {
     /// The volume.
     pub(super) root: &'a Path,
     pub(super) hasher: &'a Hasher,
@@ -116,11 +116,11 @@ impl Doubts<'_> {
 }
 
 /// Looks at the volume.
-pub(super) fn observe(look: Look, known: &Known) -> Result<Tree> {
+pub(super) fn observe(look: ObserveContext, known: &Known) -> Result<Tree> {
     let began = Timestamp::now();
     let mut walk = walk(look.root, look.stop)?;
     let before = known.entries.map(Entries::read).transpose()?.into_iter().flatten();
-    let mut work = Work::new(look)?;
+    let mut work = Pass::new(look)?;
     for pair in join(walk.by_ref(), before) {
         let (Some(found), before) = pair? else { continue };
         let digest = before.and_then(|before| known.digest(&before, &found));
@@ -153,25 +153,25 @@ struct First {
     digest: Option<Digest>,
 }
 
-struct Seen {
+struct Observed {
     found: Found,
     digest: Option<Digest>,
     /// Whether it is a further name of an inode.
     further: bool,
 }
 
-struct Work<'a> {
-    look: Look<'a>,
+struct Pass<'a> {
+    look: ObserveContext<'a>,
     out: EntriesWriter,
-    batch: Vec<Seen>,
+    batch: Vec<Observed>,
     /// Of inodes with several names.
     firsts: HashMap<u64, First>,
     /// Files that the walk found and that could not be opened a moment later.
     unopened: Vec<RelPath>,
 }
 
-impl<'a> Work<'a> {
-    fn new(look: Look<'a>) -> Result<Self> {
+impl<'a> Pass<'a> {
+    fn new(look: ObserveContext<'a>) -> Result<Self> {
         let out = EntriesWriter::new(look.scratch, "look")?;
         Ok(Self { look, out, batch: Vec::new(), firsts: HashMap::new(), unopened: Vec::new() })
     }
@@ -182,15 +182,15 @@ impl<'a> Work<'a> {
             further = self.firsts.contains_key(&found.hints.inode);
             self.firsts.entry(found.hints.inode).or_insert_with(|| First { path: found.path.clone(), digest: None });
         }
-        self.batch.push(Seen { found, digest, further });
+        self.batch.push(Observed { found, digest, further });
         if self.batch.len() >= BATCH { self.finish_batch() } else { Ok(()) }
     }
 
     fn finish_batch(&mut self) -> Result<()> {
-        let Look { root, hasher, stop, .. } = self.look;
+        let ObserveContext { root, hasher, stop, .. } = self.look;
         let mut batch = std::mem::take(&mut self.batch);
-        let unknown = |seen: &&mut Seen| matches!(seen.found.kind, FoundKind::File(_)) && seen.digest.is_none() && !seen.further;
-        let unknown: Vec<&mut Seen> = batch.iter_mut().filter(unknown).collect();
+        let unknown = |seen: &&mut Observed| matches!(seen.found.kind, FoundKind::File(_)) && seen.digest.is_none() && !seen.further;
+        let unknown: Vec<&mut Observed> = batch.iter_mut().filter(unknown).collect();
         let paths: Vec<_> = unknown.iter().map(|seen| seen.found.path.under(root)).collect();
         for (seen, digest) in unknown.into_iter().zip(hasher.all(&paths, stop)?) {
             seen.digest = digest;
@@ -201,8 +201,8 @@ impl<'a> Work<'a> {
         Ok(())
     }
 
-    fn write(&mut self, seen: Seen) -> Result<()> {
-        let Seen { found, mut digest, further } = seen;
+    fn write(&mut self, seen: Observed) -> Result<()> {
+        let Observed { found, mut digest, further } = seen;
         let kind = match found.kind {
             FoundKind::Dir => Kind::Dir,
             FoundKind::Fifo => Kind::Fifo,
@@ -273,7 +273,7 @@ mod tests {
         }
 
         fn try_look(&self, known: &Known) -> Result<Tree> {
-            observe(Look { root: self.dir.path(), hasher: &self.hasher, scratch: &self.scratch, stop: &self.stop }, known)
+            observe(ObserveContext { root: self.dir.path(), hasher: &self.hasher, scratch: &self.scratch, stop: &self.stop }, known)
         }
 
         fn look(&self, known: &Known) -> Tree {

@@ -4,7 +4,7 @@
 //! push may have read the file in any state.
 
 use super::object_names::{Name, object};
-use super::upload::Work;
+use super::upload::PushContext;
 use super::uploads::Upload;
 use crate::error::Result;
 use crate::format::entries::Entries;
@@ -23,7 +23,7 @@ struct Candidate {
 }
 
 /// What lies on the remote already of the files that the committed revision does not have.
-pub(super) fn uploaded_before(work: &Work, tree: &Entries) -> Result<ContentSet> {
+pub(super) fn uploaded_before(work: &PushContext, tree: &Entries) -> Result<ContentSet> {
     let mut there = ContentSet::default();
     let Some(listing) = work.listing.filter(|_| work.claimed) else { return Ok(there) };
     let mut due = SpillWriter::new(work.scratch())?;
@@ -56,7 +56,11 @@ fn name_of(upload: &Upload) -> Name {
 }
 
 /// The files of the volume that the committed revision does not have, and of whose name and size something is listed.
-fn candidates<'a>(work: &Work<'a>, tree: &Entries, listing: &'a Listing) -> Result<impl Iterator<Item = Result<Candidate>> + use<'a>> {
+fn candidates<'a>(
+    work: &PushContext<'a>,
+    tree: &Entries,
+    listing: &'a Listing,
+) -> Result<impl Iterator<Item = Result<Candidate>> + use<'a>> {
     let committed = work.committed.map(|committed| committed.entries.read()).transpose()?.into_iter().flatten();
     Ok(join(committed, tree.read()?).filter_map(|pair| {
         let (before, entry) = match pair {
@@ -73,7 +77,7 @@ fn candidates<'a>(work: &Work<'a>, tree: &Entries, listing: &'a Listing) -> Resu
 }
 
 /// What the remote tells of the names that may have been sent.
-fn sums(work: &Work, tree: &Entries, listing: &Listing) -> Result<Index> {
+fn sums(work: &PushContext, tree: &Entries, listing: &Listing) -> Result<Index> {
     let mut sums = Index::default();
     if work.remote.feature("SlowHash")? {
         let names = candidates(work, tree, listing)?.map(|candidate| Ok(candidate?.name));

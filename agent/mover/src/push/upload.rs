@@ -7,7 +7,7 @@ use super::PushOptions;
 use super::case_collisions::CaseCollisions;
 use super::hold::Hold;
 use super::object_names::{Name, emptied, names};
-use super::observe::{Known, Look, Tree, differing, observe};
+use super::observe::{Known, ObserveContext, Tree, differing, observe};
 use super::plan::{PushPlan, RemoteState, Strays, plan};
 use super::uploaded::Uploaded;
 use super::uploads::Upload;
@@ -30,7 +30,7 @@ const ROUNDS: usize = 3;
 const OBJECT_BATCH: usize = 200;
 
 /// What the steps share.
-pub(super) struct Work<'a> {
+pub(super) struct PushContext<'a> {
     pub(super) remote: &'a Remote,
     pub(super) options: &'a PushOptions,
     pub(super) hasher: &'a Hasher,
@@ -75,7 +75,7 @@ impl<'a> Purpose<'a> {
     }
 }
 
-impl Work<'_> {
+impl PushContext<'_> {
     /// For lists and control objects.
     pub(super) fn scratch(&self) -> &Scratch {
         &self.remote.rclone.scratch
@@ -84,7 +84,7 @@ impl Work<'_> {
     /// Looks at the volume.
     pub(super) fn observe(&self, known: &Known) -> Result<Tree> {
         let (root, stop) = (&self.options.volume, &self.remote.rclone.stop);
-        observe(Look { root, hasher: self.hasher, scratch: self.scratch(), stop }, known)
+        observe(ObserveContext { root, hasher: self.hasher, scratch: self.scratch(), stop }, known)
     }
 
     /// What is to be done for this state of the volume.

@@ -262,17 +262,17 @@ mod tests {
     use assert_fs::TempDir;
     use std::os::unix::fs::symlink;
 
-    struct Seen {
+    struct Walked {
         found: Vec<Found>,
         skipped: BTreeMap<String, u64>,
         staging: bool,
     }
 
-    fn look(root: &Path) -> Seen {
+    fn look(root: &Path) -> Walked {
         let stop = Stop::default();
         let mut walk = walk(root, &stop).unwrap();
         let found = walk.by_ref().collect::<Result<_>>().unwrap();
-        Seen { found, skipped: walk.skipped, staging: walk.staging }
+        Walked { found, skipped: walk.skipped, staging: walk.staging }
     }
 
     #[test]

@@ -97,7 +97,7 @@ impl Attributes {
 
 /// What an entry has.
 #[derive(Debug, Default)]
-pub struct Seen {
+pub struct ReadAttributes {
     /// What is replicated.
     pub attributes: Attributes,
     /// Whether there are others that somebody may miss: those of one kind of file system alone, such as NFSv4 ACLs.
@@ -107,8 +107,8 @@ pub struct Seen {
 /// Reads the attributes of the entry at `path`, of a symbolic link itself. A file system without any has none.
 ///
 /// Labels that a site gives its files by itself (`security.*`: SELinux, IMA, Smack) are left out: at another site they would be wrong.
-pub fn read(path: &Path) -> io::Result<Seen> {
-    let mut seen = Seen::default();
+pub fn read(path: &Path) -> io::Result<ReadAttributes> {
+    let mut seen = ReadAttributes::default();
     let mut attributes = Vec::new();
     for name in list(path)?.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
         if AttributeKind::of(name).is_none() {
