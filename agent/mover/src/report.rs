@@ -1,6 +1,8 @@
-//! What a mover tells the agent when it ends: one JSON document of at most 4 KiB.
+//! What a mover reports to the agent when it ends: one JSON document of at most 4 KiB.
 //!
 //! Written to the container's termination-message path; the agent reads it from the pod's status.
+
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -10,7 +12,7 @@ use serde::{Deserialize, Serialize};
 pub enum Outcome {
     /// The volume and the remote agree on [`Report::revision`].
     Successful,
-    /// Nothing has been pushed to this path yet (pull only): no failure, look again later.
+    /// Nothing has been pushed to this path yet (pull only): no failure, the pull is repeated later.
     WaitingForFirstPush,
     /// The attempt failed; [`Report::reason`] and [`Report::message`] say why.
     Failed,
@@ -33,9 +35,9 @@ pub enum Reason {
     NoSpace,
     /// The remote did not answer.
     Unreachable,
-    /// The remote asked us to slow down.
+    /// The remote limits the rate of requests.
     Throttled,
-    /// The bucket does not exist and could not be made.
+    /// The bucket does not exist and could not be created.
     BucketMissing,
     /// Files kept changing while they were read.
     SourceChanging,
@@ -43,9 +45,9 @@ pub enum Reason {
     VolumeUnreadable,
     /// What the remote holds does not match its own manifest.
     RemoteInconsistent,
-    /// The mover was told to stop before it was done.
+    /// The mover was stopped before it had finished.
     MoverKilled,
-    /// Anything else; the message has the whole story.
+    /// Any other failure; see the message.
     MoverFailed,
 }
 
@@ -58,7 +60,7 @@ pub struct Report {
     /// Set if and only if `result` is [`Outcome::Failed`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
-    /// One or two sentences for a person: what happened and what to do.
+    /// One or two sentences: what happened and what to do.
     #[serde(default)]
     pub message: String,
     /// False when everything was in place already: nothing written to the remote or to the volume.
@@ -94,14 +96,62 @@ pub struct Report {
     #[serde(default)]
     pub deleted: u64,
     /// Entries or metadata that could not be replicated, by kind, for example `{"sockets": 2}`.
-    #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
-    pub skipped: std::collections::BTreeMap<String, u64>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub skipped: BTreeMap<String, u64>,
     /// How long the mover ran, in milliseconds.
     #[serde(default)]
     pub duration_ms: u64,
-    /// Location most 1 KiB of log, ending in rclone's own summary words (`Transferred:`, `Checks:`, …).
+    /// At most 1 KiB of log, ending in the summary of rclone (`Transferred:`, `Checks:`, …).
     #[serde(default)]
     pub logs: String,
+}
+
+/// What a sync that succeeded came to. The fields of [`Report`] with these names say what they mean.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "documented at Report")]
+pub struct Synced {
+    pub revision: String,
+    pub data_time: Timestamp,
+    pub changed: bool,
+    pub took_over: bool,
+    pub files: u64,
+    pub bytes: u64,
+    pub transferred: u64,
+    pub hashed: u64,
+    pub deleted: u64,
+    pub skipped: BTreeMap<String, u64>,
+}
+
+impl Report {
+    /// A report with this result, and nothing else.
+    pub fn new(result: Outcome, message: String) -> Self {
+        Self {
+            result,
+            reason: None,
+            message,
+            changed: false,
+            took_over: false,
+            adopted_state: None,
+            revision: None,
+            data_time: None,
+            files: 0,
+            bytes: 0,
+            transferred: 0,
+            hashed: 0,
+            deleted: 0,
+            skipped: BTreeMap::new(),
+            duration_ms: 0,
+            logs: String::new(),
+        }
+    }
+
+    /// The report of a sync that succeeded.
+    pub fn successful(message: String, synced: Synced) -> Self {
+        let Synced { revision, data_time, changed, took_over, files, bytes, transferred, hashed, deleted, skipped } = synced;
+        let (revision, data_time) = (Some(revision), Some(data_time));
+        let report = Self::new(Outcome::Successful, message);
+        Self { revision, data_time, changed, took_over, files, bytes, transferred, hashed, deleted, skipped, ..report }
+    }
 }
 
 /// Kubernetes cuts a termination message at this many bytes.

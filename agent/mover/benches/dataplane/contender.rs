@@ -21,7 +21,7 @@ pub struct Ours<'a> {
 }
 
 impl<'a> Ours<'a> {
-    /// Location a path that nobody has pushed to.
+    /// At a path that nothing has been pushed to.
     pub fn new(site: &'a Site, limit: u64) -> Self {
         Self { site, limit, pushed: None, pulled: None, verify: false }
     }

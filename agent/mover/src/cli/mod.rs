@@ -3,7 +3,6 @@
 mod args;
 mod report_file;
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::OnceLock;
@@ -151,27 +150,10 @@ fn run_push(remote: &Remote, args: &PushArgs, adopted_state: &OnceLock<String>) 
     let pushed = pushed?;
     let message = match (pushed.changed, pushed.took_over) {
         (_, true) => format!("Took {} over and pushed {} files.", remote.name(), pushed.files),
-        (true, false) => format!("Pushed {} files to {}.", pushed.files, remote.name()),
+        (true, false) => format!("Synced {} files to {}.", pushed.files, remote.name()),
         (false, false) => "Nothing has changed since the last push.".to_owned(),
     };
-    Ok(Report {
-        result: Outcome::Successful,
-        reason: None,
-        message,
-        changed: pushed.changed,
-        took_over: pushed.took_over,
-        adopted_state: None,
-        revision: Some(pushed.revision),
-        data_time: Some(pushed.data_time),
-        files: pushed.files,
-        bytes: pushed.bytes,
-        transferred: pushed.transferred,
-        hashed: pushed.hashed,
-        deleted: pushed.deleted,
-        skipped: pushed.skipped,
-        duration_ms: 0,
-        logs: String::new(),
-    })
+    Ok(Report::successful(message, pushed))
 }
 
 fn run_pull(remote: &Remote, args: &PullArgs) -> Result<Report> {
@@ -189,50 +171,17 @@ fn run_pull(remote: &Remote, args: &PullArgs) -> Result<Report> {
         PullOutcome::Done(pulled) => pulled,
         PullOutcome::WaitingForFirstPush => {
             let message = format!("Nothing has been pushed to {} yet.", remote.name());
-            return Ok(Report { message, ..blank(Outcome::WaitingForFirstPush) });
+            return Ok(Report::new(Outcome::WaitingForFirstPush, message));
         }
     };
     let message = if pulled.changed {
-        format!("Pulled {} files from {}.", pulled.files, remote.name())
+        format!("Synced {} files from {}.", pulled.files, remote.name())
     } else {
         "The volume holds the latest revision already.".to_owned()
     };
-    Ok(Report {
-        message,
-        changed: pulled.changed,
-        revision: Some(pulled.revision),
-        data_time: Some(pulled.data_time),
-        files: pulled.files,
-        bytes: pulled.bytes,
-        transferred: pulled.transferred,
-        hashed: pulled.hashed,
-        deleted: pulled.deleted,
-        skipped: pulled.skipped,
-        ..blank(Outcome::Successful)
-    })
+    Ok(Report::successful(message, pulled))
 }
 
 fn failed(failure: Failure) -> Report {
-    Report { reason: Some(failure.reason), message: failure.message, ..blank(Outcome::Failed) }
-}
-
-fn blank(result: Outcome) -> Report {
-    Report {
-        result,
-        reason: None,
-        message: String::new(),
-        changed: false,
-        took_over: false,
-        adopted_state: None,
-        revision: None,
-        data_time: None,
-        files: 0,
-        bytes: 0,
-        transferred: 0,
-        hashed: 0,
-        deleted: 0,
-        skipped: BTreeMap::new(),
-        duration_ms: 0,
-        logs: String::new(),
-    }
+    Report { reason: Some(failure.reason), ..Report::new(Outcome::Failed, failure.message) }
 }

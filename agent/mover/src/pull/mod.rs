@@ -12,7 +12,7 @@ mod staging;
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use jiff::Timestamp;
+pub use crate::report::Synced;
 
 use crate::digest::Digest;
 use crate::error::{Failure, Result};
@@ -55,34 +55,11 @@ pub struct PullOptions {
     pub guard: Guard,
 }
 
-/// What a pull came to.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Pulled {
-    /// What the volume holds now.
-    pub revision: String,
-    /// When that was captured.
-    pub data_time: Timestamp,
-    /// Whether the volume is another one than before.
-    pub changed: bool,
-    /// Regular files.
-    pub files: u64,
-    /// Their size.
-    pub bytes: u64,
-    /// Bytes fetched.
-    pub transferred: u64,
-    /// File content read from the volume to compare it.
-    pub hashed: u64,
-    /// Entries removed from the volume, of every type.
-    pub deleted: u64,
-    /// What could not be replicated, by kind.
-    pub skipped: BTreeMap<String, u64>,
-}
-
 /// How a pull ended, if it did not fail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PullOutcome {
     /// The volume holds the committed revision.
-    Done(Pulled),
+    Done(Synced),
     /// Nothing is committed yet.
     WaitingForFirstPush,
 }
@@ -109,7 +86,7 @@ pub fn pull(remote: &Remote, options: &PullOptions) -> Result<PullOutcome> {
                 return Err(Failure::new(
                     Reason::RemoteInconsistent,
                     format!(
-                        "{}/{CONTROL_DIR}/commit.json is damaged ({what}), and no push can tell whose the path is; annotate its source with scribe.backube/adopt-path: <path>, and it pushes everything anew",
+                        "{}/{CONTROL_DIR}/commit.json is damaged ({what}), so no push knows the owner of the path; annotate its source with scribe.backube/adopt-path: <path>, and it pushes everything again",
                         remote.name()
                     ),
                 ));
@@ -118,9 +95,9 @@ pub fn pull(remote: &Remote, options: &PullOptions) -> Result<PullOutcome> {
         let staging_left = options.volume.join(STAGING_DIR).symlink_metadata().is_ok();
         if options.private && options.applied.as_ref() == Some(&commit.revision) && !staging_left {
             tracing::info!(revision = commit.revision, "nothing changed");
-            return Ok(PullOutcome::Done(Pulled::of(&commit)));
+            return Ok(PullOutcome::Done(Synced::of(&commit)));
         }
-        // RcloneError with the very commit met before is no race with a push, so it is tried just once more.
+        // A failure with the same commit as before is no race with a push, so it is tried just once more.
         if let Some((before, failure)) = &last
             && *before == commit
         {
@@ -145,7 +122,7 @@ fn attempt(
     commit: Commit,
     hasher: &Hasher,
     transferred: &mut u64,
-) -> Result<std::result::Result<Pulled, Failure>> {
+) -> Result<std::result::Result<Synced, Failure>> {
     let committed = match read_manifest(remote, commit)? {
         Manifest::Whole(committed) => *committed,
         Manifest::Missing(commit) => {
@@ -198,13 +175,13 @@ fn attempt(
     skipped.remove(OTHER_ATTRIBUTES);
     let deleted = applied.removed(&plan);
     skipped.extend(applied.skipped);
-    Ok(Ok(Pulled {
+    Ok(Ok(Synced {
         changed: applied.changed,
         transferred: *transferred,
         hashed: hasher.bytes_read(),
         deleted,
         skipped,
-        ..Pulled::of(&committed.commit)
+        ..Synced::of(&committed.commit)
     }))
 }
 
@@ -317,7 +294,7 @@ fn nothing_committed(remote: &Remote, options: &PullOptions, contradicted: bool)
         return Err(inconsistent(
             remote,
             &format!(
-                "there are manifests of scribe-agent, but no {CONTROL_DIR}/{COMMIT}: something has deleted it; restore that object, or let the source push anew"
+                "there are manifests of scribe-agent, but no {CONTROL_DIR}/{COMMIT}: something has deleted it; restore that object, or let the source push everything again"
             ),
         ));
     }
@@ -341,13 +318,13 @@ fn gone(remote: &Remote, applied: &str) -> Failure {
     Failure::new(
         Reason::RemoteInconsistent,
         format!(
-            "{} holds nothing any more, and revision {applied} was pulled from it before. The volume and its images stay as they are. Check whether the bucket was emptied, and which path rcloneDestPath and rclone.conf name",
+            "{} is empty, but revision {applied} was pulled from it before. The volume and its images are kept. Check whether the bucket was emptied, and which path rcloneDestPath and rclone.conf name",
             remote.name()
         ),
     )
 }
 
-impl Pulled {
+impl Synced {
     fn of(commit: &Commit) -> Self {
         Self { revision: commit.revision.clone(), data_time: commit.data_time, files: commit.files, bytes: commit.bytes, ..Self::default() }
     }

@@ -30,11 +30,11 @@ pub(super) fn check(root: &Path, needed: u64) -> Result<()> {
     ))
 }
 
-/// Adds the figures to trouble that rclone had with the space.
+/// Adds the figures to a failure for lack of space.
 pub(super) fn explain(failure: Failure, root: &Path, needed: u64) -> Failure {
     match free(root) {
         Ok(free) if failure.reason == Reason::NoSpace => {
-            let Failure { reason, message } = failure;
+            let Failure { reason, message, .. } = failure;
             Failure::new(reason, format!("the volume has {free} bytes free, and {needed} were needed: {message}"))
         }
         _ => failure,

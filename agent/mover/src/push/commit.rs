@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::Path;
 
-use super::Pushed;
 use super::hold::{Hold, Manifests, check_unchanged, check_unclaimed, rival};
 use super::neighbours::refuse_inside;
 use super::object_names::{Name, emptied, names, object};
@@ -11,6 +10,7 @@ use super::observe::Tree;
 use super::plan::PushPlan;
 use super::upload::{Purpose, PushContext};
 use super::uploaded::Uploaded;
+use super::{Synced, synced};
 use crate::error::{Failure, Result};
 use crate::format::documents::{Claim, Commit, ManifestRef, seal};
 use crate::format::manifest::FORMAT;
@@ -25,7 +25,7 @@ use crate::volume::hash::Hasher;
 use crate::volume::merge_join::join;
 
 /// Pushes a new revision.
-pub(super) fn write(work: &PushContext, tree: Tree, plan: PushPlan, mut uploaded: Uploaded) -> Result<Pushed> {
+pub(super) fn write(work: &PushContext, tree: Tree, plan: PushPlan, mut uploaded: Uploaded) -> Result<Synced> {
     let PushContext { remote, options, revision, hold, .. } = work;
     refuse_obstacle(remote, &plan)?;
     begin(work)?;
@@ -80,7 +80,7 @@ pub(super) fn write(work: &PushContext, tree: Tree, plan: PushPlan, mut uploaded
     // The claim goes last.
     delete(remote, uploaded.staged_names(&staged)?.chain(old.chain([claim_name()]).map(Ok)))?;
     remove_staged_folders(remote, &plan, &staged)?;
-    Ok(Pushed { changed: true, transferred: plan.bytes_to_send, deleted: plan.lost.all, skipped: tree.skipped, ..Pushed::of(&commit) })
+    Ok(Synced { changed: true, transferred: plan.bytes_to_send, deleted: plan.lost.all, skipped: tree.skipped, ..synced(&commit) })
 }
 
 /// Two objects on paths inside one another may have begun at the same moment. The outer one sees the claim of the inner one, or the
@@ -160,7 +160,7 @@ fn delete(remote: &Remote, names: impl Iterator<Item = Result<Name>>) -> Result<
 
 /// Brings lost objects back and drops strays, under the revision that is committed already. What is brought back goes to the staged
 /// folder first: it is put in place only once the volume is known to have stayed as it was committed, and the commit with it.
-pub(super) fn repair(work: &PushContext, tree: Tree, plan: PushPlan, mut uploaded: Uploaded) -> Result<Pushed> {
+pub(super) fn repair(work: &PushContext, tree: Tree, plan: PushPlan, mut uploaded: Uploaded) -> Result<Synced> {
     let PushContext { remote, options, hold, committed: Some(committed), .. } = work else {
         return Err(Failure::new(Reason::MoverFailed, "nothing is committed that could be repaired"));
     };
@@ -204,7 +204,7 @@ pub(super) fn repair(work: &PushContext, tree: Tree, plan: PushPlan, mut uploade
     let old = old().filter(|_| changes).cloned();
     delete(remote, uploaded.staged_names(&staged)?.chain(old.chain(claim).map(Ok)))?;
     remove_staged_folders(remote, &plan, &staged)?;
-    Ok(Pushed { changed: lost > 0, transferred: plan.bytes_to_send, deleted: plan.lost.all, skipped: tree.skipped, ..Pushed::of(&commit) })
+    Ok(Synced { changed: lost > 0, transferred: plan.bytes_to_send, deleted: plan.lost.all, skipped: tree.skipped, ..synced(&commit) })
 }
 
 /// A push that could not put everything in place is not begun: its commit could never be finished.

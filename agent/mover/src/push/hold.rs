@@ -61,7 +61,7 @@ impl<'a> Hold<'a> {
             Control::Absent | Control::Corrupt(_) => Err(Failure::new(
                 Reason::RemoteInconsistent,
                 format!(
-                    "{}/{CONTROL_DIR}/{CLAIM}, which this push wrote when it began, is gone or damaged; nothing was committed, and the next attempt goes on from here",
+                    "{}/{CONTROL_DIR}/{CLAIM}, which this push wrote when it started, is missing or damaged; nothing was committed, and the next attempt continues from here",
                     remote.name()
                 ),
             )),
@@ -175,7 +175,7 @@ pub(super) fn rival(remote: &Remote, options: &PushOptions, owner: &Owner) -> Fa
         return Failure::new(
             Reason::RemoteInconsistent,
             format!(
-                "{name} shows another revision of this object than when this push began; nothing was committed, and the next attempt begins anew"
+                "{name} has another revision of this object than when this push started; nothing was committed, and the next attempt starts over"
             ),
         );
     }
@@ -191,18 +191,18 @@ pub(super) fn rival(remote: &Remote, options: &PushOptions, owner: &Owner) -> Fa
 fn overtaken(remote: &Remote, options: &PushOptions, revision: &str, owner: Option<&Owner>) -> Failure {
     let name = remote.name();
     let others = owner.filter(|owner| **owner != options.pusher.owner);
-    let what = format!("what this push wrote last, of revision {revision}, may stand in the place of something newer");
+    let what = format!("the last write of this push, of revision {revision}, may have replaced something newer");
     match others {
         Some(Owner { namespace, name: object, uid }) => Failure::new(
             Reason::PathNotOurs,
             format!(
-                "{namespace}/{object} (UID {uid}) pushes to {name} at the same time; {what}. Give each source a path of its own, then annotate the one whose this path is with scribe.backube/verify-now: <any new value>"
+                "{namespace}/{object} (UID {uid}) pushes to {name} at the same time; {what}. Give each source a path of its own, then annotate the one that owns this path with scribe.backube/verify-now: <any new value>"
             ),
         ),
         None => Failure::new(
             Reason::RemoteInconsistent,
             format!(
-                "another push to {name} came by while this one finished, or its writes are not there; {what}. Annotate the object whose path this is with scribe.backube/verify-now: <any new value>, so that its next push lists the path and puts right what differs"
+                "another push wrote to {name} while this one finished, or the writes of this one are missing; {what}. Annotate the object that owns this path with scribe.backube/verify-now: <any new value>, so that its next push lists the path and repairs what differs"
             ),
         ),
     }

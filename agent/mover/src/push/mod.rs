@@ -21,11 +21,11 @@ mod upload;
 mod uploaded;
 mod uploads;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use jiff::{SignedDuration, Timestamp};
 
+pub use crate::report::Synced;
 pub use owner::Pusher;
 
 use crate::clock::past;
@@ -88,39 +88,13 @@ impl PushOptions {
     }
 }
 
-/// What a push came to.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Pushed {
-    /// What is committed now.
-    pub revision: String,
-    /// When that was captured.
-    pub data_time: Timestamp,
-    /// Whether anything was written.
-    pub changed: bool,
-    /// Whether the path was another object's before.
-    pub took_over: bool,
-    /// Regular files.
-    pub files: u64,
-    /// Their size.
-    pub bytes: u64,
-    /// Bytes sent.
-    pub transferred: u64,
-    /// File content read from the volume to hash it.
-    pub hashed: u64,
-    /// Entries removed, of every type.
-    pub deleted: u64,
-    /// What could not be replicated, by kind.
-    pub skipped: BTreeMap<String, u64>,
-}
-
-impl Pushed {
-    fn of(commit: &Commit) -> Self {
-        Self { revision: commit.revision.clone(), data_time: commit.data_time, files: commit.files, bytes: commit.bytes, ..Self::default() }
-    }
+/// What a push of this commit came to, so far.
+fn synced(commit: &Commit) -> Synced {
+    Synced { revision: commit.revision.clone(), data_time: commit.data_time, files: commit.files, bytes: commit.bytes, ..Synced::default() }
 }
 
 /// Pushes the volume.
-pub fn push(remote: &Remote, options: &PushOptions) -> Result<Pushed> {
+pub fn push(remote: &Remote, options: &PushOptions) -> Result<Synced> {
     let hasher = Hasher::default();
     remote.rclone.progress.phase("reading", 0);
     let mut found = read_committed(remote, options)?;
@@ -140,7 +114,7 @@ pub fn push(remote: &Remote, options: &PushOptions) -> Result<Pushed> {
     {
         tracing::info!(revision = %committed.revision, "nothing changed");
         renew(remote, options, committed, &tree, &rehash)?;
-        return Ok(Pushed { hashed: hasher.bytes_read(), skipped: tree.skipped, ..Pushed::of(&committed.commit) });
+        return Ok(Synced { hashed: hasher.bytes_read(), skipped: tree.skipped, ..synced(&committed.commit) });
     }
 
     // From here on something is going to be written.

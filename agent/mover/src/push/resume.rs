@@ -47,7 +47,7 @@ pub(super) fn uploaded_before(work: &PushContext, tree: &Entries) -> Result<Cont
             bytes += upload.size;
         }
     }
-    tracing::info!(files, bytes, "going on where a push died: these were sent already");
+    tracing::info!(files, bytes, "continuing where a push was killed: these files were uploaded already");
     Ok(there)
 }
 

@@ -97,7 +97,7 @@ fn read_manifest_again(remote: &Remote, commit: Commit, found: &mut Found) -> Re
         }
     };
     // Such a revision cannot be restored by anybody.
-    tracing::warn!(message = inconsistent(remote, &what).message, "the committed revision cannot be read; everything is pushed anew");
+    tracing::warn!(message = inconsistent(remote, &what).message, "the committed revision cannot be read; everything is pushed again");
     Ok(())
 }
 
@@ -169,7 +169,7 @@ fn unlisted(remote: &Remote, name: &str) -> Failure {
     Failure::new(
         Reason::RemoteInconsistent,
         format!(
-            "{}/{CONTROL_DIR}/{name} was read, and a listing of the path does not show it; nothing was changed, and the next attempt looks again",
+            "{}/{CONTROL_DIR}/{name} was read, but a listing of the path does not show it; nothing was changed, and the next attempt checks again",
             remote.name()
         ),
     )
@@ -193,7 +193,7 @@ fn damaged(remote: &Remote, name: &str, what: &str) -> Failure {
     Failure::new(
         Reason::RemoteInconsistent,
         format!(
-            "{}/{CONTROL_DIR}/{name} is damaged ({what}), so it cannot be told whose the path is; if it is this object's, annotate it with scribe.backube/adopt-path: <path> to push everything anew",
+            "{}/{CONTROL_DIR}/{name} is damaged ({what}), so the owner of the path is unknown; if it is this object, annotate it with scribe.backube/adopt-path: <path> to push everything again",
             remote.name()
         ),
     )

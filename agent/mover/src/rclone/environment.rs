@@ -265,7 +265,7 @@ fn section_options(secret: &str, conf: &[u8], section: &str, keys: &BTreeSet<Str
         return Err(invalid(
             secret,
             &format!(
-                "has a {KEY} whose line {number} is neither a section nor `option = value`; a value stands on one line, behind the name of its option"
+                "has a {KEY} whose line {number} is neither a section nor `option = value`; write a value on one line, after the name of its option"
             ),
         ));
     }

@@ -88,7 +88,7 @@ impl Log {
 
     /// `; it last said: …`, or nothing.
     pub(super) fn last_words(&self) -> String {
-        self.latest.as_ref().map_or_else(String::new, |words| format!("; rclone last said: {words}"))
+        self.latest.as_ref().map_or_else(String::new, |words| format!("; last message of rclone: {words}"))
     }
 }
 

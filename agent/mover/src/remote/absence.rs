@@ -24,7 +24,7 @@ pub fn contradiction(remote: &Remote, name: &str) -> Failure {
     Failure::new(
         Reason::RemoteInconsistent,
         format!(
-            "{} lists {CONTROL_DIR}/{name} and answers that it does not exist when it is read; nothing was changed, and the next attempt looks again",
+            "{} lists {CONTROL_DIR}/{name}, but reports that it does not exist when it is read; nothing was changed, and the next attempt checks again",
             remote.name()
         ),
     )
@@ -59,7 +59,7 @@ impl Remote {
                 if self.leads_elsewhere() || self.feature("Overlay")? {
                     return Ok(());
                 }
-                Err(self.wrong_server("it knows neither that path nor any root of its own"))
+                Err(self.wrong_server("it has neither that path nor a root"))
             }
             // A key may be confined to one bucket or folder, and not every server lists its buckets. Such an answer is one of the right server.
             Err(error)

@@ -160,7 +160,7 @@ impl Remote {
             Ok(finished) => sums_in(&finished.stdout),
             // An SFTP server may have no md5sum.
             Err(error) => {
-                tracing::info!(message = error.message, "the remote tells no sums");
+                tracing::info!(message = error.message, "the remote reports no checksums");
                 Ok(Sums::new())
             }
         }

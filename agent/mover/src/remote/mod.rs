@@ -100,7 +100,7 @@ impl Remote {
         ran.map(drop).map_err(|error| match error.class {
             Class::AccessDenied => Failure::new(
                 Reason::BucketMissing,
-                format!("the bucket of {} does not exist and may not be made with these credentials: {}", self.root, error.message),
+                format!("the bucket of {} does not exist and cannot be created with these credentials: {}", self.root, error.message),
             ),
             _ => error.into(),
         })
@@ -231,7 +231,7 @@ impl Remote {
             Read::Absent => false,
         };
         if found {
-            tracing::info!("the remote does not tell upper from lower case");
+            tracing::info!("the remote does not distinguish upper and lower case");
         }
         // A claim may not have been written yet.
         if found || control == COMMIT {

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use crate::error::Result;
+use crate::error::{Result, next_or_end};
 use crate::volume::entry::Entry;
 use crate::volume::path::RelPath;
 use crate::volume::walk::Found;
@@ -84,12 +84,7 @@ where
     type Item = Result<Pair<L, R>>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.ended {
-            return None;
-        }
-        let pair = self.pair().transpose();
-        self.ended = !matches!(pair, Some(Ok(_)));
-        pair
+        next_or_end(self, |join| &mut join.ended, Self::pair)
     }
 }
 

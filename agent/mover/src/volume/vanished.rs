@@ -132,7 +132,7 @@ impl Again<'_> {
         Ok(Fate::Unreadable)
     }
 
-    /// Reads as much of an entry as shows whether it is there. RcloneError of any other kind is for the next look.
+    /// Reads as much of an entry as shows whether it is there. An error of any other kind is left to the next read.
     fn read(&self, path: &Path) -> io::Result<()> {
         let kind = (self.eyes.stat)(path)?.file_type();
         if kind.is_dir() {

@@ -10,7 +10,7 @@ use std::path::Path;
 use rustix::io::Errno;
 use walkdir::{DirEntry, WalkDir};
 
-use crate::error::{Failure, Result};
+use crate::error::{Failure, Result, next_or_end};
 use crate::report::Reason;
 use crate::stop::Stop;
 use crate::volume::entry::{Hints, Meta, Time};
@@ -98,12 +98,7 @@ impl Iterator for Walk<'_> {
     type Item = Result<Found>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.ended {
-            return None;
-        }
-        let found = self.found().transpose();
-        self.ended = !matches!(found, Some(Ok(_)));
-        found
+        next_or_end(self, |walk| &mut walk.ended, Self::found)
     }
 }
 

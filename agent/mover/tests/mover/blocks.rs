@@ -9,7 +9,7 @@ use assert_fs::TempDir;
 use jiff::{SignedDuration, Timestamp};
 use rstest::rstest;
 use scribe_mover::pull::{PullOptions, pull};
-use scribe_mover::push::{PushOptions, Pushed, push};
+use scribe_mover::push::{PushOptions, Synced, push};
 
 use crate::support::{Local, done, guard};
 
@@ -75,7 +75,7 @@ fn new_times_over_old_content_do_not_hide_a_change(#[case] kind: &str, #[case] o
     run(Command::new("cp").arg("--sparse=always").args([&image, &torn]));
     drop(live);
 
-    let push_at = |image: &Path, after: i64, content: u8| -> Pushed {
+    let push_at = |image: &Path, after: i64, content: u8| -> Synced {
         let copy = Mounted::new(image, "loop");
         assert_eq!((copy.content(), copy.hints()), (content, hints), "{}: this is not the copy to test with", image.display());
         let data_time = Timestamp::from_second(hints.2 + after).unwrap();

@@ -8,7 +8,7 @@ use assert_fs::TempDir;
 use jiff::{SignedDuration, Timestamp};
 use rstest::rstest;
 use scribe_mover::format::documents::{Commit, Control, unseal};
-use scribe_mover::push::{PushOptions, Pushed, push};
+use scribe_mover::push::{PushOptions, Synced, push};
 
 use crate::support::Site;
 use crate::support::proxy::Action;
@@ -42,11 +42,11 @@ impl Ground {
         PushOptions { volume: self.source.path().into(), data_time: started, started, ..self.site.push_options() }
     }
 
-    fn push(&self, after: i64) -> Pushed {
+    fn push(&self, after: i64) -> Synced {
         push(&self.site.remote(), &self.options(after)).unwrap()
     }
 
-    fn verify(&self, after: i64) -> Pushed {
+    fn verify(&self, after: i64) -> Synced {
         push(&self.site.remote(), &PushOptions { verify_interval: SignedDuration::ZERO, ..self.options(after) }).unwrap()
     }
 

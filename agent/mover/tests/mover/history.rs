@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use assert_fs::TempDir;
-use scribe_mover::pull::{PullOptions, Pulled, pull};
+use scribe_mover::pull::{PullOptions, Synced, pull};
 use scribe_mover::push::push;
 
 use crate::support::tree::{assert_same, copy, touch, write};
@@ -19,7 +19,7 @@ fn next(site: &Local, content: &str) -> String {
     push(&site.remote(), &site.push_options()).unwrap().revision
 }
 
-fn pull_from(site: &Local, applied: &str) -> Pulled {
+fn pull_from(site: &Local, applied: &str) -> Synced {
     let options = PullOptions { volume: site.dest.path().into(), applied: Some(applied.into()), private: true, guard: guard() };
     done(pull(&site.remote(), &options))
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use jiff::SignedDuration;
 use rstest::rstest;
 use scribe_mover::error::Result;
-use scribe_mover::push::{PushOptions, Pushed, push};
+use scribe_mover::push::{PushOptions, Synced, push};
 use scribe_mover::report::Reason;
 
 use crate::support::proxy::Action;
@@ -23,7 +23,7 @@ fn held_up(
     second: &Site,
     theirs: PushOptions,
     at: (&'static str, &'static str, usize),
-) -> [Result<Pushed>; 2] {
+) -> [Result<Synced>; 2] {
     let outcome = Arc::new(Mutex::new(None));
     let (remote, set) = (second.remote(), Arc::clone(&outcome));
     let mut seen = 0;
@@ -42,7 +42,7 @@ fn held_up(
 }
 
 /// What each of them is told, and that the path is made good by the next push of the one whose it is.
-fn told_and_mended(second: &Site, mut theirs: PushOptions, [first, rival]: [Result<Pushed>; 2]) {
+fn told_and_mended(second: &Site, mut theirs: PushOptions, [first, rival]: [Result<Synced>; 2]) {
     let rival = rival.unwrap();
     let failure = first.unwrap_err();
     assert!(matches!(failure.reason, Reason::RemoteInconsistent | Reason::PathNotOurs), "{failure}");

@@ -7,8 +7,8 @@ use std::os::unix::fs::PermissionsExt;
 
 use rstest::rstest;
 use scribe_mover::error::Result;
-use scribe_mover::pull::{PullOutcome, Pulled, pull};
-use scribe_mover::push::{PushOptions, Pushed, push};
+use scribe_mover::pull::{PullOutcome, Synced, pull};
+use scribe_mover::push::{PushOptions, push};
 use scribe_mover::report::Reason;
 
 use crate::support::server::Backend;
@@ -31,7 +31,7 @@ about() { [[ " $names " == *" $1 "* ]]; }
 "#;
 
 /// A push whose rclone commands go through this script, which ends by itself or lets the command pass.
-fn through(site: &Site, script: &str, change: impl FnOnce(&mut PushOptions)) -> Result<Pushed> {
+fn through(site: &Site, script: &str, change: impl FnOnce(&mut PushOptions)) -> Result<Synced> {
     let wrapper = site.scratch.path().join("rclone");
     let state = tempfile(site);
     let text = format!(
@@ -63,7 +63,7 @@ fn site() -> Site {
     Site::on(Backend::Local)
 }
 
-fn pulled(site: &Site) -> Pulled {
+fn pulled(site: &Site) -> Synced {
     let fresh = assert_fs::TempDir::new().unwrap();
     let mut options = site.pull_options();
     options.volume = fresh.path().into();

@@ -40,7 +40,7 @@ fn hostile_names_survive_on_every_type_of_entry_and_at_every_depth() {
     let source = site.source.path();
     for (number, name) in hostile().iter().enumerate() {
         let name = OsStr::from_bytes(name);
-        // Location the top some names mean something else.
+        // At the top some names mean something else.
         if !matches!(name.as_bytes(), b".scribe-staging" | b"lost+found" | b".scribe") {
             write(source, name, format!("content {number}"));
         }

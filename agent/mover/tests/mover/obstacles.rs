@@ -4,7 +4,7 @@ use std::fs;
 
 use rstest::rstest;
 use scribe_mover::error::Result;
-use scribe_mover::push::{Pushed, push};
+use scribe_mover::push::{Synced, push};
 use scribe_mover::report::Reason;
 
 use crate::support::Site;
@@ -20,7 +20,7 @@ fn site() -> Site {
     site
 }
 
-fn verifying(site: &Site) -> Result<Pushed> {
+fn verifying(site: &Site) -> Result<Synced> {
     let mut options = site.push_options();
     options.verify_now = true;
     push(&site.remote(), &options)

@@ -8,7 +8,7 @@ use std::process::Command;
 use assert_fs::TempDir;
 use rstest::rstest;
 use scribe_mover::error::Result;
-use scribe_mover::pull::{PullOptions, PullOutcome, Pulled, pull_plain};
+use scribe_mover::pull::{PullOptions, PullOutcome, Synced, pull_plain};
 use scribe_mover::report::{Outcome, Reason};
 
 use crate::support::program::{Group, mover, report};
@@ -31,7 +31,7 @@ pub(crate) fn try_plain(site: &Site) -> Result<PullOutcome> {
     pull_plain(&site.remote(), &site.pull_options())
 }
 
-pub(crate) fn plain(site: &Site) -> Pulled {
+pub(crate) fn plain(site: &Site) -> Synced {
     done(try_plain(site))
 }
 

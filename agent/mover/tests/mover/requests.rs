@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::support::Site;
 use crate::support::tree::write;
 use scribe_mover::pull::pull;
-use scribe_mover::push::{PushOptions, Pushed, push};
+use scribe_mover::push::{PushOptions, Synced, push};
 
 fn counted(site: &Site) -> BTreeMap<String, usize> {
     site.proxy.take().into_iter().fold(BTreeMap::new(), |mut count, request| {
@@ -88,14 +88,14 @@ fn what_was_written_right_before_a_capture_is_read_once_more() {
 }
 
 /// Options of an agent that knows what was pushed last: otherwise a push that finds nothing new looks for the claim of a dead one.
-fn knowing(site: &Site, pushed: &Pushed) -> PushOptions {
+fn knowing(site: &Site, pushed: &Synced) -> PushOptions {
     let mut options = site.push_options();
     options.pusher.pushed = Some(pushed.revision.clone());
     options
 }
 
 /// A push of the live volume so many seconds after `began`.
-fn push_after(site: &Site, last: Option<&Pushed>, began: Timestamp, seconds: i64) -> (Pushed, usize) {
+fn push_after(site: &Site, last: Option<&Synced>, began: Timestamp, seconds: i64) -> (Synced, usize) {
     let started = began + SignedDuration::from_secs(seconds);
     let known = last.map_or_else(|| site.push_options(), |last| knowing(site, last));
     let options = PushOptions { data_time: started, started, verify_interval: SignedDuration::MAX, ..known };

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use assert_fs::TempDir;
 use rstest::rstest;
-use scribe_mover::pull::{PullOptions, Pulled, pull};
+use scribe_mover::pull::{PullOptions, Synced, pull};
 use scribe_mover::report::Reason;
 
 use crate::support::program::{mover, report};
@@ -74,7 +74,7 @@ fn ten_replaced() -> (Site, Small) {
     (site, small)
 }
 
-fn try_pull(site: &Site, volume: &Path, private: bool) -> scribe_mover::error::Result<Pulled> {
+fn try_pull(site: &Site, volume: &Path, private: bool) -> scribe_mover::error::Result<Synced> {
     pull(&site.remote(), &PullOptions { volume: volume.into(), private, ..site.pull_options() }).map(|outcome| done(Ok(outcome)))
 }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use jiff::SignedDuration;
 use rstest::rstest;
-use scribe_mover::push::{Pushed, push};
+use scribe_mover::push::{Synced, push};
 use scribe_mover::report::Reason;
 
 use crate::support::program::{mover, report};
@@ -25,14 +25,14 @@ fn lists(request: &Request) -> bool {
     request.is("GET", "list-type=2")
 }
 
-fn verifying(site: &Site) -> scribe_mover::error::Result<Pushed> {
+fn verifying(site: &Site) -> scribe_mover::error::Result<Synced> {
     let mut options = site.push_options();
     options.verify_interval = SignedDuration::ZERO;
     push(&site.remote(), &options)
 }
 
 /// The bucket's user objects as they were, and a fresh pull gives `first`.
-fn assert_whole(site: &Site, first: &Pushed, content: &[(&str, &str)]) {
+fn assert_whole(site: &Site, first: &Synced, content: &[(&str, &str)]) {
     site.proxy.behave();
     for (name, text) in content {
         assert_eq!(fs::read(site.object(name)).unwrap(), text.as_bytes(), "{name} in the bucket");
@@ -101,7 +101,7 @@ fn a_change_that_a_verification_meets_is_pushed() {
 }
 
 /// Pushes two files, and changes one of them at the first request of this kind of the next push.
-fn changing_at(site: &Site, when: impl Fn(&Request) -> bool + Send + 'static) -> Pushed {
+fn changing_at(site: &Site, when: impl Fn(&Request) -> bool + Send + 'static) -> Synced {
     let source = site.source.path().to_path_buf();
     write(&source, "a", "first");
     write(&source, "b", "b");

@@ -9,7 +9,7 @@ use std::io::{BufRead, BufReader, Read, Split, Write};
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Failure, Result};
+use crate::error::{Failure, Result, next_or_end};
 use crate::report::Reason;
 use crate::volume::entry::{Entry, Kind};
 use crate::volume::path::RelPath;
@@ -132,12 +132,7 @@ impl<R: Read> Iterator for Reader<R> {
     type Item = Result<Entry>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.ended {
-            return None;
-        }
-        let entry = self.entry().transpose();
-        self.ended = !matches!(entry, Some(Ok(_)));
-        entry
+        next_or_end(self, |reader| &mut reader.ended, Self::entry)
     }
 }
 
@@ -148,7 +143,9 @@ pub fn check_format(format: u32) -> Result<()> {
     }
     Err(Failure::new(
         Reason::MoverFailed,
-        format!("the remote path is in format {format}, this program knows format {FORMAT}: use the version that wrote it, or a newer one"),
+        format!(
+            "the remote path is in format {format}, this program supports format {FORMAT}: use the version that wrote it, or a newer one"
+        ),
     ))
 }
 

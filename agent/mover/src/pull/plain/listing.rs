@@ -58,7 +58,10 @@ impl Listing {
                 continue;
             }
             if detail.size == u64::MAX {
-                return Err(format!("{:?}, a file whose size the backend does not tell: no copy of it could be checked", detail.path));
+                return Err(format!(
+                    "{:?}, a file whose size the backend does not report: a copy of it could not be verified",
+                    detail.path
+                ));
             }
             sum.update(format!("{:?}\n{} {} {:?}\n", detail.path, detail.size, detail.mod_time, detail.md5()));
             listing.files.insert(path, detail);

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use super::apply::Applied;
 use super::plan::{Differences, PullPlan, plan};
 use super::staging::Staging;
-use super::{ATTEMPTS, PullOptions, PullOutcome, Pulled, apply, space};
+use super::{ATTEMPTS, PullOptions, PullOutcome, Synced, apply, space};
 use crate::digest::Digest;
 use crate::error::{Failure, Result};
 use crate::format::entries::{Entries, EntriesWriter};
@@ -66,13 +66,13 @@ pub fn pull_plain(remote: &Remote, options: &PullOptions) -> Result<PullOutcome>
     Err(Failure::new(Reason::RemoteInconsistent, format!("{} does not hold still: {reasons}", remote.name())))
 }
 
-fn pulled(listing: &Listing) -> Pulled {
-    Pulled {
+fn pulled(listing: &Listing) -> Synced {
+    Synced {
         revision: listing.revision(),
         data_time: listing.newest(),
         files: listing.files.len() as u64,
         bytes: listing.files.values().map(|detail| detail.size).sum(),
-        ..Pulled::default()
+        ..Synced::default()
     }
 }
 
@@ -86,7 +86,7 @@ struct Attempt<'a> {
 
 impl Attempt<'_> {
     /// The inner error says how the remote moved.
-    fn run(self) -> Result<std::result::Result<Pulled, String>> {
+    fn run(self) -> Result<std::result::Result<Synced, String>> {
         let Self { remote, options, listing, hashes, longest } = &self;
         let (stop, root) = (&remote.rclone.stop, &options.volume);
         let mut walked = walk(root, stop)?;
@@ -159,7 +159,7 @@ impl Attempt<'_> {
         let applied = apply(root, &tree, &plan, staging, stop)?;
         let deleted = applied.removed(&plan);
         skipped.extend(applied.skipped);
-        Ok(Ok(Pulled { changed: applied.changed, transferred: needed, hashed, deleted, skipped, ..pulled(listing) }))
+        Ok(Ok(Synced { changed: applied.changed, transferred: needed, hashed, deleted, skipped, ..pulled(listing) }))
     }
 
     /// Files of the volume that are what the listing says, by their digest, and what was read to know it.

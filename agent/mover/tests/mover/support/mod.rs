@@ -17,8 +17,8 @@ use proxy::Proxy;
 use scribe_mover::error::Result;
 use scribe_mover::format::documents::Owner;
 use scribe_mover::guard::Guard;
-use scribe_mover::pull::{PullOptions, PullOutcome, Pulled, pull};
-use scribe_mover::push::{PushOptions, Pushed, Pusher, push};
+use scribe_mover::pull::{PullOptions, PullOutcome, Synced, pull};
+use scribe_mover::push::{PushOptions, Pusher, push};
 use scribe_mover::rclone::options::Direction;
 use scribe_mover::rclone::progress::Progress;
 use scribe_mover::rclone::{Rclone, environment};
@@ -111,11 +111,11 @@ impl Site {
         PullOptions { volume: self.dest.path().into(), applied: None, private: true, guard: guard() }
     }
 
-    pub(crate) fn try_push(&self) -> Result<Pushed> {
+    pub(crate) fn try_push(&self) -> Result<Synced> {
         push(&self.remote(), &self.push_options())
     }
 
-    pub(crate) fn push(&self) -> Pushed {
+    pub(crate) fn push(&self) -> Synced {
         self.try_push().unwrap()
     }
 
@@ -123,7 +123,7 @@ impl Site {
         pull(&self.remote(), &self.pull_options())
     }
 
-    pub(crate) fn pull(&self) -> Pulled {
+    pub(crate) fn pull(&self) -> Synced {
         done(self.try_pull())
     }
 
@@ -225,7 +225,7 @@ fn push_options(volume: &Path) -> PushOptions {
     }
 }
 
-pub(crate) fn done(outcome: Result<PullOutcome>) -> Pulled {
+pub(crate) fn done(outcome: Result<PullOutcome>) -> Synced {
     match outcome.unwrap() {
         PullOutcome::Done(pulled) => pulled,
         PullOutcome::WaitingForFirstPush => panic!("nothing was pushed"),
