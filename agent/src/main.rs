@@ -33,14 +33,7 @@ fn main() -> ExitCode {
 /// JSON lines on stderr. `RUST_LOG` sets another filter.
 fn start_logging() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(scribe_agent::agent::LOG));
-    tracing_subscriber::fmt()
-        .json()
-        .flatten_event(true)
-        .with_current_span(false)
-        .with_span_list(false)
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .init();
+    tracing_subscriber::fmt().json().flatten_event(true).with_span_list(false).with_env_filter(filter).with_writer(std::io::stderr).init();
 }
 
 fn run(options: scribe_agent::agent::Options) -> ExitCode {

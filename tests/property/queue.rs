@@ -185,6 +185,24 @@ fn a_paused_run_that_waits_for_its_snapshot_keeps_its_turn() {
     assert!(queue::under_way(&world.status), "{:#?}", world.status);
 }
 
+/// Its path is edited meanwhile, so that it will never go on: it stands in nobody's way from that moment. `make soak` found that it did.
+#[test]
+fn a_paused_run_whose_subject_is_edited_leaves_the_queue() {
+    for (path, waits) in [("p", true), ("elsewhere", false)] {
+        let mut world = world(0, Flavour::SourceSnapshot, None);
+        agent::look(&mut world, &Look::default());
+        script::edit(&mut world, |w| w.spec.paused = true);
+        world.slot = Slot::Taken;
+        world.now += SignedDuration::from_secs(120);
+        agent::look(&mut world, &Look::default());
+        script::let_the_cluster_work(&mut world);
+        agent::look(&mut world, &Look::default());
+        assert_eq!(world.status.run.as_ref().map(|run| run.phase), Some(Phase::WaitingForSnapshot));
+        script::edit(&mut world, |w| path.clone_into(&mut w.spec.remote.path));
+        assert_eq!(QueueEntry::of(&world.facts()).due_since(world.now).is_some(), waits, "{path}");
+    }
+}
+
 /// A finalizer of somebody else's may keep an object for long after its deletion; its place is free once its mover has ended.
 #[test]
 fn what_is_being_deleted_holds_no_place() {

@@ -150,7 +150,7 @@ impl Report {
         let Synced { revision, data_time, changed, took_over, files, bytes, transferred, hashed, deleted, skipped } = synced;
         let (revision, data_time) = (Some(revision), Some(data_time));
         let report = Self::new(Outcome::Successful, message);
-        Self { revision, data_time, changed, took_over, files, bytes, transferred, hashed, deleted, skipped, ..report }
+        Self { changed, took_over, revision, data_time, files, bytes, transferred, hashed, deleted, skipped, ..report }
     }
 }
 

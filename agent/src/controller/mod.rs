@@ -1,6 +1,6 @@
 //! The control loop: whatever happens to an object or its children, reconcile the object.
 //!
-//! `observe` reads facts, `core::decide` decides, `reconcile` carries out.
+//! `observe` reads facts, `core::decide` decides, `reconcile` executes.
 
 mod events;
 pub mod memory;
@@ -139,7 +139,7 @@ async fn drive<K>(
         .with_config(controller::Config::default().debounce(DEBOUNCE).concurrency(LOOKS_AT_A_TIME))
         .reconcile_on(wakes)
         .graceful_shutdown_on(shutdown)
-        .run(reconcile::look::<K>, reconcile::again_after_failure::<K>, context)
+        .run(reconcile::reconcile::<K>, reconcile::again_after_failure::<K>, context)
         .for_each(|result| {
             if let Err(error) = result
                 && !matches!(error, controller::Error::ReconcilerFailed(..) | controller::Error::ObjectNotFound(_))

@@ -38,15 +38,14 @@ impl Objects {
         let none = Status::default();
         for object in self.sources.state() {
             let (spec, status) = (&object.spec, object.status.as_ref().unwrap_or(&none));
-            let differs = due::differs(&Named::by_source(spec), status);
-            let view = view(Kind::Source, &object.metadata, spec.paused, spec.trigger.as_ref(), differs, status);
-            see(Kind::Source, object.metadata.name.as_deref().unwrap_or_default(), view);
+            let entry = entry(Kind::Source, &object.metadata, spec.paused, spec.trigger.as_ref(), &Named::by_source(spec), status);
+            see(Kind::Source, object.metadata.name.as_deref().unwrap_or_default(), entry);
         }
         for object in self.destinations.state() {
             let (spec, status) = (&object.spec, object.status.as_ref().unwrap_or(&none));
-            let differs = due::differs(&Named::by_destination(spec), status);
-            let view = view(Kind::Destination, &object.metadata, spec.paused, spec.trigger.as_ref(), differs, status);
-            see(Kind::Destination, object.metadata.name.as_deref().unwrap_or_default(), view);
+            let subject = Named::by_destination(spec);
+            let entry = entry(Kind::Destination, &object.metadata, spec.paused, spec.trigger.as_ref(), &subject, status);
+            see(Kind::Destination, object.metadata.name.as_deref().unwrap_or_default(), entry);
         }
     }
 
@@ -107,21 +106,22 @@ impl Objects {
     }
 }
 
-fn view<'a>(
+fn entry<'a>(
     kind: Kind,
     meta: &'a ObjectMeta,
     paused: bool,
     trigger: Option<&'a TriggerSpec>,
-    differs: bool,
+    subject: &Named<'_>,
     status: &'a Status,
 ) -> QueueEntry<'a> {
     let (schedule, manual) = (trigger.is_some_and(|t| t.schedule.is_some()), trigger.and_then(|t| t.manual.as_deref()));
     let annotation = |key: &str| annotation(meta, key);
+    let generation = meta.generation.unwrap_or_default();
     let wait = trigger.is_some_and(|t| t.run_on_create == Some(false));
     QueueEntry {
         kind,
         uid: meta.uid.as_deref().unwrap_or_default(),
-        generation: meta.generation.unwrap_or_default(),
+        generation,
         created: meta.creation_timestamp.as_ref().map(|t| t.0),
         lifecycle: Lifecycle::of(paused, meta.deletion_timestamp.is_some()),
         tag: manual,
@@ -130,7 +130,8 @@ fn view<'a>(
             annotation(labels::ALLOW_DELETIONS),
         ),
         verify_now: annotation(labels::VERIFY_NOW).filter(|_| kind == Kind::Source),
-        differs,
+        differs: due::differs(subject, status),
+        outdated: status.run.as_ref().is_some_and(|run| due::is_of_another(subject, run, generation)),
         starts_at_once: spec::starts_at_once(schedule, manual.is_some(), wait),
         status,
     }

@@ -17,6 +17,7 @@ use jiff::{SignedDuration, Timestamp};
 use kube::runtime::controller::Action;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tracing::Instrument;
 
 /// Every object is reconciled this often even if nothing happens: a lost tick, a suspend or a clock step then does no harm.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
@@ -49,19 +50,21 @@ pub(super) enum Failure {
     Refused(String),
 }
 
-/// Looks at one object.
-pub(super) async fn look<K: Replicated>(object: Arc<K>, context: Arc<Context>) -> Result<Action, Failure> {
+/// Reconciles one object. Everything logged meanwhile names it, and its run.
+pub(super) async fn reconcile<K: Replicated>(object: Arc<K>, context: Arc<Context>) -> Result<Action, Failure> {
     let replication = object.replication();
     let uid = replication.object.uid.clone();
-    let looked = look_at(replication, &context).await;
+    let run = replication.status.run.as_ref().map(|run| run.id.as_str());
+    let span = tracing::info_span!("reconcile", kind = replication.object.kind.as_str(), object = replication.object.name, run);
+    let done = observe_decide_execute(replication, &context).instrument(span).await;
     context.slots().settled(&uid);
     forget_the_deleted(&context);
-    let action = looked?;
+    let action = done?;
     remember(&context, &uid, |memory| memory.failures = 0);
     Ok(action)
 }
 
-async fn look_at(seen: Replication, context: &Context) -> Result<Action, Failure> {
+async fn observe_decide_execute(seen: Replication, context: &Context) -> Result<Action, Failure> {
     let limits = context.settings.borrow().settings.limits;
     let (uid, kind, name) = (seen.object.uid.clone(), seen.object.kind, seen.object.name.clone());
     if !context.objects.complete() && context.started.elapsed() < COUNTING {
@@ -105,7 +108,7 @@ async fn look_at(seen: Replication, context: &Context) -> Result<Action, Failure
     };
     // The decision has taken note of it.
     remember(context, &uid, |memory| memory.refusal = None);
-    carry_out(context, &facts, &plan).await
+    execute(context, &facts, &plan).await
 }
 
 /// Without its facts nothing can be decided, and so nothing else would be written about a permission that is missing.
@@ -140,7 +143,7 @@ async fn while_the_mover_runs(context: &Context, facts: &Facts, otherwise: Durat
     Action::requeue(otherwise.min(progress::INTERVAL))
 }
 
-async fn carry_out(context: &Context, facts: &Facts, plan: &Plan) -> Result<Action, Failure> {
+async fn execute(context: &Context, facts: &Facts, plan: &Plan) -> Result<Action, Failure> {
     let settings = context.settings.borrow().settings.mover.clone();
     let mover = Mover {
         image: context.inherited.image.clone(),

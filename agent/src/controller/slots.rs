@@ -116,6 +116,7 @@ mod tests {
             approvals: None,
             verify_now: None,
             differs: false,
+            outdated: false,
             status,
         }
     }

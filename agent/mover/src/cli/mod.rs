@@ -31,15 +31,15 @@ use args::{CommonArgs, Layout, PullArgs, PushArgs};
 #[allow(clippy::needless_pass_by_value)] // Called once, with what was parsed.
 pub fn run(args: MoverArgs) -> ExitCode {
     let started = Instant::now();
-    let file = match &args {
-        MoverArgs::Push(args) => args.common.report.clone(),
-        MoverArgs::Pull(args) => args.common.report.clone(),
+    let (direction, common) = match &args {
+        MoverArgs::Push(args) => ("push", &args.common),
+        MoverArgs::Pull(args) => ("pull", &args.common),
     };
+    let remote = format!("{}:{}", common.remote.section, common.remote.path);
+    let _span = tracing::info_span!("mover", direction, remote).entered();
     let adopted_state = OnceLock::new();
-    let (mut report, stats) = match attempt(&args, &adopted_state) {
-        Ok((report, stats)) => (report, stats),
-        Err((failure, stats)) => (failed(failure), stats),
-    };
+    let (result, stats) = attempt(&args, &adopted_state);
+    let mut report = result.unwrap_or_else(failed);
     report.adopted_state = adopted_state.into_inner();
     let elapsed = started.elapsed();
     report.duration_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
@@ -49,7 +49,8 @@ pub fn run(args: MoverArgs) -> ExitCode {
     }
     tracing::info!(result = ?report.result, reason = ?report.reason, report.message, "done");
     let failed = report.result == Outcome::Failed;
-    let delivered = report_file::fit(report).map_err(std::io::Error::from).and_then(|text| report_file::deliver(&text, file.as_deref()));
+    let delivered =
+        report_file::fit(report).map_err(std::io::Error::from).and_then(|text| report_file::deliver(&text, common.report.as_deref()));
     if let Err(error) = delivered {
         tracing::error!(%error, "cannot write the report");
         return ExitCode::FAILURE;
@@ -57,24 +58,22 @@ pub fn run(args: MoverArgs) -> ExitCode {
     if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-fn attempt(args: &MoverArgs, adopted_state: &OnceLock<String>) -> std::result::Result<(Report, Stats), (Failure, Stats)> {
-    let stop = Stop::default();
-    let early = |failure| (failure, Stats::default());
-    stop.on_signals().map_err(|e| early(Failure::new(Reason::MoverFailed, format!("cannot handle signals: {e}"))))?;
+/// The result, with what was transferred until then.
+fn attempt(args: &MoverArgs, adopted_state: &OnceLock<String>) -> (Result<Report>, Stats) {
     let (common, direction) = match args {
         MoverArgs::Push(args) => (&args.common, Direction::Push),
         MoverArgs::Pull(args) => (&args.common, Direction::Pull),
     };
-    let remote = open(common, direction, stop).map_err(early)?;
+    let remote = match open(common, direction) {
+        Ok(remote) => remote,
+        Err(failure) => return (Err(failure), Stats::default()),
+    };
     let result = match args {
         MoverArgs::Push(args) => run_push(&remote, args, adopted_state),
         MoverArgs::Pull(args) => run_pull(&remote, args),
     };
-    let stats = remote.rclone.progress.sum();
-    match result {
-        Ok(report) => Ok((report, stats)),
-        Err(failure) => Err((with_advice(failure, common, &remote.rclone.environment), stats)),
-    }
+    let result = result.map_err(|failure| with_advice(failure, common, &remote.rclone.environment));
+    (result, remote.rclone.progress.sum())
 }
 
 /// Says which part of the configuration a failure is about, and nothing that the configuration says in confidence.
@@ -101,7 +100,9 @@ fn with_advice(mut failure: Failure, args: &CommonArgs, environment: &Environmen
     failure
 }
 
-fn open(args: &CommonArgs, direction: Direction, stop: Stop) -> Result<Remote> {
+fn open(args: &CommonArgs, direction: Direction) -> Result<Remote> {
+    let stop = Stop::default();
+    stop.on_signals().map_err(|e| Failure::new(Reason::MoverFailed, format!("cannot handle signals: {e}")))?;
     let own: Vec<(OsString, OsString)> = std::env::vars_os().collect();
     let environment = match &args.config_dir {
         Some(dir) => environment::from_mount(dir, args.secret_name.as_deref(), &args.remote.section, &own)?,

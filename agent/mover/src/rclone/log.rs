@@ -86,8 +86,8 @@ impl Log {
         self.first.iter().chain(&self.last).cloned().collect()
     }
 
-    /// `; it last said: …`, or nothing.
-    pub(super) fn last_words(&self) -> String {
+    /// `; last message of rclone: …`, or nothing.
+    pub(super) fn last_message(&self) -> String {
         self.latest.as_ref().map_or_else(String::new, |words| format!("; last message of rclone: {words}"))
     }
 }
@@ -104,7 +104,7 @@ mod tests {
         log.line(b"panic: oh", &none);
         assert_eq!((log.stats.bytes, log.stats.transfers, log.stats.server_side_copies), (8, 3, 2));
         assert_eq!(log.messages(), ["a/b: Failed to copy: boom", "panic: oh"]);
-        assert_eq!(log.last_words(), "; rclone last said: panic: oh");
+        assert_eq!(log.last_message(), "; last message of rclone: panic: oh");
     }
 
     #[test]
@@ -116,7 +116,7 @@ mod tests {
         log.line(br#"{"level":"critical","msg":"stranger"}"#, &none);
         log.line(br#"{"level":"notice","msg":"bye"}"#, &none);
         assert_eq!(log.messages(), ["Failed to copy: strange", "stranger"]);
-        assert_eq!(log.last_words(), "; rclone last said: bye");
+        assert_eq!(log.last_message(), "; last message of rclone: bye");
     }
 
     #[test]

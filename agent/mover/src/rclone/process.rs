@@ -122,7 +122,7 @@ impl Rclone {
                 class: Class::Unreachable,
                 code: None,
                 printed,
-                message: format!("the remote gave no sign of life for {} s{}", idle.as_secs(), redaction.apply(&events.last_words())),
+                message: format!("the remote gave no sign of life for {} s{}", idle.as_secs(), redaction.apply(&events.last_message())),
             })),
             Ended::GivenUp(Verdict::OnlyFails) => {
                 let (class, message) = super::classify::classify(Some(1), &events.messages(), redaction);

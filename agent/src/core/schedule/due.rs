@@ -49,6 +49,11 @@ pub fn differs(subject: &Named<'_>, status: &Status) -> bool {
     status.synced.as_ref().is_some_and(|synced| !subject.is(synced) || !published)
 }
 
+/// Whether what a run captured is something else than the spec names by now, as far as its status shows.
+pub fn is_of_another(subject: &Named<'_>, run: &Run, generation: i64) -> bool {
+    run.subject.as_ref().map_or(run.generation != generation, |captured| !subject.is(captured))
+}
+
 /// The value of the annotation `scribe.backube/verify-now`, where no successful sync was started with it yet.
 pub fn new_verification<'a>(annotation: Option<&'a str>, status: &Status) -> Option<&'a str> {
     annotation.filter(|value| status.last_handled_verify_now.as_deref() != Some(*value))

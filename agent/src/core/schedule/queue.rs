@@ -7,6 +7,7 @@ use crate::api::Status;
 use crate::api::reason::Reason;
 use crate::api::status::Phase;
 use crate::core::model::facts::{Facts, Kind, Slot};
+use crate::core::model::subject::Named;
 use crate::core::schedule::due;
 use jiff::Timestamp;
 
@@ -68,6 +69,8 @@ pub struct QueueEntry<'a> {
     pub verify_now: Option<&'a str>,
     /// Whether the spec names something else than was synced last.
     pub differs: bool,
+    /// Whether its run captured something else than the spec names by now.
+    pub outdated: bool,
     /// Its status.
     pub status: &'a Status,
 }
@@ -114,6 +117,7 @@ impl<'a> QueueEntry<'a> {
             approvals: object.approvals(&facts.status),
             verify_now: object.verify_now.as_deref(),
             differs: spec.is_some_and(|s| due::needs_new_sync(s, &facts.status)),
+            outdated: spec.zip(facts.status.run.as_ref()).is_some_and(|(s, run)| due::is_of_another(&Named::by(s), run, object.generation)),
             status: &facts.status,
         }
     }
@@ -125,7 +129,7 @@ impl<'a> QueueEntry<'a> {
         let starts_nothing = match self.lifecycle {
             Lifecycle::Active => refused && status.observed_generation == Some(self.generation),
             // A run that waits for its snapshot has begun, and goes on.
-            Lifecycle::Paused => status.run.as_ref().is_none_or(|run| run.phase != Phase::WaitingForSnapshot),
+            Lifecycle::Paused => self.outdated || status.run.as_ref().is_none_or(|run| run.phase != Phase::WaitingForSnapshot),
             Lifecycle::Terminating => true,
         };
         if starts_nothing || under_way(status) {
@@ -216,6 +220,7 @@ mod tests {
             approvals: None,
             verify_now: None,
             differs: false,
+            outdated: false,
             status,
         }
     }
