@@ -1,7 +1,6 @@
 //! `ReplicationDestination`: pulls what a source pushed and keeps a snapshot of the last good copy.
 
-use super::guard::DeletionGuard;
-use super::source::AccessMode;
+use super::rclone::{AccessMode, RcloneSpec, SIZE, SIZE_MESSAGE, SNAPSHOT_CLASS, SNAPSHOT_CLASS_MESSAGE};
 use super::status::Status;
 use super::trigger::TriggerSpec;
 use kube::{CustomResource, KubeSchema};
@@ -47,8 +46,7 @@ pub struct ReplicationDestinationSpec {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.capacity) || has(self.destinationPVC)")
     .message("write capacity (the size of the volume to create, such as 10Gi) or destinationPVC (an existing claim to pull into)"))]
-#[x_kube(validation = Rule::new("!has(self.volumeSnapshotClassName) || !has(self.copyMethod) || self.copyMethod == 'Snapshot'")
-    .message("volumeSnapshotClassName only has a meaning with copyMethod Snapshot: remove it or change copyMethod"))]
+#[x_kube(validation = Rule::new(SNAPSHOT_CLASS).message(SNAPSHOT_CLASS_MESSAGE))]
 #[x_kube(validation = Rule::new("!has(self.retain) || !has(self.copyMethod) || self.copyMethod == 'Snapshot'")
     .message("retain counts the VolumeSnapshots to keep, and copyMethod Direct or None makes none: remove it or use Snapshot"))]
 #[x_kube(validation = Rule::new("!has(self.cleanupTempPVC) || !self.cleanupTempPVC || !has(self.copyMethod) || self.copyMethod == 'Snapshot'")
@@ -56,21 +54,9 @@ pub struct ReplicationDestinationSpec {
 #[x_kube(validation = Rule::new("!has(self.cleanupTempPVC) || !self.cleanupTempPVC || !has(self.destinationPVC)")
     .message("cleanupTempPVC deletes the PVC that is created for this object, and with destinationPVC none is created: remove one of the two"))]
 pub struct DestinationRclone {
-    /// Name of the Secret whose key `rclone.conf` configures the remote, for example `rclone-secret`.
-    #[schemars(length(min = 1, max = 253))]
-    pub rclone_config: String,
-
-    /// Section of `rclone.conf` that describes the remote, without brackets, for example `minio`.
-    #[x_kube(validation = Rule::new(r"self.matches('^[A-Za-z0-9_.+@][A-Za-z0-9_.+@ -]*$') && !self.endsWith(' ')")
-        .message("write the name of a section of rclone.conf as it stands between the brackets, without a colon"))]
-    #[schemars(length(min = 1, max = 253))]
-    pub rclone_config_section: String,
-
-    /// Path on the remote that a `ReplicationSource` pushes to, for example `bucket/database`; with `layout: Plain` any path.
-    #[x_kube(validation = Rule::new(r"!self.matches('[\\x00-\\x1f\\x7f]') && !self.matches('(^|/)\\.\\.?(/|$)') && !self.matches('^/*$')")
-        .message("write a path such as 'bucket/database', without '.' or '..' components and control characters"))]
-    #[schemars(length(min = 1, max = 1024))]
-    pub rclone_dest_path: String,
+    /// The remote, and what both kinds have.
+    #[serde(flatten)]
+    pub shared: RcloneSpec,
 
     /// What wrote to the path: a `ReplicationSource` (`Files`, the default), or another tool such as rclone, Scribe or VolSync (`Plain`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -82,8 +68,7 @@ pub struct DestinationRclone {
 
     /// Size of the volume to create, for example `10Gi`. Required unless `destinationPVC` is set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = Rule::new(r"self.matches('^[0-9]+(\\.[0-9]+)?(Ki|Mi|Gi|Ti|Pi|Ei|k|M|G|T|P|E)?$')")
-        .message("write a size such as '10Gi'"))]
+    #[x_kube(validation = Rule::new(SIZE).message(SIZE_MESSAGE))]
     #[schemars(length(max = 32))]
     pub capacity: Option<String>,
 
@@ -98,15 +83,6 @@ pub struct DestinationRclone {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub storage_class_name: Option<String>,
-
-    /// `VolumeSnapshotClass` of the images. Default: the cluster's default for the volume's driver.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
-    pub volume_snapshot_class_name: Option<String>,
-
-    /// How much a sync may delete without approval. The annotation `scribe.backube/allow-deletions` approves one refused deletion.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub deletion_guard: Option<DeletionGuard>,
 
     /// Name of an existing PVC to pull into, instead of one created for this object. Files in it that the source does not have are deleted.
     #[serde(default, rename = "destinationPVC", skip_serializing_if = "Option::is_none")]

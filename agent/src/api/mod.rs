@@ -6,6 +6,7 @@ pub mod crd;
 pub mod destination;
 pub mod guard;
 pub mod labels;
+pub mod rclone;
 pub mod reason;
 pub mod source;
 pub mod status;

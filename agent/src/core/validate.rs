@@ -4,7 +4,8 @@
 
 use crate::api::destination::{DestinationCopyMethod, Layout};
 use crate::api::guard::DeletionGuard;
-use crate::api::source::{AccessMode, SourceCopyMethod};
+use crate::api::rclone::AccessMode;
+use crate::api::source::SourceCopyMethod;
 use crate::api::trigger::TriggerSpec;
 use crate::api::{ReplicationDestinationSpec, ReplicationSourceSpec};
 use crate::core::model::spec::{Capture, ClaimShape, DestinationClaim, Guard, InvalidSpec, Remote, SnapshotClass, Spec, Trigger, Volume};
@@ -20,7 +21,7 @@ use sha2::{Digest, Sha256};
 pub fn source(spec: &ReplicationSourceSpec, uid: &str) -> Result<Spec, InvalidSpec> {
     let rclone = &spec.rclone;
     let capture = match rclone.copy_method.unwrap_or(SourceCopyMethod::Snapshot) {
-        SourceCopyMethod::Snapshot => Capture::Snapshot(SnapshotClass(rclone.volume_snapshot_class_name.clone())),
+        SourceCopyMethod::Snapshot => Capture::Snapshot(SnapshotClass(rclone.shared.volume_snapshot_class_name.clone())),
         SourceCopyMethod::Clone => Capture::Clone,
         SourceCopyMethod::Direct | SourceCopyMethod::None => Capture::Direct,
     };
@@ -28,8 +29,8 @@ pub fn source(spec: &ReplicationSourceSpec, uid: &str) -> Result<Spec, InvalidSp
     Ok(Spec {
         paused: spec.paused,
         trigger: trigger(spec.trigger.as_ref(), uid)?,
-        remote: remote(&rclone.rclone_config, &rclone.rclone_config_section, &rclone.rclone_dest_path),
-        guard: guard(rclone.deletion_guard.as_ref()),
+        remote: remote(&rclone.shared.rclone_config, &rclone.shared.rclone_config_section, &rclone.shared.rclone_dest_path),
+        guard: guard(rclone.shared.deletion_guard.as_ref()),
         volume: Volume::Source { claim: spec.source_pvc.clone(), capture, temporary },
     })
 }
@@ -51,7 +52,7 @@ pub fn destination(spec: &ReplicationDestinationSpec, uid: &str) -> Result<Spec,
         }
     };
     let image = match rclone.copy_method.unwrap_or(DestinationCopyMethod::Snapshot) {
-        DestinationCopyMethod::Snapshot => Some(SnapshotClass(rclone.volume_snapshot_class_name.clone())),
+        DestinationCopyMethod::Snapshot => Some(SnapshotClass(rclone.shared.volume_snapshot_class_name.clone())),
         DestinationCopyMethod::Direct | DestinationCopyMethod::None => None,
     };
     let cleanup = rclone.cleanup_temp_pvc == Some(true);
@@ -64,8 +65,8 @@ pub fn destination(spec: &ReplicationDestinationSpec, uid: &str) -> Result<Spec,
     Ok(Spec {
         paused: spec.paused,
         trigger: trigger(spec.trigger.as_ref(), uid)?,
-        remote: remote(&rclone.rclone_config, &rclone.rclone_config_section, &rclone.rclone_dest_path),
-        guard: guard(rclone.deletion_guard.as_ref()),
+        remote: remote(&rclone.shared.rclone_config, &rclone.shared.rclone_config_section, &rclone.shared.rclone_dest_path),
+        guard: guard(rclone.shared.deletion_guard.as_ref()),
         volume: Volume::Destination { claim, image, retain, cleanup, plain: rclone.layout == Some(Layout::Plain) },
     })
 }

@@ -35,18 +35,18 @@ impl<'a> Named<'a> {
     /// The same of a source whose spec has not been read yet.
     pub fn by_source(spec: &'a ReplicationSourceSpec) -> Self {
         let rclone = &spec.rclone;
-        let path = trimmed(&rclone.rclone_dest_path);
+        let path = trimmed(&rclone.shared.rclone_dest_path);
         let claim = Some(spec.source_pvc.as_str());
-        Named { section: &rclone.rclone_config_section, path, claim, layout: layout(false), publishes: None }
+        Named { section: &rclone.shared.rclone_config_section, path, claim, layout: layout(false), publishes: None }
     }
 
     /// The same of a destination whose spec has not been read yet.
     pub fn by_destination(spec: &'a ReplicationDestinationSpec) -> Self {
         let rclone = &spec.rclone;
-        let (path, claim) = (trimmed(&rclone.rclone_dest_path), rclone.destination_pvc.as_deref());
+        let (path, claim) = (trimmed(&rclone.shared.rclone_dest_path), rclone.destination_pvc.as_deref());
         let method = rclone.copy_method.unwrap_or(DestinationCopyMethod::Snapshot);
         Named {
-            section: &rclone.rclone_config_section,
+            section: &rclone.shared.rclone_config_section,
             path,
             claim,
             layout: layout(rclone.layout == Some(Layout::Plain)),
