@@ -83,7 +83,7 @@ impl Guard {
         let Deletions { place, base, before, gone, names, after } = *deletions;
         let emptied = |before, after| after == 0 && before > 0;
         let too_many = |before, gone| gone > self.floor && u128::from(gone) * 100 > u128::from(before) * u128::from(self.percent);
-        // Files are looked at by themselves, too: however many directories stay, they make up for no file.
+        // Files are also counted alone: directories that stay do not make up for files.
         let what = if emptied(before.files, after.files) {
             format!("replace the {} files of {place} by nothing", before.files)
         } else if emptied(before.all, after.all) {

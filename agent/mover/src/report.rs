@@ -106,7 +106,7 @@ pub struct Report {
     pub logs: String,
 }
 
-/// What a sync that succeeded came to. The fields of [`Report`] with these names say what they mean.
+/// The result of a sync that succeeded. The fields of [`Report`] with these names say what they mean.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs, reason = "documented at Report")]
 pub struct Synced {

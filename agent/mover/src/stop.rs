@@ -58,12 +58,12 @@ impl Stop {
         if self.requested() { Err(Failure::killed()) } else { Ok(()) }
     }
 
-    /// How many steps were taken so far: every loop that may take long counts here, so a number that stands still is a mover that hangs.
+    /// How many steps were taken so far: every loop that may take long counts here, so a number that does not change is a mover that hangs.
     pub fn steps(&self) -> u64 {
         self.shared.steps.load(Ordering::Relaxed)
     }
 
-    /// Has `wake` called on the next request; a request that came before calls it at once.
+    /// Calls `wake` on the next request; at once if there was one before.
     pub fn wake(&self, wake: Option<Sender<()>>) {
         *self.shared.wake.lock().unwrap_or_else(PoisonError::into_inner) = wake;
         if self.requested() {

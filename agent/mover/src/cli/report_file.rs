@@ -11,7 +11,7 @@ use crate::report::{MAX_REPORT_BYTES, Report};
 /// What people's scripts read of `latestMoverStatus.logs`.
 const MAX_LOGS: usize = 1024;
 
-/// The summary rclone would print for the whole run, in its words.
+/// The summary that rclone would print for the whole run.
 pub(crate) fn summary(stats: &Stats, deleted: u64, elapsed: Duration) -> String {
     let seconds = elapsed.as_secs_f64();
     let bytes = size(stats.bytes);

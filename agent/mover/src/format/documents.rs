@@ -77,7 +77,7 @@ pub struct Claim {
     pub owner: Owner,
     /// When it began.
     pub since: Timestamp,
-    /// Whether the user lets that push replace whatever it found, files of other hands included.
+    /// Whether the user lets that push replace everything that it found, including files of other owners.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub adopts: bool,
 }

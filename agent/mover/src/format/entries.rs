@@ -84,7 +84,7 @@ impl Entries {
         manifest::read(File::open(&self.path).map_err(|e| Failure::scratch(&e))?, &self.revision)
     }
 
-    /// The revisions that this one descends from, newest first, as far as its manifest tells.
+    /// The revisions that this one descends from, newest first, as far as its manifest lists them.
     pub fn ancestors(&self) -> &[String] {
         &self.ancestors
     }

@@ -1,4 +1,4 @@
-//! What stands on the remote: names, revisions, documents, manifests. `docs/remote-format.md` describes it.
+//! What is stored on the remote: names, revisions, documents, manifests. `docs/remote-format.md` describes it.
 
 pub mod documents;
 pub mod entries;

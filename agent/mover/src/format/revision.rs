@@ -1,7 +1,7 @@
 //! The name of one committed state of a path, and how two such names compare.
 //!
 //! `20261123T042858Z-1c9a77e0-17-5f2e`: time, lineage, generation, salt. Clocks can step back, so order is by
-//! generation within a lineage, never by time; the lineage is drawn anew whenever a push has no readable parent.
+//! generation within a lineage, never by time; a push without a readable parent starts a new random lineage.
 
 use std::fmt;
 

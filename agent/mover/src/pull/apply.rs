@@ -21,7 +21,7 @@ use crate::volume::entry::{Entry, FileEntry, Kind};
 use crate::volume::holes;
 use crate::volume::path::RelPath;
 
-/// What applying a plan came to.
+/// The result of applying a plan.
 #[derive(Debug, Default)]
 pub(super) struct Applied {
     /// Whether the volume is another one than before.

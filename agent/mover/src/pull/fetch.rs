@@ -16,7 +16,7 @@ use crate::volume::entry::Location;
 use crate::volume::hash::Hasher;
 use crate::volume::path::RelPath;
 
-/// How a fetch came out.
+/// The result of a fetch.
 #[derive(Debug)]
 pub(super) enum Fetched {
     /// All of it is verified.

@@ -42,7 +42,7 @@ const ATTEMPTS: usize = 8;
 /// What helps where the remote is not as its commit says.
 const REPAIR: &str = "a push that lists the path repairs it: annotate its source with scribe.backube/verify-now: <any new value>, or wait for its next verification";
 
-/// Everything a pull is told.
+/// The options of a pull.
 #[derive(Clone, Debug)]
 pub struct PullOptions {
     /// The volume's root.
@@ -299,7 +299,7 @@ fn nothing_committed(remote: &Remote, options: &PullOptions, contradicted: bool)
         ));
     }
     let Some(first) = listing.keys().filter(|name| !is_ours(name)).min() else {
-        // What a push left that died while it wrote its claim.
+        // Left by a push that was killed while it wrote its claim.
         return Ok(Some(PullOutcome::WaitingForFirstPush));
     };
     Err(Failure::new(

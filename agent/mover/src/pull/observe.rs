@@ -1,4 +1,4 @@
-//! Compares a volume with the manifest: both are read side by side, and content is hashed where nothing else can tell.
+//! Compares a volume with the manifest: both are read side by side, and content is hashed if nothing else shows whether it is the same.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use crate::volume::walk::{Found, LEFT_LOST_AND_FOUND, walk};
 /// Pairs whose content is hashed side by side.
 const BATCH: usize = 4096;
 
-/// What a look at the volume came to.
+/// The result of comparing the volume.
 #[derive(Debug)]
 pub(super) struct Observation {
     /// How it differs from the manifest.

@@ -17,13 +17,13 @@ use crate::volume::walk::{Found, FoundKind};
 pub(super) enum Content {
     /// It is the committed one.
     Right,
-    /// Only its hash can tell.
+    /// Only its hash shows.
     Unsure,
     /// It is another one, or none.
     Wrong,
 }
 
-/// How the content of an entry stands on the volume, where `there` was found.
+/// How the content of an entry compares with what was found on the volume, `there`.
 ///
 /// `included` says whether a revision that the volume is known to hold has this content already: then it needs no reading.
 pub(super) fn compare(entry: &Entry, there: Option<&Found>, included: Option<bool>) -> Content {

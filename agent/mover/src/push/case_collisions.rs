@@ -1,4 +1,4 @@
-//! Names that are one name to a remote that does not tell upper from lower case, such as OneDrive, Dropbox or an SMB share.
+//! Names that are the same to a remote that does not distinguish case, such as OneDrive, Dropbox or an SMB share.
 //!
 //! There, writing `makefile` overwrites `Makefile`, and deleting the one deletes the other.
 
@@ -18,7 +18,7 @@ impl CaseCollisions {
     /// Of all entries of both trees taken together, and of the objects `strays` that are to be deleted: a directory's name is in a file's
     /// way as much as another file's.
     pub(super) fn of<'a>(committed: Option<&Entries>, tree: &Entries, strays: impl Iterator<Item = &'a [u8]>) -> Result<Self> {
-        // Hashes instead of names: there may be a million. Two names with one hash are taken for alike, which harms nobody.
+        // Hashes instead of names: there may be a million. Two names with one hash count as a collision, which does no harm.
         let key = |name: &[u8]| (folded(name), hash(name));
         let mut seen: Vec<(u64, u64)> = strays.map(key).collect();
         let committed = committed.map(Entries::read).transpose()?.into_iter().flatten();

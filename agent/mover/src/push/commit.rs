@@ -1,4 +1,4 @@
-//! Executes a push's plan: claim, upload, look again, manifest, commit, tidy up — in this order.
+//! Executes a push's plan, in this order: claim, upload, check, manifest, commit, clean up.
 
 use std::fs;
 use std::path::Path;
@@ -57,7 +57,7 @@ pub(super) fn write(work: &PushContext, tree: Tree, plan: PushPlan, mut uploaded
     tracing::info!(%revision, files = commit.files, "committed");
 
     remote.rclone.progress.phase("tidying", 0);
-    // One that has something to promote looks again before it writes its commit for the second time.
+    // A push with something to promote checks again before it writes its commit for the second time.
     if commit.staged {
         hold.check_if_held_up(&commit)?;
     } else {
@@ -220,7 +220,7 @@ fn refuse_obstacle(remote: &Remote, plan: &PushPlan) -> Result<()> {
     ))
 }
 
-/// Claims the path, and looks once more at what a wrong answer, or somebody who began at the same moment, may have hidden.
+/// Claims the path, and checks again what a wrong answer, or a push that started at the same moment, may have hidden.
 fn begin(work: &PushContext) -> Result<()> {
     if work.claim_written {
         return Ok(());

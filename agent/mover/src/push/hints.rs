@@ -18,7 +18,7 @@ pub(super) const RACY: i64 = 120;
 /// Whether the content of this file, as a capture at `captured` shows it, may be another one under the same hints later.
 ///
 /// Nobody can set a ctime, so one in the future means that a clock is wrong. An mtime counts, too, because some file systems do not keep
-/// a ctime of their own; but in the future it is what somebody set, and says nothing.
+/// a ctime of their own; but one in the future was set by a program, and proves nothing.
 pub(super) fn is_racy(entry: &Entry, captured: Timestamp) -> bool {
     let now = captured.as_second();
     let from = now.saturating_sub(RACY);

@@ -1,7 +1,7 @@
-//! Whether the path is still this push's: looked at right before each write that could undo what another push has done, and once more
-//! after it, because no remote can tie a write to what was seen before it.
+//! Whether the path still belongs to this push: checked right before each write that could undo what another push has done, and again
+//! after it, because no remote makes a write conditional on what was read before it.
 //!
-//! One listing of our own folder tells claim and commit together, by their MD5 sums; where it does not, both are read.
+//! One listing of our own folder shows claim and commit together, by their MD5 sums; if it has none, both are read.
 
 use std::cell::Cell;
 
@@ -34,8 +34,8 @@ impl<'a> Hold<'a> {
         Self { remote, options, claim, looked: Cell::new(Timestamp::UNIX_EPOCH) }
     }
 
-    /// The last look before a commit: no other push may have claimed or committed since this one began with `committed`, or with a
-    /// commit of the revision `unreadable` that nobody can restore.
+    /// The last check before a commit: no other push may have claimed or committed since this one began with `committed`, or with a
+    /// commit of the revision `unreadable` that cannot be restored.
     pub(super) fn check_before(&self, committed: Option<&Commit>, unreadable: Option<&str>) -> Result<()> {
         let Self { remote, options, claim, .. } = self;
         if self.shows(committed)? {
@@ -68,7 +68,7 @@ impl<'a> Hold<'a> {
         }
     }
 
-    /// A look after `commit` was written, and before anything else is done that only its revision allows: claim and commit must be
+    /// A check after `commit` was written, and before anything else is done that only its revision allows: claim and commit must be
     /// those of this push.
     pub(super) fn check_committed(&self, commit: &Commit) -> Result<()> {
         let Self { remote, claim, .. } = self;
@@ -88,7 +88,7 @@ impl<'a> Hold<'a> {
         Err(overtaken(remote, self.options, &commit.revision, owner))
     }
 
-    /// As [`Self::check_committed`], if the last look was long ago.
+    /// As [`Self::check_committed`], if the last check was long ago.
     pub(super) fn check_if_held_up(&self, commit: &Commit) -> Result<()> {
         // A clock that was put back says nothing, either.
         let since = Timestamp::now().duration_since(self.looked.get());
@@ -117,7 +117,7 @@ pub(super) fn check_unchanged(remote: &Remote, options: &PushOptions, commit: &C
     }
 }
 
-/// As [`check_unchanged`], of a push that has no claim of its own: nobody else may have one, either.
+/// As [`check_unchanged`], of a push that has no claim of its own: no other may exist, either.
 pub(super) fn check_unclaimed(remote: &Remote, options: &PushOptions, commit: &Commit) -> Result<()> {
     let sums = remote.control_sums()?;
     if sums.contains_key(CLAIM)
@@ -131,7 +131,7 @@ pub(super) fn check_unclaimed(remote: &Remote, options: &PushOptions, commit: &C
     check_unchanged(remote, options, commit)
 }
 
-/// The manifests on the path, by which a push without a claim of its own knows that no other one came and went: that one has left its
+/// The manifests on the path, by which a push without a claim of its own knows that no other push ran meanwhile: that one has left its
 /// own, and taken ours away.
 pub(super) struct Manifests(Vec<Box<[u8]>>);
 

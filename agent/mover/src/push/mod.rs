@@ -47,7 +47,7 @@ use resume::uploaded_before;
 use state::{Found, Prepared, before_writing, died_first, read_committed};
 use uploaded::Uploaded;
 
-/// Everything a push is told.
+/// The options of a push.
 #[derive(Clone, Debug)]
 pub struct PushOptions {
     /// The volume's root.
@@ -60,7 +60,7 @@ pub struct PushOptions {
     pub started: Timestamp,
     /// How often the remote is listed and repaired.
     pub verify_interval: SignedDuration,
-    /// The user asks for that in this push.
+    /// The user requests that for this push.
     pub verify_now: bool,
     /// Within which every file is read again, whatever its times say.
     pub rehash_interval: SignedDuration,
@@ -74,7 +74,7 @@ impl PushOptions {
         self.data_time.min(self.started)
     }
 
-    /// Whether the volume may be written to while it is pushed: what was captured before is a copy that nobody writes to.
+    /// Whether the volume may be written to while it is pushed: what was captured before is a copy that does not change.
     fn is_live(&self) -> bool {
         self.captured() >= self.started
     }
@@ -88,7 +88,7 @@ impl PushOptions {
     }
 }
 
-/// What a push of this commit came to, so far.
+/// The result of a push of this commit, so far.
 fn synced(commit: &Commit) -> Synced {
     Synced { revision: commit.revision.clone(), data_time: commit.data_time, files: commit.files, bytes: commit.bytes, ..Synced::default() }
 }

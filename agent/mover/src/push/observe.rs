@@ -27,20 +27,20 @@ use crate::volume::walk::{Found, FoundKind, Walk, walk};
 /// Entries whose content is hashed side by side.
 const BATCH: usize = 4096;
 
-/// A volume as it was at one look.
+/// A volume as one pass found it.
 #[derive(Debug)]
 pub(super) struct Tree {
     /// Every entry; where content goes and when it changed is not decided yet.
     pub(super) entries: Entries,
-    /// When the look began.
+    /// When the pass began.
     pub(super) began: Timestamp,
-    /// What is there although this look could not read it when its turn came.
+    /// What exists although this pass could not read it.
     pub(super) unsettled: Vec<RelPath>,
     /// What was left out, by kind.
     pub(super) skipped: BTreeMap<String, u64>,
 }
 
-/// What a look needs.
+/// What a pass needs.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ObserveContext<'a> {
     /// The volume.
@@ -72,7 +72,7 @@ enum Doubts<'a> {
 }
 
 impl<'a> Known<'a> {
-    /// From an earlier look during the same push.
+    /// From an earlier pass of the same push.
     pub(super) fn of(entries: &'a Entries) -> Self {
         Self { entries: Some(entries), doubts: Doubts::No }
     }
@@ -82,7 +82,7 @@ impl<'a> Known<'a> {
         Self { entries: Some(entries), doubts: Doubts::These(doubtful) }
     }
 
-    /// From the plan of a push whose files have been sent, and which was made of a look that began at `looked`, of a volume that may be
+    /// From the plan of a push whose files have been sent, and which was made of a pass that began at `looked`, of a volume that may be
     /// written to meanwhile: where a file had changed shortly before it was read, other content may have been sent under the same hints.
     pub(super) fn of_sent(entries: &'a Entries, looked: Timestamp, generation: u64, listing: Option<&'a Listing>) -> Self {
         Self { entries: Some(entries), doubts: Doubts::Uploaded { looked, generation, listing } }
@@ -229,7 +229,7 @@ impl<'a> Pass<'a> {
     }
 }
 
-/// A name that is not as it was at an earlier look.
+/// A name that has changed since an earlier pass.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Moved {
     pub(super) path: RelPath,
@@ -237,7 +237,7 @@ pub(super) struct Moved {
     pub(super) was: Option<Digest>,
 }
 
-/// The names that differ between two looks. A file's change shows in its hints, whatever was changed.
+/// The names that differ between two passes. A file's change shows in its hints, whatever was changed.
 pub(super) fn differing(before: &Entries, after: &Entries) -> Result<Vec<Moved>> {
     let hints = |entry: &Entry| entry.file().and_then(|file| file.hints);
     let mut moved = Vec::new();

@@ -1,4 +1,4 @@
-//! Whose path it is: decides from commit and claim whether this push may go on. Pure.
+//! The owner of the path: decides from commit and claim whether this push may continue. Pure.
 
 use std::sync::OnceLock;
 
@@ -9,7 +9,7 @@ use crate::error::{Failure, Result};
 use crate::format::documents::{Claim, Commit, Owner};
 use crate::report::Reason;
 
-/// Who asks.
+/// The object that pushes.
 #[derive(Clone, Debug)]
 pub struct Pusher {
     /// The pushing object.
@@ -24,7 +24,7 @@ pub struct Pusher {
     pub adopted_state: OnceLock<String>,
 }
 
-/// On what terms a push may go on.
+/// The terms under which a push may continue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Terms {
     /// It is this object's own.
@@ -55,7 +55,7 @@ pub(super) fn judge(pusher: &Pusher, found: &Owner, remote: &str) -> Result<Term
 }
 
 /// Notes the state of the path that an adopting push acts on: whose commit and claim lie there, this object's own aside. A push that
-/// finds another state than the earlier attempts under the same permission is refused: somebody else has taken the path meanwhile,
+/// finds another state than the earlier attempts under the same permission is refused: another object has taken the path meanwhile,
 /// and two sources with a standing permission would take turns for ever.
 pub(super) fn adopted_state(pusher: &Pusher, commit: Option<&Commit>, claim: Option<&Claim>, remote: &str) -> Result<()> {
     let others = |owner: &Owner| *owner != pusher.owner;
@@ -76,7 +76,7 @@ pub(super) fn adopted_state(pusher: &Pusher, commit: Option<&Commit>, claim: Opt
         }
     }
     let state = format!("{commit}-{}", claimed.unwrap_or_default());
-    // Another look of the same push found the same.
+    // An earlier check of the same push found the same.
     let _ = pusher.adopted_state.set(pusher.adopt_state.clone().unwrap_or(state));
     Ok(())
 }

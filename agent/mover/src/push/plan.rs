@@ -41,7 +41,7 @@ pub(super) struct PushPlan {
     pub(super) bytes_to_send: u64,
     /// Object names below the path to delete after the commit, before anything is promoted.
     pub(super) gone: Spill<Name>,
-    /// An object of other hands under the name of a folder of the new tree: the push could not put everything in place.
+    /// An object of another owner under the name of a folder of the new tree: the push could not put everything in place.
     pub(super) obstacle: Option<Name>,
     /// Entries of the committed tree, or files of a path taken over: for the guard.
     pub(super) before: Count,
@@ -60,7 +60,7 @@ pub(super) struct RemoteState<'a> {
     pub(super) listing: Option<&'a Listing>,
     /// What to do with objects that neither tree accounts for.
     pub(super) strays: Strays<'a>,
-    /// What a dead push has sent already.
+    /// What a killed push has uploaded already.
     pub(super) there: &'a ContentSet,
     /// Whether a file cannot lie under a name that is a folder, nor below one that is a file: objects are files of a file system.
     pub(super) folders: bool,

@@ -18,7 +18,7 @@ use crate::volume::entry::{Entry, Location};
 
 /// Brings the path into the state a finished push leaves, and the listing with it; returns how many strays were in the way and are gone.
 ///
-/// What is staged stays there, and the commit goes on saying so, as long as anything that it says is staged was not promoted: a
+/// What is staged stays there, and the commit keeps saying so, as long as anything that it says is staged was not promoted: a
 /// listing that leaves something out is no reason to give up the only copy.
 pub(super) fn recover(hold: &Hold, committed: &mut Committed, listing: &mut Listing, strays: Strays) -> Result<u64> {
     let remote = hold.remote;
@@ -63,7 +63,7 @@ pub(super) fn recover(hold: &Hold, committed: &mut Committed, listing: &mut List
         }
         hold.check_if_held_up(&committed.commit)?;
         if !remote.promote_whole(Folder::Staged(&dir), Folder::Live, files.iter().map(|(name, _)| *name))? {
-            // Which of them is damaged, rclone tells in words alone.
+            // rclone names the damaged one only in its message.
             missing += files.len() as u64;
             files.clear();
         }

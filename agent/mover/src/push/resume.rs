@@ -1,6 +1,6 @@
-//! What a push that died had sent already, and this one need not send again.
+//! What a killed push had uploaded already, and this one need not upload again.
 //!
-//! Believed by the MD5 sum that the backend tells, against the file on the volume: a size and a time would not do, because the dead
+//! Verified by the MD5 sum that the backend reports, against the file on the volume: a size and a time would not do, because the dead
 //! push may have read the file in any state.
 
 use super::object_names::{Name, object};
@@ -76,7 +76,7 @@ fn candidates<'a>(
     }))
 }
 
-/// What the remote tells of the names that may have been sent.
+/// What the remote reports of the names that may have been uploaded.
 fn sums(work: &PushContext, tree: &Entries, listing: &Listing) -> Result<Index> {
     let mut sums = Index::default();
     if work.remote.feature("SlowHash")? {

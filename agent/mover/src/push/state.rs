@@ -1,4 +1,4 @@
-//! What stands on the remote path before a push, and on which terms this push may go on.
+//! What exists on the remote path before a push, and under which terms this push may continue.
 //!
 //! Absence and damage need two witnesses: a read and a listing of the same run have to agree, and what reads as damaged is read
 //! twice. Anything else fails the push before its first write, because what is taken for absent is going to be written.
@@ -23,7 +23,7 @@ use crate::report::Reason;
 pub(super) struct Found {
     /// The committed revision, with its manifest.
     pub(super) committed: Option<Committed>,
-    /// On which terms the push may go on.
+    /// The terms under which the push may continue.
     pub(super) terms: Terms,
     /// The commit, where its manifest is lost or damaged: that revision cannot be restored.
     pub(super) unreadable: Option<Commit>,
@@ -33,7 +33,7 @@ pub(super) struct Found {
     pub(super) listing: Option<Listing>,
 }
 
-/// Reads commit and manifest, and whether this push may go on.
+/// Reads commit and manifest, and decides whether this push may continue.
 pub(super) fn read_committed(remote: &Remote, options: &PushOptions) -> Result<Found> {
     let mut found = Found { committed: None, terms: Terms::Own, unreadable: None, damaged: false, listing: None };
     let commit: Commit = match read_commit(remote)? {
@@ -96,7 +96,7 @@ fn read_manifest_again(remote: &Remote, commit: Commit, found: &mut Found) -> Re
             what
         }
     };
-    // Such a revision cannot be restored by anybody.
+    // Such a revision cannot be restored.
     tracing::warn!(message = inconsistent(remote, &what).message, "the committed revision cannot be read; everything is pushed again");
     Ok(())
 }
@@ -104,7 +104,7 @@ fn read_manifest_again(remote: &Remote, commit: Commit, found: &mut Found) -> Re
 /// What a push that is going to write knows of the path beyond its commit.
 pub(super) struct Prepared {
     pub(super) listing: Option<Listing>,
-    /// A claim of ours is there: a push died.
+    /// A claim of ours exists: a push was killed.
     pub(super) claimed: bool,
     /// What earlier pushes have left.
     pub(super) old: OldTrees,
@@ -131,7 +131,7 @@ pub(super) fn before_writing(remote: &Remote, options: &PushOptions, tree: &Entr
     let claim = read_claim(remote, listing.as_ref())?;
     let claimed = claim != Control::Absent;
     if claimed && listing.is_none() {
-        // A push of ours died before its commit, or after it while tidying up: only a listing tells what it left.
+        // A push of ours was killed before its commit, or while it cleaned up: only a listing shows what it left.
         listing = Some(list()?);
     }
     let old = listing.as_ref().map_or_else(|| Ok(OldTrees::default()), |listing| OldTrees::read(remote, committed, tree, listing))?;
@@ -152,7 +152,7 @@ pub(super) fn before_writing(remote: &Remote, options: &PushOptions, tree: &Entr
         match &claim {
             Control::Corrupt(what) if !options.pusher.adopt => return Err(damaged(remote, CLAIM, what)),
             Control::Absent if !found.damaged => adopts_all = adopts_foreign_files(remote, options, listing)?,
-            // A push that was allowed to adopt the path has died.
+            // A push that was allowed to adopt the path was killed.
             Control::Present(claim) => adopts_all |= claim.adopts && options.pusher.adopt,
             _ => {}
         }
@@ -200,7 +200,7 @@ fn damaged(remote: &Remote, name: &str, what: &str) -> Failure {
 }
 
 /// A path that holds files but neither commit nor claim is not this push's, unless the user lets it adopt them. What lies in our own
-/// folder alone, such as the half-written claim of a push that died, is nobody else's.
+/// folder alone, such as the half-written claim of a push that was killed, belongs to no other.
 fn adopts_foreign_files(remote: &Remote, options: &PushOptions, listing: &Listing) -> Result<bool> {
     let mut foreign = listing.keys().filter(|name| !is_ours(name));
     let (reason, what) = if listing.keys().any(|name| is_manifest(name)) {
@@ -227,7 +227,7 @@ fn adopts_foreign_files(remote: &Remote, options: &PushOptions, listing: &Listin
 }
 
 /// Whether there is a claim, where the object is not known to have pushed anything: its first push, or the one that took the path over,
-/// may have died after its commit, and then only the claim tells of what it has not tidied up.
+/// may have been killed after its commit, and then only the claim shows that it has not cleaned up.
 pub(super) fn died_first(remote: &Remote, options: &PushOptions) -> Result<bool> {
     let is_ours = |claim: &Control<Claim>| claim.present().is_some_and(|claim| claim.owner == options.pusher.owner);
     Ok(options.pusher.pushed.is_none() && is_ours(&read_claim(remote, None)?))
@@ -239,7 +239,7 @@ impl PushOptions {
         self.verify_now || self.died_tidying(commit) || is_due(commit.verified_time, self.verify_interval, self.started)
     }
 
-    /// Whether the push that made this commit died before it had tidied up: its agent never learned of its end.
+    /// Whether the push that made this commit was killed before it had cleaned up, so that its agent has no report of it.
     pub(super) fn died_tidying(&self, commit: &Commit) -> bool {
         let known = self.pusher.pushed.as_ref();
         commit.staged || self.pusher.owner == commit.owner && known.is_some_and(|known| *known != commit.revision)

@@ -1,9 +1,9 @@
-//! Objects that other hands gave other content of the same size.
+//! Objects whose content something else has changed, at the same size.
 //!
 //! What was not written since the path was last verified is as it was then, unless the backend keeps a file's own time and that is another one
 //! than the entry's. The rest is held against the committed tree: by the
 //! MD5 sums of the listing, for which the files on the volume are read; by its time, on backends that keep a file's own; and where
-//! neither tells, by reading the objects.
+//! neither is available, by reading the objects.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -29,7 +29,7 @@ const ALTERED: u64 = u64::MAX - 1;
 pub(super) fn list(remote: &Remote, options: &PushOptions, committed: &Committed, tree: &Entries) -> Result<Listing> {
     // Where sums are slow, the backend would read all it has for them.
     let sums = !remote.feature("SlowHash")?;
-    // If the path was verified in the future, nobody knows when.
+    // If the path was verified in the future, the real time is unknown.
     let since = past(committed.commit.verified_time, options.started).and_then(|verified| verified.checked_sub(SKEW).ok());
     let is_recent = |written: Option<Timestamp>| written.is_none_or(|written| since.is_none_or(|since| written >= since));
     let times = remote.keeps_times()?;
@@ -56,7 +56,7 @@ pub(super) fn list(remote: &Remote, options: &PushOptions, committed: &Committed
             }
         }
         if let Some(sum) = there.md5() {
-            // A file that is known to have changed since tells nothing, and is going to be sent anyway.
+            // A file that is known to have changed since proves nothing, and will be uploaded anyway.
             if looked.is_none_or(|looked| looked.file().is_none_or(|looked| looked.sha256 != file.sha256)) {
                 continue;
             }

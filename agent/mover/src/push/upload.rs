@@ -1,4 +1,4 @@
-//! Sends content until the volume holds still: uploads, looks again, and sends what changed meanwhile.
+//! Uploads content until the volume does not change: uploads, reads the volume again, and uploads what changed meanwhile.
 
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::symlink;
@@ -35,7 +35,7 @@ pub(super) struct PushContext<'a> {
     pub(super) options: &'a PushOptions,
     pub(super) hasher: &'a Hasher,
     pub(super) committed: Option<&'a Committed>,
-    /// The revision of a commit that nobody can restore.
+    /// The revision of a commit that cannot be restored.
     pub(super) unreadable: Option<String>,
     pub(super) listing: Option<&'a Listing>,
     pub(super) strays: Strays<'a>,
@@ -49,7 +49,7 @@ pub(super) struct PushContext<'a> {
     pub(super) superseded: &'a [Name],
     /// See [`super::old_trees::OldTrees`].
     pub(super) leftovers: &'a [Name],
-    /// Whether a claim of ours is there: a push died.
+    /// Whether a claim of ours exists: a push was killed.
     pub(super) claimed: bool,
     /// The revision that is going to be written.
     pub(super) revision: &'a Revision,
@@ -242,7 +242,7 @@ impl PushContext<'_> {
         Ok(())
     }
 
-    /// Sends, looks again, and sends what changed meanwhile, until nothing does.
+    /// Uploads, reads the volume again, and uploads what changed meanwhile, until nothing does.
     pub(super) fn send_until_still(
         &self,
         mut tree: Tree,

@@ -56,14 +56,14 @@ pub(super) struct Uploaded {
     pub(super) objects: BTreeMap<Digest, bool>,
     /// The same, in the staged folder.
     pub(super) lost_objects: BTreeMap<Digest, bool>,
-    /// What a dead push had sent before, and this one has not written over since.
+    /// What a killed push had uploaded, and this one has not overwritten since.
     pub(super) there: ContentSet,
     /// Whether the manifest of what is being sent lies on the remote.
     pub(super) announced: bool,
 }
 
 impl Uploaded {
-    /// Nothing yet, but what a dead push had sent.
+    /// Only what a killed push had uploaded.
     pub(super) fn new(scratch: &Scratch, there: ContentSet) -> Result<Self> {
         let (own, staged) = (Folder(Spill::empty(scratch)?), Folder(Spill::empty(scratch)?));
         Ok(Self { own, staged, objects: BTreeMap::new(), lost_objects: BTreeMap::new(), there, announced: false })
@@ -81,7 +81,7 @@ impl Uploaded {
         Ok(files.chain(self.lost_objects.keys().map(|digest| Ok(staged.object(digest)))))
     }
 
-    /// Forgets what neither `plan` nor the committed tree needs, and tells its names.
+    /// Forgets what neither `plan` nor the committed tree needs, and returns its names.
     pub(super) fn drop_abandoned(
         &mut self,
         plan: &PushPlan,

@@ -3,7 +3,7 @@
 use crate::rclone::redaction::Redaction;
 use crate::report::Reason;
 
-/// What kind of trouble rclone had.
+/// Kinds of errors of rclone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Class {
     /// The remote refused the credentials.
@@ -32,7 +32,7 @@ pub enum Class {
     Other,
 }
 
-/// The first row whose words occur (in lower case) decides: from the most telling words to the least.
+/// The first row whose text occurs (in lower case) decides: from the most specific text to the least.
 const TABLE: &[(Class, &[&str])] = &[
     (Class::BucketMissing, &["nosuchbucket", "bucket does not exist", "bucket not found"]),
     (

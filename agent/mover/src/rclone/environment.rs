@@ -253,7 +253,7 @@ fn inherited(own: &[(OsString, OsString)]) -> BTreeMap<OsString, OsString> {
     own.iter().filter(|(name, _)| NAMES.iter().any(|known| name == known)).cloned().collect()
 }
 
-/// The options of `section`, or a failure that lists the sections there are. `None`: encrypted, so rclone alone can tell.
+/// The options of `section`, or a failure that lists the sections there are. `None`: encrypted, so only rclone can read it.
 fn section_options(secret: &str, conf: &[u8], section: &str, keys: &BTreeSet<String>) -> Result<Option<BTreeMap<String, String>>> {
     let Ok(text) = std::str::from_utf8(conf) else {
         return Err(invalid(secret, &format!("has a {KEY} that is not text")));

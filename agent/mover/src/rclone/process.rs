@@ -1,7 +1,7 @@
-//! Runs rclone and tells how it ended.
+//! Runs rclone and reports how it ended.
 //!
 //! One child at a time: clean environment, JSON log read line by line, standard output to a file, a watchdog that ends a
-//! child which stands still, SIGTERM passed on at once.
+//! child without progress, SIGTERM passed on at once.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -23,12 +23,12 @@ use crate::stop::Stop;
 
 /// After SIGTERM rclone ends within milliseconds; one that does not is killed.
 const GRACE: Duration = Duration::from_secs(1);
-/// A control object is small: an endpoint that gives nothing for so long is dead.
+/// A control object is small: an endpoint that returns nothing for this long is considered dead.
 pub const CONTROL_IDLE: Duration = Duration::from_secs(20);
 /// Bulk work moves bytes or counts.
 pub const BULK_IDLE: Duration = Duration::from_secs(180);
-/// A server that copies one very large object by itself says nothing until it is done. Less than the agent's `stallTimeout` unless that is
-/// set, so that the mover can tell what it waited for. A server that is gone is noticed sooner, by what TCP sends on an idle connection.
+/// A server that copies one very large object reports nothing until it is done. Less than the agent's `stallTimeout` unless that is
+/// set, so that the mover can report what it waited for. A server that is gone is noticed sooner, by what TCP sends on an idle connection.
 pub const COPY_IDLE: Duration = Duration::from_secs(25 * 60);
 
 /// The rclone binary and everything it is run with.
@@ -58,9 +58,9 @@ pub struct Finished {
 /// A child that did not.
 #[derive(Clone, Debug)]
 pub struct RcloneError {
-    /// What kind of trouble it is.
+    /// The kind of error.
     pub class: Class,
-    /// rclone's exit code; none where it did not end by itself, or ended well and did not do its work.
+    /// rclone's exit code; none if it was killed, or succeeded without doing its work.
     pub code: Option<i32>,
     /// Bytes that it had written to standard output by then.
     pub printed: u64,
@@ -89,7 +89,7 @@ enum Event {
 }
 
 impl Rclone {
-    /// Runs one command. The outer result is our own trouble (or a stop), the inner one rclone's.
+    /// Runs one command. The outer result is our own failure (or a stop), the inner one rclone's.
     pub fn run(&self, args: &[OsString], idle: Duration) -> Result<std::result::Result<Finished, RcloneError>> {
         self.stop.check()?;
         let stdout = self.scratch.fresh("out");
@@ -136,7 +136,7 @@ impl Rclone {
                 Ok(Err(RcloneError { class, code: status.code(), printed, message }))
             }
         };
-        // That something does not exist is an answer to who looks for it, or is about to make it, and no error of the sync.
+        // That something does not exist is an answer for a caller that checks or creates it, not an error of the sync.
         if matches!(&outcome, Ok(Err(error)) if error.is_absence() || error.class == Class::BucketMissing) {
             stats.errors = 0;
         }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::rclone::stats::Stats;
 use crate::stop::Stop;
 
-/// How often work that moves no bytes, such as hashing, shows that it goes on. The agent looks as often.
+/// How often work that moves no bytes, such as hashing, reports that it makes progress. The agent reads it as often.
 const BEAT: Duration = Duration::from_secs(10);
 
 /// What the lines are made of. Clones show the same progress.
@@ -126,7 +126,7 @@ mod tests {
     use super::*;
     use crate::volume::hash::Hasher;
 
-    /// Reading a volume for hours moves no bytes: its steps show that it goes on, and a mover that hangs takes none.
+    /// Reading a volume for hours moves no bytes: its steps show progress, and a mover that hangs takes none.
     #[test]
     fn hashing_is_progress_and_hanging_is_none() {
         let (progress, stop, dir) = (Progress::default(), Stop::default(), assert_fs::TempDir::new().unwrap());

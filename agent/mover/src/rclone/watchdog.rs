@@ -1,7 +1,7 @@
-//! When a running rclone is to be given up: it stands still, or all that it does is fail.
+//! When a running rclone is killed: it makes no progress, or everything that it does fails.
 //!
 //! rclone tries each of many files again and again, and with a server that has gone silent that takes hours. What it reads again for a
-//! retry counts as bytes moved, so bytes alone do not tell.
+//! retry counts as bytes moved, so bytes alone prove nothing.
 
 use std::time::{Duration, Instant};
 

@@ -26,7 +26,7 @@ pub struct Committed {
 }
 
 impl Committed {
-    /// Whether this revision is `other`, or is known to descend from it. A generation does not tell: a path that was put back to an older
+    /// Whether this revision is `other`, or is known to descend from it. A generation does not show it: a path that was put back to an older
     /// state, and pushed to since, has others of the same numbers.
     pub fn descends_from(&self, other: &Revision) -> bool {
         let is_other = |name: &String| name == other.as_str();
@@ -71,7 +71,7 @@ pub fn read_manifest(remote: &Remote, commit: Commit) -> Result<Manifest> {
     }
 }
 
-/// What a person is told of a manifest that cannot be read.
+/// The failure of a manifest that cannot be read.
 pub fn inconsistent(remote: &Remote, what: &str) -> Failure {
     Failure::new(Reason::RemoteInconsistent, format!("{}: {what}", remote.name()))
 }

@@ -1,11 +1,11 @@
-//! What a listing tells of many objects beside their sizes, kept small: 64 bytes each, whatever their names.
+//! What a listing reports of many objects beside their sizes, kept small: 64 bytes each, whatever their names.
 
 use jiff::Timestamp;
 
 use crate::digest::{hex, unhex};
 use crate::name_set::key;
 
-/// What a listing tells of an object.
+/// What a listing reports of an object.
 #[derive(Clone, Copy, Debug)]
 pub struct ListedObject<'a> {
     /// Below the path.
@@ -49,7 +49,7 @@ impl Index {
         self.0.sort_unstable_by_key(|object| object.name);
     }
 
-    /// What was told of this one.
+    /// What was listed of this one.
     pub fn get(&self, name: &[u8]) -> Option<&Object> {
         self.0.binary_search_by_key(&key(name), |object| object.name).ok().and_then(|at| self.0.get(at))
     }

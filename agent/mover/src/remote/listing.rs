@@ -1,4 +1,4 @@
-//! What lies below a remote path: names and sizes, and more where a caller asks for it.
+//! Lists what lies below a remote path: names and sizes, and more on request.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -34,7 +34,7 @@ pub type Listing = HashMap<Box<[u8]>, u64>;
 /// Sums in hexadecimal, by name below the path.
 pub type Sums = HashMap<Box<[u8]>, Box<str>>;
 
-/// One object, as a full listing tells of it.
+/// One object of a full listing.
 #[derive(Clone, Debug, Default)]
 pub struct Detail {
     /// Name below the path.
@@ -43,7 +43,7 @@ pub struct Detail {
     pub size: u64,
     /// As the backend gives it.
     pub mod_time: String,
-    /// A folder: it may well be one that only the names of others tell of.
+    /// A folder: possibly one that exists only in the names of objects.
     pub is_dir: bool,
     hashes: Hashes,
 }
@@ -103,7 +103,7 @@ impl Remote {
         Ok(listing)
     }
 
-    /// Shows what a listing of the whole path tells of each object, and its size; MD5 sums where `sums` and the backend knows them.
+    /// Calls `each` with every object of the whole path, and its size; MD5 sums where `sums` and the backend knows them.
     pub fn each_listed(&self, sums: bool, mut each: impl FnMut(ListedObject, u64)) -> Result<()> {
         self.each_below("", flags(sums), |item: Item| {
             each(
@@ -113,7 +113,7 @@ impl Remote {
         })
     }
 
-    /// The MD5 sums of the control documents by their names, from one listing of our own folder; empty where the backend does not tell
+    /// The MD5 sums of the control documents by their names, from one listing of our own folder; empty if the backend does not report
     /// them. Nothing is concluded from what this does not show: a caller that misses anything reads it.
     pub fn control_sums(&self) -> Result<HashMap<String, String>> {
         let args = ["lsjson", "--files-only", "--no-mimetype", "--no-modtime", "--hash", "--hash-type", "md5"];
@@ -154,7 +154,7 @@ impl Remote {
         sums_in(&stdout)
     }
 
-    /// The MD5 sums of the named objects in hexadecimal, where the backend can tell them without sending the content here.
+    /// The MD5 sums of the named objects in hexadecimal, if the backend has them without a download.
     pub fn told_sums<'a>(&self, names: impl ExactSizeIterator<Item = &'a [u8]>) -> Result<Sums> {
         match self.hashsum("md5", &["--no-traverse"], names)? {
             Ok(finished) => sums_in(&finished.stdout),
@@ -176,7 +176,7 @@ impl Remote {
         self.command("hashsum", &[kind.into(), self.at("")], &list, flags, BULK_IDLE)
     }
 
-    /// Every object and folder of the path with all that a listing tells; MD5 sums where `hashes` and the backend knows them.
+    /// Every object and folder of the path with all that a listing reports; MD5 sums where `hashes` and the backend knows them.
     pub fn details(&self, hashes: bool) -> Result<Vec<Detail>> {
         let mut details = Vec::new();
         self.each_entry_below("", flags(hashes), |item: Item| {

@@ -88,7 +88,7 @@ impl Remote {
         &self.root
     }
 
-    /// Always with a trailing slash: without one rclone first asks whether it is a file, and misreports trouble.
+    /// Always with a trailing slash: without one rclone first checks whether it is a file, and misreports errors.
     fn at(&self, below: &str) -> OsString {
         let slash = if self.root.ends_with(':') || below.starts_with('/') { "" } else { "/" };
         format!("{}{slash}{below}", self.root).into()
@@ -240,7 +240,7 @@ impl Remote {
         Ok(found)
     }
 
-    /// Whether the backend has this one of rclone's features. Asks nobody but rclone, and that once.
+    /// Whether the backend has this one of rclone's features. Asks rclone once, and no server.
     pub fn feature(&self, name: &str) -> Result<bool> {
         Ok(self.about()?.features.get(name).and_then(serde_json::Value::as_bool).unwrap_or(false))
     }

@@ -1,6 +1,6 @@
-//! Reads the control objects, and tells one that is damaged from a remote that cannot be read.
+//! Reads the control objects, and distinguishes a damaged one from a remote that cannot be read.
 //!
-//! Behind encryption a damaged object and a wrong password are the same to rclone. What tells them apart is whether anything else on the
+//! Behind encryption a damaged object and a wrong password are the same to rclone. The difference is whether anything else on the
 //! path can be read.
 
 use std::fs;
@@ -27,7 +27,7 @@ pub enum Read {
     /// This read did not find it. That alone proves nothing: who concludes anything from its absence has a listing agree, see
     /// [`super::absence`].
     Absent,
-    /// It is there, and cannot be deciphered though others can be; in words.
+    /// It exists and cannot be deciphered although others can be; with a description.
     Damaged(String),
     /// Its content, in a temporary file.
     Content(PathBuf),
@@ -62,7 +62,7 @@ impl Remote {
             Err(error) if self.deciphers(&error)? => return Ok(Read::Damaged(UNDECIPHERABLE.to_owned())),
             Err(error) => return Err(self.explain(error)),
         };
-        // Most backends skip a missing name in silence: only a listing tells it from an empty object.
+        // Most backends skip a missing name in silence: only a listing distinguishes it from an empty object.
         let empty = fs::metadata(&finished.stdout).map_err(|e| Failure::scratch(&e))?.len() == 0;
         if empty && !self.list(&dir)?.contains_key(name.as_bytes()) {
             return Ok(Read::Absent);
@@ -73,7 +73,7 @@ impl Remote {
         Ok(Read::Content(finished.stdout))
     }
 
-    /// Whether the objects that this trouble is about are damaged: they cannot be deciphered, and something else on the path can be.
+    /// Whether the objects that this error is about are damaged: they cannot be deciphered, and something else on the path can be.
     pub fn deciphers(&self, error: &RcloneError) -> Result<bool> {
         if error.class != Class::Undecipherable || self.deciphered.get().is_some() {
             return Ok(error.class == Class::Undecipherable);

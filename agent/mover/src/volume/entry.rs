@@ -17,7 +17,7 @@ pub struct Time {
 }
 
 impl Time {
-    /// Whether a backend that tells this time means ours: some keep whole seconds alone.
+    /// Whether a backend that reports this time means ours: some keep whole seconds only.
     pub fn is_listed_as(self, listed: Timestamp) -> bool {
         const SECOND: i128 = 1_000_000_000;
         let listed = listed.as_nanosecond();

@@ -19,7 +19,7 @@ const BUFFER: usize = 256 * 1024;
 /// Storage gains little from more readers, and every one is a buffer of memory.
 const MOST_THREADS: usize = 4;
 
-/// The MD5 sum of a small document in hexadecimal, as a remote tells it.
+/// The MD5 sum of a small document in hexadecimal, as a remote reports it.
 pub fn md5_hex(document: &[u8]) -> String {
     hex(&Md5::digest(document))
 }

@@ -47,7 +47,7 @@ pub fn possible(holes: &[Hole], size: u64) -> bool {
     })
 }
 
-/// The holes of the file at `path`, in order; none where the file system does not tell, or the file is gone.
+/// The holes of the file at `path`, in order; none if the file system does not report them, or the file is gone.
 pub fn find(path: &Path) -> Result<Box<[Hole]>> {
     let look = || {
         // NONBLOCK: a pipe put in the file's place must not hang us.

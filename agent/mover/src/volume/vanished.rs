@@ -1,4 +1,4 @@
-//! Names that their directory listed and that could not be read a moment later: either somebody removed them meanwhile, or the volume is
+//! Names that their directory listed and that could not be read a moment later: either they were removed meanwhile, or the volume is
 //! at fault. A name that is listed and cannot be read, again and again, is never taken for one that is not there.
 
 use std::collections::{BTreeMap, HashSet};
@@ -17,10 +17,10 @@ use crate::report::Reason;
 use crate::volume::path::RelPath;
 use crate::volume::xattrs;
 
-/// Looks at a name before it counts as listed and not readable. A busy writer may remove a name and make it anew between any two.
+/// Looks at a name before it counts as listed and not readable. A busy writer may remove a name and create it again between any two.
 const LOOKS: usize = 5;
 
-/// How a volume is looked at; a test may look in another way.
+/// How a volume is read; a test may replace it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Eyes {
     /// Reads the metadata of an entry, of a link itself.
@@ -51,7 +51,7 @@ pub(crate) fn is_no_file_now(error: &io::Error) -> bool {
 enum Fate {
     /// It is not listed any more.
     Gone,
-    /// It is there and can be read: it was made anew, or moved and moved back.
+    /// It exists and can be read: it was created again, or moved and moved back.
     Back,
     /// It is listed, and cannot be read.
     Unreadable,
@@ -68,7 +68,7 @@ pub(crate) fn settle(root: &Path, names: Vec<RelPath>, eyes: Eyes) -> Result<Vec
     let (mut back, mut unreadable) = (Vec::new(), Vec::new());
     let again = Again { root, eyes };
     for (dir, names) in by_directory {
-        // One listing for all of a directory's: it may be that somebody removes the whole of it.
+        // One listing for all of a directory's: the whole directory may have been removed.
         let listed = match again.listed(&dir)? {
             Some(listed) => listed,
             None if again.fate(&dir)? == Fate::Unreadable => {

@@ -31,7 +31,7 @@ pub enum FoundKind {
     Fifo,
 }
 
-/// One entry of the volume. Equal to an earlier look if and only if nothing touched it since.
+/// One entry of the volume. Equal to an earlier one if and only if nothing touched it since.
 #[derive(Clone, Debug, Eq)]
 pub struct Found {
     /// Its name.
@@ -40,12 +40,12 @@ pub struct Found {
     pub kind: FoundKind,
     /// What a pull would restore.
     pub meta: Meta,
-    /// What tells it from an earlier state of itself.
+    /// What distinguishes it from its earlier states.
     pub hints: Hints,
     /// Names of this inode.
     pub links: u64,
     /// A file that takes less room than its size, so it may have holes. No part of equality: the room is settled when the
-    /// file system writes out, though nobody touches the file.
+    /// file system writes out, although nothing touches the file.
     pub sparse: bool,
 }
 
@@ -68,17 +68,17 @@ pub struct Walk<'a> {
     pub skipped: BTreeMap<String, u64>,
     /// Whether an unfinished pull left its staging folder behind.
     pub staging: bool,
-    /// What was listed and could not be read: looked for again before the walk ends.
+    /// What was listed and could not be read: checked again before the walk ends.
     vanished: Vec<RelPath>,
-    /// What is there although the walk left it out, because it could not be read when its turn came.
+    /// What exists although the walk left it out, because it could not be read.
     pub unsettled: Vec<RelPath>,
     eyes: Eyes,
 }
 
-/// As many names are remembered before they are looked for again.
+/// How many names are remembered before they are checked again.
 const VANISHED: usize = 10_000;
 
-/// Begins to walk the volume at `root`. What is removed under the walk is left out: who has to know looks twice. What is listed and
+/// Begins to walk the volume at `root`. What is removed during the walk is left out: a caller that must know walks twice. What is listed and
 /// cannot be read is a failure.
 pub fn walk<'a>(root: &'a Path, stop: &'a Stop) -> Result<Walk<'a>> {
     walk_with(root, stop, EYES)

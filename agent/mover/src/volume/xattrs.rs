@@ -24,7 +24,7 @@ const USUAL: usize = 1024;
 /// What an attribute is, as far as restoring it goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AttributeKind {
-    /// `user.*`: whoever may write to the file may set it.
+    /// `user.*`: set by anyone who may write to the file.
     User,
     /// `trusted.*`: seen and set only with CAP_SYS_ADMIN.
     Trusted,
@@ -100,7 +100,7 @@ impl Attributes {
 pub struct ReadAttributes {
     /// What is replicated.
     pub attributes: Attributes,
-    /// Whether there are others that somebody may miss: those of one kind of file system alone, such as NFSv4 ACLs.
+    /// Whether there are others that are lost: those of one kind of file system only, such as NFSv4 ACLs.
     pub others: bool,
 }
 

@@ -69,7 +69,7 @@ impl<W: Write> Writer<W> {
 pub struct Reader<R: Read> {
     lines: Split<BufReader<zstd::Decoder<'static, BufReader<R>>>>,
     revision: String,
-    /// The revisions that it descends from, newest first, as far as it tells.
+    /// The revisions that it descends from, newest first, as far as it lists them.
     pub ancestors: Vec<String>,
     /// The entry before.
     last: Option<RelPath>,

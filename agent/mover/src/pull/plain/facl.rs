@@ -14,13 +14,13 @@ use crate::volume::xattrs::{ACL_ACCESS, ACL_DEFAULT, Attribute};
 pub(super) struct Access {
     /// Permission bits with setuid, setgid and sticky.
     pub(super) mode: u32,
-    /// `None`: a name that nobody has here.
+    /// `None`: a name that does not exist here.
     pub(super) uid: Option<u32>,
     /// See `uid`.
     pub(super) gid: Option<u32>,
     /// ACLs beyond what the mode says, as the kernel keeps them.
     pub(super) acls: Vec<Attribute>,
-    /// Named users or groups that nobody has here: their lines are left out.
+    /// Named users or groups that do not exist here: their lines are left out.
     pub(super) unknown: u64,
 }
 
@@ -66,7 +66,7 @@ const GROUP_OBJ: u16 = 0x04;
 const GROUP: u16 = 0x08;
 const MASK: u16 = 0x10;
 const OTHER: u16 = 0x20;
-/// The id of rules that name nobody.
+/// The id of rules without a name.
 const NOBODY: u32 = u32::MAX;
 
 fn entry(lines: &[&[u8]], users: &HashMap<String, u32>, groups: &HashMap<String, u32>) -> Result<Access, String> {
@@ -79,7 +79,7 @@ fn entry(lines: &[&[u8]], users: &HashMap<String, u32>, groups: &HashMap<String,
     let (mut rules, mut defaults) = (Vec::new(), Vec::new());
     for line in lines {
         let bad = || String::from_utf8_lossy(line).into_owned();
-        // A name that is not UTF-8 is one that nobody has here.
+        // A name that is not UTF-8 does not exist here.
         let text = String::from_utf8_lossy(line);
         let text = text.trim_end();
         if let Some(owner) = text.strip_prefix("# owner: ") {

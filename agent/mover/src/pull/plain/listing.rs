@@ -1,4 +1,4 @@
-//! What lies on a path that scribe-agent did not write, and whether it moved between two looks.
+//! What lies on a path that scribe-agent did not write, and whether it changed between two listings.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
@@ -72,7 +72,7 @@ impl Listing {
                 "a file {both} and others below {both}/, which no volume can hold: rename the one or the other at its source"
             ));
         }
-        // Those that files tell of say nothing more, and not every backend shows them.
+        // Directories of files add nothing, and not every backend lists them.
         for empty in listing.dirs.iter().filter(|dir| !full.contains(dir)) {
             sum.update(format!("{empty:?}/\n"));
         }

@@ -96,7 +96,7 @@ impl Attempt<'_> {
         if listing.lost_and_found {
             *skipped.entry(LEFT_LOST_AND_FOUND.into()).or_default() += 1;
         }
-        // First, because it tells of directories, and so of what is to be removed.
+        // First, because it lists directories, and so determines what is removed.
         let access = match self.access()? {
             Ok(access) => access,
             Err(reason) => return Ok(Err(reason)),
@@ -110,7 +110,7 @@ impl Attempt<'_> {
         let needed = due.values().map(|detail| detail.size).sum();
         let staging = if left || !due.is_empty() { Some(Staging::open(root)?) } else { None };
         if let Some(staging) = &staging {
-            // Nothing says by which hash a dead pull's content would be known.
+            // The content of a pull that was killed has no known hash.
             staging.keep(&PullPlan::default(), &Hasher::default(), stop)?;
         }
         space::check(root, needed)?;
@@ -168,7 +168,7 @@ impl Attempt<'_> {
         let mut read = 0;
         for found in found {
             let (FoundKind::File(size), Some(detail)) = (&found.kind, self.listing.files.get(&found.path)) else { continue };
-            // Names of one inode are told apart by fetching them: the remote knows no hard links.
+            // Names of one inode are separated by fetching them: the remote has no hard links.
             if *size != detail.size || found.links > 1 {
                 continue;
             }
@@ -206,7 +206,7 @@ impl Attempt<'_> {
         })
     }
 
-    /// Directories that the facl alone tells of.
+    /// Directories that only the facl lists.
     fn named(&self, found: &[Found], access: &HashMap<RelPath, Access>) -> Result<Vec<RelPath>> {
         let folders = self.remote.feature("CanHaveEmptyDirectories")?;
         let kinds: HashMap<&RelPath, &FoundKind> = found.iter().map(|found| (&found.path, &found.kind)).collect();

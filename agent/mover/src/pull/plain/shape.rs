@@ -1,4 +1,4 @@
-//! Decides what entries the volume is to hold after a pull of layout Plain, before anything of it is fetched. Pure, but for a look at names
+//! Decides what entries the volume is to hold after a pull of layout Plain, before anything of it is fetched. Pure, except for a check of names
 //! that only the facl has.
 //!
 //! Neither of the two sources says all: a listing of a backend without folders of its own (S3) has no empty directories, and getfacl does
