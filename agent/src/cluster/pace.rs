@@ -146,14 +146,14 @@ impl Pace {
 /// An error as text: the API server's message, or else the error with its causes, which HTTP clients do not print.
 pub fn causes(error: &(dyn Error + 'static)) -> String {
     if let Some(kube::Error::Api(status)) = error.downcast_ref() {
-        return format!("{} ({})", status.message.trim(), status.code);
+        return format!("{} (HTTP {})", status.message.trim(), status.code);
     }
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {
-        let words = cause.to_string();
-        if !text.contains(&words) {
-            text = format!("{text}: {words}");
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
         }
         next = cause.source();
     }
@@ -254,10 +254,10 @@ mod tests {
     }
 
     #[test]
-    fn causes_are_told_once_each() {
+    fn each_cause_is_reported_once() {
         let error = anyhow::anyhow!("connection refused").context("sending").context("asking: sending");
         assert_eq!(causes(error.as_ref()), "asking: sending: connection refused");
         let forbidden = Status { code: 403, message: "jobs is forbidden".to_owned(), ..Status::default() };
-        assert_eq!(causes(&kube::Error::Api(Box::new(forbidden))), "jobs is forbidden (403)");
+        assert_eq!(causes(&kube::Error::Api(Box::new(forbidden))), "jobs is forbidden (HTTP 403)");
     }
 }

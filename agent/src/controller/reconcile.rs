@@ -5,6 +5,7 @@ use super::{Context, Memory, events, observe, progress, wake};
 use crate::api::Status;
 use crate::api::reason::Reason;
 use crate::api::status::Phase;
+use crate::cluster::pace::causes;
 use crate::cluster::refusal::Answer;
 use crate::cluster::view::{Replicated, Replication};
 use crate::core::conditions;
@@ -200,7 +201,7 @@ async fn execute(context: &Context, facts: &Facts, plan: &Plan) -> Result<Action
                 return Ok(Action::requeue(LONGEST_WAIT));
             }
             Err(Answer::Transient(error)) => {
-                blocked(context, facts, step, &words_of(&error));
+                blocked(context, facts, step, &causes(&error));
                 return Err(Failure::Write(error));
             }
             Err(Answer::Refused(refusal)) => {
@@ -218,14 +219,6 @@ fn blocked(context: &Context, facts: &Facts, step: &Step, why: &str) {
     if let Step::Create(child) = step {
         let why = format!("{} cannot be created: {}", child.name(), why.trim());
         remember(context, &facts.object.uid, |memory| memory.blocked = Some(why));
-    }
-}
-
-/// The server's own message, if there is one.
-fn words_of(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) => format!("{} (HTTP {})", status.message, status.code),
-        other => other.to_string(),
     }
 }
 
