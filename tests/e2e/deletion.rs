@@ -22,11 +22,7 @@ async fn a_source_leaves_no_child() {
 #[tokio::test]
 async fn a_destination_leaves_no_child() {
     site("delete-dest", async |site| {
-        let source = site.filled("data").await;
-        let push = site.source("push", "data", json!({ "rclone": { "copyMethod": "Direct" } }));
-        push.synced("first").await;
-        let pull = site.destination("pull", json!({}));
-        pull.synced("first").await;
+        let (source, push, pull, _) = site.replicated(json!({ "rclone": { "copyMethod": "Direct" } }), json!({})).await;
         source.run("head -c 300000 /dev/urandom >more");
         push.sync("second").await;
         site.slow_down(20_000);

@@ -10,11 +10,7 @@ use serde_json::json;
 #[tokio::test]
 async fn an_image_stays_while_a_claim_made_from_it_is_unbound() {
     site("unbound", async |site| {
-        let source = site.filled("data").await;
-        let push = site.source("push", "data", json!({}));
-        push.synced("first").await;
-        let pull = site.destination("pull", json!({}));
-        let first = image_of(&pull.synced("first").await);
+        let (source, push, pull, first) = site.replicated(json!({}), json!({})).await;
         let before = source.listing();
         // Bound only when a pod wants it, and none does yet.
         site.claim(&Claim { name: "restored", class: Some("csi-btrfs-late"), image: Some(&first) });
@@ -38,11 +34,7 @@ async fn an_image_stays_while_a_claim_made_from_it_is_unbound() {
 #[tokio::test]
 async fn an_image_that_a_user_wants_to_keep_is_let_go() {
     site("kept", async |site| {
-        let source = site.filled("data").await;
-        let push = site.source("push", "data", json!({}));
-        push.synced("first").await;
-        let pull = site.destination("pull", json!({}));
-        let first = image_of(&pull.synced("first").await);
+        let (source, push, pull, first) = site.replicated(json!({}), json!({})).await;
         let before = source.listing();
         site.kubectl(&["label", "volumesnapshot", &first, "scribe.backube/do-not-delete=yes"]);
 
@@ -68,11 +60,9 @@ async fn an_image_that_a_user_wants_to_keep_is_let_go() {
 #[tokio::test]
 async fn as_many_images_are_kept_as_are_wanted() {
     site("retain", async |site| {
-        let source = site.filled("data").await;
-        let push = site.source("push", "data", json!({ "rclone": { "copyMethod": "Direct" } }));
-        push.synced("first").await;
-        let pull = site.destination("pull", json!({ "rclone": { "retain": 2 } }));
-        let mut images = vec![image_of(&pull.synced("first").await)];
+        let (source, push, pull, first) =
+            site.replicated(json!({ "rclone": { "copyMethod": "Direct" } }), json!({ "rclone": { "retain": 2 } })).await;
+        let mut images = vec![first];
         for round in ["second", "third"] {
             source.run(&format!("echo {round} >plain"));
             push.sync(round).await;

@@ -3,6 +3,7 @@
 use super::s3::SECTION;
 use super::site::{SECRET, Site};
 use super::until::until;
+use super::volume::Hand;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
@@ -40,6 +41,16 @@ impl Site {
     pub fn destination(&self, name: &str, spec: Value) -> Replication<'_> {
         let default = json!({ "trigger": { "manual": "first" }, "rclone": merged(self.rclone(), json!({ "capacity": "1Gi" })) });
         self.replication("ReplicationDestination", name, &merged(default, spec))
+    }
+
+    /// A volume, a source `push` and a destination `pull` of it that have synced once, and the image of that.
+    pub async fn replicated(&self, source: Value, destination: Value) -> (Hand<'_>, Replication<'_>, Replication<'_>, String) {
+        let volume = self.filled("data").await;
+        let push = self.source("push", "data", source);
+        push.synced("first").await;
+        let pull = self.destination("pull", destination);
+        let image = image_of(&pull.synced("first").await);
+        (volume, push, pull, image)
     }
 
     fn rclone(&self) -> Value {
