@@ -23,7 +23,7 @@ const NOWHERE: &str = "http://127.0.0.1:9";
 #[case::wrong_credentials("AccessDenied", json!({"rcloneConfig": "wrong-password"}), &["wrong-password"])]
 #[case::nobody_answers("Unreachable", json!({"rcloneConfig": "unreachable"}), &["127.0.0.1:9"])]
 #[tokio::test]
-async fn a_remote_that_does_not_work_is_told(
+async fn a_remote_that_does_not_work_is_reported(
     #[values("ReplicationSource", "ReplicationDestination")] kind: &str,
     #[case] reason: &str,
     #[case] rclone: Value,
@@ -71,7 +71,11 @@ async fn a_remote_that_does_not_work_is_told(
     &["not-there", "scribe-src-broken"]
 )]
 #[tokio::test]
-async fn a_volume_that_does_not_come_is_told(#[case] reason: &str, #[case] arrange: impl AsyncFn(&Site) -> String, #[case] words: &[&str]) {
+async fn a_volume_that_is_not_provided_is_reported(
+    #[case] reason: &str,
+    #[case] arrange: impl AsyncFn(&Site) -> String,
+    #[case] words: &[&str],
+) {
     site_with("volume", IMPATIENT, async |site| {
         let name = arrange(site).await;
         let kind = if ["SourcePVCMissing", "SnapshotNotReady"].contains(&reason) { "ReplicationSource" } else { "ReplicationDestination" };
@@ -136,7 +140,7 @@ async fn told(broken: &Replication<'_>, reason: &str, stalls: bool, words: &[&st
 #[case::a_day_that_never_comes("0 0 30 2 *", None, &["0 0 30 2 *", "never"])]
 #[case::a_zone_that_is_not_there("@daily", Some("Europe/Nowhere"), &["Europe/Nowhere", "Europe/Berlin"])]
 #[tokio::test]
-async fn a_schedule_that_cannot_be_is_told(#[case] schedule: &str, #[case] zone: Option<&str>, #[case] words: &[&str]) {
+async fn a_schedule_that_cannot_be_is_refused_with_a_reason(#[case] schedule: &str, #[case] zone: Option<&str>, #[case] words: &[&str]) {
     site("bad-cron", async |site| {
         let trigger = json!({ "schedule": schedule, "timeZone": zone, "manual": null });
         let broken = site.source("broken", "data", json!({ "trigger": trigger }));
@@ -168,7 +172,7 @@ async fn a_schedule_that_cannot_be_is_told(#[case] schedule: &str, #[case] zone:
 #[case::a_secret_that_comes_later("not-there-yet", "data")]
 #[case::a_claim_that_comes_later(SECRET, "not-there-yet")]
 #[tokio::test]
-async fn what_is_mended_works(#[case] secret: &str, #[case] claim: &str) {
+async fn what_is_fixed_works(#[case] secret: &str, #[case] claim: &str) {
     site("mended", async |site| {
         site.filled("data").await;
         let push = site.source("push", claim, json!({ "rclone": { "rcloneConfig": secret } }));
@@ -189,7 +193,7 @@ async fn what_is_mended_works(#[case] secret: &str, #[case] claim: &str) {
 /// Somebody's finalizer holds on to the last sync's snapshot, as csi-provisioner 6 does for minutes when it loses a race: the next sync
 /// cannot have the name. That is told, not waited out in silence; and when the snapshot is gone, the sync goes on.
 #[tokio::test]
-async fn a_snapshot_that_does_not_go_is_told() {
+async fn a_snapshot_that_is_not_deleted_is_reported() {
     site_with("held", IMPATIENT, async |site| {
         let _source = site.filled("data").await;
         let mut history = site.history().await;

@@ -10,7 +10,7 @@ fn get(site: &Site, path: &str) -> String {
 }
 
 #[tokio::test]
-async fn the_agent_tells_how_old_the_data_is() {
+async fn the_agent_reports_how_old_the_data_is() {
     site("health", async |site| {
         let _source = site.filled("data").await;
         let push = site.source("push", "data", json!({ "rclone": { "copyMethod": "Direct" } }));

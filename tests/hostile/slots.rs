@@ -10,7 +10,7 @@ const OBJECTS: usize = 12;
 const PLACES: usize = 2;
 
 #[tokio::test]
-async fn no_more_syncs_than_places() {
+async fn no_more_syncs_than_slots() {
     let settings = format!("{{continuousInterval: 1h, maxConcurrentSyncs: {PLACES}, retry: {{initial: 1s, max: 4s}}}}");
     let site = Site::start_with("gate", &settings).await;
     for number in 0..OBJECTS {
@@ -21,7 +21,7 @@ async fn no_more_syncs_than_places() {
     let (mut most, mut waited, mut killed) = (0, false, false);
     until("all have synced", 120, async || {
         let all = site.statuses().await;
-        let running = all.iter().filter(|status| has_a_place(status)).count();
+        let running = all.iter().filter(|status| has_a_slot(status)).count();
         assert!(running <= PLACES, "{running} syncs at a time: {all:#?}");
         most = most.max(running);
         waited |= all.iter().any(|s| s.conditions.iter().any(|c| c.type_ == "Synchronizing" && c.reason == "WaitingForSlot"));
@@ -42,6 +42,6 @@ async fn no_more_syncs_than_places() {
 }
 
 /// In all other phases the cluster works, or nothing does.
-fn has_a_place(status: &Status) -> bool {
+fn has_a_slot(status: &Status) -> bool {
     status.run.as_ref().is_some_and(|run| matches!(run.phase, Phase::Capturing | Phase::Transferring))
 }

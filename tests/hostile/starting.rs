@@ -93,7 +93,7 @@ fn folder(name: &str) -> PathBuf {
 
 /// An API server that refuses connections, and one that takes them and never answers: the agent lives, is not ready, and ends when told.
 #[tokio::test]
-async fn it_lives_while_nobody_answers() {
+async fn it_lives_while_the_api_server_does_not_answer() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let silent = format!("http://{}", silent.local_addr().unwrap());
     for (name, server) in [("refused", "http://127.0.0.1:1"), ("silent", silent.as_str())] {

@@ -110,7 +110,7 @@ impl Player {
             "controller": true, "blockOwnerDeletion": true }]);
         let pod: DynamicObject =
             serde_json::from_value(json!({ "apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": template["spec"] })).unwrap();
-        self.nobody_else_moves(&pods, &owner).await;
+        self.no_other_moves(&pods, &owner).await;
         let pod = pods.create(&PostParams::default(), &pod).await.unwrap();
         {
             let mut record = self.record.lock().unwrap();
@@ -131,7 +131,7 @@ impl Player {
         self.status(&self.api("batch", "v1", "Job"), &job, complete).await;
     }
 
-    async fn nobody_else_moves(&self, pods: &Api<DynamicObject>, owner: &str) {
+    async fn no_other_moves(&self, pods: &Api<DynamicObject>, owner: &str) {
         let others = pods.list(&ListParams::default().labels(&format!("scribe.backube/owner-uid={owner}"))).await.unwrap();
         let alive = others.iter().filter(|pod| !matches!(pod.data["status"]["phase"].as_str(), Some("Succeeded" | "Failed")));
         let alive: Vec<_> = alive.map(ResourceExt::name_any).collect();

@@ -183,7 +183,7 @@ fn a_volume_grows_with_the_spec() {
 
 /// Where the storage class does not allow it, that is asked once and told once, and syncs go on.
 #[test]
-fn a_volume_that_cannot_grow_is_told() {
+fn a_volume_that_cannot_grow_is_reported() {
     let mut world = synced(Flavour::DestinationImage);
     script::play(&mut world, &Happening::Grow(false));
     for _ in 0..5 {

@@ -114,7 +114,7 @@ fn a_change_is_tried_at_once() {
 
 /// Slots come sooner than the longest delay: a passing trouble is tried at each of them, one that needs a person is not.
 #[test]
-fn slots_hasten_what_may_pass() {
+fn scheduled_times_hasten_what_may_pass() {
     for (ending, expected) in [(Ending::Failed, 10..=10), (Ending::Stalled, 4..=6)] {
         let mut world = World::new(Flavour::SourceSnapshot);
         world.spec.trigger.manual = None;

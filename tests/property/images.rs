@@ -227,7 +227,7 @@ fn images_that_were_never_listed_stay_published() {
 
 /// Whether the temporary snapshot is still there cannot be found out for long: told as what it is.
 #[test]
-fn snapshots_that_are_served_no_more_are_told() {
+fn snapshots_that_are_no_longer_served_are_reported() {
     let mut world = World::new(Flavour::SourceSnapshot);
     script::play(&mut world, &Happening::Tag);
     agent::look(&mut world, &Look::default());

@@ -62,7 +62,7 @@ proptest! {
         for happening in script {
             script::play(&mut world, &happening);
         }
-        silence::assert_told(world);
+        silence::assert_reported(world);
     }
 
     /// The same where no new tag asks for a sync: what was synced last is what the spec names, whatever it named before, and a

@@ -68,7 +68,7 @@ proptest! {
 
     /// In whatever order they are looked at, whatever fails and wherever the agent dies.
     #[test]
-    fn never_more_than_there_are_places_and_everybody_has_a_turn(
+    fn never_more_than_there_are_slots_and_every_object_gets_one(
         objects in proptest::collection::vec((any::<Flavour>(), proptest::option::of(-80i64..0)), 1..7),
         places in 1usize..4,
         moves in proptest::collection::vec((any::<prop::sample::Index>(), 0u8..8, proptest::option::weighted(0.2, 0usize..5)), 0..80),
@@ -137,7 +137,7 @@ fn the_order_is_fair() {
 
 /// Whoever waits writes that once.
 #[test]
-fn waiting_for_a_turn_is_quiet() {
+fn waiting_for_a_slot_is_quiet() {
     for flavour in Flavour::ALL {
         for due in [None, Some(-30)] {
             let mut world = world(0, flavour, due);
@@ -205,7 +205,7 @@ fn a_paused_run_whose_subject_is_edited_leaves_the_queue() {
 
 /// A finalizer of somebody else's may keep an object for long after its deletion; its place is free once its mover has ended.
 #[test]
-fn what_is_being_deleted_holds_no_place() {
+fn what_is_being_deleted_holds_no_slot() {
     let mut world = world(0, Flavour::DestinationImage, None);
     script::begin(&mut world);
     script::start_pods(&mut world);

@@ -68,7 +68,7 @@ fn an_edit_after_an_invalid_one_is_ready_when_it_is_synced() {
 }
 
 #[test]
-fn a_failure_after_a_success_is_told() {
+fn a_failure_after_a_success_is_reported() {
     let mut world = World::new(Flavour::SourceDirect);
     script::recover(&mut world);
     script::edit(&mut world, |w| {

@@ -13,23 +13,23 @@ const STANDSTILL: SignedDuration = SignedDuration::from_hours(6);
 const STEP: SignedDuration = SignedDuration::from_mins(5);
 
 /// Since when the same attempt has had its place, and what it is at.
-fn holds_a_place(world: &World) -> Option<&Run> {
+fn holds_a_slot(world: &World) -> Option<&Run> {
     world.status.run.as_ref().filter(|_| queue::under_way(&world.status))
 }
 
 /// Nothing is over or forgotten: what could not go on is a failure by now, and has given its place back.
-pub fn assert_told(mut world: World) {
+pub fn assert_reported(mut world: World) {
     for mended in [Happening::Pause(false), Happening::Invalid(false), Happening::Slot(true), Happening::Slow(true), Happening::Hang] {
         script::play(&mut world, &mended);
     }
     world.past.clear();
-    let (end, longest) = (world.now + STANDSTILL, longest_place(&World::limits()));
+    let (end, longest) = (world.now + STANDSTILL, longest_slot(&World::limits()));
     let mut place: Option<(String, i64, Timestamp)> = None;
     while world.now < end {
         for _ in 0..4 {
             agent::look(&mut world, &Look::default());
         }
-        place = holds_a_place(&world).map(|run| {
+        place = holds_a_slot(&world).map(|run| {
             let before = place.filter(|(id, attempt, _)| *id == run.id && *attempt == run.attempt);
             (run.id.clone(), run.attempt, before.map_or(world.now, |(_, _, since)| since))
         });
@@ -46,6 +46,6 @@ pub fn assert_told(mut world: World) {
 }
 
 /// No deadline of a phase that takes a place is longer than this, plus the steps of the clock that it may take to see it.
-fn longest_place(limits: &Limits) -> SignedDuration {
+fn longest_slot(limits: &Limits) -> SignedDuration {
     limits.pod_start_timeout.max(limits.stall_timeout) + STEP * 2
 }

@@ -130,7 +130,7 @@ fn the_last_error_is_kept_while_the_next_attempt_runs() {
 
 /// A place is for those that work: after two minutes another sync may start, and the mover needs a place of its own.
 #[test]
-fn a_snapshot_that_takes_long_holds_no_place() {
+fn a_snapshot_that_takes_long_holds_no_slot() {
     let mut world = World::new(Flavour::SourceSnapshot);
     agent::look(&mut world, &Look::default());
     assert!(queue::under_way(&world.status));
@@ -242,7 +242,7 @@ fn an_edit_supersedes_an_image_that_is_late() {
 
 /// The attempts after the first only give a provisioner its pod, for two minutes each.
 #[test]
-fn an_unbound_volume_takes_a_place_for_minutes_only() {
+fn an_unbound_volume_takes_a_slot_for_minutes_only() {
     let mut world = World::new(Flavour::DestinationImage);
     world.cluster.warning = None;
     for _ in 0..3 {

@@ -154,7 +154,7 @@ fn a_paused_edit_is_due_when_it_is_paused_no_more() {
 
 /// It waits for its turn as any other sync does, and says so once.
 #[test]
-fn an_edit_waits_for_a_place() {
+fn an_edit_waits_for_a_slot() {
     let mut world = idle(Flavour::DestinationImage);
     script::play(&mut world, &Happening::Slot(false));
     script::play(&mut world, &Happening::Path(1));

@@ -59,13 +59,19 @@ fn next(world: &World) -> String {
 )]
 #[case::a_leap_day("2028-02-28T23:58:00Z", "0 0 29 2 *", None, 10, &["2028-02-29T00:00:00Z"])]
 #[case::no_leap_day("2026-02-28T23:00:00Z", "0 0 29 2 *", None, 120, &[])]
-fn slots_are_kept(#[case] from: &str, #[case] schedule: &str, #[case] zone: Option<&str>, #[case] count: i64, #[case] expected: &[&str]) {
+fn scheduled_times_are_kept(
+    #[case] from: &str,
+    #[case] schedule: &str,
+    #[case] zone: Option<&str>,
+    #[case] count: i64,
+    #[case] expected: &[&str],
+) {
     assert_eq!(minutes(&mut scheduled(from, schedule, zone), count), expected);
 }
 
 /// Nobody looked for a day: agent stopped, machine suspended, or the clock stepped forward. One sync at once, then the schedule goes on.
 #[test]
-fn missed_slots_are_one_sync_at_once() {
+fn missed_times_are_one_sync_at_once() {
     let mut world = scheduled("2026-01-01T00:00:00Z", "*/6 * * * *", None);
     once(&mut world);
     world.now = "2026-01-02T03:04:00Z".parse().unwrap();

@@ -73,7 +73,7 @@ fn a_spec_that_was_invalid_for_a_moment() {
 
 /// The scheduled time of a week has opened a run, or its attempts fail, and the spec is invalid for a minute: the sync is not put off for a week.
 #[test]
-fn an_invalid_spec_of_a_minute_costs_no_slot() {
+fn an_invalid_spec_of_a_minute_costs_no_scheduled_time() {
     for flavour in Flavour::ALL {
         for fails in [false, true] {
             let mut world = World::new(flavour);

@@ -42,7 +42,7 @@ pub fn attempt(world: &mut World, ending: Ending) {
 }
 
 /// A world whose first scheduled time has come, and its sync has ended like this.
-fn after_a_slot(ending: Ending) -> World {
+fn after_a_scheduled_time(ending: Ending) -> World {
     let mut world = scheduled();
     agent::look(&mut world, &Look::default());
     world.now = next_time(&world);
@@ -60,7 +60,7 @@ pub fn refuse(world: &mut World) {
 }
 
 #[test]
-fn the_next_slot_is_waited_for() {
+fn the_next_scheduled_time_is_waited_for() {
     let mut world = scheduled();
     agent::look(&mut world, &Look::default());
     assert_eq!(wake(&world), Some(next_time(&world)), "before the first sync");
@@ -104,7 +104,7 @@ fn a_failure_says_when_it_is_tried_again(#[case] ending: Ending) {
 
 /// After a minute or two at first, then less and less often.
 #[test]
-fn a_first_push_is_looked_for_less_and_less_often() {
+fn a_first_push_is_checked_for_with_an_increasing_delay() {
     let mut world = World::new(Flavour::DestinationImage);
     for minutes in [1, 2, 3, 4, 4] {
         attempt(&mut world, Ending::NothingPushedYet);
@@ -169,8 +169,8 @@ fn a_refusal_ends_one_attempt() {
 }
 
 #[test]
-fn a_slot_that_comes_sooner_than_the_next_attempt_is_waited_for() {
-    let mut world = after_a_slot(Ending::Failed);
+fn a_scheduled_time_before_the_next_attempt_is_waited_for() {
+    let mut world = after_a_scheduled_time(Ending::Failed);
     // As after many failures.
     world.status.attempts = Some(10);
     world.now = next_time(&world) - SignedDuration::from_secs(1);
@@ -180,8 +180,8 @@ fn a_slot_that_comes_sooner_than_the_next_attempt_is_waited_for() {
 
 /// Where a person is needed, scheduled times wait for the next attempt; from then on the volume is captured afresh.
 #[test]
-fn a_slot_waits_where_a_person_is_needed() {
-    let mut world = after_a_slot(Ending::Stalled);
+fn a_scheduled_time_waits_where_action_is_required() {
+    let mut world = after_a_scheduled_time(Ending::Stalled);
     let (run, slot) = (world.status.run.clone().unwrap().id, next_time(&world));
     // The next attempt comes after the scheduled time.
     world.status.attempts = Some(10);
@@ -196,7 +196,7 @@ fn a_slot_waits_where_a_person_is_needed() {
 
 /// One that keeps failing does not tell of every start.
 #[test]
-fn starts_are_told_until_an_object_is_failing() {
+fn starts_are_reported_until_an_object_is_failing() {
     for (failures, told) in [(None, true), (Some(4), true), (Some(5), false), (Some(6), false)] {
         let mut world = World::new(Flavour::SourceDirect);
         world.status.attempts = failures;

@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_volume_that_cannot_grow_is_told_in_the_servers_words() {
+    fn a_volume_that_cannot_grow_is_reported_with_the_servers_message() {
         let step = Step::Resize(ChildRef { kind: ChildKind::Claim, name: "c".into(), uid: "u".into() }, 2);
         let words = "persistentvolumeclaims \"c\" is forbidden: only dynamically provisioned pvc can be resized and the storageclass that provisions the pvc must support resize";
         let answer = answer(&step, 403, "Forbidden", words);

@@ -228,7 +228,7 @@ mod tests {
 
     /// A claim of an earlier object of this name is garbage-collected; one that belongs to something else, or lost its owner reference, stays.
     #[test]
-    fn what_a_namesake_left_is_told_from_what_a_stranger_has() {
+    fn what_a_namesake_left_is_not_what_another_has() {
         let labels = json!({ "scribe.backube/owner-uid": "old", "app.kubernetes.io/component": "volume" });
         let left = claim(&parsed(&json!({ "labels": labels, "ownerReferences": owned_by("ReplicationDestination", "a", "old") })), "new");
         assert!(left.meta.namesake && left.meta.role.is_none());

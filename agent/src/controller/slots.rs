@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_is_taken_before_the_cache_shows_it_and_free_before_the_cache_shows_it() {
+    fn a_slot_is_taken_and_free_before_the_cache_shows_it() {
         let (mut slots, now, new, running) = (Slots::default(), Instant::now(), Status::default(), running());
         let none = [("a", &new), ("b", &new)];
         assert_eq!(ask(&mut slots, "a", &none, true, now), Slot::Free);
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_that_is_not_used_is_given_back() {
+    fn a_slot_that_is_not_used_is_given_back() {
         let (mut slots, now, new) = (Slots::default(), Instant::now(), synced());
         assert_eq!(ask(&mut slots, "a", &[("a", &new)], true, now), Slot::Free);
         slots.settled("a");

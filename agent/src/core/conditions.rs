@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn what_takes_a_person_is_stalled_and_not_ready() {
+    fn what_requires_action_is_stalled_and_not_ready() {
         let mut status = Status { last_error: Some(error("DeletionGuard")), ..synced() };
         update(&mut status, &Ok(spec(false)), 1, Some(1), NOW);
         assert_eq!((told(&status, "Stalled"), told(&status, "Ready")), (("True", "DeletionGuard"), ("False", "DeletionGuard")));

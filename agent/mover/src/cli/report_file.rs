@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn the_summary_ends_in_the_words_scripts_look_for() {
+    fn the_summary_ends_as_scripts_expect() {
         let stats = Stats { bytes: 1536, transfers: 2, ..Stats::default() };
         let text = summary(&stats, 3, Duration::from_millis(2600));
         let words = ["Transferred:", "Checks:", "Deleted:", "Elapsed time:", "Rclone completed in 3s"];

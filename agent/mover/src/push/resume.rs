@@ -82,7 +82,7 @@ fn sums(work: &PushContext, tree: &Entries, listing: &Listing) -> Result<Index> 
     if work.remote.feature("SlowHash")? {
         let names = candidates(work, tree, listing)?.map(|candidate| Ok(candidate?.name));
         for batch in batches(names, BATCH) {
-            for (name, sum) in work.remote.told_sums(batch?.iter().map(|name| &**name))? {
+            for (name, sum) in work.remote.listed_sums(batch?.iter().map(|name| &**name))? {
                 sums.add(ListedObject { name: &name, written: None, md5: Some(&sum) });
             }
         }

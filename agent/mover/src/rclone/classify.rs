@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_killed_child_is_told_from_a_failed_one() {
+    fn a_killed_child_is_not_a_failed_one() {
         assert_eq!(classify(None, &[], &Redaction::default()).0, Class::Killed);
     }
 }

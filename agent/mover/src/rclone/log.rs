@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn statistics_messages_and_noise_are_told_apart() {
+    fn statistics_messages_and_noise_are_separated() {
         let (mut log, none) = (Log::default(), Redaction::default());
         log.line(br#"{"level":"notice","msg":"x","stats":{"bytes":8,"transfers":3,"eta":null,"serverSideCopies":2},"source":"s"}"#, &none);
         log.line(br#"{"level":"error","msg":"Failed to copy: boom","object":"a/b"}"#, &none);

@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_told_is_found() {
+    fn what_was_listed_is_found() {
         let mut index = Index::default();
         let sum = |n: usize| format!("{n:032x}");
         for n in 0..1000 {

@@ -155,7 +155,7 @@ impl Remote {
     }
 
     /// The MD5 sums of the named objects in hexadecimal, if the backend has them without a download.
-    pub fn told_sums<'a>(&self, names: impl ExactSizeIterator<Item = &'a [u8]>) -> Result<Sums> {
+    pub fn listed_sums<'a>(&self, names: impl ExactSizeIterator<Item = &'a [u8]>) -> Result<Sums> {
         match self.hashsum("md5", &["--no-traverse"], names)? {
             Ok(finished) => sums_in(&finished.stdout),
             // An SFTP server may have no md5sum.

@@ -141,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_is_told_whole_or_in_seconds() {
+    fn a_time_is_listed_whole_or_in_seconds() {
         for (secs, nanos) in [(1_700_000_000, 250_000_000), (-2, 250_000_000)] {
             let ours = Time { secs, nanos };
             let listed = |secs, nanos| Timestamp::new(secs, nanos).unwrap();

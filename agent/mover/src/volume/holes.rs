@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn impossible_holes_are_told_apart() {
+    fn impossible_holes_are_recognised() {
         for bad in [&[hole(0, 0)][..], &[hole(1, 2), hole(2, 1)], &[hole(2, 1), hole(0, 1)], &[Hole { start: u64::MAX, length: 2 }]] {
             assert!(!possible(bad, 10 * BLOCK), "{bad:?}");
         }

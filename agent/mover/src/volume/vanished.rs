@@ -173,7 +173,7 @@ mod tests {
     };
 
     #[test]
-    fn what_was_removed_is_gone_and_what_is_back_is_told() {
+    fn what_was_removed_is_gone_and_what_is_back_is_reported() {
         let dir = TempDir::new().unwrap();
         fs::create_dir(dir.path().join("d")).unwrap();
         fs::write(dir.path().join("d/back"), "").unwrap();

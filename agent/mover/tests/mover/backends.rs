@@ -147,7 +147,7 @@ fn a_dead_server(#[case] backend: Backend) {
 
 /// A remote path of rclone's own making is of no use to us, and what is said says so.
 #[rstest]
-fn files_of_somebody_else(#[values(Backend::Local, Backend::Sftp, Backend::WebDav)] backend: Backend) {
+fn files_of_another_owner(#[values(Backend::Local, Backend::Sftp, Backend::WebDav)] backend: Backend) {
     let site = Site::on(backend);
     write(&site.object(""), "precious", "p");
     write(site.source.path(), "a", "a");

@@ -26,7 +26,7 @@ fn sends(request: &Request, name: &str) -> bool {
 }
 
 #[test]
-fn a_file_that_never_holds_still_is_looked_at_three_times_and_named() {
+fn a_file_that_keeps_changing_is_read_three_times_and_named() {
     let site = Site::with_bucket();
     let source = site.source.path().to_path_buf();
     write(&source, "a", "first");

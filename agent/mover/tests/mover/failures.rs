@@ -153,7 +153,7 @@ fn a_wrong_key() {
 }
 
 #[test]
-fn a_port_nobody_listens_on() {
+fn a_port_without_a_listener() {
     let site = Site::new();
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     site.write_secret(&port.to_string(), "AKIDFORTESTS");

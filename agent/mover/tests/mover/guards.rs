@@ -275,7 +275,7 @@ fn a_listing_push_repairs_what_was_lost() {
 }
 
 #[test]
-fn a_damaged_commit_is_told_from_an_absent_one() {
+fn a_damaged_commit_is_not_an_absent_one() {
     let site = Site::with_bucket();
     write(site.source.path(), "a", "a");
     site.push();

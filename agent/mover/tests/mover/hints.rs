@@ -140,7 +140,7 @@ fn a_write_between_hash_and_upload_is_sent() {
 
 /// What was sent is read once more only where other bytes may have been sent than hashed.
 #[test]
-fn a_copy_that_nobody_writes_to_is_read_once() {
+fn a_copy_that_does_not_change_is_read_once() {
     let ground = Ground::on(Backend::S3);
     let live = ground.push(0);
     assert_eq!(live.hashed, 2 * live.bytes);

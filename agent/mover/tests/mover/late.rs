@@ -42,7 +42,7 @@ fn held_up(
 }
 
 /// What each of them is told, and that the path is made good by the next push of the one whose it is.
-fn told_and_mended(second: &Site, mut theirs: PushOptions, [first, rival]: [Result<Synced>; 2]) {
+fn reported_and_repaired(second: &Site, mut theirs: PushOptions, [first, rival]: [Result<Synced>; 2]) {
     let rival = rival.unwrap();
     let failure = first.unwrap_err();
     assert!(matches!(failure.reason, Reason::RemoteInconsistent | Reason::PathNotOurs), "{failure}");
@@ -78,7 +78,7 @@ fn one_that_tidies_up_late(#[values("uid-1", "uid-2")] uid: &str, #[case] at: (&
     let mut mine = first.push_options();
     mine.pusher.pushed = Some(known);
     let outcomes = held_up(&first, &mine, &second, theirs.clone(), at);
-    told_and_mended(&second, theirs, outcomes);
+    reported_and_repaired(&second, theirs, outcomes);
 }
 
 /// A push that only deletes has one commit, and nothing to promote.
@@ -96,7 +96,7 @@ fn one_that_only_deletes() {
     let mut mine = first.push_options();
     mine.pusher.pushed = Some(known);
     let outcomes = held_up(&first, &mine, &second, theirs.clone(), ("DELETE", "removed", 1));
-    told_and_mended(&second, theirs, outcomes);
+    reported_and_repaired(&second, theirs, outcomes);
 }
 
 /// A push that finds nothing new writes its commit without a claim: because it has verified the path, or because hints came of age.
@@ -119,7 +119,7 @@ fn one_that_changes_nothing(#[case] verifies: bool) {
         mine.data_time = mine.started;
     }
     let outcomes = held_up(&first, &mine, &second, theirs.clone(), ("PUT", "commit.json", 1));
-    told_and_mended(&second, theirs, outcomes);
+    reported_and_repaired(&second, theirs, outcomes);
 }
 
 /// A push that brings lost content back, and one that finishes what a dead one has committed.
@@ -149,5 +149,5 @@ fn one_that_repairs(#[values(true, false)] dead: bool, #[case] at: (&'static str
     mine.pusher.pushed = Some(known);
     mine.verify_now = true;
     let outcomes = held_up(&first, &mine, &second, theirs.clone(), at);
-    told_and_mended(&second, theirs, outcomes);
+    reported_and_repaired(&second, theirs, outcomes);
 }

@@ -163,7 +163,7 @@ fn a_push_that_died_before_its_commit_leaves_the_old_revision_whole() {
 }
 
 #[test]
-fn folders_left_empty_stand_in_nobodys_way_on_a_remote_that_keeps_them() {
+fn folders_left_empty_obstruct_nothing_on_a_remote_that_keeps_them() {
     let site = Local::new();
     let source = site.source.path();
     let pull = || {

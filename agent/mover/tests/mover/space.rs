@@ -182,7 +182,7 @@ fn a_full_remote(#[case] backend: Backend, #[case] reason: Reason) {
 }
 
 #[test]
-fn a_full_temporary_directory_is_told_from_a_full_volume() {
+fn a_full_temporary_directory_is_not_a_full_volume() {
     let (site, small) = (Site::with_bucket(), Small::new(1));
     write(site.source.path(), "a", "a");
     let _ = fs::write(small.path().join("filler"), vec![0; 2 * MIB]);

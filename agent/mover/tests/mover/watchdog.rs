@@ -59,7 +59,7 @@ fn a_stop_ends_even_a_deaf_child() {
 
 /// As the kernel does when memory runs out.
 #[test]
-fn an_rclone_that_is_killed_is_told_from_one_that_failed() {
+fn an_rclone_that_is_killed_has_not_failed() {
     let site = Site::with_bucket();
     write(site.source.path(), "a", "a");
     let reached = site.proxy.watch(|request| if request.is("PUT", "path/a") { Action::Hang } else { Action::Pass });

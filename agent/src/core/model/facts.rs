@@ -365,7 +365,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kinds_and_roles_have_their_words() {
+    fn kinds_and_roles_have_their_names() {
         assert_eq!([Kind::Source, Kind::Destination].map(Kind::as_str), ["ReplicationSource", "ReplicationDestination"]);
         for role in [Role::Capture, Role::Volume, Role::Image, Role::Mover] {
             assert_eq!(Role::parse(role.as_str()), Some(role));

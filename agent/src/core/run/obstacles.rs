@@ -30,7 +30,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_provisioner_that_is_at_work_is_told_from_one_that_failed() {
+    fn a_provisioner_that_is_at_work_has_not_failed() {
         for (why, refused) in [
             ("ProvisioningFailed: storageclass.storage.k8s.io \"fast\" not found", true),
             ("ProvisioningFailed: failed to provision volume: rpc error: code = InvalidArgument desc = too small", true),

@@ -41,14 +41,14 @@ mod tests {
         }
 
         #[test]
-        fn first_push_is_looked_for_every_one_to_five_minutes(looks in 1i64..1000, seed in "[a-f0-9]{16}") {
+        fn first_push_is_checked_for_every_one_to_five_minutes(looks in 1i64..1000, seed in "[a-f0-9]{16}") {
             let d = first_push_delay(looks, &seed);
             proptest::prop_assert!(d >= SignedDuration::from_mins(1) && d <= SignedDuration::from_mins(5));
         }
     }
 
     #[test]
-    fn looks_for_a_first_push_become_rarer() {
+    fn checks_for_a_first_push_become_rarer() {
         for (looks, minutes) in [(1, 1), (2, 2), (3, 3), (4, 4), (100, 4)] {
             let delays: Vec<_> = (0..200).map(|seed| first_push_delay(looks, &seed.to_string())).collect();
             let (least, most) = (delays.iter().min().unwrap(), delays.iter().max().unwrap());

@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn missed_slots_collapse_into_one() {
+    fn missed_times_collapse_into_one() {
         let (status, now) = (synced(Some("2026-01-01T00:06:00Z")), at("2026-01-02T00:07:00Z"));
         assert_eq!(cause(&every_six_minutes(), &status, now), Some(Cause::Scheduled(at("2026-01-01T00:06:00Z"))));
         assert_eq!(next_sync_time(&every_six_minutes(), &status, &Limits::default(), false, now), Some(at("2026-01-01T00:06:00Z")));

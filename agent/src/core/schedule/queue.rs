@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_waits_longer_stays_in_front() {
+    fn the_one_that_waits_longer_stays_in_front() {
         let waiting = Status { waiting_since: Some(Time(at(5))), ..synced(20) };
         let (waiting, other) = (view(Kind::Source, "b", &waiting), synced(10));
         let other = view(Kind::Source, "a", &other);

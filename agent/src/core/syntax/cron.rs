@@ -115,7 +115,7 @@ mod tests {
     #[case::in_the_second_pass_too("*/30 * * * *", Some("Europe/Berlin"), "2026-10-25T01:00:00Z", "2026-10-25T01:30:00Z")]
     #[case::fixed_hours_once("30 2 * * *", Some("Europe/Berlin"), "2026-10-25T00:30:00Z", "2026-10-26T01:30:00Z")]
     #[case::no_29th_in_a_common_century("0 0 29 2 *", None, "2096-03-01T00:00:00Z", "2104-02-29T00:00:00Z")]
-    fn slots(#[case] text: &str, #[case] zone: Option<&str>, #[case] after: &str, #[case] expected: &str) {
+    fn scheduled_times(#[case] text: &str, #[case] zone: Option<&str>, #[case] after: &str, #[case] expected: &str) {
         assert_eq!(next(text, zone, after), expected);
     }
 

@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_facl_tells_of_directories_as_far_as_it_can() {
+    fn a_facl_lists_directories_as_far_as_it_can() {
         let mut access = facl(&[
             ("", 0o755),
             ("a", 0o755),

@@ -97,7 +97,7 @@ fn names_that_should_share_an_inode_are_linked() {
 }
 
 #[test]
-fn metadata_and_targets_are_told_from_content() {
+fn metadata_and_targets_are_not_content() {
     let link = |target: &[u8]| Kind::Symlink(target.into());
     let entries = [entry("", Kind::Dir), file("a", 1, None), entry("l", link(b"x")), entry("m", link(b"y")), entry("p", Kind::Fifo)];
     let mut there = vec![

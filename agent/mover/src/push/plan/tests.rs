@@ -138,7 +138,7 @@ fn untrusted_names_share_objects_and_drop_them_when_unused() {
 }
 
 #[test]
-fn folders_that_nothing_is_left_in_are_told() {
+fn folders_that_nothing_is_left_in_are_listed() {
     let names = |names: &[&str]| names.iter().map(|name| Ok(name.as_bytes().into())).collect::<Vec<_>>().into_iter();
     let gone = names(&["a/b/c/x", "a/b/y", "d/e/f/x", "top", "g/x", ".scribe/objects/1"]);
     let kept = names(&["a-", "a/bc", "d/e-", "d/z/x", "g"]);

@@ -30,7 +30,7 @@ fn a_missing_or_empty_secret_is_named() {
 #[case(&[(KEY, "")], "s4", "it has none")]
 #[case(&[(KEY, CONF)], "bad", "without a type")]
 #[case(&[(KEY, CONF), ("RCLONE_DRY_RUN", "true"), ("RCLONE_MAX_SIZE", "1k")], "s3", "RCLONE_DRY_RUN, RCLONE_MAX_SIZE")]
-fn an_unusable_secret_is_told_precisely(#[case] files: &[(&str, &str)], #[case] section: &str, #[case] words: &str) {
+fn an_unusable_secret_is_reported_precisely(#[case] files: &[(&str, &str)], #[case] section: &str, #[case] words: &str) {
     let failure = read(files, section).unwrap_err();
     assert_eq!(failure.reason, Reason::SecretInvalid);
     assert!(failure.message.contains(words) && failure.message.contains("creds"), "{failure}");
