@@ -6,9 +6,7 @@ use scribe_agent::api::Status;
 use scribe_agent::core::model::facts::{Claim, Facts, Job, Kind, Meta, Object, Pod, Refresh, ResizeRefusal, Role, Slot, Snapshot};
 use scribe_agent::core::model::limits::Limits;
 use scribe_agent::core::model::plan::{Event, NewJob, Step};
-use scribe_agent::core::model::spec::{
-    Capture, ClaimShape, DestinationClaim, Guard, InvalidSpec, Remote, SnapshotClass, Spec, Trigger, Volume,
-};
+use scribe_agent::core::model::spec::{Capture, ClaimShape, DestinationClaim, InvalidSpec, Remote, SnapshotClass, Spec, Trigger, Volume};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Which kind of replication the world holds.
@@ -151,7 +149,7 @@ impl World {
                 allow_deletions: None,
                 verify_now: None,
             },
-            spec: Spec { paused: false, trigger, remote, guard: Guard { percent: 90, floor: 10 }, volume: flavour.volume() },
+            spec: Spec { trigger, ..Spec::new(remote, flavour.volume()) },
             status: Status::default(),
             claims: Vec::new(),
             snapshots: Vec::new(),

@@ -201,7 +201,7 @@ fn last_sync(status: &Status, spec: &Spec) -> String {
 mod tests {
     use super::*;
     use crate::api::status::{LastError, Run};
-    use crate::core::model::spec::{Capture, ClaimShape, Guard, InvalidSpec, Remote, Trigger, Volume};
+    use crate::core::model::spec::{Capture, ClaimShape, InvalidSpec, Remote, Trigger, Volume};
     use jiff::SignedDuration;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
@@ -211,7 +211,7 @@ mod tests {
         let volume = Volume::Source { claim: "data".into(), capture: Capture::Direct, temporary: ClaimShape::default() };
         let remote = Remote { secret: "s".into(), section: "r".into(), path: "p".into() };
         let trigger = Trigger { manual: Some("tag".into()), wait_for_schedule: true, ..Trigger::default() };
-        Spec { paused, trigger, remote, guard: Guard { percent: 90, floor: 10 }, volume }
+        Spec { paused, trigger, ..Spec::new(remote, volume) }
     }
 
     fn error(reason: &str) -> LastError {

@@ -4,7 +4,7 @@
 
 use crate::api::destination::{DestinationCopyMethod, Layout};
 use crate::api::guard::DeletionGuard;
-use crate::api::rclone::AccessMode;
+use crate::api::rclone::{AccessMode, RcloneSpec};
 use crate::api::source::SourceCopyMethod;
 use crate::api::trigger::TriggerSpec;
 use crate::api::{ReplicationDestinationSpec, ReplicationSourceSpec};
@@ -26,13 +26,8 @@ pub fn source(spec: &ReplicationSourceSpec, uid: &str) -> Result<Spec, InvalidSp
         SourceCopyMethod::Direct | SourceCopyMethod::None => Capture::Direct,
     };
     let temporary = shape(rclone.capacity.as_deref(), rclone.access_modes.as_deref(), rclone.storage_class_name.as_deref())?;
-    Ok(Spec {
-        paused: spec.paused,
-        trigger: trigger(spec.trigger.as_ref(), uid)?,
-        remote: remote(&rclone.shared.rclone_config, &rclone.shared.rclone_config_section, &rclone.shared.rclone_dest_path),
-        guard: guard(rclone.shared.deletion_guard.as_ref()),
-        volume: Volume::Source { claim: spec.source_pvc.clone(), capture, temporary },
-    })
+    let volume = Volume::Source { claim: spec.source_pvc.clone(), capture, temporary };
+    complete(spec.paused, spec.trigger.as_ref(), &rclone.shared, uid, volume)
 }
 
 /// Reads the spec of the destination with this UID.
@@ -62,13 +57,18 @@ pub fn destination(spec: &ReplicationDestinationSpec, uid: &str) -> Result<Spec,
         ));
     }
     let retain = rclone.retain.and_then(|n| usize::try_from(n).ok()).unwrap_or(1).max(1);
-    Ok(Spec {
-        paused: spec.paused,
-        trigger: trigger(spec.trigger.as_ref(), uid)?,
-        remote: remote(&rclone.shared.rclone_config, &rclone.shared.rclone_config_section, &rclone.shared.rclone_dest_path),
-        guard: guard(rclone.shared.deletion_guard.as_ref()),
-        volume: Volume::Destination { claim, image, retain, cleanup, plain: rclone.layout == Some(Layout::Plain) },
-    })
+    let volume = Volume::Destination { claim, image, retain, cleanup, plain: rclone.layout == Some(Layout::Plain) };
+    complete(spec.paused, spec.trigger.as_ref(), &rclone.shared, uid, volume)
+}
+
+/// What both kinds have.
+fn complete(paused: bool, when: Option<&TriggerSpec>, shared: &RcloneSpec, uid: &str, volume: Volume) -> Result<Spec, InvalidSpec> {
+    let remote = Remote {
+        secret: shared.rclone_config.clone(),
+        section: shared.rclone_config_section.clone(),
+        path: shared.rclone_dest_path.clone(),
+    };
+    Ok(Spec { paused, trigger: trigger(when, uid)?, guard: guard(shared.deletion_guard.as_ref()), ..Spec::new(remote, volume) })
 }
 
 fn trigger(trigger: Option<&TriggerSpec>, uid: &str) -> Result<Trigger, InvalidSpec> {
@@ -94,12 +94,8 @@ fn offset(uid: &str, seconds: u32) -> SignedDuration {
 }
 
 fn guard(guard: Option<&DeletionGuard>) -> Guard {
-    let (percent, floor) = guard.map_or((None, None), |g| (g.percent, g.floor));
-    Guard { percent: percent.unwrap_or(90), floor: floor.unwrap_or(10) }
-}
-
-fn remote(secret: &str, section: &str, path: &str) -> Remote {
-    Remote { secret: secret.to_owned(), section: section.to_owned(), path: path.to_owned() }
+    let default = Guard::default();
+    guard.map_or(default, |g| Guard { percent: g.percent.unwrap_or(default.percent), floor: g.floor.unwrap_or(default.floor) })
 }
 
 fn shape(capacity: Option<&str>, modes: Option<&[AccessMode]>, class: Option<&str>) -> Result<ClaimShape, InvalidSpec> {

@@ -153,7 +153,19 @@ pub struct ClaimShape {
     pub storage_class: Option<String>,
 }
 
+/// 90 percent and 10 files.
+impl Default for Guard {
+    fn default() -> Self {
+        Guard { percent: 90, floor: 10 }
+    }
+}
+
 impl Spec {
+    /// What is left out has its default.
+    pub fn new(remote: Remote, volume: Volume) -> Spec {
+        Spec { paused: false, trigger: Trigger::default(), remote, guard: Guard::default(), volume }
+    }
+
     /// The claim of the user's that the spec names.
     pub fn users_claim(&self) -> Option<&str> {
         match &self.volume {
