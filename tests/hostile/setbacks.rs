@@ -241,7 +241,7 @@ async fn watches_that_end_at_once() {
     let asked = site.proxy.counted()[&Fault::WatchEnded];
     // Six watches, each after 0, 1, 3, 7 and 15 seconds, less up to a quarter.
     assert!((12..=48).contains(&asked), "{asked} watches in twenty seconds");
-    let told = site.agent.log().matches("watches end at once").count();
+    let told = site.agent.log().matches("watches end immediately").count();
     assert_eq!(told, 6, "{}", site.agent.log());
     site.proxy.rule(|_| Fault::None);
     source.sync("second", 120).await;
