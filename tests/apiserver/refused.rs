@@ -45,7 +45,7 @@ async fn refuses(kind: Kind, spec: Value, field: &str, message: &str) {
 #[case::a_jitter_without_a_schedule(
     json!({"jitterSeconds": 60, "manual": "a"}),
     "trigger",
-    "jitterSeconds moves the slots of schedule: add schedule or remove jitterSeconds"
+    "jitterSeconds moves the scheduled times: add schedule or remove jitterSeconds"
 )]
 #[case::a_jitter_below_zero(json!({"schedule": "@daily", "jitterSeconds": -1}), "jitterSeconds", "greater than or equal to 0")]
 #[case::a_jitter_of_days(json!({"schedule": "@daily", "jitterSeconds": 86401}), "jitterSeconds", "less than or equal to 86400")]
