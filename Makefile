@@ -1,4 +1,4 @@
-# Two commands do everything, set-up included: `make demo` and `make test`.
+# Two commands do everything, including set-up: `make demo` and `make test`.
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-down test soak measure bench generate image node-up node-down
 export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/scribe-agent/target

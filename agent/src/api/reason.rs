@@ -108,7 +108,7 @@ reasons! {
     PodRejected => Stalled;
     /// The agent's Role lacks a verb.
     MissingPermission => Stalled;
-    /// The cluster has no snapshot API, or no class for this driver.
+    /// The cluster does not serve VolumeSnapshots.
     SnapshotsUnsupported => Stalled;
 
     /// The remote did not answer.
