@@ -203,17 +203,23 @@ fn a_paused_run_whose_subject_is_edited_leaves_the_queue() {
     }
 }
 
-/// Its annotation is removed while the attempt runs, and the attempt fails: that nothing is permitted any more is no news to the queue.
+/// Its annotation is removed while the attempt runs, or once it has failed: that less is approved by now is no news to the queue.
 #[test]
 fn a_withdrawn_adoption_asks_for_no_slot() {
-    let mut world = World::new(Flavour::SourceSnapshot);
-    let look = || Happening::Look(Look::default());
-    let play = [Happening::Permit(0), Happening::Adopt(true), look(), Happening::Cluster, Happening::Adopt(false), look()];
-    for happening in play.into_iter().chain([Happening::Clock(600), look()]) {
-        script::play(&mut world, &happening);
+    for waits_already in [false, true] {
+        let mut world = World::new(Flavour::SourceSnapshot);
+        let look = || Happening::Look(Look::default());
+        let begin = [Happening::Permit(0), Happening::Adopt(true), look(), Happening::Cluster];
+        let fail = [look(), Happening::Clock(600), look()];
+        let withdraw = [Happening::Adopt(false)];
+        let (first, second): (&[_], &[_]) = if waits_already { (&fail, &withdraw) } else { (&withdraw, &fail) };
+        for happening in begin.iter().chain(first).chain(second) {
+            script::play(&mut world, happening);
+        }
+        let status = &world.status;
+        assert!(status.run.as_ref().is_some_and(|run| run.phase == Phase::Backoff && run.adopt.is_some()), "{status:#?}");
+        assert_eq!(QueueEntry::of(&world.facts()).due_since(world.now), None, "{waits_already}");
     }
-    assert_eq!(world.status.run.as_ref().map(|run| run.phase), Some(Phase::Backoff));
-    assert_eq!(QueueEntry::of(&world.facts()).due_since(world.now), None);
 }
 
 /// A finalizer of somebody else's may keep an object for long after its deletion; its place is free once its mover has ended.

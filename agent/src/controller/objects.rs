@@ -125,10 +125,10 @@ fn entry<'a>(
         created: meta.creation_timestamp.as_ref().map(|t| t.0),
         lifecycle: Lifecycle::of(paused, meta.deletion_timestamp.is_some()),
         tag: manual,
-        approvals: approvals::digest(
-            approvals::pending_adoption(annotation(labels::ADOPT_PATH), status),
-            annotation(labels::ALLOW_DELETIONS),
-        ),
+        approved: status
+            .run
+            .as_ref()
+            .is_some_and(|run| approvals::are_new(annotation(labels::ADOPT_PATH), annotation(labels::ALLOW_DELETIONS), status, run)),
         verify_now: annotation(labels::VERIFY_NOW).filter(|_| kind == Kind::Source),
         differs: due::differs(subject, status),
         outdated: status.run.as_ref().is_some_and(|run| due::is_of_another(subject, run, generation)),

@@ -113,7 +113,7 @@ mod tests {
             lifecycle: Lifecycle::Active,
             tag: None,
             starts_at_once: true,
-            approvals: None,
+            approved: false,
             verify_now: None,
             differs: false,
             outdated: false,

@@ -37,8 +37,6 @@ pub fn decide(facts: &Facts, limits: &Limits, now: Timestamp) -> Plan {
         Ok(spec) => work(&mut decision, spec),
         Err(_) => refuse(&mut decision),
     }
-    // Of a run that has just begun to wait, too: what it knew to be permitted must not look like news to the queue.
-    adoption::withdraw(&mut decision);
     cleanup::children(&mut decision);
     if let Ok(spec) = &facts.spec {
         resize::volume(&mut decision, spec);

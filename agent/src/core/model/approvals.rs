@@ -9,6 +9,11 @@ use scribe_mover::digest::hex;
 use sha2::{Digest, Sha256};
 
 impl Object {
+    /// Whether the user's annotations approve something that the last attempt of this run did not know of.
+    pub fn has_new_approvals(&self, status: &Status, run: &Run) -> bool {
+        are_new(self.adopt_path.as_deref(), self.allow_deletions.as_deref(), status, run)
+    }
+
     /// A digest of what the user's annotations still permit, where they permit anything.
     pub fn approvals(&self, status: &Status) -> Option<String> {
         digest(pending_adoption(self.adopt_path.as_deref(), status), self.allow_deletions.as_deref())
@@ -20,6 +25,14 @@ pub fn digest(adopt_path: Option<&str>, allow_deletions: Option<&str>) -> Option
     adopt_path.or(allow_deletions)?;
     let text = serde_json::json!([adopt_path, allow_deletions]).to_string();
     Some(hex(&Sha256::digest(text))[..16].to_owned())
+}
+
+/// Whether annotations approve something that the last attempt of this run did not know of. The withdrawal of an adoption is no approval.
+pub fn are_new(adopt_path: Option<&str>, allow_deletions: Option<&str>, status: &Status, run: &Run) -> bool {
+    let approved = digest(pending_adoption(adopt_path, status), allow_deletions);
+    let withdrawn = adopt_path.is_none() && run.adopt.is_some() && run.permits == digest(run.adopt.as_deref(), allow_deletions);
+    let known = if withdrawn { digest(None, allow_deletions) } else { run.permits.clone() };
+    approved.is_some() && approved != known
 }
 
 /// The path that the annotation names, unless it has been taken over since the annotation was set.

@@ -124,8 +124,7 @@ fn is_outdated(facts: &Facts, spec: &Spec, run: &Run) -> bool {
 /// The next attempt, once its time has come. What the run has captured is used again.
 fn retry(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
     let (object, status) = (&decision.facts.object, &decision.status);
-    let permits = object.approvals(status);
-    let asked = due::permitted(permits.as_ref(), run) || due::asked_to_verify(object.verify_now.as_deref(), run, status);
+    let asked = object.has_new_approvals(status, run) || due::asked_to_verify(object.verify_now.as_deref(), run, status);
     let alive = decision.facts.living_mover();
     if spec.paused || (!asked || alive.is_some()) && retry::waits(decision) {
         return;

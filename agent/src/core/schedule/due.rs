@@ -69,11 +69,6 @@ pub fn new_tag<'a>(trigger: &'a Trigger, status: &Status) -> Option<&'a str> {
     trigger.manual.as_deref().filter(|tag| status.last_manual_sync.as_deref() != Some(*tag))
 }
 
-/// Whether the user's annotations permit something that the last attempt of this run did not know of.
-pub fn permitted(permits: Option<&String>, run: &Run) -> bool {
-    permits.is_some() && permits != run.permits.as_ref()
-}
-
 /// Whether the user wants a verification that the last attempt of this run did not know of.
 pub fn asked_to_verify(annotation: Option<&str>, run: &Run, status: &Status) -> bool {
     new_verification(annotation, status).is_some_and(|value| run.verify_now.as_deref() != Some(value))

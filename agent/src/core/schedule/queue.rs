@@ -63,8 +63,8 @@ pub struct QueueEntry<'a> {
     pub tag: Option<&'a str>,
     /// Whether a new object syncs without waiting for a slot or tag.
     pub starts_at_once: bool,
-    /// Digest of what the user's annotations still permit.
-    pub approvals: Option<String>,
+    /// Whether the user's annotations approve something that its run does not know of.
+    pub approved: bool,
     /// The user's annotation that asks a source for a verification.
     pub verify_now: Option<&'a str>,
     /// Whether the spec names something else than was synced last.
@@ -114,7 +114,7 @@ impl<'a> QueueEntry<'a> {
             lifecycle: Lifecycle::of(spec.is_none_or(|s| s.paused), object.deleting),
             tag: spec.and_then(|s| s.trigger.manual.as_deref()),
             starts_at_once: spec.is_some_and(|s| s.trigger.starts_at_once()),
-            approvals: object.approvals(&facts.status),
+            approved: facts.status.run.as_ref().is_some_and(|run| object.has_new_approvals(&facts.status, run)),
             verify_now: object.verify_now.as_deref(),
             differs: spec.is_some_and(|s| due::needs_new_sync(s, &facts.status)),
             outdated: spec.zip(facts.status.run.as_ref()).is_some_and(|(s, run)| due::is_of_another(&Named::by(s), run, object.generation)),
@@ -163,7 +163,7 @@ impl<'a> QueueEntry<'a> {
         let attempt = passed(status.next_attempt_time.as_ref().map(|t| t.0));
         let slot = slot.filter(|_| attempt.is_some() || !due::schedule_waits(status));
         let changed = run.generation != self.generation
-            || due::permitted(self.approvals.as_ref(), run)
+            || self.approved
             || due::asked_to_verify(self.verify_now, run, status)
             || new_tag.is_some_and(|tag| run.manual.as_deref() != Some(tag));
         [slot, attempt].into_iter().flatten().min().or(changed.then_some(now))
@@ -217,7 +217,7 @@ mod tests {
             lifecycle: Lifecycle::Active,
             tag: None,
             starts_at_once: true,
-            approvals: None,
+            approved: false,
             verify_now: None,
             differs: false,
             outdated: false,
