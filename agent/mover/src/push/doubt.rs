@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 use super::object_names::object_name;
 use super::observe::{Known, ObserveContext, Tree, observe};
-use super::plan::intact;
+use super::remote_state::intact;
 use crate::error::Result;
 use crate::remote::Listing;
 use crate::remote::committed::Committed;

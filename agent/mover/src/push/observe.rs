@@ -7,8 +7,8 @@ use jiff::Timestamp;
 
 use super::hints::is_racy;
 use super::object_names::object_name;
-use super::plan::intact;
 use super::rehash::Rehash;
+use super::remote_state::intact;
 use crate::digest::Digest;
 use crate::error::{Failure, Result};
 use crate::format::entries::{Entries, EntriesWriter};

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::hold::Hold;
 use super::object_names::{Name, above, object, object_name};
-use super::plan::Strays;
+use super::remote_state::Strays;
 use crate::digest::Digest;
 use crate::error::{Failure, Result};
 use crate::format::documents::seal;

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::format::entries::tests::{all, tree as stored};
+use crate::name_set::ContentSet;
 use crate::push::object_names::emptied;
 use crate::volume::entry::Meta;
 
