@@ -185,10 +185,11 @@ fn a_paused_run_that_waits_for_its_snapshot_keeps_its_turn() {
     assert!(queue::under_way(&world.status), "{:#?}", world.status);
 }
 
-/// Its path is edited meanwhile, so that it will never go on: it stands in nobody's way from that moment. `make soak` found that it did.
+/// Its path is edited meanwhile, or its spec becomes invalid, so that it will never go on: it leaves the queue at once. `make soak` found that
+/// it did not.
 #[test]
 fn a_paused_run_whose_subject_is_edited_leaves_the_queue() {
-    for (path, waits) in [("p", true), ("elsewhere", false)] {
+    for (edit, waits) in [(None, true), (Some("elsewhere"), false), (Some(""), false)] {
         let mut world = world(0, Flavour::SourceSnapshot, None);
         agent::look(&mut world, &Look::default());
         script::edit(&mut world, |w| w.spec.paused = true);
@@ -198,8 +199,12 @@ fn a_paused_run_whose_subject_is_edited_leaves_the_queue() {
         script::let_the_cluster_work(&mut world);
         agent::look(&mut world, &Look::default());
         assert_eq!(world.status.run.as_ref().map(|run| run.phase), Some(Phase::WaitingForSnapshot));
-        script::edit(&mut world, |w| path.clone_into(&mut w.spec.remote.path));
-        assert_eq!(QueueEntry::of(&world.facts()).due_since(world.now).is_some(), waits, "{path}");
+        script::edit(&mut world, |w| match edit {
+            None => {}
+            Some("") => w.invalid = Some("bad".into()),
+            Some(path) => path.clone_into(&mut w.spec.remote.path),
+        });
+        assert_eq!(QueueEntry::of(&world.facts()).due_since(world.now).is_some(), waits, "{edit:?}");
     }
 }
 

@@ -69,7 +69,7 @@ pub struct QueueEntry<'a> {
     pub verify_now: Option<&'a str>,
     /// Whether the spec names something else than was synced last.
     pub differs: bool,
-    /// Whether its run captured something else than the spec names by now.
+    /// Whether its run captured something else than the spec names by now, if that can be read.
     pub outdated: bool,
     /// Its status.
     pub status: &'a Status,
@@ -117,7 +117,11 @@ impl<'a> QueueEntry<'a> {
             approved: facts.status.run.as_ref().is_some_and(|run| object.has_new_approvals(&facts.status, run)),
             verify_now: object.verify_now.as_deref(),
             differs: spec.is_some_and(|s| due::needs_new_sync(s, &facts.status)),
-            outdated: spec.zip(facts.status.run.as_ref()).is_some_and(|(s, run)| due::is_of_another(&Named::by(s), run, object.generation)),
+            outdated: facts
+                .status
+                .run
+                .as_ref()
+                .is_some_and(|run| spec.is_none_or(|s| due::is_of_another(&Named::by(s), run, object.generation))),
             status: &facts.status,
         }
     }
@@ -126,10 +130,11 @@ impl<'a> QueueEntry<'a> {
     pub fn due_since(&self, now: Timestamp) -> Option<Timestamp> {
         let status = self.status;
         let refused = status.conditions.iter().any(|c| c.type_ == "Stalled" && c.reason == Reason::InvalidSpec.as_str());
+        let refused = refused && status.observed_generation == Some(self.generation);
         let starts_nothing = match self.lifecycle {
-            Lifecycle::Active => refused && status.observed_generation == Some(self.generation),
+            Lifecycle::Active => refused,
             // A run that waits for its snapshot has begun, and goes on.
-            Lifecycle::Paused => self.outdated || status.run.as_ref().is_none_or(|run| run.phase != Phase::WaitingForSnapshot),
+            Lifecycle::Paused => refused || self.outdated || status.run.as_ref().is_none_or(|run| run.phase != Phase::WaitingForSnapshot),
             Lifecycle::Terminating => true,
         };
         if starts_nothing || under_way(status) {
