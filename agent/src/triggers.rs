@@ -22,8 +22,8 @@ const EVERY_FIVE_SECONDS: &str = "*/5 * * * * *";
 pub async fn start(objects: Objects, sender: Sender, memories: Memories, settings: watch::Receiver<Current>) -> Result<JobScheduler> {
     let scheduler = JobScheduler::new().await.context("starting the ticker")?;
     let tick = Job::new(EVERY_FIVE_SECONDS, move |_, _| {
-        let places = settings.borrow().settings.limits.max_concurrent_syncs;
-        wake::due(&objects, &sender, &failing(&memories), places, Timestamp::now());
+        let slots = settings.borrow().settings.limits.max_concurrent_syncs;
+        wake::due(&objects, &sender, &failing(&memories), slots, Timestamp::now());
     })?;
     scheduler.add(tick).await.context("starting the ticker")?;
     scheduler.start().await.context("starting the ticker")?;

@@ -276,8 +276,8 @@ fn note(context: &Context, facts: &Facts, step: &Step) {
             count(context, facts, status);
             context.slots().wrote(&facts.object.uid, status, Instant::now());
             if queue::under_way(&facts.status) && !queue::under_way(status) {
-                let places = context.settings.borrow().settings.limits.max_concurrent_syncs;
-                wake::queue(&context.objects, &context.wakes, places, Timestamp::now());
+                let slots = context.settings.borrow().settings.limits.max_concurrent_syncs;
+                wake::queue(&context.objects, &context.wakes, slots, Timestamp::now());
             }
         }
         Step::Create(child) => {

@@ -81,7 +81,7 @@ pub(super) async fn by_children(mut changes: Changes, objects: Objects, sender: 
 
 /// Wakes every object whose next sync or attempt is due by `now`. Of those that wait for a slot, only as many as could
 /// start at once: the rest of a long queue would be reconciled for nothing. `failing` objects, by UID, are woken when their delay is over.
-pub fn due(objects: &Objects, sender: &Sender, failing: &BTreeSet<String>, places: usize, now: Timestamp) {
+pub fn due(objects: &Objects, sender: &Sender, failing: &BTreeSet<String>, slots: usize, now: Timestamp) {
     objects.each(|kind, name, view| {
         let status = view.status;
         let due = [&status.next_sync_time, &status.next_attempt_time].into_iter().flatten().any(|time| time.0 <= now);
@@ -89,11 +89,11 @@ pub fn due(objects: &Objects, sender: &Sender, failing: &BTreeSet<String>, place
             sender.wake(kind, name);
         }
     });
-    queue(objects, sender, places, now);
+    queue(objects, sender, slots, now);
 }
 
 /// Wakes the objects that are next in the queue for a slot.
-pub(super) fn queue(objects: &Objects, sender: &Sender, places: usize, now: Timestamp) {
+pub(super) fn queue(objects: &Objects, sender: &Sender, slots: usize, now: Timestamp) {
     let mut waiting = Vec::new();
     objects.each(|kind, name, view| {
         if view.status.waiting_since.is_some()
@@ -103,7 +103,7 @@ pub(super) fn queue(objects: &Objects, sender: &Sender, places: usize, now: Time
         }
     });
     waiting.sort();
-    for (_, kind, name) in waiting.iter().take(places) {
+    for (_, kind, name) in waiting.iter().take(slots) {
         sender.wake(*kind, name);
     }
 }

@@ -16,7 +16,7 @@ use crate::core::schedule::due;
 use jiff::SignedDuration;
 
 /// How long a source's run keeps its slot while its snapshot is being created.
-const PLACE: SignedDuration = SignedDuration::from_mins(2);
+const SLOT_KEPT: SignedDuration = SignedDuration::from_mins(2);
 /// So long an attempt lasts once the cluster has reported that what it waits for cannot be made as it is.
 const HOPELESS: SignedDuration = SignedDuration::from_mins(1);
 /// A snapshot that is not ready yet, of a source's volume or of a destination's.
@@ -35,9 +35,9 @@ pub(super) fn for_snapshot(decision: &mut Decision<'_>, run: &Run, snapshot: &Sn
     if run.phase != Phase::Capturing {
         return;
     }
-    let place = deadline::after(since, PLACE);
-    if now < place {
-        return decision.plan.wake_at(place);
+    let gives_back = deadline::after(since, SLOT_KEPT);
+    if now < gives_back {
+        return decision.plan.wake_at(gives_back);
     }
     // The deadline goes on counting from the time at which the capture began.
     if let Some(run) = decision.status.run.as_mut() {
@@ -96,7 +96,7 @@ fn pod_patience(decision: &Decision<'_>, claim: Option<&Claim>, pod: Option<&Pod
     };
     // The volume goes on being made between attempts; each of them is only there for a provisioner that waits for a pod.
     let again = claim.is_some() && decision.status.last_error.as_ref().is_some_and(|e| e.reason == Reason::VolumeNotBound.as_str());
-    patience.min(limit).min(if again { PLACE } else { limit })
+    patience.min(limit).min(if again { SLOT_KEPT } else { limit })
 }
 
 /// Whether the last attempt failed because the cluster takes long over something that would be lost with this run, or has it by now.
