@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{Failure, Result};
 use crate::rclone::base::base;
 use crate::rclone::ini::{impossible_line, parse_ini};
-use crate::rclone::options::{Direction, is_refused, is_refused_option, tuning};
+use crate::rclone::options::{Direction, FORCED, is_refused, is_refused_option, tuning};
 use crate::rclone::redaction::{Redaction, is_command, mark};
 use crate::report::Reason;
 
@@ -64,6 +64,7 @@ impl Environment {
     /// Adds our own settings, except what the Secret or the section sets already.
     #[must_use]
     pub fn tuned(mut self, limit: Option<u64>, direction: Direction) -> Self {
+        self.vars.extend(FORCED.map(|(name, value)| (name.into(), value.into())));
         for (name, option, value) in tuning(limit, direction) {
             let global = name.strip_prefix("RCLONE_").unwrap_or(name).to_lowercase();
             let in_section = self.section.contains_key(option)

@@ -37,7 +37,6 @@ pub(crate) fn tuning(limit: Option<u64>, direction: Direction) -> Vec<Setting> {
         fixed("RCLONE_CHECKERS", "", checkers),
         fixed("RCLONE_BUFFER_SIZE", "", buffer),
         fixed("RCLONE_MULTI_THREAD_STREAMS", "", streams),
-        fixed("RCLONE_RETRIES", "", "1"),
         fixed("RCLONE_LOW_LEVEL_RETRIES", "", "3"),
         fixed("RCLONE_CONTIMEOUT", "", "5s"),
         fixed("RCLONE_TIMEOUT", "", TIMEOUT),
@@ -48,6 +47,51 @@ pub(crate) fn tuning(limit: Option<u64>, direction: Direction) -> Vec<Setting> {
         fixed("GOMEMLIMIT", "", &heap),
     ]
 }
+
+/// Set whatever the user has set. Each retry counts the files again that it transfers again, and the count is what shows that rclone left
+/// none out; the agent retries.
+pub(crate) const FORCED: [(&str, &str); 1] = [("RCLONE_RETRIES", "1")];
+
+/// Flags of the commands that the mover runs, beyond rclone's global ones: each changes what a command does or prints.
+pub(crate) const OF_COMMANDS: &[&str] = &[
+    "ABSOLUTE",
+    "BASE64",
+    "CHECKFILE",
+    "COMBINED",
+    "COUNT",
+    "CREATE_EMPTY_SRC_DIRS",
+    "CSV",
+    "DEST_AFTER",
+    "DIFFER",
+    "DIR_SLASH",
+    "DIRS_ONLY",
+    "DISCARD",
+    "DOWNLOAD",
+    "ENCRYPTED",
+    "ERROR",
+    "FILES_ONLY",
+    "FORMAT",
+    "HASH",
+    "HASH_TYPE",
+    "HEAD",
+    "JSON",
+    "LEAVE_ROOT",
+    "MATCH",
+    "MISSING_ON_DST",
+    "MISSING_ON_SRC",
+    "NO_MIMETYPE",
+    "NO_MODTIME",
+    "OFFSET",
+    "OPTION",
+    "ORIGINAL",
+    "OUTPUT_FILE",
+    "RECURSIVE",
+    "RMDIRS",
+    "SEPARATOR",
+    "STAT",
+    "TAIL",
+    "TIMEFORMAT",
+];
 
 /// Options that change which files a transfer covers, what it does to them, or what reaches our log parser.
 const REFUSED: &[&str] = &[
@@ -125,7 +169,8 @@ pub(crate) fn is_refused_option(name: &str) -> bool {
     PER_REMOTE
         .iter()
         .filter_map(|prefix| name.strip_prefix(prefix))
-        .any(|option| is_refused(&format!("RCLONE_{}", option.to_uppercase().replace('-', "_"))))
+        .map(|option| format!("RCLONE_{}", option.to_uppercase().replace('-', "_")))
+        .any(|name| is_refused(&name) || FORCED.iter().any(|(forced, _)| *forced == name))
 }
 
 /// Whether a Secret must not set this variable.
@@ -138,6 +183,7 @@ pub(crate) fn is_refused(name: &str) -> bool {
         return PER_REMOTE.iter().filter_map(of_remote).any(is_refused_option);
     }
     REFUSED.contains(&option)
+        || OF_COMMANDS.contains(&option)
         || REFUSED_PREFIXES.iter().any(|prefix| match prefix.strip_suffix('_') {
             Some(_) => option.starts_with(prefix),
             None => option == *prefix || option.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('_')),
@@ -164,6 +210,7 @@ mod tests {
     #[case("RCLONE_CONFIG", true)]
     #[case("RCLONE_CONFIG_DIR", true)]
     #[case("RCLONE_DUMP", true)]
+    #[case("RCLONE_DIRS_ONLY", true)]
     fn what_changes_a_transfers_meaning_is_refused(#[case] name: &str, #[case] refused: bool) {
         assert_eq!(is_refused(name), refused);
     }

@@ -35,5 +35,6 @@ mod space;
 mod support;
 mod torn;
 mod unprivileged;
+mod variables;
 mod watchdog;
 mod witnesses;
