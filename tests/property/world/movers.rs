@@ -35,9 +35,9 @@ impl World {
         assert_eq!(new.subject.remote, remote, "a Job that says that it is of another path");
         if let MoverTask::Pull { applied: Some(applied), .. } = &new.work {
             let held = self.applied.as_ref().filter(|(uid, _)| new.claim_uid.as_ref() == Some(uid)).map(|(_, held)| held.clone());
-            // A mover whose end nobody noticed may have brought a later one.
+            // Not a later one, either: the path may have been put back since to the one that is known.
             let (from, number) = World::parsed(applied);
-            let holds = held.as_ref().is_some_and(|held| from == held.0 && number <= held.1);
+            let holds = held.as_ref().is_some_and(|held| from == held.0 && number == held.1);
             assert!(holds && from == remote, "--applied-revision {applied:?}, and the volume holds {held:?}");
         }
         if let MoverTask::Push { pushed, .. } = &new.work {

@@ -2,9 +2,10 @@
 
 use crate::api::status::{Phase, Run};
 use crate::core::decision::Decision;
-use crate::core::model::facts::{Claim, Meta, Refresh, Role, Snapshot};
+use crate::core::model::facts::{Claim, Kind, Meta, Pod, Refresh, Role, Snapshot};
 use crate::core::model::plan::{ChildKind, ChildRef, Step};
 use crate::core::model::spec::Volume;
+use scribe_mover::report::Outcome;
 
 /// Plans the deletions that the status in the making leaves room for.
 pub(in crate::core) fn children(decision: &mut Decision<'_>) {
@@ -15,9 +16,14 @@ pub(in crate::core) fn children(decision: &mut Decision<'_>) {
     let current = run.as_ref().map(|r| r.id.as_str());
     let needed = |meta: &Meta| meta.run.is_some() && meta.run.as_deref() == current;
 
+    mark_touched(decision);
     for job in facts.jobs.iter().filter(|j| !j.meta.deleting) {
         let attempt = run.as_ref().map(|r| r.attempt);
         if !needed(&job.meta) || job.meta.attempt != attempt {
+            if facts.object.kind == Kind::Destination && decision.status.run.is_some() {
+                // Whether its mover has done anything.
+                decision.plan.needs.insert(Refresh::Pods);
+            }
             decision.delete(ChildKind::Job, &job.meta);
         }
     }
@@ -47,6 +53,21 @@ pub(in crate::core) fn children(decision: &mut Decision<'_>) {
     }
     for image in facts.snapshots_as(Role::Image).filter(|i| !i.meta.deleting) {
         old_image(decision, image, current);
+    }
+}
+
+/// A mover of an attempt that was given up may have brought the volume further than the status says, and its report is lost with it. If the
+/// path is then put back to the revision in the status, and pushed to, nothing else shows that the volume holds something of neither.
+fn mark_touched(decision: &mut Decision<'_>) {
+    let facts = decision.facts;
+    let Some(run) = decision.status.run.as_ref().filter(|_| facts.object.kind == Kind::Destination) else { return };
+    // Nor is a report read of a pod whose Job is gone.
+    let no_job = facts.mover_of(run).0.is_none();
+    let of_earlier = facts.pods.iter().filter(|pod| (pod.started || pod.ended) && (no_job || !pod.meta.is_of_attempt(run)));
+    // One that failed leaves a folder on the volume that says so; one that found nothing has changed nothing.
+    let unrecorded = |pod: &Pod| pod.report().is_none_or(|report| report.result == Outcome::Successful);
+    if of_earlier.into_iter().any(unrecorded) {
+        decision.status.volume_touched = true;
     }
 }
 

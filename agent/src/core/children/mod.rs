@@ -232,8 +232,8 @@ pub(super) fn subject(facts: &Facts, spec: &Spec, run: &Run, job: Option<&Job>) 
     moved.or_else(|| run.subject.clone()).or_else(unedited)
 }
 
-/// The revision that the volume is certain to hold, if not a later one: it is private, the published image of that revision was taken
-/// from this very claim, and nothing from elsewhere has been pulled since. A mover whose end was never noticed may have gone further.
+/// The revision that the volume is certain to hold: it is private, the published image of that revision was taken
+/// from this very claim, and nothing else has been pulled since, also by a mover whose report was lost.
 fn applied(facts: &Facts, spec: &Spec, status: &Status) -> Option<String> {
     let Volume::Destination { claim: DestinationClaim::Private(_), image: Some(_), .. } = &spec.volume else { return None };
     if status.volume_touched || due::needs_new_sync(spec, status) {

@@ -48,6 +48,7 @@ pub enum Movers {
 
 /// What the queue needs to know of an object.
 #[derive(Clone, Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each answers a question of its own")]
 pub struct QueueEntry<'a> {
     /// Which kind.
     pub kind: Kind,
