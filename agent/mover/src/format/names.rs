@@ -93,10 +93,14 @@ pub fn trusted(path: &RelPath) -> bool {
     let Ok(text) = std::str::from_utf8(path.as_bytes()) else {
         return false;
     };
-    text.len() <= LONGEST
-        && path.first() != CONTROL_DIR.as_bytes()
-        && text.split('/').all(|part| part.len() <= LONGEST_COMPONENT)
-        && !mangled(text)
+    text.len() <= LONGEST && !is_named_like_ours(text) && text.split('/').all(|part| part.len() <= LONGEST_COMPONENT) && !mangled(text)
+}
+
+/// Whether a remote that does not distinguish case takes the first folder of this name for [`CONTROL_DIR`].
+fn is_named_like_ours(name: &str) -> bool {
+    let first = name.split('/').next().unwrap_or_default();
+    // The upper case is what such systems compare; it also unites letters such as the long s.
+    first.to_uppercase() == CONTROL_DIR.to_uppercase()
 }
 
 /// Whether rclone makes another name of this one on its way, or none, see [`trusted`]. Its length is another matter: what others could write
@@ -123,7 +127,9 @@ mod tests {
 
     #[test]
     fn names_that_rclone_mangles_go_to_objects() {
-        for name in ["a\u{201b}", "a\nb", "a\r", "\u{7f}", "x\u{240a}", "a\u{ff0f}b", "\u{ff0e}", ".scribe", ".scribe/commit.json"] {
+        for name in
+            ["a\u{201b}", "a\nb", "a\r", "\u{7f}", "x\u{240a}", "a\u{ff0f}b", "\u{ff0e}", ".scribe", ".scribe/commit.json", ".Scribe/x"]
+        {
             assert!(!trust(name.as_bytes()), "{name:?}");
         }
         assert!(!trust(b"\xff") && !trust(&[b'a'; 201]) && !trust(&b"aaaaaaaaa/".repeat(71)[..709]));

@@ -101,3 +101,18 @@ fn names_that_are_alike_stay_readable_where_they_are_two() {
     site.push();
     assert_eq!(site.user_objects(), ["MAKEFILE", "makefile"]);
 }
+
+/// To such a remote our own folder is every folder of that name, whatever its case.
+#[rstest]
+fn a_folder_named_like_ours_but_for_case_leaves_it_alone(#[values(".Scribe", ".SCRIBE", ".\u{17f}cribe")] folder: &str) {
+    let site = site();
+    for name in ["commit.json", "claim.json", "manifests/x.zst"] {
+        write(site.source.path(), format!("{folder}/{name}"), "the user's own");
+    }
+    write(site.source.path(), "keep", "k");
+    site.push();
+    comes_back(&site);
+    write(site.source.path(), format!("{folder}/commit.json"), "another one of the user's");
+    site.push();
+    comes_back(&site);
+}
