@@ -46,6 +46,25 @@ fn a_lost_node_is_reported_and_waited_for() {
     }
 }
 
+/// A container that something has injected runs on, so that the Job never completes.
+#[test]
+fn a_sidecar_that_keeps_the_pod_running_is_reported() {
+    for flavour in Flavour::ALL {
+        let mut world = with_a_mover(flavour);
+        for pod in &mut world.pods {
+            (pod.kept_by, pod.finished) = (Some("istio-proxy".into()), Some(world.now));
+        }
+        world.now += SignedDuration::from_secs(59);
+        agent::look(&mut world, &Look::default());
+        assert!(world.status.last_error.is_none());
+        world.now += SignedDuration::from_secs(2);
+        agent::look(&mut world, &Look::default());
+        let (reason, message) = error(&world);
+        assert!(reason == "MoverStalled" && message.contains("istio-proxy") && message.contains("injection"), "{reason}: {message}");
+        assert!(!queue::under_way(&world.status));
+    }
+}
+
 /// Nor does it keep its place where the spec is invalid by then, and it is reported.
 #[rstest]
 fn with_an_invalid_spec_a_mover_that_does_not_end_is_reported_as_well(#[values(false, true)] lost: bool) {

@@ -5,6 +5,7 @@ use super::slim;
 use super::view::{Replicated, Replication};
 use crate::api::{ReplicationDestination, ReplicationSource, labels};
 use crate::core::model::facts::{Kind, Role};
+use crate::manifests::job::CONTAINER;
 use kube::api::{ListParams, LogParams};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
@@ -88,7 +89,11 @@ impl Reader {
     /// What the API server says.
     pub async fn last_words(&self, pod: &str) -> kube::Result<String> {
         let pods: Api<k8s_openapi::api::core::v1::Pod> = Api::namespaced(self.client.clone(), &self.namespace);
-        pods.logs(pod, &LogParams { tail_lines: Some(20), limit_bytes: Some(16_384), ..LogParams::default() }).await
+        pods.logs(
+            pod,
+            &LogParams { container: Some(CONTAINER.to_owned()), tail_lines: Some(20), limit_bytes: Some(16_384), ..LogParams::default() },
+        )
+        .await
     }
 
     /// All warnings of the namespace's events; nothing where they cannot be read, which is logged when it begins.

@@ -155,6 +155,9 @@ pub struct PodCondition {
 /// State of a container.
 #[derive(Deserialize, Clone, Debug, Default)]
 pub struct ContainerStatus {
+    /// The container's name.
+    #[serde(default)]
+    pub name: String,
     /// At most one is set.
     #[serde(default)]
     pub state: ContainerState,

@@ -6,6 +6,7 @@ use crate::core::model::facts::{Claim, Job, Kind, Meta, Object, Pod, Role, Snaps
 use crate::core::model::spec::{ClaimShape, InvalidSpec, Spec};
 use crate::core::syntax::quantity;
 use crate::core::validate;
+use crate::manifests::job::CONTAINER;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -172,7 +173,8 @@ pub fn owner(pod: &slim::Pod) -> Option<&str> {
 pub fn pod(pod: &slim::Pod) -> Pod {
     let label = |key: &str| pod.metadata.labels.as_ref().and_then(|l| l.get(key)).cloned();
     let status = &pod.status;
-    let state = status.container_statuses.first().map(|c| c.state.clone()).unwrap_or_default();
+    let state = status.container_statuses.iter().find(|c| c.name == CONTAINER).map(|c| c.state.clone()).unwrap_or_default();
+    let running = status.container_statuses.iter().find(|c| c.state.running.is_some());
     let ended = matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"));
     Pod {
         meta: Meta {
@@ -193,6 +195,7 @@ pub fn pod(pod: &slim::Pod) -> Pod {
         finished: state.terminated.as_ref().and_then(|t| time(t.finished_at.as_ref())),
         // A shell's convention, and the kubelet's: 128 and more is a signal.
         by_itself: state.terminated.as_ref().is_some_and(|t| (0..128).contains(&t.exit_code) && t.reason.as_deref() != Some("OOMKilled")),
+        kept_by: running.filter(|_| state.terminated.is_some()).map(|c| c.name.clone()),
         cause: pod_cause(status, &state),
     }
 }
@@ -240,6 +243,21 @@ mod tests {
     }
 
     /// A mover of the object before counts as one of this object: its Job has the same name.
+    /// The kubelet sorts containers by name, and a service mesh has injected one.
+    #[test]
+    fn the_movers_container_is_found_by_its_name() {
+        let terminated = |exit: i32, message: &str| json!({ "terminated": { "exitCode": exit, "message": message, "finishedAt": "2026-01-01T00:00:00Z" } });
+        let seen = |sidecar: serde_json::Value, phase: &str| {
+            let statuses =
+                [("istio-proxy", sidecar), ("mover", terminated(1, "{}"))].map(|(name, state)| json!({ "name": name, "state": state }));
+            pod(&serde_json::from_value(json!({ "metadata": {}, "status": { "phase": phase, "containerStatuses": statuses } })).unwrap())
+        };
+        let ended = seen(terminated(0, "none of ours"), "Failed");
+        assert_eq!((ended.report.as_deref(), ended.kept_by), (Some("{}"), None));
+        let kept = seen(json!({ "running": {} }), "Running");
+        assert_eq!((kept.report.as_deref(), kept.kept_by.as_deref(), kept.ended), (Some("{}"), Some("istio-proxy"), false));
+    }
+
     #[test]
     fn an_old_objects_mover_is_found_by_the_name_of_its_job() {
         let pod =

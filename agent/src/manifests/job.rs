@@ -27,6 +27,8 @@ pub struct Mover {
     pub rehash_interval: SignedDuration,
 }
 
+/// The mover's container. Others may be injected beside it.
+pub const CONTAINER: &str = "mover";
 const VOLUME: &str = "/volume";
 const SECRET: &str = "/etc/rclone";
 
@@ -42,7 +44,7 @@ pub fn build(owner: &Object, new: &NewJob, mover: &Mover) -> Value {
         "terminationGracePeriodSeconds": 10,
         "securityContext": { "seccompProfile": { "type": "RuntimeDefault" } },
         "containers": [{
-            "name": "mover",
+            "name": CONTAINER,
             "image": mover.image,
             "args": arguments(owner, new, mover),
             "resources": mover.resources,
@@ -139,5 +141,6 @@ fn arguments(owner: &Object, new: &NewJob, mover: &Mover) -> Vec<String> {
         add(&[&format!("--allow-deletions={}", token.trim())]);
     }
     add(&["--config-dir", SECRET, "--report", "/dev/termination-log"]);
-    arguments
+    // The kubelet replaces `$(NAME)`, and takes `$$` for a dollar.
+    arguments.into_iter().map(|argument| argument.replace('$', "$$")).collect()
 }

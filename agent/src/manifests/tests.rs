@@ -145,3 +145,17 @@ fn long_notes_are_cut_between_characters() {
     let built = event::build(&owner(Kind::Source), &event, "i", "2026-01-01T00:00:00Z".parse().unwrap());
     assert_eq!(built["note"].as_str().unwrap().len(), 1024);
 }
+
+/// Kubernetes replaces `$(NAME)` and `$$` in arguments.
+#[test]
+fn a_path_reaches_the_mover_as_it_is() {
+    let path = "bucket/a$$b/$(KUBERNETES_SERVICE_HOST)/$";
+    let work = MoverTask::Pull { applied: None, private: true, plain: false };
+    let new = NewJob { remote: Remote { path: path.into(), ..new_job(work.clone()).remote }, ..new_job(work) };
+    let job = job::build(&owner(Kind::Destination), &new, &mover());
+    let arguments = job["spec"]["template"]["spec"]["containers"][0]["args"].as_array().unwrap();
+    // Every dollar is escaped, so that nothing is left to replace.
+    let remote = arguments.iter().filter_map(|a| a.as_str()).find(|a| a.contains("bucket/")).unwrap();
+    assert!(!remote.replace("$$", "").contains('$'), "{remote}");
+    assert!(remote.replace("$$", "$").ends_with(path), "{remote}");
+}

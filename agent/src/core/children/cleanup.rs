@@ -17,7 +17,7 @@ pub(in crate::core) fn children(decision: &mut Decision<'_>) {
     let needed = |meta: &Meta| meta.run.is_some() && meta.run.as_deref() == current;
 
     mark_touched(decision);
-    for job in facts.jobs.iter().filter(|j| !j.meta.deleting) {
+    for job in facts.movers().filter(|j| !j.meta.deleting) {
         let attempt = run.as_ref().map(|r| r.attempt);
         if !needed(&job.meta) || job.meta.attempt != attempt {
             if facts.object.kind == Kind::Destination && decision.status.run.is_some() {
@@ -29,7 +29,7 @@ pub(in crate::core) fn children(decision: &mut Decision<'_>) {
     }
     for claim in facts.claims_as(Role::Capture).filter(|c| !c.meta.deleting && !needed(&c.meta)) {
         let of_its_run = |meta: &Meta| meta.run == claim.meta.run;
-        if !facts.jobs.iter().any(|j| of_its_run(&j.meta) && j.succeeded == Some(true)) {
+        if !facts.movers().any(|j| of_its_run(&j.meta) && j.succeeded == Some(true)) {
             // A pod may have started just as its run was given up; the cache may not even show its Job.
             decision.plan.needs.insert(Refresh::Pods);
         }

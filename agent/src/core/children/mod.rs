@@ -154,7 +154,7 @@ pub(super) fn in_the_way(facts: &Facts, run: &Run) -> Option<String> {
         |meta: &&Meta| meta.deleting || meta.run.as_ref().is_some_and(|r| *r != run.id) || meta.attempt.is_some_and(|a| a != run.attempt);
     let snapshots = facts.snapshots_as(Role::Capture).map(|s| ("VolumeSnapshot", &s.meta));
     let claims = facts.claims_as(Role::Capture).chain(facts.claims_as(Role::Volume)).map(|c| ("PVC", &c.meta));
-    let jobs = facts.jobs.iter().map(|j| ("Job", &j.meta));
+    let jobs = facts.movers().map(|j| ("Job", &j.meta));
     let name = facts.object.claim_name();
     if facts.claims.iter().any(|c| c.meta.namesake && c.meta.name == name) {
         return Some(format!("PVC {name} of an earlier object of this name is still there"));

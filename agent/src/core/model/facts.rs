@@ -285,8 +285,10 @@ pub struct Pod {
     pub ends_by: Option<Timestamp>,
     /// The termination message.
     pub report: Option<String>,
-    /// When the container ended.
+    /// When the mover's container ended.
     pub finished: Option<Timestamp>,
+    /// A container beside the mover's that still runs although that has ended, and so keeps the pod from ending.
+    pub kept_by: Option<String>,
     /// Whether the mover ended by its own will, be it well or badly; false when it was killed or evicted.
     pub by_itself: bool,
     /// Why the container ended or does not start, as the cluster reports it (`OOMKilled`, `ErrImagePull: …`).
@@ -342,9 +344,15 @@ impl Facts {
         })
     }
 
+    /// The object's Jobs; none that could not have been made for it, by its name.
+    pub fn movers(&self) -> impl Iterator<Item = &Job> {
+        let name = self.object.job_name();
+        self.jobs.iter().filter(move |job| job.meta.name == name)
+    }
+
     /// The Job of this very attempt, and its pod.
     pub fn mover_of(&self, run: &Run) -> (Option<&Job>, Option<&Pod>) {
-        let job = self.jobs.iter().find(|j| !j.meta.deleting && j.meta.is_of_attempt(run));
+        let job = self.movers().find(|j| !j.meta.deleting && j.meta.is_of_attempt(run));
         let pod = self.pods.iter().find(|p| p.meta.is_of_attempt(run));
         (job, pod)
     }

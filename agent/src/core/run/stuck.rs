@@ -5,11 +5,12 @@ use super::deadline;
 use super::failure;
 use super::report;
 use super::retry;
+use crate::api::labels;
 use crate::api::reason::Reason;
 use crate::api::status::Run;
 use crate::core::decision::Decision;
 use crate::core::model::clock::seconds;
-use crate::core::model::facts::{Job, Pod, Refresh};
+use crate::core::model::facts::{Job, Pod, Refresh, Role};
 use crate::core::syntax::go_duration;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -31,12 +32,30 @@ fn lost(pod: &Pod) -> String {
     )
 }
 
+/// The mover has terminated, and its pod has not: its Job never completes.
+fn kept(pod: &Pod) -> Option<String> {
+    let (name, container) = (&pod.meta.name, pod.kept_by.as_ref()?);
+    Some(format!(
+        "The mover in pod {name} has terminated, but container {container} keeps the pod running, so its Job does not complete. Disable the \
+         injection of that container for the movers' pods, which have the label {}={}",
+        labels::COMPONENT,
+        Role::Mover.as_str()
+    ))
+}
+
 /// The mover of this attempt runs. Ends the attempt if its pod does not go, or if it makes no progress.
 pub(super) fn running(decision: &mut Decision<'_>, run: &Run, pod: &Pod) {
     let limit = decision.limits.stall_timeout;
     if let Some(time) = overdue(pod) {
         if decision.now >= time {
             return end(decision, run, lost(pod));
+        }
+        decision.plan.wake_at(time);
+    }
+    if let Some(message) = kept(pod) {
+        let time = deadline::after(pod.finished.unwrap_or(run.phase_time.0).min(decision.now), SLACK);
+        if decision.now >= time {
+            return end(decision, run, message);
         }
         decision.plan.wake_at(time);
     }
