@@ -3,6 +3,7 @@
 use futures::StreamExt;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Bytes, Frame, Incoming};
+use hyper::header::HeaderValue;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -28,6 +29,8 @@ pub enum Fault {
     Conflict,
     /// 429 with `Retry-After: 1`, and nothing is done.
     TooManyRequests,
+    /// 503 with `Retry-After: 3600`, as a load balancer in maintenance answers, and nothing is done.
+    Maintenance,
     /// 500, and nothing is done.
     ServerError,
     /// 403 as RBAC words it, and nothing is done.
@@ -157,6 +160,11 @@ async fn answer(shared: &Shared, request: Request<Incoming>) -> Result<Answer, s
             return Ok(refuse(409, "Conflict", "the object has been modified; please apply your changes to the latest version"));
         }
         Fault::TooManyRequests => return Ok(refuse(429, "TooManyRequests", "too many requests, please try again later")),
+        Fault::Maintenance => {
+            let mut answer = refuse(503, "ServiceUnavailable", "down for maintenance");
+            answer.headers_mut().insert("retry-after", HeaderValue::from_static("3600"));
+            return Ok(answer);
+        }
         Fault::ServerError => return Ok(refuse(500, "InternalError", "etcdserver: leader changed")),
         Fault::Forbidden => {
             let words = "is forbidden: User \"agent\" cannot do this in API group \"\" in the namespace \"played\"";

@@ -273,3 +273,19 @@ async fn statuses_that_cannot_be_written() {
     site.proxy.rule(|_| Fault::None);
     sources[0].sync("next", 120).await;
 }
+
+/// A load balancer in maintenance asks for an hour: the agent is back as soon as the API server is.
+#[tokio::test]
+async fn a_server_that_asks_for_an_hour() {
+    let site = Site::start("later").await;
+    let source = site.source("it", manual("first")).await;
+    source.until("the first sync", 60, |s| s.last_manual_sync.is_some()).await;
+    site.proxy.rule(|_| Fault::Maintenance);
+    site.proxy.cut();
+    until("requests are refused", 60, async || {
+        if site.proxy.counted().get(&Fault::Maintenance).is_some_and(|count| *count >= 8) { Ok(()) } else { Err(site.agent.log()) }
+    })
+    .await;
+    site.proxy.rule(|_| Fault::None);
+    source.sync("second", 120).await;
+}

@@ -35,6 +35,8 @@ const LONGEST_PAUSE: SignedDuration = SignedDuration::from_secs(60);
 pub async fn client() -> Result<Client> {
     let mut config = Config::infer().await.context("finding the API server")?;
     (config.read_timeout, config.reset_reader_on_write) = (Some(READ_TIMEOUT), true);
+    // kube would wait for as long as `Retry-After` asks, an hour of it. What fails is retried by the agent, with its own delays.
+    config.default_retry = false;
     let builder = ClientBuilder::try_from(config).context("making a client of the API server")?;
     Ok(builder.with_layer(&Watches::default()).build())
 }

@@ -131,7 +131,9 @@ fn attempt(
         Manifest::Damaged(_, what) => return Ok(Err(inconsistent(remote, &format!("{what}; {REPAIR}")))),
     };
     let (stop, root) = (&remote.rclone.stop, &options.volume);
-    let applied = options.applied.as_deref().filter(|_| options.private).and_then(Revision::parse);
+    // An unfinished pull may have put something of another revision in place, and the path may have been put back since.
+    let unfinished = root.join(STAGING_DIR).symlink_metadata().is_ok();
+    let applied = options.applied.as_deref().filter(|_| options.private && !unfinished).and_then(Revision::parse);
     let seen = observe(root, &committed, applied.as_ref(), hasher, stop)?;
     let plan = plan(committed.entries.read()?, seen.facts)?;
     options.guard.check(&Deletions {

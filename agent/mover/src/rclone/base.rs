@@ -21,7 +21,8 @@ pub(crate) fn base(sections: &Sections, section: &str, backend: &str) -> Option<
         if let Some(written_out) = remote.strip_prefix(':') {
             return written_out.split([',', ':']).next().filter(|name| !TRANSPARENT.contains(name)).map(str::to_owned);
         }
-        section = remote.split_once(':')?.0;
+        // Options of its own may follow the section's name.
+        section = remote.split([':', ',']).next()?;
         backend = sections.get(section)?.get("type")?;
     }
     None
@@ -38,6 +39,7 @@ mod tests {
     #[case("named", Some("webdav"))]
     #[case("written", Some("webdav"))]
     #[case("parts", Some("chunker"))]
+    #[case("tuned", Some("webdav"))]
     #[case("round", None)]
     #[case("nowhere", None)]
     fn a_chain_is_followed(#[case] section: &str, #[case] expected: Option<&str>) {
@@ -53,6 +55,7 @@ mod tests {
             of("parts", "chunker", "dav:path"),
             of("round", "alias", "round:x"),
             of("nowhere", "alias", "gone:x"),
+            of("tuned", "alias", "dav,pacer_min_sleep=10ms:path"),
         ]);
         assert_eq!(base(&sections, section, &sections[section]["type"]).as_deref(), expected);
     }

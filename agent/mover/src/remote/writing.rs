@@ -51,7 +51,8 @@ impl Remote {
 
     fn way(&self, name: &str) -> Result<Way> {
         let base = self.rclone.environment.base.as_deref();
-        Ok(if base == Some("webdav") && name == COMMIT {
+        // A type that is not known may be any: a section of variables, or in an encrypted file.
+        Ok(if matches!(base, Some("webdav") | None) && name == COMMIT {
             Way::Renamed
         } else if base != Some("s3") && self.feature("PartialUploads")? {
             Way::Checked

@@ -10,6 +10,34 @@ use crate::support::proxy::{Action, Request};
 use crate::support::server::{Backend, obscured};
 use crate::support::tree::{assert_same, write};
 
+/// An alias of a WebDAV server whose section is not in the file, so that nothing is known of its type.
+fn site_of_unknown_type() -> Site {
+    let mut site = Site::on(Backend::WebDav);
+    site.name = "view:path".into();
+    let conf = site.secret.path().join("rclone.conf");
+    let section = fs::read_to_string(&conf).unwrap();
+    for line in section.lines().filter_map(|line| line.split_once('=')) {
+        let (option, value) = (line.0.trim().to_uppercase(), line.1.trim());
+        fs::write(site.secret.path().join(format!("RCLONE_CONFIG_HIDDEN_{option}")), value).unwrap();
+    }
+    fs::write(&conf, "[view]\ntype = alias\nremote = hidden:bucket\n").unwrap();
+    site
+}
+
+#[test]
+fn a_refused_commit_on_a_server_of_unknown_type_leaves_the_one_before() {
+    let site = site_of_unknown_type();
+    write(site.source.path(), "a", "one");
+    let first = site.push();
+    write(site.source.path(), "a", "second");
+    site.proxy.rule(|request| if of_commit(request, "PUT") { Action::Answer("507 Insufficient Storage", "") } else { Action::Pass });
+    // Refused or not, it does not take the older one with it.
+    let second = site.try_push();
+    site.proxy.behave();
+    let expected = second.map_or(first.revision, |second| second.revision);
+    assert_eq!(site.pull().revision, expected);
+}
+
 /// A WebDAV server, perhaps behind encryption.
 fn site(encrypted: bool) -> Site {
     let mut site = Site::on(Backend::WebDav);

@@ -75,3 +75,21 @@ fn a_volume_that_is_several_revisions_behind_is_not_read() {
     assert_eq!((pulled.changed, pulled.hashed), (true, 0));
     assert_same(site.source.path(), site.dest.path());
 }
+
+/// A pull of the second revision was killed in the middle, and its folder is left: what it has put in place is not of the first.
+#[test]
+fn a_killed_pull_and_a_path_that_was_put_back() {
+    let (site, backup) = (Local::new(), TempDir::new().unwrap());
+    let (bucket, dest) = (site.bucket.path(), site.dest.path());
+    let first = next(&site, "1st state");
+    copy(bucket, backup.path());
+    pull_from(&site, &first);
+    next(&site, "2nd state");
+    pull_from(&site, &first);
+    fs::create_dir(dest.join(".scribe-staging")).unwrap();
+    put_back(bucket, backup.path());
+    write(site.source.path(), "other", "new");
+    next(&site, "1st state");
+    pull_from(&site, &first);
+    assert_same(site.source.path(), dest);
+}
