@@ -106,6 +106,21 @@ fn a_pull_is_told_what_the_volume_holds(#[case] flavour: Flavour, #[case] expect
     assert_eq!(told(world.movers.len() - 1), (expected, private));
 }
 
+/// The pod of the last sync is not gone yet when the next one begins: what it pulled is in the status.
+#[test]
+fn a_pod_of_the_last_sync_is_no_lost_report() {
+    let mut world = World::new(Flavour::DestinationImage);
+    script::begin(&mut world);
+    script::start_pods(&mut world);
+    script::end_movers(&mut world, Ending::Good);
+    let pods = world.pods.clone();
+    script::recover(&mut world);
+    world.pods = pods;
+    script::edit(&mut world, |world| world.spec.trigger.manual = Some("again".into()));
+    agent::look(&mut world, &Look::default());
+    assert!(world.status.run.is_some() && !world.status.volume_touched, "{:#?}", world.status);
+}
+
 #[test]
 fn a_mover_has_the_name_of_its_object() {
     for (flavour, name) in [(Flavour::SourceSnapshot, "scribe-rclone-src-db"), (Flavour::DestinationImage, "scribe-rclone-dest-db")] {

@@ -64,8 +64,10 @@ fn mark_touched(decision: &mut Decision<'_>) {
     // Nor is a report read of a pod whose Job is gone.
     let no_job = facts.mover_of(run).0.is_none();
     let of_earlier = facts.pods.iter().filter(|pod| (pod.started || pod.ended) && (no_job || !pod.meta.is_of_attempt(run)));
-    // One that failed leaves a folder on the volume that says so; one that found nothing has changed nothing.
-    let unrecorded = |pod: &Pod| pod.report().is_none_or(|report| report.result == Outcome::Successful);
+    // One that failed leaves a folder on the volume that says so, and one that found nothing has changed nothing. That of a sync that was
+    // closed is in the status.
+    let recorded = &decision.status.revision;
+    let unrecorded = |pod: &Pod| pod.report().is_none_or(|report| report.result == Outcome::Successful && report.revision != *recorded);
     if of_earlier.into_iter().any(unrecorded) {
         decision.status.volume_touched = true;
     }
