@@ -62,6 +62,7 @@ fn full(kind: Kind) -> Status {
             kind: "VolumeSnapshot".to_owned(),
             name: "scribe-dest-database-destination-20210119221601".to_owned(),
         }),
+        latest_image_uid: (kind == Destination).then(|| "3f0c…".to_owned()),
         images: (kind == Destination)
             .then(|| Image {
                 name: "scribe-dest-database-destination-20210119221601".to_owned(),

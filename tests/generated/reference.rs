@@ -74,9 +74,9 @@ const CONDITIONS: [Condition; 4] = [
     },
     Condition {
         kind: "Ready",
-        meaning: "A sync has succeeded, nothing is stalled, and no sync of a changed spec has failed since. Its `observedGeneration` is the generation that was synced last.",
+        meaning: "A sync has succeeded, what it published is there, nothing is stalled, and no sync of a changed spec has failed since. Its `observedGeneration` is the generation that was synced last.",
         when_true: (&[Reason::Synced], ""),
-        when_false: (&[Reason::NeverSynced], ", or the reason of the failure"),
+        when_false: (&[Reason::NeverSynced, Reason::NotPublished], ", or the reason of the failure"),
     },
 ];
 

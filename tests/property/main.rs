@@ -14,6 +14,7 @@ mod edits;
 mod endings;
 mod failing;
 mod images;
+mod published;
 mod queue;
 mod ready;
 mod refused;

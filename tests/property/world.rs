@@ -264,6 +264,20 @@ impl World {
         }
     }
 
+    /// What latestImage names is there, and holds the revision of the status.
+    pub fn assert_published(&self) {
+        let Some(latest) = &self.status.latest_image else { panic!("nothing is published: {:#?}", self.status) };
+        let revision = self.status.revision.as_ref();
+        if latest.kind == "VolumeSnapshot" {
+            let there = self.snapshots().into_iter().any(|s| s.meta.name == latest.name && s.ready && s.revision.as_ref() == revision);
+            return assert!(there, "{latest:?} does not hold {revision:?}");
+        }
+        let claim = self.claims.iter().find(|c| c.meta.name == latest.name && !c.meta.deleting).map(|c| &c.meta.uid);
+        let held = self.applied.as_ref().filter(|(uid, _)| Some(uid) == claim);
+        let held = held.map(|(_, (remote, number))| World::revision(remote, *number));
+        assert_eq!(held.as_ref(), revision, "{latest:?} does not hold it");
+    }
+
     /// The last tag is synced, and nothing is left of the work.
     pub fn assert_settled(&self) {
         self.assert_settled_without_a_tag();
@@ -284,6 +298,9 @@ impl World {
         assert_eq!(status.last_manual_sync, self.spec.trigger.manual, "the tag was not synced: {:#?}", status.run);
         assert!(status.run.is_none() && status.last_error.is_none(), "{status:#?}");
         assert!(self.jobs.is_empty(), "Jobs are left: {:?}", self.jobs);
+        if matches!(self.spec.volume, Volume::Destination { .. }) {
+            self.assert_published();
+        }
         let captures = self.claims.iter().map(|c| &c.meta).chain(self.snapshots.iter().map(|s| &s.meta));
         assert!(captures.clone().all(|m| m.role != Some(Role::Capture)), "temporary children are left: {:?}", captures.collect::<Vec<_>>());
         let images: BTreeSet<_> = self.snapshots.iter().filter(|s| s.meta.role == Some(Role::Image)).map(|s| &s.meta.name).collect();

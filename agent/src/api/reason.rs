@@ -75,6 +75,8 @@ reasons! {
     Synced => State;
     /// No sync has succeeded yet.
     NeverSynced => State;
+    /// What the last sync published was deleted, replaced or released; a sync that publishes it again is due.
+    NotPublished => State;
     /// Nothing requires action.
     NotStalled => State;
     /// A sync has started.

@@ -86,6 +86,10 @@ pub struct Status {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latest_image: Option<ImageRef>,
 
+    /// UID of the PVC that `latestImage` names, with copyMethod Direct: another PVC of that name does not hold what was pulled.
+    #[serde(default, rename = "latestImageUID", skip_serializing_if = "Option::is_none")]
+    pub latest_image_uid: Option<String>,
+
     /// The images that are kept, the newest first; `spec.rclone.retain` limits their number.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<Image>,

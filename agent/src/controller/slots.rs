@@ -116,6 +116,7 @@ mod tests {
             approved: false,
             verify_now: None,
             differs: false,
+            republishes: None,
             outdated: false,
             status,
         }

@@ -4,7 +4,8 @@ use crate::api::Status;
 use crate::api::reason::Reason;
 use crate::api::status::Phase;
 use crate::core::model::limits::Limits;
-use crate::core::model::spec::{InvalidSpec, Spec};
+use crate::core::model::spec::{InvalidSpec, Spec, Volume};
+use crate::core::model::subject::Named;
 use crate::core::schedule::due;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -158,6 +159,10 @@ fn ready(status: &Status, spec: &Result<Spec, InvalidSpec>, generation: i64) -> 
     if status.last_sync_time.is_none() {
         return (verdict(false, Reason::NeverSynced, "No sync has succeeded yet"), generation);
     }
+    let missing = due::republishes(&Named::by(spec), status).is_some();
+    if missing && status.latest_image.is_none() {
+        return (verdict(false, Reason::NotPublished, not_published(spec)), generation);
+    }
     let before = status.conditions.iter().find(|c| c.type_ == "Ready" && c.status == "True");
     // A volume that the pull of another spec has touched needs a sync, even if the spec has been changed back.
     let asks = due::needs_new_sync(spec, status) || status.volume_touched || due::new_tag(&spec.trigger, status).is_some();
@@ -176,6 +181,21 @@ fn ready(status: &Status, spec: &Result<Spec, InvalidSpec>, generation: i64) -> 
     }
 }
 
+/// When a sync comes that is due, of a paused object.
+const PAUSED: &str = " once spec.paused is false";
+
+fn follows(spec: &Spec) -> String {
+    format!("a sync follows{}", if spec.paused { PAUSED } else { "" })
+}
+
+fn not_published(spec: &Spec) -> String {
+    let what = match &spec.volume {
+        Volume::Destination { image: None, .. } => "The PVC that the last sync pulled into was deleted or replaced",
+        _ => "The image of the last sync was deleted or released",
+    };
+    format!("{what}; {}", follows(spec))
+}
+
 fn not_of_this_spec(status: &Status, spec: &Spec) -> String {
     if due::needs_new_sync(spec, status) {
         return last_sync(status, spec);
@@ -186,10 +206,15 @@ fn not_of_this_spec(status: &Status, spec: &Spec) -> String {
 /// What the last sync was of, where that is not what the spec names; otherwise how it ended, and what came after it.
 fn last_sync(status: &Status, spec: &Spec) -> String {
     if let Some(synced) = status.synced.as_ref().filter(|_| due::needs_new_sync(spec, status)) {
-        let then = if spec.paused { " once spec.paused is false" } else { "" };
+        let then = if spec.paused { PAUSED } else { "" };
         return format!("The last successful sync used an earlier spec ({}); a sync of the current spec follows{then}", synced.remote);
     }
-    let (Some(error), Some(time)) = (&status.last_error, &status.last_sync_time) else { return "The last sync succeeded".to_owned() };
+    let (Some(error), Some(time)) = (&status.last_error, &status.last_sync_time) else {
+        if due::republishes(&Named::by(spec), status).is_some() {
+            return format!("The image of the last sync was deleted or released, and an earlier image is published; {}", follows(spec));
+        }
+        return "The last sync succeeded".to_owned();
+    };
     let attempts = match status.attempts {
         Some(failures) if failures > 1 => format!("the last {failures} attempts"),
         _ => "the last attempt".to_owned(),
@@ -201,7 +226,7 @@ fn last_sync(status: &Status, spec: &Spec) -> String {
 mod tests {
     use super::*;
     use crate::api::status::{LastError, Run};
-    use crate::core::model::spec::{Capture, ClaimShape, InvalidSpec, Remote, Trigger, Volume};
+    use crate::core::model::spec::{Capture, ClaimShape, InvalidSpec, Remote, Trigger};
     use jiff::SignedDuration;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 

@@ -52,7 +52,7 @@ fn work(decision: &mut Decision<'_>, spec: &Spec) {
     let cause = match &run {
         None if spec.paused => None,
         None => due::cause(&spec.trigger, &decision.status, decision.now)
-            .or_else(|| due::cause_beside_trigger(spec, &decision.facts.object, &decision.status)),
+            .or_else(|| due::cause_beside_trigger(spec, &decision.facts.object, &decision.status, decision.now)),
         Some(run) => run::superseded_by(decision, spec, run),
     };
     match (cause, run) {
@@ -63,7 +63,12 @@ fn work(decision: &mut Decision<'_>, spec: &Spec) {
         }
         (None, Some(run)) => run::advance(decision, spec, &run),
         (None, None) if spec.paused => {}
-        (None, None) => decision.wake_for_next_sync(),
+        (None, None) => {
+            decision.wake_for_next_sync();
+            if let Some(time) = due::republishes(&Named::by(spec), &decision.status) {
+                decision.plan.wake_at(time);
+            }
+        }
     }
 }
 

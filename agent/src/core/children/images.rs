@@ -1,6 +1,7 @@
 //! The images of a destination: which of them are published, in the order of their publishing, and which one is the latest.
 
 use crate::api::status::{Image, ImageRef};
+use crate::core::children;
 use crate::core::decision::Decision;
 use crate::core::model::clock::seconds;
 use crate::core::model::facts::{Refresh, Role, Snapshot};
@@ -11,6 +12,8 @@ use scribe_mover::report::Report;
 /// API group and kind of an image.
 const GROUP: &str = "snapshot.storage.k8s.io";
 const KIND: &str = "VolumeSnapshot";
+/// Kind of a published volume.
+const VOLUME: &str = "PersistentVolumeClaim";
 
 /// Puts a new image in front.
 pub(in crate::core) fn publish(decision: &mut Decision<'_>, snapshot: &Snapshot, report: &Report) {
@@ -23,7 +26,7 @@ pub(in crate::core) fn publish(decision: &mut Decision<'_>, snapshot: &Snapshot,
         ready_time: Some(Time(seconds(decision.now))),
     };
     decision.status.images.insert(0, image);
-    decision.status.latest_image = Some(reference(name));
+    (decision.status.latest_image, decision.status.latest_image_uid) = (Some(reference(name)), None);
     decision.plan.needs.insert(Refresh::Snapshots);
 }
 
@@ -31,6 +34,9 @@ pub(in crate::core) fn publish(decision: &mut Decision<'_>, snapshot: &Snapshot,
 /// only as many as the spec asks for. While nothing is known of them the list stays as it is. An image leaves the list before it is
 /// deleted, see `tidy`.
 pub(in crate::core) fn review(decision: &mut Decision<'_>, spec: Option<&Spec>) {
+    if let Some(spec) = spec {
+        review_volume(decision, spec);
+    }
     let facts = decision.facts;
     if !facts.snapshots_known {
         return;
@@ -53,6 +59,26 @@ pub(in crate::core) fn review(decision: &mut Decision<'_>, spec: Option<&Spec>) 
     if before != (status.images.clone(), status.latest_image.clone()) {
         decision.plan.needs.insert(Refresh::Snapshots);
     }
+}
+
+/// A volume that is published itself is so no more once it is gone, or replaced by another of its name.
+fn review_volume(decision: &mut Decision<'_>, spec: &Spec) {
+    let Volume::Destination { claim, .. } = &spec.volume else { return };
+    let (facts, status) = (decision.facts, &mut decision.status);
+    let name = children::destination_claim(facts, claim);
+    let Some(_) = status.latest_image.as_ref().filter(|latest| latest.kind == VOLUME && latest.name == name) else { return };
+    let uid = children::pulled_into(facts, spec).map(|claim| &claim.meta.uid);
+    // Not every agent has recorded the UID.
+    if uid.is_none() || status.latest_image_uid.is_some() && status.latest_image_uid.as_ref() != uid {
+        (status.latest_image, status.latest_image_uid) = (None, None);
+        decision.plan.needs.insert(Refresh::Claims);
+    }
+}
+
+/// The published volume of copyMethod Direct, by the UID of the claim that was pulled into.
+pub(in crate::core) fn publish_volume(decision: &mut Decision<'_>, name: String, uid: Option<String>) {
+    let latest = ImageRef { api_group: String::new(), kind: VOLUME.to_owned(), name };
+    (decision.status.latest_image, decision.status.latest_image_uid) = (Some(latest), uid);
 }
 
 fn reference(name: String) -> ImageRef {

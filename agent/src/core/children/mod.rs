@@ -209,7 +209,7 @@ pub(super) fn still_there(facts: &Facts, spec: &Spec, job: &Job) -> bool {
 }
 
 /// The claim itself.
-fn pulled_into<'a>(facts: &'a Facts, spec: &Spec) -> Option<&'a Claim> {
+pub(super) fn pulled_into<'a>(facts: &'a Facts, spec: &Spec) -> Option<&'a Claim> {
     match &spec.volume {
         Volume::Destination { claim: DestinationClaim::Existing(name), .. } => facts.users_claim(name),
         Volume::Destination { claim: DestinationClaim::Private(_), .. } => facts.claims_as(Role::Volume).find(|c| !c.meta.deleting),

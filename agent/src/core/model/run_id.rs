@@ -17,6 +17,8 @@ pub enum Cause {
     SpecChanged(i64),
     /// A new value of the annotation `scribe.backube/verify-now`.
     VerifyNow(String),
+    /// What the last sync published is there no more.
+    Unpublished,
 }
 
 /// What a run begins from.
@@ -41,6 +43,7 @@ pub fn run_id(uid: &str, cause: &Cause, before: Before<'_>) -> String {
         Cause::Manual(tag) => format!("manual {tag}"),
         Cause::SpecChanged(generation) => format!("generation {generation}"),
         Cause::VerifyNow(value) => format!("verify {value}"),
+        Cause::Unpublished => "unpublished".to_owned(),
     };
     let synced = before.synced.map_or_else(|| "never".to_owned(), |t| t.to_string());
     let generation = before.generation.to_string();

@@ -59,6 +59,11 @@ impl<'a> Named<'a> {
         self.publishes.zip(latest).is_none_or(|(kind, latest)| kind == latest.kind)
     }
 
+    /// Whether a sync of it publishes anything: a destination's does.
+    pub fn publishes(&self) -> bool {
+        self.publishes.is_some()
+    }
+
     /// Whether this is the recorded one.
     pub fn is(&self, recorded: &Subject) -> bool {
         self.at(recorded) && self.claim == recorded.claim.as_deref() && self.layout == recorded.layout

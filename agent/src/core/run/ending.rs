@@ -5,7 +5,7 @@ use super::failure;
 use super::report;
 use super::waiting;
 use crate::api::reason::Reason;
-use crate::api::status::{ImageRef, MoverStatus, Phase, Run};
+use crate::api::status::{MoverStatus, Phase, Run};
 use crate::api::{Status, labels};
 use crate::core::adoption;
 use crate::core::children;
@@ -78,7 +78,7 @@ fn complete(decision: &mut Decision<'_>, spec: &Spec, run: &Run, job: &Job, repo
         }
         Volume::Destination { claim, image: None, .. } => {
             let name = children::destination_claim(decision.facts, claim);
-            decision.status.latest_image = Some(ImageRef { api_group: String::new(), kind: "PersistentVolumeClaim".to_owned(), name });
+            images::publish_volume(decision, name, job.claim_uid.clone());
             close(decision, spec, run, job, report);
         }
         Volume::Destination { image: Some(_), .. } | Volume::Source { .. } => close(decision, spec, run, job, report),

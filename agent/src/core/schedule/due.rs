@@ -11,7 +11,7 @@ use crate::core::model::limits::Limits;
 use crate::core::model::run_id::Cause;
 use crate::core::model::spec::{Spec, Trigger};
 use crate::core::model::subject::Named;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 /// What in its trigger makes a sync due, while no run is open.
 pub fn cause(trigger: &Trigger, status: &Status, now: Timestamp) -> Option<Cause> {
@@ -26,13 +26,34 @@ pub fn cause(trigger: &Trigger, status: &Status, now: Timestamp) -> Option<Cause
     (never_synced(status) && trigger.starts_at_once()).then_some(Cause::Created)
 }
 
-/// What makes a sync due beside the trigger, if anything does: a verification that the user wants, and a spec that names something else
-/// than was synced last.
-pub fn cause_beside_trigger(spec: &Spec, object: &Object, status: &Status) -> Option<Cause> {
+/// What makes a sync due beside the trigger, if anything does: a verification that the user wants, a spec that names something else
+/// than was synced last, and a published image or volume that is there no more.
+pub fn cause_beside_trigger(spec: &Spec, object: &Object, status: &Status, now: Timestamp) -> Option<Cause> {
     if let Some(value) = new_verification(object.verify_now.as_deref(), status) {
         return Some(Cause::VerifyNow(value.to_owned()));
     }
-    needs_new_sync(spec, status).then_some(Cause::SpecChanged(object.generation))
+    if needs_new_sync(spec, status) {
+        return Some(Cause::SpecChanged(object.generation));
+    }
+    republishes(&Named::by(spec), status).is_some_and(|time| time <= now).then_some(Cause::Unpublished)
+}
+
+/// No sync follows so soon after the last one to publish again what that published: something may take away every image at once.
+const PUBLISHES_AGAIN: SignedDuration = SignedDuration::from_mins(10);
+
+/// When a sync is due because nothing is published of what was synced last; none while it is published.
+pub fn republishes(subject: &Named<'_>, status: &Status) -> Option<Timestamp> {
+    let missing = subject.publishes() && status.synced.is_some() && !is_published(status);
+    let last = status.last_sync_time.as_ref().filter(|_| missing)?;
+    Some(last.0.saturating_add(PUBLISHES_AGAIN).unwrap_or(Timestamp::MAX))
+}
+
+/// Whether `latestImage` is of the revision that was synced last. An image of which no revision was recorded counts as such.
+fn is_published(status: &Status) -> bool {
+    let Some(latest) = &status.latest_image else { return false };
+    let image = status.images.iter().find(|image| image.name == latest.name);
+    let revision = image.and_then(|image| image.revision.as_ref());
+    revision.zip(status.revision.as_ref()).is_none_or(|(published, synced)| published == synced)
 }
 
 /// Whether the spec names something else than the last successful sync was of: another claim, section, path or layout, or a snapshot

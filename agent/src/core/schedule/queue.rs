@@ -70,6 +70,8 @@ pub struct QueueEntry<'a> {
     pub verify_now: Option<&'a str>,
     /// Whether the spec names something else than was synced last.
     pub differs: bool,
+    /// When a sync is due that publishes again what was deleted, as far as the status shows that.
+    pub republishes: Option<Timestamp>,
     /// Whether its run captured something else than the spec names by now, if that can be read.
     pub outdated: bool,
     /// Its status.
@@ -118,6 +120,7 @@ impl<'a> QueueEntry<'a> {
             approved: facts.status.run.as_ref().is_some_and(|run| object.has_new_approvals(&facts.status, run)),
             verify_now: object.verify_now.as_deref(),
             differs: spec.is_some_and(|s| due::needs_new_sync(s, &facts.status)),
+            republishes: spec.and_then(|s| due::republishes(&Named::by(s), &facts.status)),
             outdated: facts
                 .status
                 .run
@@ -155,7 +158,7 @@ impl<'a> QueueEntry<'a> {
         let Some(run) = &status.run else {
             let created = (due::never_synced(status) && self.starts_at_once).then(|| self.created.unwrap_or(now));
             let asked = new_tag.is_some() || verification.is_some() || self.differs;
-            return slot.or(created).or(asked.then_some(now));
+            return slot.or(created).or(passed(self.republishes)).or(asked.then_some(now));
         };
         match run.phase {
             // The status does not show whether its snapshot is ready; an object that needs a slot has recorded that.
@@ -226,6 +229,7 @@ mod tests {
             approved: false,
             verify_now: None,
             differs: false,
+            republishes: None,
             outdated: false,
             status,
         }

@@ -1,0 +1,137 @@
+//! What is published is there: latestImage names what the last sync pulled, or the object is not Ready and pulls again.
+
+use crate::agent::{self, Look};
+use crate::script::{self, Ending, Happening};
+use crate::world::{Flavour, World};
+use jiff::SignedDuration;
+use scribe_agent::core::model::facts::{Role, Slot};
+use scribe_agent::core::model::spec::Trigger;
+use scribe_agent::core::syntax::cron::Schedule;
+
+fn ready(world: &World) -> (String, String, String) {
+    let condition = world.status.conditions.iter().find(|c| c.type_ == "Ready").unwrap();
+    (condition.status.clone(), condition.reason.clone(), condition.message.clone())
+}
+
+/// Synced, and nothing is due for a long time.
+fn synced(flavour: Flavour) -> World {
+    let mut world = World::new(flavour);
+    script::recover(&mut world);
+    script::edit(&mut world, |w| {
+        w.spec.trigger = Trigger { schedule: Some(Schedule::parse("@yearly", None).unwrap()), ..Trigger::default() }
+    });
+    script::calm_down(&mut world);
+    world.assert_published();
+    world
+}
+
+/// Somebody deletes the volume that latestImage names, or replaces it by an empty one.
+#[test]
+fn a_direct_volume_that_is_gone_is_not_ready_and_pulled_again() {
+    for happening in [Happening::HandDelete(Role::Volume), Happening::Swap] {
+        let mut world = synced(Flavour::DestinationDirect);
+        script::play(&mut world, &happening);
+        script::let_the_cluster_work(&mut world);
+        world.slot = Slot::Taken;
+        agent::look(&mut world, &Look::default());
+        assert_eq!(world.status.latest_image, None, "{happening:?}");
+        let (status, reason, message) = ready(&world);
+        assert_eq!((status.as_str(), reason.as_str()), ("False", "NotPublished"), "{message}");
+        assert!(message.contains("PVC") && message.contains("a sync follows"), "{message}");
+        script::all_goes_well(&mut world, 5);
+        world.assert_published();
+        assert_eq!(ready(&world).0, "True");
+    }
+}
+
+/// The volume is made anew, and the remote cannot be reached for a day: an empty volume is not what was synced.
+#[test]
+fn a_direct_volume_made_anew_is_not_ready_while_it_is_empty() {
+    let mut world = synced(Flavour::DestinationDirect);
+    script::play(&mut world, &Happening::HandDelete(Role::Volume));
+    script::let_the_cluster_work(&mut world);
+    world.past.clear();
+    for _ in 0..24 * 60 {
+        agent::look(&mut world, &Look::default());
+        script::let_the_cluster_work(&mut world);
+        script::start_pods(&mut world);
+        script::end_movers(&mut world, Ending::Failed);
+        script::let_the_cluster_work(&mut world);
+        world.now += SignedDuration::from_mins(1);
+        world.past.clear();
+    }
+    assert!(world.status.last_error.is_some() && world.claims.iter().any(|c| c.meta.role == Some(Role::Volume)));
+    let (status, reason, message) = ready(&world);
+    assert_eq!((status.as_str(), reason.as_str(), &world.status.latest_image), ("False", "NotPublished", &None), "{message}");
+}
+
+/// The only image is deleted, or released to be kept: the next one is made of the volume without waiting for the schedule.
+#[test]
+fn an_image_that_is_gone_is_made_again_without_being_asked() {
+    for flavour in [Flavour::DestinationImage, Flavour::DestinationImages, Flavour::DestinationExisting, Flavour::DestinationCleanup] {
+        for happening in [Happening::Keep, Happening::HandDelete(Role::Image)] {
+            let mut world = synced(flavour);
+            script::play(&mut world, &happening);
+            script::let_the_cluster_work(&mut world);
+            world.slot = Slot::Taken;
+            agent::look(&mut world, &Look::default());
+            let (status, reason, message) = ready(&world);
+            assert_eq!((status.as_str(), reason.as_str()), ("False", "NotPublished"), "{flavour:?} {happening:?}: {message}");
+            script::all_goes_well(&mut world, 5);
+            world.assert_published();
+            assert_eq!(ready(&world).0, "True", "{flavour:?} {happening:?}");
+        }
+    }
+}
+
+/// With more than one image an earlier one stands in, and the message says that it is older.
+#[test]
+fn older_data_is_published_only_until_the_next_image() {
+    let mut world = synced(Flavour::DestinationImages);
+    for tag in ["x", "y"] {
+        script::play(&mut world, &Happening::Push);
+        script::edit(&mut world, |w| w.spec.trigger.manual = Some(tag.into()));
+        script::calm_down(&mut world);
+    }
+    script::play(&mut world, &Happening::Keep);
+    world.slot = Slot::Taken;
+    agent::look(&mut world, &Look::default());
+    assert_eq!(world.status.images[0].revision.as_deref(), Some("r2"));
+    let (status, _, message) = ready(&world);
+    assert!(status == "True" && message.contains("an earlier image is published"), "{status} {message}");
+    script::all_goes_well(&mut world, 5);
+    world.assert_published();
+    assert_eq!((world.status.images[0].revision.as_deref(), ready(&world).2.as_str()), (Some("r3"), "The last sync succeeded"));
+}
+
+/// A policy that takes every image away does not make a new one every second.
+#[test]
+fn images_that_are_taken_away_at_once_cost_one_in_ten_minutes() {
+    for happening in [Happening::Keep, Happening::HandDelete(Role::Image)] {
+        let mut world = synced(Flavour::DestinationImage);
+        let before = world.movers.len();
+        for _ in 0..24 * 60 {
+            script::play(&mut world, &happening);
+            script::all_goes_well(&mut world, 1);
+        }
+        let syncs = world.movers.len() - before;
+        assert!((100..=145).contains(&syncs), "{syncs} syncs in a day");
+    }
+}
+
+/// Nor does a paused object make one.
+#[test]
+fn a_paused_destination_makes_none() {
+    let mut world = synced(Flavour::DestinationImage);
+    let before = world.movers.len();
+    script::play(&mut world, &Happening::Pause(true));
+    script::play(&mut world, &Happening::HandDelete(Role::Image));
+    for _ in 0..60 {
+        script::let_the_cluster_work(&mut world);
+        agent::look(&mut world, &Look::default());
+        world.now += SignedDuration::from_mins(1);
+    }
+    assert_eq!(world.movers.len(), before);
+    let (status, reason, message) = ready(&world);
+    assert!(status == "False" && reason == "NotPublished" && message.contains("once spec.paused is false"), "{reason} {message}");
+}
