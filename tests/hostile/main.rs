@@ -14,6 +14,7 @@ mod idle;
 mod proxy;
 mod reports;
 mod setbacks;
+mod shared;
 mod site;
 mod slots;
 mod starting;

@@ -45,6 +45,7 @@ pub fn look(world: &mut World, how: &Look) {
         object: world.object.clone(),
         spec: world.spec(),
         status: world.status.clone(),
+        rival: world.facts().rival,
         ..cached
     };
     let plan = loop {

@@ -20,6 +20,7 @@ mod ready;
 mod refused;
 mod script;
 mod search;
+mod shared;
 mod silence;
 mod slow;
 mod stuck;

@@ -61,6 +61,8 @@ pub enum Happening {
     Keep,
     /// How many images are to be kept.
     Retain(usize),
+    /// Another destination of the same claim goes first, or no longer.
+    Rival(bool),
     /// Somebody deletes children by hand.
     HandDelete(Role),
 }
@@ -119,6 +121,7 @@ pub fn happenings() -> impl Strategy<Value = Vec<Happening>> {
         1 => any::<bool>().prop_map(Happening::Restore),
         1 => Just(Happening::Keep),
         1 => (1usize..4).prop_map(Happening::Retain),
+        1 => any::<bool>().prop_map(Happening::Rival),
         1 => prop_oneof![Just(Role::Capture), Just(Role::Mover), Just(Role::Image), Just(Role::Volume)].prop_map(Happening::HandDelete),
     ];
     proptest::collection::vec(one, 0..60)
@@ -190,6 +193,7 @@ pub fn play(world: &mut World, happening: &Happening) {
                 *retain = *count;
             }
         }),
+        Happening::Rival(first) => world.rival = first.then(|| "other".into()),
         Happening::HandDelete(role) => hand_delete(world, *role),
     }
 }
@@ -419,7 +423,7 @@ pub fn all_goes_well(world: &mut World, minutes: usize) {
     for mended in [Happening::Slot(true), Happening::Restore(false), Happening::Webhook(false), Happening::Slow(false)] {
         play(world, &mended);
     }
-    world.cluster.hangs_since = None;
+    (world.rival, world.cluster.hangs_since) = (None, None);
     // What was on the lost node is given up by the cluster.
     let lost = std::mem::take(&mut world.cluster.lost);
     world.pods.retain(|pod| !lost.contains(&pod.meta.uid));

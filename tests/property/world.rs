@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use proptest_derive::Arbitrary;
 use scribe_agent::api::Status;
+use scribe_agent::api::status::Phase;
 use scribe_agent::core::model::facts::{Claim, Facts, Job, Kind, Meta, Object, Pod, Refresh, ResizeRefusal, Role, Slot, Snapshot};
 use scribe_agent::core::model::limits::Limits;
 use scribe_agent::core::model::plan::{Event, NewJob, Step};
@@ -108,6 +109,8 @@ pub struct World {
     pub in_use: BTreeSet<String>,
     /// The last create that was answered 5xx, as the agent knows it.
     pub blocked: Option<String>,
+    /// Another destination that pulls into the same claim and goes first.
+    pub rival: Option<String>,
     pub cluster: Cluster,
     closed: BTreeSet<String>,
     made: BTreeMap<String, u32>,
@@ -173,6 +176,7 @@ impl World {
             allowed: Vec::new(),
             in_use: BTreeSet::new(),
             blocked: None,
+            rival: None,
             cluster: Cluster { warning: Some("words".into()), ..Cluster::default() },
             closed: BTreeSet::new(),
             made: BTreeMap::new(),
@@ -246,8 +250,14 @@ impl World {
             refusal: None,
             blocked: self.blocked.clone(),
             troubles: Vec::new(),
+            rival: self.rival.clone().filter(|_| !self.writes()),
             progress: Some(self.cluster.hangs_since.unwrap_or(self.now)),
         }
+    }
+
+    /// Whether it is this object that writes to the claim, so that it goes first.
+    pub fn writes(&self) -> bool {
+        self.status.run.as_ref().is_some_and(|run| matches!(run.phase, Phase::Transferring | Phase::Publishing))
     }
 
     /// The same, just read, with a place to start.

@@ -116,11 +116,38 @@ pub struct Pod {
     /// Metadata, trimmed.
     #[serde(deserialize_with = "trimmed")]
     pub metadata: ObjectMeta,
+    /// Spec.
+    #[serde(default)]
+    pub spec: PodSpec,
     /// Status.
     #[serde(default)]
     pub status: PodStatus,
 }
 resource!(Pod, "", "v1", "Pod", "pods");
+
+/// Spec of a `Pod`.
+#[derive(Deserialize, Clone, Debug, Default)]
+pub struct PodSpec {
+    /// Volumes.
+    #[serde(default)]
+    pub volumes: Vec<PodVolume>,
+}
+
+/// A volume of a `Pod`.
+#[derive(Deserialize, Clone, Debug)]
+#[serde(rename_all = "camelCase")]
+pub struct PodVolume {
+    /// The claim behind it, if it is one.
+    pub persistent_volume_claim: Option<ClaimVolume>,
+}
+
+/// A claim that a `Pod` uses.
+#[derive(Deserialize, Clone, Debug)]
+#[serde(rename_all = "camelCase")]
+pub struct ClaimVolume {
+    /// Its name.
+    pub claim_name: String,
+}
 
 /// Status of a `Pod`.
 #[derive(Deserialize, Clone, Debug, Default)]

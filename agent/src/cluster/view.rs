@@ -3,6 +3,7 @@
 use super::slim;
 use crate::api::{ReplicationDestination, ReplicationSource, Status, labels};
 use crate::core::model::facts::{Claim, Job, Kind, Meta, Object, Pod, Role, Snapshot};
+use crate::core::model::names;
 use crate::core::model::spec::{ClaimShape, InvalidSpec, Spec};
 use crate::core::syntax::quantity;
 use crate::core::validate;
@@ -162,6 +163,12 @@ pub fn moves_for(pod: &slim::Pod, owner: &str, job: &str) -> bool {
     let meta = &pod.metadata;
     let ours = self::owner(pod) == Some(owner);
     ours || meta.owner_references.iter().flatten().any(|r| r.kind == "Job" && r.name == job)
+}
+
+/// Whether this pod is a destination's mover, of whichever object, that has this claim as its volume.
+pub fn pulls_into(pod: &slim::Pod, claim: &str) -> bool {
+    let pulls = pod.metadata.owner_references.iter().flatten().any(|r| r.kind == "Job" && names::is_destination_job(&r.name));
+    pulls && pod.spec.volumes.iter().filter_map(|volume| volume.persistent_volume_claim.as_ref()).any(|used| used.claim_name == claim)
 }
 
 /// UID of the object that this pod is a mover of.

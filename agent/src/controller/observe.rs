@@ -6,7 +6,7 @@ use crate::api::labels;
 use crate::cluster::view::{self, Replication};
 use crate::cluster::{slim, warnings};
 use crate::core::model::facts::{Facts, Refresh, Slot};
-use crate::core::model::spec::Spec;
+use crate::core::model::spec::{DestinationClaim, Spec, Volume};
 use crate::core::schedule::queue::{Movers, QueueEntry};
 use jiff::Timestamp;
 use kube::Resource;
@@ -28,7 +28,7 @@ pub(super) fn cached(context: &Context, replication: Replication) -> Facts {
         snapshots_known: cache.knows_snapshots(),
         snapshots: cache.snapshots.state().iter().filter(|s| of(&***s, &object.uid)).map(|s| view::snapshot(s, &object.uid)).collect(),
         jobs: cache.jobs.state().iter().filter(|j| view::belongs_to(&j.metadata, &object.uid)).map(|j| view::job(j, &object.uid)).collect(),
-        pods: cache.pods.state().iter().filter(|p| view::moves_for(p, &object.uid, &object.job_name())).map(|p| view::pod(p)).collect(),
+        pods: Vec::new(),
         images_in_use: BTreeSet::new(),
         fresh: BTreeSet::new(),
         warnings: None,
@@ -37,11 +37,14 @@ pub(super) fn cached(context: &Context, replication: Replication) -> Facts {
         refusal: None,
         blocked: None,
         troubles: Vec::new(),
+        rival: None,
         progress: None,
         object,
     };
-    let claims = cache.claims.state();
+    let (claims, pods) = (cache.claims.state(), cache.pods.state());
     set_claims(&mut facts, claims.iter().map(Arc::as_ref));
+    set_pods(&mut facts, pods.iter().map(Arc::as_ref));
+    facts.rival = rival(context, &facts);
     facts
 }
 
@@ -65,8 +68,8 @@ pub(super) async fn refresh(context: &Context, facts: &mut Facts, needs: &BTreeS
                 facts.jobs = jobs.iter().filter(|j| view::belongs_to(&j.metadata, &owner)).map(|j| view::job(j, &owner)).collect();
             }
             Refresh::Pods => {
-                let (pods, job) = (context.reader.movers().await?, facts.object.job_name());
-                facts.pods = pods.iter().filter(|p| view::moves_for(p, &owner, &job)).map(view::pod).collect();
+                let pods = context.reader.movers().await?;
+                set_pods(facts, pods.iter());
             }
             Refresh::Warnings => facts.warnings = read_warnings(context, facts).await,
             Refresh::Slot => facts.slot = slot(context, facts, true),
@@ -83,8 +86,8 @@ pub(super) fn slot(context: &Context, facts: &Facts, take: bool) -> Slot {
     let position = view.position(now).unwrap_or_else(|| view.position_since(now));
     let pods = context.cache.pods.state();
     let live: Vec<_> = pods.iter().filter(|pod| !view::pod(pod).ended).collect();
-    let movers = |uid: &str, job: &str| {
-        let of_it = live.iter().filter(|pod| view::moves_for(pod, uid, job));
+    let movers = |uid: &str, job: &str, claim: Option<&str>| {
+        let of_it = live.iter().filter(|pod| view::moves_for(pod, uid, job) || claim.is_some_and(|claim| view::pulls_into(pod, claim)));
         let works = |pod: &&&Arc<slim::Pod>| view::owner(pod) == Some(uid) && pod.metadata.deletion_timestamp.is_none();
         match (of_it.clone().next(), of_it.clone().find(works)) {
             (None, _) => Movers::None,
@@ -145,6 +148,24 @@ async fn read_warnings(context: &Context, facts: &Facts) -> Option<String> {
     let Some(events) = context.reader.warnings().await else { return facts.warnings.clone() };
     // The deepest cause first: a pod waits for its volume, a volume for its snapshot.
     waiting::groups(facts).iter().find_map(|children| warnings::latest(&events, children))
+}
+
+/// The object's own, those of an earlier one of its name, and of others those that write to the same claim and have not ended.
+fn set_pods<'a>(facts: &mut Facts, pods: impl Iterator<Item = &'a slim::Pod>) {
+    let (owner, job) = (facts.object.uid.clone(), facts.object.job_name());
+    let claim = facts.spec.as_ref().ok().and_then(Spec::pulls_into).map(str::to_owned);
+    let of_others = |pod: &slim::Pod| claim.as_ref().is_some_and(|claim| view::pulls_into(pod, claim)) && !view::pod(pod).ended;
+    facts.pods = pods.filter(|pod| view::moves_for(pod, &owner, &job) || of_others(pod)).map(view::pod).collect();
+}
+
+/// The destination that goes first, if it is another one.
+fn rival(context: &Context, facts: &Facts) -> Option<String> {
+    let Volume::Destination { claim, .. } = &facts.spec.as_ref().ok()?.volume else { return None };
+    let name = match claim {
+        DestinationClaim::Existing(name) => name.clone(),
+        DestinationClaim::Private(_) => facts.object.claim_name(),
+    };
+    context.objects.first_claimant(&name).filter(|(uid, _)| *uid != facts.object.uid).map(|(_, name)| name)
 }
 
 /// Only those that matter are kept: many reconciles at a time must not cost the square of the namespace.

@@ -118,6 +118,7 @@ mod tests {
             differs: false,
             republishes: None,
             outdated: false,
+            pulls_into: None,
             status,
         }
     }

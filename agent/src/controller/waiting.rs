@@ -95,6 +95,7 @@ mod tests {
             refusal: None,
             blocked: None,
             troubles: Vec::new(),
+            rival: None,
             progress: None,
         }
     }

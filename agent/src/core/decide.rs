@@ -5,7 +5,7 @@
 use crate::api::reason::Reason;
 use crate::api::status::{Phase, Run};
 use crate::core::adoption;
-use crate::core::children::{cleanup, images, resize};
+use crate::core::children::{self, cleanup, images, resize};
 use crate::core::decision::Decision;
 use crate::core::model::clock;
 use crate::core::model::facts::{Facts, Refresh};
@@ -138,7 +138,8 @@ fn open(decision: &mut Decision<'_>, spec: &Spec, cause: &Cause, superseded: Opt
     }
     decision.status.run = Some(run);
     adoption::bind_annotations(decision, spec);
-    if let Some(run) = decision.status.run.clone().filter(|_| !made_anew) {
+    let begins = !made_anew || children::shared(decision.facts, spec).is_some();
+    if let Some(run) = decision.status.run.clone().filter(|_| begins) {
         run::begin(decision, spec, &run);
     }
     decision.wake_for_next_sync();

@@ -2,7 +2,7 @@
 
 use super::World;
 use scribe_agent::api::Status;
-use scribe_agent::core::model::facts::{Claim, Job, Meta, Object, Pod, ResizeRefusal, Role, Slot, Snapshot};
+use scribe_agent::core::model::facts::{Claim, Job, Kind, Meta, Object, Pod, ResizeRefusal, Role, Slot, Snapshot};
 use scribe_agent::core::model::plan::{Child, ChildKind, ChildRef, NewClaim, NewJob, NewSnapshot, Origin, Step};
 use scribe_agent::core::model::spec::{Capture, DestinationClaim, Volume};
 use scribe_agent::core::model::subject;
@@ -106,6 +106,7 @@ impl World {
         let (old, new) = (self.status.run.clone(), status.run.as_ref());
         let starts = queue::under_way(status) && !queue::under_way(&self.status);
         assert!(!starts || self.slot == Slot::Free, "a sync was started without a place");
+        let before = self.writes();
         if let Some(run) = new {
             assert!(!self.closed.contains(&run.id), "a finished run was opened again");
         }
@@ -125,6 +126,8 @@ impl World {
         let whole = self.now.subsec_nanosecond() == 0;
         self.status = if whole { status.clone() } else { serde_json::from_value(serde_json::to_value(status).unwrap()).unwrap() };
         self.object.resource_version = (self.writes + 2).to_string();
+        let is_destination = self.object.kind == Kind::Destination;
+        assert!(before || !self.writes() || self.rival.is_none() || !is_destination, "two destinations write to one claim");
     }
 
     fn create_snapshot(&mut self, new: &NewSnapshot) {

@@ -30,10 +30,23 @@ pub(super) fn volume_problem(facts: &Facts, spec: &Spec) -> Option<(Reason, Stri
             })
         }
         Volume::Destination { claim: DestinationClaim::Existing(claim), .. } => {
-            named(facts, claim, Reason::DestinationPVCMissing, "spec.rclone.destinationPVC")
+            named(facts, claim, Reason::DestinationPVCMissing, "spec.rclone.destinationPVC").or_else(|| shared(facts, spec))
         }
-        Volume::Destination { claim: DestinationClaim::Private(_), .. } => taken(facts, &names::volume(&facts.object.name)),
+        Volume::Destination { claim: DestinationClaim::Private(_), .. } => {
+            taken(facts, &names::volume(&facts.object.name)).or_else(|| shared(facts, spec))
+        }
     }
+}
+
+/// Two pulls into one volume would leave a mixture of both in it, and each would publish that as its own.
+pub(super) fn shared(facts: &Facts, spec: &Spec) -> Option<(Reason, String)> {
+    let (Volume::Destination { claim, .. }, Some(rival)) = (&spec.volume, &facts.rival) else { return None };
+    let message = format!(
+        "ReplicationDestination {rival:?} also pulls into PVC {:?}, and goes first: two destinations would mix their data. Name another PVC in \
+         spec.rclone.destinationPVC of one of them, or leave it out",
+        destination_claim(facts, claim)
+    );
+    Some((Reason::InvalidSpec, message))
 }
 
 /// A claim of the user's has to be there and to hold files.

@@ -27,7 +27,7 @@ pub struct Facts {
     pub snapshots_known: bool,
     /// Jobs that belong to the object.
     pub jobs: Vec<Job>,
-    /// Mover pods that belong to the object.
+    /// Mover pods that belong to the object, and those of others that pull into the same PVC.
     pub pods: Vec<Pod>,
     /// Names of snapshots that a PVC is being made from: it names them and is still unbound.
     pub images_in_use: BTreeSet<String>,
@@ -46,6 +46,8 @@ pub struct Facts {
     /// What does not work in the cluster although syncs go on: a permission that is missing, a CRD that is too old. Reported in the
     /// condition Reconciled.
     pub troubles: Vec<String>,
+    /// Name of another destination that pulls into the same PVC and goes first, if there is one: see [`claimant`](super::claimant).
+    pub rival: Option<String>,
     /// When the run's mover was last seen to move on, by a clock that no step of the time of day changes.
     pub progress: Option<Timestamp>,
 }

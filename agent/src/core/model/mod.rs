@@ -1,6 +1,7 @@
 //! What decisions are made of and what they come to: facts, spec, limits, plan, and the names and identities in them.
 
 pub mod approvals;
+pub mod claimant;
 pub mod clock;
 pub mod facts;
 pub mod limits;

@@ -43,6 +43,11 @@ pub fn destination_job(destination: &str) -> String {
     fit("scribe-rclone-dest-", destination, "", LABEL)
 }
 
+/// Whether a Job of this name is a destination's.
+pub fn is_destination_job(name: &str) -> bool {
+    name.starts_with("scribe-rclone-dest-")
+}
+
 /// Joins the parts; where that is too long, the name is cut and followed by a hash of it.
 fn fit(prefix: &str, name: &str, suffix: &str, limit: usize) -> String {
     if prefix.len() + name.len() + suffix.len() <= limit {

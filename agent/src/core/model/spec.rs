@@ -166,6 +166,11 @@ impl Spec {
         Spec { paused: false, trigger: Trigger::default(), remote, guard: Guard::default(), volume }
     }
 
+    /// The claim of the user's that a destination pulls into.
+    pub fn pulls_into(&self) -> Option<&str> {
+        self.users_claim().filter(|_| matches!(self.volume, Volume::Destination { .. }))
+    }
+
     /// The claim of the user's that the spec names.
     pub fn users_claim(&self) -> Option<&str> {
         match &self.volume {

@@ -64,6 +64,11 @@ impl<'a> Named<'a> {
         self.publishes.is_some()
     }
 
+    /// The claim of the user's that a destination pulls into.
+    pub fn pulls_into(&self) -> Option<&'a str> {
+        self.claim.filter(|_| self.publishes())
+    }
+
     /// Whether this is the recorded one.
     pub fn is(&self, recorded: &Subject) -> bool {
         self.at(recorded) && self.claim == recorded.claim.as_deref() && self.layout == recorded.layout

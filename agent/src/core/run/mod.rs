@@ -89,7 +89,11 @@ pub(super) fn begin(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
                 decision.plan.steps.push(step);
             }
         }
-        Phase::Transferring => mover(decision, spec, run),
+        // One that may not write to its volume is never seen in this phase: whoever is in it goes first.
+        Phase::Transferring => match children::shared(decision.facts, spec) {
+            Some((reason, problem)) => failure::give_up(decision, run, reason, problem, None),
+            None => mover(decision, spec, run),
+        },
         _ => {}
     }
 }

@@ -108,7 +108,7 @@ pub(super) fn hinders(decision: &mut Decision<'_>, run: &Run, pod: &Pod, limit: 
         return true;
     }
     decision.plan.wake_at(deadline);
-    report::report(decision, run, &format!("pod {} of an earlier attempt to terminate", pod.meta.name), None);
+    report::report(decision, run, &format!("pod {} of an earlier mover to terminate", pod.meta.name), None);
     false
 }
 
@@ -116,7 +116,7 @@ fn older(decision: &Decision<'_>, pod: &Pod) -> String {
     if overdue(pod).is_some_and(|time| time <= decision.now) {
         return lost(pod);
     }
-    format!("Pod {} of an earlier attempt has not terminated, and no other mover starts before it has", pod.meta.name)
+    format!("Pod {} of an earlier mover has not terminated, and no other mover starts before it has", pod.meta.name)
 }
 
 /// The next attempt is due and an older mover still lives: keeps waiting without a slot, and reports it again if the pod is overdue.

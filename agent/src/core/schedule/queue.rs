@@ -7,6 +7,7 @@ use crate::api::Status;
 use crate::api::reason::Reason;
 use crate::api::status::Phase;
 use crate::core::model::facts::{Facts, Kind, Slot};
+use crate::core::model::spec::Spec;
 use crate::core::model::subject::Named;
 use crate::core::schedule::due;
 use jiff::Timestamp;
@@ -74,6 +75,8 @@ pub struct QueueEntry<'a> {
     pub republishes: Option<Timestamp>,
     /// Whether its run captured something else than the spec names by now, if that can be read.
     pub outdated: bool,
+    /// The claim of the user's that a destination pulls into.
+    pub pulls_into: Option<&'a str>,
     /// Its status.
     pub status: &'a Status,
 }
@@ -126,6 +129,7 @@ impl<'a> QueueEntry<'a> {
                 .run
                 .as_ref()
                 .is_some_and(|run| spec.is_none_or(|s| due::is_of_another(&Named::by(s), run, object.generation))),
+            pulls_into: spec.and_then(Spec::pulls_into),
             status: &facts.status,
         }
     }
@@ -133,7 +137,8 @@ impl<'a> QueueEntry<'a> {
     /// Since when a sync of it has been due, if one is; `now` if that is not known.
     pub fn due_since(&self, now: Timestamp) -> Option<Timestamp> {
         let status = self.status;
-        let refused = status.conditions.iter().any(|c| c.type_ == "Stalled" && c.reason == Reason::InvalidSpec.as_str());
+        // The condition Stalled has this reason also where a valid spec cannot work as long as another object is in the way.
+        let refused = status.conditions.iter().any(|c| c.type_ == "Synchronizing" && c.reason == Reason::Error.as_str());
         let refused = refused && status.observed_generation == Some(self.generation);
         let starts_nothing = match self.lifecycle {
             Lifecycle::Active => refused,
@@ -231,6 +236,7 @@ mod tests {
             differs: false,
             republishes: None,
             outdated: false,
+            pulls_into: None,
             status,
         }
     }
@@ -296,7 +302,7 @@ mod tests {
     #[test]
     fn a_refused_spec_does_not_wait() {
         let condition = json!({
-            "type": "Stalled", "status": "True", "reason": "InvalidSpec", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z",
+            "type": "Synchronizing", "status": "False", "reason": "Error", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z",
         });
         let status = Status { conditions: vec![serde_json::from_value(condition).unwrap()], observed_generation: Some(1), ..synced(20) };
         let refused = view(Kind::Source, "a", &status);

@@ -1,0 +1,62 @@
+//! Which of several destinations may pull into one PVC: two of them would mix their data in it.
+
+use jiff::Timestamp;
+
+/// A destination that pulls into the PVC in question, or is about to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claimant<'a> {
+    /// `metadata.uid`
+    pub uid: &'a str,
+    /// `metadata.name`
+    pub name: &'a str,
+    /// Its mover writes to the PVC, or an image of what it wrote is being created, whatever its spec says by now.
+    pub writes: bool,
+    /// The PVC was created for it.
+    pub owns: bool,
+    /// Its last successful sync pulled into the PVC.
+    pub synced: bool,
+    /// When it was created.
+    pub created: Option<Timestamp>,
+}
+
+/// The one that may go on. The others wait, whoever comes later or reconciles first: the order depends on nothing but the objects.
+pub fn first<'a>(claimants: &[Claimant<'a>]) -> Option<Claimant<'a>> {
+    let rank = |c: &Claimant<'a>| (!c.writes, !c.owns, !c.synced, c.created.unwrap_or(Timestamp::MAX), c.uid);
+    claimants.iter().min_by_key(|claimant| rank(claimant)).cloned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claimant(uid: &str) -> Claimant<'_> {
+        let created = Some(Timestamp::from_second(uid.bytes().map(i64::from).sum()).unwrap());
+        Claimant { uid, name: uid, writes: false, owns: false, synced: false, created }
+    }
+
+    fn winner<'a>(mut claimants: Vec<Claimant<'a>>) -> &'a str {
+        let first_of = |claimants: &[Claimant<'a>]| first(claimants).unwrap().uid;
+        let uid = first_of(&claimants);
+        claimants.reverse();
+        assert_eq!(uid, first_of(&claimants), "the order of the list decides");
+        uid
+    }
+
+    #[test]
+    fn the_older_one_goes_first_unless_another_has_a_better_right() {
+        let (a, b) = (claimant("a"), claimant("b"));
+        assert_eq!(winner(vec![a.clone(), b.clone()]), "a");
+        for better in [
+            Claimant { synced: true, ..b.clone() },
+            Claimant { owns: true, ..b.clone() },
+            Claimant { writes: true, ..b.clone() },
+            Claimant { created: a.created, uid: "0", ..b.clone() },
+        ] {
+            assert_eq!(winner(vec![a.clone(), better.clone()]), better.uid, "{better:?}");
+        }
+        assert_eq!(winner(vec![a.clone(), Claimant { created: None, ..b.clone() }]), "a");
+        assert_eq!(winner(vec![Claimant { owns: true, ..a.clone() }, Claimant { writes: true, ..b.clone() }]), "b");
+        assert_eq!(winner(vec![Claimant { synced: true, ..a }, Claimant { owns: true, ..b }]), "b");
+        assert_eq!(first(&[]), None);
+    }
+}
