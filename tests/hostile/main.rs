@@ -18,6 +18,7 @@ mod shared;
 mod site;
 mod slots;
 mod starting;
+mod unreadable;
 #[path = "../e2e/support/until.rs"]
 mod until;
 mod world;

@@ -24,6 +24,8 @@ pub struct Record {
     pub violations: Vec<String>,
     /// While this is set, whatever is made waits in vain.
     pub asleep: bool,
+    /// While this is set, movers that start do not end.
+    pub hung: bool,
     played: BTreeSet<String>,
 }
 
@@ -121,6 +123,9 @@ impl Player {
         let container = |state: Value| json!([{ "name": "mover", "image": "played", "imageID": "played", "ready": false, "restartCount": 0, "state": state }]);
         let running = json!({ "phase": "Running", "containerStatuses": container(json!({ "running": { "startedAt": now() } })) });
         self.status(&pods, &pod, running).await;
+        if self.record.lock().unwrap().hung {
+            return;
+        }
         let report = serde_json::to_string(&report(&run)).unwrap();
         let ended =
             json!({ "terminated": { "exitCode": 0, "reason": "Completed", "message": report, "startedAt": now(), "finishedAt": now() } });

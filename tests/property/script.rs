@@ -41,6 +41,8 @@ pub enum Happening {
     LoseNode,
     /// Movers make no progress any more.
     Hang,
+    /// Logs of movers cannot be read any more.
+    Hide,
     /// Creates are answered 5xx, or no longer.
     Webhook(bool),
     /// Snapshots do not become ready and claims are not bound, or are again.
@@ -111,6 +113,7 @@ pub fn happenings() -> impl Strategy<Value = Vec<Happening>> {
         1 => Just(Happening::Push),
         1 => Just(Happening::LoseNode),
         1 => Just(Happening::Hang),
+        1 => Just(Happening::Hide),
         1 => any::<bool>().prop_map(Happening::Webhook),
         1 => any::<bool>().prop_map(Happening::Slow),
         1 => any::<bool>().prop_map(Happening::Slot),
@@ -166,6 +169,7 @@ pub fn play(world: &mut World, happening: &Happening) {
         Happening::Slot(free) => world.slot = if *free { Slot::Free } else { Slot::Taken },
         Happening::LoseNode => lose_node(world),
         Happening::Hang => world.cluster.hangs_since = Some(world.now),
+        Happening::Hide => world.cluster.hidden_since = Some(world.now),
         Happening::Webhook(down) => world.cluster.webhook_down = *down,
         Happening::Slow(slow) => world.cluster.slow = *slow,
         Happening::Push => world.remote = world.remote.map(|r| r + 1),
@@ -423,7 +427,7 @@ pub fn all_goes_well(world: &mut World, minutes: usize) {
     for mended in [Happening::Slot(true), Happening::Restore(false), Happening::Webhook(false), Happening::Slow(false)] {
         play(world, &mended);
     }
-    (world.rival, world.cluster.hangs_since) = (None, None);
+    (world.rival, world.cluster.hangs_since, world.cluster.hidden_since) = (None, None, None);
     // What was on the lost node is given up by the cluster.
     let lost = std::mem::take(&mut world.cluster.lost);
     world.pods.retain(|pod| !lost.contains(&pod.meta.uid));

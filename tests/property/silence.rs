@@ -9,7 +9,7 @@ use scribe_agent::core::model::limits::Limits;
 use scribe_agent::core::schedule::queue;
 
 /// From here on nothing moves but the clock, for longer than any deadline.
-const STANDSTILL: SignedDuration = SignedDuration::from_hours(6);
+const STANDSTILL: SignedDuration = SignedDuration::from_hours(9);
 const STEP: SignedDuration = SignedDuration::from_mins(5);
 
 /// Since when the same attempt has had its place, and what it is at.
@@ -47,5 +47,5 @@ pub fn assert_reported(mut world: World) {
 
 /// No deadline of a phase that takes a place is longer than this, plus the steps of the clock that it may take to see it.
 fn longest_slot(limits: &Limits) -> SignedDuration {
-    limits.pod_start_timeout.max(limits.stall_timeout) + STEP * 2
+    limits.pod_start_timeout.max(limits.stall_timeout * 6) + STEP * 2
 }

@@ -123,6 +123,35 @@ fn a_mover_without_progress_is_stopped() {
     }
 }
 
+/// A kubelet that does not hand out logs: what is not known is reported, and ends, though later than a standstill that is seen.
+#[test]
+fn a_mover_whose_log_cannot_be_read_is_reported_and_ends() {
+    for flavour in Flavour::ALL {
+        let mut world = with_a_mover(flavour);
+        (world.cluster.hangs_since, world.cluster.hidden_since) = (Some(world.now), Some(world.now));
+        let begun = world.now;
+        let doing = |world: &World| world.status.conditions.iter().find(|c| c.type_ == "Synchronizing").unwrap().message.clone();
+        for (minutes, reported) in [(9, false), (10, true), (31, true), (179, true)] {
+            world.now = begun + SignedDuration::from_mins(minutes) + SignedDuration::from_secs(1);
+            let writes = world.writes;
+            for _ in 0..3 {
+                agent::look(&mut world, &Look::default());
+            }
+            let message = doing(&world);
+            assert_eq!(message.contains("has been unreadable since 2026-01-01T00:0"), reported, "{flavour:?} {minutes}: {message}");
+            assert!(!reported || message.contains("the kubelet does not answer"), "{message}");
+            assert!(world.writes - writes <= 1 && world.status.last_error.is_none(), "{flavour:?} {minutes}");
+        }
+        world.now = begun + SignedDuration::from_mins(180);
+        agent::look(&mut world, &Look::default());
+        let (reason, message) = error(&world);
+        assert!(reason == "MoverStalled" && message.contains("6 times stallTimeout (30m0s, agent.yaml)"), "{reason}: {message}");
+        assert!(!queue::under_way(&world.status));
+        script::recover(&mut world);
+        world.assert_settled();
+    }
+}
+
 /// Its Job has ended, or so the cluster says: as long as the pod lives nothing is concluded from that, but not for ever.
 #[test]
 fn a_pod_that_outlives_its_job_is_reported() {

@@ -4,7 +4,9 @@ use jiff::Timestamp;
 use proptest_derive::Arbitrary;
 use scribe_agent::api::Status;
 use scribe_agent::api::status::Phase;
-use scribe_agent::core::model::facts::{Claim, Facts, Job, Kind, Meta, Object, Pod, Refresh, ResizeRefusal, Role, Slot, Snapshot};
+use scribe_agent::core::model::facts::{
+    Claim, Facts, Job, Kind, Meta, Object, Pod, Refresh, ResizeRefusal, Role, Slot, Snapshot, Unreadable,
+};
 use scribe_agent::core::model::limits::Limits;
 use scribe_agent::core::model::plan::{Event, NewJob, Step};
 use scribe_agent::core::model::spec::{Capture, ClaimShape, DestinationClaim, InvalidSpec, Remote, SnapshotClass, Spec, Trigger, Volume};
@@ -129,6 +131,8 @@ pub struct Cluster {
     pub lost: BTreeSet<String>,
     /// Since when the mover makes no progress.
     pub hangs_since: Option<Timestamp>,
+    /// Since when the logs of movers cannot be read.
+    pub hidden_since: Option<Timestamp>,
     /// What it says of children that are not ready.
     pub warning: Option<String>,
 }
@@ -233,6 +237,7 @@ impl World {
 
     /// Everything as it is now.
     pub fn facts(&self) -> Facts {
+        let unreadable = self.cluster.hidden_since.filter(|_| self.pods.iter().any(|pod| !pod.ended));
         Facts {
             object: self.object.clone(),
             spec: self.spec(),
@@ -251,7 +256,8 @@ impl World {
             blocked: self.blocked.clone(),
             troubles: Vec::new(),
             rival: self.rival.clone().filter(|_| !self.writes()),
-            progress: Some(self.cluster.hangs_since.unwrap_or(self.now)),
+            progress: Some(self.cluster.hangs_since.filter(|_| unreadable.is_none()).unwrap_or(self.now)),
+            unreadable: unreadable.map(|since| Unreadable { since, why: "the kubelet does not answer".into() }),
         }
     }
 

@@ -39,6 +39,14 @@ pub fn classify(step: &Step, error: kube::Error) -> Answer {
     }
 }
 
+/// What to report of an answer that says that the agent's Role lacks a verb; none for any other.
+pub fn missing_permission(error: &kube::Error) -> Option<String> {
+    let kube::Error::Api(answer) = error else { return None };
+    let message = answer.message.trim();
+    let advice = "add this verb to the agent's Role; kustomize/base has the complete Role";
+    (answer.code == 403).then(|| format!("The agent lacks a permission: {message} ({advice})"))
+}
+
 fn ending(status: &Status) -> bool {
     let causes = status.details.as_ref().map(|d| d.causes.as_slice()).unwrap_or_default();
     causes.iter().any(|c| c.reason == "NamespaceTerminating") || status.message.contains("because it is being terminated")

@@ -33,8 +33,8 @@ pub struct Followed {
     pub(super) line: String,
     /// When that line changed, or the mover was seen first.
     pub(super) moved: Instant,
-    /// Its log could not be read.
-    pub(super) unreadable: bool,
+    /// Since when its log cannot be read, and why.
+    pub(super) unreadable: Option<(Instant, String)>,
 }
 
 /// What is remembered of one object.

@@ -39,6 +39,7 @@ pub(super) fn cached(context: &Context, replication: Replication) -> Facts {
         troubles: Vec::new(),
         rival: None,
         progress: None,
+        unreadable: None,
         object,
     };
     let (claims, pods) = (cache.claims.state(), cache.pods.state());

@@ -5,13 +5,18 @@
 use super::Context;
 use super::memory::{Followed, recall, remember};
 use crate::api::status::{Phase, Run};
-use crate::core::model::facts::{Facts, Pod};
+use crate::cluster::pace::causes;
+use crate::cluster::refusal::missing_permission;
+use crate::core::model::facts::{Facts, Pod, Unreadable};
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use std::time::{Duration, Instant};
 
 /// The log is read, and the status written, no more often than this.
 pub(super) const INTERVAL: Duration = Duration::from_secs(10);
+
+/// What the agent may not do, in [`Memory::denied`](super::Memory::denied).
+const LOG: &str = "log";
 
 /// Stands for the last line of a mover that has ended.
 const ENDED: &str = "ended";
@@ -40,11 +45,18 @@ pub(super) fn follow(context: &Context, facts: &mut Facts, now: Timestamp) {
             let mut followed = known.filter(|followed| followed.pod == pod).unwrap_or_else(|| Followed::new(pod));
             if ended {
                 followed.see(ENDED);
+                followed.unreadable = None;
             }
             followed
         });
+        if memory.progress.is_none() {
+            memory.denied.remove(LOG);
+        }
     });
-    facts.progress = memory.progress.and_then(|followed| now.checked_sub(SignedDuration::try_from(followed.moved.elapsed()).ok()?).ok());
+    let before = |then: Instant| now.checked_sub(SignedDuration::try_from(then.elapsed()).ok()?).ok();
+    facts.progress = memory.progress.as_ref().and_then(|followed| before(followed.moved));
+    let unreadable = memory.progress.and_then(|followed| followed.unreadable);
+    facts.unreadable = unreadable.and_then(|(since, why)| Some(Unreadable { since: before(since)?, why }));
 }
 
 /// The mover that runs, if it has run for a while and its log is to be read again.
@@ -66,14 +78,20 @@ pub(super) async fn show(context: &Context, facts: &Facts, run: &Run, pod: &Pod)
     let log = match context.reader.last_words(&pod.meta.name).await {
         Ok(log) => log,
         Err(error) => {
-            if before.is_some_and(|followed| !followed.unreadable) {
-                tracing::warn!(name, %error, "cannot read the mover's progress");
+            if before.is_some_and(|followed| followed.unreadable.is_none()) {
+                tracing::warn!(name, error = causes(&error), "cannot read the mover's progress");
             }
-            change(&Followed::hide);
+            remember(context, &facts.object.uid, |memory| {
+                memory.progress.iter_mut().for_each(|followed| followed.hide(&causes(&error)));
+                if let Some(message) = missing_permission(&error) {
+                    memory.denied.insert(LOG, message);
+                }
+            });
             return;
         }
     };
-    change(&|followed| followed.unreadable = false);
+    remember(context, &facts.object.uid, |memory| memory.denied.remove(LOG));
+    change(&|followed| followed.unreadable = None);
     let Some((text, line)) = last_line(&log) else { return };
     change(&|followed| followed.see(text));
     let (done, total) = (Some(line.bytes_done), Some(line.bytes_total));
@@ -92,12 +110,13 @@ pub(super) async fn show(context: &Context, facts: &Facts, run: &Run, pod: &Pod)
 
 impl Followed {
     fn new(pod: String) -> Followed {
-        Followed { pod, looked: None, line: String::new(), moved: Instant::now(), unreadable: false }
+        Followed { pod, looked: None, line: String::new(), moved: Instant::now(), unreadable: None }
     }
 
     /// What cannot be read proves no standstill: it counts from the last time at which nothing was known.
-    fn hide(&mut self) {
-        (self.unreadable, self.moved) = (true, Instant::now());
+    fn hide(&mut self, why: &str) {
+        self.moved = Instant::now();
+        self.unreadable.get_or_insert_with(|| (self.moved, why.to_owned()));
     }
 
     fn see(&mut self, line: &str) {
@@ -143,7 +162,10 @@ mod tests {
         let start = Instant::now();
         let Some(long_ago) = start.checked_sub(Duration::from_secs(60)) else { return };
         let mut followed = Followed { line: "a".into(), moved: long_ago, ..Followed::new("p".into()) };
-        followed.hide();
-        assert!(followed.unreadable && followed.moved >= start);
+        followed.hide("first");
+        assert!(followed.moved >= start);
+        let first = followed.unreadable.clone();
+        followed.hide("second");
+        assert_eq!(followed.unreadable, first, "it counts from the first one");
     }
 }

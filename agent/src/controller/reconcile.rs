@@ -6,7 +6,7 @@ use crate::api::Status;
 use crate::api::reason::Reason;
 use crate::api::status::Phase;
 use crate::cluster::pace::causes;
-use crate::cluster::refusal::Answer;
+use crate::cluster::refusal::{Answer, missing_permission};
 use crate::cluster::view::{Replicated, Replication};
 use crate::core::conditions;
 use crate::core::decide::decide;
@@ -114,14 +114,7 @@ async fn observe_decide_execute(seen: Replication, context: &Context) -> Result<
 
 /// Without its facts nothing can be decided, and so nothing else would be written about a permission that is missing.
 async fn report_unreadable(context: &Context, facts: &Facts, error: &kube::Error) {
-    let kube::Error::Api(answer) = error else { return };
-    if answer.code != 403 {
-        return;
-    }
-    let message = format!(
-        "The agent lacks a permission: {} (add this verb to the agent's Role; kustomize/base has the complete Role)",
-        answer.message.trim()
-    );
+    let Some(message) = missing_permission(error) else { return };
     remember(context, &facts.object.uid, |memory| memory.denied.insert("reading", message.clone()));
     let mut status = facts.status.clone();
     conditions::report_trouble(&mut status, &message, facts.object.generation, Timestamp::now());

@@ -97,6 +97,7 @@ mod tests {
             troubles: Vec::new(),
             rival: None,
             progress: None,
+            unreadable: None,
         }
     }
 

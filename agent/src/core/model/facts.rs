@@ -48,8 +48,19 @@ pub struct Facts {
     pub troubles: Vec<String>,
     /// Name of another destination that pulls into the same PVC and goes first, if there is one: see [`claimant`](super::claimant).
     pub rival: Option<String>,
-    /// When the run's mover was last seen to move on, by a clock that no step of the time of day changes.
+    /// When the run's mover was last seen to move on, by a clock that no step of the time of day changes. While its log cannot be read: now.
     pub progress: Option<Timestamp>,
+    /// The log of the run's mover cannot be read, so that nothing is known of its progress.
+    pub unreadable: Option<Unreadable>,
+}
+
+/// Since when the log of a mover cannot be read, and the API server's answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    /// The first of the reads that failed one after the other.
+    pub since: Timestamp,
+    /// What it was answered.
+    pub why: String,
 }
 
 /// Whether one more sync may start: at most `maxConcurrentSyncs` at a time.

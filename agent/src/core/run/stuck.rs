@@ -10,7 +10,7 @@ use crate::api::reason::Reason;
 use crate::api::status::Run;
 use crate::core::decision::Decision;
 use crate::core::model::clock::seconds;
-use crate::core::model::facts::{Job, Pod, Refresh, Role};
+use crate::core::model::facts::{Job, Pod, Refresh, Role, Unreadable};
 use crate::core::syntax::go_duration;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -22,6 +22,9 @@ const SLACK: SignedDuration = SignedDuration::from_mins(1);
 fn overdue(pod: &Pod) -> Option<Timestamp> {
     pod.ends_by.map(|time| time.saturating_add(SLACK).unwrap_or(time))
 }
+
+/// By this factor a mover whose log cannot be read may be silent for longer than one whose log stands still.
+const UNSEEN: i32 = 6;
 
 fn lost(pod: &Pod) -> String {
     let name = &pod.meta.name;
@@ -59,6 +62,9 @@ pub(super) fn running(decision: &mut Decision<'_>, run: &Run, pod: &Pod) {
         }
         decision.plan.wake_at(time);
     }
+    if let Some(unreadable) = &decision.facts.unreadable {
+        return unseen(decision, run, pod, unreadable);
+    }
     if !still_for_too_long(decision, run) {
         return;
     }
@@ -69,6 +75,29 @@ pub(super) fn running(decision: &mut Decision<'_>, run: &Run, pod: &Pod) {
         pod.meta.name
     );
     end(decision, run, message);
+}
+
+/// The log of a mover that runs cannot be read: whether it hangs is unknown. That is reported, and does not last for ever: a mover that is
+/// ended loses nothing that it has uploaded or staged, and one that hangs would keep its slot.
+fn unseen(decision: &mut Decision<'_>, run: &Run, pod: &Pod, unreadable: &Unreadable) {
+    let (limit, name) = (decision.limits.stall_timeout, &pod.meta.name);
+    let since = unreadable.since.max(run.phase_time.0).min(decision.now);
+    let ends = deadline::after(since, limit.saturating_mul(UNSEEN));
+    if decision.now >= ends {
+        let limit = go_duration::format(limit);
+        let message = format!(
+            "The log of pod {name} has been unreadable since {since}, for {UNSEEN} times stallTimeout ({limit}, agent.yaml), so that its mover \
+             may hang: {}. It is deleted, and no other mover starts before it has terminated",
+            unreadable.why
+        );
+        return end(decision, run, message);
+    }
+    let reported = deadline::after(since, limit.min(report::TROUBLED));
+    if decision.now >= reported {
+        let message = format!("Moving data; progress unknown: the log of pod {name} has been unreadable since {since}: {}", unreadable.why);
+        decision.waiting = Some(message);
+    }
+    decision.plan.wake_at(if decision.now < reported { reported } else { ends });
 }
 
 /// Whether there was no progress for that long; wakes when that will be so.
