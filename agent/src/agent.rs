@@ -5,6 +5,7 @@ use crate::cluster::cache::{self, Cache};
 use crate::cluster::client;
 use crate::cluster::identity;
 use crate::cluster::read::Reader;
+use crate::cluster::watches::Watches;
 use crate::cluster::write::Writer;
 use crate::controller::wake::Wakes;
 use crate::controller::{self, Context as Shared, Memories, Watched};
@@ -57,13 +58,14 @@ pub async fn run(options: Options) -> Result<()> {
     let stop = shutdown()?;
     let (settings, _settings_watcher) = reload::watch(&options.config)?;
     let client = client::client().await?;
-    let watched = controller::watch_objects(&client, &options.namespace);
+    let watches = Watches::default();
+    let watched = controller::watch_objects(&client, &options.namespace, &watches);
     let state =
         Arc::new(admin::State { objects: watched.objects.clone(), metrics: Metrics::default(), settings, ready: AtomicBool::new(false) });
     let listener = TcpListener::bind(options.listen).await.with_context(|| format!("listening on {}", options.listen))?;
     tracing::info!(address = %listener.local_addr()?, "listening");
     let ended = tokio::select! {
-        ended = work(&options, client, watched, state.clone(), stop.clone()) => ended,
+        ended = work(&options, client, (watched, watches), state.clone(), stop.clone()) => ended,
         () = admin::serve(listener, state.clone()) => Ok(()),
         () = stopped(stop, &state) => Ok(()),
     };
@@ -77,12 +79,12 @@ pub async fn run(options: Options) -> Result<()> {
 async fn work(
     options: &Options,
     client: Client,
-    watched: Watched,
+    (watched, watches): (Watched, Watches),
     state: Arc<admin::State>,
     stop: impl Future<Output = ()> + Clone + Send + Sync + 'static,
 ) -> Result<()> {
     let inherited = identity::inherited(&client, &options.namespace, &options.pod).await?;
-    let (cache, changes) = cache::watch(&client, &options.namespace);
+    let (cache, changes) = cache::watch(&client, &options.namespace, &watches);
     let wakes = Wakes::new(&options.namespace);
     let objects = watched.objects.clone();
     let memory = Memories::default();
@@ -91,6 +93,7 @@ async fn work(
         reader: Reader::new(client.clone(), &options.namespace),
         writer: Writer::new(client, &options.namespace, &options.pod),
         cache: cache.clone(),
+        watches,
         settings: state.settings.clone(),
         inherited,
         metrics: state.metrics.clone(),

@@ -73,9 +73,9 @@ pub struct Call<'a> {
 }
 
 impl Call<'_> {
-    /// Whether it is the first page of a watcher's list, and not a read of the agent's own.
+    /// Whether it is a page of a watcher's list, and not a read of the agent's own, whose pages have another size.
     pub fn lists(&self) -> bool {
-        !self.watch && !self.writes() && self.query.contains("limit=")
+        !self.watch && !self.writes() && self.query.split('&').any(|part| part == "limit=50")
     }
 
     /// Whether it changes anything.

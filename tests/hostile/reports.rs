@@ -19,7 +19,7 @@ fn publishes(call: &Call) -> bool {
 }
 
 /// The message of the condition Reconciled, where that is False.
-fn trouble(status: &Status) -> Option<&str> {
+pub fn trouble(status: &Status) -> Option<&str> {
     status.conditions.iter().find(|c| c.type_ == "Reconciled" && c.status == "False").map(|c| c.message.as_str())
 }
 

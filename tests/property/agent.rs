@@ -3,7 +3,7 @@
 use crate::world::World;
 use scribe_agent::core::decide::decide;
 use scribe_agent::core::model::facts::{Facts, Refresh};
-use scribe_agent::core::model::plan::Plan;
+use scribe_agent::core::model::plan::{Plan, Step};
 
 /// How one look goes wrong, if it does.
 #[derive(Clone, Debug, Default)]
@@ -75,9 +75,21 @@ pub fn look(world: &mut World, how: &Look) {
     if how.doubled {
         look(world, &Look::default());
     }
+    let mut left_over = false;
     for (number, step) in plan.steps.iter().enumerate() {
-        if how.crash_at == Some(number) || !world.apply(&facts.object, step) {
+        if how.crash_at == Some(number) {
             return;
         }
+        if left_over && matches!(step, Step::Create(_)) {
+            continue;
+        }
+        if world.apply(&facts.object, step) {
+            continue;
+        }
+        // A removal that fails keeps nothing but creates from being done.
+        if step.removes().is_none() {
+            return;
+        }
+        left_over = true;
     }
 }

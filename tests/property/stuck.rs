@@ -274,3 +274,41 @@ fn a_create_that_does_not_work_is_tried_for_ten_minutes() {
     assert!(world.status.last_sync_time.is_some());
     assert_eq!(world.status.run.as_ref().map(|run| run.phase), None::<Phase>);
 }
+
+/// A mover hangs, and its deletion is answered 5xx: it runs on, and that is why.
+#[test]
+fn a_mover_that_cannot_be_deleted_is_named_with_the_answer() {
+    let mut world = with_a_mover(Flavour::SourceDirect);
+    world.cluster.hangs_since = Some(world.now);
+    world.cluster.refuses = Some(|step| step.removes().is_some());
+    hours(&mut world, 3);
+    let (reason, message) = error(&world);
+    assert!(reason == "MoverStalled" && message.contains("its Job could not be deleted: leader changed"), "{reason}: {message}");
+    world.cluster.refuses = None;
+    script::recover(&mut world);
+    world.assert_settled();
+}
+
+/// Every deletion is answered 5xx: nothing says that what is left over is being deleted, and the rest of the plan is done all the same.
+#[test]
+fn what_cannot_be_deleted_is_named_with_the_answer() {
+    for flavour in [Flavour::SourceSnapshot, Flavour::SourceDirect] {
+        let mut world = World::new(flavour);
+        script::begin(&mut world);
+        world.cluster.refuses = Some(|step| step.removes().is_some());
+        script::let_the_cluster_work(&mut world);
+        script::all_goes_well(&mut world, 5);
+        assert!(world.status.last_sync_time.is_some() && !world.undeleted.is_empty(), "{flavour:?}");
+        script::edit(&mut world, |world| world.spec.trigger.manual = Some("next".into()));
+        for _ in 0..15 {
+            agent::look(&mut world, &Look::default());
+            world.now += SignedDuration::from_secs(60);
+            world.past.clear();
+        }
+        let (_, message) = error(&world);
+        assert!(message.contains("of an earlier attempt could not be deleted: leader changed"), "{flavour:?}: {message}");
+        world.cluster.refuses = None;
+        script::recover(&mut world);
+        world.assert_settled();
+    }
+}

@@ -113,6 +113,8 @@ pub struct World {
     pub blocked: Option<String>,
     /// Another destination that pulls into the same claim and goes first.
     pub rival: Option<String>,
+    /// Deletions that failed, as the agent knows them.
+    pub undeleted: BTreeMap<String, String>,
     pub cluster: Cluster,
     closed: BTreeSet<String>,
     made: BTreeMap<String, u32>,
@@ -181,6 +183,7 @@ impl World {
             in_use: BTreeSet::new(),
             blocked: None,
             rival: None,
+            undeleted: BTreeMap::new(),
             cluster: Cluster { warning: Some("words".into()), ..Cluster::default() },
             closed: BTreeSet::new(),
             made: BTreeMap::new(),
@@ -214,10 +217,14 @@ impl World {
 
     /// All that decides how things go on, in words.
     pub fn canonical(&self, to: &mut impl std::fmt::Write) {
-        let World { now, object, status, claims, snapshots, jobs, pods, remote, applied, in_use, closed, blocked, .. } = self;
+        let World { now, object, status, claims, snapshots, jobs, pods, remote, applied, in_use, closed, blocked, undeleted, .. } = self;
         let things = (claims, snapshots, jobs, pods);
-        write!(to, "{now:?}{}{}{status:?}{things:?}{remote:?}{applied:?}{in_use:?}{closed:?}{blocked:?}", object.uid, object.generation)
-            .unwrap();
+        write!(
+            to,
+            "{now:?}{}{}{status:?}{things:?}{remote:?}{applied:?}{in_use:?}{closed:?}{blocked:?}{undeleted:?}",
+            object.uid, object.generation
+        )
+        .unwrap();
     }
 
     /// The cluster's warnings about children.
@@ -254,6 +261,7 @@ impl World {
             resize_refused: self.refused_size.clone(),
             refusal: None,
             blocked: self.blocked.clone(),
+            undeleted: self.undeleted.clone(),
             troubles: Vec::new(),
             rival: self.rival.clone().filter(|_| !self.writes()),
             progress: Some(self.cluster.hangs_since.filter(|_| unreadable.is_none()).unwrap_or(self.now)),

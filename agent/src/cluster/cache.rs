@@ -1,5 +1,6 @@
 //! The watched children of the namespace, in memory.
 
+use super::watches::Watches;
 use super::{guarded, slim};
 use crate::api::labels;
 use futures::stream::BoxStream;
@@ -36,15 +37,15 @@ pub struct Cache {
 pub type Changes = BoxStream<'static, ObjectMeta>;
 
 /// Starts the watches; the stream has to be polled for the cache to be filled.
-pub fn watch(client: &Client, namespace: &str) -> (Cache, Changes) {
+pub fn watch(client: &Client, namespace: &str, watches: &Watches) -> (Cache, Changes) {
     let all = watcher::Config::default().page_size(PAGE);
     let ours = all.clone().labels(&format!("{}={}", labels::MANAGED_BY, labels::MANAGER));
     let snapshots_served = Arc::new(Notify::new());
-    let (claims, claim_changes) = reflect::<slim::Claim>(Api::namespaced(client.clone(), namespace), all, Arc::default());
+    let (claims, claim_changes) = reflect::<slim::Claim>(Api::namespaced(client.clone(), namespace), all, Arc::default(), watches);
     let (snapshots, snapshot_changes) =
-        reflect::<slim::Snapshot>(Api::namespaced(client.clone(), namespace), ours.clone(), snapshots_served.clone());
-    let (jobs, job_changes) = reflect::<slim::Job>(Api::namespaced(client.clone(), namespace), ours.clone(), Arc::default());
-    let (pods, pod_changes) = reflect::<slim::Pod>(Api::namespaced(client.clone(), namespace), ours, Arc::default());
+        reflect::<slim::Snapshot>(Api::namespaced(client.clone(), namespace), ours.clone(), snapshots_served.clone(), watches);
+    let (jobs, job_changes) = reflect::<slim::Job>(Api::namespaced(client.clone(), namespace), ours.clone(), Arc::default(), watches);
+    let (pods, pod_changes) = reflect::<slim::Pod>(Api::namespaced(client.clone(), namespace), ours, Arc::default(), watches);
     let images = snapshots.clone();
     let claim_changes = claim_changes.flat_map(move |claim| {
         // Once a claim is bound, the image that it was created from may be deleted.
@@ -60,13 +61,18 @@ fn metadata<K: Resource + 'static>(changed: BoxStream<'static, K>) -> Changes {
     changed.map(|mut object| std::mem::take(object.meta_mut())).boxed()
 }
 
-fn reflect<K>(api: Api<DeserializeGuard<K>>, config: watcher::Config, again: Arc<Notify>) -> (Store<K>, BoxStream<'static, K>)
+fn reflect<K>(
+    api: Api<DeserializeGuard<K>>,
+    config: watcher::Config,
+    again: Arc<Notify>,
+    watches: &Watches,
+) -> (Store<K>, BoxStream<'static, K>)
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     K::DynamicType: Hash + Eq + Clone + Default,
 {
     let (store, writer) = reflector::store();
-    let stream = guarded::watched(api, config, again).reflect(writer).touched_objects();
+    let stream = guarded::watched(api, config, again, watches.clone()).reflect(writer).touched_objects();
     (store, changes(stream).boxed())
 }
 

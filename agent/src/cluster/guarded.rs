@@ -1,6 +1,7 @@
 //! A watch that one object cannot break: what this version of the agent cannot read is named in the log, and the others go on.
 
 use super::pace::{Pace, Pacing, Trouble, causes};
+use super::watches::Watches;
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
 use kube::core::DeserializeGuard;
@@ -22,16 +23,17 @@ const ESTABLISHED: Duration = Duration::from_secs(310);
 /// An object that cannot be read any more stays in the cache as it last could be. It is read afresh before anything is done about it,
 /// and that fails.
 ///
-/// `again` ends a delay at once: something else has shown that the API server serves the kind.
+/// `again` ends a delay at once: something else has shown that the API server serves the kind. `watches` knows what fails for long.
 pub fn watched<K>(
     api: Api<DeserializeGuard<K>>,
     config: watcher::Config,
     again: Arc<Notify>,
+    watches: Watches,
 ) -> impl Stream<Item = watcher::Result<Event<K>>> + Send
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
-    paced(watch(api, config).boxed(), Pacing::default(), again).filter_map(|event| std::future::ready(readable(event).map(Ok)))
+    paced(watch(api, config).boxed(), Pacing::default(), again, watches).filter_map(|event| std::future::ready(readable(event).map(Ok)))
 }
 
 /// The events of a watch, which is not polled while it has to wait.
@@ -39,11 +41,13 @@ fn paced<K>(
     watch: BoxStream<'static, watcher::Result<Event<DeserializeGuard<K>>>>,
     pacing: Pacing,
     again: Arc<Notify>,
+    watches: Watches,
 ) -> impl Stream<Item = Event<DeserializeGuard<K>>> + Send
 where
     K: Resource<DynamicType = ()> + Send + 'static,
 {
-    futures::stream::unfold((watch, Pace::new(pacing, Instant::now()), again), |(mut watch, mut pace, again)| async move {
+    let state = (watch, Pace::new(pacing, Instant::now()), again, watches);
+    futures::stream::unfold(state, |(mut watch, mut pace, again, watches)| async move {
         loop {
             let next = if pace.troubled() {
                 match tokio::time::timeout(ESTABLISHED, watch.next()).await {
@@ -51,7 +55,7 @@ where
                     // Resumed, and nothing has happened yet.
                     Err(_) => {
                         pace.holds(Instant::now());
-                        works_again::<K>();
+                        works_again::<K>(&watches);
                         continue;
                     }
                 }
@@ -61,14 +65,17 @@ where
             match next {
                 Ok(event) => {
                     if pace.brought(&event, Instant::now()) {
-                        works_again::<K>();
+                        works_again::<K>(&watches);
                     }
-                    return Some((event, (watch, pace, again)));
+                    return Some((event, (watch, pace, again, watches)));
                 }
                 Err(error) => {
                     let setback = pace.ended(&error, Instant::now());
                     if setback.news {
                         fails::<K>(&error);
+                    }
+                    if setback.lasts {
+                        watches.fail(&K::plural(&()), &text(&error), Trouble::from(&error) == Trouble::Answer(403));
                     }
                     tokio::select! {
                         () = tokio::time::sleep(setback.delay) => {}
@@ -86,17 +93,21 @@ fn fails<K: Resource<DynamicType = ()>>(error: &watcher::Error) {
         Trouble::Answer(403) => "the agent's Role lacks a verb; kustomize/base has the complete Role",
         _ => "the API server is unreachable or fails",
     };
-    let (kind, group) = (K::plural(&()), K::group(&()));
-    let error = match error {
+    let (kind, group, error) = (K::plural(&()), K::group(&()), text(error));
+    tracing::warn!(%kind, %group, error, hint, "a watch failed; retrying with increasing delay");
+}
+
+fn text(error: &watcher::Error) -> String {
+    match error {
         watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error) | watcher::Error::WatchFailed(error) => {
             causes(error)
         }
         other => causes(other),
-    };
-    tracing::warn!(%kind, %group, error, hint, "a watch failed; retrying with increasing delay");
+    }
 }
 
-fn works_again<K: Resource<DynamicType = ()>>() {
+fn works_again<K: Resource<DynamicType = ()>>(watches: &Watches) {
+    watches.works(&K::plural(&()));
     tracing::info!(kind = %K::plural(&()), group = %K::group(&()), "the watch works again");
 }
 

@@ -10,4 +10,5 @@ pub mod refusal;
 pub mod slim;
 pub mod view;
 pub mod warnings;
+pub mod watches;
 pub mod write;

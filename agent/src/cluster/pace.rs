@@ -35,6 +35,9 @@ impl Default for Pacing {
     }
 }
 
+/// So many failures in a row, half a minute of them, are no moment's trouble.
+const LASTS: i64 = 5;
+
 /// What went wrong, as far as it matters whether it is still the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trouble {
@@ -73,6 +76,9 @@ pub struct Setback {
     pub delay: Duration,
     /// It is another trouble than before, and a line in the log is due.
     pub news: bool,
+    /// The API server has given such an answer for so long, or it is of such a kind, that users have to know. What is not served is no
+    /// trouble to those who do not need it, and a server that does not answer takes no report either.
+    pub lasts: bool,
 }
 
 /// The pace of one kind of request.
@@ -108,10 +114,15 @@ impl Pace {
         let delay = backoff::delay(self.pacing.first, cap, self.failures, &self.seed).unsigned_abs();
         self.since = now + delay;
         if trouble == EXPIRED {
-            return Setback { delay, news: false };
+            return Setback { delay, news: false, lasts: false };
         }
         let news = self.trouble.replace(trouble) != Some(trouble);
-        Setback { delay, news }
+        let lasts = match trouble {
+            Trouble::Answer(403) => true,
+            Trouble::Answer(404) | Trouble::Unreachable => false,
+            Trouble::Answer(_) => self.failures >= LASTS,
+        };
+        Setback { delay, news, lasts }
     }
 
     /// A watch ended, or its list failed. One that had held for a while begins with the shortest delay.

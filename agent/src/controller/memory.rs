@@ -2,6 +2,7 @@
 //! from the agent's start.
 
 use super::Context;
+use super::removals::Removals;
 use crate::core::model::facts::{Refusal, ResizeRefusal};
 use crate::core::model::plan::Event;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -60,6 +61,10 @@ pub struct Memory {
     pub kept_since: Option<Instant>,
     /// Writes other than creates that the API server refuses: by what they do, its answer.
     pub denied: BTreeMap<&'static str, String>,
+    /// Reads that failed: what was to be read, and the report of it.
+    pub unread: BTreeMap<&'static str, String>,
+    /// Deletions that failed.
+    pub removals: Option<Removals>,
     /// Status fields that the cluster's CRD does not declare, and when that was seen.
     pub undeclared: Option<(BTreeSet<String>, Instant)>,
 }
@@ -83,10 +88,13 @@ impl Memory {
         }
     }
 
-    /// Nothing that was planned is left to do: what was refused before is not wanted any more, or done.
-    pub fn all_was_done(&mut self) {
+    /// Nothing that was planned is left to do: what did not work before is not wanted any more, or done. Returns whether there was anything
+    /// of that, which the status may still report.
+    pub fn all_was_done(&mut self) -> bool {
         self.conflicts = 0;
-        self.denied.remove("removal");
+        let removals = self.removals.take();
+        let unread = std::mem::take(&mut self.unread);
+        removals.is_some_and(|removals| removals.trouble().is_some()) || !unread.is_empty()
     }
 
     /// Notes that the CRD does not declare these fields. Returns whether that is news.
@@ -109,7 +117,8 @@ impl Memory {
 
     /// What does not work although syncs go on, each as a sentence.
     pub fn troubles(&self) -> Vec<String> {
-        let mut troubles: Vec<_> = self.denied.values().cloned().collect();
+        let mut troubles: Vec<_> = self.denied.values().chain(self.unread.values()).cloned().collect();
+        troubles.extend(self.removals.as_ref().and_then(Removals::trouble));
         troubles.extend(self.undeclared().map(|fields| {
             let fields = fields.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
             format!(
@@ -136,6 +145,12 @@ pub(super) fn remember<R>(context: &Context, uid: &str, change: impl FnOnce(&mut
         all.remove(uid);
     }
     now
+}
+
+/// Keeps why a child could not be created this time: past the deadline of the phase, the attempt ends with it.
+pub(super) fn block(context: &Context, uid: &str, child: &str, why: &str) {
+    let why = format!("{child} cannot be created: {}", why.trim());
+    remember(context, uid, |memory| memory.blocked = Some(why));
 }
 
 /// Forgets the objects that are no more.

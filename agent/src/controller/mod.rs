@@ -3,12 +3,16 @@
 //! `observe` reads facts, `core::decide` decides, `reconcile` executes.
 
 mod events;
+mod failure;
 pub mod memory;
 pub mod objects;
 mod observe;
 pub mod progress;
 mod reconcile;
+mod removals;
 pub mod slots;
+mod taken;
+mod unread;
 mod waiting;
 pub mod wake;
 
@@ -18,6 +22,7 @@ use crate::cluster::guarded;
 use crate::cluster::identity::Inherited;
 use crate::cluster::read::Reader;
 use crate::cluster::view::Replicated;
+use crate::cluster::watches::Watches;
 use crate::cluster::write::Writer;
 use crate::metrics::Metrics;
 use crate::reload::Current;
@@ -40,6 +45,9 @@ use tokio::sync::watch;
 /// Changes that come close together are reconciled once.
 const DEBOUNCE: Duration = Duration::from_millis(50);
 
+/// What has failed less often in a row than this may have been a moment's trouble, and is not reported.
+const FAILURES_THAT_PASS: i64 = 3;
+
 /// For each kind. Every reconcile that writes holds what it has read until its last request is answered.
 const LOOKS_AT_A_TIME: u16 = 16;
 
@@ -51,6 +59,8 @@ pub struct Context {
     pub writer: Writer,
     /// Watched children.
     pub cache: Cache,
+    /// Which watches fail.
+    pub watches: Watches,
     /// Settings in force.
     pub settings: watch::Receiver<Current>,
     /// What movers inherit from the agent's pod.
@@ -74,6 +84,11 @@ impl Context {
         self.slots.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
+    /// What does not work although syncs go on: for the object that `memory` is of, and for all of them.
+    fn troubles(&self, memory: &Memory) -> Vec<String> {
+        memory.troubles().into_iter().chain(self.watches.troubles()).collect()
+    }
+
     fn memory(&self) -> std::sync::MutexGuard<'_, HashMap<String, Memory>> {
         self.memory.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
@@ -88,18 +103,21 @@ pub struct Watched {
 }
 
 /// Watches both kinds.
-pub fn watch_objects(client: &Client, namespace: &str) -> Watched {
-    let (sources, source_stream) = reflect(Api::namespaced(client.clone(), namespace));
-    let (destinations, destination_stream) = reflect(Api::namespaced(client.clone(), namespace));
+pub fn watch_objects(client: &Client, namespace: &str, watches: &Watches) -> Watched {
+    let (sources, source_stream) = reflect(Api::namespaced(client.clone(), namespace), watches);
+    let (destinations, destination_stream) = reflect(Api::namespaced(client.clone(), namespace), watches);
     Watched { objects: Objects { sources, destinations }, sources: source_stream, destinations: destination_stream }
 }
 
-fn reflect<K>(api: Api<DeserializeGuard<K>>) -> (Store<K>, futures::stream::BoxStream<'static, Result<K, watcher::Error>>)
+fn reflect<K>(
+    api: Api<DeserializeGuard<K>>,
+    watches: &Watches,
+) -> (Store<K>, futures::stream::BoxStream<'static, Result<K, watcher::Error>>)
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
     let (store, writer) = reflector::store();
-    let stream = guarded::watched(api, watcher::Config::default().page_size(50), Arc::default())
+    let stream = guarded::watched(api, watcher::Config::default().page_size(50), Arc::default(), watches.clone())
         .modify(|object| object.meta_mut().managed_fields = None)
         .reflect(writer)
         .applied_objects();

@@ -10,7 +10,7 @@ use crate::core::model::spec::{DestinationClaim, Spec, Volume};
 use crate::core::schedule::queue::{Movers, QueueEntry};
 use jiff::Timestamp;
 use kube::Resource;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -36,6 +36,7 @@ pub(super) fn cached(context: &Context, replication: Replication) -> Facts {
         resize_refused: None,
         refusal: None,
         blocked: None,
+        undeleted: BTreeMap::new(),
         troubles: Vec::new(),
         rival: None,
         progress: None,
@@ -49,27 +50,51 @@ pub(super) fn cached(context: &Context, replication: Replication) -> Facts {
     facts
 }
 
+/// What a read of these facts reads.
+pub(super) const fn what(facts: Refresh) -> &'static str {
+    match facts {
+        Refresh::Claims => "PVCs",
+        Refresh::Snapshots => "VolumeSnapshots",
+        Refresh::Jobs => "Jobs",
+        Refresh::Pods => "pods",
+        Refresh::Warnings => "events",
+        Refresh::Slot => "slots",
+    }
+}
+
+/// The read of the object itself.
+pub(super) const OBJECT: &str = "the object";
+
+/// A read that failed.
+pub(super) struct Unread {
+    /// What was to be read.
+    pub(super) what: &'static str,
+    /// The answer.
+    pub(super) error: kube::Error,
+}
+
 /// Reads again what a plan must not take from the cache.
-pub(super) async fn refresh(context: &Context, facts: &mut Facts, needs: &BTreeSet<Refresh>) -> kube::Result<()> {
+pub(super) async fn refresh(context: &Context, facts: &mut Facts, needs: &BTreeSet<Refresh>) -> Result<(), Unread> {
     let owner = facts.object.uid.clone();
     for need in needs {
+        let unread = |error| Unread { what: what(*need), error };
         match need {
             Refresh::Claims => {
-                let claims = context.reader.claims().await?;
+                let claims = context.reader.claims().await.map_err(unread)?;
                 set_claims(facts, claims.iter());
             }
             Refresh::Snapshots => {
-                let snapshots = context.reader.snapshots(&owner).await?;
+                let snapshots = context.reader.snapshots(&owner).await.map_err(unread)?;
                 facts.snapshots_known = snapshots.is_some();
                 let snapshots = snapshots.unwrap_or_default();
                 facts.snapshots = snapshots.iter().filter(|s| of(*s, &owner)).map(|s| view::snapshot(s, &owner)).collect();
             }
             Refresh::Jobs => {
-                let jobs = context.reader.jobs(&owner).await?;
+                let jobs = context.reader.jobs(&owner).await.map_err(unread)?;
                 facts.jobs = jobs.iter().filter(|j| view::belongs_to(&j.metadata, &owner)).map(|j| view::job(j, &owner)).collect();
             }
             Refresh::Pods => {
-                let pods = context.reader.movers().await?;
+                let pods = context.reader.movers().await.map_err(unread)?;
                 set_pods(facts, pods.iter());
             }
             Refresh::Warnings => facts.warnings = read_warnings(context, facts).await,
@@ -114,7 +139,7 @@ pub(super) fn recalled(context: &Context, mut facts: Facts, now: Timestamp) -> F
     progress::follow(context, &mut facts, now);
     let idle = facts.status.run.is_none();
     let memory = remember(context, &facts.object.uid, |memory| memory.warning = memory.warning.take().filter(|_| !idle));
-    facts.troubles = memory.troubles();
+    facts.troubles = context.troubles(&memory);
     // What could not be recorded would be done again and again.
     if memory.lacks(&["lastHandledVerifyNow", "run.verifyNow"]) {
         facts.object.verify_now = None;
@@ -126,6 +151,7 @@ pub(super) fn recalled(context: &Context, mut facts: Facts, now: Timestamp) -> F
     facts.warnings = memory.warning.filter(|warning| Some(&warning.of) == run.as_ref()).and_then(|warning| warning.text);
     facts.refusal = memory.refusal;
     facts.blocked = memory.blocked;
+    facts.undeleted = memory.removals.map(|removals| removals.answers()).unwrap_or_default();
     facts.resize_refused = memory.resize.filter(|(_, since)| since.elapsed() < TRY_AGAIN).map(|(refusal, _)| refusal);
     facts
 }

@@ -1,14 +1,16 @@
 //! Reconciles one object: observe, decide, and execute what was decided on fresh facts.
 
-use super::memory::{forget_the_deleted, recall, remember};
-use super::{Context, Memory, events, observe, progress, wake};
+use super::failure::Failure;
+use super::memory::{block, forget_the_deleted, recall, remember};
+use super::observe::Unread;
+use super::removals::{Removals, Round};
+use super::{Context, events, observe, progress, taken, unread, wake};
 use crate::api::Status;
 use crate::api::reason::Reason;
 use crate::api::status::Phase;
 use crate::cluster::pace::causes;
-use crate::cluster::refusal::{Answer, missing_permission};
+use crate::cluster::refusal::Answer;
 use crate::cluster::view::{Replicated, Replication};
-use crate::core::conditions;
 use crate::core::decide::decide;
 use crate::core::model::facts::{Facts, Refresh, Refusal, ResizeRefusal};
 use crate::core::model::plan::{Child, Plan, Step};
@@ -24,32 +26,10 @@ use tracing::Instrument;
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// So long nothing is started for want of a list. One that never comes, of a kind that the cluster does not serve, must not stop the other.
 const COUNTING: Duration = Duration::from_secs(60);
-/// A name that is still taken after so many reconciles belongs to another object.
-const TAKEN_FOR_GOOD: i64 = 6;
 /// So many conflicts in a row may come of a cache that is behind, and of other writers.
 const CONFLICTS_THAT_PASS: i64 = 10;
 /// After a conflict the cache is behind; by then it has caught up.
 const AFTER_CONFLICT: Duration = Duration::from_millis(500);
-
-/// Why a reconcile failed. The next one follows with a growing delay.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Failure {
-    /// The API server could not be read.
-    #[error("reading from the API server: {0}")]
-    Read(#[source] kube::Error),
-    /// The API server did not take a write.
-    #[error("writing to the API server: {0}")]
-    Write(#[source] kube::Error),
-    /// Writes meet with conflicts again and again.
-    #[error("the API server reported a conflict {0} times in a row")]
-    Conflict(i64),
-    /// A child's name is taken.
-    #[error("a child cannot be created yet because its name is taken: {0}")]
-    Taken(String),
-    /// The API server will not take a status or deletion as it is.
-    #[error("the API server rejected the request: {0}")]
-    Refused(String),
-}
 
 /// Reconciles one object. Everything logged meanwhile names it, and its run.
 pub(super) async fn reconcile<K: Replicated>(object: Arc<K>, context: Arc<Context>) -> Result<Action, Failure> {
@@ -84,12 +64,21 @@ async fn observe_decide_execute(seen: Replication, context: &Context) -> Result<
     }
     events::publish_kept(context, &facts).await;
     if plan.steps.is_empty() {
-        remember(context, &uid, Memory::all_was_done);
+        if all_was_done(context, &uid) {
+            return Ok(Action::requeue(Duration::ZERO));
+        }
         return Ok(while_the_mover_runs(context, &facts, wait(&plan)).await);
     }
-    let Some(fresh) = context.reader.replication(kind, &name).await.map_err(Failure::Read)? else {
+    if let Some(delay) = removal_delay(context, &uid)
+        && plan.steps.iter().all(|step| step.removes().is_some())
+    {
+        return Ok(while_the_mover_runs(context, &facts, wait(&plan).min(delay)).await);
+    }
+    let fresh = match context.reader.replication(kind, &name).await {
+        Ok(Some(fresh)) => fresh,
         // Gone; or its kind is not served for a moment, and it will be reconciled again.
-        return Ok(Action::requeue(LONGEST_WAIT));
+        Ok(None) => return Ok(Action::requeue(LONGEST_WAIT)),
+        Err(error) => return Err(unread::report(context, &facts, Unread { what: observe::OBJECT, error }).await),
     };
     if fresh.object.uid != uid {
         return Ok(Action::requeue(AFTER_CONFLICT));
@@ -98,37 +87,41 @@ async fn observe_decide_execute(seen: Replication, context: &Context) -> Result<
     let plan = loop {
         let plan = decide(&facts, &limits, Timestamp::now());
         let stale = &plan.needs - &facts.fresh;
-        if stale.is_empty() {
+        if !stale.is_empty() {
+            if let Err(unread) = observe::refresh(context, &mut facts, &stale).await {
+                return Err(unread::report(context, &facts, unread).await);
+            }
+            continue;
+        }
+        let read: Vec<_> = facts.fresh.iter().map(|fact| observe::what(*fact)).chain([observe::OBJECT]).collect();
+        if !unread::works(context, &mut facts, |what| read.contains(&what)) {
             break plan;
         }
-        if let Err(error) = observe::refresh(context, &mut facts, &stale).await {
-            report_unreadable(context, &facts, &error).await;
-            return Err(Failure::Read(error));
-        }
-        remember(context, &uid, |memory| memory.denied.remove("reading"));
     };
     // The decision has taken note of it.
     remember(context, &uid, |memory| memory.refusal = None);
     execute(context, &facts, &plan).await
 }
 
-/// Without its facts nothing can be decided, and so nothing else would be written about a permission that is missing.
-async fn report_unreadable(context: &Context, facts: &Facts, error: &kube::Error) {
-    let Some(message) = missing_permission(error) else { return };
-    remember(context, &facts.object.uid, |memory| memory.denied.insert("reading", message.clone()));
-    let mut status = facts.status.clone();
-    conditions::report_trouble(&mut status, &message, facts.object.generation, Timestamp::now());
-    if status != facts.status
-        && let Err(error) = context.writer.status(&facts.object, &status).await
-    {
-        tracing::warn!(name = facts.object.name, %error, "cannot report that a permission is missing");
-    }
+/// Nothing that was planned is left to do. Returns whether the status may still report something that did not work before.
+fn all_was_done(context: &Context, uid: &str) -> bool {
+    let mut outdated = false;
+    remember(context, uid, |memory| outdated = memory.all_was_done());
+    outdated
+}
+
+/// How long no deletion is tried, where one has failed.
+fn removal_delay(context: &Context, uid: &str) -> Option<Duration> {
+    recall(context, uid).removals.and_then(|removals| removals.delay(Instant::now()))
+}
+
+fn is_transferring(facts: &Facts) -> bool {
+    facts.status.run.as_ref().is_some_and(|run| run.phase == Phase::Transferring) && facts.mover_lives()
 }
 
 /// Nothing is to be done but to show how far a long transfer is.
 async fn while_the_mover_runs(context: &Context, facts: &Facts, otherwise: Duration) -> Action {
-    let live = facts.status.run.as_ref().is_some_and(|run| run.phase == Phase::Transferring) && facts.mover_lives();
-    if !live {
+    if !is_transferring(facts) {
         return Action::requeue(otherwise);
     }
     if let Some((run, pod)) = progress::to_show(context, facts, Timestamp::now()) {
@@ -138,6 +131,18 @@ async fn while_the_mover_runs(context: &Context, facts: &Facts, otherwise: Durat
 }
 
 async fn execute(context: &Context, facts: &Facts, plan: &Plan) -> Result<Action, Failure> {
+    let mut round = Round::default();
+    let ended = steps(context, facts, plan, &mut round).await;
+    let left = round.leaves_something().then(|| after_removals(context, facts, round, wait(plan)));
+    Ok(Action::requeue(match (ended?, left) {
+        (Some(delay), _) | (None, Some(delay)) => delay,
+        (None, None) if all_was_done(context, &facts.object.uid) => Duration::ZERO,
+        (None, None) => wait(plan),
+    }))
+}
+
+/// Does the steps, in order. Returns when to reconcile again where that ended before the last step.
+async fn steps(context: &Context, facts: &Facts, plan: &Plan, round: &mut Round) -> Result<Option<Duration>, Failure> {
     let settings = context.settings.borrow().settings.mover.clone();
     let mover = Mover {
         image: context.inherited.image.clone(),
@@ -150,6 +155,7 @@ async fn execute(context: &Context, facts: &Facts, plan: &Plan) -> Result<Action
     };
     let uid = &facts.object.uid;
     let mut unrecorded = false;
+    let kept_back = removal_delay(context, uid).is_some();
     for step in &plan.steps {
         if let Step::Publish(event) = step {
             events::publish(context, facts, event).await;
@@ -157,6 +163,21 @@ async fn execute(context: &Context, facts: &Facts, plan: &Plan) -> Result<Action
         }
         if unrecorded {
             // Decided again by what the status holds now; only the events belong to what was written.
+            continue;
+        }
+        if let Some(target) = step.removes() {
+            if kept_back {
+                round.keep_back();
+            } else if let Err(answer) = context.writer.step(&facts.object, step, &mover, Timestamp::now()).await {
+                let (answer, for_good) = why_not_removed(answer);
+                round.failed(target, &answer, for_good);
+            } else {
+                note(context, facts, step);
+            }
+            continue;
+        }
+        if round.leaves_something() && matches!(step, Step::Create(_)) {
+            // It may need the name, or the room, of what is left over.
             continue;
         }
         match context.writer.step(&facts.object, step, &mover, Timestamp::now()).await {
@@ -172,46 +193,57 @@ async fn execute(context: &Context, facts: &Facts, plan: &Plan) -> Result<Action
             }
             Err(Answer::Conflict) => {
                 let conflicts = remember(context, uid, |memory| memory.conflicts += 1).conflicts;
-                return if conflicts < CONFLICTS_THAT_PASS {
-                    Ok(Action::requeue(AFTER_CONFLICT))
-                } else {
-                    Err(Failure::Conflict(conflicts))
-                };
+                return if conflicts < CONFLICTS_THAT_PASS { Ok(Some(AFTER_CONFLICT)) } else { Err(Failure::Conflict(conflicts)) };
             }
             Err(Answer::Taken) => {
-                let failures = recall(context, uid).failures;
-                if failures < TAKEN_FOR_GOOD || is_ours(context, facts, step).await? {
-                    blocked(context, facts, step, &format!("the name {} is taken", taken_name(step)));
-                    return Err(Failure::Taken(taken_name(step)));
+                if let Step::Create(child) = step {
+                    taken::explain(context, facts, child).await?;
                 }
-                let message = format!("{} exists and does not belong to this object: rename or delete it", taken_name(step));
-                let refusal = Refusal { reason: Reason::InvalidSpec, message };
-                remember(context, uid, |memory| memory.refusal = Some(refusal));
-                return Ok(Action::requeue(Duration::ZERO));
+                return Ok(Some(Duration::ZERO));
             }
             Err(Answer::Ending) => {
                 tracing::debug!(object = facts.object.name, "nothing can be created: the namespace is being deleted");
-                return Ok(Action::requeue(LONGEST_WAIT));
+                return Ok(Some(LONGEST_WAIT));
             }
             Err(Answer::Transient(error)) => {
-                blocked(context, facts, step, &causes(&error));
+                if let Step::Create(child) = step {
+                    block(context, uid, child.name(), &causes(&error));
+                }
                 return Err(Failure::Write(error));
             }
             Err(Answer::Refused(refusal)) => {
                 refused(context, facts, step, refusal)?;
-                return Ok(Action::requeue(Duration::ZERO));
+                return Ok(Some(Duration::ZERO));
             }
         }
     }
-    remember(context, uid, Memory::all_was_done);
-    Ok(Action::requeue(if unrecorded { Duration::ZERO } else { wait(plan) }))
+    remember(context, uid, |memory| memory.conflicts = 0);
+    Ok(unrecorded.then_some(Duration::ZERO))
 }
 
-/// Keeps why a child could not be created this time: past the deadline of the phase, the attempt ends with it.
-fn blocked(context: &Context, facts: &Facts, step: &Step, why: &str) {
-    if let Step::Create(child) = step {
-        let why = format!("{} cannot be created: {}", child.name(), why.trim());
-        remember(context, &facts.object.uid, |memory| memory.blocked = Some(why));
+/// Keeps which deletions failed. Returns when to reconcile again.
+fn after_removals(context: &Context, facts: &Facts, round: Round, otherwise: Duration) -> Duration {
+    let (object, now) = (&facts.object, Instant::now());
+    let tried = !round.kept_back();
+    let memory = remember(context, &object.uid, |memory| {
+        memory.removals = round.settle(memory.removals.take(), &object.uid, now);
+    });
+    if let Some(error) = memory.removals.as_ref().and_then(Removals::text).filter(|_| tried) {
+        tracing::warn!(kind = object.kind.as_str(), name = object.name, error, "a child cannot be deleted; retrying");
+    }
+    let delay = memory.removals.and_then(|removals| removals.delay(now)).unwrap_or(otherwise);
+    // A deletion that fails must not keep the mover's progress from being seen.
+    let shown = if is_transferring(facts) { progress::INTERVAL } else { otherwise };
+    otherwise.min(delay).min(shown)
+}
+
+/// The API server's answer to a deletion, and whether the same request can never work.
+fn why_not_removed(answer: Answer) -> (String, bool) {
+    match answer {
+        Answer::Transient(error) => (causes(&error), false),
+        Answer::Refused(refusal) => (refusal.message, true),
+        Answer::Ending => ("the namespace is being deleted".to_owned(), false),
+        Answer::Conflict | Answer::Taken | Answer::Undeclared(_) => ("it has changed meanwhile".to_owned(), false),
     }
 }
 
@@ -227,38 +259,11 @@ fn refused(context: &Context, facts: &Facts, step: &Step, refusal: Refusal) -> R
             let refusal = ResizeRefusal { size: *size, message: refusal.message };
             remember(context, uid, |memory| memory.resize = Some((refusal, Instant::now())));
         }
-        Step::Delete(target) | Step::Release(target) => {
-            let message = format!("{} {} is left over and cannot be deleted: {}", target.kind.as_str(), target.name, refusal.message);
-            let mut before = None;
-            remember(context, uid, |memory| before = memory.denied.insert("removal", message.clone()));
-            if before.as_ref() == Some(&message) {
-                return Err(Failure::Refused(message));
-            }
-        }
+        // Removals are settled by themselves.
+        Step::Delete(_) | Step::Release(_) => {}
         Step::WriteStatus(_) | Step::Publish(_) => return Err(Failure::Refused(refusal.message)),
     }
     Ok(())
-}
-
-/// Whether a child of this object has the name, and it is the cache that is behind.
-async fn is_ours(context: &Context, facts: &Facts, step: &Step) -> Result<bool, Failure> {
-    let mut facts = facts.clone();
-    let children = [Refresh::Claims, Refresh::Snapshots, Refresh::Jobs].into();
-    observe::refresh(context, &mut facts, &children).await.map_err(Failure::Read)?;
-    if !facts.snapshots_known && matches!(step, Step::Create(Child::Snapshot(_))) {
-        return Ok(true); // for all that is known
-    }
-    let name = taken_name(step);
-    let claims = facts.claims.iter().map(|c| &c.meta).filter(|meta| meta.role.is_some());
-    let others = facts.snapshots.iter().map(|s| &s.meta).chain(facts.jobs.iter().map(|j| &j.meta));
-    Ok(claims.chain(others).any(|meta| meta.name == name))
-}
-
-fn taken_name(step: &Step) -> String {
-    match step {
-        Step::Create(child) => child.name().to_owned(),
-        other => format!("{other:?}"),
-    }
 }
 
 /// Logs and counts what a written status means.

@@ -31,7 +31,7 @@ mod tests {
     use crate::core::model::spec::{InvalidSpec, Spec};
     use crate::core::validate;
     use serde_json::{Value, json};
-    use std::collections::BTreeSet;
+    use std::collections::{BTreeMap, BTreeSet};
 
     fn facts(kind: Kind, spec: Result<Spec, InvalidSpec>) -> Facts {
         let time = "2026-01-01T00:00:00.000000Z";
@@ -94,6 +94,7 @@ mod tests {
             resize_refused: None,
             refusal: None,
             blocked: None,
+            undeleted: BTreeMap::new(),
             troubles: Vec::new(),
             rival: None,
             progress: None,

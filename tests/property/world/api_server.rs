@@ -12,7 +12,10 @@ impl World {
     /// Carries one step out as the API server would; false where it answers with a conflict.
     pub fn apply(&mut self, decided_on: &Object, step: &Step) -> bool {
         match step {
-            refused if self.cluster.refuses.is_some_and(|refuses| refuses(refused)) => return false,
+            refused if self.cluster.refuses.is_some_and(|refuses| refuses(refused)) => {
+                self.undeleted.extend(refused.removes().map(|target| (target.uid.clone(), "leader changed".to_owned())));
+                return false;
+            }
             Step::WriteStatus(status) => {
                 if decided_on.resource_version != self.object.resource_version {
                     return false;
@@ -37,7 +40,10 @@ impl World {
                 self.create(child);
                 self.blocked = None;
             }
-            Step::Delete(target) => self.delete(target),
+            Step::Delete(target) => {
+                self.undeleted.remove(&target.uid);
+                self.delete(target);
+            }
             Step::Publish(event) => {
                 // The name of an event is made of its key: a second one is refused as a repetition.
                 if self.events.iter().all(|e| e.key != event.key) {

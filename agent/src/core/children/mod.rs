@@ -172,9 +172,19 @@ pub(super) fn in_the_way(facts: &Facts, run: &Run) -> Option<String> {
     if facts.claims.iter().any(|c| c.meta.namesake && c.meta.name == name) {
         return Some(format!("PVC {name} of an earlier object of this name is still there"));
     }
-    let (kind, meta) = snapshots.chain(claims).chain(jobs).find(|(_, meta)| outgoing(meta))?;
-    let held = if meta.held_by.is_empty() { String::new() } else { format!(", held by {}", meta.held_by.join(", ")) };
-    Some(format!("{kind} {} of an earlier attempt is still being deleted{held}", meta.name))
+    let left: Vec<_> = snapshots.chain(claims).chain(jobs).filter(|(_, meta)| outgoing(meta)).collect();
+    let answer = |meta: &Meta| facts.undeleted.get(&meta.uid).filter(|_| !meta.deleting);
+    // The others may be waiting for the one that cannot be deleted.
+    let (kind, meta) = left.iter().find(|(_, meta)| answer(meta).is_some()).or(left.first())?;
+    let name = &meta.name;
+    Some(match answer(meta) {
+        _ if meta.deleting => {
+            let held = if meta.held_by.is_empty() { String::new() } else { format!(", held by {}", meta.held_by.join(", ")) };
+            format!("{kind} {name} of an earlier attempt is still being deleted{held}")
+        }
+        Some(answer) => format!("{kind} {name} of an earlier attempt could not be deleted: {answer}"),
+        None => format!("{kind} {name} of an earlier attempt has not been deleted yet"),
+    })
 }
 
 /// The temporary claim of a source, if it is not there; and when it was made, which for a clone is not later than its data.

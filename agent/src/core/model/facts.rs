@@ -7,7 +7,7 @@ use crate::core::model::names;
 use crate::core::model::spec::{InvalidSpec, Spec};
 use jiff::Timestamp;
 use scribe_mover::report::Report;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Everything that [`decide`](crate::core::decide::decide) depends on, except for the time.
 #[derive(Clone, Debug)]
@@ -43,6 +43,8 @@ pub struct Facts {
     pub refusal: Option<Refusal>,
     /// The last create did not work, for a reason that may pass (a webhook that is down): the server's answer. Until one works.
     pub blocked: Option<String>,
+    /// By UID, children whose last deletion failed, and the server's answer.
+    pub undeleted: BTreeMap<String, String>,
     /// What does not work in the cluster although syncs go on: a permission that is missing, a CRD that is too old. Reported in the
     /// condition Reconciled.
     pub troubles: Vec<String>,

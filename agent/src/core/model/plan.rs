@@ -11,7 +11,8 @@ use std::collections::BTreeSet;
 /// What is to be done now, and when to reconcile again.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
-    /// Writes, in this order; after a failed one the rest is left for the next reconcile.
+    /// Writes, in this order; after a failed one the rest is left for the next reconcile. Only what removes a child does not end a plan: the
+    /// other removals, and all but creates, do not depend on it.
     pub steps: Vec<Step>,
     /// Facts that these steps must not take from a cache.
     pub needs: BTreeSet<Refresh>,
@@ -43,6 +44,16 @@ pub enum Step {
     Resize(ChildRef, u64),
     /// An event on the object.
     Publish(Event),
+}
+
+impl Step {
+    /// The child that it takes away, if it does.
+    pub fn removes(&self) -> Option<&ChildRef> {
+        match self {
+            Step::Delete(target) | Step::Release(target) => Some(target),
+            _ => None,
+        }
+    }
 }
 
 /// A child to create.

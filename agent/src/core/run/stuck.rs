@@ -137,7 +137,8 @@ pub(super) fn hinders(decision: &mut Decision<'_>, run: &Run, pod: &Pod, limit: 
         return true;
     }
     decision.plan.wake_at(deadline);
-    report::report(decision, run, &format!("pod {} of an earlier mover to terminate", pod.meta.name), None);
+    let why = undeleted(decision);
+    report::report(decision, run, &format!("pod {} of an earlier mover to terminate", pod.meta.name), why.as_deref());
     false
 }
 
@@ -145,7 +146,15 @@ fn older(decision: &Decision<'_>, pod: &Pod) -> String {
     if overdue(pod).is_some_and(|time| time <= decision.now) {
         return lost(pod);
     }
-    format!("Pod {} of an earlier mover has not terminated, and no other mover starts before it has", pod.meta.name)
+    let why = undeleted(decision).map_or_else(String::new, |why| format!(": {why}"));
+    format!("Pod {} of an earlier mover has not terminated, and no other mover starts before it has{why}", pod.meta.name)
+}
+
+/// Why a mover that was to be deleted still runs, where that is its deletion.
+fn undeleted(decision: &Decision<'_>) -> Option<String> {
+    let left = decision.facts.movers().filter(|job| !job.meta.deleting);
+    let answer = |job: &Job| decision.facts.undeleted.get(&job.meta.uid).map(|answer| format!("its Job could not be deleted: {answer}"));
+    left.into_iter().find_map(answer)
 }
 
 /// The next attempt is due and an older mover still lives: keeps waiting without a slot, and reports it again if the pod is overdue.
