@@ -5,6 +5,7 @@ use crate::cluster::cache::{self, Cache};
 use crate::cluster::client;
 use crate::cluster::identity;
 use crate::cluster::read::Reader;
+use crate::cluster::warnings::Warnings;
 use crate::cluster::watches::Watches;
 use crate::cluster::write::Writer;
 use crate::controller::wake::Wakes;
@@ -89,8 +90,10 @@ async fn work(
     let objects = watched.objects.clone();
     let memory = Memories::default();
     let _ticker = triggers::start(objects.clone(), wakes.sender(), memory.clone(), state.settings.clone()).await?;
+    let reader = Reader::new(client.clone(), &options.namespace);
     let shared = Arc::new(Shared {
-        reader: Reader::new(client.clone(), &options.namespace),
+        warnings: Warnings::new(reader.clone()),
+        reader,
         writer: Writer::new(client, &options.namespace, &options.pod),
         cache: cache.clone(),
         watches,

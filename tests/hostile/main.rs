@@ -22,4 +22,5 @@ mod starting;
 mod unreadable;
 #[path = "../e2e/support/until.rs"]
 mod until;
+mod warnings;
 mod world;

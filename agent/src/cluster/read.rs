@@ -1,6 +1,5 @@
 //! Refresh reads, for decisions that a cache must not make.
 
-use super::pace::causes;
 use super::slim;
 use super::view::{Replicated, Replication};
 use crate::api::{ReplicationDestination, ReplicationSource, labels};
@@ -10,21 +9,21 @@ use kube::api::{ListParams, LogParams};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Page size of lists: many reconciles may read at a time, in a namespace of any size.
+const PAGE: u32 = 100;
 
 /// Reads from one namespace.
 #[derive(Clone)]
 pub struct Reader {
     client: Client,
     namespace: String,
-    events_unreadable: Arc<AtomicBool>,
 }
 
 impl Reader {
     /// Reads from `namespace`.
     pub fn new(client: Client, namespace: &str) -> Self {
-        Reader { client, namespace: namespace.to_owned(), events_unreadable: Arc::default() }
+        Reader { client, namespace: namespace.to_owned() }
     }
 
     /// The object as it is now; none where it is gone.
@@ -46,12 +45,12 @@ impl Reader {
         Ok(api.get_opt(name).await?.map(|object| object.replication()))
     }
 
-    /// All claims of the namespace.
+    /// Shows `see` all claims of the namespace, a page at a time.
     ///
     /// # Errors
     /// What the API server says.
-    pub async fn claims(&self) -> kube::Result<Vec<slim::Claim>> {
-        self.list(&ListParams::default()).await
+    pub async fn claims(&self, see: impl FnMut(Vec<slim::Claim>)) -> kube::Result<()> {
+        self.pages(&ListParams::default(), see).await
     }
 
     /// The snapshots that belong to `owner`; nothing where the API server does not serve snapshots, which says nothing of those that there
@@ -74,13 +73,13 @@ impl Reader {
         self.list(&of(owner)).await
     }
 
-    /// All mover pods of the namespace: those of an object that is no more matter to the next of its name.
+    /// Shows `see` all mover pods of the namespace, a page at a time: those of an object that is no more matter to the next of its name.
     ///
     /// # Errors
     /// What the API server says.
-    pub async fn movers(&self) -> kube::Result<Vec<slim::Pod>> {
+    pub async fn movers(&self, see: impl FnMut(Vec<slim::Pod>)) -> kube::Result<()> {
         let movers = format!("{}={},{}={}", labels::MANAGED_BY, labels::MANAGER, labels::COMPONENT, Role::Mover.as_str());
-        self.list(&ListParams::default().labels(&movers)).await
+        self.pages(&ListParams::default().labels(&movers), see).await
     }
 
     /// The last lines that a mover printed.
@@ -96,27 +95,39 @@ impl Reader {
         .await
     }
 
-    /// All warnings of the namespace's events; nothing where they cannot be read, which is logged when it begins.
-    pub async fn warnings(&self) -> Option<Vec<slim::ClusterEvent>> {
-        let read = self.list(&ListParams::default().fields("type=Warning")).await;
-        let failed_before = self.events_unreadable.swap(read.is_err(), Ordering::Relaxed);
-        match read {
-            Ok(events) => Some(events),
-            Err(error) => {
-                if !failed_before {
-                    tracing::warn!(error = causes(&error), "cannot list events; failure messages will not include the cluster's reasons");
-                }
-                None
-            }
-        }
+    /// Shows `see` all warnings of the namespace's events, one after another.
+    ///
+    /// # Errors
+    /// What the API server says.
+    pub async fn warnings(&self, mut see: impl FnMut(&slim::ClusterEvent)) -> kube::Result<()> {
+        self.pages(&ListParams::default().fields("type=Warning"), |events| events.iter().for_each(&mut see)).await
     }
 
     async fn list<K>(&self, params: &ListParams) -> kube::Result<Vec<K>>
     where
         K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
     {
+        let mut all = Vec::new();
+        self.pages(params, |page| all.extend(page)).await?;
+        Ok(all)
+    }
+
+    /// A list in pages, each of which is dropped before the next one is read.
+    async fn pages<K>(&self, params: &ListParams, mut see: impl FnMut(Vec<K>)) -> kube::Result<()>
+    where
+        K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+    {
         let api: Api<K> = Api::namespaced(self.client.clone(), &self.namespace);
-        Ok(api.list(params).await?.items)
+        let mut params = params.clone().limit(PAGE);
+        loop {
+            let page = api.list(&params).await?;
+            let next = page.metadata.continue_.filter(|token| !token.is_empty());
+            see(page.items);
+            match next {
+                Some(token) => params = params.continue_token(&token),
+                None => return Ok(()),
+            }
+        }
     }
 }
 

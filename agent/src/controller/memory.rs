@@ -76,8 +76,8 @@ pub struct Warning {
     pub of: (String, i64),
     /// The cluster's message.
     pub text: Option<String>,
-    /// When it was asked.
-    pub asked: Instant,
+    /// When it is worth asking again.
+    pub again: Instant,
 }
 
 impl Memory {

@@ -15,6 +15,7 @@ mod taken;
 mod unread;
 mod waiting;
 pub mod wake;
+mod why;
 
 use crate::api::{ReplicationDestination, ReplicationSource};
 use crate::cluster::cache::{Cache, Changes};
@@ -22,6 +23,7 @@ use crate::cluster::guarded;
 use crate::cluster::identity::Inherited;
 use crate::cluster::read::Reader;
 use crate::cluster::view::Replicated;
+use crate::cluster::warnings::Warnings;
 use crate::cluster::watches::Watches;
 use crate::cluster::write::Writer;
 use crate::metrics::Metrics;
@@ -55,6 +57,8 @@ const LOOKS_AT_A_TIME: u16 = 16;
 pub struct Context {
     /// Refresh reads.
     pub reader: Reader,
+    /// Why something waits.
+    pub warnings: Warnings,
     /// Writes.
     pub writer: Writer,
     /// Watched children.

@@ -1,21 +1,18 @@
 //! Facts about one object: from the cache, and from fresh reads where the cache must not be trusted.
 
-use super::memory::{TRY_AGAIN, recall, remember};
-use super::{Context, Warning, progress, waiting};
+use super::memory::{TRY_AGAIN, remember};
+use super::{Context, progress, why};
 use crate::api::labels;
+use crate::cluster::slim;
 use crate::cluster::view::{self, Replication};
-use crate::cluster::{slim, warnings};
-use crate::core::model::facts::{Facts, Refresh, Slot};
+use crate::core::model::facts::{Facts, Pod, Refresh, Slot};
 use crate::core::model::spec::{DestinationClaim, Spec, Volume};
 use crate::core::schedule::queue::{Movers, QueueEntry};
 use jiff::Timestamp;
 use kube::Resource;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-/// The cluster's warnings are read no more often than this.
-const WHY_AGAIN: Duration = Duration::from_secs(60);
+use std::time::Instant;
 
 /// What the cache says.
 pub(super) fn cached(context: &Context, replication: Replication) -> Facts {
@@ -43,9 +40,8 @@ pub(super) fn cached(context: &Context, replication: Replication) -> Facts {
         unreadable: None,
         object,
     };
-    let (claims, pods) = (cache.claims.state(), cache.pods.state());
-    set_claims(&mut facts, claims.iter().map(Arc::as_ref));
-    set_pods(&mut facts, pods.iter().map(Arc::as_ref));
+    add_claims(&mut facts, cache.claims.state().iter().map(Arc::as_ref));
+    facts.pods = pods_of(&facts, cache.pods.state().iter().map(Arc::as_ref));
     facts.rival = rival(context, &facts);
     facts
 }
@@ -80,8 +76,10 @@ pub(super) async fn refresh(context: &Context, facts: &mut Facts, needs: &BTreeS
         let unread = |error| Unread { what: what(*need), error };
         match need {
             Refresh::Claims => {
-                let claims = context.reader.claims().await.map_err(unread)?;
-                set_claims(facts, claims.iter());
+                // Put in place only when the list is complete.
+                let mut read = Facts { claims: Vec::new(), images_in_use: BTreeSet::new(), ..facts.clone() };
+                context.reader.claims(|page| add_claims(&mut read, page.iter())).await.map_err(unread)?;
+                (facts.claims, facts.images_in_use) = (read.claims, read.images_in_use);
             }
             Refresh::Snapshots => {
                 let snapshots = context.reader.snapshots(&owner).await.map_err(unread)?;
@@ -94,10 +92,12 @@ pub(super) async fn refresh(context: &Context, facts: &mut Facts, needs: &BTreeS
                 facts.jobs = jobs.iter().filter(|j| view::belongs_to(&j.metadata, &owner)).map(|j| view::job(j, &owner)).collect();
             }
             Refresh::Pods => {
-                let pods = context.reader.movers().await.map_err(unread)?;
-                set_pods(facts, pods.iter());
+                let mut pods = Vec::new();
+                let see = |page: Vec<slim::Pod>| pods.extend(pods_of(facts, page.iter()));
+                context.reader.movers(see).await.map_err(unread)?;
+                facts.pods = pods;
             }
-            Refresh::Warnings => facts.warnings = read_warnings(context, facts).await,
+            Refresh::Warnings => facts.warnings = why::for_giving_up(context, facts).await,
             Refresh::Slot => facts.slot = slot(context, facts, true),
         }
         facts.fresh.insert(*need);
@@ -156,33 +156,12 @@ pub(super) fn recalled(context: &Context, mut facts: Facts, now: Timestamp) -> F
     facts
 }
 
-/// Reads why the run has to wait, unless that was done for this attempt within [`WHY_AGAIN`]. Returns whether it did.
-pub(super) async fn ask_why(context: &Context, facts: &mut Facts) -> bool {
-    let Some(of) = facts.status.run.as_ref().map(|run| (run.id.clone(), run.attempt)) else { return false };
-    let known = recall(context, &facts.object.uid).warning;
-    if known.is_some_and(|warning| warning.of == of && warning.asked.elapsed() < WHY_AGAIN) {
-        return false;
-    }
-    let text = read_warnings(context, facts).await;
-    facts.warnings.clone_from(&text);
-    remember(context, &facts.object.uid, |memory| memory.warning = Some(Warning { of, text, asked: Instant::now() }));
-    true
-}
-
-/// What the cluster says about children that are not where they should be. It makes a message better, and nothing else depends on it:
-/// where events cannot be read, what is known already stays, and an attempt is given up all the same.
-async fn read_warnings(context: &Context, facts: &Facts) -> Option<String> {
-    let Some(events) = context.reader.warnings().await else { return facts.warnings.clone() };
-    // The deepest cause first: a pod waits for its volume, a volume for its snapshot.
-    waiting::groups(facts).iter().find_map(|children| warnings::latest(&events, children))
-}
-
 /// The object's own, those of an earlier one of its name, and of others those that write to the same claim and have not ended.
-fn set_pods<'a>(facts: &mut Facts, pods: impl Iterator<Item = &'a slim::Pod>) {
-    let (owner, job) = (facts.object.uid.clone(), facts.object.job_name());
-    let claim = facts.spec.as_ref().ok().and_then(Spec::pulls_into).map(str::to_owned);
-    let of_others = |pod: &slim::Pod| claim.as_ref().is_some_and(|claim| view::pulls_into(pod, claim)) && !view::pod(pod).ended;
-    facts.pods = pods.filter(|pod| view::moves_for(pod, &owner, &job) || of_others(pod)).map(view::pod).collect();
+fn pods_of<'a>(facts: &Facts, pods: impl Iterator<Item = &'a slim::Pod>) -> Vec<Pod> {
+    let (owner, job) = (&facts.object.uid, facts.object.job_name());
+    let claim = facts.spec.as_ref().ok().and_then(Spec::pulls_into);
+    let of_others = |pod: &slim::Pod| claim.is_some_and(|claim| view::pulls_into(pod, claim)) && !view::pod(pod).ended;
+    pods.filter(|pod| view::moves_for(pod, owner, &job) || of_others(pod)).map(view::pod).collect()
 }
 
 /// The destination that goes first, if it is another one.
@@ -196,15 +175,16 @@ fn rival(context: &Context, facts: &Facts) -> Option<String> {
 }
 
 /// Only those that matter are kept: many reconciles at a time must not cost the square of the namespace.
-fn set_claims<'a>(facts: &mut Facts, claims: impl Iterator<Item = &'a slim::Claim> + Clone) {
+fn add_claims<'a>(facts: &mut Facts, claims: impl Iterator<Item = &'a slim::Claim>) {
     let owner = facts.object.uid.clone();
-    facts.images_in_use = claims.clone().filter_map(view::image_in_use).collect();
     let (own, named) = (facts.object.claim_name(), facts.spec.as_ref().ok().and_then(Spec::users_claim).map(str::to_owned));
-    let matters = |claim: &&slim::Claim| {
+    for claim in claims {
+        facts.images_in_use.extend(view::image_in_use(claim));
         let name = claim.metadata.name.as_deref();
-        name == Some(own.as_str()) || name == named.as_deref() || view::belongs_to(&claim.metadata, &owner)
-    };
-    facts.claims = claims.filter(matters).map(|c| view::claim(c, &owner)).collect();
+        if name == Some(own.as_str()) || name == named.as_deref() || view::belongs_to(&claim.metadata, &owner) {
+            facts.claims.push(view::claim(claim, &owner));
+        }
+    }
 }
 
 fn of<K: Resource>(child: &K, owner: &str) -> bool {

@@ -4,7 +4,7 @@ use super::failure::Failure;
 use super::memory::{block, forget_the_deleted, recall, remember};
 use super::observe::Unread;
 use super::removals::{Removals, Round};
-use super::{Context, events, observe, progress, taken, unread, wake};
+use super::{Context, events, observe, progress, taken, unread, wake, why};
 use crate::api::Status;
 use crate::api::reason::Reason;
 use crate::api::status::Phase;
@@ -54,7 +54,7 @@ async fn observe_decide_execute(seen: Replication, context: &Context) -> Result<
     }
     let mut facts = observe::recalled(context, observe::cached(context, seen), Timestamp::now());
     let mut plan = decide(&facts, &limits, Timestamp::now());
-    if plan.asks_why && observe::ask_why(context, &mut facts).await {
+    if plan.asks_why && why::ask(context, &mut facts).await {
         plan = decide(&facts, &limits, Timestamp::now());
     }
     if plan.needs.contains(&Refresh::Slot) {
@@ -67,7 +67,8 @@ async fn observe_decide_execute(seen: Replication, context: &Context) -> Result<
         if all_was_done(context, &uid) {
             return Ok(Action::requeue(Duration::ZERO));
         }
-        return Ok(while_the_mover_runs(context, &facts, wait(&plan)).await);
+        let asks = plan.asks_why.then(|| why::again(context, &uid)).flatten();
+        return Ok(while_the_mover_runs(context, &facts, wait(&plan).min(asks.unwrap_or(LONGEST_WAIT))).await);
     }
     if let Some(delay) = removal_delay(context, &uid)
         && plan.steps.iter().all(|step| step.removes().is_some())
