@@ -58,8 +58,8 @@ pub struct Options {
 pub async fn run(options: Options) -> Result<()> {
     let stop = shutdown()?;
     let (settings, _settings_watcher) = reload::watch(&options.config)?;
-    let client = client::client().await?;
     let watches = Watches::default();
+    let client = client::client(&watches).await?;
     let watched = controller::watch_objects(&client, &options.namespace, &watches);
     let state =
         Arc::new(admin::State { objects: watched.objects.clone(), metrics: Metrics::default(), settings, ready: AtomicBool::new(false) });

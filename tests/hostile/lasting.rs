@@ -143,9 +143,23 @@ async fn a_watch_that_fails() {
     let watches = |call: &Call| (call.watch || call.lists()) && call.path.ends_with("/pods");
     let site = Site::behind("unwatched", Box::new(move |call| if watches(call) { Fault::ServerError } else { Fault::None })).await;
     let source = site.source("it", manual("first")).await;
-    let status = source.until("it is reported", 150, |s| trouble(s).is_some()).await;
+    let status = source.until("it is reported", 200, |s| trouble(s).is_some()).await;
     let message = trouble(&status).unwrap();
     assert!(message.contains("pods") && message.contains(ANSWER), "{message}");
     site.proxy.rule(|_| Fault::None);
     source.until("its sync", 150, |s| s.last_manual_sync.is_some() && trouble(s).is_none()).await;
+}
+
+/// A watch that works again may bring nothing for a long time: that is no reason to go on reporting it.
+#[tokio::test]
+async fn a_watch_that_works_again_in_silence() {
+    let site = Site::start("unwatched-for-a-while").await;
+    let source = site.source("it", manual("0")).await;
+    source.sync("1", 60).await;
+    site.proxy.rule(|call| if call.watch && call.path.ends_with("/pods") { Fault::Forbidden } else { Fault::None });
+    site.proxy.cut();
+    let status = source.until("it is reported", 90, |s| trouble(s).is_some()).await;
+    assert!(trouble(&status).unwrap().contains("The agent lacks a permission to watch pods"), "{status:#?}");
+    site.proxy.rule(|_| Fault::None);
+    source.until("it is as it should be", 200, |s| trouble(s).is_none()).await;
 }

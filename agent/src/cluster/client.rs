@@ -4,6 +4,7 @@
 //! kube asks for such a watch again in the same instant and reports nothing. A failing proxy, or an API server that is going down, can end
 //! watches like that for hours.
 
+use super::watches;
 use crate::core::schedule::backoff;
 use anyhow::{Context as _, Result};
 use hyper::body::{Body as HttpBody, Bytes, Frame};
@@ -28,26 +29,32 @@ const SETTLED: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(1);
 const LONGEST_PAUSE: SignedDuration = SignedDuration::from_secs(60);
 
-/// A client from the pod's service account, or else from `KUBECONFIG`.
+/// A client from the pod's service account, or else from `KUBECONFIG`. `reported` learns which watches work.
 ///
 /// # Errors
 /// When neither is there, or cannot be used.
-pub async fn client() -> Result<Client> {
+pub async fn client(reported: &watches::Watches) -> Result<Client> {
     let mut config = Config::infer().await.context("finding the API server")?;
     (config.read_timeout, config.reset_reader_on_write) = (Some(READ_TIMEOUT), true);
     // kube would wait for as long as `Retry-After` asks, an hour of it. What fails is retried by the agent, with its own delays.
     config.default_retry = false;
     let builder = ClientBuilder::try_from(config).context("making a client of the API server")?;
-    Ok(builder.with_layer(&Watches::default()).build())
+    Ok(builder.with_layer(&Watches { short: Arc::default(), reported: reported.clone() }).build())
 }
 
 /// How many watches of each path ended at once, in a row.
 #[derive(Clone, Default)]
 struct Watches {
     short: Arc<Mutex<HashMap<String, i64>>>,
+    reported: watches::Watches,
 }
 
 impl Watches {
+    /// A watch of `path` has begun. It may bring nothing for a long time.
+    fn began(&self, path: &str) {
+        self.reported.works(path.rsplit('/').next().unwrap_or_default());
+    }
+
     /// A watch of `path` ended; how long to keep that back.
     fn ended(&self, path: &str, worked: bool) -> Option<Duration> {
         let mut all = self.short.lock().unwrap_or_else(PoisonError::into_inner);
@@ -98,7 +105,13 @@ where
         let watch = request.uri().query().is_some_and(|query| query.split('&').any(|part| part == "watch=true"));
         let watch = watch.then(|| Watch { watches: self.watches.clone(), path: request.uri().path().to_owned(), began: Instant::now() });
         let answer = self.inner.call(request);
-        Box::pin(async move { answer.await.map(|answer| answer.map(|body| Answer { body: Box::pin(body), watch, pause: None })) })
+        Box::pin(async move {
+            let answer = answer.await?;
+            if let Some(watch) = watch.as_ref().filter(|_| answer.status().is_success()) {
+                watch.watches.began(&watch.path);
+            }
+            Ok(answer.map(|body| Answer { body: Box::pin(body), watch, pause: None }))
+        })
     }
 }
 

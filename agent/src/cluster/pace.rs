@@ -35,8 +35,8 @@ impl Default for Pacing {
     }
 }
 
-/// So many failures in a row, half a minute of them, are no moment's trouble.
-const LASTS: i64 = 5;
+/// So many failures in a row, a minute of them, are no moment's trouble.
+const LASTS: i64 = 7;
 
 /// What went wrong, as far as it matters whether it is still the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -217,6 +217,17 @@ mod tests {
     fn another_trouble_is_news() {
         let (_, lines) = ten_minutes(|request| list(if request < 3 { 500 } else { 404 }));
         assert_eq!(lines, 2);
+    }
+
+    #[test]
+    fn what_lasts_is_an_answer_that_hinders() {
+        let now = Instant::now();
+        let reported = |trouble: Trouble| {
+            let mut pace = Pace::new(Pacing::default(), now);
+            (1..=20).find(|_| pace.failed(trouble, now).lasts)
+        };
+        let answers = [403, 500, 503, 404, 410].map(|code| reported(Trouble::Answer(code)));
+        assert_eq!((answers, reported(Trouble::Unreachable)), ([Some(1), Some(LASTS), Some(LASTS), None, None], None));
     }
 
     /// Lists work, and their watches expire at once: that is no less a storm.
