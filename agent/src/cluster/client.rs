@@ -1,8 +1,9 @@
-//! The client of the API server. Of its own it has one thing: a watch whose answer ends at once, without an error and without an event, ends
-//! for kube only after a pause.
+//! The client of the API server: kube's, with two layers.
 //!
-//! kube asks for such a watch again in the same instant and reports nothing. A failing proxy, or an API server that is going down, can end
-//! watches like that for hours.
+//! A request that meets with a busy API server is made again for some seconds, and not for as long as a `Retry-After` asks.
+//!
+//! A watch whose answer ends at once, without an error and without an event, ends for kube only after a pause. kube asks for such a watch again
+//! in the same instant and reports nothing. A failing proxy, or an API server that is going down, can end watches like that for hours.
 
 use super::watches;
 use crate::core::schedule::backoff;
@@ -10,6 +11,7 @@ use anyhow::{Context as _, Result};
 use hyper::body::{Body as HttpBody, Bytes, Frame};
 use hyper::{Request, Response};
 use jiff::SignedDuration;
+use kube::client::retry::RetryPolicy;
 use kube::client::{Body, ClientBuilder};
 use kube::{Client, Config};
 use std::collections::HashMap;
@@ -19,6 +21,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 use tokio::time::Sleep;
+use tower::buffer::BufferLayer;
+use tower::retry::RetryLayer;
 use tower::{Layer, Service};
 
 /// A server that accepts requests and never answers is given up on. Longer than any watch, which the server ends after 290 seconds.
@@ -29,6 +33,9 @@ const SETTLED: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(1);
 const LONGEST_PAUSE: SignedDuration = SignedDuration::from_secs(60);
 
+/// Requests on their way to the connection; more than there are at any time.
+const BUFFER: usize = 1024;
+
 /// A client from the pod's service account, or else from `KUBECONFIG`. `reported` learns which watches work.
 ///
 /// # Errors
@@ -36,9 +43,11 @@ const LONGEST_PAUSE: SignedDuration = SignedDuration::from_secs(60);
 pub async fn client(reported: &watches::Watches) -> Result<Client> {
     let mut config = Config::infer().await.context("finding the API server")?;
     (config.read_timeout, config.reset_reader_on_write) = (Some(READ_TIMEOUT), true);
-    // kube would wait for as long as `Retry-After` asks, an hour of it. What fails is retried by the agent, with its own delays.
+    // That one waits for as long as `Retry-After` asks, an hour of it.
     config.default_retry = false;
     let builder = ClientBuilder::try_from(config).context("making a client of the API server")?;
+    // Three times within four seconds, if the API server is busy (429, 503, 504). What still fails is retried by the agent, with longer delays.
+    let builder = builder.with_layer(&BufferLayer::new(BUFFER)).with_layer(&RetryLayer::new(RetryPolicy::default()));
     Ok(builder.with_layer(&Watches { short: Arc::default(), reported: reported.clone() }).build())
 }
 
