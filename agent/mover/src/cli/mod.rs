@@ -89,10 +89,8 @@ fn with_advice(mut failure: Failure, args: &CommonArgs, environment: &Environmen
         }
         Reason::SecretInvalid => {
             let options = environment.options_named_in(&failure.message);
-            if !options.is_empty() {
-                failure.message =
-                    format!("correct {} in section {section} of rclone.conf{secret}: {}", options.join(" and "), failure.message);
-            }
+            let what = if options.is_empty() { String::new() } else { format!("{} in ", options.join(" and ")) };
+            failure.message = format!("correct {what}section {section} of rclone.conf{secret}: {}", failure.message);
         }
         _ => {}
     }

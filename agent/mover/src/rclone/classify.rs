@@ -45,6 +45,11 @@ const TABLE: &[(Class, &[&str])] = &[
             "unknown flag",
             "couldn't decrypt configuration",
             "unable to decrypt configuration",
+            // No url, or one without https://
+            "unsupported protocol scheme",
+            // sftp without a password, a key or an agent.
+            "ssh_auth_sock not-specified",
+            "private key should be a pem",
         ],
     ),
     (
@@ -246,6 +251,13 @@ mod tests {
         Class::Unreachable
     )]
     #[case(1, "CRITICAL: Failed to create file system for \"x:\": no bucket in here", Class::Configuration)]
+    #[case(1, "commit.json: Failed to copy: Propfind \"b/commit.json\": unsupported protocol scheme \"\"", Class::Configuration)]
+    #[case(
+        1,
+        "CRITICAL: Failed to create file system for \"x:\": couldn't connect to ssh-agent: SSH agent requested but SSH_AUTH_SOCK not-specified",
+        Class::Configuration
+    )]
+    #[case(1, "Failed to lsf: oauth2: private key should be a PEM or plain PKCS1 or PKCS8; parse error: asn1", Class::Configuration)]
     #[case(1, "f: Failed to copy: failed to authenticate decrypted block - bad password?", Class::Undecipherable)]
     #[case(1, "f: Failed to open: file is too short to be encrypted", Class::Undecipherable)]
     #[case(5, "something to retry", Class::Unreachable)]

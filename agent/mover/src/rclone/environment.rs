@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{Failure, Result};
 use crate::rclone::base::base;
 use crate::rclone::ini::{impossible_line, parse_ini};
-use crate::rclone::options::{Direction, FORCED, is_refused, is_refused_option, tuning};
+use crate::rclone::options::{Direction, FORCED, is_refused, is_refused_option, refused_in_value, tuning};
 use crate::rclone::redaction::{Redaction, is_command, mark};
 use crate::report::Reason;
 
@@ -165,8 +165,8 @@ fn environment(
     keys: &BTreeSet<String>,
     vars: BTreeMap<OsString, OsString>,
 ) -> Result<Environment> {
-    let options = section_options(secret, conf, section, keys)?.unwrap_or_default();
-    refuse_options(secret, conf)?;
+    let options = section_options(secret, conf, section, keys)?;
+    refuse_options(secret, conf, &vars)?;
     // rclone prefers the variable.
     let variable = OsString::from(format!("{}TYPE", section_variables(section)));
     let of_variable = vars.get(&variable).and_then(|value| value.to_str()).map(|value| value.trim().to_owned());
@@ -182,18 +182,25 @@ fn environment(
 }
 
 /// Refuses what would change the meaning of a transfer, in whichever section: one may lead to another in many ways.
-fn refuse_options(secret: &str, conf: &[u8]) -> Result<()> {
+fn refuse_options(secret: &str, conf: &[u8], vars: &BTreeMap<OsString, OsString>) -> Result<()> {
+    let refuse = |refused: &[&str], place: &str| {
+        if refused.is_empty() {
+            return Ok(());
+        }
+        let refused = refused.join(", ");
+        Err(invalid(secret, &format!("must not set {refused} in {place}: these change what is transferred, not how fast; remove them")))
+    };
     for (section, options) in std::str::from_utf8(conf).map(parse_ini).unwrap_or_default() {
         let refused: Vec<&str> = options.keys().map(String::as_str).filter(|name| is_refused_option(name)).collect();
-        if !refused.is_empty() {
-            return Err(invalid(
-                secret,
-                &format!(
-                    "must not set {} in section [{section}] of its rclone configuration: these change what is transferred, not how fast; remove them",
-                    refused.join(", ")
-                ),
-            ));
+        refuse(&refused, &format!("section [{section}] of its rclone configuration"))?;
+        for (name, value) in &options {
+            let refused: Vec<&str> = refused_in_value(value).into_iter().collect();
+            refuse(&refused, &format!("option {name} of section [{section}] of its rclone configuration"))?;
         }
+    }
+    for (name, value) in vars.iter().filter(|(name, _)| name.as_bytes().starts_with(b"RCLONE_CONFIG_")) {
+        let refused: Vec<&str> = value.to_str().and_then(refused_in_value).into_iter().collect();
+        refuse(&refused, &format!("variable {}", name.to_string_lossy()))?;
     }
     Ok(())
 }
@@ -254,13 +261,19 @@ fn inherited(own: &[(OsString, OsString)]) -> BTreeMap<OsString, OsString> {
     own.iter().filter(|(name, _)| NAMES.iter().any(|known| name == known)).cloned().collect()
 }
 
-/// The options of `section`, or a failure that lists the sections there are. `None`: encrypted, so only rclone can read it.
-fn section_options(secret: &str, conf: &[u8], section: &str, keys: &BTreeSet<String>) -> Result<Option<BTreeMap<String, String>>> {
+/// The options of `section`, or a failure that lists the sections there are.
+fn section_options(secret: &str, conf: &[u8], section: &str, keys: &BTreeSet<String>) -> Result<BTreeMap<String, String>> {
     let Ok(text) = std::str::from_utf8(conf) else {
         return Err(invalid(secret, &format!("has a {KEY} that is not text")));
     };
-    if text.lines().any(|line| line.starts_with("RCLONE_ENCRYPT_")) {
-        return Ok(None);
+    if text.lines().any(|line| line.trim_start_matches('\u{feff}').trim().starts_with("RCLONE_ENCRYPT_")) {
+        // What cannot be read here could neither be checked nor kept out of messages.
+        return Err(invalid(
+            secret,
+            &format!(
+                "has an encrypted {KEY}, which is not supported: store what `rclone config show` prints instead, and remove the password"
+            ),
+        ));
     }
     if let Some(number) = impossible_line(text) {
         return Err(invalid(
@@ -273,7 +286,7 @@ fn section_options(secret: &str, conf: &[u8], section: &str, keys: &BTreeSet<Str
     let mut sections = parse_ini(text);
     let variable = section_variables(section);
     if keys.iter().any(|key| key.starts_with(&variable)) {
-        return Ok(sections.remove(section));
+        return Ok(sections.remove(section).unwrap_or_default());
     }
     let names: Vec<String> = sections.keys().map(|name| format!("[{name}]")).collect();
     let Some(options) = sections.remove(section) else {
@@ -283,7 +296,7 @@ fn section_options(secret: &str, conf: &[u8], section: &str, keys: &BTreeSet<Str
     if !options.contains_key("type") {
         return Err(invalid(secret, &format!("has a section [{section}] without a type")));
     }
-    Ok(Some(options))
+    Ok(options)
 }
 
 #[cfg(test)]

@@ -126,12 +126,6 @@ const REFUSED: &[&str] = &[
     "DEFAULT_TIME",
     "SYSLOG",
     "HUMAN_READABLE",
-    "S3_VERSIONS",
-    "S3_VERSION_AT",
-    "S3_VERSION_DELETED",
-    "S3_DECOMPRESS",
-    "S3_DIRECTORY_MARKERS",
-    "S3_NO_HEAD_OBJECT",
     "TEMP_DIR",
     "CACHE_DIR",
 ];
@@ -161,25 +155,40 @@ const REFUSED_PREFIXES: &[&str] = &[
     "OVERRIDE",
 ];
 
+/// Options of backends, whichever has them: they show other objects, or other content, than what was stored last.
+const REFUSED_OF_BACKENDS: &[&str] =
+    &["decompress", "directory_markers", "no_head_object", "trashed_only", "version_at", "version_deleted", "versions"];
+
 /// What rclone's options begin with where a section sets them, for that remote alone or for the whole process.
 const PER_REMOTE: [&str; 2] = ["global.", "override."];
 
 /// Whether a section of the configuration must not set this option.
 pub(crate) fn is_refused_option(name: &str) -> bool {
-    PER_REMOTE
-        .iter()
-        .filter_map(|prefix| name.strip_prefix(prefix))
-        .map(|option| format!("RCLONE_{}", option.to_uppercase().replace('-', "_")))
-        .any(|name| is_refused(&name) || FORCED.iter().any(|(forced, _)| *forced == name))
+    REFUSED_OF_BACKENDS.contains(&name)
+        || PER_REMOTE
+            .iter()
+            .filter_map(|prefix| name.strip_prefix(prefix))
+            .map(|option| format!("RCLONE_{}", option.to_uppercase().replace('-', "_")))
+            .any(|name| is_refused(&name) || FORCED.iter().any(|(forced, _)| *forced == name))
+}
+
+/// The first option in the value of another one that must not be set: where a section leads to another one, or to a backend, options may follow
+/// its name, as in `remote = dir,global.dry_run=true:path`. Whether a value is of that kind is not asked: no other has them by chance.
+pub(crate) fn refused_in_value(value: &str) -> Option<&str> {
+    let names = value.split(',').skip(1).filter_map(|part| part.split(['=', ':', ',', ' ', '"', '\'']).next());
+    names.map(str::trim).find(|name| is_refused_option(name))
 }
 
 /// Whether a Secret must not set this variable.
 pub(crate) fn is_refused(name: &str) -> bool {
     let option = name.strip_prefix("RCLONE_").unwrap_or(name);
-    // RCLONE_CONFIG_<REMOTE>_<OPTION> defines a remote and RCLONE_CONFIG_PASS opens the file: both are how, not what.
+    let of_backend = option.to_lowercase();
+    if REFUSED_OF_BACKENDS.iter().any(|refused| of_backend.strip_suffix(refused).is_some_and(|backend| backend.ends_with('_'))) {
+        return true;
+    }
+    // RCLONE_CONFIG_<REMOTE>_<OPTION> defines a remote: how, not what.
     if option.starts_with("CONFIG_") && option != "CONFIG_DIR" {
-        let option = option.to_lowercase();
-        let of_remote = |prefix: &&str| option.find(&format!("_{prefix}")).and_then(|at| option.get(at + 1..));
+        let of_remote = |prefix: &&str| of_backend.find(&format!("_{prefix}")).and_then(|at| of_backend.get(at + 1..));
         return PER_REMOTE.iter().filter_map(of_remote).any(is_refused_option);
     }
     REFUSED.contains(&option)
@@ -200,7 +209,13 @@ mod tests {
     #[case("RCLONE_BWLIMIT", false)]
     #[case("RCLONE_S3_ENDPOINT", false)]
     #[case("RCLONE_CONFIG_X_TYPE", false)]
-    #[case("RCLONE_CONFIG_PASS", false)]
+    #[case("RCLONE_S3_VERSIONS", true)]
+    #[case("RCLONE_B2_VERSION_AT", true)]
+    #[case("RCLONE_CONFIG_X_VERSION_AT", true)]
+    #[case("RCLONE_CONFIG_X_DIRECTORY_MARKERS", true)]
+    #[case("RCLONE_CONFIG_X_GLOBAL.DRY_RUN", true)]
+    #[case("RCLONE_GCS_DECOMPRESS", true)]
+    #[case("RCLONE_CONFIG_VERSIONS_TYPE", false)]
     #[case("RCLONE_MAX_BUFFER_MEMORY", false)]
     #[case("RCLONE_INCLUDE_FROM", true)]
     #[case("RCLONE_EXCLUDE", true)]
@@ -213,6 +228,17 @@ mod tests {
     #[case("RCLONE_DIRS_ONLY", true)]
     fn what_changes_a_transfers_meaning_is_refused(#[case] name: &str, #[case] refused: bool) {
         assert_eq!(is_refused(name), refused);
+    }
+
+    #[rstest]
+    #[case("dir,global.dry_run=true:x", Some("global.dry_run"))]
+    #[case("dir,description='a',override.immutable:x", Some("override.immutable"))]
+    #[case(":s3,version_at=2020-01-01:bucket", Some("version_at"))]
+    #[case("a=dir:x \"b c=dir,global.retries=3:y\"", Some("global.retries"))]
+    #[case("dir,global.transfers=3:x", None)]
+    #[case("dir:global.dry_run/versions", None)]
+    fn an_option_that_follows_a_name_is_found(#[case] value: &str, #[case] refused: Option<&str>) {
+        assert_eq!(refused_in_value(value), refused);
     }
 
     #[rstest]

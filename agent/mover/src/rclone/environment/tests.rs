@@ -41,6 +41,8 @@ fn an_unusable_secret_is_reported_precisely(#[case] files: &[(&str, &str)], #[ca
 #[case("override.dry_run")]
 #[case("global.ignore_existing")]
 #[case("override.immutable")]
+#[case("version_at")]
+#[case("directory_markers")]
 fn what_a_variable_must_not_set_a_section_must_not_either(#[case] option: &str) {
     let failure = read(&[(KEY, &format!("[s3]\ntype = s3\n{option} = true\nglobal.transfers = 2\n"))], "s3").unwrap_err();
     assert_eq!(failure.reason, Reason::SecretInvalid);
@@ -48,6 +50,30 @@ fn what_a_variable_must_not_set_a_section_must_not_either(#[case] option: &str) 
     let name = format!("RCLONE_CONFIG_S3_{}", option.to_uppercase());
     let failure = read(&[(KEY, CONF), (&name, "true")], "s3").unwrap_err();
     assert!(failure.reason == Reason::SecretInvalid && failure.message.contains(&name), "{failure}");
+}
+
+#[rstest]
+#[case("type = alias\nremote = dir,global.dry_run=true:x", "global.dry_run in option remote of section [s3]")]
+#[case("type = union\nupstreams = dir:a dir,version_at=2020-01-01:b", "version_at in option upstreams of section [s3]")]
+fn what_a_section_must_not_set_the_way_to_it_must_not_either(#[case] section: &str, #[case] words: &str) {
+    let failure = read(&[(KEY, &format!("[dir]\ntype = local\n[s3]\n{section}\n"))], "s3").unwrap_err();
+    assert!(failure.reason == Reason::SecretInvalid && failure.message.contains(words), "{failure}");
+    let value = section.rsplit(" = ").next().unwrap();
+    let failure = read(&[(KEY, CONF), ("RCLONE_CONFIG_S3_REMOTE", value)], "s3").unwrap_err();
+    assert!(failure.reason == Reason::SecretInvalid && failure.message.contains("variable RCLONE_CONFIG_S3_REMOTE"), "{failure}");
+}
+
+/// Its secrets could not be kept out of messages, nor its options be checked.
+#[rstest]
+#[case("# Encrypted rclone configuration File\n\nRCLONE_ENCRYPT_V0:\nAbC=\n")]
+#[case(" RCLONE_ENCRYPT_V1:\nAbC\n")]
+#[case("\u{feff}RCLONE_ENCRYPT_V0:\nAbC\n")]
+fn an_encrypted_configuration_is_refused(#[case] conf: &str) {
+    for vars in [vec![], vec![("RCLONE_CONFIG_S3_TYPE", "s3")]] {
+        let files: Vec<_> = [(KEY, conf), ("RCLONE_CONFIG_PASS", "x")].into_iter().chain(vars).collect();
+        let failure = read(&files, "s3").unwrap_err();
+        assert!(failure.reason == Reason::SecretInvalid && failure.message.contains("encrypted rclone.conf"), "{failure}");
+    }
 }
 
 #[test]
