@@ -60,6 +60,11 @@ fn an_edit_at_any_moment_is_followed(#[case] edit: impl Fn(&mut World)) {
             script::recover(&mut world);
             world.assert_settled();
             assert_eq!(world.paths().last(), Some(&world.spec.remote.path.as_str()), "{flavour:?} at {moment}");
+
+            script::edit(&mut world, |w| w.spec.trigger.manual = Some("another".into()));
+            script::recover(&mut world);
+            let mover = world.movers.last().unwrap();
+            assert_eq!((&mover.remote, &mover.guard), (&world.spec.remote, &world.spec.guard), "{flavour:?} at {moment}");
         }
     }
 }

@@ -142,7 +142,7 @@ pub struct Cluster {
 impl World {
     pub fn new(flavour: Flavour) -> Self {
         let trigger = Trigger { wait_for_schedule: true, ..Trigger::default() };
-        let remote = Remote { secret: "s".into(), section: "r".into(), path: "p".into() };
+        let remote = Remote { secret: "creds".into(), section: "r".into(), path: "p".into() };
         let mut world = World {
             now: "2026-01-01T00:00:00.7Z".parse().unwrap(),
             object: Object {
