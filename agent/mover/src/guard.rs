@@ -34,6 +34,12 @@ impl Count {
         Self { files, all: files }
     }
 
+    /// The larger number of each kind.
+    #[must_use]
+    pub fn max(self, other: Self) -> Self {
+        Self { files: self.files.max(other.files), all: self.all.max(other.all) }
+    }
+
     /// Adds one entry.
     pub fn add(&mut self, is_file: bool) {
         self.files += u64::from(is_file);

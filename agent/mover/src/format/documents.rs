@@ -59,6 +59,9 @@ pub struct Commit {
     pub manifest: ManifestRef,
     /// Regular files.
     pub files: u64,
+    /// Entries of every type but the root. Absent where an older program wrote the commit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entries: Option<u64>,
     /// Their total size.
     pub bytes: u64,
     /// Whether entries marked as staged still lie in the staged folder.

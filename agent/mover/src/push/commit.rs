@@ -31,7 +31,7 @@ pub(super) fn write(work: &PushContext, tree: Tree, plan: PushPlan, mut uploaded
     begin(work)?;
     let staged = StagedDir::of(revision);
     let (tree, plan) = work.send_until_still(tree, plan, Purpose::Revision(&staged), &mut uploaded)?;
-    super::guard(options, work.committed, &plan)?;
+    super::guard(work, &plan)?;
 
     remote.rclone.progress.phase("committing", 0);
     let mut commit = Commit {
@@ -48,11 +48,12 @@ pub(super) fn write(work: &PushContext, tree: Tree, plan: PushPlan, mut uploaded
         owner: options.pusher.owner.clone(),
         manifest: reference(work, plan.entries.file())?,
         files: plan.entries.totals().files,
+        entries: Some(plan.entries.totals().entries),
         bytes: plan.entries.totals().bytes,
         staged: !plan.staged.is_empty() || !plan.lost_objects.is_empty(),
     };
     refuse_obstacle(remote, &plan)?;
-    hold.check_before(work.committed.map(|committed| &committed.commit), work.unreadable.as_deref())?;
+    hold.check_before(work.committed.map(|committed| &committed.commit), work.unreadable.map(|commit| commit.revision.as_str()))?;
     remote.write_object(COMMIT, &seal(&commit)?)??;
     tracing::info!(%revision, files = commit.files, "committed");
 
@@ -80,7 +81,7 @@ pub(super) fn write(work: &PushContext, tree: Tree, plan: PushPlan, mut uploaded
     // The claim goes last.
     delete(remote, uploaded.staged_names(&staged)?.chain(old.chain([claim_name()]).map(Ok)))?;
     remove_staged_folders(remote, &plan, &staged)?;
-    Ok(Synced { changed: true, transferred: plan.bytes_to_send, deleted: plan.lost.all, skipped: tree.skipped, ..synced(&commit) })
+    Ok(Synced { changed: true, transferred: plan.bytes_to_send, deleted: plan.deleted, skipped: tree.skipped, ..synced(&commit) })
 }
 
 /// Two objects on paths inside one another may have begun at the same moment. The outer one sees the claim of the inner one, or the
@@ -204,7 +205,7 @@ pub(super) fn repair(work: &PushContext, tree: Tree, plan: PushPlan, mut uploade
     let old = old().filter(|_| changes).cloned();
     delete(remote, uploaded.staged_names(&staged)?.chain(old.chain(claim).map(Ok)))?;
     remove_staged_folders(remote, &plan, &staged)?;
-    Ok(Synced { changed: lost > 0, transferred: plan.bytes_to_send, deleted: plan.lost.all, skipped: tree.skipped, ..synced(&commit) })
+    Ok(Synced { changed: lost > 0, transferred: plan.bytes_to_send, deleted: plan.deleted, skipped: tree.skipped, ..synced(&commit) })
 }
 
 /// A push that could not put everything in place is not begun: its commit could never be finished.

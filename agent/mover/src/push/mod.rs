@@ -18,6 +18,7 @@ mod remote_state;
 mod resume;
 mod state;
 mod tampered;
+mod unread;
 mod upload;
 mod uploaded;
 mod uploads;
@@ -47,6 +48,7 @@ use rehash::Rehash;
 use remote_state::Strays;
 use resume::uploaded_before;
 use state::{Found, Prepared, before_writing, died_first, read_committed};
+use upload::PushContext;
 use uploaded::Uploaded;
 
 /// The options of a push.
@@ -137,12 +139,12 @@ pub fn push(remote: &Remote, options: &PushOptions) -> Result<Synced> {
         }
         tree = doubt::settle(look, tree, committed, listing)?;
     }
-    let work = upload::PushContext {
+    let work = PushContext {
         remote,
         options,
         hasher: &hasher,
         committed: committed.as_ref(),
-        unreadable: unreadable.map(|commit| commit.revision),
+        unreadable: unreadable.as_ref(),
         listing: listing.as_ref(),
         strays,
         folders: listing.is_some() && remote.has_folders()?,
@@ -156,7 +158,7 @@ pub fn push(remote: &Remote, options: &PushOptions) -> Result<Synced> {
     };
     let there = uploaded_before(&work, &tree.entries)?;
     let plan = work.plan(&tree, &there)?;
-    guard(options, committed.as_ref(), &plan)?;
+    guard(&work, &plan)?;
     let uploaded = Uploaded::new(&remote.rclone.scratch, there)?;
     let write = if plan.differs || terms == Terms::Takeover { commit::write } else { commit::repair };
     let mut pushed = write(&work, tree, plan, uploaded)?;
@@ -184,10 +186,11 @@ fn renew(remote: &Remote, options: &PushOptions, committed: &Committed, tree: &T
     manifests.check(remote, options, &commit)
 }
 
-fn guard(options: &PushOptions, committed: Option<&Committed>, plan: &PushPlan) -> Result<()> {
-    options.guard.check(&Deletions {
+fn guard(work: &PushContext, plan: &PushPlan) -> Result<()> {
+    let commit = work.committed.map(|committed| &committed.commit).or(work.unreadable);
+    work.options.guard.check(&Deletions {
         place: "the remote path",
-        base: committed.map_or("", |committed| committed.commit.revision.as_str()),
+        base: commit.map_or("", |commit| commit.revision.as_str()),
         before: plan.before,
         gone: plan.lost,
         names: plan.lost_names,

@@ -7,6 +7,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use super::object_names::{Name, above, object, object_name};
 use super::remote_state::{RemoteState, Strays};
+use super::unread::Unread;
 use super::uploads::Upload;
 use crate::digest::Digest;
 use crate::error::Result;
@@ -43,11 +44,13 @@ pub(super) struct PushPlan {
     pub(super) gone: Spill<Name>,
     /// An object of another owner under the name of a folder of the new tree: the push could not put everything in place.
     pub(super) obstacle: Option<Name>,
+    /// How many entries this push deletes, for the report.
+    pub(super) deleted: u64,
     /// Entries of the committed tree, or files of a path taken over: for the guard.
     pub(super) before: Count,
     /// Those of them without a successor of the same type.
     pub(super) lost: Count,
-    /// Their names.
+    /// Their names. Of a tree that cannot be read, those of its objects.
     pub(super) lost_names: NamesSum,
 }
 
@@ -98,6 +101,8 @@ struct Planner<'a> {
     strays: HashSet<&'a [u8]>,
     /// Those of them that lie under a name of their own and have no successor yet: counted as deletions like any other.
     dropped: HashSet<&'a [u8]>,
+    /// The committed tree, if it cannot be read.
+    unread: Option<Unread<'a>>,
     /// The folders of what is listed.
     folders: NameSet,
     /// What is listed under the name of a folder that the new tree has.
@@ -133,6 +138,7 @@ impl<'a> Planner<'a> {
             blocked: None,
             strays,
             dropped,
+            unread: state.unreadable.zip(state.listing).map(|(commit, listing)| Unread::of(commit, listing)),
             folders,
             obstacles: BTreeSet::new(),
             over_folders: NameSet::default(),
@@ -188,6 +194,9 @@ impl<'a> Planner<'a> {
             let name = object_name(&path, file);
             self.strays.remove(&*name);
             self.dropped.remove(&*name);
+            if let Some(unread) = &mut self.unread {
+                unread.has(&name);
+            }
             if let Some(old) = old.filter(|_| file.at == Location::Object) {
                 self.drop_own_name(&path, old)?;
             }
@@ -330,6 +339,13 @@ impl<'a> Planner<'a> {
         if let Strays::Named(_) = self.state.strays {
             self.before = self.before + dropped;
         }
+        self.lost = self.lost + dropped;
+        let deleted = self.lost.all;
+        if let Some(unread) = self.unread {
+            // Its names are what was dropped, and more.
+            let (had, lost, names) = unread.losses(entries.totals().count());
+            (self.before, self.lost, self.lost_names) = (self.before.max(had), self.lost.max(lost), names);
+        }
         Ok(PushPlan {
             entries,
             differs: self.differs,
@@ -340,8 +356,9 @@ impl<'a> Planner<'a> {
             bytes_to_send: self.bytes_to_send,
             gone: self.gone.finish()?,
             obstacle: self.obstacles.first().filter(|_| self.state.folders).map(|name| (*name).into()),
+            deleted,
             before: self.before,
-            lost: self.lost + dropped,
+            lost: self.lost,
             lost_names: self.lost_names,
         })
     }

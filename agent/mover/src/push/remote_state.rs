@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use super::case_collisions::CaseCollisions;
 use super::object_names::partial_of;
+use crate::format::documents::Commit;
 use crate::format::entries::Entries;
 use crate::format::names::{is_ours, objects_dir};
 use crate::name_set::{ContentSet, NameSet};
@@ -14,6 +15,8 @@ use crate::remote::Listing;
 pub(super) struct RemoteState<'a> {
     /// The entries of the committed manifest, promoted; none when nothing is committed.
     pub(super) committed: Option<&'a Entries>,
+    /// The commit, where its manifest cannot be read.
+    pub(super) unreadable: Option<&'a Commit>,
     /// What a listing found; without one, the committed manifest is believed.
     pub(super) listing: Option<&'a Listing>,
     /// What to do with objects that neither tree accounts for.

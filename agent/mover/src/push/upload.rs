@@ -13,6 +13,7 @@ use super::remote_state::{RemoteState, Strays};
 use super::uploaded::Uploaded;
 use super::uploads::Upload;
 use crate::error::{Failure, Result};
+use crate::format::documents::Commit;
 use crate::format::names::{CLAIM, COMMIT, Folder, StagedDir, is_ours, manifest};
 use crate::format::revision::Revision;
 use crate::name_set::ContentSet;
@@ -36,8 +37,8 @@ pub(super) struct PushContext<'a> {
     pub(super) options: &'a PushOptions,
     pub(super) hasher: &'a Hasher,
     pub(super) committed: Option<&'a Committed>,
-    /// The revision of a commit that cannot be restored.
-    pub(super) unreadable: Option<String>,
+    /// A commit whose revision cannot be restored.
+    pub(super) unreadable: Option<&'a Commit>,
     pub(super) listing: Option<&'a Listing>,
     pub(super) strays: Strays<'a>,
     /// Whether objects are files in folders there.
@@ -94,6 +95,7 @@ impl PushContext<'_> {
         let collisions = self.collisions(tree)?;
         let state = RemoteState {
             committed,
+            unreadable: self.unreadable,
             listing: self.listing,
             strays: self.strays,
             there,

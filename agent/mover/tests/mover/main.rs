@@ -17,6 +17,7 @@ mod guards;
 mod hints;
 mod history;
 mod late;
+mod lost_control;
 mod lying;
 mod measured;
 mod memory;

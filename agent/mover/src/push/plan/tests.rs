@@ -56,8 +56,15 @@ fn read(plan: &PushPlan) -> Read {
 fn with(old: &[Entry], listing: Option<&Listing>, ours: &[&str], new: &[Entry]) -> Read {
     let scratch = Scratch::new().unwrap();
     let (old, new, ours, there) = (stored(&scratch, old), stored(&scratch, new), names_of(ours), ContentSet::default());
-    let state =
-        RemoteState { committed: Some(&old), listing, strays: Strays::Named(&ours), there: &there, folders: true, collisions: None };
+    let state = RemoteState {
+        committed: Some(&old),
+        listing,
+        strays: Strays::Named(&ours),
+        there: &there,
+        folders: true,
+        collisions: None,
+        unreadable: None,
+    };
     read(&plan(state, &new, 2, "r", &scratch).unwrap())
 }
 
@@ -181,8 +188,15 @@ fn what_a_path_without_a_manifest_holds_is_not_written_over_before_the_commit() 
     let new = tree([file("a", 1), file("d", 1), entry("f", Kind::Dir), file("f/x", 1), file("new", 1), file("sent", 5)]);
     let (new, mut there) = (stored(&scratch, &new), ContentSet::default());
     there.insert(b"sent", Digest([5; 32]));
-    let state =
-        RemoteState { committed: None, listing: Some(&listing), strays: Strays::All, there: &there, folders: true, collisions: None };
+    let state = RemoteState {
+        committed: None,
+        listing: Some(&listing),
+        strays: Strays::All,
+        there: &there,
+        folders: true,
+        collisions: None,
+        unreadable: None,
+    };
     let plan = read(&plan(state, &new, 1, "r", &scratch).unwrap());
     assert_eq!((plan.own, plan.staged), (vec!["new".to_owned()], vec!["a".to_owned(), "d".into(), "f/x".into()]));
     assert_eq!((plan.gone, plan.files, plan.differs), (vec!["d/below".to_owned(), "f".into(), "x".into()], (5, 3), true));

@@ -1,0 +1,137 @@
+//! What is lost, or damaged, of our own folder: what it said does not count as nothing.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use rstest::rstest;
+use scribe_mover::error::{Failure, Result};
+use scribe_mover::pull::Synced;
+use scribe_mover::push::push;
+use scribe_mover::report::Reason;
+
+use crate::support::server::Backend;
+use crate::support::tree::{assert_same, write};
+use crate::support::Site;
+
+/// How a manifest is lost.
+#[derive(Clone, Copy, Debug)]
+enum Loss {
+    Missing,
+    Damaged,
+}
+
+/// A path with a pushed volume of 200 files, whose manifest was lost then.
+fn without_manifest(loss: Loss, name: impl Fn(usize) -> Vec<u8>) -> Site {
+    let site = Site::on(Backend::Local);
+    for n in 0..200 {
+        write(site.source.path(), Path::new("d").join(OsStr::from_bytes(&name(n))), format!("content {n}"));
+    }
+    site.push();
+    lose_manifest(&site, loss);
+    site
+}
+
+fn lose_manifest(site: &Site, loss: Loss) {
+    let manifest = site.control_objects().into_iter().find(|name| name.starts_with("manifests/")).unwrap();
+    let manifest = site.object(&format!(".scribe/{manifest}"));
+    match loss {
+        Loss::Missing => fs::remove_file(manifest).unwrap(),
+        Loss::Damaged => fs::write(manifest, "x").unwrap(),
+    }
+}
+
+fn approved(site: &Site, refused: &Failure) -> Result<Synced> {
+    let mut options = site.push_options();
+    options.guard.allowed = refused.message.rsplit(' ').next().map(str::to_owned);
+    push(&site.remote(), &options)
+}
+
+fn plain(n: usize) -> Vec<u8> {
+    n.to_string().into_bytes()
+}
+
+/// Stored under its hash.
+fn mangled(n: usize) -> Vec<u8> {
+    [b"\xff", plain(n).as_slice()].concat()
+}
+
+#[rstest]
+#[case::emptied(0, "replace the 200 files")]
+#[case::nearly(1, "delete 200 of the 200 files")]
+fn a_lost_manifest_does_not_disable_the_guard(
+    #[values(Loss::Missing, Loss::Damaged)] loss: Loss,
+    #[values(true, false)] own_names: bool,
+    #[case] left: usize,
+    #[case] words: &str,
+) {
+    let name = if own_names { plain } else { mangled };
+    let site = without_manifest(loss, name);
+    fs::remove_dir_all(site.source.path().join("d")).unwrap();
+    for n in 0..left {
+        write(site.source.path(), format!("x{n}"), "x");
+    }
+    let refused = site.try_push().unwrap_err();
+    assert!(refused.reason == Reason::DeletionGuard && refused.message.contains(words), "{refused}");
+    assert!(!site.object(".scribe/claim.json").exists());
+    assert_eq!(site.try_push().unwrap_err(), refused, "the token stays the same");
+
+    let pushed = approved(&site, &refused).unwrap();
+    assert_eq!((pushed.files, pushed.deleted), (left as u64, 0), "nothing says which objects are ours");
+    site.pull();
+    assert_same(site.source.path(), site.dest.path());
+}
+
+/// As many files as before, and none of them the same.
+#[rstest]
+fn files_that_replace_others_are_no_successors(#[values(true, false)] own_names: bool) {
+    let site = without_manifest(Loss::Missing, if own_names { plain } else { mangled });
+    fs::remove_dir_all(site.source.path().join("d")).unwrap();
+    for n in 0..200 {
+        write(site.source.path(), format!("other{n}"), "x");
+    }
+    let refused = site.try_push().unwrap_err();
+    assert!(refused.reason == Reason::DeletionGuard && refused.message.contains("200 of the 200 files"), "{refused}");
+    // The token is good for these names alone.
+    write(&site.object(""), "d/200", "written by something else");
+    assert_eq!(approved(&site, &refused).unwrap_err().reason, Reason::DeletionGuard);
+}
+
+/// Neither objects of others nor lost objects are entries that the volume no longer has.
+#[rstest]
+fn a_whole_volume_heals_its_path(#[values(Loss::Missing, Loss::Damaged)] loss: Loss, #[values(true, false)] objects_lost: bool) {
+    let site = without_manifest(loss, plain);
+    if objects_lost {
+        fs::remove_dir_all(site.object("d")).unwrap();
+    } else {
+        for n in 0..200 {
+            write(&site.object(""), format!("stranger{n}"), "not ours");
+        }
+    }
+    assert_eq!(site.push().deleted, 0);
+    site.pull();
+    assert_same(site.source.path(), site.dest.path());
+}
+
+/// Links are objects nowhere: the commit alone knows of them.
+#[test]
+fn a_tree_without_files_is_guarded_by_its_commit() {
+    let site = Site::on(Backend::Local);
+    let link = |n: usize| site.source.path().join(format!("l{n}"));
+    for n in 0..200 {
+        symlink("anywhere", link(n)).unwrap();
+    }
+    site.push();
+    lose_manifest(&site, Loss::Missing);
+    for n in 1..200 {
+        fs::remove_file(link(n)).unwrap();
+    }
+    let refused = site.try_push().unwrap_err();
+    assert!(refused.reason == Reason::DeletionGuard && refused.message.contains("199 of the 200 entries"), "{refused}");
+    fs::remove_file(link(0)).unwrap();
+    let refused = site.try_push().unwrap_err();
+    assert!(refused.reason == Reason::DeletionGuard && refused.message.contains("the 200 entries"), "{refused}");
+    assert_eq!(approved(&site, &refused).unwrap().files, 0);
+}
