@@ -24,6 +24,12 @@ pub fn is_manifest(name: &[u8]) -> bool {
     below_ours(name).is_some_and(|name| name.starts_with(b"manifests/") && name.ends_with(b".zst"))
 }
 
+/// The revision whose manifest an object of this name, below the remote path, is.
+pub fn revision_of_manifest(name: &[u8]) -> Option<Revision> {
+    let name = std::str::from_utf8(below_ours(name)?).ok()?;
+    Revision::parse(name.strip_prefix("manifests/")?.strip_suffix(".zst")?)
+}
+
 /// Whether an object of this name, below the remote path, lies in [`CONTROL_DIR`].
 pub fn is_ours(name: &[u8]) -> bool {
     below_ours(name).is_some()

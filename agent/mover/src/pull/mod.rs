@@ -16,12 +16,12 @@ pub use crate::report::Synced;
 
 use crate::digest::Digest;
 use crate::error::{Failure, Result};
-use crate::format::documents::{Commit, Control};
-use crate::format::names::{CLAIM, COMMIT, CONTROL_DIR, is_manifest, is_ours};
+use crate::format::documents::{Claim, Commit, Control};
+use crate::format::names::{CLAIM, COMMIT, CONTROL_DIR, is_manifest, is_ours, revision_of_manifest};
 use crate::format::revision::Revision;
 use crate::guard::{Deletions, Guard};
 use crate::remote::committed::{Manifest, inconsistent, read_commit, read_manifest};
-use crate::remote::{BATCH, Remote, contradiction, shows};
+use crate::remote::{BATCH, Listing, Remote, contradiction, shows};
 use crate::report::Reason;
 use crate::spill::batches;
 use crate::volume::STAGING_DIR;
@@ -276,8 +276,8 @@ fn in_parts(
     Ok(Ok(()))
 }
 
-/// What a path without a commit is: one that has not been pushed to yet, one that was, or one that holds other files. `None` where a
-/// listing contradicts the read for the first time: another read is due.
+/// What a path without a commit is: one that has not been pushed to yet, one that was, or one that holds other files. `None` where
+/// what is there contradicts the read for the first time: another read is due.
 fn nothing_committed(remote: &Remote, options: &PullOptions, contradicted: bool) -> Result<Option<PullOutcome>> {
     let listing = remote.list("")?;
     if shows(&listing, COMMIT) {
@@ -289,14 +289,19 @@ fn nothing_committed(remote: &Remote, options: &PullOptions, contradicted: bool)
     if let Some(applied) = &options.applied {
         return Err(gone(remote, applied));
     }
-    if shows(&listing, CLAIM) {
+    let had_commit = had_commit(remote, &listing)?;
+    if had_commit && !contradicted {
+        // The first push, and more, may have come between the read and the listing.
+        return Ok(None);
+    }
+    if !had_commit && shows(&listing, CLAIM) {
         return Ok(Some(PullOutcome::WaitingForFirstPush));
     }
-    if listing.keys().any(|name| is_manifest(name)) {
+    if had_commit || listing.keys().any(|name| is_manifest(name)) {
         return Err(inconsistent(
             remote,
             &format!(
-                "there are manifests of scribe-agent, but no {CONTROL_DIR}/{COMMIT}: something has deleted it; restore that object, or let the source push everything again"
+                "revisions were pushed, but there is no {CONTROL_DIR}/{COMMIT}: something has deleted it; restore that object, or let the source push everything again"
             ),
         ));
     }
@@ -313,6 +318,20 @@ fn nothing_committed(remote: &Remote, options: &PullOptions, contradicted: bool)
             String::from_utf8_lossy(first)
         ),
     ))
+}
+
+/// Whether a commit must have been there: a claim or manifest exists that no first push leaves. Those of a first push, and of others before
+/// it that were killed, name the first revision of a lineage each.
+fn had_commit(remote: &Remote, listing: &Listing) -> Result<bool> {
+    let follows = |revision: Revision| revision.generation() > 1;
+    if listing.keys().filter_map(|name| revision_of_manifest(name)).any(follows) {
+        return Ok(true);
+    }
+    if !shows(listing, CLAIM) {
+        return Ok(false);
+    }
+    let claim = remote.read_control::<Claim>(CLAIM)?;
+    Ok(claim.present().and_then(|claim| Revision::parse(&claim.revision)).is_some_and(follows))
 }
 
 /// Nothing lies any more where a revision was pulled from.

@@ -9,7 +9,7 @@ use super::object_names::{Name, partial_of};
 use crate::error::{Failure, Result};
 use crate::format::entries::Entries;
 use crate::format::manifest;
-use crate::format::names::{CONTROL_DIR, is_ours, manifest as manifest_name};
+use crate::format::names::{CONTROL_DIR, is_ours, manifest as manifest_name, revision_of_manifest};
 use crate::format::revision::Revision;
 use crate::name_set::NameSet;
 use crate::remote::committed::Committed;
@@ -91,13 +91,8 @@ impl Iterator for Entry {
 
 /// The revisions other than the committed one of which a manifest is listed.
 fn revisions(committed: Option<&Committed>, listing: &Listing) -> Vec<Revision> {
-    let dir = format!("{CONTROL_DIR}/manifests/");
-    let revision = |name: &Name| {
-        let name = std::str::from_utf8(name).ok()?;
-        Revision::parse(name.strip_prefix(&*dir)?.strip_suffix(".zst")?)
-    };
     let other = |revision: &Revision| committed.is_none_or(|committed| committed.revision != *revision);
-    listing.keys().filter_map(revision).filter(other).collect()
+    listing.keys().filter_map(|name| revision_of_manifest(name)).filter(other).collect()
 }
 
 /// Staged files, and what rclone left half-written in our own folder. Those that the committed revision still waits for are not needed any

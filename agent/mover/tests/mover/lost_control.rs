@@ -6,15 +6,17 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
+use jiff::Timestamp;
 use rstest::rstest;
 use scribe_mover::error::{Failure, Result};
-use scribe_mover::pull::Synced;
+use scribe_mover::format::documents::{Claim, seal};
+use scribe_mover::pull::{PullOutcome, Synced};
 use scribe_mover::push::push;
 use scribe_mover::report::Reason;
 
 use crate::support::server::Backend;
 use crate::support::tree::{assert_same, write};
-use crate::support::Site;
+use crate::support::{Site, owner};
 
 /// How a manifest is lost.
 #[derive(Clone, Copy, Debug)]
@@ -134,4 +136,33 @@ fn a_tree_without_files_is_guarded_by_its_commit() {
     let refused = site.try_push().unwrap_err();
     assert!(refused.reason == Reason::DeletionGuard && refused.message.contains("the 200 entries"), "{refused}");
     assert_eq!(approved(&site, &refused).unwrap().files, 0);
+}
+
+/// A claim, and manifests, that no first push leaves: there was a commit.
+#[rstest]
+#[case::first(Some(1), &[1], true)]
+#[case::first_again(Some(1), &[1, 1], true)]
+#[case::not_begun(Some(1), &[], true)]
+#[case::second(Some(2), &[1, 2], false)]
+#[case::all_manifests_lost(Some(2), &[], false)]
+#[case::pushed_anew(Some(1), &[1, 2], false)]
+#[case::no_claim(None, &[1], false)]
+fn a_path_that_has_lost_its_commit_is_not_waited_for(#[case] claim: Option<u64>, #[case] manifests: &[u64], #[case] waits: bool) {
+    let site = Site::on(Backend::Local);
+    let revision = |salt: usize, generation: u64| format!("20261123T042858Z-1c9a77e0-{generation}-{salt:04x}");
+    if let Some(generation) = claim {
+        let claim = Claim::new(&revision(0, generation), owner("db", "uid-1"), Timestamp::UNIX_EPOCH);
+        write(&site.object(".scribe"), "claim.json", seal(&claim).unwrap());
+    }
+    for (salt, generation) in manifests.iter().enumerate() {
+        write(&site.object(".scribe/manifests"), format!("{}.zst", revision(salt, *generation)), "x");
+    }
+    write(site.dest.path(), "mine", "kept");
+    match site.try_pull() {
+        Ok(outcome) => assert!(waits && outcome == PullOutcome::WaitingForFirstPush),
+        Err(failure) => {
+            assert!(!waits && failure.reason == Reason::RemoteInconsistent && failure.message.contains("commit.json"), "{failure}")
+        }
+    }
+    assert_eq!(fs::read(site.dest.path().join("mine")).unwrap(), b"kept");
 }
