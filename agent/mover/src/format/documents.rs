@@ -53,6 +53,10 @@ pub struct Commit {
     pub rehashed_time: Option<Timestamp>,
     /// When every object was last seen to be in place: by writing all of them, or by a listing.
     pub verified_time: Timestamp,
+    /// The latest time of an object in the listing of that verification, by the remote's clock. Absent where nothing was compared with a
+    /// listing, where the remote shows files' own times, and in commits of older programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latest_listed: Option<Timestamp>,
     /// Whose it is.
     pub owner: Owner,
     /// The list of entries.

@@ -34,6 +34,10 @@ pub(super) fn write(work: &PushContext, tree: Tree, plan: PushPlan, mut uploaded
     super::guard(work, &plan)?;
 
     remote.rclone.progress.phase("committing", 0);
+    let (verified_time, latest_listed) = match work.committed {
+        Some(committed) if work.listing.is_none() => (committed.commit.verified_time, committed.commit.latest_listed),
+        _ => (options.started, work.latest_listed),
+    };
     let mut commit = Commit {
         format: FORMAT,
         revision: revision.to_string(),
@@ -41,10 +45,8 @@ pub(super) fn write(work: &PushContext, tree: Tree, plan: PushPlan, mut uploaded
         data_time: options.captured(),
         hints_time: options.captured(),
         rehashed_time: Some(work.rehashed),
-        verified_time: match work.committed {
-            Some(committed) if work.listing.is_none() => committed.commit.verified_time,
-            _ => options.started,
-        },
+        verified_time,
+        latest_listed,
         owner: options.pusher.owner.clone(),
         manifest: reference(work, plan.entries.file())?,
         files: plan.entries.totals().files,
@@ -190,7 +192,7 @@ pub(super) fn repair(work: &PushContext, tree: Tree, plan: PushPlan, mut uploade
         if lost > 0 || deleted {
             hold.check_committed(&commit)?;
         }
-        (commit.verified_time, commit.staged) = (options.started, false);
+        (commit.verified_time, commit.latest_listed, commit.staged) = (options.started, work.latest_listed, false);
         // A source that is synced no more often than it is verified comes by here each time: its hints come of age here, or never.
         (commit.hints_time, commit.rehashed_time) = (options.captured(), Some(work.rehashed));
         remote.write_object(COMMIT, &seal(&commit)?)??;

@@ -122,7 +122,7 @@ pub fn push(remote: &Remote, options: &PushOptions) -> Result<Synced> {
     }
 
     // From here on something is going to be written.
-    let Prepared { mut listing, claimed, old, adopts_all } = before_writing(remote, options, &tree.entries, &mut found)?;
+    let Prepared { mut listing, latest_listed, claimed, old, adopts_all } = before_writing(remote, options, &tree.entries, &mut found)?;
     let Found { mut committed, terms, unreadable, .. } = found;
     let revision = Revision::next(committed.as_ref().map(|committed| &committed.revision), options.started)?;
     let mut claim = Claim::new(revision.as_str(), options.pusher.owner.clone(), options.started);
@@ -146,6 +146,7 @@ pub fn push(remote: &Remote, options: &PushOptions) -> Result<Synced> {
         committed: committed.as_ref(),
         unreadable: unreadable.as_ref(),
         listing: listing.as_ref(),
+        latest_listed,
         strays,
         folders: listing.is_some() && remote.has_folders()?,
         claimed,

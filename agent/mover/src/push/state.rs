@@ -3,6 +3,8 @@
 //! Absence and damage need two witnesses: a read and a listing of the same run have to agree, and what reads as damaged is read
 //! twice. Anything else fails the push before its first write, because what is taken for absent is going to be written.
 
+use jiff::Timestamp;
+
 use super::PushOptions;
 use super::neighbours::{refuse_inside, refuse_nested};
 use super::old_trees::OldTrees;
@@ -104,6 +106,8 @@ fn read_manifest_again(remote: &Remote, commit: Commit, found: &mut Found) -> Re
 /// What a push that is going to write knows of the path beyond its commit.
 pub(super) struct Prepared {
     pub(super) listing: Option<Listing>,
+    /// See [`Commit::latest_listed`].
+    pub(super) latest_listed: Option<Timestamp>,
     /// A claim of ours exists: a push was killed.
     pub(super) claimed: bool,
     /// What earlier pushes have left.
@@ -117,22 +121,22 @@ pub(super) fn before_writing(remote: &Remote, options: &PushOptions, tree: &Entr
     let committed = found.committed.as_ref();
     let list = || match committed {
         Some(committed) => {
-            let listing = tampered::list(remote, options, committed, tree)?;
+            let (listing, latest) = tampered::list(remote, options, committed, tree)?;
             // A listing that does not show what was read just now shows nothing that could be relied upon.
-            if shows(&listing, COMMIT) { Ok(listing) } else { Err(unlisted(remote, COMMIT)) }
+            if shows(&listing, COMMIT) { Ok((Some(listing), latest)) } else { Err(unlisted(remote, COMMIT)) }
         }
-        None => remote.list(""),
+        None => Ok((Some(remote.list("")?), None)),
     };
-    let mut listing = match found.listing.take() {
-        Some(listing) => Some(listing),
-        None if committed.is_none_or(|committed| options.verification_due(&committed.commit)) => Some(list()?),
-        None => None,
+    let (mut listing, mut latest_listed) = match found.listing.take() {
+        Some(listing) => (Some(listing), None),
+        None if committed.is_none_or(|committed| options.verification_due(&committed.commit)) => list()?,
+        None => (None, None),
     };
     let claim = read_claim(remote, listing.as_ref())?;
     let claimed = claim != Control::Absent;
     if claimed && listing.is_none() {
         // A push of ours was killed before its commit, or while it cleaned up: only a listing shows what it left.
-        listing = Some(list()?);
+        (listing, latest_listed) = list()?;
     }
     let old = listing.as_ref().map_or_else(|| Ok(OldTrees::default()), |listing| OldTrees::read(remote, committed, tree, listing))?;
     if let Some(listing) = &listing {
@@ -161,7 +165,7 @@ pub(super) fn before_writing(remote: &Remote, options: &PushOptions, tree: &Entr
         let commit = committed.map(|committed| &committed.commit).or(found.unreadable.as_ref());
         adopted_state(&options.pusher, commit, claim.present(), remote.name())?;
     }
-    Ok(Prepared { listing, claimed, old, adopts_all })
+    Ok(Prepared { listing, latest_listed, claimed, old, adopts_all })
 }
 
 /// A listing does not show what was read in the same run.

@@ -1,9 +1,8 @@
 //! Objects whose content something else has changed, at the same size.
 //!
-//! What was not written since the path was last verified is as it was then, unless the backend keeps a file's own time and that is another one
-//! than the entry's. The rest is held against the committed tree: by the
-//! MD5 sums of the listing, for which the files on the volume are read; by its time, on backends that keep a file's own; and where
-//! neither is available, by reading the objects.
+//! What was not written since the path was last verified is as it was then, unless the backend keeps a file's own time and that is
+//! another one than the entry's. The rest is held against the committed tree: by the MD5 sums of the listing, for which the files on the
+//! volume are read; by its time, on backends that keep a file's own; and where neither is available, by reading the objects.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -12,6 +11,7 @@ use super::object_names::{Name, object_name};
 use crate::clock::past;
 use crate::digest::Digest;
 use crate::error::Result;
+use crate::format::documents::Commit;
 use crate::format::entries::Entries;
 use crate::remote::committed::Committed;
 use crate::remote::{BATCH, Index, Listing, Remote};
@@ -19,22 +19,24 @@ use crate::volume::entry::Location;
 use crate::volume::hash::both;
 use crate::volume::merge_join::join;
 
-/// How far the remote's clock may be behind ours.
+/// How far the remote's clock may be behind ours, and one of its servers' clocks behind another's.
 const SKEW: SignedDuration = SignedDuration::from_hours(1);
 /// A size that no object has, and that is not the one for unknown sizes: what has it in a listing is not as it should be.
 const ALTERED: u64 = u64::MAX - 1;
 
 /// Lists the path; an object that is not what the committed revision needs has an impossible size, and so has one whose file on the
 /// volume turns out to be another one than `tree` says: what was hashed and what was sent, or is there by now, are two things then.
-pub(super) fn list(remote: &Remote, options: &PushOptions, committed: &Committed, tree: &Entries) -> Result<Listing> {
+///
+/// The time is the latest that the listing shows, by the remote's clock: what is written later bears no earlier one.
+pub(super) fn list(remote: &Remote, options: &PushOptions, committed: &Committed, tree: &Entries) -> Result<(Listing, Option<Timestamp>)> {
     // Where sums are slow, the backend would read all it has for them.
     let sums = !remote.feature("SlowHash")?;
-    // If the path was verified in the future, the real time is unknown.
-    let since = past(committed.commit.verified_time, options.started).and_then(|verified| verified.checked_sub(SKEW).ok());
-    let is_recent = |written: Option<Timestamp>| written.is_none_or(|written| since.is_none_or(|since| written >= since));
     let times = remote.keeps_times()?;
-    let (mut listing, mut recent) = (Listing::new(), Index::default());
+    let since = verified_since(&committed.commit, options.started, times.is_some());
+    let is_recent = |written: Option<Timestamp>| written.is_none_or(|written| since.is_none_or(|since| written >= since));
+    let (mut listing, mut recent, mut latest) = (Listing::new(), Index::default(), None);
     remote.each_listed(sums, |object, size| {
+        latest = latest.max(object.written);
         // Where the time is the file's own, an old one may be that of another file.
         if times.is_some() || is_recent(object.written) {
             recent.add(object);
@@ -81,7 +83,18 @@ pub(super) fn list(remote: &Remote, options: &PushOptions, committed: &Committed
         tracing::warn!(object = %String::from_utf8_lossy(&name), "this object, or its file on the volume, is not what was committed");
         listing.insert(name, ALTERED);
     }
-    Ok(listing)
+    Ok((listing, latest.filter(|_| times.is_none())))
+}
+
+/// Since when what is written may not be what the last verification saw. `None`: unknown.
+///
+/// Our clock may have been ahead when the path was verified, and the remote's may have been put back since: the older of the two times
+/// counts. A remote that shows files' own times has none of its own.
+fn verified_since(commit: &Commit, now: Timestamp, own_times: bool) -> Option<Timestamp> {
+    // If the path was verified in the future, the real time is unknown.
+    let ours = past(commit.verified_time, now)?;
+    let since = if own_times { ours } else { commit.latest_listed?.min(ours) };
+    since.checked_sub(SKEW).ok()
 }
 
 /// Reads these objects, and gives those that hold something else.

@@ -3,6 +3,8 @@
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::symlink;
 
+use jiff::Timestamp;
+
 use super::PushOptions;
 use super::case_collisions::CaseCollisions;
 use super::hold::Hold;
@@ -40,6 +42,8 @@ pub(super) struct PushContext<'a> {
     /// A commit whose revision cannot be restored.
     pub(super) unreadable: Option<&'a Commit>,
     pub(super) listing: Option<&'a Listing>,
+    /// See [`Commit::latest_listed`].
+    pub(super) latest_listed: Option<Timestamp>,
     pub(super) strays: Strays<'a>,
     /// Whether objects are files in folders there.
     pub(super) folders: bool,

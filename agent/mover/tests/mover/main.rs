@@ -32,6 +32,7 @@ mod requests;
 mod rivals;
 mod roundtrip;
 mod servers;
+mod skew;
 mod space;
 mod support;
 mod torn;

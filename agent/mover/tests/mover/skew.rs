@@ -1,0 +1,62 @@
+//! A mover whose clock is not the remote's.
+
+use std::fs;
+use std::io::Write;
+use std::time::{Duration, SystemTime};
+
+use jiff::{SignedDuration, Timestamp};
+use rstest::rstest;
+use scribe_mover::push::{PushOptions, push};
+
+use crate::support::Site;
+use crate::support::server::Backend;
+use crate::support::tree::{assert_same, write};
+
+/// What something else has written since the last verification is found, whatever the clock of the mover that verified.
+#[rstest]
+fn a_clock_that_is_wrong_hides_nothing(
+    #[values(Backend::S3, Backend::Sftp)] backend: Backend,
+    #[values(-30, 2, 30)] hours_ahead: i64,
+    #[values(true, false)] pushed_since: bool,
+) {
+    let site = Site::on(backend);
+    for name in ["a", "b"] {
+        // Not at the time of what something else is going to write.
+        let file = fs::File::create(site.source.path().join(name)).unwrap();
+        (&file).write_all(b"content").unwrap();
+        file.set_modified(SystemTime::now() - Duration::from_secs(86_400)).unwrap();
+    }
+    let options = |seconds: i64| {
+        let started = Timestamp::now() + SignedDuration::from_secs(hours_ahead * 3600 + 150 + seconds);
+        PushOptions { started, data_time: started, ..site.push_options() }
+    };
+    push(&site.remote(), &options(0)).unwrap();
+    push(&site.remote(), &PushOptions { verify_now: true, ..options(1) }).unwrap();
+    site.meddle("rcat", "a", b"CONTENT");
+    if pushed_since {
+        // The commit is younger than what was altered then.
+        write(site.source.path(), "c", "content");
+        push(&site.remote(), &options(2)).unwrap();
+    }
+    assert!(push(&site.remote(), &PushOptions { verify_now: true, ..options(3) }).unwrap().changed);
+    assert_eq!(fs::read(site.object("a")).unwrap(), b"content");
+    site.pull();
+    assert_same(site.source.path(), site.dest.path());
+}
+
+/// The clock of the verification was ahead, and has been put right since.
+#[rstest]
+fn a_clock_that_was_wrong_hides_nothing(#[values(2, 30)] hours_ahead: i64) {
+    let site = Site::on(Backend::S3);
+    write(site.source.path(), "a", "content");
+    let options = |hours: i64| {
+        let started = Timestamp::now() + SignedDuration::from_secs(hours * 3600 + 150);
+        PushOptions { started, data_time: started, verify_now: true, ..site.push_options() }
+    };
+    push(&site.remote(), &options(0)).unwrap();
+    push(&site.remote(), &options(hours_ahead)).unwrap();
+    site.meddle("rcat", "a", b"CONTENT");
+    assert!(push(&site.remote(), &options(hours_ahead + 1)).unwrap().changed);
+    site.pull();
+    assert_same(site.source.path(), site.dest.path());
+}
