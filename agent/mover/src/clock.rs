@@ -1,7 +1,11 @@
-//! Times that were stored somewhere, held against the present. A stored time may lie in the future: a clock was wrong when it was
-//! written, or is wrong now. Such a time proves nothing about the past.
+//! Times that were stored somewhere, held against the present, and a clock for durations.
+//!
+//! A stored time may lie in the future: a clock was wrong when it was written, or is wrong now. Such a time proves nothing about the past.
+
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use rustix::time::{ClockId, clock_gettime};
 
 /// Whether something that was last done at `last` and is to be done every `interval` is due at `now`. If `last` lies in the future, it is.
 pub fn is_due(last: Timestamp, interval: SignedDuration, now: Timestamp) -> bool {
@@ -13,9 +17,26 @@ pub fn past(stored: Timestamp, now: Timestamp) -> Option<Timestamp> {
     Some(stored).filter(|stored| *stored <= now)
 }
 
+/// How long ago the node was started, including the time that it was suspended. Unlike the time of day, it is never set.
+pub fn since_boot() -> Duration {
+    let now = clock_gettime(ClockId::Boottime);
+    Duration::new(u64::try_from(now.tv_sec).unwrap_or_default(), u32::try_from(now.tv_nsec).unwrap_or_default())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn time_since_boot_is_that_of_the_kernel() {
+        let uptime = || {
+            let text = std::fs::read_to_string("/proc/uptime").unwrap();
+            Duration::from_secs_f64(text.split(' ').next().unwrap().parse().unwrap())
+        };
+        let (before, now, after) = (uptime(), since_boot(), uptime());
+        // The file is cut to hundredths.
+        assert!(before <= now && now <= after + Duration::from_millis(10), "{before:?} {now:?} {after:?}");
+    }
 
     #[test]
     fn a_time_in_the_future_is_due() {

@@ -4,10 +4,10 @@
 //! One listing of our own folder shows claim and commit together, by their MD5 sums; if it has none, both are read.
 
 use std::cell::Cell;
-
-use jiff::{SignedDuration, Timestamp};
+use std::time::Duration;
 
 use super::PushOptions;
+use crate::clock::since_boot;
 use crate::error::{Failure, Result};
 use crate::format::documents::{Claim, Commit, Control, Owner, seal};
 use crate::format::names::{CLAIM, COMMIT, CONTROL_DIR, is_manifest, manifest};
@@ -18,7 +18,7 @@ use crate::report::Reason;
 use crate::volume::hash::md5_hex;
 
 /// A step that took longer than this may have been held up, and others may have come by meanwhile.
-const LONG: SignedDuration = SignedDuration::from_secs(10);
+const LONG: Duration = Duration::from_secs(10);
 
 /// The path, as far as it is held by this push's claim.
 pub(super) struct Hold<'a> {
@@ -26,12 +26,13 @@ pub(super) struct Hold<'a> {
     pub(super) options: &'a PushOptions,
     /// The claim of this push.
     pub(super) claim: &'a Claim,
-    looked: Cell<Timestamp>,
+    /// When it was last looked at, as [`since_boot`].
+    looked: Cell<Option<Duration>>,
 }
 
 impl<'a> Hold<'a> {
     pub(super) fn new(remote: &'a Remote, options: &'a PushOptions, claim: &'a Claim) -> Self {
-        Self { remote, options, claim, looked: Cell::new(Timestamp::UNIX_EPOCH) }
+        Self { remote, options, claim, looked: Cell::new(None) }
     }
 
     /// The last check before a commit: no other push may have claimed or committed since this one began with `committed`, or with a
@@ -90,15 +91,15 @@ impl<'a> Hold<'a> {
 
     /// As [`Self::check_committed`], if the last check was long ago.
     pub(super) fn check_if_held_up(&self, commit: &Commit) -> Result<()> {
-        // A clock that was put back says nothing, either.
-        let since = Timestamp::now().duration_since(self.looked.get());
-        if since.is_negative() || since > LONG { self.check_committed(commit) } else { Ok(()) }
+        if is_long_ago(self.looked.get(), since_boot()) { self.check_committed(commit) } else { Ok(()) }
     }
 
     /// Whether a listing shows our claim and this commit, or that there is none. `false` may be due to the backend.
     fn shows(&self, commit: Option<&Commit>) -> Result<bool> {
+        // Not after it: its answer may be held up, too.
+        let looked = since_boot();
         let sums = self.remote.control_sums()?;
-        self.looked.set(Timestamp::now());
+        self.looked.set(Some(looked));
         let is = |name: &str, document: &[u8]| sums.get(name).is_some_and(|sum| *sum == md5_hex(document));
         Ok(is(CLAIM, &seal(self.claim)?)
             && match commit {
@@ -205,5 +206,21 @@ fn overtaken(remote: &Remote, options: &PushOptions, revision: &str, owner: Opti
                 "another push wrote to {name} while this one finished, or the writes of this one are missing; {what}. Annotate the object that owns this path with scribe.backube/verify-now: <any new value>, so that its next push lists the path and repairs what differs"
             ),
         ),
+    }
+}
+
+/// Whether a look at `looked` is out of date at `now`.
+fn is_long_ago(looked: Option<Duration>, now: Duration) -> bool {
+    looked.is_none_or(|looked| now.saturating_sub(looked) > LONG)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_is_out_of_date_after_ten_seconds() {
+        let at = Duration::from_secs;
+        assert_eq!([None, Some(at(0)), Some(at(90)), Some(at(99))].map(|looked| is_long_ago(looked, at(100))), [true, true, false, false]);
     }
 }
