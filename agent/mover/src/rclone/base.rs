@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 /// Backends that show the names and objects of another one, one by one.
 const TRANSPARENT: [&str; 3] = ["alias", "crypt", "hasher"];
 /// A section may lead to itself.
-const DEEPEST: usize = 8;
+pub(crate) const DEEPEST: usize = 8;
 
 /// The sections of a configuration, by name, with their options.
 pub(crate) type Sections = BTreeMap<String, BTreeMap<String, String>>;

@@ -11,6 +11,7 @@ use crate::error::{Failure, Result};
 use crate::rclone::base::base;
 use crate::rclone::ini::{impossible_line, parse_ini};
 use crate::rclone::options::{Direction, FORCED, is_refused, is_refused_option, refused_in_value, tuning};
+use crate::rclone::places::Places;
 use crate::rclone::redaction::{Redaction, is_command, mark};
 use crate::report::Reason;
 
@@ -28,6 +29,7 @@ pub struct Environment {
     pub base: Option<String>,
     /// The options of the remote's section, where they can be read.
     section: BTreeMap<String, String>,
+    places: Places,
     redaction: Redaction,
 }
 
@@ -35,6 +37,11 @@ impl Environment {
     /// The text without the secrets that the configuration holds: for everything that leaves the mover.
     pub fn redact(&self, text: &str) -> String {
         self.redaction.apply(text)
+    }
+
+    /// Makes sure, before anything runs, that this path of this section lies on a remote.
+    pub fn check_place(&self, section: &str, path: &str) -> Result<()> {
+        self.places.check(section, path)
     }
 
     pub(crate) fn redaction(&self) -> &Redaction {
@@ -175,6 +182,7 @@ fn environment(
     Ok(Environment {
         base: backend.as_deref().and_then(|backend| base(&sections, section, backend)),
         backend,
+        places: Places::new(secret, std::str::from_utf8(conf).unwrap_or_default(), &vars),
         redaction: redaction(conf, &vars),
         vars,
         section: options,

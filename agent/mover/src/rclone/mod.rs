@@ -7,6 +7,7 @@ mod ini;
 mod log;
 pub mod memory;
 pub mod options;
+mod places;
 mod process;
 pub mod progress;
 mod redaction;

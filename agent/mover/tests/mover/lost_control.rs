@@ -161,7 +161,7 @@ fn a_path_that_has_lost_its_commit_is_not_waited_for(#[case] claim: Option<u64>,
     match site.try_pull() {
         Ok(outcome) => assert!(waits && outcome == PullOutcome::WaitingForFirstPush),
         Err(failure) => {
-            assert!(!waits && failure.reason == Reason::RemoteInconsistent && failure.message.contains("commit.json"), "{failure}")
+            assert!(!waits && failure.reason == Reason::RemoteInconsistent && failure.message.contains("commit.json"), "{failure}");
         }
     }
     assert_eq!(fs::read(site.dest.path().join("mine")).unwrap(), b"kept");

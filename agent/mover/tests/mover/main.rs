@@ -31,6 +31,7 @@ mod property;
 mod requests;
 mod rivals;
 mod roundtrip;
+mod sections;
 mod servers;
 mod skew;
 mod space;
