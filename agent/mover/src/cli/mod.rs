@@ -106,7 +106,7 @@ fn open(args: &CommonArgs, direction: Direction) -> Result<Remote> {
         Some(dir) => environment::from_mount(dir, args.secret_name.as_deref(), &args.remote.section, &own)?,
         None => environment::from_process(&args.remote.section, &own)?,
     };
-    environment.check_place(&args.remote.section, &args.remote.path)?;
+    environment.check_place(&args.remote.section, &args.remote.path, direction)?;
     let environment = environment.tuned(memory::limit(), direction);
     let progress = Progress::on_stdout();
     if let Err(error) = progress.follow(&stop) {

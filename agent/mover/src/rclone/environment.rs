@@ -40,8 +40,8 @@ impl Environment {
     }
 
     /// Makes sure, before anything runs, that this path of this section lies on a remote.
-    pub fn check_place(&self, section: &str, path: &str) -> Result<()> {
-        self.places.check(section, path)
+    pub fn check_place(&self, section: &str, path: &str, direction: Direction) -> Result<()> {
+        self.places.check(section, path, direction)
     }
 
     pub(crate) fn redaction(&self) -> &Redaction {

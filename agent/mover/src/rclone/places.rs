@@ -1,4 +1,5 @@
-//! Checks before rclone runs where a section leads: not to nothing, to the mover's own memory, or to its working directory. Pure.
+//! Checks before rclone runs where a section leads: not to nothing, not to the mover's own memory or working directory, and for a push not
+//! to a union that may put new content of a file into another upstream than the old. Pure.
 //!
 //! rclone takes a missing `remote` and a relative path for its working directory, and what does not exist for an empty remote: a push would
 //! succeed, and a pull would wait for the first push for ever.
@@ -9,6 +10,7 @@ use std::ffi::OsString;
 use crate::error::{Failure, Result};
 use crate::rclone::base::{DEEPEST, Sections};
 use crate::rclone::ini::parse_ini;
+use crate::rclone::options::Direction;
 use crate::report::Reason;
 
 /// Backends that show what another remote holds.
@@ -17,6 +19,10 @@ const INDIRECT: [&str; 6] = ["alias", "crypt", "chunker", "compress", "hasher", 
 const JOINED: [&str; 2] = ["combine", "union"];
 /// What may follow an upstream of a union.
 const MODES: [&str; 3] = [":ro", ":nc", ":writeback"];
+/// Those of them in which rclone creates nothing.
+const NOT_CREATABLE: [&str; 2] = [":ro", ":nc"];
+/// The policies by which a union creates a file where it has created it before. The others go by free space, number of files or chance.
+const STEADY: [&str; 4] = ["all", "epall", "ff", "epff"];
 const MEMORY: &str = "memory is no remote: what it holds is lost when the mover ends";
 
 /// The sections of a configuration, with the variables that define or change them.
@@ -40,6 +46,14 @@ enum Target<'a> {
     Backend(&'a str, &'a str),
 }
 
+/// A chain of sections that is being followed.
+#[derive(Clone, Copy)]
+struct Walk {
+    direction: Direction,
+    /// How many more sections it may have.
+    steps: usize,
+}
+
 impl Places {
     pub(crate) fn new(secret: &str, conf: &str, vars: &BTreeMap<OsString, OsString>) -> Self {
         let encrypted = conf.lines().any(|line| line.starts_with("RCLONE_ENCRYPT_"));
@@ -52,39 +66,50 @@ impl Places {
     }
 
     /// That `section:path` leads to a remote. What cannot be read is left to rclone.
-    pub(crate) fn check(&self, section: &str, path: &str) -> Result<()> {
+    pub(crate) fn check(&self, section: &str, path: &str, direction: Direction) -> Result<()> {
         if self.sections.is_none() {
             return Ok(());
         }
-        self.check_section(section, path, None, DEEPEST)
+        self.check_section(section, path, None, Walk { direction, steps: DEEPEST })
     }
 
     /// `named_by` is the option that leads here, with its section.
-    fn check_section(&self, section: &str, path: &str, named_by: Option<(&str, &str)>, depth: usize) -> Result<()> {
-        let (Some(kind), Some(depth)) = (self.option(section, "", "type"), depth.checked_sub(1)) else {
+    fn check_section(&self, section: &str, path: &str, named_by: Option<(&str, &str)>, walk: Walk) -> Result<()> {
+        let (Some(kind), Some(steps)) = (self.option(section, "", "type"), walk.steps.checked_sub(1)) else {
             return Ok(());
         };
+        let walk = Walk { steps, ..walk };
         match kind {
             "local" => self.check_folder(section, path, named_by),
             "memory" => Err(self.wrong("type", section, MEMORY)),
             _ if INDIRECT.contains(&kind) => match self.option(section, kind, "remote") {
-                Some(remote) => self.check_target(("remote", section), remote.trim_matches(['"', '\'']), path, depth),
+                Some(remote) => self.check_target(("remote", section), remote.trim_matches(['"', '\'']), path, walk),
                 None => Err(self.wrong("remote", section, &format!("a section of type {kind} needs it"))),
             },
             _ if JOINED.contains(&kind) => match self.option(section, kind, "upstreams") {
-                Some(upstreams) => self.check_upstreams(section, kind, &fields(upstreams), path, depth),
+                Some(upstreams) => self.check_upstreams(section, kind, &fields(upstreams), path, walk),
                 None => Err(self.wrong("upstreams", section, &format!("a section of type {kind} needs it"))),
             },
             _ => Ok(()),
         }
     }
 
-    fn check_upstreams(&self, section: &str, kind: &str, upstreams: &[String], path: &str, depth: usize) -> Result<()> {
+    fn check_upstreams(&self, section: &str, kind: &str, upstreams: &[String], path: &str, walk: Walk) -> Result<()> {
         let option = ("upstreams", section);
         if kind == "union" {
+            let creates = |upstream: &&String| !NOT_CREATABLE.iter().any(|mode| upstream.ends_with(mode));
+            let is_steady = |policy: &str| STEADY.contains(&policy.to_lowercase().as_str());
+            if walk.direction == Direction::Push
+                && upstreams.iter().filter(creates).count() > 1
+                && !self.option(section, kind, "create_policy").is_some_and(is_steady)
+            {
+                let why =
+                    "by others than all, epall, ff and epff, a file may be created again in another upstream, and the old one be read";
+                return Err(self.wrong("create_policy", section, why));
+            }
             return upstreams.iter().try_for_each(|upstream| {
                 let upstream = MODES.iter().find_map(|mode| upstream.strip_suffix(mode)).unwrap_or(upstream);
-                self.check_target(option, upstream, path, depth)
+                self.check_target(option, upstream, path, walk)
             });
         }
         let path = path.trim_start_matches('/');
@@ -92,7 +117,7 @@ impl Places {
         for (name, remote) in upstreams.iter().filter_map(|upstream| upstream.split_once('=')) {
             match path.strip_prefix(name) {
                 Some(below) if below.is_empty() || below.starts_with('/') => {
-                    return self.check_target(option, remote, below.trim_start_matches('/'), depth);
+                    return self.check_target(option, remote, below.trim_start_matches('/'), walk);
                 }
                 // Something that is misplaced may be confidential.
                 _ if name.chars().all(|c| c.is_alphanumeric() || " _-.".contains(c)) => names.push(name),
@@ -104,7 +129,7 @@ impl Places {
     }
 
     /// `path` lies below what `option` of a section leads to.
-    fn check_target(&self, option: (&str, &str), target: &str, path: &str, depth: usize) -> Result<()> {
+    fn check_target(&self, option: (&str, &str), target: &str, path: &str, walk: Walk) -> Result<()> {
         let below = |folder: &str| match (folder, path) {
             ("", path) => path.to_owned(),
             (folder, "") => folder.to_owned(),
@@ -116,11 +141,15 @@ impl Places {
             Target::Backend("memory", _) => Err(self.wrong(option.0, option.1, MEMORY)),
             Target::Backend(..) => Ok(()),
             // They decide instead of the section.
-            Target::Section(_, _, own) if ["type=", "remote=", "upstreams="].iter().any(|option| own.contains(option)) => Ok(()),
+            Target::Section(_, _, own)
+                if ["type=", "remote=", "upstreams=", "create_policy="].iter().any(|option| own.contains(option)) =>
+            {
+                Ok(())
+            }
             Target::Section(name, _, _) if self.option(name, "", "type").is_none() => {
                 Err(self.wrong(option.0, option.1, &format!("it names the section [{name}], which does not exist or has no type")))
             }
-            Target::Section(name, folder, _) => self.check_section(name, &below(folder), Some(option), depth),
+            Target::Section(name, folder, _) => self.check_section(name, &below(folder), Some(option), walk),
         }
     }
 
@@ -131,7 +160,7 @@ impl Places {
         Err(match named_by {
             Some((option, of)) => self.wrong(option, of, "it leads to a folder in the mover's working directory"),
             None => self.failure(&format!(
-                "has a section [{section}] of type local in its rclone.conf: {path} must begin with a slash, or it is a folder in the mover's \
+                "has a section [{section}] of type local in its rclone.conf: {path} must begin with a slash, or it lies in the mover's \
                  working directory"
             )),
         })
@@ -232,6 +261,16 @@ remote = dir:
 [odd]
 type = union
 upstreams = s3:x:ro s3,env_auth=true:y /z:nc
+[free]
+type = union
+upstreams = s3:x /z:writeback
+[made]
+type = alias
+remote = free,create_policy=all:
+[steady]
+type = union
+create_policy = EPall
+upstreams = s3:x /z
 [var]
 type = crypt
 [quoted]
@@ -247,7 +286,7 @@ remote = var,remote='s3:x':y
 
     fn check(conf: &str, vars: &[(&str, &str)], section: &str, path: &str) -> Option<String> {
         let vars = vars.iter().map(|(name, value)| (name.into(), value.into())).collect();
-        let failure = Places::new("Secret \"creds\"", conf, &vars).check(section, path).err()?;
+        let failure = Places::new("Secret \"creds\"", conf, &vars).check(section, path, Direction::Push).err()?;
         assert_eq!(failure.reason, Reason::SecretInvalid);
         Some(failure.message)
     }
@@ -267,6 +306,9 @@ remote = var,remote='s3:x':y
     #[case("enc", "x", Some("remote in section [enc]"))]
     #[case("enc", "/x", None)]
     #[case("odd", "x", None)]
+    #[case("free", "x", Some("create_policy in section [free]"))]
+    #[case("made", "x", None)]
+    #[case("steady", "x", None)]
     #[case("var", "x", Some("remote in section [var]"))]
     #[case("quoted", "x", None)]
     #[case("tuned", "x", Some("type in section [mem]"))]

@@ -37,6 +37,7 @@ mod skew;
 mod space;
 mod support;
 mod torn;
+mod unions;
 mod unprivileged;
 mod variables;
 mod watchdog;
