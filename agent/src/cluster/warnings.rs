@@ -175,7 +175,9 @@ mod tests {
 
     fn latest(events: &[ClusterEvent], uids: &[String]) -> Option<String> {
         let mut digest = Digest::of(uids.iter().cloned());
-        events.iter().for_each(|event| digest.fold(event));
+        for event in events {
+            digest.fold(event);
+        }
         digest.latest(uids)
     }
 

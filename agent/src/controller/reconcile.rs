@@ -37,7 +37,8 @@ pub(super) async fn reconcile<K: Replicated>(object: Arc<K>, context: Arc<Contex
     let uid = replication.object.uid.clone();
     let run = replication.status.run.as_ref().map(|run| run.id.as_str());
     let span = tracing::info_span!("reconcile", kind = replication.object.kind.as_str(), object = replication.object.name, run);
-    let done = observe_decide_execute(replication, &context).instrument(span).await;
+    // The facts make it too large for the stack of every caller.
+    let done = Box::pin(observe_decide_execute(replication, &context)).instrument(span).await;
     context.slots().settled(&uid);
     forget_the_deleted(&context);
     let action = done?;
