@@ -50,12 +50,9 @@ pub(super) fn list(remote: &Remote, options: &PushOptions, committed: &Committed
         let Some(file) = entry.file().filter(|file| file.at != Location::Staged) else { continue };
         let name = object_name(&entry.path, file);
         let Some(there) = recent.get(&name) else { continue };
-        if !is_recent(there.written) {
-            let bears = |written| entry.meta.mtime.is_listed_within(written, times.unwrap_or_default());
-            // Content under its hash bears the time of whichever name it was sent by.
-            if file.at == Location::Object || there.written.is_none_or(bears) {
-                continue;
-            }
+        let bears = |written| entry.meta.mtime.is_listed_within(written, times.unwrap_or_default());
+        if !is_recent(there.written) && there.written.is_none_or(bears) {
+            continue;
         }
         if let Some(sum) = there.md5() {
             // A file that is known to have changed since proves nothing, and will be uploaded anyway.

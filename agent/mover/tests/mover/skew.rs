@@ -20,10 +20,11 @@ fn a_clock_that_is_wrong_hides_nothing(
     #[values(true, false)] pushed_since: bool,
 ) {
     let site = Site::on(backend);
-    for name in ["a", "b"] {
+    // The last one is stored by its hash.
+    for name in ["a", "b", "\u{2400}"] {
         // Not at the time of what something else is going to write.
         let file = fs::File::create(site.source.path().join(name)).unwrap();
-        (&file).write_all(b"content").unwrap();
+        (&file).write_all(if name == "\u{2400}" { b"by hash" } else { b"content" }).unwrap();
         file.set_modified(SystemTime::now() - Duration::from_secs(86_400)).unwrap();
     }
     let options = |seconds: i64| {
@@ -32,7 +33,10 @@ fn a_clock_that_is_wrong_hides_nothing(
     };
     push(&site.remote(), &options(0)).unwrap();
     push(&site.remote(), &PushOptions { verify_now: true, ..options(1) }).unwrap();
+    let objects = site.control_objects().into_iter().filter(|name| name.starts_with("objects/"));
+    let by_hash = format!(".scribe/{}", objects.last().unwrap());
     site.meddle("rcat", "a", b"CONTENT");
+    site.meddle("rcat", &by_hash, b"BY HASH");
     if pushed_since {
         // The commit is younger than what was altered then.
         write(site.source.path(), "c", "content");
@@ -40,6 +44,7 @@ fn a_clock_that_is_wrong_hides_nothing(
     }
     assert!(push(&site.remote(), &PushOptions { verify_now: true, ..options(3) }).unwrap().changed);
     assert_eq!(fs::read(site.object("a")).unwrap(), b"content");
+    assert_eq!(fs::read(site.object(&by_hash)).unwrap(), b"by hash");
     site.pull();
     assert_same(site.source.path(), site.dest.path());
 }
