@@ -30,8 +30,7 @@ const MEMORY: &str = "memory is no remote: what it holds is lost when the mover 
 pub(crate) struct Places {
     /// What holds the configuration, in messages.
     secret: String,
-    /// `None` where they cannot be read.
-    sections: Option<Sections>,
+    sections: Sections,
     variables: BTreeMap<String, String>,
 }
 
@@ -56,20 +55,16 @@ struct Walk {
 
 impl Places {
     pub(crate) fn new(secret: &str, conf: &str, vars: &BTreeMap<OsString, OsString>) -> Self {
-        let encrypted = conf.lines().any(|line| line.starts_with("RCLONE_ENCRYPT_"));
         let variables = vars.iter().filter_map(|(name, value)| Some((name.to_str()?.to_owned(), value.to_str()?.trim().to_owned())));
         Self {
             secret: secret.to_owned(),
-            sections: (!encrypted).then(|| parse_ini(conf)),
+            sections: parse_ini(conf),
             variables: variables.filter(|(name, _)| name.starts_with("RCLONE_")).collect(),
         }
     }
 
-    /// That `section:path` leads to a remote. What cannot be read is left to rclone.
+    /// That `section:path` leads to a remote.
     pub(crate) fn check(&self, section: &str, path: &str, direction: Direction) -> Result<()> {
-        if self.sections.is_none() {
-            return Ok(());
-        }
         self.check_section(section, path, None, Walk { direction, steps: DEEPEST })
     }
 
@@ -173,7 +168,7 @@ impl Places {
             self.variables.get(&name).filter(|value| !value.is_empty())
         };
         let of_backend = || Some(backend).filter(|backend| !backend.is_empty()).and_then(variable);
-        let of_file = || self.sections.as_ref()?.get(section)?.get(name).filter(|value| !value.is_empty());
+        let of_file = || self.sections.get(section)?.get(name).filter(|value| !value.is_empty());
         variable(&format!("CONFIG_{section}")).or_else(of_backend).or_else(of_file).map(String::as_str)
     }
 
@@ -330,12 +325,6 @@ remote = var,remote='s3:x':y
         let refused = check(CONF, vars, "var", "x");
         assert_eq!(refused.is_some(), words.is_some(), "{refused:?}");
         assert!(refused.is_none_or(|message| words.is_some_and(|words| message.contains(words))));
-    }
-
-    #[test]
-    fn what_cannot_be_read_is_left_to_rclone() {
-        let conf = "# Encrypted rclone configuration File\n\nRCLONE_ENCRYPT_V0:\nAbC=\n";
-        assert_eq!(check(conf, &[("RCLONE_CONFIG_VAR_TYPE", "crypt")], "var", "x"), None);
     }
 
     #[test]
