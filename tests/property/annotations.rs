@@ -1,8 +1,9 @@
 //! What users ask for by annotations: a verification at once, and taking a path over.
 
 use crate::agent::{self, Look};
+use crate::controllers::{self, Ending};
 use crate::edits::with_a_mover;
-use crate::script::{self, Ending, Happening};
+use crate::script::{self, Happening};
 use crate::waking::attempt;
 use crate::world::{Flavour, World};
 use scribe_agent::api::status::Phase;
@@ -69,8 +70,8 @@ fn a_verification_is_done_at_once_and_once() {
 fn a_verification_that_comes_in_mid_push_follows_it() {
     let mut world = with_a_mover(Flavour::SourceDirect);
     script::play(&mut world, &Happening::Verify(1));
-    script::end_movers(&mut world, Ending::Good);
-    script::let_the_cluster_work(&mut world);
+    controllers::end_movers(&mut world, Ending::Good);
+    controllers::let_the_cluster_work(&mut world);
     agent::look(&mut world, &Look::default());
     assert_eq!(world.status.last_handled_verify_now, None);
     script::calm_down(&mut world);

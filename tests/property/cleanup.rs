@@ -1,8 +1,9 @@
 //! What is deleted once a sync has ended, in which order, and what is read afresh before.
 
 use crate::agent::{self, Look, plan};
+use crate::controllers::{self, Ending};
 use crate::edits::with_a_mover;
-use crate::script::{self, Ending};
+
 use crate::world::{Flavour, World};
 use scribe_agent::core::model::facts::{Refresh, Role};
 use scribe_agent::core::model::plan::{ChildKind, Plan, Step};
@@ -18,8 +19,8 @@ fn deleted(plan: &Plan) -> Vec<ChildKind> {
 /// A source whose sync has just been closed; of its children nothing is deleted yet.
 fn closed() -> World {
     let mut world = with_a_mover(Flavour::SourceSnapshot);
-    script::end_movers(&mut world, Ending::Good);
-    script::note_ended(&mut world);
+    controllers::end_movers(&mut world, Ending::Good);
+    controllers::note_ended(&mut world);
     agent::look(&mut world, &Look { crash_at: Some(1), ..Look::default() });
     assert!(world.status.run.is_none() && world.status.last_sync_time.is_some());
     world

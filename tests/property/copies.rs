@@ -1,8 +1,9 @@
 //! Somebody copies the manifest of one of our children, labels and owner included, under a name of their own: it is theirs.
 
 use crate::agent::{self, Look};
+use crate::controllers::{self, Ending};
 use crate::edits::with_a_mover;
-use crate::script::{self, Ending};
+use crate::script;
 use crate::world::{Flavour, World};
 use rstest::rstest;
 use scribe_agent::core::model::facts::Meta;
@@ -58,8 +59,8 @@ fn a_copy_of_the_movers_job_is_left_alone() {
         world.jobs.insert(0, copy);
         agent::look(&mut world, &Look::default());
         assert!(world.status.last_error.is_none(), "{:#?}", world.status);
-        script::end_movers(&mut world, Ending::Good);
-        script::note_ended(&mut world);
+        controllers::end_movers(&mut world, Ending::Good);
+        controllers::note_ended(&mut world);
         script::calm_down(&mut world);
         assert!(world.status.last_sync_time.is_some() && world.status.run.is_none(), "{:#?}", world.status);
         assert!(world.jobs.iter().any(|job| job.meta.name == "debug" && !job.meta.deleting));

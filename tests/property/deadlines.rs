@@ -1,8 +1,9 @@
 //! What takes too long is given up, at its deadline and not before, and the message has the cluster's own words.
 
 use crate::agent::{self, Look};
+use crate::controllers::{self, Ending};
 use crate::endings::before_its_image;
-use crate::script::{self, Ending};
+use crate::script;
 use crate::waking::{attempt, next_attempt, refuse, wake};
 use crate::world::{Flavour, World};
 use jiff::{SignedDuration, Timestamp};
@@ -66,7 +67,7 @@ fn with_a_job(bound: bool, pod: bool) -> World {
     }
     world.claims.iter_mut().for_each(|claim| claim.bound = bound);
     if pod {
-        script::start_pods(&mut world);
+        controllers::start_pods(&mut world);
         world.pods[0].started = false;
     }
     world
@@ -141,7 +142,7 @@ fn an_old_job_is_not_taken_for_the_new_one() {
         agent::look(&mut world, &Look::default());
         assert_eq!((world.status.run.as_ref().unwrap().phase, world.status.attempts), (Phase::Transferring, None));
     }
-    script::let_the_cluster_work(&mut world);
+    controllers::let_the_cluster_work(&mut world);
     agent::look(&mut world, &Look::default());
     assert_eq!(world.paths(), ["p", "elsewhere"]);
 }

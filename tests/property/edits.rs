@@ -1,7 +1,8 @@
 //! Whatever changes while a sync runs: the spec, the claims that it names, the object itself, and children deleted by hand.
 
 use crate::agent::{self, Look};
-use crate::script::{self, Ending, Happening};
+use crate::controllers::{self, Ending};
+use crate::script::{self, Happening};
 use crate::world::{Flavour, USERS_CLAIM, World};
 use jiff::SignedDuration;
 use rstest::rstest;
@@ -28,9 +29,9 @@ pub fn volume(
 pub fn step(world: &mut World, number: usize) {
     match number % 5 {
         0 | 1 => agent::look(world, &Look::default()),
-        2 => script::start_pods(world),
-        3 => script::end_movers(world, Ending::Good),
-        _ => script::let_the_cluster_work(world),
+        2 => controllers::start_pods(world),
+        3 => controllers::end_movers(world, Ending::Good),
+        _ => controllers::let_the_cluster_work(world),
     }
 }
 
@@ -73,7 +74,7 @@ fn an_edit_at_any_moment_is_followed(#[case] edit: impl Fn(&mut World)) {
 pub fn with_a_mover(flavour: Flavour) -> World {
     let mut world = World::new(flavour);
     script::begin(&mut world);
-    script::start_pods(&mut world);
+    controllers::start_pods(&mut world);
     world
 }
 
@@ -87,7 +88,7 @@ fn an_edit_does_not_wait_for_a_pod_that_does_not_start() {
         script::edit(&mut world, |w| w.spec.remote.path = "elsewhere".into());
         for _ in 0..8 {
             agent::look(&mut world, &Look::default());
-            script::let_the_cluster_work(&mut world);
+            controllers::let_the_cluster_work(&mut world);
         }
         assert_ne!(world.status.run.clone().unwrap().id, run, "{flavour:?}");
         assert_eq!(world.paths(), ["p", "elsewhere"], "{flavour:?}");
@@ -112,7 +113,7 @@ fn an_unbound_volume_is_made_as_the_spec_now_says() {
         for _ in 0..4 {
             agent::look(&mut world, &Look::default());
             let claims = world.claims.clone();
-            script::let_the_cluster_work(&mut world);
+            controllers::let_the_cluster_work(&mut world);
             for (claim, before) in world.claims.iter_mut().filter(|c| c.meta.role.is_some()).zip(claims) {
                 claim.bound = before.bound;
             }
@@ -137,8 +138,8 @@ fn a_source_claim_deleted_in_mid_run() {
         let mut world = with_a_mover(flavour);
         world.claims[0].meta.deleting = true; // held by the pod, with Direct
         agent::look(&mut world, &Look::default());
-        script::end_movers(&mut world, Ending::Good);
-        script::let_the_cluster_work(&mut world);
+        controllers::end_movers(&mut world, Ending::Good);
+        controllers::let_the_cluster_work(&mut world);
         agent::look(&mut world, &Look::default());
         assert_eq!(world.status.last_manual_sync.as_deref(), Some("0"), "{flavour:?}: {:#?}", world.status);
     }
@@ -154,7 +155,7 @@ fn a_source_that_grew_gets_a_larger_temporary_claim() {
         }
         world.claims[0].shape.size = Some(5 << 30);
         for _ in 0..4 {
-            script::let_the_cluster_work(&mut world);
+            controllers::let_the_cluster_work(&mut world);
             agent::look(&mut world, &Look::default());
         }
         let temporary = world.claims.iter().find(|c| c.meta.role == Some(Role::Capture)).unwrap();
@@ -232,9 +233,9 @@ fn a_namesake_waits_for_the_old_mover() {
             world.now += SignedDuration::from_secs(5);
         }
         assert!(world.status.last_error.is_none(), "{flavour:?}: {:#?}", world.status.last_error);
-        script::end_movers(&mut world, Ending::Failed);
+        controllers::end_movers(&mut world, Ending::Failed);
         world.pods.clear();
-        script::let_the_cluster_work(&mut world);
+        controllers::let_the_cluster_work(&mut world);
         script::recover(&mut world);
         world.assert_settled();
     }
@@ -248,7 +249,7 @@ fn children_deleted_by_hand_are_made_again() {
             let mut world = World::new(flavour);
             for _ in 0..looks {
                 agent::look(&mut world, &Look::default());
-                script::let_the_cluster_work(&mut world);
+                controllers::let_the_cluster_work(&mut world);
             }
             script::play(&mut world, &Happening::HandDelete(Role::Capture));
             script::recover(&mut world);

@@ -1,8 +1,9 @@
 //! What becomes of a mover's work once it has ended: believed or not, published or dropped.
 
 use crate::agent::{self, Look};
+use crate::controllers::{self, Ending};
 use crate::edits::{volume, with_a_mover};
-use crate::script::{self, Ending, Happening};
+use crate::script::{self, Happening};
 use crate::world::{Flavour, USERS_CLAIM, World};
 use scribe_agent::api::status::Phase;
 use scribe_agent::core::model::spec::DestinationClaim;
@@ -14,8 +15,8 @@ fn run(world: &World) -> String {
 /// A world whose pull has just ended, which no agent has seen yet.
 fn pulled() -> World {
     let mut world = with_a_mover(Flavour::DestinationImage);
-    script::end_movers(&mut world, Ending::Good);
-    script::let_the_cluster_work(&mut world);
+    controllers::end_movers(&mut world, Ending::Good);
+    controllers::let_the_cluster_work(&mut world);
     world
 }
 
@@ -41,7 +42,7 @@ fn an_edit_that_names_the_same_data_waits_for_the_image() {
     agent::look(&mut world, &Look::default());
     assert_eq!(run(&world), pulled);
     for _ in 0..3 {
-        script::let_the_cluster_work(&mut world);
+        controllers::let_the_cluster_work(&mut world);
         agent::look(&mut world, &Look::default());
     }
     assert!(world.status.latest_image.is_some());
@@ -62,7 +63,7 @@ fn an_image_of_another_path_is_dropped() {
         agent::look(&mut world, &Look::default());
         assert!(world.status.latest_image.is_none() && world.snapshots[0].meta.deleting, "paused: {paused}, ready: {ready}");
         assert_eq!(run(&world) == pulled, paused, "another run begins at once, unless it is paused");
-        script::let_the_cluster_work(&mut world);
+        controllers::let_the_cluster_work(&mut world);
         script::calm_down(&mut world);
         world.assert_settled_without_a_tag();
         assert!(world.snapshots.iter().all(|s| s.meta.uid != image));
@@ -106,8 +107,8 @@ fn no_image_is_made_where_none_is_wanted_any_more() {
 #[test]
 fn a_report_of_success_is_not_believed_of_a_failed_job() {
     let mut world = with_a_mover(Flavour::SourceDirect);
-    script::end_movers(&mut world, Ending::Good);
-    script::note_ended(&mut world);
+    controllers::end_movers(&mut world, Ending::Good);
+    controllers::note_ended(&mut world);
     world.jobs[0].succeeded = Some(false);
     agent::look(&mut world, &Look::default());
     assert_eq!((world.status.last_sync_time.clone(), world.status.attempts), (None, Some(1)));
@@ -129,7 +130,7 @@ fn an_image_is_published_as_what_it_holds() {
     let mut world = before_its_image();
     agent::look(&mut world, &Look::default());
     script::play(&mut world, &Happening::HandDelete(scribe_agent::core::model::facts::Role::Mover));
-    script::stop_deleted(&mut world);
+    controllers::stop_deleted(&mut world);
     agent::look(&mut world, &Look::default());
     assert_eq!(world.status.last_error.as_ref().unwrap().reason, "MoverKilled");
     script::play(&mut world, &Happening::Push);
@@ -137,8 +138,8 @@ fn an_image_is_published_as_what_it_holds() {
     // The same run goes on: no edit, no new tag.
     for _ in 0..3 {
         script::begin(&mut world);
-        script::start_pods(&mut world);
-        script::end_movers(&mut world, Ending::Good);
+        controllers::start_pods(&mut world);
+        controllers::end_movers(&mut world, Ending::Good);
     }
     // The revision of the latest image is held against the remote's.
     world.assert_settled();

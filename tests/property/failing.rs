@@ -1,7 +1,8 @@
 //! An object that fails for ever: what it costs, what it tells, and how it comes back.
 
 use crate::agent::{self, Look};
-use crate::script::{self, Ending, Happening};
+use crate::controllers::{self, Ending};
+use crate::script::{self, Happening};
 use crate::world::{Flavour, World};
 use jiff::{SignedDuration, Timestamp};
 use scribe_agent::api::reason::Reason;
@@ -14,14 +15,14 @@ fn live_by(step: i64, world: &mut World, hours: i64, ending: Ending) -> Vec<Time
     while world.now < end {
         for _ in 0..4 {
             agent::look(world, &Look::default());
-            script::let_the_cluster_work(world);
+            controllers::let_the_cluster_work(world);
         }
-        script::start_pods(world);
+        controllers::start_pods(world);
         if world.pods.iter().any(|p| !p.ended) {
             ends.push(world.now);
-            script::end_movers(world, ending);
+            controllers::end_movers(world, ending);
         }
-        script::let_the_cluster_work(world);
+        controllers::let_the_cluster_work(world);
         world.past.clear();
         world.now += SignedDuration::from_secs(step);
     }

@@ -1,7 +1,8 @@
 //! The images of a destination: how many are kept, in which order, and what becomes of those that somebody takes away or wants.
 
 use crate::agent::{self, Look};
-use crate::script::{self, Ending, Happening};
+use crate::controllers::{self, Ending};
+use crate::script::{self, Happening};
 use crate::world::{Flavour, World};
 use scribe_agent::api::status::Phase;
 use scribe_agent::core::decide::decide;
@@ -17,10 +18,10 @@ fn sync(world: &mut World) -> String {
 fn finish(world: &mut World) -> String {
     for _ in 0..6 {
         agent::look(world, &Look::default());
-        script::let_the_cluster_work(world);
-        script::start_pods(world);
-        script::end_movers(world, Ending::Good);
-        script::let_the_cluster_work(world);
+        controllers::let_the_cluster_work(world);
+        controllers::start_pods(world);
+        controllers::end_movers(world, Ending::Good);
+        controllers::let_the_cluster_work(world);
     }
     assert!(world.status.run.is_none(), "{:#?}", world.status.run);
     world.past.clear();
@@ -88,7 +89,7 @@ fn an_image_deleted_by_hand_is_made_again() {
         let first = syncs(&mut world, 1).remove(0);
         assert_eq!(sync(&mut world), first, "nothing new");
         script::play(&mut world, &Happening::HandDelete(Role::Image));
-        script::let_the_cluster_work(&mut world);
+        controllers::let_the_cluster_work(&mut world);
         agent::look(&mut world, &Look::default());
         assert!(world.status.images.is_empty() && world.status.latest_image.is_none(), "{:#?}", world.status);
         let second = sync(&mut world);
@@ -103,7 +104,7 @@ fn the_one_before_becomes_the_latest() {
     let mut world = World::new(Flavour::DestinationImages);
     let made = syncs(&mut world, 3);
     script::play(&mut world, &Happening::HandDelete(Role::Image));
-    script::let_the_cluster_work(&mut world);
+    controllers::let_the_cluster_work(&mut world);
     agent::look(&mut world, &Look::default());
     assert_eq!(listed(&world), made[1..]);
     assert_eq!(world.status.latest_image.as_ref().unwrap().name, made[1]);
@@ -157,12 +158,12 @@ fn an_image_is_of_the_very_claim_that_was_pulled_into() {
             script::play(&mut world, &Happening::Tag);
             for _ in 0..2 {
                 agent::look(&mut world, &Look::default());
-                script::let_the_cluster_work(&mut world);
+                controllers::let_the_cluster_work(&mut world);
             }
-            script::start_pods(&mut world);
-            script::end_movers(&mut world, Ending::Good);
+            controllers::start_pods(&mut world);
+            controllers::end_movers(&mut world, Ending::Good);
             script::play(&mut world, &Happening::Swap);
-            script::let_the_cluster_work(&mut world);
+            controllers::let_the_cluster_work(&mut world);
             agent::look(&mut world, &Look::default());
             let error = world.status.last_error.as_ref().unwrap();
             assert_eq!(error.reason, "DestinationPVCMissing", "{flavour:?}");
@@ -203,10 +204,10 @@ fn a_list_that_is_answered_404_is_not_an_empty_one() {
                 assert!(before.2.iter().all(|name| there.contains(name)), "{flavour:?}: of {:?} only {there:?} are left", before.2);
                 assert!(world.status.last_error.is_none(), "{flavour:?}: {:#?}", world.status.last_error);
                 agent::look(&mut world, &Look::default());
-                script::let_the_cluster_work(&mut world);
-                script::start_pods(&mut world);
-                script::end_movers(&mut world, Ending::Good);
-                script::let_the_cluster_work(&mut world);
+                controllers::let_the_cluster_work(&mut world);
+                controllers::start_pods(&mut world);
+                controllers::end_movers(&mut world, Ending::Good);
+                controllers::let_the_cluster_work(&mut world);
             }
             assert!(world.status.run.is_none(), "{flavour:?}: {:#?}", world.status.run);
         }
@@ -231,7 +232,7 @@ fn snapshots_that_are_no_longer_served_are_reported() {
     let mut world = World::new(Flavour::SourceSnapshot);
     script::play(&mut world, &Happening::Tag);
     agent::look(&mut world, &Look::default());
-    script::let_the_cluster_work(&mut world);
+    controllers::let_the_cluster_work(&mut world);
     let run = world.status.run.as_mut().unwrap();
     run.phase = Phase::Transferring;
     let unknown = Facts { snapshots: Vec::new(), snapshots_known: false, ..world.facts() };

@@ -1,12 +1,13 @@
 //! The decisions, driven by random scripts through a fake world that crashes anywhere.
 //!
-//! `world` is the cluster, `agent` looks at it and carries plans out, `script` is what happens; the invariants stand where they are checked.
+//! `world` is the cluster, `agent` looks at it and carries plans out, `controllers` are what the cluster does of itself, `script` is what happens; the invariants stand where they are checked.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, reason = "a test")]
 
 mod agent;
 mod annotations;
 mod cleanup;
+mod controllers;
 mod copies;
 mod deadlines;
 mod diagram;
@@ -114,9 +115,9 @@ fn a_crash_after_any_write_is_healed() {
                 agent::look(&mut world, &agent::Look { crash_at, ..agent::Look::default() });
                 crashed = crashed || world.writes - before == crash_after;
                 script::play(&mut world, &Happening::PodStarts);
-                script::let_the_cluster_work(&mut world);
-                script::play(&mut world, &Happening::MoverEnds(script::Ending::Good));
-                script::let_the_cluster_work(&mut world);
+                controllers::let_the_cluster_work(&mut world);
+                script::play(&mut world, &Happening::MoverEnds(controllers::Ending::Good));
+                controllers::let_the_cluster_work(&mut world);
             }
             script::recover(&mut world);
             world.assert_settled();

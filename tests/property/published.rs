@@ -1,7 +1,8 @@
 //! What is published is there: latestImage names what the last sync pulled, or the object is not Ready and pulls again.
 
 use crate::agent::{self, Look};
-use crate::script::{self, Ending, Happening};
+use crate::controllers::{self, Ending};
+use crate::script::{self, Happening};
 use crate::world::{Flavour, World};
 use jiff::SignedDuration;
 use scribe_agent::core::model::facts::{Role, Slot};
@@ -31,7 +32,7 @@ fn a_direct_volume_that_is_gone_is_not_ready_and_pulled_again() {
     for happening in [Happening::HandDelete(Role::Volume), Happening::Swap] {
         let mut world = synced(Flavour::DestinationDirect);
         script::play(&mut world, &happening);
-        script::let_the_cluster_work(&mut world);
+        controllers::let_the_cluster_work(&mut world);
         world.slot = Slot::Taken;
         agent::look(&mut world, &Look::default());
         assert_eq!(world.status.latest_image, None, "{happening:?}");
@@ -49,14 +50,14 @@ fn a_direct_volume_that_is_gone_is_not_ready_and_pulled_again() {
 fn a_direct_volume_made_anew_is_not_ready_while_it_is_empty() {
     let mut world = synced(Flavour::DestinationDirect);
     script::play(&mut world, &Happening::HandDelete(Role::Volume));
-    script::let_the_cluster_work(&mut world);
+    controllers::let_the_cluster_work(&mut world);
     world.past.clear();
     for _ in 0..24 * 60 {
         agent::look(&mut world, &Look::default());
-        script::let_the_cluster_work(&mut world);
-        script::start_pods(&mut world);
-        script::end_movers(&mut world, Ending::Failed);
-        script::let_the_cluster_work(&mut world);
+        controllers::let_the_cluster_work(&mut world);
+        controllers::start_pods(&mut world);
+        controllers::end_movers(&mut world, Ending::Failed);
+        controllers::let_the_cluster_work(&mut world);
         world.now += SignedDuration::from_mins(1);
         world.past.clear();
     }
@@ -72,7 +73,7 @@ fn an_image_that_is_gone_is_made_again_without_being_asked() {
         for happening in [Happening::Keep, Happening::HandDelete(Role::Image)] {
             let mut world = synced(flavour);
             script::play(&mut world, &happening);
-            script::let_the_cluster_work(&mut world);
+            controllers::let_the_cluster_work(&mut world);
             world.slot = Slot::Taken;
             agent::look(&mut world, &Look::default());
             let (status, reason, message) = ready(&world);
@@ -127,7 +128,7 @@ fn a_paused_destination_makes_none() {
     script::play(&mut world, &Happening::Pause(true));
     script::play(&mut world, &Happening::HandDelete(Role::Image));
     for _ in 0..60 {
-        script::let_the_cluster_work(&mut world);
+        controllers::let_the_cluster_work(&mut world);
         agent::look(&mut world, &Look::default());
         world.now += SignedDuration::from_mins(1);
     }

@@ -1,7 +1,8 @@
 //! Many objects and one gate: never more than its places, nobody left out, and no noise while waiting.
 
 use crate::agent::{self, Look};
-use crate::script::{self, Ending, Happening};
+use crate::controllers::{self, Ending};
+use crate::script::{self, Happening};
 use crate::world::{Flavour, World};
 use jiff::SignedDuration;
 use proptest::prelude::*;
@@ -57,10 +58,10 @@ fn under_way(worlds: &[World]) -> usize {
 }
 
 fn work(world: &mut World, ending: Ending) {
-    script::let_the_cluster_work(world);
-    script::start_pods(world);
-    script::end_movers(world, ending);
-    script::let_the_cluster_work(world);
+    controllers::let_the_cluster_work(world);
+    controllers::start_pods(world);
+    controllers::end_movers(world, ending);
+    controllers::let_the_cluster_work(world);
 }
 
 proptest! {
@@ -170,7 +171,7 @@ fn a_paused_run_that_waits_for_its_snapshot_keeps_its_turn() {
     script::edit(&mut world, |w| w.spec.paused = true);
     world.slot = Slot::Taken;
     world.cluster.slow = false;
-    script::let_the_cluster_work(&mut world);
+    controllers::let_the_cluster_work(&mut world);
     agent::look(&mut world, &Look::default());
     let (writes, since) = (world.writes, QueueEntry::of(&world.facts()).due_since(world.now));
     assert!(since.is_some());
@@ -196,7 +197,7 @@ fn a_paused_run_whose_subject_is_edited_leaves_the_queue() {
         world.slot = Slot::Taken;
         world.now += SignedDuration::from_secs(120);
         agent::look(&mut world, &Look::default());
-        script::let_the_cluster_work(&mut world);
+        controllers::let_the_cluster_work(&mut world);
         agent::look(&mut world, &Look::default());
         assert_eq!(world.status.run.as_ref().map(|run| run.phase), Some(Phase::WaitingForSnapshot));
         script::edit(&mut world, |w| match edit {
@@ -232,7 +233,7 @@ fn a_withdrawn_adoption_asks_for_no_slot() {
 fn what_is_being_deleted_holds_no_slot() {
     let mut world = world(0, Flavour::DestinationImage, None);
     script::begin(&mut world);
-    script::start_pods(&mut world);
+    controllers::start_pods(&mut world);
     world.object.deleting = true;
     assert!(candidate(&world).under_way);
     world.pods.clear();

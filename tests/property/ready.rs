@@ -1,7 +1,8 @@
 //! The condition Ready, as whoever waits for it sees it.
 
 use crate::agent::{self, Look};
-use crate::script::{self, Ending};
+use crate::controllers::{self, Ending};
+use crate::script;
 use crate::world::{Flavour, World};
 use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -77,9 +78,9 @@ fn a_failure_after_a_success_is_reported() {
     script::all_goes_well(&mut world, 61);
     for _ in 0..24 * 60 {
         script::begin(&mut world);
-        script::start_pods(&mut world);
-        script::end_movers(&mut world, Ending::WithoutReport);
-        script::let_the_cluster_work(&mut world);
+        controllers::start_pods(&mut world);
+        controllers::end_movers(&mut world, Ending::WithoutReport);
+        controllers::let_the_cluster_work(&mut world);
         world.past.clear();
         world.now += SignedDuration::from_secs(60);
     }

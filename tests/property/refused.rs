@@ -1,7 +1,8 @@
 //! Writes that the API server refuses, and children that are not what they seem: what is reported of them.
 
 use crate::agent::{self, Look};
-use crate::script::{self, Ending, Happening};
+use crate::controllers::{self, Ending};
+use crate::script::{self, Happening};
 use crate::world::{Flavour, World};
 use jiff::SignedDuration;
 use rstest::rstest;
@@ -18,11 +19,11 @@ fn every(text: &str) -> Trigger {
 fn attempt(world: &mut World, ending: Ending) {
     for _ in 0..3 {
         agent::look(world, &Look::default());
-        script::let_the_cluster_work(world);
+        controllers::let_the_cluster_work(world);
     }
-    script::start_pods(world);
-    script::end_movers(world, ending);
-    script::let_the_cluster_work(world);
+    controllers::start_pods(world);
+    controllers::end_movers(world, ending);
+    controllers::let_the_cluster_work(world);
     agent::look(world, &Look::default());
     world.past.clear();
     world.now += SignedDuration::from_secs(60);

@@ -3,7 +3,8 @@
 //! every write; that things go on and come to an end is checked over the whole graph.
 
 use crate::agent::{self, Look};
-use crate::script::{self, Ending};
+use crate::controllers::{self, Ending};
+use crate::script;
 use crate::world::{Flavour, World};
 use jiff::SignedDuration;
 use rstest::rstest;
@@ -180,19 +181,19 @@ impl Node {
                 world.snapshots[number].captured = Some(world.now);
             }
             Action::Starts => {
-                script::start_pods(&mut world);
+                controllers::start_pods(&mut world);
                 world.claims.iter_mut().for_each(|c| c.bound = true);
             }
-            Action::Ends(Ending::Good) if world.remote.is_none() => script::end_movers(&mut world, Ending::NothingPushedYet),
+            Action::Ends(Ending::Good) if world.remote.is_none() => controllers::end_movers(&mut world, Ending::NothingPushedYet),
             Action::Ends(ending) => {
                 if !matches!(ending, Ending::Good) {
                     pay(|t| &mut t.failures);
                 }
-                script::end_movers(&mut world, ending);
+                controllers::end_movers(&mut world, ending);
             }
-            Action::Noted => script::note_ended(&mut world),
-            Action::Stops => script::stop_deleted(&mut world),
-            Action::Collected => script::collect(&mut world),
+            Action::Noted => controllers::note_ended(&mut world),
+            Action::Stops => controllers::stop_deleted(&mut world),
+            Action::Collected => controllers::collect(&mut world),
             Action::Push => world.remote = Some(1),
             Action::Waits => {
                 world.now = plan(&world).wake.unwrap();

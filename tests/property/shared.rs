@@ -1,7 +1,8 @@
 //! Two destinations of one PVC: only one of them writes to it.
 
 use crate::agent::{self, Look};
-use crate::script::{self, Ending};
+use crate::controllers::{self, Ending};
+use crate::script;
 use crate::world::{Flavour, World};
 use jiff::SignedDuration;
 use scribe_agent::core::schedule::queue;
@@ -17,7 +18,7 @@ fn only_the_first_one_writes() {
         for _ in 0..24 * 60 {
             agent::look(&mut world, &Look::default());
             assert!(!queue::under_way(&world.status), "{flavour:?}");
-            script::let_the_cluster_work(&mut world);
+            controllers::let_the_cluster_work(&mut world);
             world.past.clear();
             world.now += SignedDuration::from_mins(1);
         }
@@ -40,15 +41,15 @@ fn one_that_has_begun_is_not_interrupted() {
     for flavour in DESTINATIONS {
         let mut world = World::new(flavour);
         script::begin(&mut world);
-        script::start_pods(&mut world);
+        controllers::start_pods(&mut world);
         world.rival = Some("other".into());
         assert_eq!(world.facts().rival, None, "it writes");
         for _ in 0..5 {
             agent::look(&mut world, &Look::default());
         }
-        script::end_movers(&mut world, Ending::Good);
+        controllers::end_movers(&mut world, Ending::Good);
         for _ in 0..5 {
-            script::let_the_cluster_work(&mut world);
+            controllers::let_the_cluster_work(&mut world);
             agent::look(&mut world, &Look::default());
         }
         world.assert_settled();

@@ -1,9 +1,10 @@
 //! A cluster that takes hours: what it makes is kept and waited for, without a place, and the status says what is waited for and why.
 
 use crate::agent::{self, Look};
+use crate::controllers::{self, Ending};
 use crate::deadlines::{given_up, minutes};
 use crate::endings::before_its_image;
-use crate::script::{self, Ending, Happening};
+use crate::script::{self, Happening};
 use crate::search::Turns;
 use crate::waking::next_attempt;
 use crate::world::{Flavour, World};
@@ -31,9 +32,9 @@ fn live(world: &mut World, takes: i64) -> BTreeSet<String> {
     for _ in 0..3 * takes + 120 {
         for _ in 0..3 {
             agent::look(world, &Look::default());
-            script::note_ended(world);
-            script::stop_deleted(world);
-            script::collect(world);
+            controllers::note_ended(world);
+            controllers::stop_deleted(world);
+            controllers::collect(world);
         }
         if world.status.last_sync_time.is_some() {
             return asked;
@@ -46,9 +47,9 @@ fn live(world: &mut World, takes: i64) -> BTreeSet<String> {
         world.snapshots.iter_mut().filter(|s| !s.ready).for_each(|snapshot| snapshot.ready = done(&snapshot.meta.uid));
         world.claims.iter_mut().filter(|c| !c.bound).for_each(|claim| claim.bound = done(&claim.meta.uid));
         world.cluster.slow = world.claims.iter().any(|claim| !claim.bound);
-        script::start_pods(world);
+        controllers::start_pods(world);
         if !world.cluster.slow {
-            script::end_movers(world, Ending::Good);
+            controllers::end_movers(world, Ending::Good);
         }
         world.past.clear();
         world.now += SignedDuration::from_secs(60);
@@ -104,11 +105,11 @@ fn what_is_waited_for_stands_in_the_status() {
         }
         world.claims.iter_mut().for_each(|claim| claim.bound = bound);
         if pod {
-            script::start_pods(&mut world);
+            controllers::start_pods(&mut world);
             world.pods[0].started = false;
         }
         assert_eq!(waits(&mut world, None), said);
-        script::start_pods(&mut world);
+        controllers::start_pods(&mut world);
         world.pods[0].started = true;
         agent::look(&mut world, &Look::default());
         assert_eq!(message(&world), "Moving data");
@@ -120,7 +121,7 @@ fn what_is_waited_for_stands_in_the_status() {
 fn the_last_error_is_kept_while_the_next_attempt_runs() {
     let mut world = World::new(Flavour::SourceDirect);
     crate::waking::attempt(&mut world, Ending::WithoutReport);
-    script::let_the_cluster_work(&mut world);
+    controllers::let_the_cluster_work(&mut world);
     world.now = next_attempt(&world);
     agent::look(&mut world, &Look::default());
     assert_eq!(phase(&world), Some(Phase::Transferring));
@@ -159,7 +160,7 @@ fn a_snapshot_that_is_deleted_while_it_is_waited_for() {
     world.now = minutes(&world, 2);
     agent::look(&mut world, &Look::default());
     script::play(&mut world, &Happening::HandDelete(Role::Capture));
-    script::collect(&mut world);
+    controllers::collect(&mut world);
     agent::look(&mut world, &Look::default());
     assert_eq!((phase(&world), world.status.attempts), (Some(Phase::Backoff), Some(1)));
     script::recover(&mut world);
@@ -219,7 +220,7 @@ fn an_image_that_is_late_is_published_in_the_end() {
     }
     let told = |reason: &str| world.events.iter().filter(|event| event.reason.as_str() == reason).count();
     assert_eq!((told("SnapshotNotReady"), told("Failing")), (5, 1));
-    script::let_the_cluster_work(&mut world);
+    controllers::let_the_cluster_work(&mut world);
     agent::look(&mut world, &Look::default());
     assert!(world.status.latest_image.is_some() && world.status.last_error.is_none());
     assert_eq!((world.snapshots[0].meta.uid.as_str(), world.movers.len()), (image.as_str(), movers));
@@ -250,7 +251,7 @@ fn an_unbound_volume_takes_a_slot_for_minutes_only() {
     }
     let first = minutes(&world, 60);
     given_up(&mut world, first, "VolumeNotBound");
-    script::stop_deleted(&mut world);
+    controllers::stop_deleted(&mut world);
     world.now = next_attempt(&world);
     agent::look(&mut world, &Look::default());
     assert!(queue::under_way(&world.status));
@@ -272,7 +273,7 @@ fn the_time_without_an_agent_does_not_count() {
         world.cluster.slow = true;
         for _ in 0..5 {
             agent::look(&mut world, &Look::default());
-            script::let_the_cluster_work(&mut world);
+            controllers::let_the_cluster_work(&mut world);
             world.now += SignedDuration::from_secs(1);
         }
         assert!(world.status.last_error.is_none(), "{flavour:?}: {:#?}", world.status);

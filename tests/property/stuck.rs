@@ -1,9 +1,10 @@
 //! Movers that do not end and creates that do not work: reported, without a place, and never with a second mover.
 
 use crate::agent::{self, Look};
+use crate::controllers::{self, Ending};
 use crate::deadlines::minutes;
 use crate::edits::with_a_mover;
-use crate::script::{self, Ending, Happening};
+use crate::script::{self, Happening};
 use crate::world::{Flavour, World};
 use jiff::SignedDuration;
 use rstest::rstest;
@@ -14,8 +15,8 @@ use scribe_agent::core::schedule::queue;
 fn hours(world: &mut World, hours: i64) {
     for _ in 0..hours * 60 {
         agent::look(world, &Look::default());
-        script::stop_deleted(world);
-        script::collect(world);
+        controllers::stop_deleted(world);
+        controllers::collect(world);
         world.past.clear();
         world.now += SignedDuration::from_secs(60);
     }
@@ -212,7 +213,7 @@ fn creates_that_do_not_work_are_reported(#[values(0, 1, 2, 3)] done: usize) {
         let mut world = World::new(flavour);
         for _ in 0..done {
             agent::look(&mut world, &Look::default());
-            script::let_the_cluster_work(&mut world);
+            controllers::let_the_cluster_work(&mut world);
         }
         world.cluster.webhook_down = true;
         let children = |world: &World| (world.claims.len(), world.snapshots.len(), world.jobs.len());
@@ -267,9 +268,9 @@ fn a_create_that_does_not_work_is_tried_for_ten_minutes() {
     world.cluster.webhook_down = false;
     agent::look(&mut world, &Look::default());
     assert_eq!((world.movers.len(), world.blocked.clone()), (1, None));
-    script::start_pods(&mut world);
-    script::end_movers(&mut world, Ending::Good);
-    script::let_the_cluster_work(&mut world);
+    controllers::start_pods(&mut world);
+    controllers::end_movers(&mut world, Ending::Good);
+    controllers::let_the_cluster_work(&mut world);
     agent::look(&mut world, &Look::default());
     assert!(world.status.last_sync_time.is_some());
     assert_eq!(world.status.run.as_ref().map(|run| run.phase), None::<Phase>);
@@ -296,7 +297,7 @@ fn what_cannot_be_deleted_is_named_with_the_answer() {
         let mut world = World::new(flavour);
         script::begin(&mut world);
         world.cluster.refuses = Some(|step| step.removes().is_some());
-        script::let_the_cluster_work(&mut world);
+        controllers::let_the_cluster_work(&mut world);
         script::all_goes_well(&mut world, 5);
         assert!(world.status.last_sync_time.is_some() && !world.undeleted.is_empty(), "{flavour:?}");
         script::edit(&mut world, |world| world.spec.trigger.manual = Some("next".into()));

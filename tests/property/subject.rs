@@ -2,8 +2,9 @@
 //! spec brought is neither published nor recorded under the new one.
 
 use crate::agent::{self, Look};
+use crate::controllers::{self, Ending};
 use crate::edits::with_a_mover;
-use crate::script::{self, Ending, Happening, PATHS};
+use crate::script::{self, Happening, PATHS};
 use crate::world::{Flavour, OTHER_CLAIM, World};
 use rstest::rstest;
 use scribe_agent::api::status::Phase;
@@ -17,9 +18,9 @@ use scribe_agent::core::syntax::cron::Schedule;
 fn step(world: &mut World, number: usize) {
     match number % 5 {
         0 | 1 => agent::look(world, &Look::default()),
-        2 => script::start_pods(world),
-        3 => script::end_movers(world, Ending::Good),
-        _ => script::let_the_cluster_work(world),
+        2 => controllers::start_pods(world),
+        3 => controllers::end_movers(world, Ending::Good),
+        _ => controllers::let_the_cluster_work(world),
     }
 }
 
@@ -205,8 +206,8 @@ fn a_mover_that_an_older_agent_started() {
         if edited {
             script::play(&mut world, &Happening::Path(1));
         }
-        script::end_movers(&mut world, Ending::Good);
-        script::let_the_cluster_work(&mut world);
+        controllers::end_movers(&mut world, Ending::Good);
+        controllers::let_the_cluster_work(&mut world);
         let first = world.status.run.clone().unwrap().id;
         let run = |world: &World| world.status.run.as_ref().map(|run| run.id.clone());
         if edited && flavour == Flavour::DestinationImage {
@@ -234,8 +235,8 @@ fn a_mover_that_an_older_agent_started() {
 fn a_push_that_an_edit_overtakes_is_closed_as_what_it_was() {
     let mut world = with_a_mover(Flavour::SourceSnapshot);
     script::play(&mut world, &Happening::Path(1));
-    script::end_movers(&mut world, Ending::Good);
-    script::let_the_cluster_work(&mut world);
+    controllers::end_movers(&mut world, Ending::Good);
+    controllers::let_the_cluster_work(&mut world);
     agent::look(&mut world, &Look::default());
     assert_eq!(world.status.synced.as_ref().unwrap().remote, "r:p");
     assert_eq!((world.status.revision.as_deref(), world.status.last_manual_sync.as_deref()), (Some("r1"), Some("0")));
@@ -259,9 +260,9 @@ fn a_volume_that_a_pull_from_elsewhere_has_touched_is_compared_again() {
     let image = world.status.latest_image.clone();
     script::play(&mut world, &Happening::Path(1));
     script::begin(&mut world);
-    script::start_pods(&mut world);
-    script::end_movers(&mut world, Ending::WithoutReport);
-    script::let_the_cluster_work(&mut world);
+    controllers::start_pods(&mut world);
+    controllers::end_movers(&mut world, Ending::WithoutReport);
+    controllers::let_the_cluster_work(&mut world);
     script::play(&mut world, &Happening::Path(0));
     assert_eq!(world.status.latest_image, image, "the image of before stays until there is another one");
     script::calm_down(&mut world);

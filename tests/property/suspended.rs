@@ -1,7 +1,8 @@
 //! A spec that is invalid for a while: what the run has done until then is not forgotten.
 
 use crate::agent::{self, Look};
-use crate::script::{self, Ending, Happening};
+use crate::controllers::{self, Ending};
+use crate::script::{self, Happening};
 use crate::world::{Flavour, World};
 use rstest::rstest;
 use scribe_agent::core::model::plan::MoverTask;
@@ -14,15 +15,15 @@ fn look(world: &mut World) {
 /// A mover that is running.
 fn start(world: &mut World) {
     script::begin(world);
-    script::start_pods(world);
+    controllers::start_pods(world);
     look(world);
 }
 
 fn end(world: &mut World, ending: Ending) {
-    script::end_movers(world, ending);
-    script::let_the_cluster_work(world);
+    controllers::end_movers(world, ending);
+    controllers::let_the_cluster_work(world);
     look(world);
-    script::let_the_cluster_work(world);
+    controllers::let_the_cluster_work(world);
 }
 
 fn ready(world: &World) -> (&str, Option<i64>) {

@@ -1,7 +1,8 @@
 //! Time as it is in the field: agents that were away, clocks that step, zones with summer time, triggers that change underway.
 
 use crate::agent::{self, Look};
-use crate::script::{self, Ending, Happening};
+use crate::controllers::{self, Ending};
+use crate::script::{self, Happening};
 use crate::world::{Flavour, World};
 use jiff::{SignedDuration, Timestamp};
 use rstest::rstest;
@@ -24,9 +25,9 @@ fn once(world: &mut World) -> Option<String> {
     for _ in 0..4 {
         agent::look(world, &Look::default());
         begun.extend(world.status.run.as_ref().map(|run| run.id.clone()));
-        script::start_pods(world);
-        script::end_movers(world, Ending::Good);
-        script::let_the_cluster_work(world);
+        controllers::start_pods(world);
+        controllers::end_movers(world, Ending::Good);
+        controllers::let_the_cluster_work(world);
     }
     world.past.clear();
     assert!(begun.len() <= 1, "two syncs at one moment: {begun:?}");
@@ -116,7 +117,7 @@ fn a_schedule_edited_in_mid_run_counts_from_its_end() {
     once(&mut world);
     world.now = "2026-01-01T00:12:00Z".parse().unwrap();
     agent::look(&mut world, &Look::default());
-    script::start_pods(&mut world);
+    controllers::start_pods(&mut world);
     let run = world.status.run.clone().unwrap().id;
     script::edit(&mut world, |w| w.spec.trigger.schedule = Some(Schedule::parse("30 * * * *", None).unwrap()));
     assert_eq!(once(&mut world), Some(run));
@@ -159,10 +160,10 @@ fn a_tag_that_comes_back_is_another_sync() {
             for _ in 0..4 {
                 agent::look(&mut world, &Look::default());
                 runs.extend(world.status.run.as_ref().map(|run| run.id.clone()));
-                script::let_the_cluster_work(&mut world);
-                script::start_pods(&mut world);
-                script::end_movers(&mut world, ending);
-                script::let_the_cluster_work(&mut world);
+                controllers::let_the_cluster_work(&mut world);
+                controllers::start_pods(&mut world);
+                controllers::end_movers(&mut world, ending);
+                controllers::let_the_cluster_work(&mut world);
             }
             world.now += SignedDuration::from_secs(1);
         }
@@ -178,12 +179,12 @@ fn a_tag_that_comes_back_is_another_sync() {
 fn a_tag_set_in_mid_run_starts_another_afterwards() {
     let mut world = World::new(Flavour::SourceDirect);
     agent::look(&mut world, &Look::default());
-    script::start_pods(&mut world);
+    controllers::start_pods(&mut world);
     let first = world.status.run.clone().unwrap().id;
     script::edit(&mut world, |w| w.spec.trigger.manual = Some("later".into()));
     agent::look(&mut world, &Look::default());
-    script::end_movers(&mut world, Ending::Good);
-    script::let_the_cluster_work(&mut world);
+    controllers::end_movers(&mut world, Ending::Good);
+    controllers::let_the_cluster_work(&mut world);
     agent::look(&mut world, &Look::default());
     assert_eq!(world.status.last_manual_sync.as_deref(), Some("0"));
     let second = once(&mut world).unwrap();

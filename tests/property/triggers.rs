@@ -1,5 +1,6 @@
 //! Every kind of trigger: whatever happened, an object that has never been synced is, once it can be.
 
+use crate::controllers;
 use crate::script::{self, Happening, happenings};
 use crate::world::{Flavour, World};
 use jiff::SignedDuration;
@@ -61,7 +62,7 @@ fn a_spec_that_was_invalid_for_a_moment() {
         for asked in [Asked::Continuous, Asked::Weekly, Asked::Manual] {
             let mut world = World::new(flavour);
             world.spec.trigger = asked.trigger();
-            crate::waking::attempt(&mut world, script::Ending::NothingPushedYet);
+            crate::waking::attempt(&mut world, controllers::Ending::NothingPushedYet);
             script::play(&mut world, &Happening::Invalid(true));
             crate::agent::look(&mut world, &crate::agent::Look::default());
             assert!(!scribe_agent::core::schedule::queue::under_way(&world.status));
@@ -83,7 +84,7 @@ fn an_invalid_spec_of_a_minute_costs_no_scheduled_time() {
             let started = world.now;
             crate::agent::look(&mut world, &crate::agent::Look::default());
             if fails {
-                crate::waking::attempt(&mut world, script::Ending::Failed);
+                crate::waking::attempt(&mut world, controllers::Ending::Failed);
             }
             assert!(world.status.run.is_some(), "{flavour:?}");
             script::play(&mut world, &Happening::Invalid(true));
@@ -105,7 +106,7 @@ fn edits_do_not_put_an_interval_off() {
     for _ in 0..24 {
         script::edit(&mut world, |_| ());
         for _ in 0..6 {
-            crate::waking::attempt(&mut world, script::Ending::Good);
+            crate::waking::attempt(&mut world, controllers::Ending::Good);
             world.past.clear();
             world.now += SignedDuration::from_mins(10);
         }
@@ -120,7 +121,7 @@ fn waiting_for_a_first_push_is_quiet() {
     world.spec.trigger = Trigger { schedule: Some(Schedule::parse("* * * * *", None).unwrap()), ..Trigger::default() };
     world.remote = None;
     for _ in 0..60 {
-        crate::waking::attempt(&mut world, script::Ending::NothingPushedYet);
+        crate::waking::attempt(&mut world, controllers::Ending::NothingPushedYet);
         world.past.clear();
         world.now += SignedDuration::from_secs(60);
     }

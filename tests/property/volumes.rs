@@ -1,7 +1,8 @@
 //! Which volume a mover gets, and what it is told of it.
 
 use crate::agent::{self, Look};
-use crate::script::{self, Ending};
+use crate::controllers::{self, Ending};
+use crate::script;
 use crate::world::{Flavour, USERS_CLAIM, World};
 use rstest::rstest;
 use scribe_agent::api::status::Phase;
@@ -111,8 +112,8 @@ fn a_pull_is_told_what_the_volume_holds(#[case] flavour: Flavour, #[case] expect
 fn a_pod_of_the_last_sync_is_no_lost_report() {
     let mut world = World::new(Flavour::DestinationImage);
     script::begin(&mut world);
-    script::start_pods(&mut world);
-    script::end_movers(&mut world, Ending::Good);
+    controllers::start_pods(&mut world);
+    controllers::end_movers(&mut world, Ending::Good);
     let pods = world.pods.clone();
     script::recover(&mut world);
     world.pods = pods;
@@ -149,7 +150,7 @@ fn temporary_claims(world: &World) -> usize {
 fn transferring(with_claim: bool) -> World {
     let mut world = World::new(Flavour::SourceSnapshot);
     agent::look(&mut world, &Look::default());
-    script::let_the_cluster_work(&mut world);
+    controllers::let_the_cluster_work(&mut world);
     // Dies before it makes the claim, or before it makes the Job.
     agent::look(&mut world, &Look { crash_at: Some(if with_claim { 2 } else { 1 }), ..Look::default() });
     assert_eq!(world.status.run.as_ref().unwrap().phase, Phase::Transferring);
@@ -181,9 +182,9 @@ fn no_claim_is_made_of_a_snapshot_that_is_not_ready_again() {
 fn an_old_pod_is_not_taken_for_the_new_one() {
     let mut world = World::new(Flavour::SourceDirect);
     script::begin(&mut world);
-    script::start_pods(&mut world);
-    script::end_movers(&mut world, Ending::Good);
-    script::note_ended(&mut world);
+    controllers::start_pods(&mut world);
+    controllers::end_movers(&mut world, Ending::Good);
+    controllers::note_ended(&mut world);
     let mut old = world.pods[0].clone();
     old.meta.run = Some("old".into());
     old.report = old.report.map(|report| report.replace("r1", "old"));

@@ -1,7 +1,8 @@
 //! When the agent looks again by itself, and what it tells of waiting.
 
 use crate::agent::{self, Look};
-use crate::script::{self, Ending};
+use crate::controllers::{self, Ending};
+use crate::script;
 use crate::world::{Flavour, World};
 use jiff::{SignedDuration, Timestamp};
 use rstest::rstest;
@@ -35,9 +36,9 @@ pub fn next_attempt(world: &World) -> Timestamp {
 /// One whole attempt, up to the look that sees how its mover ended.
 pub fn attempt(world: &mut World, ending: Ending) {
     script::begin(world);
-    script::start_pods(world);
-    script::end_movers(world, ending);
-    script::let_the_cluster_work(world);
+    controllers::start_pods(world);
+    controllers::end_movers(world, ending);
+    controllers::let_the_cluster_work(world);
     agent::look(world, &Look::default());
 }
 
@@ -66,7 +67,7 @@ fn the_next_scheduled_time_is_waited_for() {
     assert_eq!(wake(&world), Some(next_time(&world)), "before the first sync");
     world.now = next_time(&world);
     attempt(&mut world, Ending::Good);
-    script::let_the_cluster_work(&mut world);
+    controllers::let_the_cluster_work(&mut world);
     agent::look(&mut world, &Look::default());
     assert!(world.status.run.is_none() && next_time(&world) > world.now);
     assert_eq!(wake(&world), Some(next_time(&world)), "after it");

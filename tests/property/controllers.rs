@@ -1,0 +1,132 @@
+//! What a cluster's controllers and nodes do in the fake world, and how movers end.
+
+use crate::world::World;
+use scribe_agent::core::model::facts::{Kind, Meta, Pod};
+use scribe_agent::core::model::plan::NewJob;
+use scribe_mover::report::{Outcome, Reason, Report};
+
+/// How a mover ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    Good,
+    Failed,
+    Stalled,
+    /// The path is another's.
+    Foreign,
+    WithoutReport,
+    NothingPushedYet,
+}
+
+/// Snapshots become ready, claims bind, Jobs learn of their pods, and what is being deleted goes when nothing holds it.
+pub fn let_the_cluster_work(world: &mut World) {
+    let now = world.now;
+    for snapshot in world.snapshots.iter_mut().filter(|s| !s.ready && !world.cluster.slow) {
+        snapshot.ready = true;
+        snapshot.captured = Some(now);
+    }
+    for claim in world.claims.iter_mut().filter(|_| !world.cluster.slow) {
+        claim.bound = true;
+    }
+    note_ended(world);
+    stop_deleted(world);
+    collect(world);
+}
+
+/// Jobs learn that their pods have ended.
+pub fn note_ended(world: &mut World) {
+    for job in world.jobs.iter_mut().filter(|j| !j.meta.deleting) {
+        let pod = world.pods.iter().find(|p| p.meta.run == job.meta.run && p.meta.attempt == job.meta.attempt);
+        if let Some(pod) = pod.filter(|p| p.ended) {
+            job.succeeded = Some(pod.report.as_deref().is_some_and(|r| !r.contains("\"Failed\"")));
+        }
+    }
+}
+
+/// Jobs that are being deleted go, their pods before them; and pods whose Job has gone with the object that it belonged to.
+pub fn stop_deleted(world: &mut World) {
+    let lost: Vec<_> = world.pods.iter().filter(|p| world.cluster.lost.contains(&p.meta.uid)).cloned().collect();
+    world.jobs.retain(|j| !j.meta.deleting || lost.iter().any(|p| p.meta.run == j.meta.run && p.meta.attempt == j.meta.attempt));
+    let (jobs, lost) = (&world.jobs, &world.cluster.lost);
+    let of_a_job = |p: &Pod| jobs.iter().any(|j| p.meta.run == j.meta.run && p.meta.attempt == j.meta.attempt);
+    world.pods.retain(|p| of_a_job(p) || lost.contains(&p.meta.uid));
+}
+
+/// Snapshots and claims that are being deleted go when nothing holds them.
+pub fn collect(world: &mut World) {
+    let pods_live = world.pods.iter().any(|p| !p.ended);
+    world.claims.retain(|c| !(c.meta.deleting || c.meta.namesake) || pods_live);
+    world.snapshots.retain(|s| !s.meta.deleting);
+    if world.applied.as_ref().is_some_and(|(uid, _)| !world.claims.iter().any(|c| c.meta.uid == *uid)) {
+        world.applied = None;
+    }
+}
+
+pub fn start_pods(world: &mut World) {
+    if !world.cluster.slow {
+        world.pods.iter_mut().for_each(|pod| pod.started = true);
+    }
+    let jobs: Vec<_> = world.jobs.iter().filter(|j| !j.meta.deleting && j.succeeded.is_none()).map(|j| j.meta.clone()).collect();
+    for job in jobs {
+        if !world.pods.iter().any(|p| p.meta.run == job.run && p.meta.attempt == job.attempt) {
+            let uid = world.uid_of("pod");
+            let meta = Meta { name: format!("{}-pod", job.name), uid, ..job };
+            // It waits for its volume.
+            world.pods.push(Pod { meta, started: !world.cluster.slow, ..Pod::default() });
+        }
+    }
+}
+
+pub fn end_movers(world: &mut World, ending: Ending) {
+    let (now, remote) = (world.now, world.remote.unwrap_or(0));
+    let destination = world.object.kind == Kind::Destination;
+    let jobs = world.jobs.clone();
+    let lost = &world.cluster.lost;
+    for pod in world.pods.iter_mut().filter(|p| !p.ended && !lost.contains(&p.meta.uid)) {
+        pod.ended = true;
+        pod.finished = Some(now);
+        let mut report = Report {
+            result: Outcome::Successful,
+            reason: None,
+            message: String::new(),
+            changed: false,
+            took_over: false,
+            adopted_state: None,
+            revision: None,
+            data_time: None,
+            files: 1,
+            bytes: 1,
+            transferred: 0,
+            hashed: 0,
+            deleted: 0,
+            skipped: std::collections::BTreeMap::default(),
+            duration_ms: 1,
+            logs: String::new(),
+        };
+        let job = jobs.iter().find(|j| j.meta.run == pod.meta.run && j.meta.attempt == pod.meta.attempt);
+        let of_this = |mover: &&NewJob| Some(&mover.run) == pod.meta.run.as_ref() && Some(mover.attempt) == pod.meta.attempt;
+        let from = world.movers.iter().rev().find(of_this).unwrap().subject.remote.clone();
+        report.adopted_state = Some(format!("state at {now}"));
+        if !matches!(ending, Ending::Good) && world.applied.as_ref().is_some_and(|(_, (held, _))| *held != from) {
+            world.applied = None; // a part of the one, and a part of the other
+        }
+        match ending {
+            Ending::Good => {
+                report.revision = Some(World::revision(&from, remote));
+                let applied = job.and_then(|j| j.claim_uid.clone()).map(|uid| (uid, (from, remote)));
+                report.changed = world.applied != applied;
+                world.applied = applied;
+            }
+            Ending::NothingPushedYet if destination => report.result = Outcome::WaitingForFirstPush,
+            Ending::Failed | Ending::Stalled | Ending::Foreign | Ending::NothingPushedYet => {
+                report.result = Outcome::Failed;
+                report.reason = Some(match ending {
+                    Ending::Stalled => Reason::DeletionGuard,
+                    Ending::Foreign => Reason::PathNotOurs,
+                    _ => Reason::Unreachable,
+                });
+            }
+            Ending::WithoutReport => continue,
+        }
+        pod.report = Some(serde_json::to_string(&report).unwrap());
+    }
+}
