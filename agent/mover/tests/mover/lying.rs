@@ -31,7 +31,7 @@ about() { [[ " $names " == *" $1 "* ]]; }
 "#;
 
 /// A push whose rclone commands go through this script, which ends by itself or lets the command pass.
-fn through(site: &Site, script: &str, change: impl FnOnce(&mut PushOptions)) -> Result<Synced> {
+pub fn through(site: &Site, script: &str, change: impl FnOnce(&mut PushOptions)) -> Result<Synced> {
     let wrapper = site.scratch.path().join("rclone");
     let state = tempfile(site);
     let text = format!(
@@ -49,21 +49,21 @@ fn through(site: &Site, script: &str, change: impl FnOnce(&mut PushOptions)) -> 
     push(&remote, &options)
 }
 
-fn tempfile(site: &Site) -> String {
+pub fn tempfile(site: &Site) -> String {
     let used = fs::read_dir(site.scratch.path()).unwrap().count();
     let dir = site.scratch.path().join(format!("state-{used}"));
     fs::create_dir(&dir).unwrap();
     dir.to_str().unwrap().to_owned()
 }
 
-fn same(_: &mut PushOptions) {}
+pub fn same(_: &mut PushOptions) {}
 
 /// A directory as remote: every object is a file that a test can look at.
-fn site() -> Site {
+pub fn site() -> Site {
     Site::on(Backend::Local)
 }
 
-fn pulled(site: &Site) -> Synced {
+pub fn pulled(site: &Site) -> Synced {
     let fresh = assert_fs::TempDir::new().unwrap();
     let mut options = site.pull_options();
     options.volume = fresh.path().into();
@@ -73,7 +73,7 @@ fn pulled(site: &Site) -> Synced {
 }
 
 /// The next pushes put everything right, and leave nothing behind.
-fn heals(site: &Site) {
+pub fn heals(site: &Site) {
     site.push();
     site.pull();
     assert_same(site.source.path(), site.dest.path());
@@ -105,7 +105,7 @@ fn content_that_was_sent_before_is_sent_again_once_it_was_written_over() {
 }
 
 /// Dies between its commit and the promotion of `x`.
-fn dies_before_promotion(site: &Site) {
+pub fn dies_before_promotion(site: &Site) {
     through(site, r"if [ $verb = copy ] && [[ $2 == */staged/* ]]; then die; fi", same).unwrap_err();
     let commit = fs::read_to_string(site.object(".scribe/commit.json")).unwrap();
     assert!(commit.contains("\"staged\": true"), "{commit}");
@@ -223,90 +223,6 @@ fn an_outage_makes_no_first_push(#[values(false, true)] known: bool) {
     heals(&site);
 }
 
-/// An object under its hash is lost; the push that sends it again dies after its commit, and the next one before its own.
-#[test]
-fn a_lost_object_that_waits_for_its_promotion_is_pulled_and_kept() {
-    let site = site();
-    write(site.source.path(), "keep", "k");
-    write(site.source.path(), "a\nb", "odd");
-    site.push();
-    fs::remove_dir_all(site.object(".scribe/objects")).unwrap();
-    write(site.source.path(), "other", "kk");
-    let script = r"if [ $verb = copy ] && [[ $2 == *.objects/* ]]; then die; fi";
-    through(&site, script, |options| options.verify_now = true).unwrap_err();
-    let committed = pulled(&site);
-    fs::remove_file(site.source.path().join("a\nb")).unwrap();
-    through(&site, r"if [ $verb = copy ] && about commit.json && [[ $3 == *:* ]] && ! once first; then die; fi", same).unwrap_err();
-    assert_eq!(pulled(&site).revision, committed.revision);
-    heals(&site);
-}
-
-/// A dead push has sent a file where the volume has a folder by now, or the reverse; on remotes whose objects are files.
-#[rstest]
-fn what_a_dead_push_has_put_in_the_way_goes(
-    #[values(Backend::Local, Backend::WebDav)] backend: Backend,
-    #[values(false, true)] folder_first: bool,
-    #[values(false, true)] committed: bool,
-) {
-    let site = Site::on(backend);
-    let source = site.source.path();
-    write(source, "keep", "k");
-    if committed {
-        site.push();
-    }
-    let (first, then) = if folder_first { ("a/x", "a") } else { ("a", "a/x") };
-    write(source, first, "first");
-    through(&site, &format!(r#"if [ $verb = copy ] && about {first}; then $rclone "$@"; die; fi"#), same).unwrap_err();
-    let top = source.join("a");
-    if folder_first { fs::remove_dir_all(top) } else { fs::remove_file(top) }.unwrap();
-    write(source, then, "then");
-    let mut options = site.push_options();
-    options.guard.floor = 100;
-    push(&site.remote(), &options).unwrap();
-    heals(&site);
-}
-
-/// A push dies after its commit, before it has deleted a file in whose place the volume then has a folder.
-#[test]
-fn what_a_dead_push_has_not_deleted_goes() {
-    let site = site();
-    write(site.source.path(), "keep", "k");
-    write(site.source.path(), "a", "file");
-    site.push();
-    fs::remove_file(site.source.path().join("a")).unwrap();
-    through(&site, "if [ $verb = delete ] && about a; then die; fi", same).unwrap_err();
-    write(site.source.path(), "a/x", "in a folder");
-    site.push();
-    heals(&site);
-}
-
-/// What other hands have put in the way is named before anything is committed, and nothing is deleted.
-#[rstest]
-fn what_others_have_put_in_the_way_is_named(#[values(false, true)] folder: bool) {
-    let site = site();
-    write(site.source.path(), "keep", "k");
-    if folder {
-        write(site.source.path(), "d/mine", "m");
-    }
-    let first = site.push();
-    let (foreign, new) = if folder { ("d/note", "d") } else { ("d", "d/x") };
-    write(&site.object(""), foreign, "not ours");
-    if folder {
-        fs::remove_dir_all(site.source.path().join("d")).unwrap();
-    }
-    write(site.source.path(), new, "new");
-    let mut options = site.push_options();
-    options.verify_now = true;
-    let failure = push(&site.remote(), &options).unwrap_err();
-    assert_eq!(failure.reason, Reason::RemoteInconsistent, "{failure}");
-    assert!(failure.message.contains(foreign), "{failure}");
-    assert_eq!(pulled(&site).revision, first.revision);
-    assert_eq!(fs::read(site.object(foreign)).unwrap(), b"not ours");
-    fs::remove_file(site.object(foreign)).unwrap();
-    push(&site.remote(), &options).unwrap();
-    heals(&site);
-}
-
 /// A volume may hold a copy of a replicated path; a push of it that dies anywhere is no other replication.
 #[rstest]
 #[case::first_push("if [ $verb = copy ] && about backup/.scribe/commit.json; then $rclone \"$@\"; die; fi", false)]
@@ -384,58 +300,6 @@ fn a_half_written_claim_is_no_foreign_file() {
     write(site.source.path(), "a", "a");
     site.push();
     heals(&site);
-}
-
-/// One wrong answer for what a dead push has left does not leave it there for ever.
-#[rstest]
-#[case::claim("if [ $verb = cat ] && about claim.json && once lie; then absent; fi")]
-#[case::manifest("if [[ $names == *manifests/* ]] && [[ $verb == copy && $2 == *:* ]] && once lie; then exit 0; fi")]
-fn what_a_dead_push_has_left_goes_in_the_end(#[case] lie: &str) {
-    let site = site();
-    write(site.source.path(), "keep", "k");
-    site.push();
-    for n in 0..3 {
-        write(site.source.path(), format!("new{n}"), "new");
-    }
-    through(&site, "if [ $verb = copy ] && about new1; then $rclone \"$@\"; die; fi", same).unwrap_err();
-    for n in 0..3 {
-        fs::remove_file(site.source.path().join(format!("new{n}"))).unwrap();
-    }
-    write(site.source.path(), "keep", "kk");
-    through(&site, lie, same).unwrap();
-    write(site.source.path(), "keep", "kkk");
-    heals(&site);
-    assert_eq!(site.user_objects(), ["keep"]);
-}
-
-/// A push that fails again and again leaves one manifest, not one each time.
-#[test]
-fn failing_pushes_do_not_pile_up() {
-    let site = site();
-    write(site.source.path(), "keep", "k");
-    site.push();
-    write(site.source.path(), "new", "new");
-    for _ in 0..5 {
-        through(&site, "if [ $verb = copy ] && about commit.json && [[ $3 == *:* ]]; then die; fi", same).unwrap_err();
-    }
-    let manifests = site.control_objects().into_iter().filter(|name| name.starts_with("manifests/")).count();
-    assert!(manifests <= 3, "{:?}", site.control_objects());
-    heals(&site);
-}
-
-/// What only looks like a file that rclone left half-written is left alone.
-#[test]
-fn a_foreign_partial_file_is_left_alone() {
-    let site = site();
-    write(site.source.path(), "keep", "k");
-    site.push();
-    write(site.source.path(), "dump", "d");
-    through(&site, "if [ $verb = copy ] && about dump; then $rclone \"$@\"; die; fi", same).unwrap_err();
-    write(&site.object(""), "dump_20251126.partial", "not ours");
-    write(&site.object(""), "dump.1a2b3c4d.partial", "half of ours");
-    fs::remove_file(site.source.path().join("dump")).unwrap();
-    site.push();
-    assert_eq!(site.user_objects(), ["dump_20251126.partial", "keep"]);
 }
 
 /// One wrong answer for our own claim in the last look is no rival.

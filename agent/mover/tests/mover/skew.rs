@@ -33,8 +33,8 @@ fn a_clock_that_is_wrong_hides_nothing(
     };
     push(&site.remote(), &options(0)).unwrap();
     push(&site.remote(), &PushOptions { verify_now: true, ..options(1) }).unwrap();
-    let objects = site.control_objects().into_iter().filter(|name| name.starts_with("objects/"));
-    let by_hash = format!(".scribe/{}", objects.last().unwrap());
+    let object = site.control_objects().into_iter().rfind(|name| name.starts_with("objects/")).unwrap();
+    let by_hash = format!(".scribe/{object}");
     site.meddle("rcat", "a", b"CONTENT");
     site.meddle("rcat", &by_hash, b"BY HASH");
     if pushed_since {
