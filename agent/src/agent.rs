@@ -138,7 +138,7 @@ fn shutdown() -> Result<impl Future<Output = ()> + Clone + Send + Sync + 'static
     let (sender, receiver) = tokio::sync::watch::channel(false);
     tokio::spawn(async move {
         tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
-        // Nobody left to tell means that everything has ended already.
+        // Without a receiver everything has ended already.
         let _ = sender.send(true).is_ok();
     });
     let stopped = async move {

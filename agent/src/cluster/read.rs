@@ -1,4 +1,4 @@
-//! Refresh reads, for decisions that a cache must not make.
+//! Fresh reads, for decisions that a cache must not make.
 
 use super::slim;
 use super::view::{Replicated, Replication};
@@ -86,7 +86,7 @@ impl Reader {
     ///
     /// # Errors
     /// What the API server says.
-    pub async fn last_words(&self, pod: &str) -> kube::Result<String> {
+    pub async fn last_lines(&self, pod: &str) -> kube::Result<String> {
         let pods: Api<k8s_openapi::api::core::v1::Pod> = Api::namespaced(self.client.clone(), &self.namespace);
         pods.logs(
             pod,

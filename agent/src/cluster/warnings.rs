@@ -73,7 +73,7 @@ impl Warnings {
     /// Why something waits for these objects, in groups, of which the first with a warning counts. `all` are the UIDs that anything may wait
     /// for. Nothing where the warnings cannot be read, which is logged when it begins.
     pub async fn about(&self, groups: &[Vec<String>], all: impl FnOnce() -> HashSet<String>, urgency: Urgency) -> Option<Reason> {
-        // Held while the list is read: whoever else asks meanwhile gets the same one.
+        // Held while the list is read: all that ask meanwhile get the same one.
         let mut last = self.last.lock().await;
         if !last.as_ref().is_some_and(|list| list.serves(groups, urgency, Instant::now())) {
             let failed_before = last.as_ref().is_some_and(|list| list.digest.is_none());

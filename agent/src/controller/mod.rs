@@ -55,7 +55,7 @@ const LOOKS_AT_A_TIME: u16 = 16;
 
 /// What every reconcile needs.
 pub struct Context {
-    /// Refresh reads.
+    /// Fresh reads.
     pub reader: Reader,
     /// Why something waits.
     pub warnings: Warnings,

@@ -75,7 +75,7 @@ pub(super) async fn show(context: &Context, facts: &Facts, run: &Run, pod: &Pod)
         remember(context, &facts.object.uid, |memory| memory.progress.iter_mut().for_each(change)).progress
     };
     let before = change(&|followed| followed.looked = Some(Instant::now()));
-    let log = match context.reader.last_words(&pod.meta.name).await {
+    let log = match context.reader.last_lines(&pod.meta.name).await {
         Ok(log) => log,
         Err(error) => {
             if before.is_some_and(|followed| followed.unreadable.is_none()) {

@@ -17,7 +17,7 @@ pub(super) const RACY: i64 = 120;
 
 /// Whether the content of this file, as a capture at `captured` shows it, may be another one under the same hints later.
 ///
-/// Nobody can set a ctime, so one in the future means that a clock is wrong. An mtime counts, too, because some file systems do not keep
+/// A ctime cannot be set, so one in the future means that a clock is wrong. An mtime counts, too, because some file systems do not keep
 /// a ctime of their own; but one in the future was set by a program, and proves nothing.
 pub(super) fn is_racy(entry: &Entry, captured: Timestamp) -> bool {
     let now = captured.as_second();

@@ -240,7 +240,7 @@ fn read_log(stderr: ChildStderr, events: &mpsc::Sender<Event>) {
             return;
         }
     }
-    // Nobody listens any more once the supervisor has given up.
+    // The supervisor may have given up and dropped the receiver.
     let _ = events.send(Event::End);
 }
 

@@ -19,7 +19,7 @@ pub struct Claimant<'a> {
     pub created: Option<Timestamp>,
 }
 
-/// The one that may go on. The others wait, whoever comes later or reconciles first: the order depends on nothing but the objects.
+/// The one that may go on. The others wait, in whichever order they are created or reconciled: it depends on nothing but the objects.
 pub fn first<'a>(claimants: &[Claimant<'a>]) -> Option<Claimant<'a>> {
     let rank = |c: &Claimant<'a>| (!c.writes, !c.owns, !c.synced, c.created.unwrap_or(Timestamp::MAX), c.uid);
     claimants.iter().min_by_key(|claimant| rank(claimant)).cloned()

@@ -89,7 +89,7 @@ pub(super) fn begin(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
                 decision.plan.steps.push(step);
             }
         }
-        // One that may not write to its volume is never seen in this phase: whoever is in it goes first.
+        // One that may not write to its volume is never seen in this phase: an object in it goes first.
         Phase::Transferring => match children::shared(decision.facts, spec) {
             Some((reason, problem)) => failure::give_up(decision, run, reason, problem, None),
             None => mover(decision, spec, run),
