@@ -11,6 +11,7 @@ mod chance;
 mod control_plane;
 mod five_hundred;
 mod idle;
+mod images;
 mod lasting;
 mod proxy;
 mod reports;

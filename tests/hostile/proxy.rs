@@ -55,6 +55,10 @@ pub enum Fault {
     WatchEnded,
     /// A watch: it breaks after one event.
     WatchCut,
+    /// A list of snapshots: 200, and nothing is in it.
+    Empty,
+    /// A mover's log: it is there, and its last line does not change.
+    Log,
 }
 
 /// A request, as rules see it.
@@ -178,6 +182,12 @@ async fn answer(shared: &Shared, request: Request<Incoming>) -> Result<Answer, s
                 "code": 410, "message": "too old resource version: 1 (2)" });
             return Ok(whole(StatusCode::OK, format!("{}\n", json!({ "type": "ERROR", "object": status }))));
         }
+        Fault::Empty => {
+            let list = json!({ "kind": "VolumeSnapshotList", "apiVersion": "snapshot.storage.k8s.io/v1",
+                "metadata": { "resourceVersion": "1" }, "items": [] });
+            return Ok(whole(StatusCode::OK, list.to_string()));
+        }
+        Fault::Log => return Ok(whole(StatusCode::OK, "{\"bytesDone\":1,\"bytesTotal\":9}\n".to_owned())),
         Fault::WatchEnded => return Ok(whole(StatusCode::OK, String::new())),
         Fault::Silent => std::future::pending().await,
         Fault::Late => tokio::time::sleep(Duration::from_millis(300)).await,

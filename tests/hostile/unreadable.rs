@@ -35,6 +35,29 @@ async fn a_hung_mover_whose_log_cannot_be_read() {
     source.until("its sync", 60, |s| s.last_manual_sync.as_deref() == Some("1") && s.last_error.is_none()).await;
 }
 
+/// A kubelet that answers every second read only: a log that shows the same line each time proves that its mover hangs.
+#[tokio::test]
+async fn a_hung_mover_whose_log_can_be_read_now_and_then() {
+    let site = Site::start_with("unreadable-at-times", "{stallTimeout: 40s, retry: {initial: 1s, max: 2s}}").await;
+    site.world.record.lock().unwrap().hung = true;
+    let mut reads = 0_usize;
+    site.proxy.rule(move |call| {
+        let read = call.path.ends_with("/log");
+        reads += usize::from(read);
+        if !read {
+            Fault::None
+        } else if reads % 2 == 0 {
+            Fault::ServerError
+        } else {
+            Fault::Log
+        }
+    });
+    let source = site.source("it", json!({ "trigger": { "manual": "1" }, "rclone": { "copyMethod": "Direct" } })).await;
+    let status = source.until("it ends", 100, |s| s.last_error.is_some()).await;
+    let error = status.last_error.unwrap();
+    assert!(error.reason == "MoverStalled" && error.message.contains("has made no progress for 40s"), "{error:?}");
+}
+
 /// A Role without `pods/log` is reported like any other verb that is missing, and no longer once it is complete.
 #[tokio::test]
 async fn logs_that_are_forbidden() {

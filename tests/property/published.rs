@@ -66,6 +66,56 @@ fn a_direct_volume_made_anew_is_not_ready_while_it_is_empty() {
     assert_eq!((status.as_str(), reason.as_str(), &world.status.latest_image), ("False", "NotPublished", &None), "{message}");
 }
 
+/// The last sync ended under a clock that was a year ahead.
+#[test]
+fn what_is_gone_is_published_again_after_a_clock_was_set_back() {
+    for (flavour, role) in [(Flavour::DestinationImage, Role::Image), (Flavour::DestinationDirect, Role::Volume)] {
+        let mut world = synced(flavour);
+        script::play(&mut world, &Happening::Clock(-365 * 86_400));
+        script::all_goes_well(&mut world, 5);
+        script::play(&mut world, &Happening::HandDelete(role));
+        script::all_goes_well(&mut world, 30);
+        world.assert_published();
+        assert_eq!(ready(&world).0, "True", "{flavour:?}: {:?}", ready(&world));
+    }
+}
+
+/// A status of an agent that did not record which volume it published: what is replaced from then on is noticed.
+#[test]
+fn the_uid_of_a_volume_that_was_published_before_is_learnt() {
+    let mut world = synced(Flavour::DestinationDirect);
+    world.status.latest_image_uid = None;
+    script::all_goes_well(&mut world, 5);
+    script::play(&mut world, &Happening::Swap);
+    world.slot = Slot::Taken;
+    agent::look(&mut world, &Look::default());
+    assert_eq!((ready(&world).0.as_str(), &world.status.latest_image), ("False", &None));
+}
+
+/// Nor did it record what it synced.
+#[test]
+fn an_image_of_an_earlier_agent_that_is_gone_is_not_ready() {
+    let mut world = synced(Flavour::DestinationImage);
+    world.status.synced = None;
+    script::all_goes_well(&mut world, 5);
+    script::play(&mut world, &Happening::HandDelete(Role::Image));
+    script::all_goes_well(&mut world, 30);
+    world.assert_published();
+}
+
+/// The PV of a published PVC is gone: the PVC keeps its UID, and is bound no more.
+#[test]
+fn a_direct_volume_that_is_lost_is_not_ready() {
+    let mut world = synced(Flavour::DestinationDirect);
+    world.cluster.slow = true; // It is not bound again.
+    for claim in world.claims.iter_mut().filter(|claim| claim.meta.role == Some(Role::Volume)) {
+        claim.bound = false;
+    }
+    agent::look(&mut world, &Look::default());
+    let (status, reason, message) = ready(&world);
+    assert_eq!((status.as_str(), reason.as_str(), &world.status.latest_image), ("False", "NotPublished", &None), "{message}");
+}
+
 /// The only image is deleted, or released to be kept: the next one is made of the volume without waiting for the schedule.
 #[test]
 fn an_image_that_is_gone_is_made_again_without_being_asked() {

@@ -264,7 +264,7 @@ impl World {
             undeleted: self.undeleted.clone(),
             troubles: Vec::new(),
             rival: self.rival.clone().filter(|_| !self.writes()),
-            progress: Some(self.cluster.hangs_since.filter(|_| unreadable.is_none()).unwrap_or(self.now)),
+            progress: Some(self.cluster.hangs_since.unwrap_or(self.now)),
             unreadable: unreadable.map(|since| Unreadable { since, why: "the kubelet does not answer".into() }),
         }
     }

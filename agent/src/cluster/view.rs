@@ -120,10 +120,10 @@ pub fn claim(claim: &slim::Claim, owner: &str) -> Claim {
     }
 }
 
-/// Name of the snapshot that this claim is still being made from.
+/// Name of the snapshot that this claim is still being made from. One that is lost (phase `Lost`) was made before.
 pub fn image_in_use(claim: &slim::Claim) -> Option<String> {
-    let unbound = claim.status.phase.as_deref() != Some("Bound") && claim.metadata.deletion_timestamp.is_none();
-    claim.image().filter(|_| unbound).map(str::to_owned)
+    let pending = matches!(claim.status.phase.as_deref(), None | Some("Pending")) && claim.metadata.deletion_timestamp.is_none();
+    claim.image().filter(|_| pending).map(str::to_owned)
 }
 
 /// A snapshot, as `owner` sees it.

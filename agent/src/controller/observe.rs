@@ -82,7 +82,11 @@ pub(super) async fn refresh(context: &Context, facts: &mut Facts, needs: &BTreeS
                 (facts.claims, facts.images_in_use) = (read.claims, read.images_in_use);
             }
             Refresh::Snapshots => {
-                let snapshots = context.reader.snapshots(&owner).await.map_err(unread)?;
+                let mut snapshots = context.reader.snapshots(&owner).await.map_err(unread)?;
+                if facts.snapshots.iter().any(|known| !shows(snapshots.as_deref(), &known.meta.uid)) {
+                    // Images that are not there are forgotten, and then deleted: that takes two answers.
+                    snapshots = context.reader.snapshots(&owner).await.map_err(unread)?;
+                }
                 facts.snapshots_known = snapshots.is_some();
                 let snapshots = snapshots.unwrap_or_default();
                 facts.snapshots = snapshots.iter().filter(|s| of(*s, &owner)).map(|s| view::snapshot(s, &owner)).collect();
@@ -185,6 +189,10 @@ fn add_claims<'a>(facts: &mut Facts, claims: impl Iterator<Item = &'a slim::Clai
             facts.claims.push(view::claim(claim, &owner));
         }
     }
+}
+
+fn shows(snapshots: Option<&[slim::Snapshot]>, uid: &str) -> bool {
+    snapshots.is_none_or(|all| all.iter().any(|snapshot| snapshot.metadata.uid.as_deref() == Some(uid)))
 }
 
 fn of<K: Resource>(child: &K, owner: &str) -> bool {

@@ -113,10 +113,9 @@ impl Followed {
         Followed { pod, looked: None, line: String::new(), moved: Instant::now(), unreadable: None }
     }
 
-    /// What cannot be read proves no standstill: it counts from the last time at which nothing was known.
+    /// What cannot be read proves no standstill, nor that there was none: a line that is the same before and after proves it.
     fn hide(&mut self, why: &str) {
-        self.moved = Instant::now();
-        self.unreadable.get_or_insert_with(|| (self.moved, why.to_owned()));
+        self.unreadable.get_or_insert_with(|| (Instant::now(), why.to_owned()));
     }
 
     fn see(&mut self, line: &str) {
@@ -163,9 +162,10 @@ mod tests {
         let Some(long_ago) = start.checked_sub(Duration::from_secs(60)) else { return };
         let mut followed = Followed { line: "a".into(), moved: long_ago, ..Followed::new("p".into()) };
         followed.hide("first");
-        assert!(followed.moved >= start);
         let first = followed.unreadable.clone();
         followed.hide("second");
         assert_eq!(followed.unreadable, first, "it counts from the first one");
+        followed.see("a");
+        assert_eq!(followed.moved, long_ago, "the line has not changed meanwhile");
     }
 }

@@ -66,7 +66,7 @@ fn work(decision: &mut Decision<'_>, spec: &Spec) {
         (None, None) => {
             decision.wake_for_next_sync();
             if let Some(time) = due::republishes(&Named::by(spec), &decision.status) {
-                decision.plan.wake_at(time);
+                decision.plan.wake_at(due::possible(time, decision.now));
             }
         }
     }

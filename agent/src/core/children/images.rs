@@ -67,10 +67,16 @@ fn review_volume(decision: &mut Decision<'_>, spec: &Spec) {
     let (facts, status) = (decision.facts, &mut decision.status);
     let name = children::destination_claim(facts, claim);
     let Some(_) = status.latest_image.as_ref().filter(|latest| latest.kind == VOLUME && latest.name == name) else { return };
-    let uid = children::pulled_into(facts, spec).map(|claim| &claim.meta.uid);
+    // One that was pulled into was bound; it is so no more when its volume is lost.
+    let uid = children::pulled_into(facts, spec).filter(|claim| claim.bound).map(|claim| claim.meta.uid.clone());
     // Not every agent has recorded the UID.
-    if uid.is_none() || status.latest_image_uid.is_some() && status.latest_image_uid.as_ref() != uid {
-        (status.latest_image, status.latest_image_uid) = (None, None);
+    let is_it = uid.is_some() && status.latest_image_uid.as_ref().is_none_or(|known| Some(known) == uid.as_ref());
+    if !is_it {
+        status.latest_image = None;
+    }
+    let known = uid.filter(|_| is_it);
+    if status.latest_image_uid != known || !is_it {
+        status.latest_image_uid = known;
         decision.plan.needs.insert(Refresh::Claims);
     }
 }

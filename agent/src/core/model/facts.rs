@@ -50,7 +50,7 @@ pub struct Facts {
     pub troubles: Vec<String>,
     /// Name of another destination that pulls into the same PVC and goes first, if there is one: see [`claimant`](super::claimant).
     pub rival: Option<String>,
-    /// When the run's mover was last seen to move on, by a clock that no step of the time of day changes. While its log cannot be read: now.
+    /// When the run's mover was last seen to move on, by a clock that no step of the time of day changes.
     pub progress: Option<Timestamp>,
     /// The log of the run's mover cannot be read, so that nothing is known of its progress.
     pub unreadable: Option<Unreadable>,

@@ -35,17 +35,22 @@ pub fn cause_beside_trigger(spec: &Spec, object: &Object, status: &Status, now: 
     if needs_new_sync(spec, status) {
         return Some(Cause::SpecChanged(object.generation));
     }
-    republishes(&Named::by(spec), status).is_some_and(|time| time <= now).then_some(Cause::Unpublished)
+    republishes(&Named::by(spec), status).is_some_and(|time| possible(time, now) <= now).then_some(Cause::Unpublished)
 }
 
 /// No sync follows so soon after the last one to publish again what that published: something may take away every image at once.
 const PUBLISHES_AGAIN: SignedDuration = SignedDuration::from_mins(10);
 
-/// When a sync is due because nothing is published of what was synced last; none while it is published.
+/// When a sync is due because nothing is published of what was synced last; none while it is published. See [`possible`].
 pub fn republishes(subject: &Named<'_>, status: &Status) -> Option<Timestamp> {
-    let missing = subject.publishes() && status.synced.is_some() && !is_published(status);
+    let missing = subject.publishes() && !is_published(status);
     let last = status.last_sync_time.as_ref().filter(|_| missing)?;
     Some(last.0.saturating_add(PUBLISHES_AGAIN).unwrap_or(Timestamp::MAX))
+}
+
+/// The time of [`republishes`], as it can be: one that is further away comes of a clock that was ahead when the last sync ended.
+pub fn possible(republishes: Timestamp, now: Timestamp) -> Timestamp {
+    if republishes.duration_since(now) > PUBLISHES_AGAIN { now } else { republishes }
 }
 
 /// Whether `latestImage` is of the revision that was synced last. An image of which no revision was recorded counts as such.

@@ -163,7 +163,7 @@ impl<'a> QueueEntry<'a> {
         let Some(run) = &status.run else {
             let created = (due::never_synced(status) && self.starts_at_once).then(|| self.created.unwrap_or(now));
             let asked = new_tag.is_some() || verification.is_some() || self.differs;
-            return slot.or(created).or(passed(self.republishes)).or(asked.then_some(now));
+            return slot.or(created).or(passed(self.republishes.map(|time| due::possible(time, now)))).or(asked.then_some(now));
         };
         match run.phase {
             // The status does not show whether its snapshot is ready; an object that needs a slot has recorded that.
