@@ -46,7 +46,7 @@ async fn a_hung_mover_whose_log_can_be_read_now_and_then() {
         reads += usize::from(read);
         if !read {
             Fault::None
-        } else if reads % 2 == 0 {
+        } else if reads.is_multiple_of(2) {
             Fault::ServerError
         } else {
             Fault::Log

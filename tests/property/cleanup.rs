@@ -3,8 +3,9 @@
 use crate::agent::{self, Look, plan};
 use crate::controllers::{self, Ending};
 use crate::edits::with_a_mover;
-
+use crate::script;
 use crate::world::{Flavour, World};
+use jiff::SignedDuration;
 use scribe_agent::core::model::facts::{Refresh, Role};
 use scribe_agent::core::model::plan::{ChildKind, Plan, Step};
 
@@ -14,6 +15,31 @@ fn deleted(plan: &Plan) -> Vec<ChildKind> {
         _ => None,
     });
     kinds.collect()
+}
+
+/// A driver that does not delete a snapshot: syncs go on, and the image that stays is reported with what holds it.
+#[test]
+fn an_image_that_does_not_go_is_reported() {
+    let mut world = World::new(Flavour::DestinationImage);
+    script::recover(&mut world);
+    let mut stuck = world.snapshots.iter().find(|s| s.meta.role == Some(Role::Image)).unwrap().clone();
+    stuck.meta.name = stuck.meta.name.replace("-2026", "-2025");
+    stuck.meta.uid = "older".into();
+    (stuck.meta.deleting, stuck.meta.deleting_since) = (true, Some(world.now));
+    stuck.meta.held_by = vec!["snapshot.storage.kubernetes.io/volumesnapshot-bound-protection".into()];
+    world.snapshots.push(stuck);
+    let reconciled = |world: &World| world.status.conditions.iter().find(|c| c.type_ == "Reconciled").unwrap().clone();
+    for (minutes, reported) in [(0, false), (59, false), (60, true), (24 * 60, true)] {
+        let mut world = world.clone();
+        world.now += SignedDuration::from_mins(minutes);
+        for _ in 0..3 {
+            agent::look(&mut world, &Look::default());
+        }
+        let condition = reconciled(&world);
+        assert_eq!(condition.status == "False", reported, "{minutes}: {}", condition.message);
+        let named = ["VolumeSnapshot scribe-dest-", "-2025", "has been terminating since", "held by snapshot.storage.kubernetes.io"];
+        assert!(!reported || named.iter().all(|words| condition.message.contains(words)), "{}", condition.message);
+    }
 }
 
 /// A source whose sync has just been closed; of its children nothing is deleted yet.

@@ -91,6 +91,7 @@ fn meta(meta: &ObjectMeta, owner: &str) -> Meta {
         attempt: label(labels::ATTEMPT).and_then(|a| a.parse().ok()),
         created: time(meta.creation_timestamp.as_ref()),
         deleting: meta.deletion_timestamp.is_some(),
+        deleting_since: time(meta.deletion_timestamp.as_ref()),
         namesake: !owned && label(labels::OWNER_UID).is_some() && meta.owner_references.as_ref().is_some_and(|r| !r.is_empty()),
         held_by: meta.finalizers.clone().unwrap_or_default(),
     }
@@ -192,6 +193,7 @@ pub fn pod(pod: &slim::Pod) -> Pod {
             attempt: label(labels::ATTEMPT).and_then(|a| a.parse().ok()),
             created: time(pod.metadata.creation_timestamp.as_ref()),
             deleting: pod.metadata.deletion_timestamp.is_some(),
+            deleting_since: time(pod.metadata.deletion_timestamp.as_ref()),
             namesake: false,
             held_by: pod.metadata.finalizers.clone().unwrap_or_default(),
         },

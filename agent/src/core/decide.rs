@@ -5,7 +5,7 @@
 use crate::api::reason::Reason;
 use crate::api::status::{Phase, Run};
 use crate::core::adoption;
-use crate::core::children::{self, cleanup, images, resize};
+use crate::core::children::{self, cleanup, images, resize, terminating};
 use crate::core::decision::Decision;
 use crate::core::model::clock;
 use crate::core::model::facts::{Facts, Refresh};
@@ -38,6 +38,7 @@ pub fn decide(facts: &Facts, limits: &Limits, now: Timestamp) -> Plan {
         Err(_) => refuse(&mut decision),
     }
     cleanup::children(&mut decision);
+    terminating::report(&mut decision);
     if let Ok(spec) = &facts.spec {
         resize::volume(&mut decision, spec);
     }

@@ -206,7 +206,7 @@ impl World {
                     let published = images.map(|s| &s.meta.name).any(|name| self.status.images.iter().any(|image| image.name == *name));
                     let holds_data = self.applied.as_ref().is_some_and(|(uid, _)| *uid == target.uid);
                     assert!(!cleaned || !holds_data || published, "the only copy of the data was deleted");
-                    claim.meta.deleting = true;
+                    (claim.meta.deleting, claim.meta.deleting_since) = (true, Some(self.now));
                 }
             }
             ChildKind::Snapshot => {
@@ -215,7 +215,7 @@ impl World {
                     assert!(!published(&snapshot.meta.name), "a published image was deleted");
                     assert!(!self.in_use.contains(&snapshot.meta.name), "an image was deleted that a claim is being made from");
                     assert!(!snapshot.keep || snapshot.meta.role != Some(Role::Image), "an image was deleted that is to be kept");
-                    snapshot.meta.deleting = true;
+                    (snapshot.meta.deleting, snapshot.meta.deleting_since) = (true, Some(self.now));
                 }
             }
         }

@@ -3,6 +3,7 @@
 pub(super) mod cleanup;
 pub(super) mod images;
 pub(super) mod resize;
+pub(super) mod terminating;
 
 use crate::api::Status;
 use crate::api::reason::Reason;

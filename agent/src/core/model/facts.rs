@@ -218,6 +218,8 @@ pub struct Meta {
     pub created: Option<Timestamp>,
     /// Whether it is being deleted.
     pub deleting: bool,
+    /// `metadata.deletionTimestamp`
+    pub deleting_since: Option<Timestamp>,
     /// It belonged to an object of this name that is no more, and will be collected.
     pub namesake: bool,
     /// Finalizers that keep it from going.
