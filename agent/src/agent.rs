@@ -103,6 +103,7 @@ async fn work(
         objects: objects.clone(),
         started: std::time::Instant::now(),
         slots: Mutex::default(),
+        claims: Mutex::default(),
         wakes: wakes.sender(),
         memory,
     });

@@ -145,6 +145,7 @@ mod tests {
             adopt_path: None,
             allow_deletions: None,
             verify_now: None,
+            destination_pvc: None,
         }
     }
 

@@ -47,6 +47,8 @@ pub enum Fault {
     TimeoutAfter,
     /// It takes a while.
     Late,
+    /// It is done at once, but the answer takes a while.
+    LateAnswer,
     /// There is never an answer.
     Silent,
     /// A watch: the resource version has expired.
@@ -191,10 +193,14 @@ async fn answer(shared: &Shared, request: Request<Incoming>) -> Result<Answer, s
         Fault::WatchEnded => return Ok(whole(StatusCode::OK, String::new())),
         Fault::Silent => std::future::pending().await,
         Fault::Late => tokio::time::sleep(Duration::from_millis(300)).await,
-        Fault::None | Fault::CutAfter | Fault::TimeoutAfter | Fault::WatchCut => {}
+        Fault::None | Fault::LateAnswer | Fault::CutAfter | Fault::TimeoutAfter | Fault::WatchCut => {}
     }
     let answered = pass_on(shared, request).await?;
     match fault {
+        Fault::LateAnswer => {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            Ok(answered)
+        }
         Fault::CutAfter => Err(broken()),
         Fault::TimeoutAfter => Ok(refuse(504, "Timeout", "the server was unable to return a response in the time allotted")),
         Fault::WatchCut => Ok(answered.map(|body| {

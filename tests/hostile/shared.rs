@@ -1,8 +1,11 @@
 //! Two destinations that pull into one PVC: an outsider saw both start at once, and both publish the mixture as their own.
 
+use super::proxy::{Call, Fault};
 use super::site::Site;
 use super::until::until;
-use kube::api::DeleteParams;
+use hyper::Method;
+use kube::ResourceExt;
+use kube::api::{DeleteParams, ListParams};
 use scribe_agent::api::Status;
 use serde_json::{Value, json};
 
@@ -53,4 +56,122 @@ async fn a_private_volume_is_private() {
     let refused = thief.until("it is refused", 60, |s| is_refused(s, "b")).await;
     assert_eq!(refused.last_sync_time, None);
     owner.sync("2", 60).await;
+}
+
+fn manual(tag: &str) -> Value {
+    json!({ "trigger": { "manual": tag } })
+}
+
+/// An API server that takes its time over what a reconcile reads before it writes.
+fn slow(call: &Call) -> Fault {
+    let read = *call.method == Method::GET && !call.watch && !call.lists();
+    if read && ["/pods", "/persistentvolumeclaims", "/jobs"].iter().any(|kind| call.path.ends_with(kind)) {
+        Fault::LateAnswer
+    } else {
+        Fault::None
+    }
+}
+
+fn synced_into(status: &Status, claim: &str) -> bool {
+    status.synced.as_ref().is_some_and(|synced| synced.claim.as_deref() == Some(claim))
+}
+
+/// An older destination is edited to the PVC of a new one, while that one has not recorded yet what it has begun: an outsider saw two movers
+/// at once, and two images of the mixture.
+#[tokio::test]
+async fn a_pvc_that_is_being_given_out_is_given_to_one() {
+    let site = Site::start("shared-edit").await;
+    site.source("x", manual("0")).await.sync("1", 60).await;
+    site.source("y", manual("0")).await.sync("1", 60).await;
+    let b = site.destination("b", into("data-y")).await;
+    b.sync("1", 60).await;
+    site.proxy.rule(slow);
+    let a = site.destination("a", into("data-x")).await;
+    until("the new one is at work", 60, async || {
+        let counted = site.proxy.counted();
+        if counted.contains_key(&Fault::LateAnswer) { Ok(()) } else { Err(counted) }
+    })
+    .await;
+    b.edit(json!({ "rclone": { "destinationPVC": "data-x" }, "trigger": { "manual": "2" } })).await;
+    until("one of them is synced, and the other is refused", 60, async || {
+        let (a, b) = (a.status().await, b.status().await);
+        let done = [(&a, &b, "a"), (&b, &a, "b")];
+        if done.iter().any(|(first, second, name)| synced_into(first, "data-x") && is_refused(second, name)) { Ok(()) } else { Err((a, b)) }
+    })
+    .await;
+    assert_eq!(site.world.record.lock().unwrap().violations, Vec::<String>::new());
+}
+
+async fn jobs_into(site: &Site, claim: &str) -> Vec<String> {
+    let jobs = site.api("batch", "v1", "Job").list(&ListParams::default()).await.unwrap();
+    let volumes = |job: &kube::api::DynamicObject| job.data["spec"]["template"]["spec"]["volumes"].to_string();
+    jobs.iter().filter(|job| volumes(job).contains(&format!("\"{claim}\""))).map(ResourceExt::name_any).collect()
+}
+
+/// A Job that has no pod (a quota, a Job controller that is away) and cannot be deleted: its pod may come at any time.
+#[tokio::test]
+async fn a_job_without_a_pod_is_not_joined_by_another() {
+    let site = Site::start("shared-job").await;
+    for name in ["x", "y"] {
+        site.source(name, manual("0")).await.sync("1", 60).await;
+    }
+    site.world.record.lock().unwrap().asleep = true;
+    let a = site.destination("a", into("data-x")).await;
+    let there = async || match jobs_into(&site, "data-x").await {
+        jobs if jobs.is_empty() => Err(jobs),
+        jobs => Ok(jobs),
+    };
+    assert_eq!(until("its Job is there", 60, there).await, ["scribe-rclone-dest-a"]);
+    site.proxy.rule(|call| if *call.method == Method::DELETE && call.path.contains("/jobs/") { Fault::ServerError } else { Fault::None });
+    a.edit(json!({ "rclone": { "destinationPVC": "data-y" } })).await;
+    a.until("it has seen the edit", 60, |s| s.observed_generation == Some(2)).await;
+    let b = site.destination("b", into("data-x")).await;
+    let named = "Job scribe-rclone-dest-a of another destination";
+    b.until("it names the Job", 90, |s| condition(s, "Synchronizing").is_some_and(|(_, message)| message.contains(named))).await;
+    assert_eq!(jobs_into(&site, "data-x").await, ["scribe-rclone-dest-a"]);
+    site.world.record.lock().unwrap().asleep = false;
+    site.proxy.rule(|_| Fault::None);
+    b.until("it pulls", 120, |s| synced_into(s, "data-x")).await;
+    assert_eq!(site.world.record.lock().unwrap().violations, Vec::<String>::new());
+}
+
+/// A paused destination names another PVC, and another one pulls into its volume: its next mover is not given the revision that it holds no more.
+#[tokio::test]
+async fn a_volume_that_another_has_pulled_into_is_compared() {
+    let site = Site::start("shared-left").await;
+    let foo = site.destination("foo", manual("0")).await;
+    foo.sync("1", 60).await;
+    foo.edit(json!({ "paused": true, "rclone": { "destinationPVC": "nowhere" } })).await;
+    site.destination("bar", into("scribe-dest-foo")).await.until("it pulls", 60, |s| synced_into(s, "scribe-dest-foo")).await;
+    site.world.record.lock().unwrap().arguments.clear();
+    foo.edit(json!({ "paused": false, "rclone": { "destinationPVC": null } })).await;
+    foo.sync("2", 60).await;
+    let arguments = site.world.record.lock().unwrap().arguments.clone();
+    assert!(arguments.iter().any(|argument| argument == "pull"), "{arguments:?}");
+    assert!(!arguments.iter().any(|argument| argument.starts_with("--applied-revision")), "{arguments:?}");
+}
+
+/// The same with copyMethod Direct: it is not Ready with what is there no more, and pulls again without a new tag.
+#[tokio::test]
+async fn a_direct_volume_that_another_has_pulled_into_is_pulled_again() {
+    let site = Site::start("shared-direct").await;
+    for name in ["x", "z"] {
+        site.source(name, manual("0")).await.sync("1", 60).await;
+    }
+    let direct = |claim: &str, paused: bool| {
+        let rclone = json!({ "destinationPVC": claim, "capacity": null, "copyMethod": "Direct" });
+        json!({ "paused": paused, "trigger": { "manual": "1" }, "rclone": rclone })
+    };
+    let a = site.destination("a", direct("data-x", false)).await;
+    a.until("it is synced", 60, |s| synced_into(s, "data-x")).await;
+    a.edit(direct("data-z", true)).await;
+    let b = site.destination("b", into("data-x")).await;
+    let pulled = b.until("it pulls", 60, |s| synced_into(s, "data-x")).await;
+    b.edit(json!({ "paused": true, "rclone": { "destinationPVC": "data-z" } })).await;
+    b.until("it has left the PVC", 60, |s| s.observed_generation == Some(2)).await;
+    a.edit(direct("data-x", true)).await;
+    let left = a.until("it has seen the last edit", 60, |s| s.observed_generation == Some(3)).await;
+    assert_eq!(condition(&left, "Ready").map(|(word, _)| word), Some("False"), "{left:#?}");
+    a.edit(direct("data-x", false)).await;
+    a.until("it pulls again", 60, |s| s.last_sync_time >= pulled.last_sync_time && !s.volume_touched && s.run.is_none()).await;
 }

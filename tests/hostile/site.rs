@@ -161,9 +161,13 @@ impl Replication<'_> {
 
     /// Starts a sync and waits until it has ended well.
     pub async fn sync(&self, tag: &str, seconds: u64) -> Status {
-        let patch = json!({ "spec": { "trigger": { "manual": tag } } });
-        self.api().patch(&self.name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
+        self.edit(json!({ "trigger": { "manual": tag } })).await;
         self.until(&format!("sync {tag}"), seconds, |status| status.last_manual_sync.as_deref() == Some(tag)).await
+    }
+
+    /// Changes its spec.
+    pub async fn edit(&self, spec: Value) {
+        self.api().patch(&self.name, &PatchParams::default(), &Patch::Merge(json!({ "spec": spec }))).await.unwrap();
     }
 
     /// Waits until its status is as wanted.

@@ -112,7 +112,7 @@ impl Player {
             "controller": true, "blockOwnerDeletion": true }]);
         let pod: DynamicObject =
             serde_json::from_value(json!({ "apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": template["spec"] })).unwrap();
-        self.no_other_moves(&pods, &owner).await;
+        self.no_other_moves(&pods, &owner, &job).await;
         let pod = pods.create(&PostParams::default(), &pod).await.unwrap();
         {
             let mut record = self.record.lock().unwrap();
@@ -136,9 +136,22 @@ impl Player {
         self.status(&self.api("batch", "v1", "Job"), &job, complete).await;
     }
 
-    async fn no_other_moves(&self, pods: &Api<DynamicObject>, owner: &str) {
-        let others = pods.list(&ListParams::default().labels(&format!("scribe.backube/owner-uid={owner}"))).await.unwrap();
-        let alive = others.iter().filter(|pod| !matches!(pod.data["status"]["phase"].as_str(), Some("Succeeded" | "Failed")));
+    /// Neither of the same object, nor, where a destination's starts, of another destination that writes to the same PVC.
+    async fn no_other_moves(&self, pods: &Api<DynamicObject>, owner: &str, job: &DynamicObject) {
+        let movers = ListParams::default().labels("app.kubernetes.io/component=mover");
+        let others = pods.list(&movers).await.unwrap();
+        let claims = |spec: &Value| -> BTreeSet<String> {
+            let volumes = spec["volumes"].as_array().into_iter().flatten();
+            volumes.filter_map(|volume| volume["persistentVolumeClaim"]["claimName"].as_str()).map(str::to_owned).collect()
+        };
+        let written = claims(&job.data["spec"]["template"]["spec"]);
+        let is_destination = |name: String| name.starts_with("scribe-rclone-dest");
+        let shares = |pod: &&DynamicObject| {
+            pod.labels().get("scribe.backube/owner-uid").is_some_and(|uid| uid == owner)
+                || is_destination(job.name_any()) && is_destination(pod.name_any()) && !claims(&pod.data["spec"]).is_disjoint(&written)
+        };
+        let others = others.iter().filter(shares);
+        let alive = others.filter(|pod| !matches!(pod.data["status"]["phase"].as_str(), Some("Succeeded" | "Failed")));
         let alive: Vec<_> = alive.map(ResourceExt::name_any).collect();
         if !alive.is_empty() {
             self.record.lock().unwrap().violations.push(format!("a mover starts beside {alive:?}"));

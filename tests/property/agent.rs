@@ -45,7 +45,6 @@ pub fn look(world: &mut World, how: &Look) {
         object: world.object.clone(),
         spec: world.spec(),
         status: world.status.clone(),
-        rival: world.facts().rival,
         ..cached
     };
     let plan = loop {
@@ -64,10 +63,11 @@ pub fn look(world: &mut World, how: &Look) {
                     facts.snapshots_known = !how.unlisted;
                     facts.snapshots = if how.unlisted { Vec::new() } else { world.snapshots() };
                 }
-                Refresh::Jobs => facts.jobs.clone_from(&world.jobs),
+                Refresh::Jobs => (facts.jobs, facts.foreign_jobs) = (world.jobs.clone(), world.foreign_jobs.clone()),
                 Refresh::Pods => facts.pods.clone_from(&world.pods),
                 Refresh::Warnings => facts.warnings = world.warnings(),
                 Refresh::Slot => facts.slot = world.slot,
+                Refresh::Sharing => facts.sharing = world.sharing(),
             }
             facts.fresh.insert(need);
         }

@@ -80,7 +80,7 @@ fn digest(world: &World) -> u64 {
 
 /// What would be done on facts that are all fresh.
 fn plan(world: &World) -> Plan {
-    let fresh = Refresh::ALL.into_iter().chain([Refresh::Slot]).collect();
+    let fresh = Refresh::ALL.into_iter().chain([Refresh::Slot, Refresh::Sharing]).collect();
     let facts = agent::curious(world, Facts { slot: world.slot, fresh, ..world.facts() });
     decide(&facts, &World::limits(), world.now)
 }

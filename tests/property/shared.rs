@@ -3,8 +3,10 @@
 use crate::agent::{self, Look};
 use crate::controllers::{self, Ending};
 use crate::script;
-use crate::world::{Flavour, World};
+use crate::world::{Flavour, OTHER_CLAIM, World};
 use jiff::SignedDuration;
+use scribe_agent::core::model::plan::MoverTask;
+use scribe_agent::core::model::spec::{DestinationClaim, Volume};
 use scribe_agent::core::schedule::queue;
 
 const DESTINATIONS: [Flavour; 3] = [Flavour::DestinationImage, Flavour::DestinationDirect, Flavour::DestinationExisting];
@@ -43,7 +45,7 @@ fn one_that_has_begun_is_not_interrupted() {
         script::begin(&mut world);
         controllers::start_pods(&mut world);
         world.rival = Some("other".into());
-        assert_eq!(world.facts().rival, None, "it writes");
+        assert_eq!(world.sharing().rival, None, "it writes");
         for _ in 0..5 {
             agent::look(&mut world, &Look::default());
         }
@@ -56,6 +58,128 @@ fn one_that_has_begun_is_not_interrupted() {
         let before = world.movers.len();
         script::all_goes_well(&mut world, 60);
         assert_eq!(world.movers.len(), before, "a second one, {flavour:?}");
+    }
+}
+
+/// Two that have begun, as under an agent that let both start: neither publishes the mixture, and each compares the whole volume next time.
+#[test]
+fn what_two_have_pulled_is_not_published() {
+    for flavour in DESTINATIONS {
+        for publishing in [false, true] {
+            let mut world = World::new(flavour);
+            script::begin(&mut world);
+            controllers::start_pods(&mut world);
+            controllers::end_movers(&mut world, Ending::Good);
+            if publishing {
+                agent::look(&mut world, &Look::default());
+                agent::look(&mut world, &Look::default());
+            }
+            if world.status.run.is_none() {
+                continue; // nothing else is to be published
+            }
+            world.mixed = Some("other".into());
+            for _ in 0..5 {
+                agent::look(&mut world, &Look::default());
+                controllers::let_the_cluster_work(&mut world);
+            }
+            let status = &world.status;
+            assert_eq!((&status.latest_image, &status.last_sync_time, status.volume_touched), (&None, &None, true), "{flavour:?}");
+            assert_eq!(status.last_error.as_ref().map(|e| e.reason.as_str()), Some("InvalidSpec"), "{flavour:?}");
+            assert!(world.snapshots().is_empty(), "{flavour:?}: an image of the mixture");
+            world.mixed = None;
+            script::calm_down(&mut world);
+            world.assert_settled();
+            assert_eq!(world.movers.len(), 2, "{flavour:?}");
+        }
+    }
+}
+
+/// A Job of another destination that has no pod yet, and cannot be deleted: its pod may come at any time.
+#[test]
+fn a_job_of_another_counts_as_a_writer() {
+    for flavour in DESTINATIONS {
+        let mut world = World::new(flavour);
+        world.foreign_jobs = vec!["scribe-rclone-dest-other".into()];
+        for _ in 0..60 {
+            agent::look(&mut world, &Look::default());
+            world.past.clear();
+            world.now += SignedDuration::from_mins(1);
+        }
+        assert!(world.movers.is_empty(), "{flavour:?}");
+        let error = world.status.last_error.clone().map(|e| e.message).unwrap_or_default();
+        assert!(error.contains("Job scribe-rclone-dest-other of another destination"), "{error}");
+        world.foreign_jobs.clear();
+        script::calm_down(&mut world);
+        world.assert_settled();
+    }
+}
+
+fn idle(flavour: Flavour) -> World {
+    let mut world = World::new(flavour);
+    script::recover(&mut world);
+    world.past.clear();
+    world
+}
+
+fn is_trusted(world: &World) -> bool {
+    match &world.movers.last().unwrap().work {
+        MoverTask::Pull { applied, .. } => applied.is_some(),
+        MoverTask::Push { .. } => panic!("a push"),
+    }
+}
+
+/// The volume had another claimant meanwhile: it is pulled again at once, whatever the trigger, and compared as a whole.
+#[test]
+fn a_volume_that_another_was_given_is_pulled_again() {
+    for flavour in DESTINATIONS {
+        let mut world = idle(flavour);
+        let movers = world.movers.len();
+        world.touched = true;
+        agent::look(&mut world, &Look::default());
+        assert!(world.status.volume_touched, "{flavour:?}");
+        world.touched = false;
+        script::all_goes_well(&mut world, 60);
+        assert_eq!(world.movers.len(), movers + 1, "{flavour:?}");
+        assert!(!is_trusted(&world) && !world.status.volume_touched, "{flavour:?}");
+        world.assert_settled();
+    }
+}
+
+/// A destination that names another PVC for a moment leaves its own to others: paused, or with an invalid spec, no sync of that other one
+/// comes between.
+#[test]
+fn a_volume_that_was_left_and_taken_again_is_pulled_again() {
+    let point_at = |world: &mut World, new: &DestinationClaim| {
+        if let Volume::Destination { claim, .. } = &mut world.spec.volume {
+            claim.clone_from(new);
+        }
+        let DestinationClaim::Existing(name) = new else { return world.object.destination_pvc = None };
+        world.object.destination_pvc = Some(name.clone());
+    };
+    for flavour in DESTINATIONS {
+        for invalid in [false, true] {
+            let mut world = idle(flavour);
+            let Volume::Destination { claim: own, .. } = world.spec.volume.clone() else { panic!("a source") };
+            let movers = world.movers.len();
+            script::edit(&mut world, |world| {
+                (world.spec.paused, world.invalid) = (!invalid, invalid.then(|| "a mistake".into()));
+                point_at(world, &DestinationClaim::Existing(OTHER_CLAIM.into()));
+            });
+            agent::look(&mut world, &Look::default());
+            script::edit(&mut world, |world| {
+                (world.spec.paused, world.invalid) = (true, None);
+                point_at(world, &own);
+            });
+            agent::look(&mut world, &Look::default());
+            let ready = world.status.conditions.iter().find(|c| c.type_ == "Ready").unwrap();
+            assert!(ready.message.contains("Another destination may have pulled into the PVC"), "{}", ready.message);
+            assert_eq!(ready.status == "False", flavour == Flavour::DestinationDirect, "an image is what it was: {flavour:?}");
+            script::edit(&mut world, |world| world.spec.paused = false);
+            script::all_goes_well(&mut world, 60);
+            assert_eq!(world.movers.len(), movers + 1, "{flavour:?}, invalid: {invalid}");
+            assert!(!is_trusted(&world), "{flavour:?}, invalid: {invalid}");
+            world.assert_settled();
+        }
     }
 }
 

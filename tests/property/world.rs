@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use proptest_derive::Arbitrary;
 use scribe_agent::api::Status;
-use scribe_agent::api::status::Phase;
+use scribe_agent::core::model::claimant::{self, Sharing};
 use scribe_agent::core::model::facts::{
     Claim, Facts, Job, Kind, Meta, Object, Pod, Refresh, ResizeRefusal, Role, Slot, Snapshot, Unreadable,
 };
@@ -113,6 +113,10 @@ pub struct World {
     pub blocked: Option<String>,
     /// Another destination that pulls into the same claim and goes first.
     pub rival: Option<String>,
+    /// Another destination that writes to the same claim beside this one, its Jobs, and whether one has been given the claim.
+    pub mixed: Option<String>,
+    pub foreign_jobs: Vec<String>,
+    pub touched: bool,
     /// Deletions that failed, as the agent knows them.
     pub undeleted: BTreeMap<String, String>,
     pub cluster: Cluster,
@@ -157,6 +161,7 @@ impl World {
                 adopt_path: None,
                 allow_deletions: None,
                 verify_now: None,
+                destination_pvc: None,
             },
             spec: Spec { trigger, ..Spec::new(remote, flavour.volume()) },
             status: Status::default(),
@@ -183,6 +188,9 @@ impl World {
             in_use: BTreeSet::new(),
             blocked: None,
             rival: None,
+            mixed: None,
+            foreign_jobs: Vec::new(),
+            touched: false,
             undeleted: BTreeMap::new(),
             cluster: Cluster { warning: Some("words".into()), ..Cluster::default() },
             closed: BTreeSet::new(),
@@ -263,20 +271,26 @@ impl World {
             blocked: self.blocked.clone(),
             undeleted: self.undeleted.clone(),
             troubles: Vec::new(),
-            rival: self.rival.clone().filter(|_| !self.writes()),
+            sharing: self.sharing(),
+            foreign_jobs: self.foreign_jobs.clone(),
             progress: Some(self.cluster.hangs_since.unwrap_or(self.now)),
             unreadable: unreadable.map(|since| Unreadable { since, why: "the kubelet does not answer".into() }),
         }
     }
 
+    /// What other destinations do with the claim.
+    pub fn sharing(&self) -> Sharing {
+        Sharing { rival: self.rival.clone().filter(|_| !self.writes()), mixed: self.mixed.clone(), touched: self.touched }
+    }
+
     /// Whether it is this object that writes to the claim, so that it goes first.
     pub fn writes(&self) -> bool {
-        self.status.run.as_ref().is_some_and(|run| matches!(run.phase, Phase::Transferring | Phase::Publishing))
+        self.status.run.as_ref().is_some_and(claimant::writes)
     }
 
     /// The same, just read, with a place to start.
     pub fn all_fresh(&self) -> Facts {
-        Facts { slot: Slot::Free, fresh: Refresh::ALL.into_iter().chain([Refresh::Slot]).collect(), ..self.facts() }
+        Facts { slot: Slot::Free, fresh: Refresh::ALL.into_iter().chain([Refresh::Slot, Refresh::Sharing]).collect(), ..self.facts() }
     }
 
     /// What the status says of images is true, whatever the moment. Not where somebody deletes them by hand.

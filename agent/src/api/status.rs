@@ -56,8 +56,9 @@ pub struct Status {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_sync_generation: Option<i64>,
 
-    /// True from the start of a sync that replicates something else than `synced`, or the loss of a mover's report, until the next success:
-    /// the destination's volume may hold something else than the status says, so the next pull compares all of it.
+    /// The destination's volume may hold something else than the status says, so a sync is due, and its pull compares all of it. True from
+    /// the start of a sync that replicates something else than `synced`, from an edit that names another PVC, from a pull of another
+    /// destination into this one's PVC, or from the loss of a mover's report, until the next success.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub volume_touched: bool,
 

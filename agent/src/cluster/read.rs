@@ -73,13 +73,20 @@ impl Reader {
         self.list(&of(owner)).await
     }
 
+    /// Shows `see` all movers' Jobs of the namespace, a page at a time: those of other destinations matter where they pull into the same PVC.
+    ///
+    /// # Errors
+    /// What the API server says.
+    pub async fn all_jobs(&self, see: impl FnMut(Vec<slim::Job>)) -> kube::Result<()> {
+        self.pages(&movers(), see).await
+    }
+
     /// Shows `see` all mover pods of the namespace, a page at a time: those of an object that is no more matter to the next of its name.
     ///
     /// # Errors
     /// What the API server says.
     pub async fn movers(&self, see: impl FnMut(Vec<slim::Pod>)) -> kube::Result<()> {
-        let movers = format!("{}={},{}={}", labels::MANAGED_BY, labels::MANAGER, labels::COMPONENT, Role::Mover.as_str());
-        self.pages(&ListParams::default().labels(&movers), see).await
+        self.pages(&movers(), see).await
     }
 
     /// The last lines that a mover printed.
@@ -129,6 +136,11 @@ impl Reader {
             }
         }
     }
+}
+
+fn movers() -> ListParams {
+    let movers = format!("{}={},{}={}", labels::MANAGED_BY, labels::MANAGER, labels::COMPONENT, Role::Mover.as_str());
+    ListParams::default().labels(&movers)
 }
 
 fn of(owner: &str) -> ListParams {

@@ -84,11 +84,30 @@ pub struct Job {
     /// Metadata, trimmed.
     #[serde(deserialize_with = "trimmed")]
     pub metadata: ObjectMeta,
+    /// Spec.
+    #[serde(default)]
+    pub spec: JobSpec,
     /// Status.
     #[serde(default)]
     pub status: JobStatus,
 }
 resource!(Job, "batch", "v1", "Job", "jobs");
+
+/// Spec of a `Job`.
+#[derive(Deserialize, Clone, Debug, Default)]
+pub struct JobSpec {
+    /// Of its pods.
+    #[serde(default)]
+    pub template: JobTemplate,
+}
+
+/// What the pods of a `Job` are made of.
+#[derive(Deserialize, Clone, Debug, Default)]
+pub struct JobTemplate {
+    /// Their spec.
+    #[serde(default)]
+    pub spec: PodSpec,
+}
 
 /// Status of a `Job`.
 #[derive(Deserialize, Clone, Debug, Default)]

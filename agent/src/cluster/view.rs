@@ -34,7 +34,7 @@ impl Replicated for ReplicationSource {
     const KIND: Kind = Kind::Source;
     fn replication(&self) -> Replication {
         Replication {
-            object: object(Self::KIND, &self.metadata),
+            object: object(Self::KIND, &self.metadata, None),
             spec: validate::source(&self.spec, uid(&self.metadata)),
             status: self.status.clone().unwrap_or_default(),
         }
@@ -45,7 +45,7 @@ impl Replicated for ReplicationDestination {
     const KIND: Kind = Kind::Destination;
     fn replication(&self) -> Replication {
         Replication {
-            object: object(Self::KIND, &self.metadata),
+            object: object(Self::KIND, &self.metadata, self.spec.rclone.destination_pvc.clone()),
             spec: validate::destination(&self.spec, uid(&self.metadata)),
             status: self.status.clone().unwrap_or_default(),
         }
@@ -61,7 +61,7 @@ fn uid(meta: &ObjectMeta) -> &str {
     meta.uid.as_deref().unwrap_or_default()
 }
 
-fn object(kind: Kind, meta: &ObjectMeta) -> Object {
+fn object(kind: Kind, meta: &ObjectMeta, destination_pvc: Option<String>) -> Object {
     let annotation = |key: &str| annotation(meta, key).map(str::to_owned);
     Object {
         kind,
@@ -76,6 +76,7 @@ fn object(kind: Kind, meta: &ObjectMeta) -> Object {
         allow_deletions: annotation(labels::ALLOW_DELETIONS),
         // A destination verifies all that it pulls.
         verify_now: annotation(labels::VERIFY_NOW).filter(|_| kind == Kind::Source),
+        destination_pvc,
     }
 }
 
@@ -169,7 +170,17 @@ pub fn moves_for(pod: &slim::Pod, owner: &str, job: &str) -> bool {
 /// Whether this pod is a destination's mover, of whichever object, that has this claim as its volume.
 pub fn pulls_into(pod: &slim::Pod, claim: &str) -> bool {
     let pulls = pod.metadata.owner_references.iter().flatten().any(|r| r.kind == "Job" && names::is_destination_job(&r.name));
-    pulls && pod.spec.volumes.iter().filter_map(|volume| volume.persistent_volume_claim.as_ref()).any(|used| used.claim_name == claim)
+    pulls && mounts(&pod.spec, claim)
+}
+
+/// Whether this Job is a destination's, of whichever object, that has this claim as its volume and may still get a pod.
+pub fn will_pull_into(job: &slim::Job, claim: &str) -> bool {
+    let ended = job.status.conditions.iter().any(|c| matches!(c.kind.as_str(), "Complete" | "Failed") && c.status == "True");
+    !ended && job.metadata.name.as_deref().is_some_and(names::is_destination_job) && mounts(&job.spec.template.spec, claim)
+}
+
+fn mounts(pod: &slim::PodSpec, claim: &str) -> bool {
+    pod.volumes.iter().filter_map(|volume| volume.persistent_volume_claim.as_ref()).any(|used| used.claim_name == claim)
 }
 
 /// UID of the object that this pod is a mover of.

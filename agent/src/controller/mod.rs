@@ -2,6 +2,7 @@
 //!
 //! `observe` reads facts, `core::decide` decides, `reconcile` executes.
 
+pub mod claims;
 mod events;
 mod failure;
 pub mod memory;
@@ -28,6 +29,7 @@ use crate::cluster::watches::Watches;
 use crate::cluster::write::Writer;
 use crate::metrics::Metrics;
 use crate::reload::Current;
+use claims::Claims;
 use futures::{Stream, StreamExt};
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -77,6 +79,8 @@ pub struct Context {
     pub objects: Objects,
     /// Who may start a sync.
     pub slots: Mutex<Slots>,
+    /// Which destination may write to a PVC.
+    pub claims: Mutex<Claims>,
     /// Wakes objects that may have a slot now.
     pub wakes: wake::Sender,
     /// Per object's UID, what the agent remembers between two reconciles.
@@ -86,6 +90,10 @@ pub struct Context {
 impl Context {
     fn slots(&self) -> std::sync::MutexGuard<'_, Slots> {
         self.slots.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn claims(&self) -> std::sync::MutexGuard<'_, Claims> {
+        self.claims.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// What does not work although syncs go on: for the object that `memory` is of, and for all of them.

@@ -1,14 +1,12 @@
 //! Read access to all objects of the namespace, both kinds alike.
 
 use super::slots::RunState;
-use crate::api::status::Phase;
 use crate::api::trigger::TriggerSpec;
 use crate::api::{ReplicationDestination, ReplicationSource, Status, labels};
 use crate::cluster::view::{Replicated, Replication, annotation};
-use crate::core::model::claimant::{self, Claimant};
 use crate::core::model::facts::Kind;
 use crate::core::model::subject::Named;
-use crate::core::model::{approvals, names, spec};
+use crate::core::model::{approvals, spec};
 use crate::core::schedule::due;
 use crate::core::schedule::queue::{Candidate, Lifecycle, Movers, QueueEntry};
 use futures::FutureExt;
@@ -98,13 +96,6 @@ impl Objects {
         sources.chain(destinations.map(|o| (Kind::Destination, o.name_any()))).collect()
     }
 
-    /// UID and name of the destination that may pull into this claim, of all that want to.
-    pub(super) fn first_claimant(&self, claim: &str) -> Option<(String, String)> {
-        let destinations = self.destinations.state();
-        let claimants: Vec<_> = destinations.iter().filter_map(|o| claimant(o, claim)).collect();
-        claimant::first(&claimants).map(|first| (first.uid.to_owned(), first.name.to_owned()))
-    }
-
     /// Waits until the first lists are in.
     ///
     /// # Errors
@@ -114,23 +105,6 @@ impl Objects {
         self.destinations.wait_until_ready().await?;
         Ok(())
     }
-}
-
-/// This destination, if it pulls into that claim: by its spec, or by the sync that is running.
-fn claimant<'a>(object: &'a ReplicationDestination, claim: &str) -> Option<Claimant<'a>> {
-    let (meta, status) = (&object.metadata, object.status.as_ref());
-    let (uid, name) = (meta.uid.as_deref()?, meta.name.as_deref()?);
-    let own = names::volume(name);
-    let is = |named: Option<&str>| named.unwrap_or(&own) == claim;
-    let run = status.and_then(|status| status.run.as_ref());
-    let run = run.filter(|run| matches!(run.phase, Phase::Transferring | Phase::Publishing));
-    let named = object.spec.rclone.destination_pvc.as_deref();
-    let writes = run.is_some_and(|run| is(run.subject.as_ref().map_or(named, |subject| subject.claim.as_deref())));
-    let synced = status.and_then(|status| status.synced.as_ref()).is_some_and(|synced| is(synced.claim.as_deref()));
-    let created = meta.creation_timestamp.as_ref().map(|time| time.0);
-    // The mover of one that is being deleted is found by its pod.
-    let wanted = meta.deletion_timestamp.is_none() && (writes || is(named));
-    wanted.then_some(Claimant { uid, name, writes, owns: own == claim, synced, created })
 }
 
 fn entry<'a>(
@@ -157,7 +131,7 @@ fn entry<'a>(
             .as_ref()
             .is_some_and(|run| approvals::are_new(annotation(labels::ADOPT_PATH), annotation(labels::ALLOW_DELETIONS), status, run)),
         verify_now: annotation(labels::VERIFY_NOW).filter(|_| kind == Kind::Source),
-        differs: due::differs(subject, status),
+        differs: due::differs(subject, status) || status.volume_touched,
         republishes: due::republishes(subject, status),
         outdated: status.run.as_ref().is_some_and(|run| due::is_of_another(subject, run, generation)),
         pulls_into: subject.pulls_into(),

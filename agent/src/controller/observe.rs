@@ -1,12 +1,13 @@
 //! Facts about one object: from the cache, and from fresh reads where the cache must not be trusted.
 
 use super::memory::{TRY_AGAIN, remember};
-use super::{Context, progress, why};
+use super::{Context, claims, progress, why};
 use crate::api::labels;
 use crate::cluster::slim;
 use crate::cluster::view::{self, Replication};
-use crate::core::model::facts::{Facts, Pod, Refresh, Slot};
-use crate::core::model::spec::{DestinationClaim, Spec, Volume};
+use crate::core::model::claimant::Sharing;
+use crate::core::model::facts::{Facts, Kind, Pod, Refresh, Slot};
+use crate::core::model::spec::{Spec, Volume};
 use crate::core::schedule::queue::{Movers, QueueEntry};
 use jiff::Timestamp;
 use kube::Resource;
@@ -35,14 +36,16 @@ pub(super) fn cached(context: &Context, replication: Replication) -> Facts {
         blocked: None,
         undeleted: BTreeMap::new(),
         troubles: Vec::new(),
-        rival: None,
+        sharing: Sharing::default(),
+        foreign_jobs: Vec::new(),
         progress: None,
         unreadable: None,
         object,
     };
     add_claims(&mut facts, cache.claims.state().iter().map(Arc::as_ref));
     facts.pods = pods_of(&facts, cache.pods.state().iter().map(Arc::as_ref));
-    facts.rival = rival(context, &facts);
+    facts.foreign_jobs = foreign_jobs(&facts, cache.jobs.state().iter().map(Arc::as_ref));
+    facts.sharing = claims::ask(context, &facts, false);
     facts
 }
 
@@ -55,6 +58,7 @@ pub(super) const fn what(facts: Refresh) -> &'static str {
         Refresh::Pods => "pods",
         Refresh::Warnings => "events",
         Refresh::Slot => "slots",
+        Refresh::Sharing => "other destinations",
     }
 }
 
@@ -91,6 +95,15 @@ pub(super) async fn refresh(context: &Context, facts: &mut Facts, needs: &BTreeS
                 let snapshots = snapshots.unwrap_or_default();
                 facts.snapshots = snapshots.iter().filter(|s| of(*s, &owner)).map(|s| view::snapshot(s, &owner)).collect();
             }
+            Refresh::Jobs if facts.object.kind == Kind::Destination => {
+                let (mut jobs, mut foreign) = (Vec::new(), Vec::new());
+                let see = |page: Vec<slim::Job>| {
+                    jobs.extend(page.iter().filter(|j| view::belongs_to(&j.metadata, &owner)).map(|j| view::job(j, &owner)));
+                    foreign.extend(foreign_jobs(facts, page.iter()));
+                };
+                context.reader.all_jobs(see).await.map_err(unread)?;
+                (facts.jobs, facts.foreign_jobs) = (jobs, foreign);
+            }
             Refresh::Jobs => {
                 let jobs = context.reader.jobs(&owner).await.map_err(unread)?;
                 facts.jobs = jobs.iter().filter(|j| view::belongs_to(&j.metadata, &owner)).map(|j| view::job(j, &owner)).collect();
@@ -103,6 +116,7 @@ pub(super) async fn refresh(context: &Context, facts: &mut Facts, needs: &BTreeS
             }
             Refresh::Warnings => facts.warnings = why::for_giving_up(context, facts).await,
             Refresh::Slot => facts.slot = slot(context, facts, true),
+            Refresh::Sharing => facts.sharing = claims::ask(context, facts, true),
         }
         facts.fresh.insert(*need);
     }
@@ -163,19 +177,23 @@ pub(super) fn recalled(context: &Context, mut facts: Facts, now: Timestamp) -> F
 /// The object's own, those of an earlier one of its name, and of others those that write to the same claim and have not ended.
 fn pods_of<'a>(facts: &Facts, pods: impl Iterator<Item = &'a slim::Pod>) -> Vec<Pod> {
     let (owner, job) = (&facts.object.uid, facts.object.job_name());
-    let claim = facts.spec.as_ref().ok().and_then(Spec::pulls_into);
-    let of_others = |pod: &slim::Pod| claim.is_some_and(|claim| view::pulls_into(pod, claim)) && !view::pod(pod).ended;
+    let claim = pulled_into(facts);
+    let of_others = |pod: &slim::Pod| claim.as_ref().is_some_and(|claim| view::pulls_into(pod, claim)) && !view::pod(pod).ended;
     pods.filter(|pod| view::moves_for(pod, owner, &job) || of_others(pod)).map(view::pod).collect()
 }
 
-/// The destination that goes first, if it is another one.
-fn rival(context: &Context, facts: &Facts) -> Option<String> {
-    let Volume::Destination { claim, .. } = &facts.spec.as_ref().ok()?.volume else { return None };
-    let name = match claim {
-        DestinationClaim::Existing(name) => name.clone(),
-        DestinationClaim::Private(_) => facts.object.claim_name(),
-    };
-    context.objects.first_claimant(&name).filter(|(uid, _)| *uid != facts.object.uid).map(|(_, name)| name)
+/// Jobs of other destinations that pull into the same claim, and may still get a pod.
+fn foreign_jobs<'a>(facts: &Facts, jobs: impl Iterator<Item = &'a slim::Job>) -> Vec<String> {
+    let (Some(claim), owner, own) = (pulled_into(facts), &facts.object.uid, facts.object.job_name()) else { return Vec::new() };
+    let foreign = jobs.filter(|job| !view::belongs_to(&job.metadata, owner) && view::will_pull_into(job, &claim));
+    // One of the object's own name is an earlier object's, and stands in the way anyway.
+    foreign.filter_map(|job| job.metadata.name.clone()).filter(|name| *name != own).collect()
+}
+
+/// The claim that a destination pulls into by its spec.
+fn pulled_into(facts: &Facts) -> Option<String> {
+    let spec = facts.spec.as_ref().ok()?;
+    matches!(spec.volume, Volume::Destination { .. }).then(|| spec.pulls_into().map_or_else(|| facts.object.claim_name(), str::to_owned))
 }
 
 /// Only those that matter are kept: many reconciles at a time must not cost the square of the namespace.

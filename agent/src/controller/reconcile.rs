@@ -4,7 +4,7 @@ use super::failure::Failure;
 use super::memory::{block, forget_the_deleted, recall, remember};
 use super::observe::Unread;
 use super::removals::{Removals, Round};
-use super::{Context, events, observe, progress, taken, unread, wake, why};
+use super::{Context, claims, events, observe, progress, taken, unread, wake, why};
 use crate::api::Status;
 use crate::api::reason::Reason;
 use crate::api::status::Phase;
@@ -40,6 +40,7 @@ pub(super) async fn reconcile<K: Replicated>(object: Arc<K>, context: Arc<Contex
     // The facts make it too large for the stack of every caller.
     let done = Box::pin(observe_decide_execute(replication, &context)).instrument(span).await;
     context.slots().settled(&uid);
+    context.claims().settled(&uid);
     forget_the_deleted(&context);
     let action = done?;
     remember(&context, &uid, |memory| memory.failures = 0);
@@ -275,6 +276,7 @@ fn note(context: &Context, facts: &Facts, step: &Step) {
         Step::WriteStatus(status) => {
             count(context, facts, status);
             context.slots().wrote(&facts.object.uid, status, Instant::now());
+            claims::wrote(context, facts, status);
             if queue::under_way(&facts.status) && !queue::under_way(status) {
                 let slots = context.settings.borrow().settings.limits.max_concurrent_syncs;
                 wake::queue(&context.objects, &context.wakes, slots, Timestamp::now());

@@ -27,6 +27,7 @@ fn uids<'a>(metas: impl Iterator<Item = &'a Meta>) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::model::claimant::Sharing;
     use crate::core::model::facts::{Claim, Job, Kind, Object, Pod, Slot, Snapshot};
     use crate::core::model::spec::{InvalidSpec, Spec};
     use crate::core::validate;
@@ -48,6 +49,7 @@ mod tests {
             adopt_path: None,
             allow_deletions: None,
             verify_now: None,
+            destination_pvc: None,
         };
         let meta = |uid: &str, role, run: Option<&str>, attempt| Meta {
             name: format!("name-of-{uid}"),
@@ -96,7 +98,8 @@ mod tests {
             blocked: None,
             undeleted: BTreeMap::new(),
             troubles: Vec::new(),
-            rival: None,
+            sharing: Sharing::default(),
+            foreign_jobs: Vec::new(),
             progress: None,
             unreadable: None,
         }

@@ -163,6 +163,9 @@ fn ready(status: &Status, spec: &Result<Spec, InvalidSpec>, generation: i64) -> 
     if missing && status.latest_image.is_none() {
         return (verdict(false, Reason::NotPublished, not_published(spec)), generation);
     }
+    if due::is_touched(spec, status) && matches!(spec.volume, Volume::Destination { image: None, .. }) {
+        return (verdict(false, Reason::NotPublished, last_sync(status, spec)), generation);
+    }
     let before = status.conditions.iter().find(|c| c.type_ == "Ready" && c.status == "True");
     // A volume that the pull of another spec has touched needs a sync, even if the spec has been changed back.
     let asks = due::needs_new_sync(spec, status) || status.volume_touched || due::new_tag(&spec.trigger, status).is_some();
@@ -208,6 +211,9 @@ fn last_sync(status: &Status, spec: &Spec) -> String {
     if let Some(synced) = status.synced.as_ref().filter(|_| due::needs_new_sync(spec, status)) {
         let then = if spec.paused { PAUSED } else { "" };
         return format!("The last successful sync used an earlier spec ({}); a sync of the current spec follows{then}", synced.remote);
+    }
+    if due::is_touched(spec, status) {
+        return format!("Another destination may have pulled into the PVC since the last sync; {}", follows(spec));
     }
     let (Some(error), Some(time)) = (&status.last_error, &status.last_sync_time) else {
         if due::republishes(&Named::by(spec), status).is_some() {

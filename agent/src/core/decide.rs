@@ -5,7 +5,7 @@
 use crate::api::reason::Reason;
 use crate::api::status::{Phase, Run};
 use crate::core::adoption;
-use crate::core::children::{self, cleanup, images, resize, terminating};
+use crate::core::children::{cleanup, images, resize, sharing, terminating};
 use crate::core::decision::Decision;
 use crate::core::model::clock;
 use crate::core::model::facts::{Facts, Refresh};
@@ -32,6 +32,7 @@ pub fn decide(facts: &Facts, limits: &Limits, now: Timestamp) -> Plan {
     clock::not_ahead(&mut decision.status, now);
     decision.status.waiting_since = None;
     adoption::withdraw(&mut decision);
+    sharing::mark_touched(&mut decision);
     images::review(&mut decision, facts.spec.as_ref().ok());
     match &facts.spec {
         Ok(spec) => work(&mut decision, spec),
@@ -139,7 +140,7 @@ fn open(decision: &mut Decision<'_>, spec: &Spec, cause: &Cause, superseded: Opt
     }
     decision.status.run = Some(run);
     adoption::bind_annotations(decision, spec);
-    let begins = !made_anew || children::shared(decision.facts, spec).is_some();
+    let begins = !made_anew || sharing::shared(decision.facts, spec).is_some();
     if let Some(run) = decision.status.run.clone().filter(|_| begins) {
         run::begin(decision, spec, &run);
     }

@@ -4,8 +4,9 @@ use crate::api::Status;
 use crate::api::reason::Reason;
 use crate::api::status::Phase;
 use crate::core::conditions::{self, Course};
+use crate::core::model::claimant;
 use crate::core::model::clock::seconds;
-use crate::core::model::facts::{Facts, Meta, Refresh, Slot};
+use crate::core::model::facts::{Facts, Kind, Meta, Refresh, Slot};
 use crate::core::model::limits::Limits;
 use crate::core::model::plan::{ChildKind, ChildRef, Event, Plan, Step};
 use crate::core::model::spec::InvalidSpec;
@@ -88,6 +89,11 @@ impl<'a> Decision<'a> {
         let problem = self.facts.spec.as_ref().err().map(|InvalidSpec(problem)| problem).or(trouble.as_ref()).map(String::as_str);
         let course = Course { problem, waiting: self.waiting.as_deref() };
         conditions::set(&mut self.status, &self.facts.spec, course, generation, self.limits, self.now);
+        let writes = |status: &Status| status.run.as_ref().is_some_and(claimant::writes);
+        if self.facts.object.kind == Kind::Destination && (writes(&self.facts.status) || writes(&self.status)) {
+            // It is only good as long as no other destination is given the PVC.
+            self.plan.needs.insert(Refresh::Sharing);
+        }
         let mut steps = Vec::new();
         if self.status != self.facts.status {
             steps.push(Step::WriteStatus(Box::new(self.status)));

@@ -24,6 +24,7 @@ fn owner(kind: Kind) -> Object {
         adopt_path: None,
         allow_deletions: None,
         verify_now: None,
+        destination_pvc: None,
     }
 }
 

@@ -3,6 +3,7 @@
 pub(super) mod cleanup;
 pub(super) mod images;
 pub(super) mod resize;
+pub(super) mod sharing;
 pub(super) mod terminating;
 
 use crate::api::Status;
@@ -31,23 +32,12 @@ pub(super) fn volume_problem(facts: &Facts, spec: &Spec) -> Option<(Reason, Stri
             })
         }
         Volume::Destination { claim: DestinationClaim::Existing(claim), .. } => {
-            named(facts, claim, Reason::DestinationPVCMissing, "spec.rclone.destinationPVC").or_else(|| shared(facts, spec))
+            named(facts, claim, Reason::DestinationPVCMissing, "spec.rclone.destinationPVC").or_else(|| sharing::shared(facts, spec))
         }
         Volume::Destination { claim: DestinationClaim::Private(_), .. } => {
-            taken(facts, &names::volume(&facts.object.name)).or_else(|| shared(facts, spec))
+            taken(facts, &names::volume(&facts.object.name)).or_else(|| sharing::shared(facts, spec))
         }
     }
-}
-
-/// Two pulls into one volume would leave a mixture of both in it, and each would publish that as its own.
-pub(super) fn shared(facts: &Facts, spec: &Spec) -> Option<(Reason, String)> {
-    let (Volume::Destination { claim, .. }, Some(rival)) = (&spec.volume, &facts.rival) else { return None };
-    let message = format!(
-        "ReplicationDestination {rival:?} also pulls into PVC {:?}, and goes first: two destinations would mix their data. Name another PVC in \
-         spec.rclone.destinationPVC of one of them, or leave it out",
-        destination_claim(facts, claim)
-    );
-    Some((Reason::InvalidSpec, message))
 }
 
 /// A claim of the user's has to be there and to hold files.
@@ -170,10 +160,16 @@ pub(super) fn in_the_way(facts: &Facts, run: &Run) -> Option<String> {
     let claims = facts.claims_as(Role::Capture).chain(facts.claims_as(Role::Volume)).map(|c| ("PVC", &c.meta));
     let jobs = facts.movers().map(|j| ("Job", &j.meta));
     let name = facts.object.claim_name();
+    if let Some(job) = facts.foreign_jobs.first() {
+        return Some(format!("Job {job} of another destination has not ended, and its pod would write to the same PVC"));
+    }
     if facts.claims.iter().any(|c| c.meta.namesake && c.meta.name == name) {
         return Some(format!("PVC {name} of an earlier object of this name is still there"));
     }
-    let left: Vec<_> = snapshots.chain(claims).chain(jobs).filter(|(_, meta)| outgoing(meta)).collect();
+    // The next report may be of the same revision, and would be taken to be about it.
+    let images = facts.snapshots_as(Role::Image).filter(|s| facts.status.volume_touched && s.meta.serves(&run.id));
+    let left = snapshots.chain(claims).chain(jobs).filter(|(_, meta)| outgoing(meta)).chain(images.map(|s| ("VolumeSnapshot", &s.meta)));
+    let left: Vec<_> = left.collect();
     let answer = |meta: &Meta| facts.undeleted.get(&meta.uid).filter(|_| !meta.deleting);
     // The others may be waiting for the one that cannot be deleted.
     let (kind, meta) = left.iter().find(|(_, meta)| answer(meta).is_some()).or(left.first())?;

@@ -1,5 +1,6 @@
 //! Which of several destinations may pull into one PVC: two of them would mix their data in it.
 
+use crate::api::status::{Phase, Run};
 use jiff::Timestamp;
 
 /// A destination that pulls into the PVC in question, or is about to.
@@ -17,6 +18,22 @@ pub struct Claimant<'a> {
     pub synced: bool,
     /// When it was created.
     pub created: Option<Timestamp>,
+}
+
+/// What other destinations do with the PVC that a destination pulls into.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sharing {
+    /// Name of the one that goes first, if it is another one.
+    pub rival: Option<String>,
+    /// Name of one that writes to the PVC beside this one, or was given it since: what this one pulled is mixed with its data.
+    pub mixed: Option<String>,
+    /// Another one may have pulled into the PVC since this one's last success, as far as no status records that.
+    pub touched: bool,
+}
+
+/// Whether the mover of this run writes to its PVC, or an image of what it wrote is being created.
+pub const fn writes(run: &Run) -> bool {
+    matches!(run.phase, Phase::Transferring | Phase::Publishing)
 }
 
 /// The one that may go on. The others wait, in whichever order they are created or reconciled: it depends on nothing but the objects.

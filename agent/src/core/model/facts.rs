@@ -3,6 +3,7 @@
 use crate::api::Status;
 use crate::api::reason::Reason;
 use crate::api::status::Run;
+use crate::core::model::claimant::Sharing;
 use crate::core::model::names;
 use crate::core::model::spec::{InvalidSpec, Spec};
 use jiff::Timestamp;
@@ -22,8 +23,7 @@ pub struct Facts {
     pub claims: Vec<Claim>,
     /// Snapshots that belong to the object.
     pub snapshots: Vec<Snapshot>,
-    /// Whether `snapshots` was read. Where the API server answers that it does not serve the kind, be it for good or for a moment, nothing
-    /// is known of them, and nothing may be concluded from one that is not among them.
+    /// Whether `snapshots` was read: nothing is known of them while the API server answers that it does not serve the kind.
     pub snapshots_known: bool,
     /// Jobs that belong to the object.
     pub jobs: Vec<Job>,
@@ -45,11 +45,12 @@ pub struct Facts {
     pub blocked: Option<String>,
     /// By UID, children whose last deletion failed, and the server's answer.
     pub undeleted: BTreeMap<String, String>,
-    /// What does not work in the cluster although syncs go on: a permission that is missing, a CRD that is too old. Reported in the
-    /// condition Reconciled.
+    /// What does not work in the cluster although syncs go on (a missing permission, an old CRD); reported in the condition Reconciled.
     pub troubles: Vec<String>,
-    /// Name of another destination that pulls into the same PVC and goes first, if there is one: see [`claimant`](super::claimant).
-    pub rival: Option<String>,
+    /// What other destinations do with the same PVC; it is given out only on request ([`Refresh::Sharing`]).
+    pub sharing: Sharing,
+    /// Names of other destinations' Jobs that mount the same PVC and have not ended: their pods may come at any time.
+    pub foreign_jobs: Vec<String>,
     /// When the run's mover was last seen to move on, by a clock that no step of the time of day changes.
     pub progress: Option<Timestamp>,
     /// The log of the run's mover cannot be read, so that nothing is known of its progress.
@@ -82,14 +83,16 @@ pub enum Refresh {
     Claims,
     /// The object's snapshots.
     Snapshots,
-    /// The object's Jobs.
+    /// The object's Jobs, and those of others that pull into the same PVC.
     Jobs,
-    /// The object's mover pods.
+    /// The object's mover pods, and those of others that pull into the same PVC.
     Pods,
     /// Warnings of the cluster about children.
     Warnings,
     /// Whether the agent has room for one more sync. It stands in the cache: no request is made.
     Slot,
+    /// Whether a destination may write to its PVC, which no other one is given meanwhile. No request is made.
+    Sharing,
 }
 
 impl Refresh {
@@ -157,6 +160,8 @@ pub struct Object {
     pub allow_deletions: Option<String>,
     /// A new value asks a source's next push, by the user's annotation, to list its path and repair it.
     pub verify_now: Option<String>,
+    /// The PVC of the user's that a destination's spec names, be the spec valid or not.
+    pub destination_pvc: Option<String>,
 }
 
 impl Object {
@@ -382,19 +387,5 @@ impl Facts {
     /// Whether there is one.
     pub fn mover_lives(&self) -> bool {
         self.living_mover().is_some()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn kinds_and_roles_have_their_names() {
-        assert_eq!([Kind::Source, Kind::Destination].map(Kind::as_str), ["ReplicationSource", "ReplicationDestination"]);
-        for role in [Role::Capture, Role::Volume, Role::Image, Role::Mover] {
-            assert_eq!(Role::parse(role.as_str()), Some(role));
-        }
-        assert_eq!(Role::parse("other"), None);
     }
 }

@@ -62,6 +62,7 @@ fn fit(prefix: &str, name: &str, suffix: &str, limit: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::model::facts::{Kind, Role};
 
     #[test]
     fn short_names_stand_as_they_are() {
@@ -93,5 +94,14 @@ mod tests {
                 proptest::prop_assert_eq!(x == y, a == b);
             }
         }
+    }
+
+    #[test]
+    fn kinds_and_roles_have_their_names() {
+        assert_eq!([Kind::Source, Kind::Destination].map(Kind::as_str), ["ReplicationSource", "ReplicationDestination"]);
+        for role in [Role::Capture, Role::Volume, Role::Image, Role::Mover] {
+            assert_eq!(Role::parse(role.as_str()), Some(role));
+        }
+        assert_eq!(Role::parse("other"), None);
     }
 }

@@ -9,7 +9,7 @@ use crate::api::status::{MoverStatus, Phase, Run};
 use crate::api::{Status, labels};
 use crate::core::adoption;
 use crate::core::children;
-use crate::core::children::images;
+use crate::core::children::{images, sharing};
 use crate::core::decision::Decision;
 use crate::core::model::clock::seconds;
 use crate::core::model::facts::{Job, Pod, Refresh};
@@ -71,6 +71,9 @@ fn complete(decision: &mut Decision<'_>, spec: &Spec, run: &Run, job: &Job, repo
     if !children::still_there(decision.facts, spec, job) {
         return volume_gone(decision, run);
     }
+    if mixed(decision, spec, run) {
+        return;
+    }
     match &spec.volume {
         Volume::Destination { image: Some(_), .. } if !children::image_holds(decision.facts, spec, &decision.status, report) => {
             decision.enter(Phase::Publishing);
@@ -96,6 +99,9 @@ pub(super) fn publishing(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
         let gone = "The mover's Job was deleted before its image was created; the volume is pulled again".to_owned();
         return failure::give_up(decision, run, Reason::MoverKilled, gone, None);
     };
+    if mixed(decision, spec, run) {
+        return;
+    }
     match children::image_of(facts, run, job, &report) {
         // The spec was edited, and an image is wanted no more.
         _ if !image_wanted => complete(decision, spec, run, job, &report, pod),
@@ -124,6 +130,16 @@ pub(super) fn publishing(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
         }
         Some(snapshot) => waiting::for_snapshot(decision, run, snapshot),
     }
+}
+
+/// Ends the attempt if another destination writes to the same PVC, and returns whether it does.
+fn mixed(decision: &mut Decision<'_>, spec: &Spec, run: &Run) -> bool {
+    if matches!(spec.volume, Volume::Destination { .. }) {
+        decision.plan.needs.insert(Refresh::Jobs);
+    }
+    let Some((reason, message)) = sharing::mixed(decision.facts, spec) else { return false };
+    failure::discard(decision, run, reason, message);
+    true
 }
 
 fn image(decision: &mut Decision<'_>, spec: &Spec, run: &Run, report: &Report, pod: Option<&Pod>) {

@@ -52,10 +52,21 @@ pub(super) fn wait_for_first_push(decision: &mut Decision<'_>, report: &Report) 
 /// Ends the attempt without a failure: a paused run whose spec names something else by now, or one whose spec is invalid. It waits until
 /// another run may supersede it; an image that was being created will never be published.
 pub(super) fn hold(decision: &mut Decision<'_>, run: &Run) {
+    delete_image(decision, run);
+    next_attempt(decision, Phase::Backoff);
+}
+
+/// What was pulled cannot be trusted: neither it nor an image of it is published, and the next attempt compares the whole volume.
+pub(super) fn discard(decision: &mut Decision<'_>, run: &Run, reason: Reason, message: String) {
+    delete_image(decision, run);
+    decision.status.volume_touched = true;
+    give_up(decision, run, reason, message, None);
+}
+
+fn delete_image(decision: &mut Decision<'_>, run: &Run) {
     for image in decision.facts.snapshots_as(Role::Image).filter(|s| s.meta.serves(&run.id) && !s.keep) {
         decision.delete(ChildKind::Snapshot, &image.meta);
     }
-    next_attempt(decision, Phase::Backoff);
 }
 
 fn next_attempt(decision: &mut Decision<'_>, phase: Phase) {

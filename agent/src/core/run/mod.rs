@@ -12,7 +12,7 @@ mod waiting;
 use crate::api::reason::Reason;
 use crate::api::status::{Phase, Run};
 use crate::core::adoption;
-use crate::core::children;
+use crate::core::children::{self, sharing};
 use crate::core::decision::Decision;
 use crate::core::model::facts::{Facts, Job, Pod, Refresh, Role};
 use crate::core::model::plan::{Child, Origin, Step};
@@ -90,7 +90,7 @@ pub(super) fn begin(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
             }
         }
         // One that may not write to its volume is never seen in this phase: an object in it goes first.
-        Phase::Transferring => match children::shared(decision.facts, spec) {
+        Phase::Transferring => match sharing::shared(decision.facts, spec) {
             Some((reason, problem)) => failure::give_up(decision, run, reason, problem, None),
             None => mover(decision, spec, run),
         },
@@ -247,6 +247,10 @@ fn mover(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
         return; // the next reconcile reports it
     }
     decision.plan.needs.insert(Refresh::Pods);
+    if matches!(spec.volume, Volume::Destination { .. }) {
+        // Also those of others that pull into the same PVC.
+        decision.plan.needs.insert(Refresh::Jobs);
+    }
     if decision.facts.mover_lives() {
         return;
     }

@@ -27,12 +27,12 @@ pub fn cause(trigger: &Trigger, status: &Status, now: Timestamp) -> Option<Cause
 }
 
 /// What makes a sync due beside the trigger, if anything does: a verification that the user wants, a spec that names something else
-/// than was synced last, and a published image or volume that is there no more.
+/// than was synced last, a volume that may hold something else, and a published image or volume that is there no more.
 pub fn cause_beside_trigger(spec: &Spec, object: &Object, status: &Status, now: Timestamp) -> Option<Cause> {
     if let Some(value) = new_verification(object.verify_now.as_deref(), status) {
         return Some(Cause::VerifyNow(value.to_owned()));
     }
-    if needs_new_sync(spec, status) {
+    if needs_new_sync(spec, status) || status.volume_touched {
         return Some(Cause::SpecChanged(object.generation));
     }
     republishes(&Named::by(spec), status).is_some_and(|time| possible(time, now) <= now).then_some(Cause::Unpublished)
@@ -73,6 +73,11 @@ pub fn needs_new_sync(spec: &Spec, status: &Status) -> bool {
 pub fn differs(subject: &Named<'_>, status: &Status) -> bool {
     let published = subject.is_published_as(status.latest_image.as_ref());
     status.synced.as_ref().is_some_and(|synced| !subject.is(synced) || !published)
+}
+
+/// Whether nothing but the volume keeps it from being what was synced: another destination may have pulled into it since.
+pub fn is_touched(spec: &Spec, status: &Status) -> bool {
+    status.volume_touched && status.run.is_none() && !needs_new_sync(spec, status)
 }
 
 /// Whether what a run captured is something else than the spec names by now, as far as its status shows.

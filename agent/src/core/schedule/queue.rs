@@ -122,7 +122,7 @@ impl<'a> QueueEntry<'a> {
             starts_at_once: spec.is_some_and(|s| s.trigger.starts_at_once()),
             approved: facts.status.run.as_ref().is_some_and(|run| object.has_new_approvals(&facts.status, run)),
             verify_now: object.verify_now.as_deref(),
-            differs: spec.is_some_and(|s| due::needs_new_sync(s, &facts.status)),
+            differs: spec.is_some_and(|s| due::needs_new_sync(s, &facts.status)) || facts.status.volume_touched,
             republishes: spec.and_then(|s| due::republishes(&Named::by(s), &facts.status)),
             outdated: facts
                 .status

@@ -1,0 +1,46 @@
+//! Other destinations of the same PVC: what is not begun, published or trusted because of them.
+
+use super::destination_claim;
+use crate::api::reason::Reason;
+use crate::core::decision::Decision;
+use crate::core::model::facts::{Facts, Kind};
+use crate::core::model::spec::{Spec, Volume};
+use crate::core::model::subject::Named;
+
+/// Two pulls into one volume would leave a mixture of both in it, and each would publish that as its own.
+pub(in crate::core) fn shared(facts: &Facts, spec: &Spec) -> Option<(Reason, String)> {
+    let (Volume::Destination { claim, .. }, Some(rival)) = (&spec.volume, &facts.sharing.rival) else { return None };
+    let message = format!(
+        "ReplicationDestination {rival:?} also pulls into PVC {:?}, and goes first: two destinations would mix their data. Name another PVC in \
+         spec.rclone.destinationPVC of one of them, or leave it out",
+        destination_claim(facts, claim)
+    );
+    Some((Reason::InvalidSpec, message))
+}
+
+/// What was pulled may be mixed with another destination's data, as after an agent that let both start: it is not published.
+pub(in crate::core) fn mixed(facts: &Facts, spec: &Spec) -> Option<(Reason, String)> {
+    let Volume::Destination { claim, .. } = &spec.volume else { return None };
+    let other = facts.sharing.mixed.as_ref().map(|name| format!("ReplicationDestination {name:?}"));
+    let other = other.or_else(|| facts.foreign_jobs.first().map(|job| format!("Job {job} of another destination")));
+    shared(facts, spec).or_else(|| {
+        let message = format!(
+            "{} also pulls into PVC {:?}, at the same time: the PVC may hold a mixture of both, so nothing of it is published. Name another PVC \
+             in spec.rclone.destinationPVC of one of the destinations, or leave it out",
+            other?,
+            destination_claim(facts, claim)
+        );
+        Some((Reason::InvalidSpec, message))
+    })
+}
+
+/// A volume that another destination was free to pull into, or has pulled into, counts as touched: because the spec named another PVC for a
+/// moment, be the object paused or its spec invalid, or because the other one had the better right.
+pub(in crate::core) fn mark_touched(decision: &mut Decision<'_>) {
+    let (facts, status) = (decision.facts, &mut decision.status);
+    let Some(synced) = status.synced.as_ref().filter(|_| facts.object.kind == Kind::Destination) else { return };
+    let named = facts.spec.as_ref().map_or(facts.object.destination_pvc.as_deref(), |spec| Named::by(spec).pulls_into());
+    if synced.claim.as_deref() != named || facts.sharing.touched {
+        status.volume_touched = true;
+    }
+}
