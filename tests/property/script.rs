@@ -185,7 +185,7 @@ pub fn play(world: &mut World, happening: &Happening) {
                 *retain = *count;
             }
         }),
-        Happening::Rival(first) => world.rival = first.then(|| "other".into()),
+        Happening::Rival(first) => world.others.rival = first.then(|| "other".into()),
         Happening::HandDelete(role) => hand_delete(world, *role),
     }
 }
@@ -301,7 +301,7 @@ pub fn all_goes_well(world: &mut World, minutes: usize) {
     for mended in [Happening::Slot(true), Happening::Restore(false), Happening::Webhook(false), Happening::Slow(false)] {
         play(world, &mended);
     }
-    (world.rival, world.cluster.hangs_since, world.cluster.hidden_since) = (None, None, None);
+    (world.others.rival, world.cluster.hangs_since, world.cluster.hidden_since) = (None, None, None);
     // What was on the lost node is given up by the cluster.
     let lost = std::mem::take(&mut world.cluster.lost);
     world.pods.retain(|pod| !lost.contains(&pod.meta.uid));

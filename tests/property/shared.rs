@@ -16,7 +16,7 @@ const DESTINATIONS: [Flavour; 3] = [Flavour::DestinationImage, Flavour::Destinat
 fn only_the_first_one_writes() {
     for flavour in DESTINATIONS {
         let mut world = World::new(flavour);
-        world.rival = Some("other".into());
+        world.others.rival = Some("other".into());
         for _ in 0..24 * 60 {
             agent::look(&mut world, &Look::default());
             assert!(!queue::under_way(&world.status), "{flavour:?}");
@@ -31,7 +31,7 @@ fn only_the_first_one_writes() {
             assert_eq!((condition.status.as_str(), condition.reason.as_str()), (status, "InvalidSpec"), "{flavour:?}");
             assert!(condition.message.contains("ReplicationDestination \"other\" also pulls into PVC"), "{}", condition.message);
         }
-        world.rival = None;
+        world.others.rival = None;
         script::calm_down(&mut world);
         world.assert_settled_without_a_tag();
     }
@@ -44,7 +44,7 @@ fn one_that_has_begun_is_not_interrupted() {
         let mut world = World::new(flavour);
         script::begin(&mut world);
         controllers::start_pods(&mut world);
-        world.rival = Some("other".into());
+        world.others.rival = Some("other".into());
         assert_eq!(world.sharing().rival, None, "it writes");
         for _ in 0..5 {
             agent::look(&mut world, &Look::default());
@@ -77,7 +77,7 @@ fn what_two_have_pulled_is_not_published() {
             if world.status.run.is_none() {
                 continue; // nothing else is to be published
             }
-            world.mixed = Some("other".into());
+            world.others.mixed = Some("other".into());
             for _ in 0..5 {
                 agent::look(&mut world, &Look::default());
                 controllers::let_the_cluster_work(&mut world);
@@ -86,7 +86,7 @@ fn what_two_have_pulled_is_not_published() {
             assert_eq!((&status.latest_image, &status.last_sync_time, status.volume_touched), (&None, &None, true), "{flavour:?}");
             assert_eq!(status.last_error.as_ref().map(|e| e.reason.as_str()), Some("InvalidSpec"), "{flavour:?}");
             assert!(world.snapshots().is_empty(), "{flavour:?}: an image of the mixture");
-            world.mixed = None;
+            world.others.mixed = None;
             script::calm_down(&mut world);
             world.assert_settled();
             assert_eq!(world.movers.len(), 2, "{flavour:?}");
@@ -134,10 +134,10 @@ fn a_volume_that_another_was_given_is_pulled_again() {
     for flavour in DESTINATIONS {
         let mut world = idle(flavour);
         let movers = world.movers.len();
-        world.touched = true;
+        world.others.touched = true;
         agent::look(&mut world, &Look::default());
         assert!(world.status.volume_touched, "{flavour:?}");
-        world.touched = false;
+        world.others.touched = false;
         script::all_goes_well(&mut world, 60);
         assert_eq!(world.movers.len(), movers + 1, "{flavour:?}");
         assert!(!is_trusted(&world) && !world.status.volume_touched, "{flavour:?}");
@@ -187,7 +187,7 @@ fn a_volume_that_was_left_and_taken_again_is_pulled_again() {
 #[test]
 fn sources_have_no_rivals() {
     let mut world = World::new(Flavour::SourceDirect);
-    world.rival = Some("other".into());
+    world.others.rival = Some("other".into());
     script::recover(&mut world);
     world.assert_settled();
 }

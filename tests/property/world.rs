@@ -111,12 +111,9 @@ pub struct World {
     pub in_use: BTreeSet<String>,
     /// The last create that was answered 5xx, as the agent knows it.
     pub blocked: Option<String>,
-    /// Another destination that pulls into the same claim and goes first.
-    pub rival: Option<String>,
-    /// Another destination that writes to the same claim beside this one, its Jobs, and whether one has been given the claim.
-    pub mixed: Option<String>,
+    /// What other destinations do with the same claim, as if this one did not write to it, and their Jobs.
+    pub others: Sharing,
     pub foreign_jobs: Vec<String>,
-    pub touched: bool,
     /// Deletions that failed, as the agent knows them.
     pub undeleted: BTreeMap<String, String>,
     pub cluster: Cluster,
@@ -187,10 +184,8 @@ impl World {
             allowed: Vec::new(),
             in_use: BTreeSet::new(),
             blocked: None,
-            rival: None,
-            mixed: None,
+            others: Sharing::default(),
             foreign_jobs: Vec::new(),
-            touched: false,
             undeleted: BTreeMap::new(),
             cluster: Cluster { warning: Some("words".into()), ..Cluster::default() },
             closed: BTreeSet::new(),
@@ -280,7 +275,7 @@ impl World {
 
     /// What other destinations do with the claim.
     pub fn sharing(&self) -> Sharing {
-        Sharing { rival: self.rival.clone().filter(|_| !self.writes()), mixed: self.mixed.clone(), touched: self.touched }
+        Sharing { rival: self.others.rival.clone().filter(|_| !self.writes()), ..self.others.clone() }
     }
 
     /// Whether it is this object that writes to the claim, so that it goes first.

@@ -20,8 +20,8 @@ pub struct Claims {
     given: HashMap<String, String>,
     /// By UID, what was written and the cache has not shown yet.
     wrote: HashMap<String, Written>,
-    /// UIDs of destinations whose PVC was given to another one, as long as no status records it.
-    touched: HashSet<String>,
+    /// UIDs of destinations, and their PVC that was given to another one, as long as no status records it.
+    touched: HashSet<(String, String)>,
 }
 
 #[derive(Debug)]
@@ -71,11 +71,11 @@ impl Claims {
         let mixed = others.iter().find(|seen| seen.claimant.writes).or_else(|| others.iter().find(holder_of));
         // One of the future was recorded under a wrong clock.
         let pulled_since = |seen: &Seen<'_>| seen.synced_at.is_some_and(|time| time <= now && Some(time) > own.synced_at);
-        let touched = mixed.is_some() || self.touched.contains(uid) || others.iter().any(pulled_since);
+        let touched = mixed.is_some() || self.touched.contains(&(uid.to_owned(), claim.to_owned())) || others.iter().any(pulled_since);
         let sharing = Sharing { rival, mixed: mixed.map(|seen| seen.claimant.name.to_owned()), touched };
         if take && sharing.rival.is_none() {
             let used = |seen: &&Seen<'_>| seen.claimant.synced || Some(seen.claimant.uid) == holder;
-            let lose: Vec<_> = others.iter().filter(used).map(|seen| seen.claimant.uid.to_owned()).collect();
+            let lose: Vec<_> = others.iter().filter(used).map(|seen| (seen.claimant.uid.to_owned(), claim.to_owned())).collect();
             self.touched.extend(lose);
             self.holders.insert(claim.to_owned(), uid.to_owned());
             self.given.insert(uid.to_owned(), claim.to_owned());
@@ -98,10 +98,10 @@ impl Claims {
 
     /// This status was written.
     fn wrote(&mut self, object: &Object, named: Option<&str>, status: &Status) {
-        let claim = written_to(status, named).map(|claim| claim.map_or_else(|| object.claim_name(), str::to_owned));
+        let claim = written_to(status, named, &object.claim_name()).map(str::to_owned);
         self.wrote.insert(object.uid.clone(), Written { at: at(status.run.as_ref()), claim });
         if status.volume_touched || status.last_sync_time.is_none() {
-            self.touched.remove(&object.uid);
+            self.touched.retain(|(uid, _)| *uid != object.uid);
         }
     }
 
@@ -113,7 +113,7 @@ impl Claims {
     /// Forgets objects that are gone.
     fn keep(&mut self, there: impl Fn(&str) -> bool) {
         self.wrote.retain(|uid, _| there(uid));
-        self.touched.retain(|uid| there(uid));
+        self.touched.retain(|(uid, _)| there(uid));
         let given = &self.given;
         self.holders.retain(|_, uid| there(uid) || given.contains_key(uid));
     }
@@ -152,10 +152,10 @@ fn named(facts: &Facts) -> Option<&str> {
     facts.spec.as_ref().map_or(facts.object.destination_pvc.as_deref(), |spec| Named::by(spec).pulls_into())
 }
 
-/// The PVC of the user's, or none for its own, that a destination of this status writes to; nothing where it does not write.
-fn written_to<'a>(status: &'a Status, named: Option<&'a str>) -> Option<Option<&'a str>> {
+/// The PVC that a destination of this status writes to; `own` is the one that is created for it.
+fn written_to<'a>(status: &'a Status, named: Option<&'a str>, own: &'a str) -> Option<&'a str> {
     let run = status.run.as_ref().filter(|run| writes(run))?;
-    Some(run.subject.as_ref().map_or(named, |subject| subject.claim.as_deref()))
+    Some(run.subject.as_ref().map_or(named, |subject| subject.claim.as_deref()).unwrap_or(own))
 }
 
 fn seen<'a>(object: &'a ReplicationDestination, claim: &str) -> Option<Seen<'a>> {
@@ -176,7 +176,7 @@ fn view<'a>(uid: &'a str, name: &'a str, named: Option<&str>, status: &Status, c
     let own = names::volume(name);
     let is = |named: Option<&str>| named.unwrap_or(&own) == claim;
     let synced = status.synced.as_ref().is_some_and(|synced| is(synced.claim.as_deref()));
-    let claimant = Claimant { uid, name, writes: written_to(status, named).is_some_and(is), owns: own == claim, synced, created };
+    let claimant = Claimant { uid, name, writes: written_to(status, named, &own) == Some(claim), owns: own == claim, synced, created };
     let synced_at = status.last_sync_time.as_ref().map(|time| time.0).filter(|_| synced);
     Seen { claimant, wants: is(named), synced_at, at: at(status.run.as_ref()) }
 }
@@ -284,6 +284,7 @@ mod tests {
         assert_eq!(ask(&mut claims, &seen("b", CLAIM, &idle), &[seen("a", "elsewhere", &here)], true).rival, None);
         claims.settled("b");
         assert!(ask(&mut claims, &own, &[], false).touched);
+        assert!(!claims.ask("another", &own, &[], false, Timestamp::MAX).touched, "what it has left is no matter to its new PVC");
         claims.wrote(&object("a"), Some(CLAIM), &Status { volume_touched: true, ..here.clone() });
         assert!(!ask(&mut claims, &own, &[], false).touched);
         for (second, touched) in [(99, false), (101, true), (2000, false)] {

@@ -133,7 +133,7 @@ impl World {
         self.status = if whole { status.clone() } else { serde_json::from_value(serde_json::to_value(status).unwrap()).unwrap() };
         self.object.resource_version = (self.writes + 2).to_string();
         let is_destination = self.object.kind == Kind::Destination;
-        assert!(before || !self.writes() || self.rival.is_none() || !is_destination, "two destinations write to one claim");
+        assert!(before || !self.writes() || self.others.rival.is_none() || !is_destination, "two destinations write to one claim");
     }
 
     fn create_snapshot(&mut self, new: &NewSnapshot) {

@@ -38,9 +38,13 @@ pub(in crate::core) fn mixed(facts: &Facts, spec: &Spec) -> Option<(Reason, Stri
 /// moment, be the object paused or its spec invalid, or because the other one had the better right.
 pub(in crate::core) fn mark_touched(decision: &mut Decision<'_>) {
     let (facts, status) = (decision.facts, &mut decision.status);
-    let Some(synced) = status.synced.as_ref().filter(|_| facts.object.kind == Kind::Destination) else { return };
+    if facts.object.kind != Kind::Destination || status.last_sync_time.is_none() {
+        return;
+    }
     let named = facts.spec.as_ref().map_or(facts.object.destination_pvc.as_deref(), |spec| Named::by(spec).pulls_into());
-    if synced.claim.as_deref() != named || facts.sharing.touched {
+    // Not every agent has recorded what was synced.
+    let left = status.synced.as_ref().is_some_and(|synced| synced.claim.as_deref() != named);
+    if left || facts.sharing.touched {
         status.volume_touched = true;
     }
 }
