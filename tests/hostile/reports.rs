@@ -110,6 +110,33 @@ async fn a_crd_that_is_older_than_the_agent() {
     assert!(record.movers.len() <= 5, "{} syncs: two first ones, two that were asked for, and one for the annotation", record.movers.len());
 }
 
+/// The annotation waits for the CRD, and is handled soon after that was brought up to date; nothing else makes the agent write the field.
+#[tokio::test]
+async fn a_crd_that_is_brought_up_to_date() {
+    let site = Site::start("updated-crd").await;
+    let crds = Api::<CustomResourceDefinition>::all(site.client.clone());
+    let path = "/spec/versions/0/schema/openAPIV3Schema/properties/status/properties/lastHandledVerifyNow";
+    let name = "replicationsources.scribe.backube";
+    let change = |op: serde_json::Value| Patch::<()>::Json(serde_json::from_value(json!([op])).unwrap());
+    crds.patch(name, &PatchParams::default(), &change(json!({ "op": "remove", "path": path }))).await.unwrap();
+    let (source, idle) = (site.source("it", manual("first")).await, site.source("idle", manual("first")).await);
+    for source in [&source, &idle] {
+        source.until("the first sync", 60, |s| s.last_manual_sync.is_some()).await;
+    }
+    annotate(&site, &source, json!({ "scribe.backube/verify-now": "1" })).await;
+    for source in [&source, &idle] {
+        source
+            .until("it is reported", 120, |s| trouble(s).is_some_and(|t| t.contains("(lastHandledVerifyNow): apply kustomize/crds")))
+            .await;
+    }
+    let whole = json!({ "op": "add", "path": path, "value": { "type": "string" } });
+    crds.patch(name, &PatchParams::default(), &change(whole)).await.unwrap();
+    for source in [&source, &idle] {
+        source.until("it is as it should be", 150, |s| trouble(s).is_none()).await;
+    }
+    source.until("the annotation is handled", 60, |s| s.last_handled_verify_now.as_deref() == Some("1")).await;
+}
+
 async fn annotate(site: &Site, object: &Replication<'_>, annotations: serde_json::Value) {
     let patch = json!({ "metadata": { "annotations": annotations } });
     let sources = site.api("scribe.backube", "v1alpha1", "ReplicationSource");

@@ -65,8 +65,6 @@ pub struct Memory {
     pub unread: BTreeMap<&'static str, String>,
     /// Deletions that failed.
     pub removals: Option<Removals>,
-    /// Status fields that the cluster's CRD does not declare, and when that was seen.
-    pub undeclared: Option<(BTreeSet<String>, Instant)>,
 }
 
 /// A warning of the cluster, or that there was none.
@@ -97,35 +95,10 @@ impl Memory {
         removals.is_some_and(|removals| removals.trouble().is_some()) || !unread.is_empty()
     }
 
-    /// Notes that the CRD does not declare these fields. Returns whether that is news.
-    pub fn note_undeclared(&mut self, fields: BTreeSet<String>, now: Instant) -> bool {
-        let (known, _) = self.undeclared.get_or_insert_with(|| (BTreeSet::new(), now));
-        let before = known.len();
-        known.extend(fields);
-        known.len() > before
-    }
-
-    /// Whether the CRD lacks any of these fields.
-    pub fn lacks(&self, fields: &[&str]) -> bool {
-        self.undeclared().is_some_and(|undeclared| fields.iter().any(|field| undeclared.contains(*field)))
-    }
-
-    /// The fields that the CRD lacks, as far as that was not too long ago to be believed.
-    fn undeclared(&self) -> Option<&BTreeSet<String>> {
-        self.undeclared.as_ref().filter(|(_, since)| since.elapsed() < TRY_AGAIN).map(|(fields, _)| fields)
-    }
-
     /// What does not work although syncs go on, each as a sentence.
     pub fn troubles(&self) -> Vec<String> {
         let mut troubles: Vec<_> = self.denied.values().chain(self.unread.values()).cloned().collect();
         troubles.extend(self.removals.as_ref().and_then(Removals::trouble));
-        troubles.extend(self.undeclared().map(|fields| {
-            let fields = fields.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
-            format!(
-                "The cluster's CRD is older than this agent and lacks status fields ({fields}): apply kustomize/crds. \
-                 Until then annotations whose outcome cannot be recorded are ignored"
-            )
-        }));
         troubles
     }
 }
@@ -162,17 +135,6 @@ pub(super) fn forget_the_deleted(context: &Context) {
 mod tests {
     use super::*;
     use crate::api::reason::Reason;
-
-    #[test]
-    fn only_news_of_undeclared_fields_are_news() {
-        let (mut memory, now) = (Memory::default(), Instant::now());
-        let fields = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
-        assert!(memory.note_undeclared(fields(&["run.adopt"]), now));
-        assert!(!memory.note_undeclared(fields(&["run.adopt"]), now));
-        assert!(memory.note_undeclared(fields(&["synced", "run.adopt"]), now));
-        assert_eq!(memory.troubles().len(), 1);
-        assert!(memory.troubles()[0].contains("run.adopt, synced"), "{:?}", memory.troubles());
-    }
 
     #[test]
     fn events_are_kept_once_and_not_without_end() {

@@ -139,12 +139,15 @@ pub(super) fn recalled(context: &Context, mut facts: Facts, now: Timestamp) -> F
     progress::follow(context, &mut facts, now);
     let idle = facts.status.run.is_none();
     let memory = remember(context, &facts.object.uid, |memory| memory.warning = memory.warning.take().filter(|_| !idle));
-    facts.troubles = context.troubles(&memory);
+    facts.troubles = context.troubles(facts.object.kind, &memory);
     // What could not be recorded would be done again and again.
-    if memory.lacks(&["lastHandledVerifyNow", "run.verifyNow"]) {
+    let lacks = |fields: &[&str]| context.undeclared.lacks(facts.object.kind, fields, Instant::now());
+    let (verifies, adopts) =
+        (!lacks(&["lastHandledVerifyNow", "run.verifyNow"]), !lacks(&["adoptedPath", "run.adopt", "run.adoptedState"]));
+    if !verifies {
         facts.object.verify_now = None;
     }
-    if memory.lacks(&["adoptedPath", "run.adopt", "run.adoptedState"]) && facts.status.adopted_path.is_none() {
+    if !adopts && facts.status.adopted_path.is_none() {
         facts.object.adopt_path = None;
     }
     let run = facts.status.run.as_ref().map(|run| (run.id.clone(), run.attempt));

@@ -4,7 +4,7 @@ use super::failure::Failure;
 use super::memory::{block, forget_the_deleted, recall, remember};
 use super::observe::Unread;
 use super::removals::{Removals, Round};
-use super::{Context, events, observe, progress, taken, unread, wake, why};
+use super::{Context, events, observe, progress, taken, undeclared, unread, wake, why};
 use crate::api::Status;
 use crate::api::reason::Reason;
 use crate::api::status::Phase;
@@ -18,6 +18,7 @@ use crate::core::schedule::{backoff, queue};
 use crate::manifests::job::Mover;
 use jiff::{SignedDuration, Timestamp};
 use kube::runtime::controller::Action;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tracing::Instrument;
@@ -53,6 +54,7 @@ async fn observe_decide_execute(seen: Replication, context: &Context) -> Result<
         // Running syncs cannot be counted yet.
         return Ok(Action::requeue(AFTER_CONFLICT));
     }
+    undeclared::ask(context, &seen.object).await;
     let mut facts = observe::recalled(context, observe::cached(context, seen), Timestamp::now());
     let mut plan = decide(&facts, &limits, Timestamp::now());
     if plan.asks_why && why::ask(context, &mut facts).await {
@@ -183,15 +185,22 @@ async fn steps(context: &Context, facts: &Facts, plan: &Plan, round: &mut Round)
             continue;
         }
         match context.writer.step(&facts.object, step, &mover, Timestamp::now()).await {
-            Ok(()) => note(context, facts, step),
-            Err(Answer::Undeclared(fields)) => {
+            Ok(()) => {
                 note(context, facts, step);
+                if let Step::WriteStatus(status) = step {
+                    context.undeclared.sent(facts.object.kind, status, &BTreeSet::new(), Instant::now());
+                }
+            }
+            Err(Answer::Undeclared(fields)) => {
                 tracing::error!(
                     name = facts.object.name,
                     ?fields,
                     "the cluster's CRD is older than this agent and lacks status fields: apply kustomize/crds"
                 );
-                remember(context, uid, |memory| unrecorded = memory.note_undeclared(fields, Instant::now()));
+                note(context, facts, step);
+                if let Step::WriteStatus(status) = step {
+                    unrecorded = context.undeclared.sent(facts.object.kind, status, &fields, Instant::now());
+                }
             }
             Err(Answer::Conflict) => {
                 let conflicts = remember(context, uid, |memory| memory.conflicts += 1).conflicts;

@@ -22,7 +22,7 @@ pub(super) async fn report(context: &Context, facts: &Facts, unread: Unread) -> 
     };
     let memory = remember(context, uid, |memory| memory.unread.insert(what, message));
     let mut status = facts.status.clone();
-    let troubles = context.troubles(&memory).join("; ");
+    let troubles = context.troubles(facts.object.kind, &memory).join("; ");
     conditions::report_trouble(&mut status, &troubles, facts.object.generation, Timestamp::now());
     if status != facts.status
         && let Err(error) = context.writer.status(&facts.object, &status).await
@@ -41,7 +41,7 @@ pub(super) fn works(context: &Context, facts: &mut Facts, has_been_read: impl Fn
     });
     let changed = memory.unread.len() != before;
     if changed {
-        facts.troubles = context.troubles(&memory);
+        facts.troubles = context.troubles(facts.object.kind, &memory);
     }
     changed
 }
