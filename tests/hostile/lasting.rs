@@ -101,6 +101,28 @@ async fn reads_that_fail() {
     }
 }
 
+/// Nothing is to be done but to take the report back: that is tried less and less often.
+#[tokio::test]
+async fn a_read_that_fails_while_nothing_is_to_be_done() {
+    let site = Site::start("unread-idle").await;
+    let push = site.source("push", manual("0")).await;
+    push.sync("1", 60).await;
+    let reads = |call: &Call| *call.method == Method::GET && !call.watch && call.path.ends_with("/replicationsources/push");
+    site.proxy.rule(move |call| if reads(call) { Fault::Forbidden } else { Fault::None });
+    // Something is to be written, which needs the read.
+    ask(&site, "ReplicationSource", "push", "2").await;
+    push.until("it is reported", 60, |s| trouble(s).is_some()).await;
+    ask(&site, "ReplicationSource", "push", "1").await;
+    let asked = || site.proxy.counted().get(&Fault::Forbidden).copied().unwrap_or_default();
+    let (before, began) = (asked(), tokio::time::Instant::now());
+    let long = std::time::Duration::from_secs(60);
+    until("a minute has passed", 90, async || if began.elapsed() >= long { Ok(()) } else { Err(()) }).await;
+    let asked = asked() - before;
+    assert!((1..=12).contains(&asked), "{asked} reads of one object in a minute");
+    site.proxy.rule(|_| Fault::None);
+    push.until("it is as it should be", 120, |s| trouble(s).is_none()).await;
+}
+
 /// One read that fails is no trouble: it is made again, and the status stays as it is.
 #[tokio::test]
 async fn reads_that_fail_once() {

@@ -86,13 +86,11 @@ impl Memory {
         }
     }
 
-    /// Nothing that was planned is left to do: what did not work before is not wanted any more, or done. Returns whether there was anything
-    /// of that, which the status may still report.
+    /// Nothing that was planned is left to do: deletions that did not work before are not wanted any more, or done. Returns whether the status
+    /// may still report one. A read that failed is not over because a plan without steps needs none: the report may be all that was planned.
     pub fn all_was_done(&mut self) -> bool {
         self.conflicts = 0;
-        let removals = self.removals.take();
-        let unread = std::mem::take(&mut self.unread);
-        removals.is_some_and(|removals| removals.trouble().is_some()) || !unread.is_empty()
+        self.removals.take().is_some_and(|removals| removals.trouble().is_some())
     }
 
     /// What does not work although syncs go on, each as a sentence.

@@ -43,7 +43,10 @@ pub(super) async fn reconcile<K: Replicated>(object: Arc<K>, context: Arc<Contex
     context.slots().settled(&uid);
     forget_the_deleted(&context);
     let action = done?;
-    remember(&context, &uid, |memory| memory.failures = 0);
+    if action != Action::requeue(Duration::ZERO) {
+        // What follows at once may fail as it did before.
+        remember(&context, &uid, |memory| memory.failures = 0);
+    }
     Ok(action)
 }
 
@@ -66,7 +69,9 @@ async fn observe_decide_execute(seen: Replication, context: &Context) -> Result<
         plan = decide(&facts, &limits, Timestamp::now());
     }
     events::publish_kept(context, &facts).await;
-    if plan.steps.is_empty() {
+    // What could not be read is read again, also where the report of it was all that there was to do.
+    let unread = !recall(context, &uid).unread.is_empty();
+    if plan.steps.is_empty() && !unread {
         if all_was_done(context, &uid) {
             return Ok(Action::requeue(Duration::ZERO));
         }
@@ -74,6 +79,7 @@ async fn observe_decide_execute(seen: Replication, context: &Context) -> Result<
         return Ok(while_the_mover_runs(context, &facts, wait(&plan).min(asks.unwrap_or(LONGEST_WAIT))).await);
     }
     if let Some(delay) = removal_delay(context, &uid)
+        && !unread
         && plan.steps.iter().all(|step| step.removes().is_some())
     {
         return Ok(while_the_mover_runs(context, &facts, wait(&plan).min(delay)).await);
@@ -97,8 +103,8 @@ async fn observe_decide_execute(seen: Replication, context: &Context) -> Result<
             }
             continue;
         }
-        let read: Vec<_> = facts.fresh.iter().map(|fact| observe::what(*fact)).chain([observe::OBJECT]).collect();
-        if !unread::works(context, &mut facts, |what| read.contains(&what)) {
+        // All that the plan needs has been read.
+        if !unread::all_works(context, &mut facts) {
             break plan;
         }
     };
