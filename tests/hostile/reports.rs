@@ -53,8 +53,30 @@ async fn events_that_are_forbidden() {
     let status = source.until("it is reported", 60, |s| s.last_manual_sync.is_some() && trouble(s).is_some()).await;
     assert!(trouble(&status).unwrap().contains("The API server rejects events"), "{status:#?}");
     site.proxy.rule(|_| Fault::None);
-    source.sync("second", 60).await;
-    source.until("it is as it should be", 60, |s| trouble(s).is_none()).await;
+    // The sync that follows may be a year away.
+    source.until("it is as it should be", 120, |s| trouble(s).is_none()).await;
+    let mut reasons = reasons(&site).await;
+    reasons.sort();
+    assert_eq!(reasons, ["SyncCompleted", "SyncStarted"]);
+}
+
+/// The status is written, and the connection breaks before the answer: no later decision brings its events again.
+#[tokio::test]
+async fn events_of_a_status_whose_answer_is_lost() {
+    for (name, fault) in [("lost-answer", Fault::CutAfter), ("lost-answer-504", Fault::TimeoutAfter)] {
+        let site = Site::start(name).await;
+        let writes_status = |call: &Call| *call.method == Method::PATCH && call.path.ends_with("/status");
+        site.proxy.rule(move |call| if writes_status(call) { fault } else { Fault::None });
+        let source = site.source("it", manual("first")).await;
+        source.until("the first sync", 120, |s| s.last_manual_sync.is_some() && s.run.is_none()).await;
+        site.proxy.rule(|_| Fault::None);
+        until("the events are there", 90, async || {
+            let mut reasons = reasons(&site).await;
+            reasons.sort();
+            if reasons == ["SyncCompleted", "SyncStarted"] { Ok(()) } else { Err(reasons) }
+        })
+        .await;
+    }
 }
 
 /// What a sync leaves over stands in its status, and the next one is done.

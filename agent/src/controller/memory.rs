@@ -2,17 +2,16 @@
 //! from the agent's start.
 
 use super::Context;
+use super::events::Kept;
 use super::removals::Removals;
+use super::unconfirmed::Unconfirmed;
 use crate::core::model::facts::{Refusal, ResizeRefusal};
-use crate::core::model::plan::Event;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long until a write that the cluster refused is retried: the cause may have been fixed meanwhile.
 pub(super) const TRY_AGAIN: Duration = Duration::from_secs(3600);
-/// More events than this are not kept for a better time.
-const MOST_EVENTS: usize = 20;
 
 /// What is remembered, by the UID of the object.
 pub type Memories = Arc<Mutex<HashMap<String, Memory>>>;
@@ -39,7 +38,7 @@ pub struct Followed {
 }
 
 /// What is remembered of one object.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Memory {
     /// A write that the API server refused, for the next decision.
     pub refusal: Option<Refusal>,
@@ -55,10 +54,10 @@ pub struct Memory {
     pub progress: Option<Followed>,
     /// What the cluster reported of children that keep the run waiting.
     pub warning: Option<Warning>,
-    /// Events that could not be published, the oldest first.
-    pub unpublished: Vec<Event>,
-    /// When they were last tried.
-    pub kept_since: Option<Instant>,
+    /// Events that could not be published.
+    pub unpublished: Kept,
+    /// A status write whose answer was lost.
+    pub unconfirmed: Option<Arc<Unconfirmed>>,
     /// Writes other than creates that the API server refuses: by what they do, its answer.
     pub denied: BTreeMap<&'static str, String>,
     /// Reads that failed: what was to be read, and the report of it.
@@ -79,13 +78,6 @@ pub struct Warning {
 }
 
 impl Memory {
-    /// Keeps an event for the next reconcile.
-    pub fn keep(&mut self, event: Event) {
-        if self.unpublished.len() < MOST_EVENTS && !self.unpublished.contains(&event) {
-            self.unpublished.push(event);
-        }
-    }
-
     /// Nothing that was planned is left to do: deletions that did not work before are not wanted any more, or done. Returns whether the status
     /// may still report one. A read that failed is not over because a plan without steps needs none: the report may be all that was planned.
     pub fn all_was_done(&mut self) -> bool {
@@ -127,21 +119,4 @@ pub(super) fn block(context: &Context, uid: &str, child: &str, why: &str) {
 /// Forgets the objects that are no more.
 pub(super) fn forget_the_deleted(context: &Context) {
     context.memory().retain(|uid, _| context.objects.has(uid));
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::api::reason::Reason;
-
-    #[test]
-    fn events_are_kept_once_and_not_without_end() {
-        let mut memory = Memory::default();
-        for number in 0..MOST_EVENTS + 5 {
-            let event = Event { warning: true, reason: Reason::Failing, note: String::new(), key: number.to_string() };
-            memory.keep(event.clone());
-            memory.keep(event);
-        }
-        assert_eq!(memory.unpublished.len(), MOST_EVENTS);
-    }
 }

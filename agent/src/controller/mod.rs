@@ -12,6 +12,7 @@ mod reconcile;
 mod removals;
 pub mod slots;
 mod taken;
+mod unconfirmed;
 pub mod undeclared;
 mod unread;
 mod waiting;

@@ -4,7 +4,7 @@ use super::failure::Failure;
 use super::memory::{block, forget_the_deleted, recall, remember};
 use super::observe::Unread;
 use super::removals::{Removals, Round};
-use super::{Context, events, observe, progress, taken, undeclared, unread, wake, why};
+use super::{Context, events, observe, progress, taken, unconfirmed, undeclared, unread, wake, why};
 use crate::api::Status;
 use crate::api::reason::Reason;
 use crate::api::status::Phase;
@@ -12,7 +12,7 @@ use crate::cluster::pace::causes;
 use crate::cluster::refusal::Answer;
 use crate::cluster::view::{Replicated, Replication};
 use crate::core::decide::decide;
-use crate::core::model::facts::{Facts, Refresh, Refusal, ResizeRefusal};
+use crate::core::model::facts::{Facts, Object, Refresh, Refusal, ResizeRefusal};
 use crate::core::model::plan::{Child, Plan, Step};
 use crate::core::schedule::{backoff, queue};
 use crate::manifests::job::Mover;
@@ -57,7 +57,10 @@ async fn observe_decide_execute(seen: Replication, context: &Context) -> Result<
         // Running syncs cannot be counted yet.
         return Ok(Action::requeue(AFTER_CONFLICT));
     }
+    unconfirmed::settle(context, &seen, false).await;
     undeclared::ask(context, &seen.object).await;
+    // Before the decision, which reports what the API server rejects.
+    events::publish_kept(context, &seen.object).await;
     let mut facts = observe::recalled(context, observe::cached(context, seen), Timestamp::now());
     let mut plan = decide(&facts, &limits, Timestamp::now());
     if plan.asks_why && why::ask(context, &mut facts).await {
@@ -68,7 +71,6 @@ async fn observe_decide_execute(seen: Replication, context: &Context) -> Result<
         facts.fresh.insert(Refresh::Slot);
         plan = decide(&facts, &limits, Timestamp::now());
     }
-    events::publish_kept(context, &facts).await;
     // What could not be read is read again, also where the report of it was all that there was to do.
     let unread = !recall(context, &uid).unread.is_empty();
     if plan.steps.is_empty() && !unread {
@@ -93,6 +95,7 @@ async fn observe_decide_execute(seen: Replication, context: &Context) -> Result<
     if fresh.object.uid != uid {
         return Ok(Action::requeue(AFTER_CONFLICT));
     }
+    unconfirmed::settle(context, &fresh, true).await;
     let mut facts = observe::recalled(context, observe::cached(context, fresh), Timestamp::now());
     let plan = loop {
         let plan = decide(&facts, &limits, Timestamp::now());
@@ -168,7 +171,7 @@ async fn steps(context: &Context, facts: &Facts, plan: &Plan, round: &mut Round)
     let kept_back = removal_delay(context, uid).is_some();
     for step in &plan.steps {
         if let Step::Publish(event) = step {
-            events::publish(context, facts, event).await;
+            events::publish(context, &facts.object, event).await;
             continue;
         }
         if unrecorded {
@@ -209,6 +212,8 @@ async fn steps(context: &Context, facts: &Facts, plan: &Plan, round: &mut Round)
                 }
             }
             Err(Answer::Conflict) => {
+                // The retry of a write whose answer was lost meets with itself.
+                may_be_written(context, facts, plan, step);
                 let conflicts = remember(context, uid, |memory| memory.conflicts += 1).conflicts;
                 return if conflicts < CONFLICTS_THAT_PASS { Ok(Some(AFTER_CONFLICT)) } else { Err(Failure::Conflict(conflicts)) };
             }
@@ -223,6 +228,7 @@ async fn steps(context: &Context, facts: &Facts, plan: &Plan, round: &mut Round)
                 return Ok(Some(LONGEST_WAIT));
             }
             Err(Answer::Transient(error)) => {
+                may_be_written(context, facts, plan, step);
                 if let Step::Create(child) = step {
                     block(context, uid, child.name(), &causes(&error));
                 }
@@ -287,14 +293,7 @@ fn refused(context: &Context, facts: &Facts, step: &Step, refusal: Refusal) -> R
 fn note(context: &Context, facts: &Facts, step: &Step) {
     let (kind, name) = (facts.object.kind, facts.object.name.as_str());
     match step {
-        Step::WriteStatus(status) => {
-            count(context, facts, status);
-            context.slots().wrote(&facts.object.uid, status, Instant::now());
-            if queue::under_way(&facts.status) && !queue::under_way(status) {
-                let slots = context.settings.borrow().settings.limits.max_concurrent_syncs;
-                wake::queue(&context.objects, &context.wakes, slots, Timestamp::now());
-            }
-        }
+        Step::WriteStatus(status) => written(context, &facts.object, &facts.status, status),
         Step::Create(child) => {
             if matches!(child, Child::Snapshot(_)) {
                 context.cache.snapshots_are_served();
@@ -306,8 +305,23 @@ fn note(context: &Context, facts: &Facts, step: &Step) {
     }
 }
 
-fn count(context: &Context, facts: &Facts, status: &Status) {
-    let (object, before) = (&facts.object, &facts.status);
+/// What follows from a status that was written in place of the one `before`.
+pub(super) fn written(context: &Context, object: &Object, before: &Status, status: &Status) {
+    count(context, object, before, status);
+    context.slots().wrote(&object.uid, status, Instant::now());
+    if queue::under_way(before) && !queue::under_way(status) {
+        let slots = context.settings.borrow().settings.limits.max_concurrent_syncs;
+        wake::queue(&context.objects, &context.wakes, slots, Timestamp::now());
+    }
+}
+
+fn may_be_written(context: &Context, facts: &Facts, plan: &Plan, step: &Step) {
+    if let Step::WriteStatus(status) = step {
+        unconfirmed::keep(context, facts, plan, status);
+    }
+}
+
+fn count(context: &Context, object: &Object, before: &Status, status: &Status) {
     if status.last_sync_time != before.last_sync_time {
         context.metrics.synced(object.kind, &object.name);
     }
