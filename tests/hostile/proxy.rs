@@ -55,6 +55,8 @@ pub enum Fault {
     WatchEnded,
     /// A watch: it breaks after one event.
     WatchCut,
+    /// A page of a list: 410, the list has expired.
+    ListExpired,
 }
 
 /// A request, as rules see it.
@@ -177,6 +179,10 @@ async fn answer(shared: &Shared, request: Request<Incoming>) -> Result<Answer, s
             let status = json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "reason": "Expired",
                 "code": 410, "message": "too old resource version: 1 (2)" });
             return Ok(whole(StatusCode::OK, format!("{}\n", json!({ "type": "ERROR", "object": status }))));
+        }
+        Fault::ListExpired => {
+            let words = "The provided continue parameter is too old to display a consistent list result";
+            return Ok(refuse(410, "Expired", words));
         }
         Fault::WatchEnded => return Ok(whole(StatusCode::OK, String::new())),
         Fault::Silent => std::future::pending().await,

@@ -2,7 +2,7 @@
 //! from the agent's start.
 
 use super::Context;
-use super::events::Kept;
+use super::kept::Kept;
 use super::removals::Removals;
 use super::unconfirmed::Unconfirmed;
 use crate::core::model::facts::{Refusal, ResizeRefusal};

@@ -4,6 +4,7 @@
 
 mod events;
 mod failure;
+mod kept;
 pub mod memory;
 pub mod objects;
 mod observe;
@@ -18,6 +19,7 @@ mod unread;
 mod waiting;
 pub mod wake;
 mod why;
+mod written;
 
 use crate::api::{ReplicationDestination, ReplicationSource};
 use crate::cluster::cache::{Cache, Changes};

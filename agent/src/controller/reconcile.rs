@@ -4,17 +4,15 @@ use super::failure::Failure;
 use super::memory::{block, forget_the_deleted, recall, remember};
 use super::observe::Unread;
 use super::removals::{Removals, Round};
-use super::{Context, events, observe, progress, taken, unconfirmed, undeclared, unread, wake, why};
-use crate::api::Status;
-use crate::api::reason::Reason;
+use super::{Context, events, observe, progress, taken, undeclared, unread, why, written};
 use crate::api::status::Phase;
 use crate::cluster::pace::causes;
 use crate::cluster::refusal::Answer;
 use crate::cluster::view::{Replicated, Replication};
 use crate::core::decide::decide;
-use crate::core::model::facts::{Facts, Object, Refresh, Refusal, ResizeRefusal};
+use crate::core::model::facts::{Facts, Refresh, Refusal, ResizeRefusal};
 use crate::core::model::plan::{Child, Plan, Step};
-use crate::core::schedule::{backoff, queue};
+use crate::core::schedule::backoff;
 use crate::manifests::job::Mover;
 use jiff::{SignedDuration, Timestamp};
 use kube::runtime::controller::Action;
@@ -57,7 +55,7 @@ async fn observe_decide_execute(seen: Replication, context: &Context) -> Result<
         // Running syncs cannot be counted yet.
         return Ok(Action::requeue(AFTER_CONFLICT));
     }
-    unconfirmed::settle(context, &seen, false).await;
+    written::settle(context, &seen, false).await;
     undeclared::ask(context, &seen.object).await;
     // Before the decision, which reports what the API server rejects.
     events::publish_kept(context, &seen.object).await;
@@ -95,7 +93,7 @@ async fn observe_decide_execute(seen: Replication, context: &Context) -> Result<
     if fresh.object.uid != uid {
         return Ok(Action::requeue(AFTER_CONFLICT));
     }
-    unconfirmed::settle(context, &fresh, true).await;
+    written::settle(context, &fresh, true).await;
     let mut facts = observe::recalled(context, observe::cached(context, fresh), Timestamp::now());
     let plan = loop {
         let plan = decide(&facts, &limits, Timestamp::now());
@@ -209,11 +207,13 @@ async fn steps(context: &Context, facts: &Facts, plan: &Plan, round: &mut Round)
                 note(context, facts, step);
                 if let Step::WriteStatus(status) = step {
                     unrecorded = context.undeclared.sent(facts.object.kind, status, &fields, Instant::now());
+                    // Another object may have shown it since the decision.
+                    unrecorded |= observe::hide_what_cannot_be_recorded(context, &mut facts.clone());
                 }
             }
             Err(Answer::Conflict) => {
                 // The retry of a write whose answer was lost meets with itself.
-                may_be_written(context, facts, plan, step);
+                written::unconfirmed(context, facts, plan, step);
                 let conflicts = remember(context, uid, |memory| memory.conflicts += 1).conflicts;
                 return if conflicts < CONFLICTS_THAT_PASS { Ok(Some(AFTER_CONFLICT)) } else { Err(Failure::Conflict(conflicts)) };
             }
@@ -228,7 +228,7 @@ async fn steps(context: &Context, facts: &Facts, plan: &Plan, round: &mut Round)
                 return Ok(Some(LONGEST_WAIT));
             }
             Err(Answer::Transient(error)) => {
-                may_be_written(context, facts, plan, step);
+                written::unconfirmed(context, facts, plan, step);
                 if let Step::Create(child) = step {
                     block(context, uid, child.name(), &causes(&error));
                 }
@@ -293,7 +293,7 @@ fn refused(context: &Context, facts: &Facts, step: &Step, refusal: Refusal) -> R
 fn note(context: &Context, facts: &Facts, step: &Step) {
     let (kind, name) = (facts.object.kind, facts.object.name.as_str());
     match step {
-        Step::WriteStatus(status) => written(context, &facts.object, &facts.status, status),
+        Step::WriteStatus(status) => written::note(context, &facts.object, &facts.status, status),
         Step::Create(child) => {
             if matches!(child, Child::Snapshot(_)) {
                 context.cache.snapshots_are_served();
@@ -302,32 +302,6 @@ fn note(context: &Context, facts: &Facts, step: &Step) {
             remember(context, &facts.object.uid, |memory| memory.blocked = None);
         }
         other => tracing::debug!(kind = kind.as_str(), name, step = ?other, "done"),
-    }
-}
-
-/// What follows from a status that was written in place of the one `before`.
-pub(super) fn written(context: &Context, object: &Object, before: &Status, status: &Status) {
-    count(context, object, before, status);
-    context.slots().wrote(&object.uid, status, Instant::now());
-    if queue::under_way(before) && !queue::under_way(status) {
-        let slots = context.settings.borrow().settings.limits.max_concurrent_syncs;
-        wake::queue(&context.objects, &context.wakes, slots, Timestamp::now());
-    }
-}
-
-fn may_be_written(context: &Context, facts: &Facts, plan: &Plan, step: &Step) {
-    if let Step::WriteStatus(status) = step {
-        unconfirmed::keep(context, facts, plan, status);
-    }
-}
-
-fn count(context: &Context, object: &Object, before: &Status, status: &Status) {
-    if status.last_sync_time != before.last_sync_time {
-        context.metrics.synced(object.kind, &object.name);
-    }
-    if let Some(error) = status.last_error.as_ref().filter(|error| before.last_error.as_ref() != Some(error)) {
-        let reason = Reason::parse(&error.reason).unwrap_or(Reason::MoverFailed);
-        context.metrics.failed(object.kind, &object.name, reason);
     }
 }
 
