@@ -3,6 +3,7 @@
 
 use crate::api::Status;
 use crate::core::model::plan::Event;
+use serde_json::json;
 
 /// A status write whose answer was lost.
 #[derive(Debug, PartialEq)]
@@ -30,7 +31,8 @@ impl Unconfirmed {
     /// What `seen` says about it; the cache may be behind, a `fresh` read is not.
     pub(super) fn verdict(&self, seen: &Status, fresh: bool) -> Verdict {
         match fresh {
-            _ if *seen == self.sent => Verdict::Written,
+            // As they are stored: the API server keeps less of a time than memory does.
+            _ if json!(seen) == json!(self.sent) => Verdict::Written,
             true => Verdict::Lost,
             false => Verdict::Open,
         }
@@ -40,14 +42,18 @@ impl Unconfirmed {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use jiff::Timestamp;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
     #[test]
     fn only_a_fresh_read_shows_that_a_status_was_not_written() {
         let before = Status::default();
-        let sent = Status { observed_generation: Some(1), ..Status::default() };
+        let time = Timestamp::from_nanosecond(1_700_000_000_123_456_789).map(Time).ok();
+        let sent = Status { observed_generation: Some(1), last_sync_start_time: time, ..Status::default() };
+        let stored: Status = serde_json::from_value(json!(sent)).unwrap();
         let unconfirmed = Unconfirmed { before: before.clone(), sent: sent.clone(), events: Vec::new() };
         for fresh in [false, true] {
-            assert_eq!(unconfirmed.verdict(&sent, fresh), Verdict::Written);
+            assert_eq!(unconfirmed.verdict(&stored, fresh), Verdict::Written);
         }
         assert_eq!(unconfirmed.verdict(&before, false), Verdict::Open);
         assert_eq!(unconfirmed.verdict(&before, true), Verdict::Lost);
