@@ -8,6 +8,7 @@ use crate::cluster::read::Reader;
 use crate::cluster::warnings::Warnings;
 use crate::cluster::watches::Watches;
 use crate::cluster::write::Writer;
+use crate::controller::undeclared::Undeclared;
 use crate::controller::wake::Wakes;
 use crate::controller::{self, Context as Shared, Memories, Watched};
 use crate::metrics::Metrics;
@@ -106,6 +107,7 @@ async fn work(
         claims: Mutex::default(),
         wakes: wakes.sender(),
         memory,
+        undeclared: Undeclared::default(),
     });
     tracing::info!(namespace = options.namespace, image = shared.inherited.image, version = env!("CARGO_PKG_VERSION"), "started");
     tokio::select! {

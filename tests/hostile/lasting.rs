@@ -101,6 +101,28 @@ async fn reads_that_fail() {
     }
 }
 
+/// Nothing is to be done but to take the report back: that is tried less and less often.
+#[tokio::test]
+async fn a_read_that_fails_while_nothing_is_to_be_done() {
+    let site = Site::start("unread-idle").await;
+    let push = site.source("push", manual("0")).await;
+    push.sync("1", 60).await;
+    let reads = |call: &Call| *call.method == Method::GET && !call.watch && call.path.ends_with("/replicationsources/push");
+    site.proxy.rule(move |call| if reads(call) { Fault::Forbidden } else { Fault::None });
+    // Something is to be written, which needs the read.
+    ask(&site, "ReplicationSource", "push", "2").await;
+    push.until("it is reported", 60, |s| trouble(s).is_some()).await;
+    ask(&site, "ReplicationSource", "push", "1").await;
+    let asked = || site.proxy.counted().get(&Fault::Forbidden).copied().unwrap_or_default();
+    let (before, began) = (asked(), tokio::time::Instant::now());
+    let long = std::time::Duration::from_secs(60);
+    until("a minute has passed", 90, async || if began.elapsed() >= long { Ok(()) } else { Err(()) }).await;
+    let asked = asked() - before;
+    assert!((1..=12).contains(&asked), "{asked} reads of one object in a minute");
+    site.proxy.rule(|_| Fault::None);
+    push.until("it is as it should be", 120, |s| trouble(s).is_none()).await;
+}
+
 /// One read that fails is no trouble: it is made again, and the status stays as it is.
 #[tokio::test]
 async fn reads_that_fail_once() {
@@ -162,4 +184,57 @@ async fn a_watch_that_works_again_in_silence() {
     assert!(trouble(&status).unwrap().contains("The agent lacks a permission to watch pods"), "{status:#?}");
     site.proxy.rule(|_| Fault::None);
     source.until("it is as it should be", 200, |s| trouble(s).is_none()).await;
+}
+
+/// Something in between breaks the connections of watches as they open; everything else works.
+#[tokio::test]
+async fn a_watch_that_is_cut_as_it_opens() {
+    let site = Site::start("cut-watch").await;
+    let source = site.source("it", manual("0")).await;
+    source.sync("1", 60).await;
+    site.proxy.rule(|call| if call.watch && call.path.ends_with("/jobs") { Fault::CutBefore } else { Fault::None });
+    site.proxy.cut();
+    let status = source.until("it is reported", 240, |s| trouble(s).is_some()).await;
+    assert!(trouble(&status).unwrap().contains("The agent cannot watch jobs"), "{status:#?}");
+    site.proxy.rule(|_| Fault::None);
+    source.until("it is as it should be", 200, |s| trouble(s).is_none()).await;
+}
+
+/// While the API server is away altogether nothing can be reported, and when it is back nothing is wrong any more.
+#[tokio::test]
+async fn an_api_server_that_was_away_leaves_no_report() {
+    let site = Site::start("away").await;
+    let source = site.source("it", manual("0")).await;
+    source.sync("1", 60).await;
+    let before = source.status().await;
+    site.proxy.rule(|_| Fault::CutBefore);
+    site.proxy.cut();
+    let began = tokio::time::Instant::now();
+    let long = std::time::Duration::from_secs(150);
+    until("two and a half minutes have passed", 180, async || if began.elapsed() >= long { Ok(()) } else { Err(()) }).await;
+    site.proxy.rule(|_| Fault::None);
+    let status = source.sync("2", 120).await;
+    let since = |status: &Status| status.conditions.iter().find(|c| c.type_ == "Reconciled").unwrap().last_transition_time.clone();
+    assert_eq!(since(&status), since(&before), "{status:#?}");
+}
+
+/// The API server forgets a list before its last page is read: the cache never knows what is in it.
+#[tokio::test]
+async fn a_list_that_expires_before_its_last_page() {
+    let expires = |call: &Call| call.lists() && call.path.ends_with("/persistentvolumeclaims") && call.query.contains("continue=");
+    let site = Site::start("expired-list").await;
+    let source = site.source("it", manual("0")).await;
+    for number in 0..60 {
+        site.source(&format!("other-{number}"), json!({ "paused": true })).await;
+    }
+    source.sync("1", 60).await;
+    site.proxy.rule(move |call| if expires(call) { Fault::ListExpired } else { Fault::None });
+    site.agent.kill();
+    let status = source.until("it is reported", 200, |s| trouble(s).is_some()).await;
+    let message = trouble(&status).unwrap();
+    assert!(message.contains("cannot watch persistentvolumeclaims") && message.contains("too old"), "{message}");
+    let log = site.agent.log();
+    assert!(log.lines().any(|line| line.contains("WARN") && line.contains("expires before its last page")), "{log}");
+    site.proxy.rule(|_| Fault::None);
+    source.until("it is as it should be", 150, |s| trouble(s).is_none()).await;
 }

@@ -61,6 +61,8 @@ pub enum Fault {
     Empty,
     /// A mover's log: it is there, and its last line does not change.
     Log,
+    /// A page of a list: 410, the list has expired.
+    ListExpired,
 }
 
 /// A request, as rules see it.
@@ -190,6 +192,10 @@ async fn answer(shared: &Shared, request: Request<Incoming>) -> Result<Answer, s
             return Ok(whole(StatusCode::OK, list.to_string()));
         }
         Fault::Log => return Ok(whole(StatusCode::OK, "{\"bytesDone\":1,\"bytesTotal\":9}\n".to_owned())),
+        Fault::ListExpired => {
+            let words = "The provided continue parameter is too old to display a consistent list result";
+            return Ok(refuse(410, "Expired", words));
+        }
         Fault::WatchEnded => return Ok(whole(StatusCode::OK, String::new())),
         Fault::Silent => std::future::pending().await,
         Fault::Late => tokio::time::sleep(Duration::from_millis(300)).await,

@@ -2,8 +2,10 @@
 
 use super::pace::{Pace, Pacing, Trouble, causes};
 use super::watches::Watches;
+use futures::future::BoxFuture;
 use futures::stream::BoxStream;
-use futures::{Stream, StreamExt};
+use futures::{FutureExt, Stream, StreamExt};
+use kube::api::ListParams;
 use kube::core::DeserializeGuard;
 use kube::runtime::watcher as watch;
 use kube::runtime::watcher::{self, Event};
@@ -16,6 +18,8 @@ use tokio::sync::Notify;
 
 /// No request takes as long (the client's read timeout is 300 seconds): a watch that has brought no error by then is established.
 const ESTABLISHED: Duration = Duration::from_secs(310);
+/// An API server that takes longer than this for a list of one object does not answer.
+const SHORT: Duration = Duration::from_secs(10);
 
 /// Watches `api`, and tries again with a growing delay after whatever ends the watch. The log reports every new trouble once, and its
 /// end; the stream itself has no errors.
@@ -33,21 +37,72 @@ pub fn watched<K>(
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
-    paced(watch(api, config).boxed(), Pacing::default(), again, watches).filter_map(|event| std::future::ready(readable(event).map(Ok)))
+    let asked = api.clone();
+    let answers = move || answers(asked.clone()).boxed();
+    let reports = Reports { watches, answers, answered: false };
+    paced(watch(api, config).boxed(), Pacing::default(), again, reports).filter_map(|event| std::future::ready(readable(event).map(Ok)))
+}
+
+/// Whether the API server answers a short request, be it with an error.
+async fn answers<K>(api: Api<DeserializeGuard<K>>) -> bool
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
+{
+    let one = ListParams::default().limit(1);
+    match tokio::time::timeout(SHORT, api.list_metadata(&one)).await {
+        Ok(answer) => answer.err().is_none_or(|error| Trouble::from(&error) != Trouble::Unreachable),
+        Err(_) => false,
+    }
+}
+
+/// What users learn of a watch.
+struct Reports<A> {
+    watches: Watches,
+    /// Asks the API server something else.
+    answers: A,
+    /// Whether it answered when the watch failed last.
+    answered: bool,
+}
+
+impl<A: Fn() -> BoxFuture<'static, bool>> Reports<A> {
+    /// A watch fails for long. Where there is no answer, the API server may be away altogether, which its objects cannot show, and which is
+    /// over for all watches as soon as it is back: only a watch that fails although other requests work, twice in a row, is reported.
+    fn fails<K: Resource<DynamicType = ()>>(&mut self, error: &watcher::Error) -> impl Future<Output = ()> {
+        let trouble = Trouble::from(error);
+        let text = text(error);
+        let asked = (trouble == Trouble::Unreachable).then(|| (self.answers)());
+        async move {
+            let before = self.answered;
+            self.answered = match asked {
+                Some(asked) => asked.await,
+                None => true,
+            };
+            if self.answered && (before || trouble != Trouble::Unreachable) {
+                self.watches.fail(&K::plural(&()), &text, trouble == Trouble::Answer(403));
+            }
+        }
+    }
+
+    fn works<K: Resource<DynamicType = ()>>(&mut self) {
+        self.answered = false;
+        self.watches.works(&K::plural(&()));
+        tracing::info!(kind = %K::plural(&()), group = %K::group(&()), "the watch works again");
+    }
 }
 
 /// The events of a watch, which is not polled while it has to wait.
-fn paced<K>(
+fn paced<K, A>(
     watch: BoxStream<'static, watcher::Result<Event<DeserializeGuard<K>>>>,
     pacing: Pacing,
     again: Arc<Notify>,
-    watches: Watches,
+    reports: Reports<A>,
 ) -> impl Stream<Item = Event<DeserializeGuard<K>>> + Send
 where
     K: Resource<DynamicType = ()> + Send + 'static,
+    A: Fn() -> BoxFuture<'static, bool> + Send,
 {
-    let state = (watch, Pace::new(pacing, Instant::now()), again, watches);
-    futures::stream::unfold(state, |(mut watch, mut pace, again, watches)| async move {
+    let state = (watch, Pace::new(pacing, Instant::now()), again, reports);
+    futures::stream::unfold(state, |(mut watch, mut pace, again, mut reports)| async move {
         loop {
             let next = if pace.troubled() {
                 match tokio::time::timeout(ESTABLISHED, watch.next()).await {
@@ -55,7 +110,7 @@ where
                     // Resumed, and nothing has happened yet.
                     Err(_) => {
                         pace.holds(Instant::now());
-                        works_again::<K>(&watches);
+                        reports.works::<K>();
                         continue;
                     }
                 }
@@ -65,9 +120,9 @@ where
             match next {
                 Ok(event) => {
                     if pace.brought(&event, Instant::now()) {
-                        works_again::<K>(&watches);
+                        reports.works::<K>();
                     }
-                    return Some((event, (watch, pace, again, watches)));
+                    return Some((event, (watch, pace, again, reports)));
                 }
                 Err(error) => {
                     let setback = pace.ended(&error, Instant::now());
@@ -75,7 +130,7 @@ where
                         fails::<K>(&error);
                     }
                     if setback.lasts {
-                        watches.fail(&K::plural(&()), &text(&error), Trouble::from(&error) == Trouble::Answer(403));
+                        reports.fails::<K>(&error).await;
                     }
                     tokio::select! {
                         () = tokio::time::sleep(setback.delay) => {}
@@ -91,6 +146,7 @@ fn fails<K: Resource<DynamicType = ()>>(error: &watcher::Error) {
     let hint = match Trouble::from(error) {
         Trouble::Answer(404) => "the cluster does not serve this kind: is its CRD installed?",
         Trouble::Answer(403) => "the agent's Role lacks a verb; kustomize/base has the complete Role",
+        Trouble::Answer(410) => "the list expires before its last page is read",
         _ => "the API server is unreachable or fails",
     };
     let (kind, group, error) = (K::plural(&()), K::group(&()), text(error));
@@ -104,11 +160,6 @@ fn text(error: &watcher::Error) -> String {
         }
         other => causes(other),
     }
-}
-
-fn works_again<K: Resource<DynamicType = ()>>(watches: &Watches) {
-    watches.works(&K::plural(&()));
-    tracing::info!(kind = %K::plural(&()), group = %K::group(&()), "the watch works again");
 }
 
 fn readable<K: Resource<DynamicType = ()>>(event: Event<DeserializeGuard<K>>) -> Option<Event<K>> {

@@ -45,10 +45,10 @@ pub enum Trouble {
     Answer(u16),
     /// There was no answer.
     Unreachable,
+    /// What a watch knows is too old to go on from, so a list follows. That is part of every watch's life, and worth no line in the log. A list
+    /// that expires before its last page is another matter.
+    Expired,
 }
-
-/// What a watch knows is too old to go on from, so a list follows. That is part of every watch's life, and worth no line in the log.
-const EXPIRED: Trouble = Trouble::Answer(410);
 
 impl From<&kube::Error> for Trouble {
     fn from(error: &kube::Error) -> Self {
@@ -62,11 +62,16 @@ impl From<&kube::Error> for Trouble {
 impl From<&WatchError> for Trouble {
     fn from(error: &WatchError) -> Self {
         match error {
-            WatchError::InitialListFailed(error) | WatchError::WatchStartFailed(error) | WatchError::WatchFailed(error) => error.into(),
-            WatchError::WatchError(status) => Trouble::Answer(status.code),
+            WatchError::InitialListFailed(error) => error.into(),
+            WatchError::WatchStartFailed(error) | WatchError::WatchFailed(error) => of_a_watch(error.into()),
+            WatchError::WatchError(status) => of_a_watch(Trouble::Answer(status.code)),
             WatchError::NoResourceVersion => Trouble::Unreachable,
         }
     }
+}
+
+fn of_a_watch(trouble: Trouble) -> Trouble {
+    if trouble == Trouble::Answer(410) { Trouble::Expired } else { trouble }
 }
 
 /// What is to be done after a failure.
@@ -76,8 +81,7 @@ pub struct Setback {
     pub delay: Duration,
     /// It is another trouble than before, and a line in the log is due.
     pub news: bool,
-    /// The API server has given such an answer for so long, or it is of such a kind, that users have to know. What is not served is no
-    /// trouble to those who do not need it, and a server that does not answer takes no report either.
+    /// It has been so for so long, or is of such a kind, that users have to know. What is not served is no trouble to those who do not need it.
     pub lasts: bool,
 }
 
@@ -113,14 +117,14 @@ impl Pace {
         };
         let delay = backoff::delay(self.pacing.first, cap, self.failures, &self.seed).unsigned_abs();
         self.since = now + delay;
-        if trouble == EXPIRED {
+        if trouble == Trouble::Expired {
             return Setback { delay, news: false, lasts: false };
         }
         let news = self.trouble.replace(trouble) != Some(trouble);
         let lasts = match trouble {
             Trouble::Answer(403) => true,
-            Trouble::Answer(404) | Trouble::Unreachable => false,
-            Trouble::Answer(_) => self.failures >= LASTS,
+            Trouble::Answer(404) | Trouble::Expired => false,
+            Trouble::Answer(_) | Trouble::Unreachable => self.failures >= LASTS,
         };
         Setback { delay, news, lasts }
     }
@@ -220,14 +224,26 @@ mod tests {
     }
 
     #[test]
-    fn what_lasts_is_an_answer_that_hinders() {
+    fn what_lasts_is_what_hinders() {
         let now = Instant::now();
         let reported = |trouble: Trouble| {
             let mut pace = Pace::new(Pacing::default(), now);
             (1..=20).find(|_| pace.failed(trouble, now).lasts)
         };
-        let answers = [403, 500, 503, 404, 410].map(|code| reported(Trouble::Answer(code)));
-        assert_eq!((answers, reported(Trouble::Unreachable)), ([Some(1), Some(LASTS), Some(LASTS), None, None], None));
+        let answers = [403, 500, 503, 404].map(|code| reported(Trouble::Answer(code)));
+        assert_eq!(answers, [Some(1), Some(LASTS), Some(LASTS), None]);
+        assert_eq!((reported(Trouble::Unreachable), reported(Trouble::Expired)), (Some(LASTS), None));
+    }
+
+    /// An expired watch is listed anew; a list that expires each time brings nothing at all.
+    #[test]
+    fn a_list_that_expires_is_an_answer_like_any_other() {
+        let now = Instant::now();
+        let mut pace = Pace::new(Pacing::default(), now);
+        let setbacks: Vec<_> = (0..LASTS).map(|_| pace.ended(&list(410), now)).collect();
+        assert!(setbacks[0].news && setbacks[1..].iter().all(|setback| !setback.news), "{setbacks:?}");
+        assert!(setbacks.last().is_some_and(|setback| setback.lasts) && !setbacks[0].lasts, "{setbacks:?}");
+        assert!(pace.brought(&Event::<()>::InitDone, now), "its end is told");
     }
 
     /// Lists work, and their watches expire at once: that is no less a storm.

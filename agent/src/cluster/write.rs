@@ -65,14 +65,24 @@ impl Writer {
     /// # Errors
     /// What the API server says; 409 where the object has changed since.
     pub async fn status(&self, object: &Object, status: &Status) -> kube::Result<BTreeSet<String>> {
+        // A version that is not the present one makes the API server refuse the rest.
+        let version = json!({ "op": "replace", "path": "/metadata/resourceVersion", "value": object.resource_version });
+        self.put(object, status, Some(version), false).await
+    }
+
+    /// The fields that the cluster's CRD would not keep of this status. Nothing is written.
+    ///
+    /// # Errors
+    /// What the API server says.
+    pub async fn would_drop(&self, object: &Object, status: &Status) -> kube::Result<BTreeSet<String>> {
+        self.put(object, status, None, true).await
+    }
+
+    async fn put(&self, object: &Object, status: &Status, first: Option<Value>, dry_run: bool) -> kube::Result<BTreeSet<String>> {
         let status = json!(status);
-        let operations = json!([
-            // A version that is not the present one makes the API server refuse the rest.
-            { "op": "replace", "path": "/metadata/resourceVersion", "value": object.resource_version },
-            { "op": "add", "path": "/status", "value": status },
-        ]);
-        let patch = Patch::<()>::Json(serde_json::from_value(operations).map_err(kube::Error::SerdeError)?);
-        let params = PatchParams { field_manager: Some(labels::MANAGER.to_owned()), ..PatchParams::default() };
+        let operations: Vec<_> = first.into_iter().chain([json!({ "op": "add", "path": "/status", "value": status })]).collect();
+        let patch = Patch::<()>::Json(serde_json::from_value(json!(operations)).map_err(kube::Error::SerdeError)?);
+        let params = PatchParams { field_manager: Some(labels::MANAGER.to_owned()), dry_run, ..PatchParams::default() };
         let kept = match object.kind {
             Kind::Source => {
                 let api: Api<ReplicationSource> = Api::namespaced(self.client.clone(), &self.namespace);

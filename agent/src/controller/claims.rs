@@ -4,9 +4,11 @@
 use super::Context;
 use crate::api::status::{Phase, Run};
 use crate::api::{ReplicationDestination, Status};
+use crate::cluster::view::Replication;
 use crate::core::model::claimant::{self, Claimant, Sharing, writes};
 use crate::core::model::facts::{Facts, Kind, Object};
 use crate::core::model::names;
+use crate::core::model::spec::{InvalidSpec, Spec};
 use crate::core::model::subject::Named;
 use jiff::Timestamp;
 use std::collections::{HashMap, HashSet};
@@ -125,7 +127,7 @@ pub(super) fn ask(context: &Context, facts: &Facts, take: bool) -> Sharing {
     if object.kind != Kind::Destination {
         return Sharing::default();
     }
-    let named = named(facts);
+    let named = named(object, &facts.spec);
     let claim = named.map_or_else(|| object.claim_name(), str::to_owned);
     // The cache is read under the lock: what was written is forgotten as soon as anyone has seen it there.
     let mut claims = context.claims();
@@ -140,16 +142,23 @@ pub(super) fn ask(context: &Context, facts: &Facts, take: bool) -> Sharing {
     claims.ask(&claim, &Seen { wants: true, ..own }, &others, take, Timestamp::now())
 }
 
-/// This status of the object was written.
+/// This status of the object was written, or sent.
 pub(super) fn wrote(context: &Context, facts: &Facts, status: &Status) {
     if facts.object.kind == Kind::Destination {
-        context.claims().wrote(&facts.object, named(facts), status);
+        context.claims().wrote(&facts.object, named(&facts.object, &facts.spec), status);
+    }
+}
+
+/// This is stored, read afresh; the cache may be behind it.
+pub(super) fn stored(context: &Context, read: &Replication) {
+    if read.object.kind == Kind::Destination {
+        context.claims().wrote(&read.object, named(&read.object, &read.spec), &read.status);
     }
 }
 
 /// The PVC of the user's that the spec names.
-fn named(facts: &Facts) -> Option<&str> {
-    facts.spec.as_ref().map_or(facts.object.destination_pvc.as_deref(), |spec| Named::by(spec).pulls_into())
+fn named<'a>(object: &'a Object, spec: &'a Result<Spec, InvalidSpec>) -> Option<&'a str> {
+    spec.as_ref().map_or(object.destination_pvc.as_deref(), |spec| Named::by(spec).pulls_into())
 }
 
 /// The PVC that a destination of this status writes to; `own` is the one that is created for it.
@@ -226,10 +235,6 @@ mod tests {
         claims.ask(CLAIM, own, others, take, Timestamp::from_second(1000).unwrap())
     }
 
-    fn rival(name: &str) -> Option<String> {
-        Some(name.to_owned())
-    }
-
     /// Neither sees the other's edit, nor what was decided on it: the one that asks first has it, whatever the order of the two is.
     #[test]
     fn a_claim_that_was_given_out_is_not_given_out_again() {
@@ -238,12 +243,12 @@ mod tests {
             let old = |uid: &'static str| seen(uid, "elsewhere", &idle);
             assert_eq!(ask(&mut claims, &seen(first, CLAIM, &idle), &[old(second)], true).rival, None);
             let refused = |claims: &mut Claims| ask(claims, &seen(second, CLAIM, &idle), &[old(first)], true).rival;
-            assert_eq!(refused(&mut claims), rival(first), "not written yet");
+            assert_eq!(refused(&mut claims), Some(first.to_owned()), "not written yet");
             claims.wrote(&object(first), Some(CLAIM), &status(Some("Transferring")));
             claims.settled(first);
-            assert_eq!(refused(&mut claims), rival(first), "not shown yet");
+            assert_eq!(refused(&mut claims), Some(first.to_owned()), "not shown yet");
             let shown = status(Some("Transferring"));
-            assert_eq!(ask(&mut claims, &seen(second, CLAIM, &idle), &[seen(first, CLAIM, &shown)], true).rival, rival(first));
+            assert_eq!(ask(&mut claims, &seen(second, CLAIM, &idle), &[seen(first, CLAIM, &shown)], true).rival, Some(first.to_owned()));
             claims.wrote(&object(first), Some(CLAIM), &status(Some("Backoff")));
             assert_eq!(ask(&mut claims, &seen(second, CLAIM, &idle), &[seen(first, "elsewhere", &shown)], true).rival, None, "given back");
         }
@@ -259,9 +264,9 @@ mod tests {
         claims.wrote(&object("b"), Some(CLAIM), &writing);
         claims.settled("b");
         let late = ask(&mut claims, &seen("a", CLAIM, &writing), &[seen("b", CLAIM, &writing)], true);
-        assert_eq!((late.rival, late.mixed, late.touched), (rival("b"), rival("b"), true));
+        assert_eq!((late.rival, late.mixed, late.touched), (Some("b".to_owned()), Some("b".to_owned()), true));
         let kept = ask(&mut claims, &seen("b", CLAIM, &writing), &[seen("a", CLAIM, &writing)], true);
-        assert_eq!((kept.rival, kept.mixed), (None, rival("a")), "nor is its result good");
+        assert_eq!((kept.rival, kept.mixed), (None, Some("a".to_owned())), "nor is its result good");
     }
 
     /// What was only looked at is not taken, and what was not used is free again.

@@ -2,69 +2,105 @@
 //! waits for an event.
 
 use super::Context;
-use super::memory::{recall, remember};
+use super::memory::{TRY_AGAIN, recall, remember};
+use crate::api::reason::Reason;
 use crate::cluster::refusal::Answer;
-use crate::core::model::facts::Facts;
+use crate::core::model::facts::Object;
 use crate::core::model::plan::Event;
 use jiff::Timestamp;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-/// Events that were kept are tried again no more often than this.
-const PAUSE: Duration = Duration::from_secs(15);
+/// The events in [`Memory::denied`](super::Memory::denied).
+const EVENTS: &str = "events";
 
-/// Publishes an event, or keeps it for a later reconcile if the API server fails. If it rejects the event, that is reported instead.
-pub(super) async fn publish(context: &Context, facts: &Facts, event: &Event) {
-    let (kind, name, reason) = (facts.object.kind.as_str(), facts.object.name.as_str(), event.reason.as_str());
+/// What became of an event.
+enum Outcome {
+    /// It is published, or its object is gone.
+    Done,
+    /// The API server does not take events at present.
+    Later(Option<String>),
+    /// The API server does not take this event, or a policy of the namespace does not.
+    Rejected(String),
+}
+
+/// Publishes an event, or keeps it for a later reconcile. That the API server rejects events is reported until it has taken those it rejected.
+pub(super) async fn publish(context: &Context, object: &Object, event: &Event) {
+    let (kind, name, reason) = (object.kind.as_str(), object.name.as_str(), event.reason.as_str());
     tracing::info!(kind, name, reason, note = event.note, "{reason}");
-    if try_once(context, facts, event).await {
-        return;
-    }
-    let now = Instant::now();
-    remember(context, &facts.object.uid, |memory| {
-        memory.keep(event.clone());
-        memory.kept_since = Some(now);
+    let answer = match try_once(context, object, event).await {
+        Outcome::Done => return,
+        Outcome::Later(answer) => answer,
+        Outcome::Rejected(answer) => Some(answer),
+    };
+    remember(context, &object.uid, |memory| {
+        memory.unpublished.keep(event.clone(), Instant::now());
+        if let Some(answer) = answer {
+            memory.denied.insert(EVENTS, report(&answer));
+        }
     });
 }
 
 /// Publishes what was kept, until one does not get through again.
-pub(super) async fn publish_kept(context: &Context, facts: &Facts) {
-    let uid = &facts.object.uid;
-    let memory = recall(context, uid);
-    if memory.kept_since.is_none_or(|since| since.elapsed() < PAUSE) {
+pub(super) async fn publish_kept(context: &Context, object: &Object) {
+    let uid = &object.uid;
+    let kept = recall(context, uid).unpublished;
+    if !kept.is_due(Instant::now()) {
         return;
     }
-    let mut left = memory.unpublished.as_slice();
-    while let Some((event, rest)) = left.split_first() {
-        if !try_once(context, facts, event).await {
-            break;
+    let (mut left, mut denied) = (Vec::new(), None);
+    let mut events = kept.events().iter();
+    for (event, since) in events.by_ref() {
+        match try_once(context, object, event).await {
+            Outcome::Done => {}
+            Outcome::Later(answer) => {
+                denied = denied.or(answer);
+                left.push((event.clone(), *since));
+                break;
+            }
+            Outcome::Rejected(answer) if since.elapsed() >= TRY_AGAIN => {
+                tracing::error!(
+                    name = object.name,
+                    reason = event.reason.as_str(),
+                    answer,
+                    "an event was rejected for an hour and is dropped"
+                );
+            }
+            Outcome::Rejected(answer) => {
+                denied = denied.or(Some(answer));
+                left.push((event.clone(), *since));
+            }
         }
-        left = rest;
     }
-    let (left, since) = (left.to_vec(), Instant::now());
+    left.extend(events.cloned());
     remember(context, uid, |memory| {
-        memory.kept_since = (!left.is_empty()).then_some(since);
-        memory.unpublished = left;
+        memory.unpublished.left(left, Instant::now());
+        match denied {
+            Some(answer) => memory.denied.insert(EVENTS, report(&answer)),
+            None => memory.denied.remove(EVENTS),
+        }
     });
 }
 
-/// Whether the event needs no other try: it is published, or will never be.
-async fn try_once(context: &Context, facts: &Facts, event: &Event) -> bool {
-    let (uid, name, reason) = (&facts.object.uid, facts.object.name.as_str(), event.reason.as_str());
-    match context.writer.publish(&facts.object, event, Timestamp::now()).await {
-        Ok(()) => {
-            remember(context, uid, |memory| memory.denied.remove("events"));
-            true
-        }
+fn report(answer: &str) -> String {
+    format!("The API server rejects events: {answer}")
+}
+
+async fn try_once(context: &Context, object: &Object, event: &Event) -> Outcome {
+    let (name, reason) = (object.name.as_str(), event.reason.as_str());
+    match context.writer.publish(object, event, Timestamp::now()).await {
         Err(Answer::Transient(error)) => {
             tracing::warn!(name, reason, %error, "an event could not be published and is kept for a retry");
-            false
+            Outcome::Later(None)
         }
         Err(Answer::Refused(refusal)) => {
-            tracing::warn!(name, reason, message = refusal.message, "the API server rejects events");
-            remember(context, uid, |memory| memory.denied.insert("events", format!("The API server rejects events: {}", refusal.message)));
-            true
+            tracing::warn!(name, reason, message = refusal.message, "the API server rejects an event, which is kept for a retry");
+            if refusal.reason == Reason::MissingPermission {
+                Outcome::Later(Some(refusal.message))
+            } else {
+                Outcome::Rejected(refusal.message)
+            }
         }
-        // The object or its namespace is gone, or going.
-        Err(_) => true,
+        // Published; or the object or its namespace is gone, or going.
+        Ok(()) | Err(_) => Outcome::Done,
     }
 }

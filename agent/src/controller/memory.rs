@@ -2,17 +2,16 @@
 //! from the agent's start.
 
 use super::Context;
+use super::kept::Kept;
 use super::removals::Removals;
+use super::unconfirmed::Unconfirmed;
 use crate::core::model::facts::{Refusal, ResizeRefusal};
-use crate::core::model::plan::Event;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long until a write that the cluster refused is retried: the cause may have been fixed meanwhile.
 pub(super) const TRY_AGAIN: Duration = Duration::from_secs(3600);
-/// More events than this are not kept for a better time.
-const MOST_EVENTS: usize = 20;
 
 /// What is remembered, by the UID of the object.
 pub type Memories = Arc<Mutex<HashMap<String, Memory>>>;
@@ -39,7 +38,7 @@ pub struct Followed {
 }
 
 /// What is remembered of one object.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Memory {
     /// A write that the API server refused, for the next decision.
     pub refusal: Option<Refusal>,
@@ -55,18 +54,16 @@ pub struct Memory {
     pub progress: Option<Followed>,
     /// What the cluster reported of children that keep the run waiting.
     pub warning: Option<Warning>,
-    /// Events that could not be published, the oldest first.
-    pub unpublished: Vec<Event>,
-    /// When they were last tried.
-    pub kept_since: Option<Instant>,
+    /// Events that could not be published.
+    pub unpublished: Kept,
+    /// A status write whose answer was lost.
+    pub unconfirmed: Option<Arc<Unconfirmed>>,
     /// Writes other than creates that the API server refuses: by what they do, its answer.
     pub denied: BTreeMap<&'static str, String>,
     /// Reads that failed: what was to be read, and the report of it.
     pub unread: BTreeMap<&'static str, String>,
     /// Deletions that failed.
     pub removals: Option<Removals>,
-    /// Status fields that the cluster's CRD does not declare, and when that was seen.
-    pub undeclared: Option<(BTreeSet<String>, Instant)>,
 }
 
 /// A warning of the cluster, or that there was none.
@@ -81,51 +78,17 @@ pub struct Warning {
 }
 
 impl Memory {
-    /// Keeps an event for the next reconcile.
-    pub fn keep(&mut self, event: Event) {
-        if self.unpublished.len() < MOST_EVENTS && !self.unpublished.contains(&event) {
-            self.unpublished.push(event);
-        }
-    }
-
-    /// Nothing that was planned is left to do: what did not work before is not wanted any more, or done. Returns whether there was anything
-    /// of that, which the status may still report.
+    /// Nothing that was planned is left to do: deletions that did not work before are not wanted any more, or done. Returns whether the status
+    /// may still report one. A read that failed is not over because a plan without steps needs none: the report may be all that was planned.
     pub fn all_was_done(&mut self) -> bool {
         self.conflicts = 0;
-        let removals = self.removals.take();
-        let unread = std::mem::take(&mut self.unread);
-        removals.is_some_and(|removals| removals.trouble().is_some()) || !unread.is_empty()
-    }
-
-    /// Notes that the CRD does not declare these fields. Returns whether that is news.
-    pub fn note_undeclared(&mut self, fields: BTreeSet<String>, now: Instant) -> bool {
-        let (known, _) = self.undeclared.get_or_insert_with(|| (BTreeSet::new(), now));
-        let before = known.len();
-        known.extend(fields);
-        known.len() > before
-    }
-
-    /// Whether the CRD lacks any of these fields.
-    pub fn lacks(&self, fields: &[&str]) -> bool {
-        self.undeclared().is_some_and(|undeclared| fields.iter().any(|field| undeclared.contains(*field)))
-    }
-
-    /// The fields that the CRD lacks, as far as that was not too long ago to be believed.
-    fn undeclared(&self) -> Option<&BTreeSet<String>> {
-        self.undeclared.as_ref().filter(|(_, since)| since.elapsed() < TRY_AGAIN).map(|(fields, _)| fields)
+        self.removals.take().is_some_and(|removals| removals.trouble().is_some())
     }
 
     /// What does not work although syncs go on, each as a sentence.
     pub fn troubles(&self) -> Vec<String> {
         let mut troubles: Vec<_> = self.denied.values().chain(self.unread.values()).cloned().collect();
         troubles.extend(self.removals.as_ref().and_then(Removals::trouble));
-        troubles.extend(self.undeclared().map(|fields| {
-            let fields = fields.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
-            format!(
-                "The cluster's CRD is older than this agent and lacks status fields ({fields}): apply kustomize/crds. \
-                 Until then annotations whose outcome cannot be recorded are ignored"
-            )
-        }));
         troubles
     }
 }
@@ -156,32 +119,4 @@ pub(super) fn block(context: &Context, uid: &str, child: &str, why: &str) {
 /// Forgets the objects that are no more.
 pub(super) fn forget_the_deleted(context: &Context) {
     context.memory().retain(|uid, _| context.objects.has(uid));
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::api::reason::Reason;
-
-    #[test]
-    fn only_news_of_undeclared_fields_are_news() {
-        let (mut memory, now) = (Memory::default(), Instant::now());
-        let fields = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
-        assert!(memory.note_undeclared(fields(&["run.adopt"]), now));
-        assert!(!memory.note_undeclared(fields(&["run.adopt"]), now));
-        assert!(memory.note_undeclared(fields(&["synced", "run.adopt"]), now));
-        assert_eq!(memory.troubles().len(), 1);
-        assert!(memory.troubles()[0].contains("run.adopt, synced"), "{:?}", memory.troubles());
-    }
-
-    #[test]
-    fn events_are_kept_once_and_not_without_end() {
-        let mut memory = Memory::default();
-        for number in 0..MOST_EVENTS + 5 {
-            let event = Event { warning: true, reason: Reason::Failing, note: String::new(), key: number.to_string() };
-            memory.keep(event.clone());
-            memory.keep(event);
-        }
-        assert_eq!(memory.unpublished.len(), MOST_EVENTS);
-    }
 }

@@ -5,6 +5,7 @@
 pub mod claims;
 mod events;
 mod failure;
+mod kept;
 pub mod memory;
 pub mod objects;
 mod observe;
@@ -13,10 +14,13 @@ mod reconcile;
 mod removals;
 pub mod slots;
 mod taken;
+mod unconfirmed;
+pub mod undeclared;
 mod unread;
 mod waiting;
 pub mod wake;
 mod why;
+mod written;
 
 use crate::api::{ReplicationDestination, ReplicationSource};
 use crate::cluster::cache::{Cache, Changes};
@@ -27,6 +31,7 @@ use crate::cluster::view::Replicated;
 use crate::cluster::warnings::Warnings;
 use crate::cluster::watches::Watches;
 use crate::cluster::write::Writer;
+use crate::core::model::facts::Kind;
 use crate::metrics::Metrics;
 use crate::reload::Current;
 use claims::Claims;
@@ -45,6 +50,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
+use undeclared::Undeclared;
 
 /// Changes that come close together are reconciled once.
 const DEBOUNCE: Duration = Duration::from_millis(50);
@@ -85,6 +91,8 @@ pub struct Context {
     pub wakes: wake::Sender,
     /// Per object's UID, what the agent remembers between two reconciles.
     pub memory: Memories,
+    /// What the CRDs lack.
+    pub undeclared: Undeclared,
 }
 
 impl Context {
@@ -96,9 +104,9 @@ impl Context {
         self.claims.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// What does not work although syncs go on: for the object that `memory` is of, and for all of them.
-    fn troubles(&self, memory: &Memory) -> Vec<String> {
-        memory.troubles().into_iter().chain(self.watches.troubles()).collect()
+    /// What does not work although syncs go on: for the object that `memory` is of, for all of its kind, and for all of them.
+    fn troubles(&self, kind: Kind, memory: &Memory) -> Vec<String> {
+        memory.troubles().into_iter().chain(self.undeclared.trouble(kind, Instant::now())).chain(self.watches.troubles()).collect()
     }
 
     fn memory(&self) -> std::sync::MutexGuard<'_, HashMap<String, Memory>> {

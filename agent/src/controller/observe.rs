@@ -157,14 +157,8 @@ pub(super) fn recalled(context: &Context, mut facts: Facts, now: Timestamp) -> F
     progress::follow(context, &mut facts, now);
     let idle = facts.status.run.is_none();
     let memory = remember(context, &facts.object.uid, |memory| memory.warning = memory.warning.take().filter(|_| !idle));
-    facts.troubles = context.troubles(&memory);
-    // What could not be recorded would be done again and again.
-    if memory.lacks(&["lastHandledVerifyNow", "run.verifyNow"]) {
-        facts.object.verify_now = None;
-    }
-    if memory.lacks(&["adoptedPath", "run.adopt", "run.adoptedState"]) && facts.status.adopted_path.is_none() {
-        facts.object.adopt_path = None;
-    }
+    facts.troubles = context.troubles(facts.object.kind, &memory);
+    hide_what_cannot_be_recorded(context, &mut facts);
     let run = facts.status.run.as_ref().map(|run| (run.id.clone(), run.attempt));
     facts.warnings = memory.warning.filter(|warning| Some(&warning.of) == run.as_ref()).and_then(|warning| warning.text);
     facts.refusal = memory.refusal;
@@ -172,6 +166,20 @@ pub(super) fn recalled(context: &Context, mut facts: Facts, now: Timestamp) -> F
     facts.undeleted = memory.removals.map(|removals| removals.answers()).unwrap_or_default();
     facts.resize_refused = memory.resize.filter(|(_, since)| since.elapsed() < TRY_AGAIN).map(|(refusal, _)| refusal);
     facts
+}
+
+/// Annotations whose outcome the CRD does not let the agent record would be handled again and again. Returns whether there was one.
+pub(super) fn hide_what_cannot_be_recorded(context: &Context, facts: &mut Facts) -> bool {
+    let (kind, object) = (facts.object.kind, &mut facts.object);
+    let lacks = |fields: &[&str]| context.undeclared.lacks(kind, fields, Instant::now());
+    let mut hidden = false;
+    if lacks(&["lastHandledVerifyNow", "run.verifyNow"]) {
+        hidden |= object.verify_now.take().is_some();
+    }
+    if lacks(&["adoptedPath", "run.adopt", "run.adoptedState"]) && facts.status.adopted_path.is_none() {
+        hidden |= object.adopt_path.take().is_some();
+    }
+    hidden
 }
 
 /// The object's own, those of an earlier one of its name, and of others those that write to the same claim and have not ended.

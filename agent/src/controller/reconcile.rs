@@ -4,9 +4,7 @@ use super::failure::Failure;
 use super::memory::{block, forget_the_deleted, recall, remember};
 use super::observe::Unread;
 use super::removals::{Removals, Round};
-use super::{Context, claims, events, observe, progress, taken, unread, wake, why};
-use crate::api::Status;
-use crate::api::reason::Reason;
+use super::{Context, claims, events, observe, progress, taken, undeclared, unread, why, written};
 use crate::api::status::Phase;
 use crate::cluster::pace::causes;
 use crate::cluster::refusal::Answer;
@@ -14,10 +12,11 @@ use crate::cluster::view::{Replicated, Replication};
 use crate::core::decide::decide;
 use crate::core::model::facts::{Facts, Refresh, Refusal, ResizeRefusal};
 use crate::core::model::plan::{Child, Plan, Step};
-use crate::core::schedule::{backoff, queue};
+use crate::core::schedule::backoff;
 use crate::manifests::job::Mover;
 use jiff::{SignedDuration, Timestamp};
 use kube::runtime::controller::Action;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tracing::Instrument;
@@ -43,7 +42,10 @@ pub(super) async fn reconcile<K: Replicated>(object: Arc<K>, context: Arc<Contex
     context.claims().settled(&uid);
     forget_the_deleted(&context);
     let action = done?;
-    remember(&context, &uid, |memory| memory.failures = 0);
+    if action != Action::requeue(Duration::ZERO) {
+        // What follows at once may fail as it did before.
+        remember(&context, &uid, |memory| memory.failures = 0);
+    }
     Ok(action)
 }
 
@@ -54,6 +56,10 @@ async fn observe_decide_execute(seen: Replication, context: &Context) -> Result<
         // Running syncs cannot be counted yet.
         return Ok(Action::requeue(AFTER_CONFLICT));
     }
+    written::settle(context, &seen, false).await;
+    undeclared::ask(context, &seen.object).await;
+    // Before the decision, which reports what the API server rejects.
+    events::publish_kept(context, &seen.object).await;
     let mut facts = observe::recalled(context, observe::cached(context, seen), Timestamp::now());
     let mut plan = decide(&facts, &limits, Timestamp::now());
     if plan.asks_why && why::ask(context, &mut facts).await {
@@ -64,8 +70,9 @@ async fn observe_decide_execute(seen: Replication, context: &Context) -> Result<
         facts.fresh.insert(Refresh::Slot);
         plan = decide(&facts, &limits, Timestamp::now());
     }
-    events::publish_kept(context, &facts).await;
-    if plan.steps.is_empty() {
+    // What could not be read is read again, also where the report of it was all that there was to do.
+    let unread = !recall(context, &uid).unread.is_empty();
+    if plan.steps.is_empty() && !unread {
         if all_was_done(context, &uid) {
             return Ok(Action::requeue(Duration::ZERO));
         }
@@ -73,6 +80,7 @@ async fn observe_decide_execute(seen: Replication, context: &Context) -> Result<
         return Ok(while_the_mover_runs(context, &facts, wait(&plan).min(asks.unwrap_or(LONGEST_WAIT))).await);
     }
     if let Some(delay) = removal_delay(context, &uid)
+        && !unread
         && plan.steps.iter().all(|step| step.removes().is_some())
     {
         return Ok(while_the_mover_runs(context, &facts, wait(&plan).min(delay)).await);
@@ -86,6 +94,7 @@ async fn observe_decide_execute(seen: Replication, context: &Context) -> Result<
     if fresh.object.uid != uid {
         return Ok(Action::requeue(AFTER_CONFLICT));
     }
+    written::settle(context, &fresh, true).await;
     let mut facts = observe::recalled(context, observe::cached(context, fresh), Timestamp::now());
     let plan = loop {
         let plan = decide(&facts, &limits, Timestamp::now());
@@ -96,8 +105,8 @@ async fn observe_decide_execute(seen: Replication, context: &Context) -> Result<
             }
             continue;
         }
-        let read: Vec<_> = facts.fresh.iter().map(|fact| observe::what(*fact)).chain([observe::OBJECT]).collect();
-        if !unread::works(context, &mut facts, |what| read.contains(&what)) {
+        // All that the plan needs has been read.
+        if !unread::all_works(context, &mut facts) {
             break plan;
         }
     };
@@ -161,7 +170,7 @@ async fn steps(context: &Context, facts: &Facts, plan: &Plan, round: &mut Round)
     let kept_back = removal_delay(context, uid).is_some();
     for step in &plan.steps {
         if let Step::Publish(event) = step {
-            events::publish(context, facts, event).await;
+            events::publish(context, &facts.object, event).await;
             continue;
         }
         if unrecorded {
@@ -184,17 +193,28 @@ async fn steps(context: &Context, facts: &Facts, plan: &Plan, round: &mut Round)
             continue;
         }
         match context.writer.step(&facts.object, step, &mover, Timestamp::now()).await {
-            Ok(()) => note(context, facts, step),
-            Err(Answer::Undeclared(fields)) => {
+            Ok(()) => {
                 note(context, facts, step);
+                if let Step::WriteStatus(status) = step {
+                    context.undeclared.sent(facts.object.kind, status, &BTreeSet::new(), Instant::now());
+                }
+            }
+            Err(Answer::Undeclared(fields)) => {
                 tracing::error!(
                     name = facts.object.name,
                     ?fields,
                     "the cluster's CRD is older than this agent and lacks status fields: apply kustomize/crds"
                 );
-                remember(context, uid, |memory| unrecorded = memory.note_undeclared(fields, Instant::now()));
+                note(context, facts, step);
+                if let Step::WriteStatus(status) = step {
+                    unrecorded = context.undeclared.sent(facts.object.kind, status, &fields, Instant::now());
+                    // Another object may have shown it since the decision.
+                    unrecorded |= observe::hide_what_cannot_be_recorded(context, &mut facts.clone());
+                }
             }
             Err(Answer::Conflict) => {
+                // The retry of a write whose answer was lost meets with itself.
+                written::unconfirmed(context, facts, plan, step);
                 let conflicts = remember(context, uid, |memory| memory.conflicts += 1).conflicts;
                 return if conflicts < CONFLICTS_THAT_PASS { Ok(Some(AFTER_CONFLICT)) } else { Err(Failure::Conflict(conflicts)) };
             }
@@ -209,6 +229,7 @@ async fn steps(context: &Context, facts: &Facts, plan: &Plan, round: &mut Round)
                 return Ok(Some(LONGEST_WAIT));
             }
             Err(Answer::Transient(error)) => {
+                written::unconfirmed(context, facts, plan, step);
                 if let Step::Create(child) = step {
                     block(context, uid, child.name(), &causes(&error));
                 }
@@ -274,13 +295,8 @@ fn note(context: &Context, facts: &Facts, step: &Step) {
     let (kind, name) = (facts.object.kind, facts.object.name.as_str());
     match step {
         Step::WriteStatus(status) => {
-            count(context, facts, status);
-            context.slots().wrote(&facts.object.uid, status, Instant::now());
+            written::note(context, &facts.object, &facts.status, status);
             claims::wrote(context, facts, status);
-            if queue::under_way(&facts.status) && !queue::under_way(status) {
-                let slots = context.settings.borrow().settings.limits.max_concurrent_syncs;
-                wake::queue(&context.objects, &context.wakes, slots, Timestamp::now());
-            }
         }
         Step::Create(child) => {
             if matches!(child, Child::Snapshot(_)) {
@@ -290,17 +306,6 @@ fn note(context: &Context, facts: &Facts, step: &Step) {
             remember(context, &facts.object.uid, |memory| memory.blocked = None);
         }
         other => tracing::debug!(kind = kind.as_str(), name, step = ?other, "done"),
-    }
-}
-
-fn count(context: &Context, facts: &Facts, status: &Status) {
-    let (object, before) = (&facts.object, &facts.status);
-    if status.last_sync_time != before.last_sync_time {
-        context.metrics.synced(object.kind, &object.name);
-    }
-    if let Some(error) = status.last_error.as_ref().filter(|error| before.last_error.as_ref() != Some(error)) {
-        let reason = Reason::parse(&error.reason).unwrap_or(Reason::MoverFailed);
-        context.metrics.failed(object.kind, &object.name, reason);
     }
 }
 

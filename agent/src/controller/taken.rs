@@ -57,7 +57,7 @@ async fn owner(context: &Context, facts: &Facts, child: &Child) -> Result<Owner,
         Child::Job(_) => Refresh::Jobs,
     };
     observe::refresh(context, &mut facts, &[kind].into()).await?;
-    unread::works(context, &mut facts, |what| what == observe::what(kind));
+    unread::works(context, &mut facts, observe::what(kind));
     let is_it = |meta: &Meta| meta.name == child.name();
     let own = match child {
         Child::Snapshot(_) if !facts.snapshots_known => return Ok(Owner::Unknown),

@@ -22,7 +22,7 @@ pub(super) async fn report(context: &Context, facts: &Facts, unread: Unread) -> 
     };
     let memory = remember(context, uid, |memory| memory.unread.insert(what, message));
     let mut status = facts.status.clone();
-    let troubles = context.troubles(&memory).join("; ");
+    let troubles = context.troubles(facts.object.kind, &memory).join("; ");
     conditions::report_trouble(&mut status, &troubles, facts.object.generation, Timestamp::now());
     if status != facts.status
         && let Err(error) = context.writer.status(&facts.object, &status).await
@@ -32,16 +32,25 @@ pub(super) async fn report(context: &Context, facts: &Facts, unread: Unread) -> 
     Failure::Read { what, error }
 }
 
-/// Forgets reads that failed and work again, or are not wanted any more. Returns whether the facts have changed.
-pub(super) fn works(context: &Context, facts: &mut Facts, has_been_read: impl Fn(&'static str) -> bool) -> bool {
+/// Everything that is wanted has been read: what failed before works again, or is not wanted any more. Returns whether the facts have changed.
+pub(super) fn all_works(context: &Context, facts: &mut Facts) -> bool {
+    forget(context, facts, |_| true)
+}
+
+/// This read works again.
+pub(super) fn works(context: &Context, facts: &mut Facts, what: &str) {
+    forget(context, facts, |other| other == what);
+}
+
+fn forget(context: &Context, facts: &mut Facts, is_over: impl Fn(&str) -> bool) -> bool {
     let mut before = 0;
     let memory = remember(context, &facts.object.uid, |memory| {
         before = memory.unread.len();
-        memory.unread.retain(|what, _| !has_been_read(what));
+        memory.unread.retain(|what, _| !is_over(what));
     });
     let changed = memory.unread.len() != before;
     if changed {
-        facts.troubles = context.troubles(&memory);
+        facts.troubles = context.troubles(facts.object.kind, &memory);
     }
     changed
 }
