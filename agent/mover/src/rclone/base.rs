@@ -1,62 +1,158 @@
 //! Which kind of backend a section of rclone's configuration leads to in the end. Pure.
 
-use std::collections::BTreeMap;
+use crate::rclone::configuration::{Configuration, DEEPEST};
+use crate::rclone::target::{Remote, Target, target_of, upstreams_of};
 
 /// Backends that show the names and objects of another one, one by one.
 const TRANSPARENT: [&str; 3] = ["alias", "crypt", "hasher"];
-/// A section may lead to itself.
-pub(crate) const DEEPEST: usize = 8;
+/// Backends that show what another one holds in a form of their own.
+const OPAQUE: [&str; 3] = ["chunker", "compress", "cache"];
+/// Backends that show several others as one.
+pub(crate) const JOINED: [&str; 2] = ["combine", "union"];
+/// Backends that are where they end. What is none of these may lead to any.
+const ENDS: &[&str] = &[
+    "azureblob",
+    "azurefiles",
+    "b2",
+    "box",
+    "cloudinary",
+    "drime",
+    "drive",
+    "dropbox",
+    "fichier",
+    "filefabric",
+    "filelu",
+    "filen",
+    "filescom",
+    "ftp",
+    "gcs",
+    "gofile",
+    "google cloud storage",
+    "google photos",
+    "gphotos",
+    "hdfs",
+    "hidrive",
+    "http",
+    "huaweidrive",
+    "iclouddrive",
+    "imagekit",
+    "internetarchive",
+    "internxt",
+    "jottacloud",
+    "koofr",
+    "linkbox",
+    "local",
+    "mailru",
+    "mega",
+    "memory",
+    "netstorage",
+    "onedrive",
+    "oos",
+    "opendrive",
+    "oracleobjectstorage",
+    "pcloud",
+    "pikpak",
+    "pixeldrain",
+    "premiumizeme",
+    "protondrive",
+    "putio",
+    "qingstor",
+    "quatrix",
+    "s3",
+    "seafile",
+    "sftp",
+    "shade",
+    "sharefile",
+    "sia",
+    "smb",
+    "storj",
+    "sugarsync",
+    "swift",
+    "tardigrade",
+    "ulozto",
+    "webdav",
+    "yandex",
+    "zoho",
+];
 
-/// The sections of a configuration, by name, with their options.
-pub(crate) type Sections = BTreeMap<String, BTreeMap<String, String>>;
+/// The type at the end of the chain that begins with this section; nothing where it cannot be followed with certainty, or where what lies
+/// behind a backend of another form may be WebDAV.
+pub(crate) fn base(configuration: &Configuration, section: &str) -> Option<String> {
+    of_remote(configuration, &Remote::of_section(section), DEEPEST)
+}
 
-/// The type at the end of the chain that begins with a section of type `backend`; nothing where it cannot be followed.
-pub(crate) fn base(sections: &Sections, section: &str, backend: &str) -> Option<String> {
-    let (mut section, mut backend) = (section, backend);
-    for _ in 0..DEEPEST {
-        if !TRANSPARENT.contains(&backend) {
-            return Some(backend.to_owned());
+fn of_remote(configuration: &Configuration, remote: &Remote, steps: usize) -> Option<String> {
+    let steps = steps.checked_sub(1)?;
+    let kind = configuration.kind(remote)?.certain()?;
+    let option = |name: &str| configuration.option(remote, &kind, name)?.certain();
+    let is_known = |text: &str| of_target(configuration, text, steps).is_some_and(|base| base != "webdav");
+    match kind.as_str() {
+        end if ENDS.contains(&end) => Some(kind),
+        inner if TRANSPARENT.contains(&inner) => of_target(configuration, &option("remote")?, steps),
+        inner if OPAQUE.contains(&inner) => is_known(&option("remote")?).then_some(kind),
+        joined if JOINED.contains(&joined) => {
+            let upstreams = upstreams_of(joined, &option("upstreams")?);
+            upstreams.iter().all(|upstream| is_known(&upstream.target)).then_some(kind)
         }
-        let remote = sections.get(section)?.get("remote")?.trim_matches(['"', '\'']);
-        if let Some(written_out) = remote.strip_prefix(':') {
-            return written_out.split([',', ':']).next().filter(|name| !TRANSPARENT.contains(name)).map(str::to_owned);
-        }
-        // Options of its own may follow the section's name.
-        section = remote.split([':', ',']).next()?;
-        backend = sections.get(section)?.get("type")?;
+        _ => None,
     }
-    None
+}
+
+fn of_target(configuration: &Configuration, text: &str, steps: usize) -> Option<String> {
+    match target_of(text)? {
+        Target::Folder(_) => Some("local".to_owned()),
+        Target::Remote(remote, _) => of_remote(configuration, &remote, steps),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rclone::ini::parse_ini;
     use rstest::rstest;
+
+    const CONF: &str = "k = webdav\n[s3]\ntype = s3\n[dav]\ntype = webdav\n[secret]\ntype = crypt\nremote = named:below\n[named]\ntype = alias\n\
+        remote = dav:path\n[written]\ntype = crypt\nremote = :webdav,url='http://h':path\n[parts]\ntype = chunker\nremote = dav:path\n\
+        [round]\ntype = alias\nremote = round:x\n[nowhere]\ntype = alias\nremote = gone:x\n[tuned]\ntype = alias\n\
+        remote = dav,pacer_min_sleep=10ms:path\n[other]\ntype = alias\nremote = s3,type=webdav:b\n[deep]\ntype = alias\n\
+        remote = :alias,remote='s3:b':x\n[kinds]\ntype = %(k)s\n[s3.kid]\nx = y\n[zip]\ntype = archive\nremote = s3:b\n[both]\n\
+        type = union\nupstreams = s3:b /srv\n[one]\ntype = combine\nupstreams = a=s3:b c=dav:d\n\
+        [broken]\ntype = alias\nremote = s3,x='y:b\n[new]\ntype = invented\n[my-s3]\ntype = alias\nremote = my-base:\n[my-base]\ntype = s3\n";
+
+    fn find(vars: &[(&str, &str)], section: &str) -> Option<String> {
+        let vars = vars.iter().map(|(name, value)| (name.into(), value.into())).collect();
+        base(&Configuration::new(parse_ini(CONF).unwrap(), &vars), section)
+    }
 
     #[rstest]
     #[case("s3", Some("s3"))]
     #[case("secret", Some("webdav"))]
     #[case("named", Some("webdav"))]
     #[case("written", Some("webdav"))]
-    #[case("parts", Some("chunker"))]
+    #[case("parts", None)]
     #[case("tuned", Some("webdav"))]
     #[case("round", None)]
     #[case("nowhere", None)]
+    #[case("other", Some("webdav"))]
+    #[case("deep", Some("s3"))]
+    #[case("kinds", None)]
+    #[case("s3.kid", None)]
+    #[case("zip", None)]
+    #[case("both", Some("union"))]
+    #[case("one", None)]
+    #[case("broken", None)]
+    #[case("new", None)]
     fn a_chain_is_followed(#[case] section: &str, #[case] expected: Option<&str>) {
-        let of = |name: &str, kind: &str, remote: &str| {
-            (name.to_owned(), BTreeMap::from([("type", kind), ("remote", remote)].map(|(key, value)| (key.to_owned(), value.to_owned()))))
-        };
-        let sections = Sections::from([
-            of("s3", "s3", ""),
-            of("dav", "webdav", ""),
-            of("secret", "crypt", "named:below"),
-            of("named", "alias", "dav:path"),
-            of("written", "crypt", ":webdav,url='http://h':path"),
-            of("parts", "chunker", "dav:path"),
-            of("round", "alias", "round:x"),
-            of("nowhere", "alias", "gone:x"),
-            of("tuned", "alias", "dav,pacer_min_sleep=10ms:path"),
-        ]);
-        assert_eq!(base(&sections, section, &sections[section]["type"]).as_deref(), expected);
+        assert_eq!(find(&[], section).as_deref(), expected);
+    }
+
+    #[rstest]
+    #[case(&[("RCLONE_CONFIG_MY-BASE_TYPE", "webdav")], Some("webdav"))]
+    #[case(&[("RCLONE_CONFIG_MY-S3_REMOTE", "dav:x")], Some("webdav"))]
+    #[case(&[("RCLONE_ALIAS_REMOTE", "dav:x")], Some("webdav"))]
+    #[case(&[("RCLONE_ALIAS_REMOTE", "dav:x"), ("RCLONE_CONFIG_MY-S3_REMOTE", "s3:x")], None)]
+    #[case(&[("RCLONE_CONFIG_MY_BASE_TYPE", "webdav")], Some("s3"))]
+    fn variables_change_a_chain(#[case] vars: &[(&str, &str)], #[case] expected: Option<&str>) {
+        assert_eq!(find(vars, "my-s3").as_deref(), expected);
     }
 }

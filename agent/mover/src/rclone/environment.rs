@@ -1,7 +1,7 @@
 //! Reads the rclone configuration that a Secret (or the user's own rclone setup) provides, says precisely what is
 //! wrong with it, and makes rclone's environment of it. Values never reach a log, a message or a command line.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -9,10 +9,13 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Failure, Result};
 use crate::rclone::base::base;
-use crate::rclone::ini::{impossible_line, parse_ini};
-use crate::rclone::options::{Direction, FORCED, is_refused, is_refused_option, refused_in_value, tuning};
-use crate::rclone::places::Places;
+use crate::rclone::configuration::Configuration;
+use crate::rclone::ini::{Sections, parse_ini};
+use crate::rclone::options::{Direction, FORCED, is_refused, tuning};
+use crate::rclone::places;
 use crate::rclone::redaction::{Redaction, is_command, mark};
+use crate::rclone::refusal::refuse_options;
+use crate::rclone::target::Remote;
 use crate::report::Reason;
 
 /// The key of the Secret that holds rclone's configuration.
@@ -29,7 +32,9 @@ pub struct Environment {
     pub base: Option<String>,
     /// The options of the remote's section, where they can be read.
     section: BTreeMap<String, String>,
-    places: Places,
+    configuration: Configuration,
+    /// What holds the configuration, in messages.
+    secret: String,
     redaction: Redaction,
 }
 
@@ -41,7 +46,7 @@ impl Environment {
 
     /// Makes sure, before anything runs, that this path of this section lies on a remote.
     pub fn check_place(&self, section: &str, path: &str, direction: Direction) -> Result<()> {
-        self.places.check(section, path, direction)
+        places::check(&self.configuration, &self.secret, section, path, direction).map_err(|failure| redacted(failure, &self.redaction))
     }
 
     pub(crate) fn redaction(&self) -> &Redaction {
@@ -106,7 +111,6 @@ pub fn from_mount(dir: &Path, secret: Option<&str>, section: &str, own: &[(OsStr
         return Err(invalid(&secret, &format!("has no key {KEY}; its keys are: {}", keys.join(", "))));
     };
     let mut vars = inherited(own);
-    let mut keys = BTreeSet::new();
     let mut refused = Vec::new();
     for (name, value) in files.iter().filter(|(name, _)| name.starts_with("RCLONE_")) {
         if is_refused(name) {
@@ -117,7 +121,6 @@ pub fn from_mount(dir: &Path, secret: Option<&str>, section: &str, own: &[(OsStr
         if value.contains(&0) {
             return Err(invalid(&secret, &format!("key {name} is not text")));
         }
-        keys.insert(name.clone());
         vars.insert(name.into(), OsString::from_vec(value.to_vec()));
     }
     if !refused.is_empty() {
@@ -127,13 +130,12 @@ pub fn from_mount(dir: &Path, secret: Option<&str>, section: &str, own: &[(OsStr
         ));
     }
     vars.insert("RCLONE_CONFIG".into(), dir.join(KEY).into());
-    environment(&secret, conf, section, &keys, vars)
+    environment(&secret, conf, section, vars)
 }
 
 /// The environment of a person's own rclone setup, for use by hand.
 pub fn from_process(section: &str, own: &[(OsString, OsString)]) -> Result<Environment> {
     let mut vars = inherited(own);
-    let mut keys = BTreeSet::new();
     for (name, value) in own {
         let Some(text) = name.to_str().filter(|name| name.starts_with("RCLONE_")) else {
             continue;
@@ -144,7 +146,6 @@ pub fn from_process(section: &str, own: &[(OsString, OsString)]) -> Result<Envir
                 format!("{text} is set in the environment: it changes what is transferred; unset it"),
             ));
         }
-        keys.insert(text.to_owned());
         vars.insert(name.clone(), value.clone());
     }
     let of = |name: &str| own.iter().find(|(key, _)| key == name).map(|(_, value)| PathBuf::from(value));
@@ -161,72 +162,40 @@ pub fn from_process(section: &str, own: &[(OsString, OsString)]) -> Result<Envir
         Err(error) => return Err(invalid(&called, &format!("cannot be read: {error}"))),
     };
     vars.insert("RCLONE_CONFIG".into(), config.into());
-    environment(&called, &conf, section, &keys, vars)
+    environment(&called, &conf, section, vars)
 }
 
 /// The environment of these variables, for `section` of this configuration.
-fn environment(
-    secret: &str,
-    conf: &[u8],
-    section: &str,
-    keys: &BTreeSet<String>,
-    vars: BTreeMap<OsString, OsString>,
-) -> Result<Environment> {
-    let options = section_options(secret, conf, section, keys)?;
-    refuse_options(secret, conf, &vars)?;
-    // rclone prefers the variable.
-    let variable = OsString::from(format!("{}TYPE", section_variables(section)));
-    let of_variable = vars.get(&variable).and_then(|value| value.to_str()).map(|value| value.trim().to_owned());
-    let backend = of_variable.filter(|backend| !backend.is_empty()).or_else(|| options.get("type").cloned());
-    let sections = std::str::from_utf8(conf).map(parse_ini).unwrap_or_default();
+fn environment(secret: &str, conf: &[u8], section: &str, vars: BTreeMap<OsString, OsString>) -> Result<Environment> {
+    let configuration = Configuration::new(sections(secret, conf)?, &vars);
+    let redaction = redaction(&configuration);
+    let backend = section_type(secret, &configuration, section)
+        .and_then(|backend| refuse_options(&configuration, secret).map(|()| backend))
+        .map_err(|failure| redacted(failure, &redaction))?;
     Ok(Environment {
-        base: backend.as_deref().and_then(|backend| base(&sections, section, backend)),
-        backend,
-        places: Places::new(secret, std::str::from_utf8(conf).unwrap_or_default(), &vars),
-        redaction: redaction(conf, &vars),
+        base: base(&configuration, section),
+        backend: Some(backend),
+        section: configuration.of_section(section),
+        secret: secret.to_owned(),
+        configuration,
+        redaction,
         vars,
-        section: options,
     })
 }
 
-/// Refuses what would change the meaning of a transfer, in whichever section: one may lead to another in many ways.
-fn refuse_options(secret: &str, conf: &[u8], vars: &BTreeMap<OsString, OsString>) -> Result<()> {
-    let refuse = |refused: &[&str], place: &str| {
-        if refused.is_empty() {
-            return Ok(());
-        }
-        let refused = refused.join(", ");
-        Err(invalid(secret, &format!("must not set {refused} in {place}: these change what is transferred, not how fast; remove them")))
-    };
-    for (section, options) in std::str::from_utf8(conf).map(parse_ini).unwrap_or_default() {
-        let refused: Vec<&str> = options.keys().map(String::as_str).filter(|name| is_refused_option(name)).collect();
-        refuse(&refused, &format!("section [{section}] of its rclone configuration"))?;
-        for (name, value) in &options {
-            let refused: Vec<&str> = refused_in_value(value).into_iter().collect();
-            refuse(&refused, &format!("option {name} of section [{section}] of its rclone configuration"))?;
-        }
-    }
-    for (name, value) in vars.iter().filter(|(name, _)| name.as_bytes().starts_with(b"RCLONE_CONFIG_")) {
-        let refused: Vec<&str> = value.to_str().and_then(refused_in_value).into_iter().collect();
-        refuse(&refused, &format!("variable {}", name.to_string_lossy()))?;
-    }
-    Ok(())
-}
-
 /// What no message may say: of every section, because a section may lead to another, and of the variables.
-fn redaction(conf: &[u8], vars: &BTreeMap<OsString, OsString>) -> Redaction {
-    let sections = std::str::from_utf8(conf).map(parse_ini).unwrap_or_default();
-    let options = sections.values().flatten().map(|(name, value)| (name.as_str(), name.to_lowercase(), value.as_str()));
-    let vars = vars.iter().filter_map(|(name, value)| Some((name.to_str()?, value.to_str()?)));
+fn redaction(configuration: &Configuration) -> Redaction {
+    let written = configuration.written();
+    let options = written.iter().map(|written| (written.option, written.option.to_lowercase(), written.value.as_str()));
     // Of the others, the URL of a proxy may have a password, and is cut like all URLs.
-    let vars = vars.filter(|(name, _)| name.starts_with("RCLONE_") && *name != "RCLONE_CONFIG");
-    let vars = vars.map(|(name, value)| (name, name.trim_start_matches("RCLONE_").trim_start_matches("CONFIG_").to_lowercase(), value));
-    Redaction::new(options.chain(vars))
+    let option = |name: &str| name.trim_start_matches("RCLONE_").trim_start_matches("CONFIG_").to_lowercase();
+    let variables = configuration.variables().map(|(name, value)| (name, option(name), value));
+    Redaction::new(options.chain(variables))
 }
 
-/// What the names of the variables begin with that define this section.
-fn section_variables(section: &str) -> String {
-    format!("RCLONE_CONFIG_{}_", section.to_uppercase().replace('-', "_"))
+fn redacted(mut failure: Failure, redaction: &Redaction) -> Failure {
+    failure.message = redaction.apply(&failure.message);
+    failure
 }
 
 fn invalid(secret: &str, what: &str) -> Failure {
@@ -269,8 +238,8 @@ fn inherited(own: &[(OsString, OsString)]) -> BTreeMap<OsString, OsString> {
     own.iter().filter(|(name, _)| NAMES.iter().any(|known| name == known)).cloned().collect()
 }
 
-/// The options of `section`, or a failure that lists the sections there are.
-fn section_options(secret: &str, conf: &[u8], section: &str, keys: &BTreeSet<String>) -> Result<BTreeMap<String, String>> {
+/// The sections of the file.
+fn sections(secret: &str, conf: &[u8]) -> Result<Sections> {
     let Ok(text) = std::str::from_utf8(conf) else {
         return Err(invalid(secret, &format!("has a {KEY} that is not text")));
     };
@@ -283,28 +252,27 @@ fn section_options(secret: &str, conf: &[u8], section: &str, keys: &BTreeSet<Str
             ),
         ));
     }
-    if let Some(number) = impossible_line(text) {
-        return Err(invalid(
+    parse_ini(text).map_err(|number| {
+        invalid(
             secret,
             &format!(
                 "has a {KEY} whose line {number} is neither a section nor `option = value`; write a value on one line, after the name of its option"
             ),
-        ));
+        )
+    })
+}
+
+/// The type of `section`, or a failure that lists the sections there are.
+fn section_type(secret: &str, configuration: &Configuration, section: &str) -> Result<String> {
+    if let Some(kind) = configuration.kind(&Remote::of_section(section)) {
+        return Ok(kind.text);
     }
-    let mut sections = parse_ini(text);
-    let variable = section_variables(section);
-    if keys.iter().any(|key| key.starts_with(&variable)) {
-        return Ok(sections.remove(section).unwrap_or_default());
-    }
-    let names: Vec<String> = sections.keys().map(|name| format!("[{name}]")).collect();
-    let Some(options) = sections.remove(section) else {
-        let there = if names.is_empty() { "it has none".to_owned() } else { format!("it has {}", names.join(", ")) };
-        return Err(invalid(secret, &format!("has no section [{section}] in its rclone configuration; {there}")));
-    };
-    if !options.contains_key("type") {
+    if configuration.mentions(section) {
         return Err(invalid(secret, &format!("has a section [{section}] without a type")));
     }
-    Ok(options)
+    let names: Vec<String> = configuration.sections().map(|name| format!("[{name}]")).collect();
+    let there = if names.is_empty() { "it has none".to_owned() } else { format!("it has {}", names.join(", ")) };
+    Err(invalid(secret, &format!("has no section [{section}] in its rclone configuration; {there}")))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod base;
 mod classify;
+mod configuration;
 pub mod environment;
 mod ini;
 mod log;
@@ -11,7 +12,9 @@ mod places;
 mod process;
 pub mod progress;
 mod redaction;
+mod refusal;
 pub mod stats;
+mod target;
 mod watchdog;
 
 pub use classify::Class;

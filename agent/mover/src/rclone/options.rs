@@ -162,6 +162,9 @@ const REFUSED_OF_BACKENDS: &[&str] =
 /// What rclone's options begin with where a section sets them, for that remote alone or for the whole process.
 const PER_REMOTE: [&str; 2] = ["global.", "override."];
 
+/// Options that name a remote.
+const LEADING: [&str; 2] = ["remote", "upstreams"];
+
 /// Whether a section of the configuration must not set this option.
 pub(crate) fn is_refused_option(name: &str) -> bool {
     REFUSED_OF_BACKENDS.contains(&name)
@@ -172,11 +175,19 @@ pub(crate) fn is_refused_option(name: &str) -> bool {
             .any(|name| is_refused(&name) || FORCED.iter().any(|(forced, _)| *forced == name))
 }
 
-/// The first option in the value of another one that must not be set: where a section leads to another one, or to a backend, options may follow
-/// its name, as in `remote = dir,global.dry_run=true:path`. Whether a value is of that kind is not asked: no other has them by chance.
-pub(crate) fn refused_in_value(value: &str) -> Option<&str> {
-    let names = value.split(',').skip(1).filter_map(|part| part.split(['=', ':', ',', ' ', '"', '\'']).next());
-    names.map(str::trim).find(|name| is_refused_option(name))
+/// The first option in the value of another one, `of`, that must not be set: where a section leads to another one, or to a backend, options may
+/// follow its name, as in `remote = dir,global.dry_run=true:path`. Those of backends are words that other texts have by chance.
+pub(crate) fn refused_in_value<'a>(of: &str, value: &'a str) -> Option<&'a str> {
+    let leads = LEADING.iter().any(|option| of == *option || of.strip_suffix(option).is_some_and(|before| before.ends_with('_')));
+    let is_refused = |name: &str, end: &str| {
+        is_refused_option(name) && (PER_REMOTE.iter().any(|prefix| name.starts_with(prefix)) || leads && end.starts_with(['=', ':', ',']))
+    };
+    // What a comma follows is an option without a value.
+    let parts = value.match_indices(',').filter_map(|(at, _)| value.get(at + 1..));
+    parts.map(str::trim_start).find_map(|part| {
+        let (name, end) = part.split_at(part.find(['=', ':', ',', ' ', '"', '\'']).unwrap_or(part.len()));
+        is_refused(name, end).then_some(name)
+    })
 }
 
 /// Whether a Secret must not set this variable.
@@ -238,7 +249,17 @@ mod tests {
     #[case("dir,global.transfers=3:x", None)]
     #[case("dir:global.dry_run/versions", None)]
     fn an_option_that_follows_a_name_is_found(#[case] value: &str, #[case] refused: Option<&str>) {
-        assert_eq!(refused_in_value(value), refused);
+        assert_eq!(refused_in_value("remote", value), refused);
+        assert_eq!(refused_in_value("config_x_upstreams", value), refused);
+    }
+
+    #[rstest]
+    #[case("description", "current,versions of it", None)]
+    #[case("remote", "current,versions of it", None)]
+    #[case("pass", "abc,versions=1", None)]
+    #[case("pass", "abc,global.dry_run=1", Some("global.dry_run"))]
+    fn a_text_with_such_a_word_is_none(#[case] of: &str, #[case] value: &str, #[case] refused: Option<&str>) {
+        assert_eq!(refused_in_value(of, value), refused);
     }
 
     #[rstest]

@@ -1,159 +1,166 @@
 //! Checks before rclone runs where a section leads: not to nothing, not to the mover's own memory or working directory, and for a push not
-//! to a union that may put new content of a file into another upstream than the old. Pure.
+//! to a union that may put new content of a file into another upstream than the old, or that cannot change what it holds. Pure.
 //!
 //! rclone takes a missing `remote` and a relative path for its working directory, and what does not exist for an empty remote: a push would
 //! succeed, and a pull would wait for the first push for ever.
 
-use std::collections::BTreeMap;
-use std::ffi::OsString;
-
 use crate::error::{Failure, Result};
-use crate::rclone::base::{DEEPEST, Sections};
-use crate::rclone::ini::parse_ini;
+use crate::rclone::base::JOINED;
+use crate::rclone::configuration::{Configuration, DEEPEST};
 use crate::rclone::options::Direction;
+use crate::rclone::target::{Remote, Target, Upstream, target_of, upstreams_of};
 use crate::report::Reason;
 
 /// Backends that show what another remote holds.
-const INDIRECT: [&str; 6] = ["alias", "crypt", "chunker", "compress", "hasher", "cache"];
-/// Backends that show several others as one.
-const JOINED: [&str; 2] = ["combine", "union"];
-/// What may follow an upstream of a union.
-const MODES: [&str; 3] = [":ro", ":nc", ":writeback"];
-/// Those of them in which rclone creates nothing.
-const NOT_CREATABLE: [&str; 2] = [":ro", ":nc"];
+const INDIRECT: [&str; 7] = ["alias", "archive", "cache", "chunker", "compress", "crypt", "hasher"];
 /// The policies by which a union creates a file where it has created it before. The others go by free space, number of files or chance.
 const STEADY: [&str; 4] = ["all", "epall", "ff", "epff"];
+/// The policies by which it reads the first of several files.
+const FIRST: [&str; 2] = ["ff", "epff"];
 const MEMORY: &str = "memory is no remote: what it holds is lost when the mover ends";
 
-/// The sections of a configuration, with the variables that define or change them.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub(crate) struct Places {
-    /// What holds the configuration, in messages.
-    secret: String,
-    sections: Sections,
-    variables: BTreeMap<String, String>,
-}
-
-/// What a `remote` or an upstream names.
-#[derive(Debug, PartialEq, Eq)]
-enum Target<'a> {
-    /// A path of the machine that rclone runs on.
-    Folder(&'a str),
-    /// A path of another section, and what follows that one's name: options of its own.
-    Section(&'a str, &'a str, &'a str),
-    /// A path of a backend that is written out.
-    Backend(&'a str, &'a str),
-}
+/// An option, and the section that has it.
+type Named<'a> = (&'a str, &'a str);
 
 /// A chain of sections that is being followed.
 #[derive(Clone, Copy)]
-struct Walk {
+struct Walk<'a> {
+    configuration: &'a Configuration,
+    /// What holds the configuration, in messages.
+    secret: &'a str,
     direction: Direction,
     /// How many more sections it may have.
     steps: usize,
 }
 
-impl Places {
-    pub(crate) fn new(secret: &str, conf: &str, vars: &BTreeMap<OsString, OsString>) -> Self {
-        let variables = vars.iter().filter_map(|(name, value)| Some((name.to_str()?.to_owned(), value.to_str()?.trim().to_owned())));
-        Self {
-            secret: secret.to_owned(),
-            sections: parse_ini(conf),
-            variables: variables.filter(|(name, _)| name.starts_with("RCLONE_")).collect(),
-        }
-    }
+/// That `section:path` leads to a remote.
+pub(crate) fn check(configuration: &Configuration, secret: &str, section: &str, path: &str, direction: Direction) -> Result<()> {
+    Walk { configuration, secret, direction, steps: DEEPEST }.remote(&Remote::of_section(section), path, None)
+}
 
-    /// That `section:path` leads to a remote.
-    pub(crate) fn check(&self, section: &str, path: &str, direction: Direction) -> Result<()> {
-        self.check_section(section, path, None, Walk { direction, steps: DEEPEST })
-    }
-
-    /// `named_by` is the option that leads here, with its section.
-    fn check_section(&self, section: &str, path: &str, named_by: Option<(&str, &str)>, walk: Walk) -> Result<()> {
-        let (Some(kind), Some(steps)) = (self.option(section, "", "type"), walk.steps.checked_sub(1)) else {
+impl<'a> Walk<'a> {
+    /// `named_by` is the option that leads here.
+    fn remote(self, remote: &Remote, path: &str, named_by: Option<Named<'_>>) -> Result<()> {
+        // Of a remote that is written out, or where options follow its name, that option is the one to correct.
+        let blamed = |name: &'a str| match named_by {
+            Some(named_by) if remote.written_out().is_some() || remote.options.contains_key(name) => named_by,
+            _ => (name, remote.name.as_str()),
+        };
+        let Some(steps) = self.steps.checked_sub(1) else {
+            return Err(self.wrong(blamed("remote"), "the sections that it leads to lead to one another, or are too many"));
+        };
+        let walk = Walk { steps, ..self };
+        let Some(kind) = walk.configuration.kind(remote).map(|kind| kind.text) else {
             return Ok(());
         };
-        let walk = Walk { steps, ..walk };
-        match kind {
-            "local" => self.check_folder(section, path, named_by),
-            "memory" => Err(self.wrong("type", section, MEMORY)),
-            _ if INDIRECT.contains(&kind) => match self.option(section, kind, "remote") {
-                Some(remote) => self.check_target(("remote", section), remote.trim_matches(['"', '\'']), path, walk),
-                None => Err(self.wrong("remote", section, &format!("a section of type {kind} needs it"))),
+        let option = |name: &str| walk.configuration.option(remote, &kind, name).map(|value| value.text).filter(|text| !text.is_empty());
+        let missing = |name: &'a str| walk.wrong(blamed(name), &format!("a remote of type {kind} needs an option {name}"));
+        match kind.as_str() {
+            "local" => walk.folder(&remote.name, path, named_by),
+            "memory" => Err(walk.wrong(blamed("type"), MEMORY)),
+            _ if INDIRECT.contains(&kind.as_str()) => match option("remote") {
+                Some(target) => walk.target(blamed("remote"), &target, path),
+                // This one takes the path for it.
+                None if kind == "archive" => walk.target(blamed("remote"), path, ""),
+                None => Err(missing("remote")),
             },
-            _ if JOINED.contains(&kind) => match self.option(section, kind, "upstreams") {
-                Some(upstreams) => self.check_upstreams(section, kind, &fields(upstreams), path, walk),
-                None => Err(self.wrong("upstreams", section, &format!("a section of type {kind} needs it"))),
-            },
+            _ if JOINED.contains(&kind.as_str()) => {
+                let upstreams = upstreams_of(&kind, &option("upstreams").ok_or_else(|| missing("upstreams"))?);
+                if kind == "combine" {
+                    return walk.combine(blamed("upstreams"), &upstreams, path);
+                }
+                if walk.direction == Direction::Push {
+                    let is_one_of =
+                        |name: &str, policies: &[&str]| option(name).map(|policy| policies.contains(&policy.to_lowercase().as_str()));
+                    walk.union(blamed, &upstreams, is_one_of)?;
+                }
+                upstreams.iter().try_for_each(|upstream| walk.target(blamed("upstreams"), &upstream.target, path))
+            }
             _ => Ok(()),
         }
     }
 
-    fn check_upstreams(&self, section: &str, kind: &str, upstreams: &[String], path: &str, walk: Walk) -> Result<()> {
-        let option = ("upstreams", section);
-        if kind == "union" {
-            let creates = |upstream: &&String| !NOT_CREATABLE.iter().any(|mode| upstream.ends_with(mode));
-            let is_steady = |policy: &str| STEADY.contains(&policy.to_lowercase().as_str());
-            if walk.direction == Direction::Push
-                && upstreams.iter().filter(creates).count() > 1
-                && !self.option(section, kind, "create_policy").is_some_and(is_steady)
-            {
-                let why =
-                    "by others than all, epall, ff and epff, a file may be created again in another upstream, and the old one be read";
-                return Err(self.wrong("create_policy", section, why));
-            }
-            return upstreams.iter().try_for_each(|upstream| {
-                let upstream = MODES.iter().find_map(|mode| upstream.strip_suffix(mode)).unwrap_or(upstream);
-                self.check_target(option, upstream, path, walk)
-            });
+    /// What is pushed through a union can be read, and changed, where it was put.
+    fn union<'b>(
+        self,
+        blamed: impl Fn(&'a str) -> Named<'b>,
+        upstreams: &[Upstream],
+        is_one_of: impl Fn(&str, &[&str]) -> Option<bool>,
+    ) -> Result<()> {
+        let creates = |upstream: &Upstream| ![":ro", ":nc"].contains(&upstream.mode);
+        if upstreams.iter().any(|upstream| upstream.mode == ":ro") {
+            let why = "what an upstream with :ro holds of the path can neither be replaced nor deleted; push through a section without it";
+            return Err(self.wrong(blamed("upstreams"), why));
         }
+        // What lies in such a one is created a second time in another.
+        let first = upstreams.iter().position(|upstream| upstream.mode == ":nc");
+        let last = upstreams.iter().rposition(creates);
+        if first.is_some_and(|first| last.is_none_or(|last| first < last)) {
+            let why =
+                "what an upstream with :nc holds of the path is read instead of what is created in one behind it; put those with :nc last";
+            return Err(self.wrong(blamed("upstreams"), why));
+        }
+        if first.is_some() && is_one_of("search_policy", &FIRST) == Some(false) {
+            let why =
+                "by others than ff and epff, what an upstream with :nc holds of the path may be read instead of what is created later";
+            return Err(self.wrong(blamed("search_policy"), why));
+        }
+        if upstreams.iter().filter(|upstream| creates(upstream)).count() > 1 && is_one_of("create_policy", &STEADY) != Some(true) {
+            let why = "by others than all, epall, ff and epff, a file may be created again in another upstream, and the old one be read";
+            return Err(self.wrong(blamed("create_policy"), why));
+        }
+        Ok(())
+    }
+
+    fn combine(self, option: Named<'_>, upstreams: &[Upstream], path: &str) -> Result<()> {
         let path = path.trim_start_matches('/');
-        let mut names = Vec::new();
-        for (name, remote) in upstreams.iter().filter_map(|upstream| upstream.split_once('=')) {
-            match path.strip_prefix(name) {
+        for upstream in upstreams.iter().filter(|upstream| !upstream.name.is_empty()) {
+            match path.strip_prefix(upstream.name.as_str()) {
                 Some(below) if below.is_empty() || below.starts_with('/') => {
-                    return self.check_target(option, remote, below.trim_start_matches('/'), walk);
+                    return self.target(option, &upstream.target, below.trim_start_matches('/'));
                 }
-                // Something that is misplaced may be confidential.
-                _ if name.chars().all(|c| c.is_alphanumeric() || " _-.".contains(c)) => names.push(name),
                 _ => {}
             }
         }
-        let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-        Err(self.wrong("upstreams", section, &format!("the path {path} begins with none of its names, which are: {names}")))
+        // Where one of them cannot be followed, parts of a secret may stand where names do.
+        let leads = |upstream: &Upstream| match target_of(&upstream.target) {
+            Some(Target::Folder(folder)) => folder.starts_with('/'),
+            Some(Target::Remote(remote, _)) => self.configuration.kind(&remote).is_some(),
+            None => false,
+        };
+        let names: Vec<&str> = upstreams.iter().map(|upstream| upstream.name.as_str()).collect();
+        let which =
+            if upstreams.iter().all(leads) { format!("its names, which are: {}", names.join(", ")) } else { "its names".to_owned() };
+        Err(self.wrong(option, &format!("the path {path} begins with none of {which}")))
     }
 
-    /// `path` lies below what `option` of a section leads to.
-    fn check_target(&self, option: (&str, &str), target: &str, path: &str, walk: Walk) -> Result<()> {
+    /// `path` lies below what `option` leads to.
+    fn target(self, option: Named<'_>, target: &str, path: &str) -> Result<()> {
         let below = |folder: &str| match (folder, path) {
             ("", path) => path.to_owned(),
             (folder, "") => folder.to_owned(),
             (folder, path) => format!("{}/{}", folder.trim_end_matches('/'), path.trim_start_matches('/')),
         };
         match target_of(target) {
-            Target::Folder(folder) => self.check_folder(option.1, folder, Some(option)),
-            Target::Backend("local", folder) => self.check_folder(option.1, &below(folder), Some(option)),
-            Target::Backend("memory", _) => Err(self.wrong(option.0, option.1, MEMORY)),
-            Target::Backend(..) => Ok(()),
-            // They decide instead of the section.
-            Target::Section(_, _, own)
-                if ["type=", "remote=", "upstreams=", "create_policy="].iter().any(|option| own.contains(option)) =>
-            {
-                Ok(())
+            Some(Target::Folder(folder)) => self.folder(option.1, &folder, Some(option)),
+            Some(Target::Remote(remote, folder)) if self.configuration.kind(&remote).is_some() => {
+                self.remote(&remote, &below(&folder), Some(option))
             }
-            Target::Section(name, _, _) if self.option(name, "", "type").is_none() => {
-                Err(self.wrong(option.0, option.1, &format!("it names the section [{name}], which does not exist or has no type")))
+            // Nothing of it is shown unless it is known to be a name: what is misplaced may be confidential.
+            Some(Target::Remote(remote, _)) if self.configuration.sections().any(|section| section == remote.name) => {
+                Err(self.wrong(option, &format!("it names the section [{}], which has no type", remote.name)))
             }
-            Target::Section(name, folder, _) => self.check_section(name, &below(folder), Some(option), walk),
+            Some(Target::Remote(..)) => Err(self.wrong(option, "it names a section that does not exist")),
+            None => Err(self.wrong(option, "it is neither a path nor `section:path` nor `:backend,option=value:path`")),
         }
     }
 
-    fn check_folder(&self, section: &str, path: &str, named_by: Option<(&str, &str)>) -> Result<()> {
+    fn folder(self, section: &str, path: &str, named_by: Option<Named<'_>>) -> Result<()> {
         if path.starts_with('/') {
             return Ok(());
         }
         Err(match named_by {
-            Some((option, of)) => self.wrong(option, of, "it leads to a folder in the mover's working directory"),
+            Some(named_by) => self.wrong(named_by, "it leads to a folder in the mover's working directory"),
             None => self.failure(&format!(
                 "has a section [{section}] of type local in its rclone.conf: {path} must begin with a slash, or it lies in the mover's \
                  working directory"
@@ -161,74 +168,19 @@ impl Places {
         })
     }
 
-    /// In rclone's order: the section's own variable, that of the backend, the file.
-    fn option(&self, section: &str, backend: &str, name: &str) -> Option<&str> {
-        let variable = |of: &str| {
-            let name = format!("RCLONE_{of}_{name}").to_uppercase().replace('-', "_");
-            self.variables.get(&name).filter(|value| !value.is_empty())
-        };
-        let of_backend = || Some(backend).filter(|backend| !backend.is_empty()).and_then(variable);
-        let of_file = || self.sections.get(section)?.get(name).filter(|value| !value.is_empty());
-        variable(&format!("CONFIG_{section}")).or_else(of_backend).or_else(of_file).map(String::as_str)
-    }
-
-    fn wrong(&self, option: &str, section: &str, why: &str) -> Failure {
+    fn wrong(self, (option, section): Named<'_>, why: &str) -> Failure {
         self.failure(&format!("needs another option {option} in section [{section}] of its rclone.conf: {why}"))
     }
 
-    fn failure(&self, what: &str) -> Failure {
+    fn failure(self, what: &str) -> Failure {
         Failure::new(Reason::SecretInvalid, format!("{} {what}", self.secret))
     }
-}
-
-/// Reads `section:path`, `section,option=value:path`, `:backend,option=value:path`, or a path.
-fn target_of(text: &str) -> Target<'_> {
-    let written_out = text.strip_prefix(':');
-    let rest = written_out.unwrap_or(text);
-    let Some((end, ':' | ',')) = rest.char_indices().find(|(_, c)| [':', ',', '/'].contains(c)) else {
-        return Target::Folder(text);
-    };
-    let (name, rest) = rest.split_at(end);
-    let mut quote = None;
-    let colon = rest.find(|c| match quote {
-        Some(open) => {
-            quote = Some(open).filter(|open| *open != c);
-            false
-        }
-        None => {
-            quote = Some(c).filter(|c| ['"', '\''].contains(c));
-            c == ':'
-        }
-    });
-    let (options, path) = colon.map_or((rest, ""), |at| rest.split_at(at));
-    let path = path.strip_prefix(':').unwrap_or(path);
-    if written_out.is_some() { Target::Backend(name, path) } else { Target::Section(name, path, options) }
-}
-
-/// What stands between spaces. One in quotes may contain spaces, and quotes that are doubled.
-fn fields(text: &str) -> Vec<String> {
-    let mut fields = vec![String::new()];
-    let mut quoted = false;
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
-        let Some(field) = fields.last_mut() else { break };
-        match c {
-            '"' if quoted && chars.peek() == Some(&'"') => {
-                chars.next();
-                field.push('"');
-            }
-            '"' if quoted || field.is_empty() => quoted = !quoted,
-            c if c.is_whitespace() && !quoted => fields.push(String::new()),
-            c => field.push(c),
-        }
-    }
-    fields.retain(|field| !field.is_empty());
-    fields
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rclone::ini::parse_ini;
     use rstest::rstest;
 
     const CONF: &str = "\
@@ -255,7 +207,8 @@ type = crypt
 remote = dir:
 [odd]
 type = union
-upstreams = s3:x:ro s3,env_auth=true:y /z:nc
+upstreams = s3:x s3,env_auth=true:y:writeback /z:nc
+create_policy = ff
 [free]
 type = union
 upstreams = s3:x /z:writeback
@@ -268,6 +221,33 @@ create_policy = EPall
 upstreams = s3:x /z
 [var]
 type = crypt
+[last]
+type = union
+upstreams = s3:x /z:nc
+[first]
+type = union
+upstreams = /z:nc s3:x
+create_policy = all
+[fixed]
+type = union
+upstreams = s3:x /z:ro
+[out]
+type = crypt
+remote = :union,upstreams='s3:x /z':y
+[bare]
+type = archive
+[zip]
+type = archive
+remote = mem:
+[kid]
+type = alias
+remote = enc.kid:
+[enc.kid]
+type = alias
+[ref]
+type = alias
+remote = %(where)s
+where = :memory:x
 [quoted]
 type = alias
 remote = s3,endpoint=\"http://h:1\":b
@@ -281,7 +261,8 @@ remote = var,remote='s3:x':y
 
     fn check(conf: &str, vars: &[(&str, &str)], section: &str, path: &str) -> Option<String> {
         let vars = vars.iter().map(|(name, value)| (name.into(), value.into())).collect();
-        let failure = Places::new("Secret \"creds\"", conf, &vars).check(section, path, Direction::Push).err()?;
+        let configuration = Configuration::new(parse_ini(conf).unwrap(), &vars);
+        let failure = super::check(&configuration, "Secret \"creds\"", section, path, Direction::Push).err()?;
         assert_eq!(failure.reason, Reason::SecretInvalid);
         Some(failure.message)
     }
@@ -291,7 +272,7 @@ remote = var,remote='s3:x':y
     #[case("dir", "/srv", None)]
     #[case("dir", "srv", Some("[dir]"))]
     #[case("s3", "bucket/x", None)]
-    #[case("round", "x", None)]
+    #[case("round", "x", Some("remote in section [round]"))]
     #[case("mem", "x", Some("type in section [mem]"))]
     #[case("up", "a b/x", None)]
     #[case("up", "d", None)]
@@ -303,6 +284,15 @@ remote = var,remote='s3:x':y
     #[case("odd", "x", None)]
     #[case("free", "x", Some("create_policy in section [free]"))]
     #[case("made", "x", None)]
+    #[case("last", "x", None)]
+    #[case("first", "x", Some("upstreams in section [first]"))]
+    #[case("fixed", "x", Some("upstreams in section [fixed]"))]
+    #[case("out", "x", Some("remote in section [out]"))]
+    #[case("bare", "x", Some("remote in section [bare]"))]
+    #[case("bare", "s3:x", None)]
+    #[case("zip", "x", Some("type in section [mem]"))]
+    #[case("kid", "x", Some("remote in section [enc.kid]"))]
+    #[case("ref", "x", Some("remote in section [ref]"))]
     #[case("steady", "x", None)]
     #[case("var", "x", Some("remote in section [var]"))]
     #[case("quoted", "x", None)]
@@ -318,7 +308,8 @@ remote = var,remote='s3:x':y
     #[rstest]
     #[case(&[("RCLONE_CONFIG_VAR_REMOTE", "s3:x")], None)]
     #[case(&[("RCLONE_CRYPT_REMOTE", "s3:x")], None)]
-    #[case(&[("RCLONE_CONFIG_VAR_REMOTE", "more-here:x"), ("RCLONE_CONFIG_MORE_HERE_TYPE", "s3")], None)]
+    #[case(&[("RCLONE_CONFIG_VAR_REMOTE", "more-here:x"), ("RCLONE_CONFIG_MORE-HERE_TYPE", "s3")], None)]
+    #[case(&[("RCLONE_CONFIG_VAR_REMOTE", "more-here:x"), ("RCLONE_CONFIG_MORE_HERE_TYPE", "s3")], Some("does not exist"))]
     #[case(&[("RCLONE_CONFIG_VAR_REMOTE", "mem:x")], Some("[mem]"))]
     #[case(&[("RCLONE_CONFIG_VAR_TYPE", "s3")], None)]
     fn a_variable_comes_before_the_file(#[case] vars: &[(&str, &str)], #[case] words: Option<&str>) {
@@ -330,8 +321,12 @@ remote = var,remote='s3:x':y
     #[test]
     fn no_value_of_an_option_is_shown() {
         let conf = "[al]\ntype = alias\nremote = :memory,password='HUNTER2:':HUNTER2\n[rel]\ntype = alias\nremote = HUNTER2/x\n\
-            [up]\ntype = combine\nupstreams = :webdav,url=http://h,pass=HUNTER2:x http://HUNTER2:HUNTER2@h/?a=b\n";
-        for section in ["al", "rel", "up"] {
+            [up]\ntype = combine\nupstreams = :webdav,url=http://h,pass=HUNTER2:x http://HUNTER2:HUNTER2@h/?a=b\n\
+            [blank]\ntype = union\nupstreams = :sftp,host=h,pass='my HUNTER2':x /srv\ncreate_policy = all\n\
+            [names]\ntype = combine\nupstreams = a=:s3,pass=my HUNTER2=s:b c=/srv\n[s]\ntype = s3\n\
+            [colon]\ntype = alias\nremote = webdav pass=HUNTER2:x\n[gone]\ntype = alias\nremote = HUNTER2,x=y:b\n\
+            [json]\ntype = alias\nremote = {\"HUNTER2\": 1}\n";
+        for section in ["al", "rel", "up", "blank", "names", "colon", "gone", "json"] {
             let message = check(conf, &[], section, "x").unwrap();
             assert!(message.contains(" in section") && !message.contains("HUNTER2"), "{message}");
         }

@@ -210,16 +210,21 @@ fn login_secrets(url: &str, add: &mut impl FnMut(&str)) {
 
 /// The options of a connection string, as in `remote = :s3,secret_access_key=…:bucket`.
 fn connection_secrets(value: &str, add: &mut impl FnMut(&str)) {
-    // A separator inside quotes is none; which of them quote depends on where the string stands, so both are taken for it in turn.
-    for quote in [None, Some('\''), Some('"')] {
+    // A separator inside quotes is none; which of them quote, and whether a blank separates, depends on where the string stands, so all are
+    // taken for it in turn.
+    let separators: [&[char]; 2] = [&[',', ':', ' '], &[',', ':']];
+    for (quote, separators) in [None, Some('\''), Some('"')].into_iter().flat_map(|quote| separators.map(|of| (quote, of))) {
         let mut inside = false;
         let pairs = value.split(|c: char| {
             inside ^= Some(c) == quote;
-            !inside && [',', ':', ' '].contains(&c)
+            !inside && separators.contains(&c)
         });
         for (option, value) in pairs.filter_map(|pair| pair.split_once('=')) {
             if !is_harmless(&option.trim_matches(['"', '\'']).to_lowercase()) {
-                add(value.trim_matches(['"', '\'']));
+                let value = value.trim_matches(['"', '\'']);
+                add(value);
+                // A list of remotes is cut at blanks.
+                value.split_whitespace().map(|part| part.trim_matches(['"', '\''])).for_each(&mut *add);
             }
         }
     }
@@ -296,6 +301,8 @@ mod tests {
     #[case("token", r#"{"a":"b"}"#, r#"parse "{\"a\":\"b\"}""#, "parse \"<value of token>\"")]
     #[case("key_pem", "-----BEGIN\nHUNTER2\n", "HUNTER2", "<value of key_pem>")]
     #[case("remote", ":s3,endpoint=here.example,secret_access_key=HUNTER2:b", "here.example HUNTER2", "here.example <value of remote>")]
+    #[case("upstreams", ":sftp,pass='my HUNTER2':x /srv", "no section HUNTER2'", "no section <value of upstreams>'")]
+    #[case("upstreams", ":s3,secret=my HUNTER2,endpoint=e:b", "no section HUNTER2", "no section <value of upstreams>")]
     #[case("pass", "a b/HUNTER2", "open a%20b%2FHUNTER2", "open <value of pass>")]
     fn secrets_are_cut_and_the_rest_stays(#[case] name: &str, #[case] value: &str, #[case] text: &str, #[case] expected: &str) {
         let redaction = Redaction::new([(name, name.to_owned(), value)].into_iter());

@@ -24,6 +24,35 @@ fn site_of_unknown_type() -> Site {
     site
 }
 
+/// What the file says of the chain is WebDAV nowhere; variables lead to it.
+#[rstest]
+#[case::type_of_the_base("view:", "s3:bucket", &[("RCLONE_CONFIG_S3_TYPE", "webdav")])]
+#[case::type_of_the_section("s3:bucket/", "", &[("RCLONE_CONFIG_S3_TYPE", "webdav")])]
+#[case::remote_of_the_section("view:", "dir:/srv", &[("RCLONE_CONFIG_VIEW_REMOTE", "s3:bucket")])]
+#[case::remote_of_the_backend("view:", "dir:/srv", &[("RCLONE_ALIAS_REMOTE", "s3:bucket")])]
+#[case::type_behind_the_name("view:", "s3,type=webdav:bucket", &[])]
+#[case::composed_type("view:", "kinds:bucket", &[])]
+fn a_refused_commit_leaves_the_one_before_where_variables_lead(#[case] name: &str, #[case] remote: &str, #[case] vars: &[(&str, &str)]) {
+    let mut site = Site::on(Backend::WebDav);
+    site.name = format!("{name}path");
+    let conf = site.secret.path().join("rclone.conf");
+    let dav = fs::read_to_string(&conf).unwrap();
+    let kinds = dav.replace("[s3]", "[kinds]").replace("type = webdav", "type = %(kind)s\nkind = webdav");
+    let hidden = if remote.starts_with("dir:") { dav } else { dav.replace("type = webdav", "type = local") };
+    fs::write(&conf, format!("{hidden}\n{kinds}\n[dir]\ntype = local\n[view]\ntype = alias\nremote = {remote}\n")).unwrap();
+    for (name, value) in vars {
+        fs::write(site.secret.path().join(name), value).unwrap();
+    }
+    write(site.source.path(), "a", "one");
+    let first = site.push();
+    write(site.source.path(), "a", "second");
+    site.proxy.rule(|request| if of_commit(request, "PUT") { Action::Answer("507 Insufficient Storage", "") } else { Action::Pass });
+    let second = site.try_push();
+    site.proxy.behave();
+    let expected = second.map_or(first.revision, |second| second.revision);
+    assert_eq!(site.pull().revision, expected);
+}
+
 #[test]
 fn a_refused_commit_on_a_server_of_unknown_type_leaves_the_one_before() {
     let site = site_of_unknown_type();

@@ -48,7 +48,7 @@ fn reported(site: &Site, verb: &str) -> serde_json::Value {
 #[case::known_hosts(Backend::Sftp, "known_hosts_file = /nowhere/known_hosts\n", "known_hosts_file")]
 #[case::helper(Backend::Sftp, "ssh = /nowhere/ssh host\n", "/nowhere/ssh")]
 #[case::service_account(Backend::Local, "type = google cloud storage\nservice_account_file = /nowhere/sa.json\n", "service_account_file")]
-#[case::wrapped(Backend::Local, "type = crypt\nremote = nowhere:x\npassword = ", "nowhere")]
+#[case::wrapped(Backend::Local, "type = crypt\nremote = nowhere:x\npassword = ", "remote in section [s3]")]
 fn a_broken_configuration_is_no_empty_path(#[case] backend: Backend, #[case] section: &str, #[case] names: &str) {
     let site = Site::on(backend);
     let whole = if section.starts_with("type") { String::new() } else { site.server.section(&site.address(), KEY) };

@@ -70,9 +70,29 @@ fn a_server_that_does_not_list_its_buckets(#[case] status: &'static str, #[case]
 #[case("type = webdav\nurl = http://user:HUNTER2@127.0.0.1:port/dav\nvendor = other", "127.0.0.1:port")]
 #[case("type = azureblob\nsas_url = http://127.0.0.1:x/cont?sv=2020&sig=HUNTER2", "127.0.0.1:x/…")]
 #[case("type = sftp\nssh = /missing/helper -p HUNTER2 ssh u@h", "correct option ssh in section s3")]
+#[case("DAV\nbearer_token_command = `/bin/false -p HUNTER2` # the new one", "bearer_token_command")]
+#[case("DAV\nbearer_token_command = \"\"\"/bin/false -p HUNTER2\"\"\" # the new one", "bearer_token_command")]
+#[case("DAV\ndescription = `\nbearer_token_command = /bin/false -p HUNTER2", "bearer_token_command")]
+#[case("DAV\ndescription = HUNTER2\nbearer_token_command = /bin/false -p %(description)s", "bearer_token_command")]
+#[case("DAV\nhalf = HUN\nbearer_token_command = /bin/false -p %(half)sTER2", "bearer_token_command")]
+#[case("type = union\ncreate_policy = all\nupstreams = :sftp,host=h,user=u,pass='my HUNTER2':x /srv", "option upstreams in section [s3]")]
+#[case(
+    "type = union\ncreate_policy = all\nupstreams = :s3,secret_access_key=my HUNTER2,endpoint=e:b /srv",
+    "option upstreams in section [s3]"
+)]
+#[case("type = combine\nupstreams = a=:s3,pass=my HUNTER2=x:b c=/srv", "option upstreams in section [s3]")]
+#[case("type = alias\nremote = pass=HUNTER2:x", "option remote in section [s3]")]
+#[case("type = alias\nremote = webdav pass=HUNTER2:x", "option remote in section [s3]")]
+#[case("type = alias\nremote = HUNTER2,x=y:b", "option remote in section [s3]")]
+#[case("type = alias\nremote = HUNTER2:b", "option remote in section [s3]")]
+#[case("type = alias\nremote = {\"HUNTER2\": 1}", "option remote in section [s3]")]
+#[case("type = alias\nremote = %(HUNTER2:x", "option remote in section [s3]")]
+#[case("DAV\npass = `HUNTER2", "line 4")]
+#[case("DAV\n\"pass = HUNTER2", "line 4")]
 fn a_message_without_secrets(#[case] section: &str, #[case] words: &str) {
     let site = Site::new();
     write(site.source.path(), "a", "a");
+    let section = section.replace("DAV", "type = webdav\nurl = http://127.0.0.1:1/dav");
     fs::write(site.secret.path().join("rclone.conf"), format!("[s3]\n{section}\n")).unwrap();
     for (verb, volume) in [("pull", site.dest.path()), ("push", site.source.path())] {
         let output = mover(&site, verb, volume, &[]).env("RUST_LOG", "trace").output().unwrap();

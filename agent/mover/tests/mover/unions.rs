@@ -38,6 +38,51 @@ fn a_policy_that_may_choose_another_upstream_each_time(
     assert_eq!(report(&output).reason, None, "{}", report(&output).message);
 }
 
+/// What such an upstream holds of the path can neither be replaced nor deleted, or is read instead of what is created behind it.
+#[rstest]
+#[case("OLD:ro NEW", "", "upstreams")]
+#[case("NEW OLD:ro", "", "upstreams")]
+#[case("NEW OLD:ro", "create_policy = all", "upstreams")]
+#[case("OLD:nc NEW", "create_policy = all", "upstreams")]
+#[case("NEW OLD:nc", "search_policy = newest", "search_policy")]
+fn an_upstream_that_holds_the_path_and_is_not_written(#[case] upstreams: &str, #[case] policy: &str, #[case] option: &str) {
+    let root = assert_fs::TempDir::new().unwrap();
+    let site = site("create_policy = ff", root.path());
+    write(site.source.path(), "a", "a");
+    assert!(mover(&site, "push", site.source.path(), &[]).output().unwrap().status.success());
+    let at = |upstream: &str| format!("base:{}/{upstream}", root.path().display());
+    let upstreams = upstreams.replace("OLD", &at("1")).replace("NEW", &at("2"));
+    let conf = format!("[base]\ntype = local\n[s3]\ntype = union\nupstreams = {upstreams}\n{policy}\n");
+    fs::write(site.secret.path().join("rclone.conf"), conf).unwrap();
+    write(site.source.path(), "b", "b");
+    let refused = report(&mover(&site, "push", site.source.path(), &[]).output().unwrap());
+    assert_eq!(refused.reason, Some(Reason::SecretInvalid), "{}", refused.message);
+    assert!(refused.message.contains(&format!("{option} in section [s3]")), "{}", refused.message);
+    let pulled = report(&mover(&site, "pull", site.dest.path(), &[]).output().unwrap());
+    assert_eq!(pulled.reason, None, "{}", pulled.message);
+    assert_eq!(fs::read(site.dest.path().join("a")).unwrap(), b"a");
+}
+
+/// A section that is written out, or has options behind its name, is a union like any other.
+#[rstest]
+#[case("[s3]\ntype = alias\nremote = :union,upstreams='ROOT/1 ROOT/2':\n", "remote in section [s3]")]
+#[case(
+    "[s3]\ntype = alias\nremote = u,create_policy=rand:\n[u]\ntype = union\nupstreams = ROOT/1 ROOT/2\ncreate_policy = all\n",
+    "remote in section [s3]"
+)]
+#[case(
+    "[s3]\ntype = alias\nremote = u,upstreams='ROOT/1 ROOT/2':\n[u]\ntype = union\nupstreams = ROOT/1 ROOT/2:nc\n",
+    "create_policy in section [u]"
+)]
+fn a_union_by_options_behind_a_name(#[case] conf: &str, #[case] words: &str) {
+    let root = assert_fs::TempDir::new().unwrap();
+    let site = site("", root.path());
+    fs::write(site.secret.path().join("rclone.conf"), conf.replace("ROOT", root.path().to_str().unwrap())).unwrap();
+    let refused = report(&mover(&site, "push", site.source.path(), &[]).output().unwrap());
+    assert_eq!(refused.reason, Some(Reason::SecretInvalid), "{}", refused.message);
+    assert!(refused.message.contains(words), "{}", refused.message);
+}
+
 #[rstest]
 fn a_policy_that_stays(#[values("all", "epall", "ff", "epff")] policy: &str) {
     let root = assert_fs::TempDir::new().unwrap();

@@ -5,6 +5,7 @@ use std::fs;
 use std::process::Command;
 
 use assert_fs::TempDir;
+use rstest::rstest;
 use scribe_mover::rclone::environment::from_mount;
 use scribe_mover::report::Reason;
 
@@ -45,6 +46,26 @@ fn no_flag_of_a_command_is_set_by_a_secret() {
         assert_eq!(failure.reason, Reason::SecretInvalid);
         assert!(failure.message.contains(&name), "{name}: {}", failure.message);
     }
+}
+
+/// Whatever way it takes to rclone.
+#[rstest]
+#[case::backend("remote = base:", ("RCLONE_ALIAS_REMOTE", "base,global.retries=3:"), "RCLONE_ALIAS_REMOTE")]
+#[case::crypt("remote = base:", ("RCLONE_CRYPT_REMOTE", "base,global.retries=3:"), "RCLONE_CRYPT_REMOTE")]
+#[case::union("remote = base:", ("RCLONE_UNION_UPSTREAMS", "base,global.retries=3:"), "RCLONE_UNION_UPSTREAMS")]
+#[case::any("remote = base:", ("RCLONE_OTHER", "base,override.retries=3:"), "RCLONE_OTHER")]
+#[case::quoted("remote = base:\n\"\"\"global.retries\"\"\" = 3", ("RCLONE_TRANSFERS", "2"), "section [s3]")]
+#[case::one_backtick("remote = base:\ndescription = `\nglobal.retries = 3", ("RCLONE_TRANSFERS", "2"), "section [s3]")]
+#[case::three_quotes("remote = base:\ndescription = \"\"\"\nglobal.retries = 3", ("RCLONE_TRANSFERS", "2"), "section [s3]")]
+#[case::composed("remote = base,%(g)s.retries=3:\ng = global", ("RCLONE_TRANSFERS", "2"), "option remote of section [s3]")]
+#[case::in_a_value("remote = :alias,remote='base,global.retries=3:':", ("RCLONE_TRANSFERS", "2"), "option remote of section [s3]")]
+fn an_option_that_hides_what_was_left_out(#[case] section: &str, #[case] variable: (&str, &str), #[case] words: &str) {
+    let secret = TempDir::new().unwrap();
+    fs::write(secret.path().join("rclone.conf"), format!("[s3]\ntype = alias\n{section}\n[base]\ntype = local\n")).unwrap();
+    fs::write(secret.path().join(variable.0), variable.1).unwrap();
+    let failure = from_mount(secret.path(), None, "s3", &[]).map(|_| ()).unwrap_err();
+    assert_eq!(failure.reason, Reason::SecretInvalid);
+    assert!(failure.message.contains(".retries") && failure.message.contains(words), "{}", failure.message);
 }
 
 /// A retry of rclone's counts again what it transfers again, and the count is what shows that a file was left out.

@@ -122,7 +122,7 @@ fn no_value_of_any_section_or_variable_passes() {
 
 #[test]
 fn a_variable_may_tell_the_type() {
-    let env = read(&[(KEY, "[other]\ntype = local\n"), ("RCLONE_CONFIG_MY_S3_TYPE", "s3\n")], "my-s3").unwrap();
+    let env = read(&[(KEY, "[other]\ntype = local\n"), ("RCLONE_CONFIG_MY-S3_TYPE", "s3\n")], "my-s3").unwrap();
     assert_eq!(env.backend.as_deref(), Some("s3"));
 }
 
