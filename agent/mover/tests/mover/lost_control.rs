@@ -103,7 +103,19 @@ fn files_that_replace_others_are_no_successors(#[values(true, false)] own_names:
 
 /// Neither objects of others nor lost objects are entries that the volume no longer has.
 #[rstest]
-fn a_whole_volume_heals_its_path(#[values(Loss::Missing, Loss::Damaged)] loss: Loss, #[values(true, false)] objects_lost: bool) {
+fn a_whole_volume_heals_its_path(#[values(Loss::Missing, Loss::Damaged)] loss: Loss, #[values(true, false)] own_names: bool) {
+    let site = without_manifest(loss, if own_names { plain } else { mangled });
+    for n in 0..10 {
+        write(&site.object(""), format!("stranger{n}"), "not ours");
+    }
+    assert_eq!(site.push().deleted, 0);
+    site.pull();
+    assert_same(site.source.path(), site.dest.path());
+}
+
+/// Objects of others look like those of files that are gone, and a file whose object is lost like one that is new.
+#[rstest]
+fn what_nothing_accounts_for_needs_approval(#[values(Loss::Missing, Loss::Damaged)] loss: Loss, #[values(true, false)] objects_lost: bool) {
     let site = without_manifest(loss, plain);
     if objects_lost {
         fs::remove_dir_all(site.object("d")).unwrap();
@@ -112,10 +124,47 @@ fn a_whole_volume_heals_its_path(#[values(Loss::Missing, Loss::Damaged)] loss: L
             write(&site.object(""), format!("stranger{n}"), "not ours");
         }
     }
-    assert_eq!(site.push().deleted, 0);
+    let refused = site.try_push().unwrap_err();
+    assert!(refused.reason == Reason::DeletionGuard && refused.message.contains("200 of the 200 files"), "{refused}");
+    assert_eq!(approved(&site, &refused).unwrap().deleted, 0);
     site.pull();
     assert_same(site.source.path(), site.dest.path());
 }
+/// An object under its hash may be that of any number of files.
+#[test]
+fn files_of_one_content_count_one_by_one() {
+    let site = Site::on(Backend::Local);
+    for n in 0..200 {
+        write(site.source.path(), Path::new("d").join(OsStr::from_bytes(&mangled(n))), "the same content");
+    }
+    site.push();
+    lose_manifest(&site, Loss::Missing);
+    let old = site.source.path().join("d");
+    fs::rename(&old, site.source.path().join("e")).unwrap();
+    assert_eq!(site.push().deleted, 0, "all of them are there");
+
+    lose_manifest(&site, Loss::Missing);
+    fs::remove_dir_all(site.source.path().join("e")).unwrap();
+    for n in 0..200 {
+        write(site.source.path(), format!("other{n}"), "x");
+    }
+    let refused = site.try_push().unwrap_err();
+    assert!(refused.reason == Reason::DeletionGuard && refused.message.contains("200 of the 200 files"), "{refused}");
+}
+
+/// A push that was killed, or something else, has put objects where files of the new tree go.
+#[test]
+fn objects_under_the_names_of_new_files_are_none_of_the_old_ones() {
+    let site = without_manifest(Loss::Missing, plain);
+    fs::remove_dir_all(site.source.path().join("d")).unwrap();
+    for n in 0..200 {
+        write(site.source.path(), format!("other{n}"), format!("content {n}"));
+        write(&site.object(""), format!("other{n}"), format!("content {n}"));
+    }
+    let refused = site.try_push().unwrap_err();
+    assert!(refused.reason == Reason::DeletionGuard && refused.message.contains("200 of the 200 files"), "{refused}");
+}
+
 
 /// Links are objects nowhere: the commit alone knows of them.
 #[test]
