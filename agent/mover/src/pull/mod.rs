@@ -17,7 +17,7 @@ pub use crate::report::Synced;
 use crate::digest::Digest;
 use crate::error::{Failure, Result};
 use crate::format::documents::{Claim, Commit, Control};
-use crate::format::names::{CLAIM, COMMIT, CONTROL_DIR, is_manifest, is_ours, revision_of_manifest};
+use crate::format::names::{CLAIM, COMMIT, CONTROL_DIR, is_manifest, is_ours, objects_dir, revision_of_manifest};
 use crate::format::revision::Revision;
 use crate::guard::{Deletions, Guard};
 use crate::remote::committed::{Manifest, inconsistent, read_commit, read_manifest};
@@ -287,7 +287,7 @@ fn nothing_committed(remote: &Remote, options: &PullOptions, contradicted: bool)
         remote.confirm_root()?;
     }
     if let Some(applied) = &options.applied {
-        return Err(gone(remote, applied));
+        return Err(gone(remote, listing.len(), applied));
     }
     let had_commit = had_commit(remote, &listing)?;
     if had_commit && !contradicted {
@@ -320,27 +320,37 @@ fn nothing_committed(remote: &Remote, options: &PullOptions, contradicted: bool)
     ))
 }
 
-/// Whether a commit must have been there: a claim or manifest exists that no first push leaves. Those of a first push, and of others before
-/// it that were killed, name the first revision of a lineage each.
+/// Whether a commit must have been there: a claim, manifest or object exists that no first push leaves. Claims and manifests of a first push,
+/// and of others before it that were killed, name the first revision of a lineage each; its objects come after its manifest.
 fn had_commit(remote: &Remote, listing: &Listing) -> Result<bool> {
     let follows = |revision: Revision| revision.generation() > 1;
-    if listing.keys().filter_map(|name| revision_of_manifest(name)).any(follows) {
+    let mut manifests = listing.keys().filter_map(|name| revision_of_manifest(name)).peekable();
+    let no_manifest = manifests.peek().is_none();
+    if manifests.any(follows) {
         return Ok(true);
     }
     if !shows(listing, CLAIM) {
         return Ok(false);
     }
-    let claim = remote.read_control::<Claim>(CLAIM)?;
-    Ok(claim.present().and_then(|claim| Revision::parse(&claim.revision)).is_some_and(follows))
+    let objects = listing.keys().any(|name| !is_ours(name) || name.starts_with(objects_dir().as_bytes()));
+    Ok(match remote.read_control::<Claim>(CLAIM)? {
+        // One that adopts a path finds objects there.
+        Control::Present(claim) => Revision::parse(&claim.revision).is_some_and(follows) || objects && no_manifest && !claim.adopts,
+        Control::Corrupt(_) => objects,
+        // It has gone since it was listed: so has what made it.
+        Control::Absent => false,
+    })
 }
 
-/// Nothing lies any more where a revision was pulled from.
-fn gone(remote: &Remote, applied: &str) -> Failure {
+/// There is no commit any more where a revision was pulled from.
+fn gone(remote: &Remote, left: usize, applied: &str) -> Failure {
+    let name = remote.name();
+    let what =
+        if left == 0 { format!("{name} is empty") } else { format!("{name} has no {CONTROL_DIR}/{COMMIT}, beside {left} other objects") };
     Failure::new(
         Reason::RemoteInconsistent,
         format!(
-            "{} is empty, but revision {applied} was pulled from it before. The volume and its images are kept. Check whether the bucket was emptied, and which path rcloneDestPath and rclone.conf name",
-            remote.name()
+            "{what}, but revision {applied} was pulled from it before. The volume and its images are kept. Check whether the bucket was emptied, and which path rcloneDestPath and rclone.conf name"
         ),
     )
 }

@@ -60,12 +60,8 @@ pub(super) fn write(work: &PushContext, tree: Tree, plan: PushPlan, mut uploaded
     tracing::info!(%revision, files = commit.files, "committed");
 
     remote.rclone.progress.phase("tidying", 0);
-    // A push with something to promote checks again before it writes its commit for the second time.
-    if commit.staged {
-        hold.check_if_held_up(&commit)?;
-    } else {
-        hold.check_committed(&commit)?;
-    }
+    // The write was acknowledged; whether pulls find this commit shows only when it is read. Until then they may need all of the older one.
+    hold.check_committed(&commit)?;
     let gone = || Ok::<_, Failure>(plan.gone.read()?.chain(unneeded(&uploaded, &plan)?));
     let deleted = delete_held(hold, &commit, gone()?)?;
     remote.remove_empty(emptied(gone()?, names(&plan.entries)?)?.iter().map(String::as_str))?;

@@ -3,6 +3,8 @@
 //! What was not written since the path was last verified is as it was then, unless the backend keeps a file's own time and that is
 //! another one than the entry's. The rest is held against the committed tree: by the MD5 sums of the listing, for which the files on the
 //! volume are read; by its time, on backends that keep a file's own; and where neither is available, by reading the objects.
+//!
+//! A verification that the user asks for believes no time: everything is held against the committed tree, by sums or by reading.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -33,7 +35,8 @@ pub(super) fn list(remote: &Remote, options: &PushOptions, committed: &Committed
     let sums = !remote.feature("SlowHash")?;
     let times = remote.keeps_times()?;
     let since = verified_since(&committed.commit, options.started, times.is_some());
-    let is_recent = |written: Option<Timestamp>| written.is_none_or(|written| since.is_none_or(|since| written >= since));
+    let no_time = options.verify_now;
+    let is_recent = |written: Option<Timestamp>| no_time || written.is_none_or(|written| since.is_none_or(|since| written >= since));
     let (mut listing, mut recent, mut latest) = (Listing::new(), Index::default(), None);
     remote.each_listed(sums, |object, size| {
         latest = latest.max(object.written);
@@ -65,7 +68,7 @@ pub(super) fn list(remote: &Remote, options: &PushOptions, committed: &Committed
             }
             continue;
         }
-        let ours = there.written.is_some_and(|written| entry.meta.mtime.is_listed_as(written));
+        let ours = !no_time && there.written.is_some_and(|written| entry.meta.mtime.is_listed_as(written));
         if !ours && listing.get(&name) == Some(&file.size) {
             unknown.push((name, file.sha256));
             if unknown.len() == BATCH {
@@ -85,8 +88,8 @@ pub(super) fn list(remote: &Remote, options: &PushOptions, committed: &Committed
 
 /// Since when what is written may not be what the last verification saw. `None`: unknown.
 ///
-/// Our clock may have been ahead when the path was verified, and the remote's may have been put back since: the older of the two times
-/// counts. A remote that shows files' own times has none of its own.
+/// Our clock may have been ahead when the path was verified, and the remote's may have been put back by then: the older of the two times
+/// counts. What is written while the remote's is behind that is left to a verification that the user asks for. A remote that shows files' own times has none of its own.
 fn verified_since(commit: &Commit, now: Timestamp, own_times: bool) -> Option<Timestamp> {
     // If the path was verified in the future, the real time is unknown.
     let ours = past(commit.verified_time, now)?;

@@ -1,7 +1,7 @@
 //! What is known of a revision whose manifest cannot be read, for the deletion guard: how much it had, by its commit, and which names its
 //! objects may have, by a listing. Pure.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use crate::format::documents::Commit;
 use crate::format::names::{StagedDir, is_ours, objects_dir};
@@ -12,10 +12,10 @@ use crate::remote::Listing;
 /// Such a revision, held against the tree that is to follow it.
 pub(super) struct Unread<'a> {
     had: Count,
-    /// What may be an object of it.
-    listed: usize,
-    /// Those of them that are no object of the new tree.
-    left: HashSet<&'a [u8]>,
+    /// What may be an object of it, and whether the new tree has that, too.
+    listed: HashMap<&'a [u8], bool>,
+    /// Files of the new tree whose object is listed.
+    found: u64,
 }
 
 impl<'a> Unread<'a> {
@@ -26,28 +26,37 @@ impl<'a> Unread<'a> {
             Some(staged) if commit.staged && name.starts_with(staged) => name.strip_prefix(&**staged),
             _ => Some(name).filter(|name| !is_ours(name) || name.starts_with(objects.as_bytes())),
         };
-        let left: HashSet<&[u8]> = listing.keys().filter_map(|listed| name(listed)).collect();
         // An older program did not count what is no file: there may have been some.
         let all = commit.entries.unwrap_or(1).max(commit.files);
-        Self { had: Count { files: commit.files, all }, listed: left.len(), left }
+        let listed = listing.keys().filter_map(|listed| name(listed)).map(|name| (name, false)).collect();
+        Self { had: Count { files: commit.files, all }, listed, found: 0 }
     }
 
-    /// The new tree has this object.
+    /// A file of the new tree has this object.
     pub(super) fn has(&mut self, name: &[u8]) {
-        self.left.remove(name);
+        if let Some(had) = self.listed.get_mut(name) {
+            *had = true;
+            self.found += 1;
+        }
     }
 
     /// How much it had, how much of that has no successor in a tree of this size, and the names.
     ///
-    /// What is listed may belong to others, and objects of its own may be lost: so no more is counted as gone than it had beside what is
-    /// found, and no less than it had more than the new tree.
+    /// What is listed may belong to others, and objects of its own may be lost. Neither can be told from files that are gone, so both
+    /// count as that: a person who knows better can allow it.
     pub(super) fn losses(&self, after: Count) -> (Count, Count, NamesSum) {
         let had = self.had;
-        let [listed, left] = [self.listed, self.left.len()].map(|count| u64::try_from(count).unwrap_or(u64::MAX));
-        let found = listed.saturating_sub(left);
-        let files = left.max(had.files.saturating_sub(after.files)).min(had.files.saturating_sub(found));
-        let mut names = NamesSum::default();
-        self.left.iter().for_each(|name| names.add(name));
-        (had, Count { files, all: files.max(had.all.saturating_sub(after.all)) }, names)
+        let (mut names, mut left, mut hashed) = (NamesSum::default(), 0_u64, false);
+        for name in self.listed.iter().filter(|(_, found)| !**found).map(|(name, _)| name) {
+            names.add(name);
+            left += 1;
+            hashed |= is_ours(name);
+        }
+        // An object under its hash is that of any number of files. If one is left, no other can stand for more than one.
+        let objects = self.listed.values().filter(|found| **found).count();
+        let found = if hashed { u64::try_from(objects).unwrap_or(u64::MAX) } else { self.found };
+        let files = left.min(had.files).max(had.files.saturating_sub(found));
+        let others = |count: Count| count.all.saturating_sub(count.files);
+        (had, Count { files, all: files + others(had).saturating_sub(others(after)) }, names)
     }
 }

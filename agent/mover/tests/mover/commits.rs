@@ -4,6 +4,7 @@ use std::fs;
 
 use rstest::rstest;
 use scribe_mover::push::push;
+use scribe_mover::report::Reason;
 
 use crate::support::Site;
 use crate::support::proxy::{Action, Request};
@@ -142,5 +143,38 @@ fn an_outdated_look_at_a_new_commit_removes_nothing(#[values("commit.json", "cla
     assert!(seen.try_recv().is_ok(), "rclone did not look");
     assert_ne!(pushed.revision, first.revision);
     assert_eq!(site.pull().revision, pushed.revision);
+    assert_same(site.source.path(), site.dest.path());
+}
+
+/// A server that acknowledges a commit and does not store it.
+#[rstest]
+fn a_commit_that_is_not_stored_costs_the_one_before_nothing(
+    #[values(Backend::S3, Backend::WebDav)] backend: Backend,
+    #[values(true, false)] replaces: bool,
+) {
+    let site = Site::on(backend);
+    for name in ["deleted", "replaced", "kept"] {
+        write(site.source.path(), name, format!("first {name}"));
+    }
+    let first = site.push();
+    fs::remove_file(site.source.path().join("deleted")).unwrap();
+    if replaces {
+        write(site.source.path(), "replaced", "second content");
+    }
+    let lost = site.proxy.watch(|request| match request.method.as_str() {
+        "PUT" if request.target.contains("/.scribe/commit.json") && !request.target.contains(".partial") => Action::Answer("200 OK", ""),
+        "MOVE" if request.target.contains("/.scribe/commit.json") => Action::Answer("201 Created", ""),
+        _ => Action::Pass,
+    });
+    let failure = site.try_push().unwrap_err();
+    assert!(lost.try_recv().is_ok(), "no commit was written");
+    assert_eq!(failure.reason, Reason::RemoteInconsistent, "{failure}");
+    site.proxy.behave();
+    assert_eq!(site.pull().revision, first.revision);
+    for name in ["deleted", "replaced", "kept"] {
+        assert_eq!(fs::read_to_string(site.dest.path().join(name)).unwrap(), format!("first {name}"));
+    }
+    site.push();
+    site.pull();
     assert_same(site.source.path(), site.dest.path());
 }

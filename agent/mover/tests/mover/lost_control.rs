@@ -101,9 +101,20 @@ fn files_that_replace_others_are_no_successors(#[values(true, false)] own_names:
     assert_eq!(approved(&site, &refused).unwrap_err().reason, Reason::DeletionGuard);
 }
 
-/// Neither objects of others nor lost objects are entries that the volume no longer has.
 #[rstest]
-fn a_whole_volume_heals_its_path(#[values(Loss::Missing, Loss::Damaged)] loss: Loss, #[values(true, false)] objects_lost: bool) {
+fn a_whole_volume_heals_its_path(#[values(Loss::Missing, Loss::Damaged)] loss: Loss, #[values(true, false)] own_names: bool) {
+    let site = without_manifest(loss, if own_names { plain } else { mangled });
+    for n in 0..10 {
+        write(&site.object(""), format!("stranger{n}"), "not ours");
+    }
+    assert_eq!(site.push().deleted, 0);
+    site.pull();
+    assert_same(site.source.path(), site.dest.path());
+}
+
+/// Objects of others look like those of files that are gone, and a file whose object is lost like one that is new.
+#[rstest]
+fn what_nothing_accounts_for_needs_approval(#[values(Loss::Missing, Loss::Damaged)] loss: Loss, #[values(true, false)] objects_lost: bool) {
     let site = without_manifest(loss, plain);
     if objects_lost {
         fs::remove_dir_all(site.object("d")).unwrap();
@@ -112,9 +123,46 @@ fn a_whole_volume_heals_its_path(#[values(Loss::Missing, Loss::Damaged)] loss: L
             write(&site.object(""), format!("stranger{n}"), "not ours");
         }
     }
-    assert_eq!(site.push().deleted, 0);
+    let refused = site.try_push().unwrap_err();
+    assert!(refused.reason == Reason::DeletionGuard && refused.message.contains("200 of the 200 files"), "{refused}");
+    assert_eq!(approved(&site, &refused).unwrap().deleted, 0);
     site.pull();
     assert_same(site.source.path(), site.dest.path());
+}
+
+/// An object under its hash may be that of any number of files.
+#[test]
+fn files_of_one_content_count_one_by_one() {
+    let site = Site::on(Backend::Local);
+    for n in 0..200 {
+        write(site.source.path(), Path::new("d").join(OsStr::from_bytes(&mangled(n))), "the same content");
+    }
+    site.push();
+    lose_manifest(&site, Loss::Missing);
+    let old = site.source.path().join("d");
+    fs::rename(&old, site.source.path().join("e")).unwrap();
+    assert_eq!(site.push().deleted, 0, "all of them are there");
+
+    lose_manifest(&site, Loss::Missing);
+    fs::remove_dir_all(site.source.path().join("e")).unwrap();
+    for n in 0..200 {
+        write(site.source.path(), format!("other{n}"), "x");
+    }
+    let refused = site.try_push().unwrap_err();
+    assert!(refused.reason == Reason::DeletionGuard && refused.message.contains("200 of the 200 files"), "{refused}");
+}
+
+/// A push that was killed, or something else, has put objects where files of the new tree go.
+#[test]
+fn objects_under_the_names_of_new_files_are_none_of_the_old_ones() {
+    let site = without_manifest(Loss::Missing, plain);
+    fs::remove_dir_all(site.source.path().join("d")).unwrap();
+    for n in 0..200 {
+        write(site.source.path(), format!("other{n}"), format!("content {n}"));
+        write(&site.object(""), format!("other{n}"), format!("content {n}"));
+    }
+    let refused = site.try_push().unwrap_err();
+    assert!(refused.reason == Reason::DeletionGuard && refused.message.contains("200 of the 200 files"), "{refused}");
 }
 
 /// Links are objects nowhere: the commit alone knows of them.
@@ -165,4 +213,28 @@ fn a_path_that_has_lost_its_commit_is_not_waited_for(#[case] claim: Option<u64>,
         }
     }
     assert_eq!(fs::read(site.dest.path().join("mine")).unwrap(), b"kept");
+}
+
+/// Objects lie there, and no manifest names them: no first push is under way.
+#[rstest]
+fn objects_without_a_commit_or_manifest_are_not_waited_for(#[values("damaged", "of a first push")] claim: &str) {
+    let site = Site::on(Backend::Local);
+    write(site.source.path(), "a", "1");
+    site.push();
+    fs::remove_file(site.object(".scribe/commit.json")).unwrap();
+    lose_manifest(&site, Loss::Missing);
+    let first = Claim::new("20261123T042858Z-1c9a77e0-1-5f2e", owner("db", "uid-1"), Timestamp::now());
+    let content = if claim == "damaged" { b"x".to_vec() } else { seal(&first).unwrap() };
+    write(&site.object(".scribe"), "claim.json", content);
+    let failure = site.try_pull().unwrap_err();
+    assert_eq!(failure.reason, Reason::RemoteInconsistent, "{failure}");
+
+    // One that adopts what it finds has its claim there before its manifest.
+    let adopting = Claim { adopts: true, ..first };
+    write(&site.object(".scribe"), "claim.json", seal(&adopting).unwrap());
+    assert!(matches!(site.try_pull(), Ok(PullOutcome::WaitingForFirstPush)));
+    // And one that is about to write its claim has nothing there.
+    write(&site.object(".scribe"), "claim.json", "x");
+    fs::remove_file(site.object("a")).unwrap();
+    assert!(matches!(site.try_pull(), Ok(PullOutcome::WaitingForFirstPush)));
 }

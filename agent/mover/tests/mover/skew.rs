@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::io::Write;
+use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use jiff::{SignedDuration, Timestamp};
@@ -9,7 +11,7 @@ use rstest::rstest;
 use scribe_mover::push::{PushOptions, push};
 
 use crate::support::Site;
-use crate::support::server::Backend;
+use crate::support::server::{Backend, Server};
 use crate::support::tree::{assert_same, write};
 
 /// What something else has written since the last verification is found, whatever the clock of the mover that verified.
@@ -64,4 +66,34 @@ fn a_clock_that_was_wrong_hides_nothing(#[values(2, 30)] hours_ahead: i64) {
     assert!(push(&site.remote(), &options(hours_ahead + 1)).unwrap().changed);
     site.pull();
     assert_same(site.source.path(), site.dest.path());
+}
+
+/// What was written while the remote's clock was behind, or bears the time of what it replaced.
+#[rstest]
+#[case::put_back(Backend::S3, 3)]
+#[case::of_the_file(Backend::Local, 0)]
+fn a_verification_that_is_asked_for_trusts_no_time(#[case] backend: Backend, #[case] hours_behind: u64) {
+    let site = Site::on(backend);
+    write(site.source.path(), "a", "content");
+    let options = |seconds: i64| {
+        let started = Timestamp::now() + SignedDuration::from_secs(150 + seconds);
+        PushOptions { started, data_time: started, verify_now: true, ..site.push_options() }
+    };
+    push(&site.remote(), &options(0)).unwrap();
+    push(&site.remote(), &options(1)).unwrap();
+    // Behind the back of the server, which remembers times.
+    let buckets = assert_fs::TempDir::new().unwrap();
+    let status = Command::new("cp").arg("-a").arg(site.server.buckets.path().join("bucket")).arg(buckets.path()).status().unwrap();
+    assert!(status.success());
+    let object = buckets.path().join("bucket/path/a");
+    let written = fs::metadata(&object).unwrap().modified().unwrap();
+    fs::write(&object, "CONTENT").unwrap();
+    let time = written - Duration::from_secs(hours_behind * 3600);
+    fs::File::options().write(true).open(&object).unwrap().set_modified(time).unwrap();
+    let server = Server::on(backend, buckets);
+    let name = format!("s3:{}", server.path("bucket/path"));
+    let altered = Site::at(&Arc::new(server), &name);
+    assert!(push(&altered.remote(), &options(2)).unwrap().changed);
+    altered.pull();
+    assert_same(site.source.path(), altered.dest.path());
 }

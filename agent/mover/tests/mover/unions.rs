@@ -101,3 +101,32 @@ fn a_policy_that_stays(#[values("all", "epall", "ff", "epff")] policy: &str) {
         assert_same(site.source.path(), site.dest.path());
     }
 }
+
+/// The commit is written to the upstream that creates, and the older one is read from the other: nothing that it needs may go.
+#[rstest]
+fn a_commit_that_is_hidden_by_an_older_one_costs_that_one_nothing(#[values("", "create_policy = ff", "create_policy = all")] policy: &str) {
+    let root = assert_fs::TempDir::new().unwrap();
+    let site = site("", root.path());
+    let conf = |section: &str| {
+        let section = section.replace("ROOT", &root.path().display().to_string());
+        fs::write(site.secret.path().join("rclone.conf"), format!("[s3]\n{section}\n")).unwrap();
+    };
+    conf("type = alias\nremote = ROOT/1");
+    for name in ["deleted", "replaced"] {
+        write(site.source.path(), name, format!("first {name}"));
+    }
+    let first = report(&mover(&site, "push", site.source.path(), &[]).output().unwrap());
+    assert_eq!(first.reason, None, "{}", first.message);
+    conf(&format!("type = union\nupstreams = ROOT/1:nc ROOT/2\n{policy}"));
+    fs::remove_file(site.source.path().join("deleted")).unwrap();
+    write(site.source.path(), "replaced", "second content");
+    for _ in 0..2 {
+        let second = report(&mover(&site, "push", site.source.path(), &[]).output().unwrap());
+        assert!(second.reason.is_some(), "{}", second.message);
+        let pulled = report(&mover(&site, "pull", site.dest.path(), &[]).output().unwrap());
+        assert_eq!(pulled.reason, None, "{}", pulled.message);
+        for name in ["deleted", "replaced"] {
+            assert_eq!(fs::read_to_string(site.dest.path().join(name)).unwrap(), format!("first {name}"));
+        }
+    }
+}

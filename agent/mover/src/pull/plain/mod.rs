@@ -47,7 +47,7 @@ pub fn pull_plain(remote: &Remote, options: &PullOptions) -> Result<PullOutcome>
         if listing.files.is_empty() {
             remote.confirm_root()?;
             return match &options.applied {
-                Some(applied) => Err(super::gone(remote, applied)),
+                Some(applied) => Err(super::gone(remote, 0, applied)),
                 None => Ok(PullOutcome::WaitingForFirstPush),
             };
         }
