@@ -191,7 +191,8 @@ fn guard(work: &PushContext, plan: &PushPlan) -> Result<()> {
     let commit = work.committed.map(|committed| &committed.commit).or(work.unreadable);
     work.options.guard.check(&Deletions {
         place: "the remote path",
-        base: commit.map_or("", |commit| commit.revision.as_str()),
+        // A path without a commit that can be read has no state but its name.
+        base: commit.map_or(work.remote.name(), |commit| commit.revision.as_str()),
         before: plan.before,
         gone: plan.lost,
         names: plan.lost_names,

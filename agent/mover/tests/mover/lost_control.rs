@@ -165,6 +165,23 @@ fn objects_under_the_names_of_new_files_are_none_of_the_old_ones() {
     assert!(refused.reason == Reason::DeletionGuard && refused.message.contains("200 of the 200 files"), "{refused}");
 }
 
+/// The same names, and no commit that says which revision they are of.
+#[test]
+fn a_token_without_a_commit_is_good_for_its_path_alone() {
+    let refused = [(), ()].map(|()| {
+        let site = Site::on(Backend::Local);
+        write(site.source.path(), "a", "a");
+        site.push();
+        fs::write(site.object(".scribe/commit.json"), "x").unwrap();
+        fs::remove_file(site.source.path().join("a")).unwrap();
+        let mut options = site.push_options();
+        options.pusher.adopt = true;
+        push(&site.remote(), &options).unwrap_err()
+    });
+    assert_eq!(refused.clone().map(|refused| refused.reason), [Reason::DeletionGuard; 2]);
+    assert_ne!(refused[0].message, refused[1].message);
+}
+
 /// Links are objects nowhere: the commit alone knows of them.
 #[test]
 fn a_tree_without_files_is_guarded_by_its_commit() {
