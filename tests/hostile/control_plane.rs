@@ -22,7 +22,7 @@ impl ControlPlane {
     /// Starts it and waits until it serves.
     pub async fn start(name: &str) -> ControlPlane {
         let dir = std::env::temp_dir().join(format!("scribe-hostile-{name}-{}", std::process::id()));
-        fs::create_dir_all(&dir).unwrap();
+        fs::create_dir(&dir).unwrap_or_else(|error| panic!("{}: {error}; each site needs a name of its own", dir.display()));
         let [client, peer, port] = free_ports();
         let mut plane = ControlPlane { dir, port, processes: Vec::new() };
         plane.write_files();

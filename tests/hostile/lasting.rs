@@ -203,7 +203,7 @@ async fn a_watch_that_is_cut_as_it_opens() {
 /// While the API server is away altogether nothing can be reported, and when it is back nothing is wrong any more.
 #[tokio::test]
 async fn an_api_server_that_was_away_leaves_no_report() {
-    let site = Site::start("away").await;
+    let site = Site::start("away-in-silence").await;
     let source = site.source("it", manual("0")).await;
     source.sync("1", 60).await;
     let before = source.status().await;

@@ -20,7 +20,7 @@ async fn with_hung_mover(site: &Site, fault: Fault) -> Replication<'_> {
 /// That is reported, and does not last for ever: an outsider saw a mover hang in silence for as long as the kubelet did not answer.
 #[tokio::test]
 async fn a_hung_mover_whose_log_cannot_be_read() {
-    let site = Site::start_with("unreadable", SETTINGS).await;
+    let site = Site::start_with("unreadable-log", SETTINGS).await;
     let source = with_hung_mover(&site, Fault::ServerError).await;
     let reported =
         |s: &Status| condition(s, "Synchronizing").is_some_and(|(_, message)| message.contains("progress unknown: the log of pod"));

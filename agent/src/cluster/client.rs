@@ -33,6 +33,10 @@ const SETTLED: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(1);
 const LONGEST_PAUSE: SignedDuration = SignedDuration::from_secs(60);
 
+/// Delays before a request is made again. The first is what an API server asks for that has too many requests (`Retry-After: 1`).
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const LAST_RETRY: Duration = Duration::from_secs(5);
+const RETRIES: u32 = 3;
 /// Requests on their way to the connection; more than there are at any time.
 const BUFFER: usize = 1024;
 
@@ -46,8 +50,9 @@ pub async fn client(reported: &watches::Watches) -> Result<Client> {
     // That one waits for as long as `Retry-After` asks, an hour of it.
     config.default_retry = false;
     let builder = ClientBuilder::try_from(config).context("making a client of the API server")?;
-    // Three times within four seconds, if the API server is busy (429, 503, 504). What still fails is retried by the agent, with longer delays.
-    let builder = builder.with_layer(&BufferLayer::new(BUFFER)).with_layer(&RetryLayer::new(RetryPolicy::default()));
+    // If the API server is busy (429, 503, 504). What still fails is retried by the agent, with longer delays.
+    let retry = RetryPolicy::new(FIRST_RETRY, LAST_RETRY, RETRIES, false).context("making a client of the API server")?;
+    let builder = builder.with_layer(&BufferLayer::new(BUFFER)).with_layer(&RetryLayer::new(retry));
     Ok(builder.with_layer(&Watches { short: Arc::default(), reported: reported.clone() }).build())
 }
 
