@@ -133,20 +133,7 @@ mod tests {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
     fn object(name: &str) -> Object {
-        Object {
-            kind: Kind::Source,
-            namespace: "ns".into(),
-            name: name.into(),
-            uid: name.into(),
-            resource_version: "1".into(),
-            generation: 1,
-            created: None,
-            deleting: false,
-            adopt_path: None,
-            allow_deletions: None,
-            verify_now: None,
-            destination_pvc: None,
-        }
+        Object::new(Kind::Source, "ns", name, name)
     }
 
     #[test]

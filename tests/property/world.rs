@@ -146,20 +146,7 @@ impl World {
         let remote = Remote { secret: "creds".into(), section: "r".into(), path: "p".into() };
         let mut world = World {
             now: "2026-01-01T00:00:00.7Z".parse().unwrap(),
-            object: Object {
-                kind: flavour.kind(),
-                namespace: "ns".into(),
-                name: "db".into(),
-                uid: "owner".into(),
-                resource_version: "1".into(),
-                generation: 1,
-                created: None,
-                deleting: false,
-                adopt_path: None,
-                allow_deletions: None,
-                verify_now: None,
-                destination_pvc: None,
-            },
+            object: Object::new(flavour.kind(), "ns", "db", "owner"),
             spec: Spec { trigger, ..Spec::new(remote, flavour.volume()) },
             status: Status::default(),
             claims: Vec::new(),

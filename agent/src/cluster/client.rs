@@ -53,17 +53,17 @@ pub async fn client(reported: &watches::Watches) -> Result<Client> {
     // If the API server is busy (429, 503, 504). What still fails is retried by the agent, with longer delays.
     let retry = RetryPolicy::new(FIRST_RETRY, LAST_RETRY, RETRIES, false).context("making a client of the API server")?;
     let builder = builder.with_layer(&BufferLayer::new(BUFFER)).with_layer(&RetryLayer::new(retry));
-    Ok(builder.with_layer(&Watches { short: Arc::default(), reported: reported.clone() }).build())
+    Ok(builder.with_layer(&WatchLayer { short: Arc::default(), reported: reported.clone() }).build())
 }
 
 /// How many watches of each path ended at once, in a row.
 #[derive(Clone, Default)]
-struct Watches {
+struct WatchLayer {
     short: Arc<Mutex<HashMap<String, i64>>>,
     reported: watches::Watches,
 }
 
-impl Watches {
+impl WatchLayer {
     /// A watch of `path` has begun. It may bring nothing for a long time.
     fn began(&self, path: &str) {
         self.reported.works(path.rsplit('/').next().unwrap_or_default());
@@ -88,7 +88,7 @@ impl Watches {
     }
 }
 
-impl<S> Layer<S> for Watches {
+impl<S> Layer<S> for WatchLayer {
     type Service = Paced<S>;
 
     fn layer(&self, inner: S) -> Paced<S> {
@@ -99,7 +99,7 @@ impl<S> Layer<S> for Watches {
 /// The service below, whose watches do not end too soon.
 struct Paced<S> {
     inner: S,
-    watches: Watches,
+    watches: WatchLayer,
 }
 
 impl<S, B> Service<Request<Body>> for Paced<S>
@@ -131,7 +131,7 @@ where
 
 /// An open watch, until its first event.
 struct Watch {
-    watches: Watches,
+    watches: WatchLayer,
     path: String,
     began: Instant,
 }
@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn pauses_grow_until_a_watch_works() {
-        let watches = Watches::default();
+        let watches = WatchLayer::default();
         let pauses: Vec<_> = (0..8).filter_map(|_| watches.ended("/pods", false)).collect();
         assert!(pauses[0] <= Duration::from_secs(1) && pauses[7] >= Duration::from_secs(45), "{pauses:?}");
         assert!(watches.ended("/jobs", false).is_some_and(|pause| pause <= Duration::from_secs(1)), "each kind has its own");

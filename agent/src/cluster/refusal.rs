@@ -39,12 +39,14 @@ pub fn classify(step: &Step, error: kube::Error) -> Answer {
     }
 }
 
+/// What to do where the agent's Role lacks a verb.
+pub const COMPLETE_ROLE: &str = "add this verb to the agent's Role; kustomize/base has the complete Role";
+
 /// What to report of an answer that says that the agent's Role lacks a verb; none for any other.
 pub fn missing_permission(error: &kube::Error) -> Option<String> {
     let kube::Error::Api(answer) = error else { return None };
     let message = answer.message.trim();
-    let advice = "add this verb to the agent's Role; kustomize/base has the complete Role";
-    (answer.code == 403).then(|| format!("The agent lacks a permission: {message} ({advice})"))
+    (answer.code == 403).then(|| format!("The agent lacks a permission: {message} ({COMPLETE_ROLE})"))
 }
 
 fn ending(status: &Status) -> bool {
@@ -61,9 +63,7 @@ fn refused(step: &Step, status: &Status) -> Answer {
             Reason::SnapshotsUnsupported,
             "the cluster does not serve VolumeSnapshots: install the CSI snapshot CRDs and controller, or use another copyMethod",
         ),
-        (403, _) if words.contains("cannot") && words.contains("is forbidden: User") => {
-            (Reason::MissingPermission, "add this verb to the agent's Role; kustomize/base has the complete Role")
-        }
+        (403, _) if words.contains("cannot") && words.contains("is forbidden: User") => (Reason::MissingPermission, COMPLETE_ROLE),
         (_, Step::Resize(..)) => (Reason::ResizeRefused, "the volume keeps its size; syncs continue"),
         (403, Step::Create(Child::Job(_))) => (Reason::PodRejected, "the namespace's policy or quota does not allow the mover"),
         (403, Step::Create(_)) => (Reason::NoSpace, "the namespace's quota or policy does not allow this volume"),

@@ -1,5 +1,6 @@
 //! Which watches fail for so long that users have to know: what they do not bring is never noticed, whichever object it is about.
 
+use super::refusal::COMPLETE_ROLE;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -15,9 +16,7 @@ impl Watches {
     pub fn fail(&self, kind: &str, error: &str, forbidden: bool) {
         let error = error.trim();
         let text = if forbidden {
-            format!(
-                "The agent lacks a permission to watch {kind}: {error} (add this verb to the agent's Role; kustomize/base has the complete Role)"
-            )
+            format!("The agent lacks a permission to watch {kind}: {error} ({COMPLETE_ROLE})")
         } else {
             format!("The agent cannot watch {kind}, and does not notice what becomes of them: {error}")
         };

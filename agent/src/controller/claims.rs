@@ -8,8 +8,6 @@ use crate::cluster::view::Replication;
 use crate::core::model::claimant::{self, Claimant, Sharing, writes};
 use crate::core::model::facts::{Facts, Kind, Object};
 use crate::core::model::names;
-use crate::core::model::spec::{InvalidSpec, Spec};
-use crate::core::model::subject::Named;
 use jiff::Timestamp;
 use std::collections::{HashMap, HashSet};
 
@@ -127,7 +125,7 @@ pub(super) fn ask(context: &Context, facts: &Facts, take: bool) -> Sharing {
     if object.kind != Kind::Destination {
         return Sharing::default();
     }
-    let named = named(object, &facts.spec);
+    let named = object.pulls_into(&facts.spec);
     let claim = named.map_or_else(|| object.claim_name(), str::to_owned);
     // The cache is read under the lock: what was written is forgotten as soon as anyone has seen it there.
     let mut claims = context.claims();
@@ -145,20 +143,15 @@ pub(super) fn ask(context: &Context, facts: &Facts, take: bool) -> Sharing {
 /// This status of the object was written, or sent.
 pub(super) fn wrote(context: &Context, facts: &Facts, status: &Status) {
     if facts.object.kind == Kind::Destination {
-        context.claims().wrote(&facts.object, named(&facts.object, &facts.spec), status);
+        context.claims().wrote(&facts.object, facts.object.pulls_into(&facts.spec), status);
     }
 }
 
 /// This is stored, read afresh; the cache may be behind it.
 pub(super) fn stored(context: &Context, read: &Replication) {
     if read.object.kind == Kind::Destination {
-        context.claims().wrote(&read.object, named(&read.object, &read.spec), &read.status);
+        context.claims().wrote(&read.object, read.object.pulls_into(&read.spec), &read.status);
     }
-}
-
-/// The PVC of the user's that the spec names.
-fn named<'a>(object: &'a Object, spec: &'a Result<Spec, InvalidSpec>) -> Option<&'a str> {
-    spec.as_ref().map_or(object.destination_pvc.as_deref(), |spec| Named::by(spec).pulls_into())
 }
 
 /// The PVC that a destination of this status writes to; `own` is the one that is created for it.
@@ -215,20 +208,7 @@ mod tests {
     }
 
     fn object(uid: &str) -> Object {
-        Object {
-            kind: Kind::Destination,
-            namespace: "ns".into(),
-            name: uid.into(),
-            uid: uid.into(),
-            resource_version: "1".into(),
-            generation: 1,
-            created: None,
-            deleting: false,
-            adopt_path: None,
-            allow_deletions: None,
-            verify_now: None,
-            destination_pvc: Some(CLAIM.into()),
-        }
+        Object { destination_pvc: Some(CLAIM.into()), ..Object::new(Kind::Destination, "ns", uid, uid) }
     }
 
     fn ask(claims: &mut Claims, own: &Seen<'_>, others: &[Seen<'_>], take: bool) -> Sharing {

@@ -131,7 +131,7 @@ fn entry<'a>(
             .as_ref()
             .is_some_and(|run| approvals::are_new(annotation(labels::ADOPT_PATH), annotation(labels::ALLOW_DELETIONS), status, run)),
         verify_now: annotation(labels::VERIFY_NOW).filter(|_| kind == Kind::Source),
-        differs: due::differs(subject, status) || status.volume_touched,
+        stale: due::is_stale(subject, status),
         republishes: due::republishes(subject, status),
         outdated: status.run.as_ref().is_some_and(|run| due::is_of_another(subject, run, generation)),
         pulls_into: subject.pulls_into(),

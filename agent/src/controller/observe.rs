@@ -6,7 +6,7 @@ use crate::api::labels;
 use crate::cluster::slim;
 use crate::cluster::view::{self, Replication};
 use crate::core::model::claimant::Sharing;
-use crate::core::model::facts::{Facts, Kind, Pod, Refresh, Slot};
+use crate::core::model::facts::{Claim, Facts, Job, Kind, Pod, Refresh, Slot};
 use crate::core::model::spec::{Spec, Volume};
 use crate::core::schedule::queue::{Movers, QueueEntry};
 use jiff::Timestamp;
@@ -25,7 +25,7 @@ pub(super) fn cached(context: &Context, replication: Replication) -> Facts {
         claims: Vec::new(),
         snapshots_known: cache.knows_snapshots(),
         snapshots: cache.snapshots.state().iter().filter(|s| of(&***s, &object.uid)).map(|s| view::snapshot(s, &object.uid)).collect(),
-        jobs: cache.jobs.state().iter().filter(|j| view::belongs_to(&j.metadata, &object.uid)).map(|j| view::job(j, &object.uid)).collect(),
+        jobs: jobs_of(&object.uid, cache.jobs.state().iter().map(Arc::as_ref)).collect(),
         pods: Vec::new(),
         images_in_use: BTreeSet::new(),
         fresh: BTreeSet::new(),
@@ -42,7 +42,9 @@ pub(super) fn cached(context: &Context, replication: Replication) -> Facts {
         unreadable: None,
         object,
     };
-    add_claims(&mut facts, cache.claims.state().iter().map(Arc::as_ref));
+    let mut claims = ClaimsRead::default();
+    claims.add(&facts, cache.claims.state().iter().map(Arc::as_ref));
+    (facts.claims, facts.images_in_use) = (claims.claims, claims.images_in_use);
     facts.pods = pods_of(&facts, cache.pods.state().iter().map(Arc::as_ref));
     facts.foreign_jobs = foreign_jobs(&facts, cache.jobs.state().iter().map(Arc::as_ref));
     facts.sharing = claims::ask(context, &facts, false);
@@ -81,8 +83,8 @@ pub(super) async fn refresh(context: &Context, facts: &mut Facts, needs: &BTreeS
         match need {
             Refresh::Claims => {
                 // Put in place only when the list is complete.
-                let mut read = Facts { claims: Vec::new(), images_in_use: BTreeSet::new(), ..facts.clone() };
-                context.reader.claims(|page| add_claims(&mut read, page.iter())).await.map_err(unread)?;
+                let mut read = ClaimsRead::default();
+                context.reader.claims(|page| read.add(facts, page.iter())).await.map_err(unread)?;
                 (facts.claims, facts.images_in_use) = (read.claims, read.images_in_use);
             }
             Refresh::Snapshots => {
@@ -98,7 +100,7 @@ pub(super) async fn refresh(context: &Context, facts: &mut Facts, needs: &BTreeS
             Refresh::Jobs if facts.object.kind == Kind::Destination => {
                 let (mut jobs, mut foreign) = (Vec::new(), Vec::new());
                 let see = |page: Vec<slim::Job>| {
-                    jobs.extend(page.iter().filter(|j| view::belongs_to(&j.metadata, &owner)).map(|j| view::job(j, &owner)));
+                    jobs.extend(jobs_of(&owner, page.iter()));
                     foreign.extend(foreign_jobs(facts, page.iter()));
                 };
                 context.reader.all_jobs(see).await.map_err(unread)?;
@@ -106,7 +108,7 @@ pub(super) async fn refresh(context: &Context, facts: &mut Facts, needs: &BTreeS
             }
             Refresh::Jobs => {
                 let jobs = context.reader.jobs(&owner).await.map_err(unread)?;
-                facts.jobs = jobs.iter().filter(|j| view::belongs_to(&j.metadata, &owner)).map(|j| view::job(j, &owner)).collect();
+                facts.jobs = jobs_of(&owner, jobs.iter()).collect();
             }
             Refresh::Pods => {
                 let mut pods = Vec::new();
@@ -182,6 +184,10 @@ pub(super) fn hide_what_cannot_be_recorded(context: &Context, facts: &mut Facts)
     hidden
 }
 
+fn jobs_of<'a>(owner: &str, jobs: impl Iterator<Item = &'a slim::Job>) -> impl Iterator<Item = Job> {
+    jobs.filter(move |job| view::belongs_to(&job.metadata, owner)).map(move |job| view::job(job, owner))
+}
+
 /// The object's own, those of an earlier one of its name, and of others those that write to the same claim and have not ended.
 fn pods_of<'a>(facts: &Facts, pods: impl Iterator<Item = &'a slim::Pod>) -> Vec<Pod> {
     let (owner, job) = (&facts.object.uid, facts.object.job_name());
@@ -204,15 +210,24 @@ fn pulled_into(facts: &Facts) -> Option<String> {
     matches!(spec.volume, Volume::Destination { .. }).then(|| spec.pulls_into().map_or_else(|| facts.object.claim_name(), str::to_owned))
 }
 
-/// Only those that matter are kept: many reconciles at a time must not cost the square of the namespace.
-fn add_claims<'a>(facts: &mut Facts, claims: impl Iterator<Item = &'a slim::Claim>) {
-    let owner = facts.object.uid.clone();
-    let (own, named) = (facts.object.claim_name(), facts.spec.as_ref().ok().and_then(Spec::users_claim).map(str::to_owned));
-    for claim in claims {
-        facts.images_in_use.extend(view::image_in_use(claim));
-        let name = claim.metadata.name.as_deref();
-        if name == Some(own.as_str()) || name == named.as_deref() || view::belongs_to(&claim.metadata, &owner) {
-            facts.claims.push(view::claim(claim, &owner));
+/// Claims of the namespace, and the images that they are being made from. Only those that matter are kept: many reconciles at a time must not
+/// cost the square of the namespace.
+#[derive(Default)]
+struct ClaimsRead {
+    claims: Vec<Claim>,
+    images_in_use: BTreeSet<String>,
+}
+
+impl ClaimsRead {
+    fn add<'a>(&mut self, facts: &Facts, claims: impl Iterator<Item = &'a slim::Claim>) {
+        let (owner, own) = (&facts.object.uid, facts.object.claim_name());
+        let named = facts.spec.as_ref().ok().and_then(Spec::users_claim);
+        for claim in claims {
+            self.images_in_use.extend(view::image_in_use(claim));
+            let name = claim.metadata.name.as_deref();
+            if name == Some(own.as_str()) || name == named || view::belongs_to(&claim.metadata, owner) {
+                self.claims.push(view::claim(claim, owner));
+            }
         }
     }
 }

@@ -115,7 +115,7 @@ mod tests {
             starts_at_once: true,
             approved: false,
             verify_now: None,
-            differs: false,
+            stale: false,
             republishes: None,
             outdated: false,
             pulls_into: None,

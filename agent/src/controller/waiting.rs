@@ -37,20 +37,7 @@ mod tests {
     fn facts(kind: Kind, spec: Result<Spec, InvalidSpec>) -> Facts {
         let time = "2026-01-01T00:00:00.000000Z";
         let run = json!({ "id": "now", "phase": "Transferring", "startTime": time, "attempt": 2, "phaseTime": time, "generation": 1 });
-        let object = Object {
-            kind,
-            namespace: "site".into(),
-            name: "a".into(),
-            uid: "owner".into(),
-            resource_version: "1".into(),
-            generation: 1,
-            created: None,
-            deleting: false,
-            adopt_path: None,
-            allow_deletions: None,
-            verify_now: None,
-            destination_pvc: None,
-        };
+        let object = Object::new(kind, "site", "a", "owner");
         let meta = |uid: &str, role, run: Option<&str>, attempt| Meta {
             name: format!("name-of-{uid}"),
             uid: uid.into(),

@@ -168,7 +168,7 @@ fn ready(status: &Status, spec: &Result<Spec, InvalidSpec>, generation: i64) -> 
     }
     let before = status.conditions.iter().find(|c| c.type_ == "Ready" && c.status == "True");
     // A volume that the pull of another spec has touched needs a sync, even if the spec has been changed back.
-    let asks = due::needs_new_sync(spec, status) || status.volume_touched || due::new_tag(&spec.trigger, status).is_some();
+    let asks = due::is_stale(&Named::by(spec), status) || due::new_tag(&spec.trigger, status).is_some();
     // Not every agent has recorded it.
     let last = status.last_sync_generation.or(before.and_then(|c| c.observed_generation));
     let synced = last.map(|last| if asks { last } else { generation });
@@ -184,11 +184,9 @@ fn ready(status: &Status, spec: &Result<Spec, InvalidSpec>, generation: i64) -> 
     }
 }
 
-/// When a sync comes that is due, of a paused object.
-const PAUSED: &str = " once spec.paused is false";
-
-fn follows(spec: &Spec) -> String {
-    format!("a sync follows{}", if spec.paused { PAUSED } else { "" })
+/// What follows the announcement of a sync that is due.
+const fn once_resumed(spec: &Spec) -> &'static str {
+    if spec.paused { " once spec.paused is false" } else { "" }
 }
 
 fn not_published(spec: &Spec) -> String {
@@ -196,7 +194,7 @@ fn not_published(spec: &Spec) -> String {
         Volume::Destination { image: None, .. } => "The PVC that the last sync pulled into was deleted or replaced",
         _ => "The image of the last sync was deleted or released",
     };
-    format!("{what}; {}", follows(spec))
+    format!("{what}; a sync follows{}", once_resumed(spec))
 }
 
 fn not_of_this_spec(status: &Status, spec: &Spec) -> String {
@@ -209,15 +207,18 @@ fn not_of_this_spec(status: &Status, spec: &Spec) -> String {
 /// What the last sync was of, where that is not what the spec names; otherwise how it ended, and what came after it.
 fn last_sync(status: &Status, spec: &Spec) -> String {
     if let Some(synced) = status.synced.as_ref().filter(|_| due::needs_new_sync(spec, status)) {
-        let then = if spec.paused { PAUSED } else { "" };
+        let then = once_resumed(spec);
         return format!("The last successful sync used an earlier spec ({}); a sync of the current spec follows{then}", synced.remote);
     }
     if due::is_touched(spec, status) {
-        return format!("Another destination may have pulled into the PVC since the last sync; {}", follows(spec));
+        return format!("Another destination may have pulled into the PVC since the last sync; a sync follows{}", once_resumed(spec));
     }
     let (Some(error), Some(time)) = (&status.last_error, &status.last_sync_time) else {
         if due::republishes(&Named::by(spec), status).is_some() {
-            return format!("The image of the last sync was deleted or released, and an earlier image is published; {}", follows(spec));
+            return format!(
+                "The image of the last sync was deleted or released, and an earlier image is published; a sync follows{}",
+                once_resumed(spec)
+            );
         }
         return "The last sync succeeded".to_owned();
     };

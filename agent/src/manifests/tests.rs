@@ -12,20 +12,7 @@ use jiff::SignedDuration;
 use serde_json::json;
 
 fn owner(kind: Kind) -> Object {
-    Object {
-        kind,
-        namespace: "edge-7".into(),
-        name: "database".into(),
-        uid: "0b3c8f1e-4a43-4d6e-9d53-1f4d6f1f7a11".into(),
-        resource_version: "41".into(),
-        generation: 1,
-        created: None,
-        deleting: false,
-        adopt_path: None,
-        allow_deletions: None,
-        verify_now: None,
-        destination_pvc: None,
-    }
+    Object { resource_version: "41".into(), ..Object::new(kind, "edge-7", "database", "0b3c8f1e-4a43-4d6e-9d53-1f4d6f1f7a11") }
 }
 
 fn shape() -> ClaimShape {

@@ -90,6 +90,11 @@ pub fn objects_dir() -> String {
     format!("{CONTROL_DIR}/objects/")
 }
 
+/// Whether an object of this name, below the remote path, may be the content of a file that is in place.
+pub fn is_content(name: &[u8]) -> bool {
+    below_ours(name).is_none_or(|name| name.starts_with(b"objects/"))
+}
+
 /// Whether content can lie on the remote under this very name.
 ///
 /// Measured with rclone 1.75: a name with U+201B breaks a copy; one with U+2400–U+2426 or U+FF0F is taken for an escaped

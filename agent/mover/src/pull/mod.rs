@@ -17,7 +17,7 @@ pub use crate::report::Synced;
 use crate::digest::Digest;
 use crate::error::{Failure, Result};
 use crate::format::documents::{Claim, Commit, Control};
-use crate::format::names::{CLAIM, COMMIT, CONTROL_DIR, is_manifest, is_ours, objects_dir, revision_of_manifest};
+use crate::format::names::{CLAIM, COMMIT, CONTROL_DIR, is_content, is_manifest, is_ours, revision_of_manifest};
 use crate::format::revision::Revision;
 use crate::guard::{Deletions, Guard};
 use crate::remote::committed::{Manifest, inconsistent, read_commit, read_manifest};
@@ -332,7 +332,7 @@ fn had_commit(remote: &Remote, listing: &Listing) -> Result<bool> {
     if !shows(listing, CLAIM) {
         return Ok(false);
     }
-    let objects = listing.keys().any(|name| !is_ours(name) || name.starts_with(objects_dir().as_bytes()));
+    let objects = listing.keys().any(|name| is_content(name));
     Ok(match remote.read_control::<Claim>(CLAIM)? {
         // One that adopts a path finds objects there.
         Control::Present(claim) => Revision::parse(&claim.revision).is_some_and(follows) || objects && no_manifest && !claim.adopts,

@@ -6,7 +6,7 @@ use super::case_collisions::CaseCollisions;
 use super::object_names::partial_of;
 use crate::format::documents::Commit;
 use crate::format::entries::Entries;
-use crate::format::names::{is_ours, objects_dir};
+use crate::format::names::{is_content, is_ours};
 use crate::name_set::{ContentSet, NameSet};
 use crate::remote::Listing;
 
@@ -55,8 +55,7 @@ impl<'a> RemoteState<'a> {
 
     /// What the listing has that is ours to delete unless it is needed.
     pub(super) fn strays(&self) -> HashSet<&'a [u8]> {
-        let objects = objects_dir();
-        let stray = |name: &&[u8]| name.starts_with(objects.as_bytes()) || !is_ours(name) && self.strays.contains(name);
+        let stray = |name: &&[u8]| is_content(name) && (is_ours(name) || self.strays.contains(name));
         self.listing.into_iter().flat_map(Listing::keys).map(|name| &**name).filter(stray).collect()
     }
 }

@@ -89,7 +89,8 @@ pub(super) fn list(remote: &Remote, options: &PushOptions, committed: &Committed
 /// Since when what is written may not be what the last verification saw. `None`: unknown.
 ///
 /// Our clock may have been ahead when the path was verified, and the remote's may have been put back by then: the older of the two times
-/// counts. What is written while the remote's is behind that is left to a verification that the user asks for. A remote that shows files' own times has none of its own.
+/// counts. What is written while the remote's is behind that is left to a verification that the user asks for. A remote that shows files' own
+/// times has none of its own.
 fn verified_since(commit: &Commit, now: Timestamp, own_times: bool) -> Option<Timestamp> {
     // If the path was verified in the future, the real time is unknown.
     let ours = past(commit.verified_time, now)?;

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use crate::format::documents::Commit;
-use crate::format::names::{StagedDir, is_ours, objects_dir};
+use crate::format::names::{StagedDir, is_content, is_ours};
 use crate::format::revision::Revision;
 use crate::guard::{Count, NamesSum};
 use crate::remote::Listing;
@@ -20,11 +20,10 @@ pub(super) struct Unread<'a> {
 
 impl<'a> Unread<'a> {
     pub(super) fn of(commit: &Commit, listing: &'a Listing) -> Self {
-        let objects = objects_dir();
         let staged = Revision::parse(&commit.revision).map(|revision| StagedDir::of(&revision).name(b""));
         let name = |name: &'a [u8]| match &staged {
             Some(staged) if commit.staged && name.starts_with(staged) => name.strip_prefix(&**staged),
-            _ => Some(name).filter(|name| !is_ours(name) || name.starts_with(objects.as_bytes())),
+            _ => Some(name).filter(|name| is_content(name)),
         };
         // An older program did not count what is no file: there may have been some.
         let all = commit.entries.unwrap_or(1).max(commit.files);

@@ -44,24 +44,20 @@ fn a_refused_commit_leaves_the_one_before_where_variables_lead(#[case] name: &st
     for (name, value) in vars {
         fs::write(site.secret.path().join(name), value).unwrap();
     }
-    write(site.source.path(), "a", "one");
-    let first = site.push();
-    write(site.source.path(), "a", "second");
-    site.proxy.rule(|request| if of_commit(request, "PUT") { Action::Answer("507 Insufficient Storage", "") } else { Action::Pass });
-    let second = site.try_push();
-    site.proxy.behave();
-    let expected = second.map_or(first.revision, |second| second.revision);
-    assert_eq!(site.pull().revision, expected);
+    assert_a_refused_commit_leaves_the_one_before(&site);
 }
 
 #[test]
 fn a_refused_commit_on_a_server_of_unknown_type_leaves_the_one_before() {
-    let site = site_of_unknown_type();
+    assert_a_refused_commit_leaves_the_one_before(&site_of_unknown_type());
+}
+
+/// Refused or not, the second commit does not take the first one with it.
+fn assert_a_refused_commit_leaves_the_one_before(site: &Site) {
     write(site.source.path(), "a", "one");
     let first = site.push();
     write(site.source.path(), "a", "second");
     site.proxy.rule(|request| if of_commit(request, "PUT") { Action::Answer("507 Insufficient Storage", "") } else { Action::Pass });
-    // Refused or not, it does not take the older one with it.
     let second = site.try_push();
     site.proxy.behave();
     let expected = second.map_or(first.revision, |second| second.revision);

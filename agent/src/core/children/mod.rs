@@ -175,10 +175,7 @@ pub(super) fn in_the_way(facts: &Facts, run: &Run) -> Option<String> {
     let (kind, meta) = left.iter().find(|(_, meta)| answer(meta).is_some()).or(left.first())?;
     let name = &meta.name;
     Some(match answer(meta) {
-        _ if meta.deleting => {
-            let held = if meta.held_by.is_empty() { String::new() } else { format!(", held by {}", meta.held_by.join(", ")) };
-            format!("{kind} {name} of an earlier attempt is still being deleted{held}")
-        }
+        _ if meta.deleting => format!("{kind} {name} of an earlier attempt is still being deleted{}", meta.held()),
         Some(answer) => format!("{kind} {name} of an earlier attempt could not be deleted: {answer}"),
         None => format!("{kind} {name} of an earlier attempt has not been deleted yet"),
     })

@@ -5,7 +5,6 @@ use crate::api::reason::Reason;
 use crate::core::decision::Decision;
 use crate::core::model::facts::{Facts, Kind};
 use crate::core::model::spec::{Spec, Volume};
-use crate::core::model::subject::Named;
 
 /// Two pulls into one volume would leave a mixture of both in it, and each would publish that as its own.
 pub(in crate::core) fn shared(facts: &Facts, spec: &Spec) -> Option<(Reason, String)> {
@@ -41,7 +40,7 @@ pub(in crate::core) fn mark_touched(decision: &mut Decision<'_>) {
     if facts.object.kind != Kind::Destination || status.last_sync_time.is_none() {
         return;
     }
-    let named = facts.spec.as_ref().map_or(facts.object.destination_pvc.as_deref(), |spec| Named::by(spec).pulls_into());
+    let named = facts.object.pulls_into(&facts.spec);
     // Not every agent has recorded what was synced.
     let left = status.synced.as_ref().is_some_and(|synced| synced.claim.as_deref() != named);
     if left || facts.sharing.touched {

@@ -20,7 +20,7 @@ pub(in crate::core) fn report(decision: &mut Decision<'_>) {
     // The next reconcile is never further away than a minute.
     terminating.retain(|(since, ..)| decision.now.duration_since(*since) >= LONG);
     let Some(((since, kind, meta), others)) = terminating.split_first() else { return };
-    let held = if meta.held_by.is_empty() { String::new() } else { format!(", held by {}", meta.held_by.join(", ")) };
     let more = if others.is_empty() { String::new() } else { format!("; the same applies to {} more", others.len()) };
-    decision.troubles.push(format!("{} {} has been terminating since {since}{held}{more}: check its driver", kind.as_str(), meta.name));
+    let (kind, name, held) = (kind.as_str(), &meta.name, meta.held());
+    decision.troubles.push(format!("{kind} {name} has been terminating since {since}{held}{more}: check its driver"));
 }

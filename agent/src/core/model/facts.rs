@@ -165,6 +165,24 @@ pub struct Object {
 }
 
 impl Object {
+    /// One of the first generation, without annotations.
+    pub fn new(kind: Kind, namespace: &str, name: &str, uid: &str) -> Object {
+        Object {
+            kind,
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            uid: uid.to_owned(),
+            resource_version: "1".to_owned(),
+            generation: 1,
+            created: None,
+            deleting: false,
+            adopt_path: None,
+            allow_deletions: None,
+            verify_now: None,
+            destination_pvc: None,
+        }
+    }
+
     /// Name of its mover's Job.
     pub fn job_name(&self) -> String {
         self.kind.job_name(&self.name)
@@ -173,6 +191,11 @@ impl Object {
     /// Name of the claim made for it: temporary for a source, lasting for a destination.
     pub fn claim_name(&self) -> String {
         self.kind.claim_name(&self.name)
+    }
+
+    /// The PVC of the user's that it pulls into by its spec, valid or not; none where one is created for it.
+    pub fn pulls_into<'a>(&'a self, spec: &'a Result<Spec, InvalidSpec>) -> Option<&'a str> {
+        spec.as_ref().map_or(self.destination_pvc.as_deref(), Spec::pulls_into)
     }
 }
 
@@ -232,6 +255,11 @@ pub struct Meta {
 }
 
 impl Meta {
+    /// What follows the name of one that is being deleted and does not go.
+    pub fn held(&self) -> String {
+        if self.held_by.is_empty() { String::new() } else { format!(", held by {}", self.held_by.join(", ")) }
+    }
+
     /// Whether this child was made for the present attempt of `run`.
     pub fn is_of_attempt(&self, run: &Run) -> bool {
         self.run.as_deref() == Some(run.id.as_str()) && self.attempt == Some(run.attempt)

@@ -32,7 +32,7 @@ pub fn cause_beside_trigger(spec: &Spec, object: &Object, status: &Status, now: 
     if let Some(value) = new_verification(object.verify_now.as_deref(), status) {
         return Some(Cause::VerifyNow(value.to_owned()));
     }
-    if needs_new_sync(spec, status) || status.volume_touched {
+    if is_stale(&Named::by(spec), status) {
         return Some(Cause::SpecChanged(object.generation));
     }
     republishes(&Named::by(spec), status).is_some_and(|time| possible(time, now) <= now).then_some(Cause::Unpublished)
@@ -73,6 +73,11 @@ pub fn needs_new_sync(spec: &Spec, status: &Status) -> bool {
 pub fn differs(subject: &Named<'_>, status: &Status) -> bool {
     let published = subject.is_published_as(status.latest_image.as_ref());
     status.synced.as_ref().is_some_and(|synced| !subject.is(synced) || !published)
+}
+
+/// Whether what was synced last is not what is wanted, or a destination's volume may not hold it any more.
+pub fn is_stale(subject: &Named<'_>, status: &Status) -> bool {
+    differs(subject, status) || status.volume_touched
 }
 
 /// Whether nothing but the volume keeps it from being what was synced: another destination may have pulled into it since.

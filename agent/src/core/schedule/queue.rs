@@ -69,8 +69,8 @@ pub struct QueueEntry<'a> {
     pub approved: bool,
     /// The user's annotation that asks a source for a verification.
     pub verify_now: Option<&'a str>,
-    /// Whether the spec names something else than was synced last.
-    pub differs: bool,
+    /// See [`due::is_stale`].
+    pub stale: bool,
     /// When a sync is due that publishes again what was deleted, as far as the status shows that.
     pub republishes: Option<Timestamp>,
     /// Whether its run captured something else than the spec names by now, if that can be read.
@@ -122,7 +122,7 @@ impl<'a> QueueEntry<'a> {
             starts_at_once: spec.is_some_and(|s| s.trigger.starts_at_once()),
             approved: facts.status.run.as_ref().is_some_and(|run| object.has_new_approvals(&facts.status, run)),
             verify_now: object.verify_now.as_deref(),
-            differs: spec.is_some_and(|s| due::needs_new_sync(s, &facts.status)) || facts.status.volume_touched,
+            stale: spec.map_or(facts.status.volume_touched, |s| due::is_stale(&Named::by(s), &facts.status)),
             republishes: spec.and_then(|s| due::republishes(&Named::by(s), &facts.status)),
             outdated: facts
                 .status
@@ -162,7 +162,7 @@ impl<'a> QueueEntry<'a> {
         let verification = due::new_verification(self.verify_now, status);
         let Some(run) = &status.run else {
             let created = (due::never_synced(status) && self.starts_at_once).then(|| self.created.unwrap_or(now));
-            let asked = new_tag.is_some() || verification.is_some() || self.differs;
+            let asked = new_tag.is_some() || verification.is_some() || self.stale;
             return slot.or(created).or(passed(self.republishes.map(|time| due::possible(time, now)))).or(asked.then_some(now));
         };
         match run.phase {
@@ -233,7 +233,7 @@ mod tests {
             starts_at_once: true,
             approved: false,
             verify_now: None,
-            differs: false,
+            stale: false,
             republishes: None,
             outdated: false,
             pulls_into: None,
@@ -283,9 +283,9 @@ mod tests {
     fn another_subject_and_a_verification_wait() {
         let status = synced(200);
         let idle = view(Kind::Source, "a", &status);
-        assert_eq!(QueueEntry { differs: true, ..idle.clone() }.due_since(at(100)), Some(at(100)));
+        assert_eq!(QueueEntry { stale: true, ..idle.clone() }.due_since(at(100)), Some(at(100)));
         assert_eq!(QueueEntry { verify_now: Some("1"), ..idle.clone() }.due_since(at(100)), Some(at(100)));
-        assert_eq!(QueueEntry { differs: true, verify_now: Some("1"), lifecycle: Lifecycle::Paused, ..idle }.due_since(at(100)), None);
+        assert_eq!(QueueEntry { stale: true, verify_now: Some("1"), lifecycle: Lifecycle::Paused, ..idle }.due_since(at(100)), None);
         let handled = Status { last_handled_verify_now: Some("1".into()), ..synced(200) };
         assert_eq!(QueueEntry { verify_now: Some("1"), ..view(Kind::Source, "a", &handled) }.due_since(at(100)), None);
         let run = json!({
