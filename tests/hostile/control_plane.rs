@@ -10,6 +10,7 @@ use std::fs::{self, File};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 /// A control plane without controllers: nobody but the test answers to what the agent writes.
 pub struct ControlPlane {
@@ -125,8 +126,14 @@ impl ControlPlane {
         .await;
     }
 
+    /// The end of each log, where the reason is.
     fn logs(&self) -> String {
-        ["etcd", "kube-apiserver"].map(|name| fs::read_to_string(self.dir.join(format!("{name}.log"))).unwrap_or_default()).concat()
+        let tail = |name| {
+            let log = fs::read_to_string(self.dir.join(format!("{name}.log"))).unwrap_or_default();
+            let lines: Vec<String> = log.lines().rev().take(6).map(|line| line.chars().take(400).collect()).collect();
+            format!("{name}:\n{}\n", lines.into_iter().rev().collect::<Vec<_>>().join("\n"))
+        };
+        ["etcd", "kube-apiserver"].map(tail).concat()
     }
 
     /// Talks to the API server without the proxy, as an administrator.
@@ -157,7 +164,14 @@ impl Drop for ControlPlane {
     }
 }
 
+/// Ports below those that the kernel gives to outgoing connections, of which a hundred are opened a second here: such a
+/// connection would take the port between this check and the program's start. Each is given out once.
 fn free_ports<const N: usize>() -> [u16; N] {
-    let listeners = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    listeners.map(|listener| listener.local_addr().unwrap().port())
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    // Another run beside this one begins elsewhere; where they meet, the check decides.
+    let first = std::process::id() % 8000;
+    [(); N].map(|()| {
+        let mut ports = std::iter::repeat_with(|| 16_000 + (u16::try_from(first).unwrap() + NEXT.fetch_add(1, Ordering::Relaxed)) % 16_000);
+        ports.by_ref().take(16_000).find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap()
+    })
 }
