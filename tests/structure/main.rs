@@ -39,6 +39,7 @@ const MOVER: &[&str] = &[
     "name_set",
     "guard",
     "format",
+    "store",
     "rclone",
     "remote",
     "pull push",

@@ -20,6 +20,7 @@ pub mod report;
 pub mod scratch;
 pub mod spill;
 pub mod stop;
+pub mod store;
 pub mod volume;
 
 pub use cli::{MoverArgs, run};

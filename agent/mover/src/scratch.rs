@@ -19,7 +19,12 @@ pub struct Scratch {
 impl Scratch {
     /// Makes a fresh directory, readable by this user alone, under the system's temporary directory.
     pub fn new() -> Result<Self> {
-        let dir = std::env::temp_dir().join(format!("scribe-mover-{:016x}", random()?));
+        Self::within(&std::env::temp_dir())
+    }
+
+    /// As [`Self::new`], under another directory.
+    pub fn within(parent: &Path) -> Result<Self> {
+        let dir = parent.join(format!("scribe-mover-{:016x}", random()?));
         fs::DirBuilder::new().mode(0o700).recursive(false).create(&dir).map_err(|e| Failure::scratch(&e))?;
         Ok(Self { dir, next: AtomicU64::new(0) })
     }

@@ -18,13 +18,13 @@ use crate::pull::{PullOptions, PullOutcome, pull, pull_plain};
 use crate::push::{PushOptions, Pusher, push};
 use crate::rclone::environment::Environment;
 use crate::rclone::options::Direction;
-use crate::rclone::progress::Progress;
-use crate::rclone::stats::Stats;
-use crate::rclone::{Rclone, environment, memory};
+use crate::rclone::{Rclone, RcloneStore, environment, memory};
 use crate::remote::Remote;
 use crate::report::{Outcome, Reason, Report};
-use crate::scratch::Scratch;
 use crate::stop::Stop;
+use crate::store::Context;
+use crate::store::progress::Progress;
+use crate::store::stats::Stats;
 use args::{CommonArgs, Layout, PullArgs, PushArgs};
 
 /// Pushes or pulls, and writes the report in every case. Exits 0 unless it failed.
@@ -64,16 +64,16 @@ fn attempt(args: &MoverArgs, adopted_state: &OnceLock<String>) -> (Result<Report
         MoverArgs::Push(args) => (&args.common, Direction::Push),
         MoverArgs::Pull(args) => (&args.common, Direction::Pull),
     };
-    let remote = match open(common, direction) {
-        Ok(remote) => remote,
+    let (remote, environment) = match open(common, direction) {
+        Ok(opened) => opened,
         Err(failure) => return (Err(failure), Stats::default()),
     };
     let result = match args {
         MoverArgs::Push(args) => run_push(&remote, args, adopted_state),
         MoverArgs::Pull(args) => run_pull(&remote, args),
     };
-    let result = result.map_err(|failure| with_advice(failure, common, &remote.rclone.environment));
-    (result, remote.rclone.progress.sum())
+    let result = result.map_err(|failure| with_advice(failure, common, &environment));
+    (result, remote.context.progress.sum())
 }
 
 /// Says which part of the configuration a failure is about, and nothing that the configuration says in confidence.
@@ -98,7 +98,7 @@ fn with_advice(mut failure: Failure, args: &CommonArgs, environment: &Environmen
     failure
 }
 
-fn open(args: &CommonArgs, direction: Direction) -> Result<Remote> {
+fn open(args: &CommonArgs, direction: Direction) -> Result<(Remote, Environment)> {
     let stop = Stop::default();
     stop.on_signals().map_err(|e| Failure::new(Reason::MoverFailed, format!("cannot handle signals: {e}")))?;
     let own: Vec<(OsString, OsString)> = std::env::vars_os().collect();
@@ -112,8 +112,10 @@ fn open(args: &CommonArgs, direction: Direction) -> Result<Remote> {
     if let Err(error) = progress.follow(&stop) {
         tracing::warn!(%error, "cannot start the thread that shows progress; only transfers are shown");
     }
-    let rclone = Rclone { binary: args.rclone.clone(), environment, stop, scratch: Scratch::new()?, progress };
-    Ok(Remote::new(rclone, &format!("{}:{}", args.remote.section, args.remote.path)))
+    let context = Context::new(stop, progress)?;
+    let rclone = Rclone { binary: args.rclone.clone(), environment: environment.clone(), context: context.clone() };
+    let path = format!("{}:{}", args.remote.section, args.remote.path);
+    Ok((Remote::new(context, Box::new(RcloneStore::new(rclone, &path)), &path), environment))
 }
 
 fn guard(args: &CommonArgs) -> Guard {

@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
-use crate::rclone::stats::Stats;
 use crate::report::{MAX_REPORT_BYTES, Report};
+use crate::store::stats::Stats;
 
 /// What people's scripts read of `latestMoverStatus.logs`.
 const MAX_LOGS: usize = 1024;

@@ -9,9 +9,9 @@ use crate::digest::Digest;
 use crate::error::Result;
 use crate::format::names::{Folder, StagedDir};
 use crate::format::revision::Revision;
-use crate::rclone::{Class, RcloneError};
 use crate::remote::committed::Committed;
 use crate::remote::{LARGE, Remote};
+use crate::store::{Class, Fetch as How, StoreError};
 use crate::volume::entry::Location;
 use crate::volume::hash::Hasher;
 use crate::volume::path::RelPath;
@@ -104,12 +104,15 @@ fn pass(
         let name = |digest: &Digest, fetch: &Fetch| {
             if object { digest.hex().into_bytes() } else { fetch.path.as_bytes().to_vec() }
         };
-        let mut error: Option<RcloneError> = None;
-        for large in [false, true] {
+        let mut error: Option<StoreError> = None;
+        for (how, large) in [(How::Content, false), (How::Large, true)] {
             let names: Vec<Vec<u8>> =
                 due.iter().filter(|(_, fetch)| (fetch.size >= LARGE) == large).map(|(digest, fetch)| name(digest, fetch)).collect();
-            if let Err(failed) = remote.fetch(source.remote, &source.local, names.iter().map(Vec::as_slice), large)? {
-                error.get_or_insert(failed);
+            let names: Vec<&[u8]> = names.iter().map(Vec::as_slice).collect();
+            match remote.fetch(source.remote, &source.local, &names, how) {
+                Err(failed) if failed.class == Class::Mover => return Err(failed.into()),
+                Err(failed) => drop(error.get_or_insert(failed)),
+                Ok(()) => {}
             }
         }
         let files: Vec<(Digest, PathBuf)> = due
@@ -119,7 +122,7 @@ fn pass(
                 (**digest, local)
             })
             .collect();
-        let bad = staging.verify(&files, hasher, &remote.rclone.stop)?;
+        let bad = staging.verify(&files, hasher, &remote.context.stop)?;
         staging.clear_incoming()?;
         match error {
             // What is missing is judged by its absence, and what is altered by its hash. The manifest could be deciphered.

@@ -71,7 +71,7 @@ pub fn pull(remote: &Remote, options: &PullOptions) -> Result<PullOutcome> {
     let mut last: Option<(Commit, Failure)> = None;
     let mut contradicted = false;
     for _ in 0..ATTEMPTS {
-        remote.rclone.progress.phase("reading", 0);
+        remote.context.progress.phase("reading", 0);
         let commit = match read_commit(remote)? {
             Control::Present(commit) => commit,
             Control::Absent => match nothing_committed(remote, options, contradicted)? {
@@ -130,7 +130,7 @@ fn attempt(
         }
         Manifest::Damaged(_, what) => return Ok(Err(inconsistent(remote, &format!("{what}; {REPAIR}")))),
     };
-    let (stop, root) = (&remote.rclone.stop, &options.volume);
+    let (stop, root) = (&remote.context.stop, &options.volume);
     // An unfinished pull may have put something of another revision in place, and the path may have been put back since.
     let unfinished = root.join(STAGING_DIR).symlink_metadata().is_ok();
     let applied = options.applied.as_deref().filter(|_| options.private && !unfinished).and_then(Revision::parse);
@@ -196,7 +196,7 @@ fn replace(
     transferred: &mut u64,
 ) -> Result<std::result::Result<Applied, RelPath>> {
     let Fetching { remote, committed, staging, verifier } = fetching;
-    let (stop, root, entries) = (&remote.rclone.stop, &options.volume, &committed.entries);
+    let (stop, root, entries) = (&remote.context.stop, &options.volume, &committed.entries);
     let kept = staging.keep(plan, verifier, stop)?;
     let mut work = apply::begin(root, plan, staging, stop);
     // What is there takes no more room, and needs no fetching.
@@ -216,7 +216,7 @@ fn replace(
         return work.finish(entries).map(Ok);
     }
     space::check(root, needed)?;
-    remote.rclone.progress.phase("fetching", size);
+    remote.context.progress.phase("fetching", size);
     let missing = plan.fetches(entries.read()?).filter(|fetch| !matches!(fetch, Ok((digest, _)) if kept.contains(digest)));
     for batch in batches(missing, BATCH) {
         let batch = batch?.into_iter().collect();
@@ -225,7 +225,7 @@ fn replace(
         }
     }
     *transferred += size;
-    remote.rclone.progress.phase("applying", 0);
+    remote.context.progress.phase("applying", 0);
     // A crash of the node must not leave a name in place whose content was still on its way to the disk.
     apply::sync(root)?;
     work.clear(&plan.early)?;
@@ -263,12 +263,12 @@ fn in_parts(
             }
         }
         let size = due.values().map(|fetch| fetch.size).sum();
-        fetching.remote.rclone.progress.phase("fetching", size);
+        fetching.remote.context.progress.phase("fetching", size);
         if let Fetched::Inconsistent(path) = fetching.fetch(&due).map_err(|failure| space::explain(failure, root, size))? {
             return Ok(Err(path));
         }
         *transferred += size;
-        fetching.remote.rclone.progress.phase("applying", 0);
+        fetching.remote.context.progress.phase("applying", 0);
         // A crash of the node must not leave a name in place whose content was still on its way to the disk.
         apply::sync(root)?;
         part.iter().try_for_each(|step| work.step(step))?;

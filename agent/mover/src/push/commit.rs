@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::hold::{Hold, Manifests, check_unchanged, check_unclaimed, rival};
 use super::neighbours::refuse_inside;
-use super::object_names::{Name, emptied, names, object};
+use super::object_names::{Name, emptied, names, object, slices};
 use super::observe::Tree;
 use super::plan::PushPlan;
 use super::upload::{Purpose, PushContext};
@@ -15,11 +15,11 @@ use crate::error::{Failure, Result};
 use crate::format::documents::{Claim, Commit, ManifestRef, seal};
 use crate::format::manifest::FORMAT;
 use crate::format::names::{CLAIM, COMMIT, CONTROL_DIR, Folder, StagedDir, manifest};
-use crate::rclone::Class;
 use crate::remote::committed::read_commit;
 use crate::remote::{BATCH, Remote};
 use crate::report::Reason;
 use crate::spill::batches;
+use crate::store::Class;
 use crate::volume::entry::{Entry, Location};
 use crate::volume::hash::Hasher;
 use crate::volume::merge_join::join;
@@ -33,7 +33,7 @@ pub(super) fn write(work: &PushContext, tree: Tree, plan: PushPlan, mut uploaded
     let (tree, plan) = work.send_until_still(tree, plan, Purpose::Revision(&staged), &mut uploaded)?;
     super::guard(work, &plan)?;
 
-    remote.rclone.progress.phase("committing", 0);
+    remote.context.progress.phase("committing", 0);
     let (verified_time, latest_listed) = match work.committed {
         Some(committed) if work.listing.is_none() => (committed.commit.verified_time, committed.commit.latest_listed),
         _ => (options.started, work.latest_listed),
@@ -56,10 +56,10 @@ pub(super) fn write(work: &PushContext, tree: Tree, plan: PushPlan, mut uploaded
     };
     refuse_obstacle(remote, &plan)?;
     hold.check_before(work.committed.map(|committed| &committed.commit), work.unreadable.map(|commit| commit.revision.as_str()))?;
-    remote.write_object(COMMIT, &seal(&commit)?)??;
+    remote.write_object(COMMIT, &seal(&commit)?)?;
     tracing::info!(%revision, files = commit.files, "committed");
 
-    remote.rclone.progress.phase("tidying", 0);
+    remote.context.progress.phase("tidying", 0);
     // The write was acknowledged; whether pulls find this commit shows only when it is read. Until then they may need all of the older one.
     hold.check_committed(&commit)?;
     let gone = || Ok::<_, Failure>(plan.gone.read()?.chain(unneeded(&uploaded, &plan)?));
@@ -71,7 +71,7 @@ pub(super) fn write(work: &PushContext, tree: Tree, plan: PushPlan, mut uploaded
     }
     if commit.staged {
         commit.staged = false;
-        remote.write_object(COMMIT, &seal(&commit)?)??;
+        remote.write_object(COMMIT, &seal(&commit)?)?;
         hold.check_committed(&commit)?;
     }
     let parent: Option<Name> = work.committed.map(|parent| format!("{CONTROL_DIR}/{}", manifest(&parent.revision)).into_bytes().into());
@@ -80,16 +80,6 @@ pub(super) fn write(work: &PushContext, tree: Tree, plan: PushPlan, mut uploaded
     delete(remote, uploaded.staged_names(&staged)?.chain(old.chain([claim_name()]).map(Ok)))?;
     remove_staged_folders(remote, &plan, &staged)?;
     Ok(Synced { changed: true, transferred: plan.bytes_to_send, deleted: plan.deleted, skipped: tree.skipped, ..synced(&commit) })
-}
-
-/// Two objects on paths inside one another may have begun at the same moment. The outer one sees the claim of the inner one, or the
-/// inner one sees that of the outer one, before any content is sent.
-fn stand_back_from_one_above(work: &PushContext) -> Result<()> {
-    let inside = refuse_inside(work.remote);
-    if inside.is_err() && !work.claimed {
-        delete(work.remote, [Ok(claim_name())].into_iter())?;
-    }
-    inside
 }
 
 fn claim_name() -> Name {
@@ -101,12 +91,15 @@ fn promote(hold: &Hold, commit: &Commit, plan: &PushPlan, staged: &StagedDir) ->
     let remote = hold.remote;
     for batch in batches(plan.staged.read()?, BATCH) {
         hold.check_if_held_up(commit)?;
-        remote.promote(Folder::Staged(staged), Folder::Live, batch?.iter().map(|upload| upload.path.as_bytes()))?;
+        let batch = batch?;
+        let names: Vec<&[u8]> = batch.iter().map(|upload| upload.path.as_bytes()).collect();
+        remote.promote(Folder::Staged(staged), Folder::Live, &names)?;
     }
     for batch in plan.lost_objects.chunks(BATCH) {
         hold.check_if_held_up(commit)?;
         let names: Vec<String> = batch.iter().map(|upload| upload.sha256.hex()).collect();
-        remote.promote(Folder::StagedObjects(staged), Folder::Objects, names.iter().map(String::as_bytes))?;
+        let names: Vec<&[u8]> = names.iter().map(String::as_bytes).collect();
+        remote.promote(Folder::StagedObjects(staged), Folder::Objects, &names)?;
     }
     Ok(())
 }
@@ -119,7 +112,7 @@ fn remove_staged_folders(remote: &Remote, plan: &PushPlan, staged: &StagedDir) -
 
 fn reference(work: &PushContext, file: &Path) -> Result<ManifestRef> {
     // Not counted as reading the volume.
-    let digest = Hasher::default().one(file, &work.remote.rclone.stop)?;
+    let digest = Hasher::default().one(file, &work.remote.context.stop)?;
     let size = fs::metadata(file).map_err(|e| Failure::scratch(&e))?.len();
     let digest = digest.ok_or_else(|| Failure::new(Reason::MoverFailed, "the new manifest is gone from the temporary directory"))?;
     Ok(ManifestRef { size, sha256: digest.hex() })
@@ -144,7 +137,7 @@ fn delete_held(hold: &Hold, commit: &Commit, names: impl Iterator<Item = Result<
     let mut any = false;
     for batch in batches(names, BATCH) {
         hold.check_if_held_up(commit)?;
-        hold.remote.delete(batch?.iter().map(|name| &**name))?;
+        hold.remote.delete(&slices(&batch?))?;
         any = true;
     }
     Ok(any)
@@ -152,7 +145,7 @@ fn delete_held(hold: &Hold, commit: &Commit, names: impl Iterator<Item = Result<
 
 fn delete(remote: &Remote, names: impl Iterator<Item = Result<Name>>) -> Result<()> {
     for batch in batches(names, BATCH) {
-        remote.delete(batch?.iter().map(|name| &**name))?;
+        remote.delete(&slices(&batch?))?;
     }
     Ok(())
 }
@@ -191,7 +184,7 @@ pub(super) fn repair(work: &PushContext, tree: Tree, plan: PushPlan, mut uploade
         (commit.verified_time, commit.latest_listed, commit.staged) = (options.started, work.latest_listed, false);
         // A source that is synced no more often than it is verified comes by here each time: its hints come of age here, or never.
         (commit.hints_time, commit.rehashed_time) = (options.captured(), Some(work.rehashed));
-        remote.write_object(COMMIT, &seal(&commit)?)??;
+        remote.write_object(COMMIT, &seal(&commit)?)?;
         if changes {
             hold.check_committed(&commit)?;
         } else {
@@ -225,28 +218,37 @@ fn begin(work: &PushContext) -> Result<()> {
         return Ok(());
     }
     claim(work.remote, work.hold.claim)?;
-    match work.committed {
-        Some(committed) => check_unchanged(work.remote, work.options, &committed.commit),
-        None if work.unreadable.is_some() => Ok(()),
-        None => {
-            stand_back_from_one_above(work)?;
-            match read_commit(work.remote)?.present() {
-                Some(commit) => Err(rival(work.remote, work.options, &commit.owner)),
-                None => Ok(()),
-            }
-        }
+    // One whose manifest is missing may have been an outdated answer: what the real one needs must not be taken for leftovers.
+    let begun = match work.committed.map(|committed| &committed.commit).or(work.unreadable) {
+        Some(commit) => check_unchanged(work.remote, work.options, commit),
+        None => check_first(work),
+    };
+    // Before anything was sent, and unless a push that was killed has sent something, the claim is of no use to anybody else's path.
+    if matches!(&begun, Err(failure) if failure.reason == Reason::PathNotOurs) && !work.claimed {
+        work.hold.withdraw()?;
+    }
+    begun
+}
+
+/// Two objects may have begun at the same moment on one path, or on paths inside one another. The outer one sees the claim of the inner
+/// one, or the inner one sees that of the outer one, before any content is sent.
+fn check_first(work: &PushContext) -> Result<()> {
+    refuse_inside(work.remote)?;
+    match read_commit(work.remote)?.present() {
+        Some(commit) => Err(rival(work.remote, work.options, &commit.owner)),
+        None => Ok(()),
     }
 }
 
 /// The first write of a push: makes the bucket if there is none.
 pub(super) fn claim(remote: &Remote, claim: &Claim) -> Result<()> {
     let content = seal(claim)?;
-    match remote.write_object(CLAIM, &content)? {
+    match remote.write_object(CLAIM, &content) {
         Ok(()) => Ok(()),
         Err(error) if error.class == Class::BucketMissing => {
             tracing::info!(path = remote.name(), "making the bucket");
             remote.make()?;
-            Ok(remote.write_object(CLAIM, &content)??)
+            Ok(remote.write_object(CLAIM, &content)?)
         }
         // Any web server's 404 reads so.
         Err(error) if matches!(error.class, Class::NotFound | Class::Other) => {

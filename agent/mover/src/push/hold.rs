@@ -89,6 +89,14 @@ impl<'a> Hold<'a> {
         Err(overtaken(remote, self.options, &commit.revision, owner))
     }
 
+    /// Takes the claim back, where it is still this push's: it would keep the owner of the path from pushing.
+    pub(super) fn withdraw(&self) -> Result<()> {
+        if self.remote.read_control::<Claim>(CLAIM)?.present() == Some(self.claim) {
+            self.remote.delete(&[format!("{CONTROL_DIR}/{CLAIM}").as_bytes()])?;
+        }
+        Ok(())
+    }
+
     /// As [`Self::check_committed`], if the last check was long ago.
     pub(super) fn check_if_held_up(&self, commit: &Commit) -> Result<()> {
         if is_long_ago(self.looked.get(), since_boot()) { self.check_committed(commit) } else { Ok(()) }

@@ -100,7 +100,7 @@ fn synced(commit: &Commit) -> Synced {
 /// Pushes the volume.
 pub fn push(remote: &Remote, options: &PushOptions) -> Result<Synced> {
     let hasher = Hasher::default();
-    remote.rclone.progress.phase("reading", 0);
+    remote.context.progress.phase("reading", 0);
     let mut found = read_committed(remote, options)?;
     // Another volume's times and inodes mean nothing here.
     let own = found.committed.as_ref().filter(|_| found.terms == Terms::Own);
@@ -108,7 +108,7 @@ pub fn push(remote: &Remote, options: &PushOptions) -> Result<Synced> {
     // Hints that were held against a capture in the future have no known age.
     let hints = own.and_then(|committed| Some((committed, past(committed.commit.hints_time, options.captured())?)));
     let known = hints.map_or_else(Known::default, |(committed, time)| Known::of_committed(&committed.entries, time, &rehash));
-    let look = ObserveContext { root: &options.volume, hasher: &hasher, scratch: &remote.rclone.scratch, stop: &remote.rclone.stop };
+    let look = ObserveContext { root: &options.volume, hasher: &hasher, scratch: &remote.context.scratch, stop: &remote.context.stop };
     let mut tree = observe(look, &known)?;
     if let (Some(committed), Terms::Own) = (&found.committed, found.terms)
         && !options.verification_due(&committed.commit)
@@ -160,7 +160,7 @@ pub fn push(remote: &Remote, options: &PushOptions) -> Result<Synced> {
     let there = uploaded_before(&work, &tree.entries)?;
     let plan = work.plan(&tree, &there)?;
     guard(&work, &plan)?;
-    let uploaded = Uploaded::new(&remote.rclone.scratch, there)?;
+    let uploaded = Uploaded::new(&remote.context.scratch, there)?;
     let write = if plan.differs || terms == Terms::Takeover { commit::write } else { commit::repair };
     let mut pushed = write(&work, tree, plan, uploaded)?;
     pushed.took_over = terms == Terms::Takeover;
@@ -183,7 +183,7 @@ fn renew(remote: &Remote, options: &PushOptions, committed: &Committed, tree: &T
         return Ok(());
     }
     let commit = Commit { hints_time: options.captured(), rehashed_time: Some(rehash.done()), ..committed.commit.clone() };
-    remote.write_object(COMMIT, &seal(&commit)?)??;
+    remote.write_object(COMMIT, &seal(&commit)?)?;
     manifests.check(remote, options, &commit)
 }
 

@@ -37,7 +37,11 @@ impl OldTrees {
         let mut accounted = NameSet::default();
         for entries in committed.map(|committed| &committed.entries).into_iter().chain([tree]) {
             for entry in entries.read()? {
-                accounted.insert(entry?.path.as_bytes());
+                let entry = entry?;
+                // An object of the name of a folder, or of a link, has to go.
+                if entry.file().is_some() {
+                    accounted.insert(entry.path.as_bytes());
+                }
             }
         }
         let objects: Vec<String> = revisions.iter().map(manifest_name).collect();

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::hold::Hold;
-use super::object_names::{Name, above, object, object_name};
+use super::object_names::{Name, above, object, object_name, slices};
 use super::remote_state::Strays;
 use crate::digest::Digest;
 use crate::error::{Failure, Result};
@@ -62,13 +62,13 @@ pub(super) fn recover(hold: &Hold, committed: &mut Committed, listing: &mut List
             }
         }
         hold.check_if_held_up(&committed.commit)?;
-        if !remote.promote_whole(Folder::Staged(&dir), Folder::Live, files.iter().map(|(name, _)| *name))? {
+        if !remote.promote_whole(Folder::Staged(&dir), Folder::Live, &files.iter().map(|(name, _)| *name).collect::<Vec<_>>())? {
             // rclone names the damaged one only in its message.
             missing += files.len() as u64;
             files.clear();
         }
         let hashes: Vec<String> = lost.iter().map(Digest::hex).collect();
-        if !remote.promote_whole(Folder::StagedObjects(&dir), Folder::Objects, hashes.iter().map(String::as_bytes))? {
+        if !remote.promote_whole(Folder::StagedObjects(&dir), Folder::Objects, &hashes.iter().map(String::as_bytes).collect::<Vec<_>>())? {
             missing += lost.len() as u64;
             for digest in &lost {
                 listing.remove(&object(digest));
@@ -82,7 +82,7 @@ pub(super) fn recover(hold: &Hold, committed: &mut Committed, listing: &mut List
     }
     hold.check_committed(&committed.commit)?;
     committed.commit.staged = false;
-    remote.write_object(COMMIT, &seal(&committed.commit)?)??;
+    remote.write_object(COMMIT, &seal(&committed.commit)?)?;
     hold.check_committed(&committed.commit)?;
     Ok(gone)
 }
@@ -116,7 +116,7 @@ fn clear_the_way(remote: &Remote, committed: &Committed, listing: &mut Listing, 
         in_the_way.push(name.into());
     }
     for batch in in_the_way.chunks(BATCH) {
-        remote.delete(batch.iter().map(|name| &**name))?;
+        remote.delete(&slices(batch))?;
     }
     for name in &in_the_way {
         listing.remove(name);

@@ -3,7 +3,7 @@
 //! Verified by the MD5 sum that the backend reports, against the file on the volume: a size and a time would not do, because the dead
 //! push may have read the file in any state.
 
-use super::object_names::{Name, object};
+use super::object_names::{Name, object, slices};
 use super::upload::PushContext;
 use super::uploads::Upload;
 use crate::error::Result;
@@ -40,7 +40,7 @@ pub(super) fn uploaded_before(work: &PushContext, tree: &Entries) -> Result<Cont
         let upload = upload?;
         let name = name_of(&upload);
         let Some(sum) = sums.get(&name).and_then(Object::md5) else { continue };
-        let file = both(&upload.path.under(&work.options.volume), &work.remote.rclone.stop)?;
+        let file = both(&upload.path.under(&work.options.volume), &work.remote.context.stop)?;
         if file.is_some_and(|(sha256, md5)| sha256 == upload.sha256 && md5 == sum) {
             there.insert(&name, upload.sha256);
             files += 1;
@@ -79,10 +79,10 @@ fn candidates<'a>(
 /// What the remote reports of the names that may have been uploaded.
 fn sums(work: &PushContext, tree: &Entries, listing: &Listing) -> Result<Index> {
     let mut sums = Index::default();
-    if work.remote.feature("SlowHash")? {
+    if work.remote.features()?.slow_sums {
         let names = candidates(work, tree, listing)?.map(|candidate| Ok(candidate?.name));
         for batch in batches(names, BATCH) {
-            for (name, sum) in work.remote.listed_sums(batch?.iter().map(|name| &**name))? {
+            for (name, sum) in work.remote.listed_sums(&slices(&batch?))? {
                 sums.add(ListedObject { name: &name, written: None, md5: Some(&sum) });
             }
         }

@@ -17,7 +17,7 @@ use crate::format::documents::Commit;
 use crate::format::entries::Entries;
 use crate::remote::committed::Committed;
 use crate::remote::{BATCH, Index, Listing, Remote};
-use crate::volume::entry::Location;
+use crate::volume::entry::{FileEntry, Location};
 use crate::volume::hash::both;
 use crate::volume::merge_join::join;
 
@@ -32,8 +32,8 @@ const ALTERED: u64 = u64::MAX - 1;
 /// The time is the latest that the listing shows, by the remote's clock: what is written later bears no earlier one.
 pub(super) fn list(remote: &Remote, options: &PushOptions, committed: &Committed, tree: &Entries) -> Result<(Listing, Option<Timestamp>)> {
     // Where sums are slow, the backend would read all it has for them.
-    let sums = !remote.feature("SlowHash")?;
-    let times = remote.keeps_times()?;
+    let sums = !remote.features()?.slow_sums;
+    let times = remote.features()?.keeps_times;
     let since = verified_since(&committed.commit, options.started, times.is_some());
     let no_time = options.verify_now;
     let is_recent = |written: Option<Timestamp>| no_time || written.is_none_or(|written| since.is_none_or(|since| written >= since));
@@ -50,7 +50,9 @@ pub(super) fn list(remote: &Remote, options: &PushOptions, committed: &Committed
     let (mut altered, mut unknown) = (Vec::new(), Vec::new());
     for pair in join(committed.entries.read()?, tree.read()?) {
         let (Some(entry), looked) = pair? else { continue };
-        let Some(file) = entry.file().filter(|file| file.at != Location::Staged) else { continue };
+        // What lies under the name of one that is still staged is older content. Once promoted, it is as any other.
+        let waits = |file: &&FileEntry| committed.commit.staged && file.at == Location::Staged;
+        let Some(file) = entry.file().filter(|file| !waits(file)) else { continue };
         let name = object_name(&entry.path, file);
         let Some(there) = recent.get(&name) else { continue };
         let bears = |written| entry.meta.mtime.is_listed_within(written, times.unwrap_or_default());
@@ -62,7 +64,7 @@ pub(super) fn list(remote: &Remote, options: &PushOptions, committed: &Committed
             if looked.is_none_or(|looked| looked.file().is_none_or(|looked| looked.sha256 != file.sha256)) {
                 continue;
             }
-            match both(&entry.path.under(&options.volume), &remote.rclone.stop)? {
+            match both(&entry.path.under(&options.volume), &remote.context.stop)? {
                 Some((sha256, md5)) if sha256 != file.sha256 || md5 != sum => altered.push(name),
                 _ => {}
             }
@@ -100,7 +102,7 @@ fn verified_since(commit: &Commit, now: Timestamp, own_times: bool) -> Option<Ti
 
 /// Reads these objects, and gives those that hold something else.
 fn other_content(remote: &Remote, objects: Vec<(Name, Digest)>) -> Result<impl Iterator<Item = Name>> {
-    let sums = remote.read_sums(objects.iter().map(|(name, _)| &**name))?;
+    let sums = remote.read_sums(&objects.iter().map(|(name, _)| &**name).collect::<Vec<_>>())?;
     let differs = move |(name, sha256): &(Name, Digest)| sums.get(name).is_none_or(|sum| **sum != *sha256.hex());
     Ok(objects.into_iter().filter(differs).map(|(name, _)| name))
 }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::PushOptions;
 use super::case_collisions::CaseCollisions;
 use super::hold::Hold;
-use super::object_names::{Name, emptied, names};
+use super::object_names::{Name, emptied, names, slices};
 use super::observe::{Known, ObserveContext, Tree, differing, observe};
 use super::plan::{PushPlan, plan};
 use super::remote_state::{RemoteState, Strays};
@@ -19,12 +19,12 @@ use crate::format::documents::Commit;
 use crate::format::names::{CLAIM, COMMIT, Folder, StagedDir, is_ours, manifest};
 use crate::format::revision::Revision;
 use crate::name_set::ContentSet;
-use crate::rclone::{Class, RcloneError};
 use crate::remote::committed::Committed;
 use crate::remote::{BATCH, Listing, Remote};
 use crate::report::Reason;
 use crate::scratch::Scratch;
 use crate::spill::{Spill, batches};
+use crate::store::{self, Class, StoreError};
 use crate::volume::hash::{Hasher, open};
 use crate::volume::vanished::failure as unreadable;
 
@@ -84,12 +84,12 @@ impl<'a> Purpose<'a> {
 impl PushContext<'_> {
     /// For lists and control objects.
     pub(super) fn scratch(&self) -> &Scratch {
-        &self.remote.rclone.scratch
+        &self.remote.context.scratch
     }
 
     /// Looks at the volume.
     pub(super) fn observe(&self, known: &Known) -> Result<Tree> {
-        let (root, stop) = (&self.options.volume, &self.remote.rclone.stop);
+        let (root, stop) = (&self.options.volume, &self.remote.context.stop);
         observe(ObserveContext { root, hasher: self.hasher, scratch: self.scratch(), stop }, known)
     }
 
@@ -112,7 +112,7 @@ impl PushContext<'_> {
     /// Names that the remote takes for one. Where objects are files in folders, it may be of that kind without rclone's knowledge: as soon
     /// as there are such names, it is tried out, by our own control object under another case.
     fn collisions(&self, tree: &Tree) -> Result<Option<CaseCollisions>> {
-        let folds = self.remote.folds_case()?;
+        let folds = self.remote.features()?.folds_case;
         if !folds && !self.remote.has_folders()? {
             return Ok(None);
         }
@@ -126,22 +126,20 @@ impl PushContext<'_> {
     }
 
     /// Sends what the plan says and was not sent yet.
-    fn send(&self, plan: &PushPlan, purpose: Purpose, uploaded: &mut Uploaded) -> Result<std::result::Result<(), RcloneError>> {
+    fn send(&self, plan: &PushPlan, purpose: Purpose, uploaded: &mut Uploaded) -> store::Result<()> {
         let staged = purpose.staged();
         match purpose {
             Purpose::Repair(_) if plan.differs || !plan.own.is_empty() => {
-                return Err(Failure::new(Reason::SourceChanging, "the volume changed while the remote was repaired"));
+                return Err(Failure::new(Reason::SourceChanging, "the volume changed while the remote was repaired").into());
             }
             Purpose::Repair(_) => {}
             // Should this push die, the next one knows by it which names are its own.
             Purpose::Revision(_) => {
-                if let Err(error) = self.remote.write_file(&manifest(self.revision), plan.entries.file())? {
-                    return Err(error.into());
-                }
+                self.remote.write_file(&manifest(self.revision), plan.entries.file()).map_err(Failure::from)?;
                 if !std::mem::replace(&mut uploaded.announced, true) {
                     // So that a push that fails again and again does not leave more of them each time.
                     for batch in self.superseded.chunks(BATCH) {
-                        self.remote.delete(batch.iter().map(|name| &**name))?;
+                        self.remote.delete(&slices(batch))?;
                     }
                 }
             }
@@ -152,12 +150,10 @@ impl PushContext<'_> {
         for (uploads, uploaded, folder) in
             [(&plan.own, &mut uploaded.own, Folder::Live), (&plan.staged, &mut uploaded.staged, Folder::Staged(staged))]
         {
-            let ran = self.send_files(uploads, uploaded.due(uploads)?, folder)?;
+            let ran = self.send_files(uploads, uploaded.due(uploads)?, folder);
             // Noted in either case: what is half sent has to go, too.
             uploaded.note(uploads, ran.is_ok(), self.scratch())?;
-            if let Err(error) = ran {
-                return Ok(Err(error));
-            }
+            ran?;
         }
         for (uploads, uploaded, folder) in [
             (&plan.objects, &mut uploaded.objects, Folder::Objects),
@@ -166,43 +162,34 @@ impl PushContext<'_> {
             let due: Vec<&Upload> = uploads.iter().filter(|upload| uploaded.get(&upload.sha256) != Some(&true)).collect();
             for batch in due.chunks(OBJECT_BATCH) {
                 uploaded.extend(batch.iter().map(|upload| (upload.sha256, false)));
-                if let Err(error) = self.send_objects(batch, folder)? {
-                    return Ok(Err(error));
-                }
+                self.send_objects(batch, folder)?;
                 uploaded.extend(batch.iter().map(|upload| (upload.sha256, true)));
             }
         }
-        Ok(Ok(()))
+        Ok(())
     }
 
-    fn send_files(
-        &self,
-        all: &Spill<Upload>,
-        due: impl Iterator<Item = Result<Upload>>,
-        folder: Folder,
-    ) -> Result<std::result::Result<(), RcloneError>> {
+    fn send_files(&self, all: &Spill<Upload>, due: impl Iterator<Item = Result<Upload>>, folder: Folder) -> store::Result<()> {
         if all.is_empty() {
-            return Ok(Ok(()));
+            return Ok(());
         }
         for batch in batches(due, BATCH) {
-            if let Err(error) = self.remote.upload(&self.options.volume, folder, batch?.iter().map(|upload| upload.path.as_bytes()))? {
-                return Ok(Err(error));
-            }
+            let batch = batch?;
+            let names: Vec<&[u8]> = batch.iter().map(|upload| upload.path.as_bytes()).collect();
+            self.remote.upload(&self.options.volume, folder, &names)?;
         }
-        Ok(Ok(()))
+        Ok(())
     }
 
     /// Content whose name rclone would mangle is shown to it as links to files that are open here.
-    fn send_objects(&self, batch: &[&Upload], folder: Folder) -> Result<std::result::Result<(), RcloneError>> {
-        let dir = self.remote.rclone.scratch.fresh_dir("objects")?;
+    fn send_objects(&self, batch: &[&Upload], folder: Folder) -> store::Result<()> {
+        let dir = self.remote.context.scratch.fresh_dir("objects")?;
         let mut opened = Vec::new();
         let mut names = Vec::new();
         for upload in batch {
             let path = upload.path.under(&self.options.volume);
             let Some(file) = open(&path).map_err(|error| Failure::volume("read", &path, &error))? else {
-                let message = format!("{} is gone", upload.path);
-                let gone = RcloneError { class: Class::SourceChanging, code: None, printed: 0, message };
-                return Ok(Err(gone));
+                return Err(StoreError::new(Class::SourceChanging, format!("{} is gone", upload.path)));
             };
             let name = upload.sha256.hex();
             let target = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
@@ -210,7 +197,8 @@ impl PushContext<'_> {
             opened.push(file);
             names.push(name.into_bytes());
         }
-        self.remote.upload_links(&dir, folder, names.iter().map(Vec::as_slice))
+        let names: Vec<&[u8]> = names.iter().map(Vec::as_slice).collect();
+        self.remote.upload_links(&dir, folder, &names)
     }
 
     /// Deletes what an earlier round sent and neither tree needs: where objects are files of a file system, it may be in the way.
@@ -221,7 +209,7 @@ impl PushContext<'_> {
             return Ok(());
         }
         for batch in abandoned.chunks(BATCH) {
-            self.remote.delete(batch.iter().map(|name| &**name))?;
+            self.remote.delete(&slices(batch))?;
         }
         let needed = committed.map(names).transpose()?.into_iter().flatten();
         let gone = abandoned.into_iter().map(Ok);
@@ -262,10 +250,10 @@ impl PushContext<'_> {
             plan = self.plan(&tree, &uploaded.there)?;
         }
         self.clear_folders(&plan)?;
-        let mut moving = Vec::new();
+        let (mut moving, mut cleared) = (Vec::new(), false);
         for _ in 0..ROUNDS {
-            self.remote.rclone.progress.phase("uploading", plan.bytes_to_send);
-            let error = match self.send(&plan, purpose, uploaded)? {
+            self.remote.context.progress.phase("uploading", plan.bytes_to_send);
+            let error = match self.send(&plan, purpose, uploaded) {
                 Ok(()) => None,
                 // A file that changed or vanished under the upload: the next look shows it. One that became shorter is trouble
                 // without a name, because the server waits for what was announced.
@@ -274,6 +262,11 @@ impl PushContext<'_> {
             };
             let again = self.observe(&self.known_once_sent(&tree, &plan))?;
             moving = differing(&tree.entries, &again.entries)?;
+            if moving.is_empty() && error.is_some() && !std::mem::replace(&mut cleared, true) && self.remote.has_folders()? {
+                // An empty folder may be where a file is to go, and is listed nowhere.
+                self.remote.remove_all_empty()?;
+                continue;
+            }
             if moving.is_empty() {
                 return match error {
                     Some(error) if error.class == Class::Other => Err(error.into()),

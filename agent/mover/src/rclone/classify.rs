@@ -1,36 +1,7 @@
 //! The failure table: from rclone's exit code and messages to what is wrong. Pure.
 
 use crate::rclone::redaction::Redaction;
-use crate::report::Reason;
-
-/// Kinds of errors of rclone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Class {
-    /// The remote refused the credentials.
-    AccessDenied,
-    /// The bucket does not exist.
-    BucketMissing,
-    /// An object or a folder does not exist.
-    NotFound,
-    /// The remote asked for a slower pace.
-    Throttled,
-    /// No answer, or a server error that passes.
-    Unreachable,
-    /// No space left on either side.
-    NoSpace,
-    /// What was sent is not what was read before: nearly always because the file changed in between.
-    SourceChanging,
-    /// A file of the volume could not be read or written.
-    VolumeUnreadable,
-    /// The configuration is unusable.
-    Configuration,
-    /// An object is not what a wrapping backend (crypt, compress) has written, or not with this password.
-    Undecipherable,
-    /// Killed from outside.
-    Killed,
-    /// None of these.
-    Other,
-}
+use crate::store::Class;
 
 /// The first row whose text occurs (in lower case) decides: from the most specific text to the least.
 const TABLE: &[(Class, &[&str])] = &[
@@ -191,25 +162,6 @@ fn shorten(message: &str) -> String {
     let head: String = message.chars().take(MOST / 3).collect();
     let tail: String = message.chars().skip(chars - MOST * 2 / 3).collect();
     format!("{head} … {tail}")
-}
-
-impl Class {
-    /// The reason a failure of this kind is reported with.
-    pub fn reason(self) -> Reason {
-        match self {
-            Self::AccessDenied => Reason::AccessDenied,
-            Self::BucketMissing => Reason::BucketMissing,
-            Self::Throttled => Reason::Throttled,
-            Self::Unreachable => Reason::Unreachable,
-            Self::NoSpace => Reason::NoSpace,
-            Self::SourceChanging => Reason::SourceChanging,
-            Self::VolumeUnreadable => Reason::VolumeUnreadable,
-            // Where nothing else could be read, either: see [`crate::remote::Remote::deciphers`].
-            Self::Configuration | Self::Undecipherable => Reason::SecretInvalid,
-            Self::NotFound => Reason::RemoteInconsistent,
-            Self::Killed | Self::Other => Reason::MoverFailed,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use serde::Deserialize;
 
 use crate::rclone::redaction::Redaction;
-use crate::rclone::stats::Stats;
+use crate::store::stats::Stats;
 
 /// Enough to see the cause; rclone repeats itself for every file.
 const KEPT: usize = 12;

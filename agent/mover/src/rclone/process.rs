@@ -11,15 +11,12 @@ use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use super::classify::Class;
 use super::watchdog::{Verdict, Watchdog};
-use crate::error::{Failure, Result};
+use crate::error::Failure;
 use crate::rclone::environment::Environment;
-use crate::rclone::progress::Progress;
-use crate::rclone::stats::Stats;
 use crate::report::Reason;
-use crate::scratch::Scratch;
-use crate::stop::Stop;
+use crate::store::stats::Stats;
+use crate::store::{Class, Context, Result, StoreError};
 
 /// After SIGTERM rclone ends within milliseconds; one that does not is killed.
 const GRACE: Duration = Duration::from_secs(1);
@@ -31,6 +28,15 @@ pub const BULK_IDLE: Duration = Duration::from_secs(180);
 /// set, so that the mover can report what it waited for. A server that is gone is noticed sooner, by what TCP sends on an idle connection.
 pub const COPY_IDLE: Duration = Duration::from_secs(25 * 60);
 
+/// What a listing of nothing has printed before it fails: the opening bracket and its line's end.
+const EMPTY: u64 = 2;
+
+/// Whether rclone says, by its exit code, that the object or folder it was asked for does not exist (3 and 4, of all backends and buckets
+/// alike), before it has found any of it. Text proves nothing: a missing key file or any web server's 404 reads the same.
+fn is_absence(code: Option<i32>, printed: u64) -> bool {
+    matches!(code, Some(3 | 4)) && printed <= EMPTY
+}
+
 /// The rclone binary and everything it is run with.
 #[derive(Debug)]
 pub struct Rclone {
@@ -38,12 +44,8 @@ pub struct Rclone {
     pub binary: PathBuf,
     /// Its environment.
     pub environment: Environment,
-    /// Ends it early.
-    pub stop: Stop,
-    /// Where its lists and outputs go.
-    pub scratch: Scratch,
-    /// Where its statistics go.
-    pub progress: Progress,
+    /// Ends it early, keeps its lists and outputs, and shows its statistics.
+    pub context: Context,
 }
 
 /// A child that ended with exit code 0.
@@ -55,33 +57,6 @@ pub struct Finished {
     pub stats: Stats,
 }
 
-/// A child that did not.
-#[derive(Clone, Debug)]
-pub struct RcloneError {
-    /// The kind of error.
-    pub class: Class,
-    /// rclone's exit code; none if it was killed, or succeeded without doing its work.
-    pub code: Option<i32>,
-    /// Bytes that it had written to standard output by then.
-    pub printed: u64,
-    /// For a person.
-    pub message: String,
-}
-
-impl RcloneError {
-    /// Whether rclone says, by its exit code, that the object or folder it was asked for does not exist (3 and 4, of all backends
-    /// and buckets alike). Text proves nothing: a missing key file or any web server's 404 reads the same.
-    pub fn is_absence(&self) -> bool {
-        matches!(self.code, Some(3 | 4)) && matches!(self.class, Class::NotFound | Class::BucketMissing)
-    }
-}
-
-impl From<RcloneError> for Failure {
-    fn from(error: RcloneError) -> Self {
-        Failure::new(error.class.reason(), error.message)
-    }
-}
-
 enum Event {
     Line(Vec<u8>),
     Wake,
@@ -89,10 +64,11 @@ enum Event {
 }
 
 impl Rclone {
-    /// Runs one command. The outer result is our own failure (or a stop), the inner one rclone's.
-    pub fn run(&self, args: &[OsString], idle: Duration) -> Result<std::result::Result<Finished, RcloneError>> {
-        self.stop.check()?;
-        let stdout = self.scratch.fresh("out");
+    /// Runs one command.
+    pub fn run(&self, args: &[OsString], idle: Duration) -> Result<Finished> {
+        let Context { stop, scratch, progress } = &self.context;
+        stop.check()?;
+        let stdout = scratch.fresh("out");
         let out = File::create(&stdout).map_err(|e| Failure::scratch(&e))?;
         let mut command = Command::new(&self.binary);
         command
@@ -102,8 +78,8 @@ impl Rclone {
             .args(["--stats", "1s", "--stats-log-level", "NOTICE"])
             .env_clear()
             .envs(&self.environment.vars)
-            .env("RCLONE_CACHE_DIR", self.scratch.dir())
-            .env("RCLONE_TEMP_DIR", self.scratch.dir())
+            .env("RCLONE_CACHE_DIR", scratch.dir())
+            .env("RCLONE_TEMP_DIR", scratch.dir())
             .envs(Self::haste(idle))
             .stdin(Stdio::null())
             .stdout(out)
@@ -117,30 +93,30 @@ impl Rclone {
         let redaction = self.environment.redaction();
         let mut stats = events.stats.clone();
         let outcome = match ended {
-            Ended::Stopped => Err(Failure::killed()),
-            Ended::GivenUp(Verdict::StandsStill) => Ok(Err(RcloneError {
-                class: Class::Unreachable,
-                code: None,
-                printed,
-                message: format!("the remote gave no sign of life for {} s{}", idle.as_secs(), redaction.apply(&events.last_message())),
-            })),
+            Ended::Stopped => Err(Failure::killed().into()),
+            Ended::GivenUp(Verdict::StandsStill) => Err(StoreError::new(
+                Class::Unreachable,
+                format!("the remote gave no sign of life for {} s{}", idle.as_secs(), redaction.apply(&events.last_message())),
+            )),
             Ended::GivenUp(Verdict::OnlyFails) => {
                 let (class, message) = super::classify::classify(Some(1), &events.messages(), redaction);
-                Ok(Err(RcloneError { class, code: None, printed, message }))
+                Err(StoreError::new(class, message))
             }
-            Ended::ByItself if status.success() => Ok(Ok(Finished { stdout, stats: events.stats })),
+            Ended::ByItself if status.success() => Ok(Finished { stdout, stats: events.stats }),
             Ended::ByItself => {
                 // A signal from elsewhere, such as an out-of-memory kill, leaves no exit code.
                 let (class, message) = super::classify::classify(status.code(), &events.messages(), redaction);
                 tracing::warn!(code = ?status.code(), ?class, message, "rclone failed");
-                Ok(Err(RcloneError { class, code: status.code(), printed, message }))
+                let of_class = matches!(class, Class::NotFound | Class::BucketMissing);
+                // That something does not exist is an answer for a caller that checks or creates it, not an error of the sync.
+                if of_class && (class == Class::BucketMissing || is_absence(status.code(), printed)) {
+                    stats.errors = 0;
+                }
+                let absence = of_class && is_absence(status.code(), printed);
+                Err(if absence { StoreError::absence(class, message) } else { StoreError::new(class, message) })
             }
         };
-        // That something does not exist is an answer for a caller that checks or creates it, not an error of the sync.
-        if matches!(&outcome, Ok(Err(error)) if error.is_absence() || error.class == Class::BucketMissing) {
-            stats.errors = 0;
-        }
-        self.progress.finished(&stats);
+        progress.finished(&stats);
         outcome
     }
 
@@ -157,7 +133,7 @@ impl Rclone {
             let sender = sender.clone();
             spawn("rclone-log", move || read_log(stderr, &sender))?;
         }
-        self.stop.wake(Some(wake));
+        self.context.stop.wake(Some(wake));
         // Ends when `wake` is dropped below.
         let bell = spawn("rclone-stop", move || {
             for () in woken {
@@ -188,7 +164,7 @@ impl Rclone {
                     }
                     let written = std::fs::metadata(stdout).map_or(0, |meta| meta.len());
                     if watchdog.saw(&log.stats, written, Instant::now()) && matches!(ended, Ended::ByItself) {
-                        self.progress.show(&log.stats);
+                        self.context.progress.show(&log.stats);
                     }
                 }
                 Ok(Event::Wake) => {
@@ -211,7 +187,7 @@ impl Rclone {
                 }
             }
         }
-        self.stop.wake(None);
+        self.context.stop.wake(None);
         if bell.join().is_err() {
             tracing::warn!("the stop thread died");
         }
@@ -226,7 +202,7 @@ enum Ended {
     GivenUp(Verdict),
 }
 
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<std::thread::JoinHandle<()>> {
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> crate::error::Result<std::thread::JoinHandle<()>> {
     std::thread::Builder::new()
         .name(name.to_owned())
         .spawn(work)
@@ -258,13 +234,13 @@ fn terminate(child: &Child) {
 mod tests {
     use super::*;
 
-    /// A missing key file behind an alias, or a page of some web server, reads as "not found" and ends with another code.
+    /// A missing key file behind an alias, or a page of some web server, reads as "not found" and ends with another code. A folder that goes
+    /// away in mid-listing ends it in the same way as one that is not there.
     #[test]
-    fn text_alone_is_no_absence() {
-        let error = |code, class| RcloneError { class, code, printed: 0, message: "object not found".into() };
+    fn absence_is_an_exit_code_and_nothing_found() {
         for (code, absent) in [(None, false), (Some(1), false), (Some(3), true), (Some(4), true), (Some(7), false)] {
-            assert_eq!(error(code, Class::NotFound).is_absence(), absent, "{code:?}");
-            assert!(!error(code, Class::AccessDenied).is_absence(), "{code:?}");
+            assert_eq!(is_absence(code, 2), absent, "{code:?}");
+            assert!(!is_absence(code, 3), "{code:?}");
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::rclone::stats::Stats;
+use crate::store::stats::Stats;
 
 /// After the remote failed one file, another must be done within this time.
 const FAILING: Duration = Duration::from_secs(20);

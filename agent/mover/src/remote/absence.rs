@@ -8,8 +8,8 @@ use super::{Listing, Remote};
 use crate::error::{Failure, Result};
 use crate::format::names::{CLAIM, COMMIT, CONTROL_DIR};
 use crate::random::random;
-use crate::rclone::{CONTROL_IDLE, Class, RcloneError};
 use crate::report::Reason;
+use crate::store::{self, Class, List, Place, StoreError};
 
 /// Backends whose root is a folder of another remote, which the first push makes.
 const INDIRECT: [&str; 8] = ["alias", "crypt", "chunker", "compress", "hasher", "union", "combine", "cache"];
@@ -34,7 +34,7 @@ pub fn contradiction(remote: &Remote, name: &str) -> Failure {
 const OF_HTTP: [&str; 2] = ["s3", "webdav"];
 
 /// Whether the answer is that of some other kind of server.
-fn speaks_another_protocol(error: &RcloneError) -> bool {
+fn speaks_another_protocol(error: &StoreError) -> bool {
     ["deserialization failed", "failed to decode response body", "StatusCode: 404", "404 Not Found", "stopped after 10 redirects"]
         .iter()
         .any(|words| error.message.contains(words))
@@ -42,7 +42,7 @@ fn speaks_another_protocol(error: &RcloneError) -> bool {
 
 /// Whether this is how a web server refuses what it does not know: with a bare status. An S3 server names itself, or the error, in
 /// words of its own; a WebDAV server knows PROPFIND.
-fn is_bare_refusal(error: &RcloneError) -> bool {
+fn is_bare_refusal(error: &StoreError) -> bool {
     let says = |words: &str| error.message.contains(words);
     let of_s3 = ["MethodNotAllowed: Method Not Allowed", "BadRequest: Bad Request", "NotFound: Not Found"];
     let of_webdav = [": 405 Method Not Allowed", ": 400 Bad Request"];
@@ -54,9 +54,9 @@ fn is_bare_refusal(error: &RcloneError) -> bool {
 impl Remote {
     /// Makes sure that an empty path is one of a server that is really there: the root of a remote always exists.
     pub fn confirm_root(&self) -> Result<()> {
-        match self.list_root()? {
+        match self.list_root() {
             Err(error) if error.class != Class::BucketMissing && (error.is_absence() || speaks_another_protocol(&error)) => {
-                if self.leads_elsewhere() || self.feature("Overlay")? {
+                if self.leads_elsewhere() || self.features()?.is_overlay {
                     return Ok(());
                 }
                 Err(self.wrong_server("it has neither that path nor a root"))
@@ -74,24 +74,22 @@ impl Remote {
     }
 
     /// What a read or listing that failed comes to: where the root is refused in the same bare way, this is no server of the type.
-    pub(super) fn explain(&self, error: RcloneError) -> Failure {
+    pub(super) fn explain(&self, error: StoreError) -> Failure {
         if !is_bare_refusal(&error) || self.leads_elsewhere() {
             return error.into();
         }
         match self.list_root() {
-            Ok(Err(root)) if is_bare_refusal(&root) => self.wrong_server(&error.message),
-            Err(failure) if failure.reason == Reason::MoverKilled => failure,
+            Err(root) if is_bare_refusal(&root) => self.wrong_server(&error.message),
+            Err(root) if root.class == Class::Mover => root.into(),
             _ => error.into(),
         }
     }
 
     /// Lists the root of the section; whether it is empty.
-    fn list_root(&self) -> Result<std::result::Result<bool, RcloneError>> {
-        let root = format!("{}:", self.section());
-        let answer = self.rclone.run(&["lsjson".into(), "--no-mimetype".into(), "--no-modtime".into(), root.into()], CONTROL_IDLE)?;
-        let Ok(finished) = answer else { return Ok(answer.map(|_| false)) };
-        let text = std::fs::read_to_string(&finished.stdout).map_err(|e| Failure::scratch(&e))?;
-        Ok(Ok(!text.contains('{')))
+    fn list_root(&self) -> store::Result<bool> {
+        let mut empty = true;
+        self.store.list(Place::Section(""), List { folders: true, ..List::default() }, &mut |_| empty = false)?;
+        Ok(empty)
     }
 
     /// Whether the server lists even what cannot exist. Asked only where its root is empty.
@@ -99,13 +97,16 @@ impl Remote {
         if !self.backend().is_some_and(|backend| OF_HTTP.contains(&backend)) {
             return Ok(false);
         }
-        let place = format!("{}:scribe-agent-{:016x}/", self.section(), random()?);
-        // Whatever is wrong with it, it is no success.
-        Ok(self.rclone.run(&["lsjson".into(), "--no-mimetype".into(), "--no-modtime".into(), place.into()], CONTROL_IDLE)?.is_ok())
+        let place = format!("scribe-agent-{:016x}/", random()?);
+        match self.store.list(Place::Section(&place), List { folders: true, ..List::default() }, &mut |_| {}) {
+            Err(error) if error.class == Class::Mover => Err(error.into()),
+            // Whatever is wrong with it, it is no success.
+            listed => Ok(listed.is_ok()),
+        }
     }
 
     fn backend(&self) -> Option<&str> {
-        self.rclone.environment.backend.as_deref()
+        self.store.kind()
     }
 
     /// Whether the section is, or may be, a view of another one.
@@ -140,8 +141,8 @@ impl Remote {
         let root = self.leads_elsewhere().then_some("");
         for above in folders.chain(root) {
             let place = format!("{section}:{above}");
-            let control = if above.is_empty() { format!("{place}{CONTROL_DIR}/") } else { format!("{place}/{CONTROL_DIR}/") };
-            match self.names_in(control.into())? {
+            let control = if above.is_empty() { format!("{CONTROL_DIR}/") } else { format!("{above}/{CONTROL_DIR}/") };
+            match self.names_in(Place::Section(&control)) {
                 Ok(names) if names.iter().any(|name| name == COMMIT || name == CLAIM) => return Ok(Some(place)),
                 Ok(_) => {}
                 // A view of all buckets of a server asks it for a bucket whose name not every server finds worth a "no such bucket".

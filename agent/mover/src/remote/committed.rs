@@ -77,7 +77,7 @@ pub fn inconsistent(remote: &Remote, what: &str) -> Failure {
 }
 
 fn open_manifest(file: PathBuf, commit: &Commit, remote: &Remote) -> Result<Entries> {
-    let digest = Hasher::default().one(&file, &remote.rclone.stop)?;
+    let digest = Hasher::default().one(&file, &remote.context.stop)?;
     if digest != Digest::parse(&commit.manifest.sha256) || digest.is_none() {
         return Err(Failure::new(Reason::RemoteInconsistent, format!("the manifest of {} is not the one committed", commit.revision)));
     }

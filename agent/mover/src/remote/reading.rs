@@ -9,14 +9,11 @@ use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
-use super::{BLIND, BLIND_READ, Remote};
+use super::Remote;
 use crate::error::{Failure, Result};
 use crate::format::documents::{Control, unseal};
 use crate::format::names::{CLAIM, COMMIT, CONTROL_DIR};
-use crate::rclone::{BULK_IDLE, CONTROL_IDLE, Class, RcloneError};
-
-/// Without it, a folder of which no object came is missed when its time is to be set.
-const NO_FOLDERS: &str = "--no-update-dir-modtime";
+use crate::store::{Class, Fetch, StoreError};
 
 /// What a damaged object is said to be.
 const UNDECIPHERABLE: &str = "it cannot be decrypted, or unpacked";
@@ -54,27 +51,21 @@ impl Remote {
 
     /// Reads one object below [`CONTROL_DIR`].
     pub fn read_object(&self, name: &str) -> Result<Read> {
-        let list = self.rclone.scratch.list([name.as_bytes()])?;
-        let dir = format!("{CONTROL_DIR}/");
-        let finished = match self.command("cat", &[self.at(&dir)], &list, &BLIND, CONTROL_IDLE)? {
-            Ok(finished) => finished,
-            Err(error) if error.is_absence() => return Ok(Read::Absent),
-            Err(error) if self.deciphers(&error)? => return Ok(Read::Damaged(UNDECIPHERABLE.to_owned())),
-            Err(error) => return Err(self.explain(error)),
-        };
-        // Most backends skip a missing name in silence: only a listing distinguishes it from an empty object.
-        let empty = fs::metadata(&finished.stdout).map_err(|e| Failure::scratch(&e))?.len() == 0;
-        if empty && !self.list(&dir)?.contains_key(name.as_bytes()) {
-            return Ok(Read::Absent);
+        match self.store.read(&format!("{CONTROL_DIR}/{name}")) {
+            Ok(None) => Ok(Read::Absent),
+            Ok(Some(path)) => {
+                if fs::metadata(&path).map_err(|e| Failure::scratch(&e))?.len() > 0 {
+                    self.deciphered.get_or_init(|| ());
+                }
+                Ok(Read::Content(path))
+            }
+            Err(error) if self.deciphers(&error)? => Ok(Read::Damaged(UNDECIPHERABLE.to_owned())),
+            Err(error) => Err(self.explain(error)),
         }
-        if !empty {
-            self.deciphered.get_or_init(|| ());
-        }
-        Ok(Read::Content(finished.stdout))
     }
 
     /// Whether the objects that this error is about are damaged: they cannot be deciphered, and something else on the path can be.
-    pub fn deciphers(&self, error: &RcloneError) -> Result<bool> {
+    pub fn deciphers(&self, error: &StoreError) -> Result<bool> {
         if error.class != Class::Undecipherable || self.deciphered.get().is_some() {
             return Ok(error.class == Class::Undecipherable);
         }
@@ -83,7 +74,7 @@ impl Remote {
         let listing = self.list(&folder)?;
         let names: Vec<String> = listing.keys().filter_map(|name| Some(std::str::from_utf8(name).ok()?.to_owned())).collect();
         let names: Vec<String> = names.into_iter().filter(|name| is_control(name)).collect();
-        let dir = self.fetch_control(&names)?.0;
+        let dir = self.fetch_control(&names, Fetch::Content)?.0;
         // What cannot be deciphered to its end is removed again.
         if names.iter().any(|name| dir.join(name).is_file()) {
             self.deciphered.get_or_init(|| ());
@@ -92,35 +83,28 @@ impl Remote {
     }
 
     /// Fetches these objects below [`CONTROL_DIR`] into a temporary folder, as far as they can be fetched.
-    fn fetch_control(&self, names: &[String]) -> Result<(PathBuf, Option<RcloneError>)> {
-        let dir = self.rclone.scratch.fresh_dir("control")?;
-        let list = self.rclone.scratch.list(names.iter().map(String::as_bytes))?;
-        let from = self.at(&format!("{CONTROL_DIR}/"));
-        let mut flags = BLIND_READ.to_vec();
-        flags.push(NO_FOLDERS);
-        let fetched = self.command("copy", &[from, dir.clone().into()], &list, &flags, BULK_IDLE)?;
+    fn fetch_control(&self, names: &[String], how: Fetch) -> Result<(PathBuf, Option<StoreError>)> {
+        let dir = self.context.scratch.fresh_dir("control")?;
+        let names: Vec<&[u8]> = names.iter().map(String::as_bytes).collect();
+        let fetched = self.store.fetch(&format!("{CONTROL_DIR}/"), &dir, &names, how);
         Ok((dir, fetched.err()))
     }
 
-    /// Reads two control documents in one process, where both are expected to be there. Whatever does not come that way is read
+    /// Reads two control documents with one verb, where both are expected to be there. Whatever does not come that way is read
     /// by itself: nothing is concluded from its absence here.
     pub fn read_controls<A: DeserializeOwned, B: DeserializeOwned>(&self, names: [&str; 2]) -> Result<(Control<A>, Control<B>)> {
-        let dir = self.rclone.scratch.fresh_dir("control")?;
-        let list = self.rclone.scratch.list(names.map(str::as_bytes))?;
-        let from = self.at(&format!("{CONTROL_DIR}/"));
-        let fetched = self.command("copy", &[from, dir.clone().into()], &list, &BLIND_READ, CONTROL_IDLE)?;
-        match fetched {
-            Ok(_) => {}
-            Err(error) if error.is_absence() || error.class == Class::Undecipherable => {}
-            Err(error) => return Err(self.explain(error)),
-        }
+        let dir = match self.fetch_control(&names.map(str::to_owned), Fetch::Documents)? {
+            (dir, None) => dir,
+            (dir, Some(error)) if error.is_absence() || error.class == Class::Undecipherable => dir,
+            (_, Some(error)) => return Err(self.explain(error)),
+        };
         let [a, b] = names;
         Ok((self.fetched_control(&dir, a)?, self.fetched_control(&dir, b)?))
     }
 
     /// Fetches these objects below [`CONTROL_DIR`] into a temporary folder; what does not come is not in it.
     pub fn read_objects(&self, names: &[String]) -> Result<PathBuf> {
-        match self.fetch_control(names)? {
+        match self.fetch_control(names, Fetch::Content)? {
             (dir, None) => Ok(dir),
             (dir, Some(error)) if error.class == Class::NotFound || self.deciphers(&error)? => Ok(dir),
             (_, Some(error)) => Err(error.into()),

@@ -156,8 +156,7 @@ fn what_waits_to_be_put_in_place_and_cannot_be_decrypted_is_sent_again(
     );
     fs::write(&wrapper, text).unwrap();
     fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).unwrap();
-    let mut remote = site.remote();
-    remote.rclone.binary = wrapper;
+    let remote = site.remote_by(&wrapper);
     std::thread::scope(|scope| {
         let pushing = scope.spawn(|| push(&remote, &site.push_options()));
         while !marker.exists() {

@@ -42,8 +42,7 @@ pub fn through(site: &Site, script: &str, change: impl FnOnce(&mut PushOptions))
     );
     fs::write(&wrapper, text).unwrap();
     fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).unwrap();
-    let mut remote = site.remote();
-    remote.rclone.binary = wrapper;
+    let remote = site.remote_by(&wrapper);
     let mut options = site.push_options();
     change(&mut options);
     push(&remote, &options)

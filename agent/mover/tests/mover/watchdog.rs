@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 use assert_fs::TempDir;
 use rstest::rstest;
 use rustix::process::{Pid, Signal, kill_process};
-use scribe_mover::rclone::progress::Progress;
-use scribe_mover::rclone::{Class, Rclone, environment};
+use scribe_mover::error::Failure;
+use scribe_mover::rclone::{Rclone, environment};
 use scribe_mover::report::{Outcome, Reason};
-use scribe_mover::scratch::Scratch;
 use scribe_mover::stop::Stop;
+use scribe_mover::store::progress::Progress;
+use scribe_mover::store::{Class, Context};
 
 use crate::support::Site;
 use crate::support::program::{mover, report};
@@ -26,7 +27,7 @@ fn child(dir: &TempDir, text: &str) -> Rclone {
     fs::set_permissions(&binary, fs::Permissions::from_mode(0o755)).unwrap();
     fs::write(dir.path().join("rclone.conf"), "[s3]\ntype = s3\n").unwrap();
     let environment = environment::from_mount(dir.path(), None, "s3", &[]).unwrap();
-    Rclone { binary, environment, stop: Stop::default(), scratch: Scratch::new().unwrap(), progress: Progress::default() }
+    Rclone { binary, environment, context: Context::new(Stop::default(), Progress::default()).unwrap() }
 }
 
 #[rstest]
@@ -38,7 +39,7 @@ fn child(dir: &TempDir, text: &str) -> Rclone {
 fn a_child_that_stands_still_is_ended_and_named(#[case] text: &str) {
     let dir = TempDir::new().unwrap();
     let began = Instant::now();
-    let error = child(&dir, text).run(&["cat".into()], Duration::from_millis(300)).unwrap().unwrap_err();
+    let error = child(&dir, text).run(&["cat".into()], Duration::from_millis(300)).unwrap_err();
     assert_eq!(error.class, Class::Unreachable);
     assert!(error.message.contains("no sign of life"), "{}", error.message);
     assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
@@ -48,11 +49,12 @@ fn a_child_that_stands_still_is_ended_and_named(#[case] text: &str) {
 fn a_stop_ends_even_a_deaf_child() {
     let dir = TempDir::new().unwrap();
     let rclone = child(&dir, "trap '' TERM\necho ready >&2\ntimeout -s KILL 30 tail -f /dev/null");
-    let stop = rclone.stop.clone();
+    let stop = rclone.context.stop.clone();
     let began = Instant::now();
     std::thread::scope(|scope| {
         scope.spawn(move || stop.request());
-        assert_eq!(rclone.run(&["cat".into()], Duration::from_secs(600)).unwrap_err().reason, Reason::MoverKilled);
+        let failure = Failure::from(rclone.run(&["cat".into()], Duration::from_secs(600)).unwrap_err());
+        assert_eq!(failure.reason, Reason::MoverKilled);
     });
     assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
 }

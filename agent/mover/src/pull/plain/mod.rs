@@ -19,11 +19,12 @@ use super::{ATTEMPTS, PullOptions, PullOutcome, Synced, apply, space};
 use crate::digest::Digest;
 use crate::error::{Failure, Result};
 use crate::format::entries::{Entries, EntriesWriter};
+use crate::format::names::Folder;
 use crate::guard::Deletions;
-use crate::rclone::Class;
 use crate::remote::{Detail, Remote};
 use crate::report::Reason;
 use crate::stop::Stop;
+use crate::store::{Class, Fetch};
 use crate::volume::STAGING_DIR;
 use crate::volume::entry::{Entry, FileEntry, Kind, Location, Meta, Time};
 use crate::volume::hash::{Hasher, both};
@@ -37,11 +38,11 @@ use shape::{Shape, There, Tree, counts, named, shape};
 
 /// Pulls what the path holds into the volume.
 pub fn pull_plain(remote: &Remote, options: &PullOptions) -> Result<PullOutcome> {
-    let hashes = !remote.feature("SlowHash")?;
+    let hashes = !remote.features()?.slow_sums;
     let mut reasons = String::new();
     let longest = listing::longest(&Staging::incoming_on(&options.volume));
     for _ in 0..ATTEMPTS {
-        remote.rclone.progress.phase("reading", 0);
+        remote.context.progress.phase("reading", 0);
         let listing = Listing::read(remote, hashes, longest)?.make_way(&options.volume);
         // A mistyped path and an empty one look alike, and neither is a reason to delete anything.
         if listing.files.is_empty() {
@@ -88,7 +89,7 @@ impl Attempt<'_> {
     /// The inner error says how the remote moved.
     fn run(self) -> Result<std::result::Result<Synced, String>> {
         let Self { remote, options, listing, hashes, longest } = &self;
-        let (stop, root) = (&remote.rclone.stop, &options.volume);
+        let (stop, root) = (&remote.context.stop, &options.volume);
         let mut walked = walk(root, stop)?;
         let found: Vec<Found> = walked.by_ref().collect::<Result<_>>()?;
         let (mut skipped, left) = (walked.skipped, walked.staging);
@@ -114,9 +115,10 @@ impl Attempt<'_> {
             staging.keep(&PullPlan::default(), &Hasher::default(), stop)?;
         }
         space::check(root, needed)?;
-        remote.rclone.progress.phase("fetching", needed);
+        remote.context.progress.phase("fetching", needed);
         let incoming = Staging::incoming_on(root);
-        let error = remote.fetch_checked(&incoming, &due.keys().map(|path| path.as_bytes()).collect::<Vec<_>>())?.err();
+        let names: Vec<&[u8]> = due.keys().map(|path| path.as_bytes()).collect();
+        let error = remote.fetch(Folder::Live, &incoming, &names, Fetch::Checked).err();
         // Only what lay there before and after is one state of it.
         let after = Listing::read(remote, *hashes, *longest)?;
         if after.revision() != listing.revision() {
@@ -144,7 +146,7 @@ impl Attempt<'_> {
             fetched.insert(path.clone(), (digest, meta));
         }
 
-        let mut tree = EntriesWriter::new(&remote.rclone.scratch, "plain")?;
+        let mut tree = EntriesWriter::new(&remote.context.scratch, "plain")?;
         for entry in entries(wanted, &found, listing, &there, &fetched, &access, &mut skipped) {
             tree.push(&entry)?;
         }
@@ -155,7 +157,7 @@ impl Attempt<'_> {
             facts.add(entry.as_ref(), found.as_ref(), entry.as_ref().is_none_or(|entry| !fetched.contains_key(&entry.path)));
         }
         let plan = plan(tree.read()?, facts)?;
-        remote.rclone.progress.phase("applying", 0);
+        remote.context.progress.phase("applying", 0);
         let applied = apply(root, &tree, &plan, staging, stop)?;
         let deleted = applied.removed(&plan);
         skipped.extend(applied.skipped);
@@ -177,7 +179,7 @@ impl Attempt<'_> {
             if detail.md5().is_none() && !same_time() {
                 continue;
             }
-            if let Some((sha256, md5)) = both(&found.path.under(&self.options.volume), &self.remote.rclone.stop)? {
+            if let Some((sha256, md5)) = both(&found.path.under(&self.options.volume), &self.remote.context.stop)? {
                 read += size;
                 if detail.md5().is_none_or(|expected| expected == md5) {
                     there.insert(found.path.clone(), sha256);
@@ -190,8 +192,8 @@ impl Attempt<'_> {
     /// What the facl says. The inner error says how the remote moved.
     fn access(&self) -> Result<std::result::Result<HashMap<RelPath, Access>, String>> {
         let Some(name) = self.listing.facl else { return Ok(Ok(HashMap::new())) };
-        let dir = self.remote.rclone.scratch.fresh_dir("facl")?;
-        let fetched = self.remote.fetch_checked(&dir, &[name.as_bytes()])?;
+        let dir = self.remote.context.scratch.fresh_dir("facl")?;
+        let fetched = self.remote.fetch(Folder::Live, &dir, &[name.as_bytes()], Fetch::Checked);
         let text = match std::fs::read(dir.join(name)) {
             Ok(text) if fetched.is_ok() => text,
             _ => match fetched {
@@ -208,7 +210,7 @@ impl Attempt<'_> {
 
     /// Directories that only the facl lists.
     fn named(&self, found: &[Found], access: &HashMap<RelPath, Access>) -> Result<Vec<RelPath>> {
-        let folders = self.remote.feature("CanHaveEmptyDirectories")?;
+        let folders = self.remote.has_folders()?;
         let kinds: HashMap<&RelPath, &FoundKind> = found.iter().map(|found| (&found.path, &found.kind)).collect();
         Ok(named(access, &self.listing, folders, |path| match kinds.get(path) {
             Some(FoundKind::Dir) => There::Dir,

@@ -20,11 +20,11 @@ use scribe_mover::guard::Guard;
 use scribe_mover::pull::{PullOptions, PullOutcome, Synced, pull};
 use scribe_mover::push::{PushOptions, Pusher, push};
 use scribe_mover::rclone::options::Direction;
-use scribe_mover::rclone::progress::Progress;
-use scribe_mover::rclone::{Rclone, environment};
+use scribe_mover::rclone::{Rclone, RcloneStore, environment};
 use scribe_mover::remote::Remote;
-use scribe_mover::scratch::Scratch;
 use scribe_mover::stop::Stop;
+use scribe_mover::store::Context;
+use scribe_mover::store::progress::Progress;
 use server::{Backend, KEY, Server};
 
 /// The rclone this project is tested with.
@@ -100,6 +100,11 @@ impl Site {
 
     pub(crate) fn remote(&self) -> Remote {
         remote(self.secret.path(), &self.name)
+    }
+
+    /// Through another program in rclone's place.
+    pub(crate) fn remote_by(&self, rclone: &Path) -> Remote {
+        remote_by(rclone, self.secret.path(), &self.name)
     }
 
     /// Options of a push some time after the last change of the volume, so that hints count.
@@ -199,16 +204,15 @@ impl Local {
 }
 
 fn remote(secret: &Path, name: &str) -> Remote {
+    remote_by(rclone(), secret, name)
+}
+
+fn remote_by(rclone: &Path, secret: &Path, name: &str) -> Remote {
     let section = name.split(':').next().unwrap();
     let environment = environment::from_mount(secret, Some("creds"), section, &[]).unwrap().tuned(None, Direction::Push);
-    let rclone = Rclone {
-        binary: rclone().into(),
-        environment,
-        stop: Stop::default(),
-        scratch: Scratch::new().unwrap(),
-        progress: Progress::default(),
-    };
-    Remote::new(rclone, name)
+    let context = Context::new(Stop::default(), Progress::default()).unwrap();
+    let rclone = Rclone { binary: rclone.into(), environment, context: context.clone() };
+    Remote::new(context, Box::new(RcloneStore::new(rclone, name)), name)
 }
 
 fn push_options(volume: &Path) -> PushOptions {

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::rclone::stats::Stats;
 use crate::stop::Stop;
+use crate::store::stats::Stats;
 
 /// How often work that moves no bytes, such as hashing, reports that it makes progress. The agent reads it as often.
 const BEAT: Duration = Duration::from_secs(10);

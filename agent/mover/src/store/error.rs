@@ -1,0 +1,118 @@
+//! Why a verb failed: classified once, where the answer came from.
+
+use std::fmt;
+
+use crate::error::Failure;
+use crate::report::Reason;
+
+/// What kind of error it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// The remote refused the credentials.
+    AccessDenied,
+    /// The bucket does not exist.
+    BucketMissing,
+    /// An object or a folder does not exist.
+    NotFound,
+    /// The remote asked for a slower pace.
+    Throttled,
+    /// No answer, or a server error that passes.
+    Unreachable,
+    /// No space left on either side.
+    NoSpace,
+    /// What was sent is not what was read before: nearly always because the file changed in between.
+    SourceChanging,
+    /// A file of the volume could not be read or written.
+    VolumeUnreadable,
+    /// The configuration is unusable.
+    Configuration,
+    /// An object is not what a wrapping backend (crypt, compress) has written, or not with this password.
+    Undecipherable,
+    /// Killed from outside.
+    Killed,
+    /// Of the mover itself, such as a full temporary directory, or a stop.
+    Mover,
+    /// None of these.
+    Other,
+}
+
+impl Class {
+    /// The reason a failure of this kind is reported with.
+    pub fn reason(self) -> Reason {
+        match self {
+            Self::AccessDenied => Reason::AccessDenied,
+            Self::BucketMissing => Reason::BucketMissing,
+            Self::Throttled => Reason::Throttled,
+            Self::Unreachable => Reason::Unreachable,
+            Self::NoSpace => Reason::NoSpace,
+            Self::SourceChanging => Reason::SourceChanging,
+            Self::VolumeUnreadable => Reason::VolumeUnreadable,
+            // Where nothing else could be read, either: see the reading of control objects.
+            Self::Configuration | Self::Undecipherable => Reason::SecretInvalid,
+            Self::NotFound => Reason::RemoteInconsistent,
+            Self::Killed | Self::Mover | Self::Other => Reason::MoverFailed,
+        }
+    }
+}
+
+/// Why a verb failed.
+#[derive(Clone, Debug)]
+pub struct StoreError {
+    /// The kind of error.
+    pub class: Class,
+    /// For a person, without secrets.
+    pub message: String,
+    absence: bool,
+    /// The mover's own.
+    failure: Option<Failure>,
+}
+
+impl StoreError {
+    /// An error of the remote, or with it.
+    pub fn new(class: Class, message: impl Into<String>) -> Self {
+        Self { class, message: message.into(), absence: false, failure: None }
+    }
+
+    /// That the one object or folder that was asked for does not exist, by an answer that says so and nothing else.
+    pub fn absence(class: Class, message: impl Into<String>) -> Self {
+        Self { absence: true, ..Self::new(class, message) }
+    }
+
+    /// Whether the answer was that the object or folder does not exist. That alone proves nothing, see [`crate::remote`].
+    pub fn is_absence(&self) -> bool {
+        self.absence
+    }
+}
+
+impl From<Failure> for StoreError {
+    fn from(failure: Failure) -> Self {
+        Self { failure: Some(failure.clone()), ..Self::new(Class::Mover, failure.message) }
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        error.failure.unwrap_or_else(|| Failure::new(error.class.reason(), error.message))
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {}", self.class, self.message)
+    }
+}
+
+impl std::error::Error for StoreError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_of_the_mover_stays_what_it_is() {
+        let full = Failure::scratch(&std::io::Error::from_raw_os_error(28));
+        let error = StoreError::from(full.clone());
+        assert_eq!((error.class, Failure::from(error)), (Class::Mover, full));
+        assert_eq!(Failure::from(StoreError::new(Class::Throttled, "slow")), Failure::new(Reason::Throttled, "slow"));
+    }
+}

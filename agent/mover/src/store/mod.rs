@@ -1,0 +1,164 @@
+//! What a push or pull asks of a remote: a few verbs on objects by name, and one kind of error.
+//!
+//! Behind it are rclone, and in the simulation an object store in memory that lies. What the names mean, and what is concluded from an
+//! answer, is [`crate::remote`]'s; here an answer is only passed on.
+
+mod context;
+mod error;
+pub mod progress;
+pub mod stats;
+
+use std::fmt::Debug;
+use std::path::{Path, PathBuf};
+
+pub use context::Context;
+pub use error::{Class, StoreError};
+
+/// The result of every verb.
+pub type Result<T> = std::result::Result<T, StoreError>;
+
+/// Names below a folder, as many as the mover keeps in memory at a time.
+pub type Names<'a> = [&'a [u8]];
+
+/// A folder of the remote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place<'a> {
+    /// Below the replication's path: empty, or with a slash at its end.
+    Path(&'a str),
+    /// Below the root of the section, where others' paths are, too.
+    Section(&'a str),
+}
+
+/// What a listing is to show beside names and sizes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct List {
+    /// What lies in folders of the place, too.
+    pub recursive: bool,
+    /// Folders as well as objects.
+    pub folders: bool,
+    /// When each was written, or the file's own time where the backend keeps that.
+    pub times: bool,
+    /// MD5 sums, where the backend knows them.
+    pub sums: bool,
+}
+
+/// One object or folder of a listing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listed {
+    /// Below the place that is listed.
+    pub name: String,
+    /// In bytes; unknown where the backend does not tell.
+    pub size: Option<u64>,
+    /// As the backend gives it; empty unless asked for.
+    pub time: String,
+    /// In hexadecimal.
+    pub md5: Option<String>,
+    /// A folder: possibly one that exists only in the names of objects.
+    pub is_folder: bool,
+}
+
+/// What is fetched, and so how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fetch {
+    /// A few small control objects.
+    Documents,
+    /// Files, or manifests, that the caller verifies: one request each, because their size is unknown until they are there.
+    Content,
+    /// The same, of files so large that several streams pay: their size is asked for first.
+    Large,
+    /// Files that the backend is to verify, with their times.
+    Checked,
+}
+
+/// What is sent, and so how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Put {
+    /// Files of a folder that others may write to: links are left out.
+    Files,
+    /// What the links of a folder lead to. Never of a folder that others can write to.
+    Linked,
+    /// A control object. What the backend finds when it looks at it afterwards is a reason to remove it again where `checked`.
+    Document {
+        /// Whether it may be.
+        checked: bool,
+    },
+}
+
+/// Sums of content, in hexadecimal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sum {
+    /// By reading the objects.
+    Sha256,
+    /// As the backend knows them without being read.
+    Md5,
+}
+
+/// What becomes of the older object of a name by an upload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Replacing {
+    /// An upload that fails may take it along.
+    pub destroys: bool,
+    /// The upload goes to a name of its own, is looked at, and renamed.
+    pub renames: bool,
+}
+
+/// What a backend can do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Features {
+    /// Folders exist by themselves, and so outlive the files in them.
+    pub keeps_folders: bool,
+    /// Names that differ in case alone are one name, as far as is known.
+    pub folds_case: bool,
+    /// It reads the objects for their sums.
+    pub slow_sums: bool,
+    /// How finely it keeps a file's own time, in nanoseconds, where its listings show that one: not that of the upload.
+    pub keeps_times: Option<u64>,
+    /// It shows what other remotes hold.
+    pub is_overlay: bool,
+}
+
+/// A remote path.
+///
+/// Names are below the path, bytes as on the volume. A verb on many names does what it can of them before it returns an error, and one
+/// that is about names which do not exist is [`Class::NotFound`] or nothing at all: the caller verifies what it has got.
+pub trait Store: Debug + Send + Sync {
+    /// The type of the remote, as its configuration says; nothing where that is not known.
+    fn kind(&self) -> Option<&str>;
+
+    /// What the backend can do. Asks no server.
+    fn features(&self) -> Result<Features>;
+
+    /// How an upload replaces an object. Asks no server.
+    fn replacing(&self) -> Result<Replacing>;
+
+    /// Reads one object into a temporary file; `None` if it is not found.
+    fn read(&self, name: &str) -> Result<Option<PathBuf>>;
+
+    /// Fetches `names` from the folder `from` into the local folder `to`. One that does not exist is left out.
+    fn fetch(&self, from: &str, to: &Path, names: &Names, how: Fetch) -> Result<()>;
+
+    /// Sends `names` from the local folder `from` to the folder `to`, replacing what is there. An error unless all of them were sent.
+    fn put(&self, from: &Path, to: &str, names: &Names, how: Put) -> Result<()>;
+
+    /// Copies `names` from one folder of the path to another, on the server where it can. An error unless all of them were copied.
+    fn copy(&self, from: &str, to: &str, names: &Names) -> Result<()>;
+
+    /// Gives one object another name, replacing what is there.
+    fn rename(&self, from: &str, to: &str) -> Result<()>;
+
+    /// Deletes `names`. One that is gone already is no error.
+    fn delete(&self, names: &Names) -> Result<()>;
+
+    /// Shows everything in a folder. That the folder does not exist is an error for which [`StoreError::is_absence`] holds, and only if
+    /// nothing was shown.
+    fn list(&self, place: Place, what: List, each: &mut dyn FnMut(Listed)) -> Result<()>;
+
+    /// Shows the sums of `names`; none of what is not there, cannot be read, or has none.
+    fn sums(&self, kind: Sum, names: &Names, each: &mut dyn FnMut(&[u8], &str)) -> Result<()>;
+
+    /// Makes the bucket or folder of the path.
+    fn make(&self) -> Result<()>;
+
+    /// Removes the empty folders in the folder `below`, and itself if it is one; of the whole path, all but the path itself.
+    fn remove_empty_folders(&self, below: &str) -> Result<()>;
+}

@@ -1,0 +1,43 @@
+//! What may befall one step of a sync: a step is one operation on one object, or one listing.
+
+use fastrand::Rng;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The mover is killed before the step.
+    Before,
+    /// Or after it.
+    After,
+    /// Or while it writes: of an object that is replaced in place, a part is left.
+    During,
+    /// The step is refused, without effect.
+    Refused,
+    /// It has its effect, and the answer is lost.
+    Lost,
+    /// A read answers that there is no such object, a listing that there is nothing; a write is not lied about, but the next read.
+    Gone,
+    /// A read gives half of the object, a listing leaves one name out.
+    Half,
+    /// A read gives an object, or a listing, of some time ago.
+    Old(u8),
+}
+
+impl Fault {
+    pub fn any(rng: &mut Rng) -> Self {
+        match rng.u8(0..8) {
+            0 => Self::Before,
+            1 => Self::After,
+            2 => Self::During,
+            3 => Self::Refused,
+            4 => Self::Lost,
+            5 => Self::Gone,
+            6 => Self::Half,
+            _ => Self::Old(rng.u8(1..20)),
+        }
+    }
+
+    /// Whether it is an answer that is not true.
+    pub fn is_lie(self) -> bool {
+        matches!(self, Self::Gone | Self::Half | Self::Old(_))
+    }
+}

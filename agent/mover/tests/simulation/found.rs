@@ -1,0 +1,99 @@
+//! What the simulation has found and is mended, each with everything that it takes.
+
+use rstest::rstest;
+
+use crate::faults::Fault;
+use crate::history::{Epoch, Hands, History, LOCAL, S3, Sync, WEBDAV, Who};
+use crate::objects::Kind;
+use crate::play::play;
+use crate::volume::Edit;
+
+fn push(faults: &[(u32, Fault)]) -> Sync {
+    sync(Who::Push(0), faults)
+}
+
+fn sync(who: Who, faults: &[(u32, Fault)]) -> Sync {
+    Sync { who, skew: 0, verify: false, faults: faults.to_vec(), seed: 1 }
+}
+
+fn epoch(edits: &[Edit], syncs: &[Sync]) -> Epoch {
+    let edits = edits.iter().map(|edit| (0, edit.clone())).collect();
+    Epoch { edits, passes: 600, hands: None, syncs: syncs.to_vec(), order: 1 }
+}
+
+fn file(name: &'static str, content: &str) -> Edit {
+    Edit::File(name, content.into())
+}
+
+fn holds(kind: Kind, epochs: &[Epoch]) {
+    let history = History { kind, bucket: true, helped: false, epochs: epochs.to_vec() };
+    let (wrong, log, _) = play(&history, true);
+    assert_eq!(wrong, None, "{history:#?}\n{}", log.join("\n"));
+}
+
+/// A push was killed after it had sent a file where the volume has a folder now. Only its manifest says whose the object is: it stays until
+/// that has gone, whatever comes between.
+#[rstest]
+#[case(S3)]
+#[case(LOCAL)]
+fn the_object_of_a_dead_push_where_a_folder_is_now(#[case] kind: Kind) {
+    for dies in 5..16 {
+        for refused in 1..30 {
+            let first = epoch(&[file("a", "a"), file("d", "d")], &[push(&[(dies, Fault::Before)])]);
+            let second = epoch(&[Edit::Link("a"), file("d/y", "yy")], &[push(&[(refused, Fault::Refused)])]);
+            holds(kind, &[first, second]);
+        }
+    }
+}
+
+/// One read of the commit gives an older one, whose manifest has gone since. What the newest one needs is no leftover.
+#[test]
+fn an_old_commit_whose_manifest_has_gone() {
+    for ago in 1..24 {
+        let edited = |content| epoch(&[file("a", content)], &[push(&[])]);
+        holds(S3, &[edited("1"), edited("2"), epoch(&[file("b", "b")], &[push(&[(1, Fault::Old(ago))])])]);
+    }
+}
+
+/// A file that the last push replaced is verified as any other.
+#[rstest]
+#[case(S3)]
+#[case(LOCAL)]
+#[case(WEBDAV)]
+fn another_content_under_the_name_of_a_replaced_file(#[case] kind: Kind) {
+    for which in 0..4 {
+        let edited = |content| epoch(&[file("a", content)], &[push(&[])]);
+        holds(kind, &[edited("1"), edited("2"), Epoch { hands: Some(Hands::Change(which)), ..epoch(&[], &[]) }]);
+    }
+}
+
+/// Where an upload that is cut takes the older object along, a push may die while it writes its claim, the first one or another. What was
+/// sent under it is still that object's.
+#[rstest]
+#[case(S3)]
+#[case(LOCAL)]
+#[case(WEBDAV)]
+fn a_claim_that_is_cut(#[case] kind: Kind) {
+    for first in 1..20 {
+        for second in 1..20 {
+            holds(kind, &[epoch(&[file("a", "a")], &[push(&[(first, Fault::During)])]), epoch(&[], &[push(&[(second, Fault::During)])])]);
+        }
+    }
+}
+
+/// A first push was killed, something deleted what it had sent, and its folder is left where the volume has a file now.
+#[test]
+fn an_empty_folder_where_a_file_goes() {
+    for which in 0..4 {
+        let first = epoch(&[file("d/y", "y")], &[push(&[(10, Fault::Before)])]);
+        holds(WEBDAV, &[first, Epoch { hands: Some(Hands::Delete(which)), ..epoch(&[file("d", "d")], &[push(&[])]) }]);
+    }
+}
+
+/// Two objects begin on one path at the same moment. The one that finds the other's commit leaves nothing that is in that one's way.
+#[test]
+fn a_rival_that_gives_up() {
+    // As if it had looked before the other one came.
+    let late = [(1, Fault::Gone), (2, Fault::Gone)];
+    holds(S3, &[epoch(&[], &[sync(Who::Push(1), &[])]), epoch(&[], &[push(&late)])]);
+}

@@ -1,0 +1,119 @@
+//! What happens to a path, all of it from one seed: epochs, each with edits, something that others do, and syncs at the same time.
+
+use fastrand::Rng;
+
+use crate::faults::Fault;
+use crate::objects::Kind;
+use crate::volume::Edit;
+
+pub const S3: Kind = Kind { folders: false, destroys: false, renames: false, no_sums: false, own_times: false };
+pub const LOCAL: Kind = Kind { folders: true, renames: true, own_times: true, ..S3 };
+pub const WEBDAV: Kind = Kind { folders: true, destroys: true, no_sums: true, ..S3 };
+pub const SFTP: Kind = Kind { no_sums: true, ..LOCAL };
+
+/// Objects that push: the second one is another owner's.
+pub const SOURCES: usize = 2;
+/// The first is written to by pulls alone.
+pub const DESTINATIONS: usize = 2;
+
+#[derive(Clone, Debug)]
+pub struct History {
+    pub kind: Kind,
+    pub bucket: bool,
+    /// In the end a person lets the source take the path over, if it is refused.
+    pub helped: bool,
+    pub epochs: Vec<Epoch>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Epoch {
+    /// Of the first source's volume, or the second one's.
+    pub edits: Vec<(usize, Edit)>,
+    /// Seconds that pass before.
+    pub passes: i64,
+    pub hands: Option<Hands>,
+    pub syncs: Vec<Sync>,
+    /// Decides which of them goes on.
+    pub order: u64,
+}
+
+/// What somebody else does, while no sync runs.
+#[derive(Clone, Copy, Debug)]
+pub enum Hands {
+    /// The bucket becomes what it was so many epochs ago.
+    Rollback(usize),
+    /// Something deletes an object of content.
+    Delete(u8),
+    /// Or changes its content, not its size.
+    Change(u8),
+    /// The first source is deleted and made again.
+    Recreate,
+}
+
+#[derive(Clone, Debug)]
+pub struct Sync {
+    pub who: Who,
+    /// By which this site's clock is wrong, in seconds.
+    pub skew: i64,
+    /// The user requests a verification.
+    pub verify: bool,
+    /// At which steps, and what.
+    pub faults: Vec<(u32, Fault)>,
+    pub seed: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Who {
+    Push(usize),
+    Pull(usize),
+}
+
+impl History {
+    pub fn of(seed: u64) -> Self {
+        let mut rng = Rng::with_seed(seed);
+        let kinds = [S3, LOCAL, WEBDAV, SFTP];
+        let kind = kinds[rng.usize(0..kinds.len())];
+        let epochs = (0..rng.usize(2..8)).map(|at| Epoch::any(&mut rng, at)).collect();
+        Self { kind, bucket: rng.u8(0..4) > 0, helped: true, epochs }
+    }
+}
+
+impl Epoch {
+    fn any(rng: &mut Rng, at: usize) -> Self {
+        let edits = (0..rng.usize(0..5)).map(|_| (usize::from(rng.u8(0..8) == 0), Edit::any(rng))).collect();
+        let passes = [5, 600, 4_000, 90_000, 1_000_000][rng.usize(0..5)];
+        let hands = (at > 1 && rng.u8(0..6) == 0).then(|| match rng.u8(0..5) {
+            0 | 1 => Hands::Rollback(rng.usize(1..3)),
+            2 => Hands::Delete(rng.u8(..)),
+            3 => Hands::Change(rng.u8(..)),
+            _ => Hands::Recreate,
+        });
+        let whos: &[Who] = match rng.u8(0..20) {
+            0..9 => &[Who::Push(0)],
+            9..11 => &[Who::Pull(0)],
+            11 => &[Who::Pull(1)],
+            12..16 => &[Who::Push(0), Who::Pull(0)],
+            16 => &[Who::Push(0), Who::Pull(0), Who::Pull(1)],
+            17 => &[Who::Push(1)],
+            18 => &[Who::Push(0), Who::Push(1)],
+            _ => &[Who::Push(0), Who::Push(0), Who::Pull(0)],
+        };
+        let syncs = whos.iter().map(|who| Sync::any(rng, *who)).collect();
+        Self { edits, passes, hands, syncs, order: rng.u64(..) }
+    }
+}
+
+impl Sync {
+    fn any(rng: &mut Rng, who: Who) -> Self {
+        let skew = [0, 0, 0, 0, -7_200, 7_200, -40_000_000, 400_000_000][rng.usize(0..8)];
+        let mut faults: Vec<(u32, Fault)> = Vec::new();
+        for _ in 0..[0, 1, 1, 2][rng.usize(0..4)] {
+            let fault = Fault::any(rng);
+            // What is concluded rests on two witnesses: no more than one of them lies.
+            if !fault.is_lie() || !faults.iter().any(|(_, fault)| fault.is_lie()) {
+                faults.push((rng.u32(1..36), fault));
+            }
+        }
+        Self { who, skew, verify: rng.u8(0..8) == 0, faults, seed: rng.u64(..) }
+    }
+}

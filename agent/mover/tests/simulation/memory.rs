@@ -1,0 +1,380 @@
+//! The store that a sync sees: the objects in memory, one step at a time, with what a history has in store for that step.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use fastrand::Rng;
+use jiff::Timestamp;
+use scribe_mover::error::Failure;
+use scribe_mover::scratch::Scratch;
+use scribe_mover::store::{Class, Features, Fetch, List, Listed, Names, Place, Put, Replacing, Result, Store, StoreError, Sum};
+use scribe_mover::volume::hash::md5_hex;
+
+use crate::baton::Baton;
+use crate::faults::Fault;
+use crate::objects::{Kind, Name, Object, Objects};
+use crate::volume::Tree;
+use crate::world::World;
+
+/// One sync's way to the path.
+#[derive(Debug)]
+pub struct Memory {
+    pub name: String,
+    pub kind: Kind,
+    pub world: Arc<Mutex<World>>,
+    pub scratch: Arc<Scratch>,
+    pub baton: Option<Baton>,
+    /// What the volume held when it began, of a push.
+    pub tree: Option<Arc<Tree>>,
+    pub fate: Arc<Mutex<Fate>>,
+}
+
+/// What happens to a sync, and what it has done.
+#[derive(Debug)]
+pub struct Fate {
+    pub faults: Vec<(u32, Fault)>,
+    pub rng: Rng,
+    pub steps: u32,
+    pub writes: u32,
+    pub dead: bool,
+}
+
+/// What a step does: reads can be lied about.
+enum Step<'a> {
+    Read,
+    List,
+    Write(&'a [u8]),
+}
+
+/// How far a step gets.
+enum Outcome {
+    Done,
+    /// An answer that is not true.
+    Lie(Fault),
+    /// It has its effect, or a part of it, and this error.
+    Error {
+        whole: bool,
+        partly: bool,
+        error: StoreError,
+    },
+}
+
+fn killed() -> StoreError {
+    Failure::killed().into()
+}
+
+impl Memory {
+    /// Takes one step. `effect` changes the world, or reads it.
+    fn step<T>(&self, what: &str, step: Step, effect: impl FnOnce(&mut World, &Outcome) -> Result<T>) -> Result<T> {
+        if let Some(baton) = &self.baton {
+            baton.wait();
+        }
+        let mut fate = self.fate.lock().unwrap();
+        if fate.dead {
+            return Err(killed());
+        }
+        let outcome = fate.next(&step);
+        let mut world = self.world.lock().unwrap();
+        let is_write = matches!(step, Step::Write(_));
+        if is_write {
+            fate.writes += 1;
+            world.remember();
+        }
+        let before = is_write.then(|| world.now.clone());
+        let result = match &outcome {
+            Outcome::Error { whole: false, partly: false, error } => Err(error.clone()),
+            Outcome::Error { error, .. } => effect(&mut world, &outcome).and(Err(error.clone())),
+            _ => effect(&mut world, &outcome),
+        };
+        let shown = match (&outcome, result.as_ref().err()) {
+            (Outcome::Lie(fault), _) => format!(" LIE {fault:?}"),
+            (_, Some(error)) => format!(" -> {error}"),
+            _ => String::new(),
+        };
+        world.note(|| format!("{:8} {what}{shown}", self.name));
+        if let Step::Write(name) = step
+            && before.as_ref() != Some(&world.now)
+        {
+            world.check(self.tree.as_ref().map(|tree| (name, tree)));
+        }
+        result
+    }
+
+    fn put_one(&self, name: &[u8], content: &[u8], time: Timestamp) -> Result<()> {
+        let kind = self.kind;
+        self.step(&format!("put {}", show(name)), Step::Write(name), |world, outcome| {
+            let time = if kind.own_times { time } else { world.time };
+            match outcome {
+                Outcome::Error { whole: false, .. } if kind.destroys => {
+                    world.now.remove(name);
+                    world.now.put(kind, name, Object::new(&content[..content.len() / 2], time))
+                }
+                Outcome::Error { whole: false, .. } if kind.renames => {
+                    let partial = [name, b".0123abcd.partial"].concat();
+                    world.now.put(kind, &partial, Object::new(&content[..content.len() / 2], time))
+                }
+                // As S3 does: nothing of it.
+                Outcome::Error { whole: false, .. } => Ok(()),
+                _ => world.now.put(kind, name, Object::new(content, time)),
+            }
+        })
+    }
+
+    /// The content of an object, as it is or as it is said to be.
+    fn get_one(&self, name: &[u8]) -> Result<Option<Object>> {
+        self.step(&format!("get {}", show(name)), Step::Read, |world, outcome| {
+            let there = world.now.get(name).cloned();
+            Ok(match outcome {
+                Outcome::Lie(Fault::Gone) => None,
+                Outcome::Lie(Fault::Half) => there.map(|object| Object::new(&object.content[..object.content.len() / 2], object.time)),
+                Outcome::Lie(Fault::Old(ago)) => world.old(usize::from(*ago)).and_then(|old| old.get(name).cloned()).or(there),
+                _ => there,
+            })
+        })
+    }
+
+    /// In an order of this sync's own: rclone has several on their way.
+    fn shuffled(&self, names: &Names) -> Vec<Name> {
+        let mut names: Vec<Name> = names.iter().map(|name| name.to_vec()).collect();
+        names.sort();
+        self.fate.lock().unwrap().rng.shuffle(&mut names);
+        names
+    }
+}
+
+impl Fate {
+    fn next(&mut self, step: &Step) -> Outcome {
+        self.steps += 1;
+        let now = self.steps;
+        let Some(at) = self.faults.iter().position(|(at, _)| *at <= now) else { return Outcome::Done };
+        let (_, fault) = self.faults[at];
+        if fault.is_lie() && matches!(step, Step::Write(_)) {
+            return Outcome::Done;
+        }
+        self.faults.remove(at);
+        let unreachable = || StoreError::new(Class::Unreachable, "no answer");
+        let (whole, partly, error) = match fault {
+            Fault::Before => (false, false, killed()),
+            Fault::After => (true, false, killed()),
+            Fault::During => (false, true, killed()),
+            Fault::Refused => (false, false, unreachable()),
+            Fault::Lost => (true, false, unreachable()),
+            lie => return Outcome::Lie(lie),
+        };
+        self.dead = matches!(fault, Fault::Before | Fault::After | Fault::During);
+        Outcome::Error { whole, partly, error }
+    }
+}
+
+fn show(name: &[u8]) -> String {
+    name.escape_ascii().to_string()
+}
+
+fn join(folder: &str, name: &[u8]) -> Name {
+    [folder.as_bytes(), name].concat()
+}
+
+fn missing(count: usize, of: usize) -> Result<()> {
+    match count {
+        0 => Ok(()),
+        count if count == of => Err(StoreError::absence(Class::NotFound, "object not found")),
+        _ => Err(StoreError::new(Class::NotFound, "object not found")),
+    }
+}
+
+fn scratch<T>(result: std::io::Result<T>) -> Result<T> {
+    result.map_err(|error| Failure::scratch(&error).into())
+}
+
+impl Store for Memory {
+    fn kind(&self) -> Option<&str> {
+        Some("memory")
+    }
+
+    fn features(&self) -> Result<Features> {
+        Ok(Features {
+            keeps_folders: self.kind.folders,
+            folds_case: false,
+            slow_sums: self.kind.no_sums,
+            keeps_times: self.kind.own_times.then_some(1),
+            is_overlay: false,
+        })
+    }
+
+    fn replacing(&self) -> Result<Replacing> {
+        Ok(Replacing { destroys: self.kind.destroys, renames: self.kind.renames })
+    }
+
+    fn read(&self, name: &str) -> Result<Option<PathBuf>> {
+        let Some(object) = self.get_one(name.as_bytes())? else { return Ok(None) };
+        let path = self.scratch.fresh("read");
+        scratch(fs::write(&path, &object.content))?;
+        Ok(Some(path))
+    }
+
+    fn fetch(&self, from: &str, to: &Path, names: &Names, _: Fetch) -> Result<()> {
+        use std::os::unix::ffi::OsStrExt;
+        let mut absent = 0;
+        for name in self.shuffled(names) {
+            let Some(object) = self.get_one(&join(from, &name))? else {
+                absent += 1;
+                continue;
+            };
+            let path = to.join(std::ffi::OsStr::from_bytes(&name));
+            scratch(path.parent().map_or(Ok(()), fs::create_dir_all))?;
+            scratch(fs::write(path, &object.content))?;
+        }
+        missing(absent, names.len())
+    }
+
+    fn put(&self, from: &Path, to: &str, names: &Names, how: Put) -> Result<()> {
+        use std::os::unix::ffi::OsStrExt;
+        let mut left_out = 0;
+        for name in self.shuffled(names) {
+            let path = from.join(std::ffi::OsStr::from_bytes(&name));
+            let is_file = if how == Put::Linked { path.metadata() } else { path.symlink_metadata() }.is_ok_and(|meta| meta.is_file());
+            if !is_file {
+                left_out += 1;
+                continue;
+            }
+            let time = scratch(path.metadata().and_then(|meta| meta.modified()))?;
+            let time = Timestamp::try_from(time).unwrap_or_default();
+            self.put_one(&join(to, &name), &scratch(fs::read(&path))?, time)?;
+        }
+        missing(left_out, names.len())
+    }
+
+    fn copy(&self, from: &str, to: &str, names: &Names) -> Result<()> {
+        let mut absent = 0;
+        for name in self.shuffled(names) {
+            let (from, to) = (join(from, &name), join(to, &name));
+            let kind = self.kind;
+            let found = self.step(&format!("copy {} {}", show(&from), show(&to)), Step::Write(&to), |world, outcome| {
+                let Some(object) = world.now.get(&from).cloned() else { return Ok(false) };
+                let object = Object { time: if kind.own_times { object.time } else { world.time }, ..object };
+                match outcome {
+                    Outcome::Error { whole: false, .. } if kind.destroys => world.now.remove(&to),
+                    Outcome::Error { whole: false, .. } => {}
+                    _ => world.now.put(kind, &to, object)?,
+                }
+                Ok(true)
+            })?;
+            absent += usize::from(!found);
+        }
+        missing(absent, names.len())
+    }
+
+    fn rename(&self, from: &str, to: &str) -> Result<()> {
+        let kind = self.kind;
+        self.step(&format!("rename {from} {to}"), Step::Write(to.as_bytes()), |world, outcome| {
+            let Some(object) = world.now.get(from.as_bytes()).cloned() else { return missing(1, 1) };
+            if !matches!(outcome, Outcome::Error { whole: false, .. }) {
+                world.now.put(kind, to.as_bytes(), object)?;
+                world.now.remove(from.as_bytes());
+            }
+            Ok(())
+        })
+    }
+
+    fn delete(&self, names: &Names) -> Result<()> {
+        for name in self.shuffled(names) {
+            self.step(&format!("delete {}", show(&name)), Step::Write(&name), |world, outcome| {
+                if !matches!(outcome, Outcome::Error { whole: false, .. }) {
+                    world.now.remove(&name);
+                }
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
+    fn list(&self, place: Place, what: List, each: &mut dyn FnMut(Listed)) -> Result<()> {
+        let below = match place {
+            Place::Path(below) => below,
+            // Above the path there is nothing but a server, and the folders on the way.
+            Place::Section("") => {
+                each(Listed { name: "bucket".into(), is_folder: true, ..Listed::default() });
+                return Ok(());
+            }
+            Place::Section(_) => return Err(StoreError::absence(Class::NotFound, "directory not found")),
+        };
+        let prefix = below.as_bytes();
+        let state: Objects = self.step(&format!("list {below}"), Step::List, |world, outcome| {
+            let mut state = world.now.clone();
+            match outcome {
+                Outcome::Lie(Fault::Gone) => state.objects.clear(),
+                Outcome::Lie(Fault::Half) => {
+                    let listed: Vec<Name> = state.objects.keys().filter(|name| name.starts_with(prefix)).cloned().collect();
+                    if let Some(name) = listed.get(listed.len() / 2) {
+                        state.objects.remove(name);
+                    }
+                }
+                Outcome::Lie(Fault::Old(ago)) => {
+                    if let Some(old) = world.old(usize::from(*ago)) {
+                        state = Objects::clone(&old);
+                    }
+                }
+                _ => {}
+            }
+            Ok(state)
+        })?;
+        if !state.bucket {
+            return Err(StoreError::absence(Class::BucketMissing, "the bucket does not exist"));
+        }
+        let mut any = false;
+        for (name, object) in state.objects.range(prefix.to_vec()..).take_while(|(name, _)| name.starts_with(prefix)) {
+            any = true;
+            let name = &name[prefix.len()..];
+            if !what.recursive && name.contains(&b'/') {
+                continue;
+            }
+            each(Listed {
+                name: String::from_utf8(name.to_vec()).unwrap(),
+                size: Some(object.content.len() as u64),
+                time: if what.times { object.time.to_string() } else { String::new() },
+                md5: (what.sums && !self.kind.no_sums).then(|| md5_hex(&object.content)),
+                is_folder: false,
+            });
+        }
+        if any || !self.kind.folders || below.is_empty() || state.folders.contains(below.trim_end_matches('/').as_bytes()) {
+            return Ok(());
+        }
+        Err(StoreError::absence(Class::NotFound, "directory not found"))
+    }
+
+    fn sums(&self, kind: Sum, names: &Names, each: &mut dyn FnMut(&[u8], &str)) -> Result<()> {
+        for name in self.shuffled(names) {
+            if let Some(object) = self.get_one(&name)? {
+                match kind {
+                    Sum::Sha256 => each(&name, &object.sha256.hex()),
+                    Sum::Md5 => each(&name, &md5_hex(&object.content)),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn make(&self) -> Result<()> {
+        self.step("make", Step::Write(b""), |world, outcome| {
+            world.now.bucket |= !matches!(outcome, Outcome::Error { whole: false, .. });
+            Ok(())
+        })
+    }
+
+    fn remove_empty_folders(&self, below: &str) -> Result<()> {
+        self.step(&format!("rmdirs {below}"), Step::Write(b""), |world, _| {
+            world.now.remove_empty(below.trim_end_matches('/').as_bytes());
+            Ok(())
+        })
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        let (steps, name) = (self.fate.lock().unwrap().steps, self.name.clone());
+        if let Ok(mut world) = self.world.lock() {
+            world.note(|| format!("{name:8} ends after {steps} steps"));
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! The remote path as it really is, what it was before, and what must hold of it at every moment.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use scribe_mover::format::documents::{Claim, Commit, Control, Owner, unseal};
+use scribe_mover::format::manifest;
+use scribe_mover::format::names::{self, CONTROL_DIR, StagedDir};
+use scribe_mover::format::revision::Revision;
+use scribe_mover::volume::entry::{Kind as EntryKind, Location};
+
+use serde::de::DeserializeOwned;
+
+use crate::objects::{Name, Object, Objects, sha256};
+use crate::volume::{Node, Tree};
+
+/// How many states a lie may go back to.
+const REMEMBERED: usize = 24;
+
+/// Everything that the syncs share.
+#[derive(Debug)]
+pub struct World {
+    pub now: Objects,
+    pub past: VecDeque<Arc<Objects>>,
+    /// The server's clock.
+    pub time: Timestamp,
+    /// What each revision was made of, by whoever committed it first.
+    pub trees: HashMap<String, Arc<Tree>>,
+    /// There is a commit, unless it was lost.
+    pub committed: bool,
+    /// Something else has changed our objects, or two pushes wrote at the same time: the revision may not be whole before a verification.
+    pub meddled: bool,
+    /// Objects that are no sync's to change.
+    pub foreign: Vec<(Name, Object)>,
+    /// What has been found wrong first.
+    pub wrong: Option<String>,
+    /// What happened, where it is to be shown.
+    pub log: Option<Vec<String>>,
+    /// Manifests that were read already.
+    manifests: HashMap<Name, Arc<Vec<Needed>>>,
+}
+
+/// What an entry of a manifest says.
+#[derive(Debug)]
+struct Needed {
+    path: Vec<u8>,
+    node: Node,
+    at: Location,
+}
+
+/// The name of a control object, below the path.
+pub fn control(name: &str) -> Name {
+    format!("{CONTROL_DIR}/{name}").into_bytes()
+}
+
+impl World {
+    pub fn new(bucket: bool, time: Timestamp, log: bool) -> Self {
+        Self {
+            now: Objects { bucket, ..Objects::default() },
+            past: VecDeque::new(),
+            time,
+            trees: HashMap::new(),
+            committed: false,
+            meddled: false,
+            foreign: Vec::new(),
+            wrong: None,
+            log: log.then(Vec::new),
+            manifests: HashMap::new(),
+        }
+    }
+
+    pub fn note(&mut self, line: impl FnOnce() -> String) {
+        if let Some(log) = &mut self.log {
+            log.push(line());
+        }
+    }
+
+    pub fn fail(&mut self, what: String) {
+        self.note(|| format!("WRONG: {what}"));
+        self.wrong.get_or_insert(what);
+    }
+
+    /// Before something changes.
+    pub fn remember(&mut self) {
+        if self.past.len() == REMEMBERED {
+            self.past.pop_front();
+        }
+        self.past.push_back(Arc::new(self.now.clone()));
+    }
+
+    /// The state of so many changes ago.
+    pub fn old(&self, ago: usize) -> Option<Arc<Objects>> {
+        self.past.len().checked_sub(ago).and_then(|at| self.past.get(at)).cloned()
+    }
+
+    pub fn commit(&self) -> Option<Commit> {
+        self.document(names::COMMIT)
+    }
+
+    /// Whose the path is: who committed there, or began to.
+    pub fn owner(&self) -> Option<Owner> {
+        let committed = self.commit().map(|commit| commit.owner);
+        committed.or_else(|| self.document::<Claim>(names::CLAIM).map(|claim| claim.owner))
+    }
+
+    fn document<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
+        match unseal(&self.now.get(&control(name))?.content) {
+            Ok(Control::Present(document)) => Some(document),
+            _ => None,
+        }
+    }
+
+    /// What must hold after every change.
+    pub fn check(&mut self, committer: Option<(&[u8], &Arc<Tree>)>) {
+        if let Some((name, tree)) = committer
+            && name == control(names::COMMIT)
+            && let Some(commit) = self.commit()
+        {
+            self.committed = true;
+            self.trees.entry(commit.revision).or_insert_with(|| Arc::clone(tree));
+        }
+        for (name, object) in &self.foreign {
+            if self.now.get(name) != Some(object) {
+                let name = String::from_utf8_lossy(name).into_owned();
+                return self.fail(format!("{name}, which is not ours, was changed or deleted"));
+            }
+        }
+        if !self.meddled
+            && let Err(what) = self.whole()
+        {
+            self.fail(format!("the committed revision is not whole: {what}"));
+        }
+    }
+
+    /// Whether the committed revision is there, and what its source held.
+    pub fn whole(&mut self) -> Result<(), String> {
+        let Some(commit) = self.commit() else {
+            return if !self.committed { Ok(()) } else { Err("there was a commit, and there is none that can be read".into()) };
+        };
+        let revision = Revision::parse(&commit.revision).ok_or("an impossible revision")?;
+        let needed = self.needed(&revision, &commit)?;
+        let staged = StagedDir::of(&revision);
+        let mut tree = Tree::new();
+        for Needed { path, node, at } in needed.iter() {
+            tree.insert(path.clone(), node.clone());
+            let Node::File(digest) = node else { continue };
+            let fits = |name: &[u8]| self.now.get(name).is_some_and(|object| object.sha256 == *digest);
+            let there = match at {
+                Location::Own => fits(path),
+                Location::Staged => fits(path) || commit.staged && fits(&staged.name(path)),
+                Location::Object => {
+                    let object = [names::objects_dir().as_bytes(), digest.hex().as_bytes()].concat();
+                    fits(&object) || commit.staged && fits(&staged.object(digest))
+                }
+            };
+            if !there {
+                return Err(format!("{:?} of {revision} is not there ({at:?})", String::from_utf8_lossy(path)));
+            }
+        }
+        match self.trees.get(&commit.revision) {
+            Some(captured) if **captured == tree => Ok(()),
+            Some(captured) => Err(format!("{revision} is not what was captured: {tree:?} instead of {captured:?}")),
+            None => Err(format!("{revision} was committed by nobody")),
+        }
+    }
+
+    fn needed(&mut self, revision: &Revision, commit: &Commit) -> Result<Arc<Vec<Needed>>, String> {
+        let name = control(&names::manifest(revision));
+        let object = self.now.get(&name).ok_or_else(|| format!("the manifest of {revision} is not there"))?;
+        if object.sha256.hex() != commit.manifest.sha256 {
+            return Err(format!("the manifest of {revision} is not the one committed"));
+        }
+        if let Some(needed) = self.manifests.get(&name) {
+            return Ok(Arc::clone(needed));
+        }
+        let mut needed = Vec::new();
+        for entry in manifest::read(&*object.content, revision.as_str()).map_err(|e| e.message)? {
+            let entry = entry.map_err(|e| e.message)?;
+            if entry.path.is_root() {
+                continue;
+            }
+            let at = entry.file().map_or(Location::Own, |file| file.at);
+            let node = match &entry.kind {
+                EntryKind::File(file) if file.size == 0 => Node::File(sha256(b"")),
+                EntryKind::File(file) => Node::File(file.sha256),
+                EntryKind::Dir => Node::Dir,
+                _ => Node::Other,
+            };
+            needed.push(Needed { path: entry.path.as_bytes().to_vec(), node, at });
+        }
+        let needed = Arc::new(needed);
+        self.manifests.insert(name, Arc::clone(&needed));
+        Ok(needed)
+    }
+}
