@@ -3,6 +3,7 @@
 //! The manifests say which names dead pushes have written to, and which ones the revision before had. Nothing else that the committed
 //! manifest does not account for is ours to delete.
 
+use std::collections::HashSet;
 use std::fs::File;
 
 use super::object_names::{Name, partial_of};
@@ -44,6 +45,7 @@ impl OldTrees {
                 }
             }
         }
+        let half_written: HashSet<&[u8]> = listing.keys().filter_map(|name| partial_of(name)).collect();
         let objects: Vec<String> = revisions.iter().map(manifest_name).collect();
         let fetched = remote.read_objects(&objects)?;
         for (revision, object) in revisions.iter().zip(&objects) {
@@ -62,7 +64,7 @@ impl OldTrees {
                 if entry.file().is_some() {
                     let name = entry.path.as_bytes();
                     old.names.insert(name);
-                    needed |= listing.contains_key(name) && !accounted.contains(name);
+                    needed |= half_written.contains(name) || listing.contains_key(name) && !accounted.contains(name);
                 }
             }
             let name: Name = format!("{CONTROL_DIR}/{object}").into_bytes().into();

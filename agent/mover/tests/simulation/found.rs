@@ -67,13 +67,13 @@ fn another_content_under_the_name_of_a_replaced_file(#[case] kind: Kind) {
     }
 }
 
-/// Where an upload that is cut takes the older object along, a push may die while it writes its claim, the first one or another. What was
-/// sent under it is still that object's.
+/// A push may die while it writes anything, and so may the next one. Where an upload that is cut takes the older object along, and that is
+/// the claim, what was sent under it is still that object's. Where it is sent to a name of its own, that one goes in the end.
 #[rstest]
 #[case(S3)]
 #[case(LOCAL)]
 #[case(WEBDAV)]
-fn a_claim_that_is_cut(#[case] kind: Kind) {
+fn an_object_that_is_cut(#[case] kind: Kind) {
     for first in 1..20 {
         for second in 1..20 {
             holds(kind, &[epoch(&[file("a", "a")], &[push(&[(first, Fault::During)])]), epoch(&[], &[push(&[(second, Fault::During)])])]);

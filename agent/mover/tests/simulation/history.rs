@@ -48,6 +48,8 @@ pub enum Hands {
     Change(u8),
     /// The first source is deleted and made again.
     Recreate,
+    /// Puts a file of its own below the path, once that is one of ours.
+    Add(u8),
 }
 
 #[derive(Clone, Debug)]
@@ -79,10 +81,16 @@ impl History {
 }
 
 impl Epoch {
+    /// Whether nothing but a push at a time has written to the path.
+    pub fn is_undisturbed(&self) -> bool {
+        self.hands.is_none() && self.syncs.iter().filter(|sync| matches!(sync.who, Who::Push(_))).count() < 2
+    }
+
     fn any(rng: &mut Rng, at: usize) -> Self {
         let edits = (0..rng.usize(0..5)).map(|_| (usize::from(rng.u8(0..8) == 0), Edit::any(rng))).collect();
         let passes = [5, 600, 4_000, 90_000, 1_000_000][rng.usize(0..5)];
-        let hands = (at > 1 && rng.u8(0..6) == 0).then(|| match rng.u8(0..5) {
+        let hands = (at > 1 && rng.u8(0..6) == 0).then(|| match rng.u8(0..6) {
+            5 => Hands::Add(rng.u8(..)),
             0 | 1 => Hands::Rollback(rng.usize(1..3)),
             2 => Hands::Delete(rng.u8(..)),
             3 => Hands::Change(rng.u8(..)),

@@ -140,13 +140,16 @@ impl Play<'_> {
 
     fn meddle(&mut self, hands: Hands) {
         let mut world = self.world.lock().unwrap();
-        let contents: Vec<Name> = world.now.objects.iter().filter(|(name, _)| is_content(name)).map(|(name, _)| name.clone()).collect();
+        let is_theirs = |name: &Name| world.foreign.iter().any(|(theirs, _)| theirs == name);
+        let contents: Vec<Name> = world.now.objects.keys().filter(|name| is_content(name) && !is_theirs(name)).cloned().collect();
         let pick = |at: u8| contents.get(usize::from(at) % contents.len().max(1)).cloned();
         match hands {
             Hands::Rollback(ago) => {
                 if let Some(old) = self.past.len().checked_sub(ago + 1).and_then(|at| self.past.get(at)) {
                     world.now = old.clone();
                     world.committed = world.commit().is_some();
+                    let World { foreign, now, .. } = &mut *world;
+                    foreign.retain(|(name, _)| now.get(name).is_some());
                 }
             }
             Hands::Delete(at) => {
@@ -164,6 +167,13 @@ impl Play<'_> {
                     world.meddled = true;
                 }
             }
+            Hands::Add(at) if world.committed => {
+                let (name, object) = (format!("theirs/{at}").into_bytes(), Object::new(&[at], world.time));
+                if world.now.put(self.history.kind, &name, object.clone()).is_ok() {
+                    world.foreign.push((name, object));
+                }
+            }
+            Hands::Add(_) => {}
             Hands::Recreate => {
                 let source = &mut self.sources[0];
                 source.owner.uid.push('+');
@@ -296,6 +306,10 @@ impl Play<'_> {
         let mut world = self.world.lock().unwrap();
         if let Err(what) = world.whole() {
             world.fail(format!("at rest, after {last:?}, the committed revision is not whole: {what}"));
+        }
+        let is_clean = self.history.epochs.iter().all(Epoch::is_undisturbed);
+        if is_clean && let Some(left) = world.leftover() {
+            world.fail(format!("at rest, after {last:?}, {left} is left over"));
         }
         drop(world);
         if self.is_wrong() {

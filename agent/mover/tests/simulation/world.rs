@@ -165,6 +165,24 @@ impl World {
         }
     }
 
+    /// An object that neither the committed revision needs nor anybody else has put there.
+    pub fn leftover(&mut self) -> Option<String> {
+        let commit = self.commit()?;
+        let revision = Revision::parse(&commit.revision)?;
+        let mut names = vec![control(names::COMMIT), control(&names::manifest(&revision))];
+        for Needed { path, node, at } in self.needed(&revision, &commit).ok()?.iter() {
+            match (node, at) {
+                (Node::File(digest), Location::Object) => {
+                    names.push([names::objects_dir().as_bytes(), digest.hex().as_bytes()].concat());
+                }
+                (Node::File(_), _) => names.push(path.clone()),
+                _ => {}
+            }
+        }
+        names.extend(self.foreign.iter().map(|(name, _)| name.clone()));
+        self.now.objects.keys().find(|name| !names.contains(name)).map(|name| name.escape_ascii().to_string())
+    }
+
     fn needed(&mut self, revision: &Revision, commit: &Commit) -> Result<Arc<Vec<Needed>>, String> {
         let name = control(&names::manifest(revision));
         let object = self.now.get(&name).ok_or_else(|| format!("the manifest of {revision} is not there"))?;
