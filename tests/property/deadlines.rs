@@ -147,6 +147,21 @@ fn an_old_job_is_not_taken_for_the_new_one() {
     assert_eq!(world.paths(), ["p", "elsewhere"]);
 }
 
+/// What keeps the next one from beginning is said to be on its way out, not to have been forgotten.
+#[test]
+fn an_old_job_that_does_not_go_is_named() {
+    let mut world = World::new(Flavour::SourceDirect);
+    attempt(&mut world, Ending::Failed);
+    script::edit(&mut world, |world| world.spec.remote.path = "elsewhere".into());
+    for _ in 0..30 {
+        agent::look(&mut world, &Look::default());
+        world.past.clear();
+        world.now += SignedDuration::from_mins(1);
+    }
+    let message = world.status.last_error.clone().map(|e| e.message).unwrap_or_default();
+    assert!(message.contains("of an earlier attempt is still being deleted"), "{message}");
+}
+
 /// Somebody else's snapshot has the name that the image would get.
 #[test]
 fn an_image_that_cannot_be_made() {

@@ -5,6 +5,7 @@ use crate::controllers::{self, Ending};
 use crate::script;
 use crate::world::{Flavour, OTHER_CLAIM, World};
 use jiff::SignedDuration;
+use scribe_agent::core::model::facts::{Kind, Refresh};
 use scribe_agent::core::model::plan::MoverTask;
 use scribe_agent::core::model::spec::{DestinationClaim, Volume};
 use scribe_agent::core::schedule::queue;
@@ -61,17 +62,30 @@ fn one_that_has_begun_is_not_interrupted() {
     }
 }
 
+/// Asking what others do costs a list: only a destination whose mover may write does so.
+#[test]
+fn only_one_that_writes_asks_about_others() {
+    let asks = |world: &World| agent::plan(world).needs.contains(&Refresh::Sharing);
+    for flavour in Flavour::ALL {
+        let mut world = World::new(flavour);
+        script::begin(&mut world);
+        controllers::start_pods(&mut world);
+        assert_eq!(asks(&world), world.writes() && world.object.kind == Kind::Destination, "{flavour:?}");
+        script::calm_down(&mut world);
+        assert!(!asks(&world), "{flavour:?}");
+    }
+}
+
 /// Two that have begun, as under an agent that let both start: neither publishes the mixture, and each compares the whole volume next time.
 #[test]
 fn what_two_have_pulled_is_not_published() {
     for flavour in DESTINATIONS {
-        for publishing in [false, true] {
+        for looks in 0..5 {
             let mut world = World::new(flavour);
             script::begin(&mut world);
             controllers::start_pods(&mut world);
             controllers::end_movers(&mut world, Ending::Good);
-            if publishing {
-                agent::look(&mut world, &Look::default());
+            for _ in 0..looks {
                 agent::look(&mut world, &Look::default());
             }
             if world.status.run.is_none() {

@@ -20,11 +20,15 @@ pub enum Fault {
     Half,
     /// A read gives an object, or a listing, of some time ago.
     Old(u8),
+    /// From here on no read finds this object, although listings show it.
+    Hidden,
+    /// From here on no listing shows one of the objects of this one, although reads find it.
+    Unlisted(u8),
 }
 
 impl Fault {
     pub fn any(rng: &mut Rng) -> Self {
-        match rng.u8(0..8) {
+        match rng.u8(0..10) {
             0 => Self::Before,
             1 => Self::After,
             2 => Self::During,
@@ -32,12 +36,14 @@ impl Fault {
             4 => Self::Lost,
             5 => Self::Gone,
             6 => Self::Half,
+            7 => Self::Hidden,
+            8 => Self::Unlisted(rng.u8(..)),
             _ => Self::Old(rng.u8(1..20)),
         }
     }
 
     /// Whether it is an answer that is not true.
     pub fn is_lie(self) -> bool {
-        matches!(self, Self::Gone | Self::Half | Self::Old(_))
+        matches!(self, Self::Gone | Self::Half | Self::Old(_) | Self::Hidden | Self::Unlisted(_))
     }
 }

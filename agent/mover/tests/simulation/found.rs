@@ -26,7 +26,7 @@ fn file(name: &'static str, content: &str) -> Edit {
 }
 
 fn holds(kind: Kind, epochs: &[Epoch]) {
-    let history = History { kind, bucket: true, helped: false, epochs: epochs.to_vec() };
+    let history = History { kind, bucket: true, verified: true, helped: false, epochs: epochs.to_vec() };
     let (wrong, log, _) = play(&history, true);
     assert_eq!(wrong, None, "{history:#?}\n{}", log.join("\n"));
 }

@@ -20,6 +20,8 @@ pub const DESTINATIONS: usize = 2;
 pub struct History {
     pub kind: Kind,
     pub bucket: bool,
+    /// In the end a person requests a verification. Otherwise it comes when it is due.
+    pub verified: bool,
     /// In the end a person lets the source take the path over, if it is refused.
     pub helped: bool,
     pub epochs: Vec<Epoch>,
@@ -76,7 +78,7 @@ impl History {
         let kinds = [S3, LOCAL, WEBDAV, SFTP];
         let kind = kinds[rng.usize(0..kinds.len())];
         let epochs = (0..rng.usize(2..8)).map(|at| Epoch::any(&mut rng, at)).collect();
-        Self { kind, bucket: rng.u8(0..4) > 0, helped: true, epochs }
+        Self { kind, bucket: rng.u8(0..4) > 0, verified: rng.bool(), helped: true, epochs }
     }
 }
 

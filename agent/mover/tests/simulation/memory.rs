@@ -38,6 +38,15 @@ pub struct Fate {
     pub steps: u32,
     pub writes: u32,
     pub dead: bool,
+    /// What no read of this sync finds, and what no listing shows.
+    pub hidden: Option<Name>,
+    pub unlisted: Option<Name>,
+}
+
+impl Fate {
+    pub fn new(faults: Vec<(u32, Fault)>, seed: u64) -> Self {
+        Self { faults, rng: Rng::with_seed(seed), steps: 0, writes: 0, dead: false, hidden: None, unlisted: None }
+    }
 }
 
 /// What a step does: reads can be lied about.
@@ -123,15 +132,22 @@ impl Memory {
 
     /// The content of an object, as it is or as it is said to be.
     fn get_one(&self, name: &[u8]) -> Result<Option<Object>> {
-        self.step(&format!("get {}", show(name)), Step::Read, |world, outcome| {
+        let mut hides = false;
+        let found = self.step(&format!("get {}", show(name)), Step::Read, |world, outcome| {
             let there = world.now.get(name).cloned();
+            hides = matches!(outcome, Outcome::Lie(Fault::Hidden));
             Ok(match outcome {
                 Outcome::Lie(Fault::Gone) => None,
                 Outcome::Lie(Fault::Half) => there.map(|object| Object::new(&object.content[..object.content.len() / 2], object.time)),
                 Outcome::Lie(Fault::Old(ago)) => world.old(usize::from(*ago)).and_then(|old| old.get(name).cloned()).or(there),
                 _ => there,
             })
-        })
+        })?;
+        let mut fate = self.fate.lock().unwrap();
+        if hides {
+            fate.hidden = Some(name.to_vec());
+        }
+        Ok(found.filter(|_| fate.hidden.as_deref() != Some(name)))
     }
 
     /// In an order of this sync's own: rclone has several on their way.
@@ -300,7 +316,8 @@ impl Store for Memory {
             Place::Section(_) => return Err(StoreError::absence(Class::NotFound, "directory not found")),
         };
         let prefix = below.as_bytes();
-        let state: Objects = self.step(&format!("list {below}"), Step::List, |world, outcome| {
+        let mut hides = None;
+        let mut state: Objects = self.step(&format!("list {below}"), Step::List, |world, outcome| {
             let mut state = world.now.clone();
             match outcome {
                 Outcome::Lie(Fault::Gone) => state.objects.clear(),
@@ -315,10 +332,21 @@ impl Store for Memory {
                         state = Objects::clone(&old);
                     }
                 }
+                Outcome::Lie(Fault::Unlisted(at)) => {
+                    let listed: Vec<&Name> = state.objects.keys().filter(|name| name.starts_with(prefix)).collect();
+                    hides = listed.get(usize::from(*at) % listed.len().max(1)).map(|name| name.to_vec());
+                }
                 _ => {}
             }
             Ok(state)
         })?;
+        {
+            let mut fate = self.fate.lock().unwrap();
+            fate.unlisted = hides.or(fate.unlisted.take());
+            if let Some(name) = &fate.unlisted {
+                state.objects.remove(name);
+            }
+        }
         if !state.bucket {
             return Err(StoreError::absence(Class::BucketMissing, "the bucket does not exist"));
         }

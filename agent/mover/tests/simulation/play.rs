@@ -201,8 +201,7 @@ impl Play<'_> {
         self.scratches += 1;
         let scratch = Arc::new(Scratch::within(self.dir.path()).unwrap());
         let context = Context { stop: Stop::default(), scratch: Arc::clone(&scratch), progress: Progress::default() };
-        let fate = Fate { faults: sync.faults.clone(), rng: Rng::with_seed(sync.seed), steps: 0, writes: 0, dead: false };
-        let fate = Arc::new(Mutex::new(fate));
+        let fate = Arc::new(Mutex::new(Fate::new(sync.faults.clone(), sync.seed)));
         let (who, started) = (sync.who, self.time + SignedDuration::from_secs(sync.skew));
         let (name, volume) = match who {
             Who::Push(at) => (format!("push {at}"), self.sources[at].volume.clone()),
@@ -292,7 +291,7 @@ impl Play<'_> {
         for _ in 0..PATIENCE {
             self.time += SignedDuration::from_hours(30);
             self.world.lock().unwrap().time = self.time;
-            let ended = self.sync(&[quiet(Who::Push(pusher), meddled)], 0).remove(0);
+            let ended = self.sync(&[quiet(Who::Push(pusher), meddled && self.history.verified)], 0).remove(0);
             let done = ended.result.is_ok();
             // A rival was killed, or the path put back to another object's: a person decides whose it is.
             self.sources[pusher].adopts |= self.history.helped && is_refused(&ended);

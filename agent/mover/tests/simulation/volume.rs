@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::time::{Duration, UNIX_EPOCH};
 
 use fastrand::Rng;
 use scribe_mover::digest::Digest;
@@ -29,6 +30,8 @@ const NAMES: [&str; 8] = ["a", "b", "d", "d/x", "d/y", "e/f/g", "odd\nname", "c"
 pub enum Edit {
     /// Puts a file in the place of whatever is there.
     File(&'static str, Vec<u8>),
+    /// The same, with the time that all such files have, as an archive may leave them.
+    Dated(&'static str, Vec<u8>),
     Link(&'static str),
     Remove(&'static str),
 }
@@ -36,21 +39,26 @@ pub enum Edit {
 impl Edit {
     pub fn any(rng: &mut Rng) -> Self {
         let name = NAMES[rng.usize(0..NAMES.len())];
+        let content = vec![b'a' + rng.u8(0..6); rng.usize(0..3)];
         match rng.u8(0..10) {
-            0..7 => Self::File(name, vec![b'a' + rng.u8(0..6); rng.usize(0..3)]),
+            0..4 => Self::File(name, content),
+            4..7 => Self::Dated(name, content),
             7 => Self::Link(name),
             _ => Self::Remove(name),
         }
     }
 
     pub fn apply(&self, root: &Path) {
-        let (Self::File(name, _) | Self::Link(name) | Self::Remove(name)) = self;
+        let (Self::File(name, _) | Self::Dated(name, _) | Self::Link(name) | Self::Remove(name)) = self;
         let path = root.join(name);
         remove(&path);
         match self {
-            Self::File(_, content) => {
+            Self::File(_, content) | Self::Dated(_, content) => {
                 make_way(root, &path);
                 fs::write(&path, content).unwrap();
+                if matches!(self, Self::Dated(..)) {
+                    fs::File::open(&path).unwrap().set_modified(UNIX_EPOCH + Duration::from_secs(1_000_000_000)).unwrap();
+                }
             }
             Self::Link(_) => {
                 make_way(root, &path);

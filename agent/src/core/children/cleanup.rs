@@ -102,7 +102,7 @@ fn old_image(decision: &mut Decision<'_>, image: &Snapshot, current: Option<&str
     let facts = decision.facts;
     let published = decision.status.images.iter().any(|i| i.name == image.meta.name);
     // One of an attempt that has ended may hold what another destination wrote.
-    let discarded = decision.status.volume_touched && decision.status.run.as_ref().is_some_and(|run| run.phase != Phase::Publishing);
+    let discarded = decision.status.run.as_ref().is_some_and(|run| run.phase != Phase::Publishing);
     let being_made = image.meta.run.is_some() && image.meta.run.as_deref() == current && !discarded;
     if image.keep && !being_made {
         decision.plan.steps.push(Step::Release(ChildRef::of(ChildKind::Snapshot, &image.meta)));
