@@ -5,7 +5,7 @@ use crate::controllers::{self, Ending};
 use crate::script::{self, Happening};
 use crate::world::{Flavour, World};
 use jiff::SignedDuration;
-use scribe_agent::core::model::facts::{Role, Slot};
+use scribe_agent::core::model::facts::{Refresh, Role, Slot};
 use scribe_agent::core::model::spec::Trigger;
 use scribe_agent::core::syntax::cron::Schedule;
 
@@ -42,6 +42,21 @@ fn a_direct_volume_that_is_gone_is_not_ready_and_pulled_again() {
         script::all_goes_well(&mut world, 5);
         world.assert_published();
         assert_eq!(ready(&world).0, "True");
+    }
+}
+
+/// That a volume has gone is concluded from a list that was asked for, whether or not its UID is known; of one that is there none is.
+#[test]
+fn a_direct_volume_is_missed_on_a_fresh_list_alone() {
+    let asks = |world: &World| agent::plan(world).needs.contains(&Refresh::Claims);
+    assert!(!asks(&synced(Flavour::DestinationDirect)));
+    for known in [true, false] {
+        let mut world = synced(Flavour::DestinationDirect);
+        world.status.latest_image_uid = world.status.latest_image_uid.filter(|_| known);
+        script::play(&mut world, &Happening::HandDelete(Role::Volume));
+        controllers::let_the_cluster_work(&mut world);
+        world.slot = Slot::Taken;
+        assert!(asks(&world), "{known}");
     }
 }
 
