@@ -13,7 +13,7 @@ fn push(faults: &[(u32, Fault)]) -> Sync {
 }
 
 fn sync(who: Who, faults: &[(u32, Fault)]) -> Sync {
-    Sync { who, skew: 0, verify: false, faults: faults.to_vec(), seed: 1 }
+    Sync { who, skew: 0, verify: false, edits: Vec::new(), faults: faults.to_vec(), seed: 1 }
 }
 
 fn epoch(edits: &[Edit], syncs: &[Sync]) -> Epoch {

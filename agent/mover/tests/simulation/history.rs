@@ -61,6 +61,8 @@ pub struct Sync {
     pub skew: i64,
     /// The user requests a verification.
     pub verify: bool,
+    /// Edits of the volume that is pushed, at which steps. With none, it is a copy that does not change.
+    pub edits: Vec<(u32, Edit)>,
     /// At which steps, and what.
     pub faults: Vec<(u32, Fault)>,
     pub seed: u64,
@@ -108,7 +110,11 @@ impl Epoch {
             18 => &[Who::Push(0), Who::Push(1)],
             _ => &[Who::Push(0), Who::Push(0), Who::Pull(0)],
         };
-        let syncs = whos.iter().map(|who| Sync::any(rng, *who)).collect();
+        let mut syncs: Vec<Sync> = whos.iter().map(|who| Sync::any(rng, *who)).collect();
+        if syncs.iter().filter(|sync| matches!(sync.who, Who::Push(_))).count() > 1 {
+            // Each would have to know what the other one's volume becomes.
+            syncs.iter_mut().for_each(|sync| sync.edits.clear());
+        }
         Self { edits, passes, hands, syncs, order: rng.u64(..) }
     }
 }
@@ -124,6 +130,8 @@ impl Sync {
                 faults.push((rng.u32(1..36), fault));
             }
         }
-        Self { who, skew, verify: rng.u8(0..8) == 0, faults, seed: rng.u64(..) }
+        let live = matches!(who, Who::Push(_)) && rng.u8(0..6) == 0;
+        let edits = if live { (0..rng.usize(1..4)).map(|_| (rng.u32(1..30), Edit::any(rng))).collect() } else { Vec::new() };
+        Self { who, skew, verify: rng.u8(0..8) == 0, edits, faults, seed: rng.u64(..) }
     }
 }

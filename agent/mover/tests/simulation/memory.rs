@@ -14,7 +14,7 @@ use scribe_mover::volume::hash::md5_hex;
 use crate::baton::Baton;
 use crate::faults::Fault;
 use crate::objects::{Kind, Name, Object, Objects};
-use crate::volume::Tree;
+use crate::volume::{Edit, Tree, tree};
 use crate::world::World;
 
 /// One sync's way to the path.
@@ -25,8 +25,10 @@ pub struct Memory {
     pub world: Arc<Mutex<World>>,
     pub scratch: Arc<Scratch>,
     pub baton: Option<Baton>,
-    /// What the volume held when it began, of a push.
-    pub tree: Option<Arc<Tree>>,
+    /// Of a push: its volume, who writes to that meanwhile, and what it held, from the beginning on.
+    pub volume: Option<PathBuf>,
+    pub edits: Mutex<Vec<(u32, Edit)>>,
+    pub held: Mutex<Vec<Arc<Tree>>>,
     pub fate: Arc<Mutex<Fate>>,
 }
 
@@ -84,6 +86,7 @@ impl Memory {
             return Err(killed());
         }
         let outcome = fate.next(&step);
+        self.edit(fate.steps);
         let mut world = self.world.lock().unwrap();
         let is_write = matches!(step, Step::Write(_));
         if is_write {
@@ -105,9 +108,21 @@ impl Memory {
         if let Step::Write(name) = step
             && before.as_ref() != Some(&world.now)
         {
-            world.check(self.tree.as_ref().map(|tree| (name, tree)));
+            world.check(name, &self.held.lock().unwrap());
         }
         result
+    }
+
+    /// Somebody writes to the volume while it is pushed.
+    fn edit(&self, step: u32) {
+        let mut edits = self.edits.lock().unwrap();
+        while let Some(at) = edits.iter().position(|(at, _)| *at <= step) {
+            let (_, edit) = edits.remove(at);
+            let Some(volume) = &self.volume else { continue };
+            edit.apply(volume);
+            self.held.lock().unwrap().push(Arc::new(tree(volume)));
+            self.world.lock().unwrap().note(|| format!("{:8} {edit:?}", self.name));
+        }
     }
 
     fn put_one(&self, name: &[u8], content: &[u8], time: Timestamp) -> Result<()> {

@@ -31,6 +31,9 @@ fn shorter(history: &History) -> Vec<History> {
                     history.epochs[at].syncs[sync].faults.remove(fault);
                 });
             }
+            for edit in 0..epoch.syncs[sync].edits.len() {
+                without(&|history| drop(history.epochs[at].syncs[sync].edits.remove(edit)));
+            }
             if epoch.syncs[sync].skew != 0 {
                 without(&|history| history.epochs[at].syncs[sync].skew = 0);
             }

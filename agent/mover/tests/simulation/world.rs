@@ -25,8 +25,8 @@ pub struct World {
     pub past: VecDeque<Arc<Objects>>,
     /// The server's clock.
     pub time: Timestamp,
-    /// What each revision was made of, by whoever committed it first.
-    pub trees: HashMap<String, Arc<Tree>>,
+    /// What each revision was made of, by whoever committed it first: of a volume that changed meanwhile, one of these.
+    pub trees: HashMap<String, Vec<Arc<Tree>>>,
     /// There is a commit, unless it was lost.
     pub committed: bool,
     /// Something else has changed our objects, or two pushes wrote at the same time: the revision may not be whole before a verification.
@@ -112,13 +112,12 @@ impl World {
     }
 
     /// What must hold after every change.
-    pub fn check(&mut self, committer: Option<(&[u8], &Arc<Tree>)>) {
-        if let Some((name, tree)) = committer
-            && name == control(names::COMMIT)
+    pub fn check(&mut self, name: &[u8], captured: &[Arc<Tree>]) {
+        if name == control(names::COMMIT)
             && let Some(commit) = self.commit()
         {
             self.committed = true;
-            self.trees.entry(commit.revision).or_insert_with(|| Arc::clone(tree));
+            self.trees.entry(commit.revision).or_insert_with(|| captured.to_vec());
         }
         for (name, object) in &self.foreign {
             if self.now.get(name) != Some(object) {
@@ -158,11 +157,12 @@ impl World {
                 return Err(format!("{:?} of {revision} is not there ({at:?})", String::from_utf8_lossy(path)));
             }
         }
-        match self.trees.get(&commit.revision) {
-            Some(captured) if **captured == tree => Ok(()),
-            Some(captured) => Err(format!("{revision} is not what was captured: {tree:?} instead of {captured:?}")),
-            None => Err(format!("{revision} was committed by nobody")),
+        let captured = self.trees.get_mut(&commit.revision).ok_or_else(|| format!("{revision} was committed by nobody"))?;
+        if !captured.iter().any(|captured| **captured == tree) {
+            return Err(format!("{revision} is not what was captured: {tree:?} instead of {captured:?}"));
         }
+        captured.retain(|captured| **captured == tree);
+        Ok(())
     }
 
     /// An object that neither the committed revision needs nor anybody else has put there.
