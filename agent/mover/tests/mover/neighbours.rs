@@ -25,7 +25,7 @@ fn refused_without_a_trace(site: &Site, adopt: bool) {
     let failure = push(&site.remote(), &options).unwrap_err();
     assert_eq!(failure.reason, Reason::PathNotOurs, "{failure}");
     assert!(failure.message.contains("none inside another") && !failure.message.contains("adopt"), "{failure}");
-    assert!(!site.object(".scribe").exists());
+    assert!(site.control_objects().is_empty());
 }
 
 #[rstest]
@@ -88,7 +88,7 @@ fn a_path_around_anothers_is_refused(#[values("bucket", "bucket/pa")] path: &str
     } else {
         around.push();
     }
-    assert_eq!(fs::read(first.object("a")).unwrap(), b"a");
+    assert_eq!(first.read("a").unwrap(), b"a");
     assert!(!first.push().changed);
 }
 
@@ -110,8 +110,8 @@ fn of_two_that_begin_together_the_inner_one_gives_way() {
     let mut options = inner.push_options();
     options.pusher.owner = owner("second", "uid-2");
     assert_eq!(push(&inner.remote(), &options).unwrap_err().reason, Reason::PathNotOurs);
-    assert!(!inner.object(".scribe").join("claim.json").exists());
-    assert_eq!(fs::read(outer.object("two/a")).unwrap(), b"the outer one's");
+    assert!(!inner.has(".scribe/claim.json"));
+    assert_eq!(outer.read("two/a").unwrap(), b"the outer one's");
     outer.push();
 }
 
@@ -121,7 +121,7 @@ fn a_key_that_may_not_look_above_can_push() {
     let site = Site::with_bucket();
     write(site.source.path(), "a", "a");
     site.proxy.rule(|request| {
-        let above = request.is("GET", "list-type=2") && request.target.contains("prefix=.scribe");
+        let above = request.lists() && request.target.contains("prefix=.scribe");
         if above {
             Action::Answer("403 Forbidden", "<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code></Error>")
         } else {

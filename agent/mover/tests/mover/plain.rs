@@ -58,7 +58,7 @@ fn fill(root: &Path) {
 #[rstest]
 fn what_rclone_wrote_is_pulled_and_followed(#[values(Backend::S3, Backend::WebDav, Backend::Sftp, Backend::Local)] backend: Backend) {
     let site = Site::on(backend);
-    fs::create_dir_all(site.object("")).unwrap();
+    site.make_bucket();
     fill(site.source.path());
     sync(&site);
     let first = plain(&site);
