@@ -50,7 +50,9 @@ pub(super) fn list(remote: &Remote, options: &PushOptions, committed: &Committed
     let (mut altered, mut unknown) = (Vec::new(), Vec::new());
     for pair in join(committed.entries.read()?, tree.read()?) {
         let (Some(entry), looked) = pair? else { continue };
-        let Some(file) = entry.file().filter(|file| file.at != Location::Staged) else { continue };
+        // Until it is promoted, what lies under its own name is an older content, or nothing.
+        let waits = |at| at == Location::Staged && committed.commit.staged;
+        let Some(file) = entry.file().filter(|file| !waits(file.at)) else { continue };
         let name = object_name(&entry.path, file);
         let Some(there) = recent.get(&name) else { continue };
         let bears = |written| entry.meta.mtime.is_listed_within(written, times.unwrap_or_default());
