@@ -15,8 +15,10 @@ demo-down: ## end the demo and remove what it left
 test: ## every check there is, on a node of its own
 	@tests/tools/suite
 
-soak: ## the decisions alone, for long: 20,000 random scripts of each kind, and every way that a sync can go
+soak: ## for long: 20,000 random scripts of each kind, every way that a sync can go, and the mover against other S3 servers
 	@PROPTEST_CASES=20000 SEARCH_TROUBLES=5 cargo test --locked --profile soak --test property -- --nocapture
+	@LONG=1 tests/tools/s3-servers versitygw
+	@LONG=1 tests/tools/s3-servers seaweedfs
 
 measure: ## what replication costs, as the table of docs/performance.md
 	@tests/tools/measure

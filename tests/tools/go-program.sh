@@ -19,7 +19,7 @@ go_program() {
     printf '%s\n' "module tool" "go 1.26" "require $module $version" ${4:+"replace $4"} >"$build/go.mod"
     echo "building $name $version from its Go module, which takes some minutes"
     (
-      cd "$build"
+      cd "$build" || exit
       export CGO_ENABLED=0 GOCACHE=$build/cache GOFLAGS=-mod=mod GOTMPDIR=$build GOWORK=off
       nice go build -p 1 -trimpath -ldflags "-s -w" -o "$build/$name" "$package"
     )

@@ -79,10 +79,10 @@ fn a_path_belongs_to_one_owner() {
 #[test]
 fn a_path_inside_anothers_is_never_cleaned_away() {
     let mut site = Site::with_bucket();
-    site.name = "s3:bucket/path/inner".into();
+    site.name = format!("s3:{}/path/inner", site.server.bucket);
     write(site.source.path(), "a", "inner");
     site.push();
-    site.name = "s3:bucket/path".into();
+    site.name = format!("s3:{}/path", site.server.bucket);
     let mut options = site.push_options();
     options.pusher.adopt = true;
     let refused = push(&site.remote(), &options).unwrap_err();

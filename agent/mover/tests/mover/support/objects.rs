@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use super::outsider::S3;
 use super::server::Backend;
@@ -31,10 +31,13 @@ impl Site {
 
     /// What rclone prints, past the proxy.
     pub(crate) fn by_hand(&self, args: &[&str]) -> Vec<u8> {
-        let direct = format!("http://{}", self.server.address);
-        let output = self.rclone(args).env("RCLONE_CONFIG_S3_ENDPOINT", direct).output().unwrap();
+        let output = self.past_the_proxy(args);
         assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
         output.stdout
+    }
+
+    fn past_the_proxy(&self, args: &[&str]) -> Output {
+        self.rclone(args).env("RCLONE_CONFIG_S3_ENDPOINT", format!("http://{}", self.server.address)).output().unwrap()
     }
 
     fn rclone(&self, args: &[&str]) -> Command {
@@ -84,8 +87,10 @@ impl Site {
     }
 
     fn listed(&self, below: &str) -> Vec<String> {
-        let list = self.by_hand(&["lsf", "-R", "--files-only", &format!("{}/{below}", self.name)]);
-        String::from_utf8(list).unwrap().lines().map(str::to_owned).collect()
+        let output = self.past_the_proxy(&["lsf", "-R", "--files-only", &format!("{}/{below}", self.name)]);
+        // 3: there is no such bucket, or folder.
+        assert!(matches!(output.status.code(), Some(0 | 3)), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
     }
 }
 
