@@ -99,12 +99,17 @@ pub fn is_content(name: &[u8]) -> bool {
 ///
 /// Measured with rclone 1.75: a name with U+201B breaks a copy; one with U+2400–U+2426 or U+FF0F is taken for an escaped
 /// control byte or slash and silently left out; lists of names end a line at LF and drop a CR before it. Anything not
-/// UTF-8, and our own folder's name, cannot be trusted either. Such content goes to `objects/`.
+/// UTF-8, and our own folder's name, cannot be trusted either. Some S3 servers have names of their own, see [`kept_by_servers`]. Such
+/// content goes to `objects/`.
 pub fn trusted(path: &RelPath) -> bool {
     let Ok(text) = std::str::from_utf8(path.as_bytes()) else {
         return false;
     };
-    text.len() <= LONGEST && !is_named_like_ours(text) && text.split('/').all(|part| part.len() <= LONGEST_COMPONENT) && !mangled(text)
+    text.len() <= LONGEST
+        && !is_named_like_ours(text)
+        && !kept_by_servers(text)
+        && text.split('/').all(|part| part.len() <= LONGEST_COMPONENT)
+        && !mangled(text)
 }
 
 /// Whether a remote that does not distinguish case takes the first folder of this name for [`CONTROL_DIR`].
@@ -112,6 +117,13 @@ fn is_named_like_ours(name: &str) -> bool {
     let first = name.split('/').next().unwrap_or_default();
     // The upper case is what such systems compare; it also unites letters such as the long s.
     first.to_uppercase() == CONTROL_DIR.to_uppercase()
+}
+
+/// Whether a known S3 server makes another name of this one, or keeps it for itself: to SeaweedFS a backslash is a slash, so that one
+/// file would take the place of another one's object; and what lies in the working folders of SeaweedFS and versitygw is stored, but never
+/// listed.
+fn kept_by_servers(name: &str) -> bool {
+    name.contains('\\') || name.split('/').any(|part| matches!(part, ".uploads" | ".sgwtmp") || part.ends_with(".versions"))
 }
 
 /// Whether rclone makes another name of this one on its way, or none, see [`trusted`]. Its length is another matter: what others could write
@@ -131,16 +143,34 @@ mod tests {
 
     #[test]
     fn ordinary_names_are_kept_readable() {
-        for name in ["a", "a/b c.txt", "（株）/é", " lead", "a?*[x]{y}", "x.partial", "sub/.scribe/x", "b\\c"] {
+        for name in ["a", "a/b c.txt", "（株）/é", " lead", "a?*[x]{y}", "x.partial", "sub/.scribe/x"] {
             assert!(trust(name.as_bytes()), "{name}");
         }
     }
 
     #[test]
+    fn names_that_servers_keep_for_themselves_go_to_objects() {
+        for name in ["b\\c", "a/.uploads/x", ".sgwtmp/x", "x.versions/y"] {
+            assert!(!trust(name.as_bytes()), "{name}");
+        }
+        assert!(trust(b"uploads/x") && trust(b"versions/x"));
+    }
+
+    #[test]
     fn names_that_rclone_mangles_go_to_objects() {
-        for name in
-            ["a\u{201b}", "a\nb", "a\r", "\u{7f}", "x\u{240a}", "a\u{ff0f}b", "\u{ff0e}", ".scribe", ".scribe/commit.json", ".Scribe/x"]
-        {
+        for name in [
+            "a\u{201b}",
+            "a\nb",
+            "b\\c",
+            "a\r",
+            "\u{7f}",
+            "x\u{240a}",
+            "a\u{ff0f}b",
+            "\u{ff0e}",
+            ".scribe",
+            ".scribe/commit.json",
+            ".Scribe/x",
+        ] {
             assert!(!trust(name.as_bytes()), "{name:?}");
         }
         assert!(!trust(b"\xff") && !trust(&[b'a'; 201]) && !trust(&b"aaaaaaaaa/".repeat(71)[..709]));

@@ -257,7 +257,9 @@ impl PushContext<'_> {
                 Ok(()) => None,
                 // A file that changed or vanished under the upload: the next look shows it. One that became shorter is trouble
                 // without a name, because the server waits for what was announced.
-                Err(error) if matches!(error.class, Class::SourceChanging | Class::NotFound | Class::Other) => Some(error),
+                Err(error) if matches!(error.class, Class::SourceChanging | Class::NotFound | Class::Obstructed | Class::Other) => {
+                    Some(error)
+                }
                 Err(error) => return Err(error.into()),
             };
             let again = self.observe(&self.known_once_sent(&tree, &plan))?;
@@ -269,7 +271,7 @@ impl PushContext<'_> {
             }
             if moving.is_empty() {
                 return match error {
-                    Some(error) if error.class == Class::Other => Err(error.into()),
+                    Some(error) if matches!(error.class, Class::Obstructed | Class::Other) => Err(error.into()),
                     Some(error) => Err(Failure::new(
                         Reason::MoverFailed,
                         format!("rclone could not send every file, and none of them changed: {}", error.message),

@@ -45,6 +45,8 @@ const TABLE: &[(Class, &[&str])] = &[
             "accessdenied",
             "access denied",
             "invalidaccesskeyid",
+            // versitygw, whose answer is 404.
+            "usernotfound",
             "signaturedoesnotmatch",
             "statuscode: 403",
             "statuscode: 401",
@@ -119,6 +121,17 @@ const TABLE: &[(Class, &[&str])] = &[
             "magic number mismatch",
         ],
     ),
+    (
+        Class::Obstructed,
+        // versitygw and SeaweedFS, MinIO.
+        &[
+            "existingobjectisdirectory",
+            "existingobjectisfile",
+            "objectparentisfile",
+            "xminioparentisobject",
+            "xminioobjectexistsasdirectory",
+        ],
+    ),
     (Class::NotFound, &["object not found", "directory not found", "nosuchkey"]),
     // A file of the volume that went away while rclone was about to read it.
     (Class::SourceChanging, &["no such file or directory"]),
@@ -180,6 +193,11 @@ mod tests {
         "operation error S3: ListObjectsV2, https response error StatusCode: 403, api error InvalidAccessKeyId: The Access Key",
         Class::AccessDenied
     )]
+    #[case(
+        1,
+        "operation error S3: ListBuckets, https response error StatusCode: 404, api error XAdminUserNotFound: No user exists with the provided access key ID.",
+        Class::AccessDenied
+    )]
     #[case(1, "https response error StatusCode: 503, api error SlowDown: please", Class::Throttled)]
     #[case(
         1,
@@ -188,6 +206,11 @@ mod tests {
     )]
     #[case(4, "commit.json: Failed to open: object not found", Class::NotFound)]
     #[case(3, "error listing: directory not found", Class::NotFound)]
+    #[case(
+        1,
+        "hollow: Failed to copy: operation error S3: PutObject, https response error StatusCode: 409, api error ExistingObjectIsDirectory: Existing Object is a directory.",
+        Class::Obstructed
+    )]
     #[case(1, "a: Failed to copy: preallocate: file too big for remaining disk space", Class::NoSpace)]
     #[case(1, "a: Failed to copy: can't copy - source file is being updated (size changed from 1 to 2)", Class::SourceChanging)]
     #[case(1, "a: Failed to copy: open /v/a: permission denied", Class::VolumeUnreadable)]

@@ -55,6 +55,8 @@ impl Remote {
     /// Makes sure that an empty path is one of a server that is really there: the root of a remote always exists.
     pub fn confirm_root(&self) -> Result<()> {
         match self.list_root() {
+            // There are servers that answer 404 to a key that they do not know. Then the path, too, was not found for that alone.
+            Err(error) if error.class == Class::AccessDenied && error.message.contains("StatusCode: 404") => Err(error.into()),
             Err(error) if error.class != Class::BucketMissing && (error.is_absence() || speaks_another_protocol(&error)) => {
                 if self.leads_elsewhere() || self.features()?.is_overlay {
                     return Ok(());

@@ -14,6 +14,8 @@ pub enum Class {
     BucketMissing,
     /// An object or a folder does not exist.
     NotFound,
+    /// Objects are files of a file system, and a folder is in the way of one, or a file in the way of a folder.
+    Obstructed,
     /// The remote asked for a slower pace.
     Throttled,
     /// No answer, or a server error that passes.
@@ -49,7 +51,7 @@ impl Class {
             Self::VolumeUnreadable => Reason::VolumeUnreadable,
             // Where nothing else could be read, either: see the reading of control objects.
             Self::Configuration | Self::Undecipherable => Reason::SecretInvalid,
-            Self::NotFound => Reason::RemoteInconsistent,
+            Self::NotFound | Self::Obstructed => Reason::RemoteInconsistent,
             Self::Killed | Self::Mover | Self::Other => Reason::MoverFailed,
         }
     }

@@ -30,6 +30,7 @@ pub enum Place<'a> {
 }
 
 /// What a listing is to show beside names and sizes.
+#[allow(clippy::struct_excessive_bools, reason = "each stands for itself")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct List {
     /// What lies in folders of the place, too.
@@ -103,6 +104,7 @@ pub struct Replacing {
 }
 
 /// What a backend can do.
+#[allow(clippy::struct_excessive_bools, reason = "each stands for itself")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Features {
     /// Folders exist by themselves, and so outlive the files in them.

@@ -47,8 +47,8 @@ fn what_goes_in_comes_out_and_changes_follow(#[values(Backend::Local, Backend::S
     site.pull();
     assert_same(source, site.dest.path());
     tidy(&site, &second.revision);
-    assert_eq!(fs::read(site.object("same")).unwrap(), b"now a file");
-    assert!(!site.object("zz-hard").exists());
+    assert_eq!(site.read("same").unwrap(), b"now a file");
+    assert!(!site.has("zz-hard"));
 }
 
 /// Kills mover and rclone once the push has come to `phase`.
@@ -108,7 +108,7 @@ fn what_a_dead_push_had_sent_is_not_sent_again(#[case] backend: Backend, #[case]
         site
     };
     // On a busy machine the commit may come before the kill.
-    let site = std::iter::repeat_with(dead).find(|site| !site.object(".scribe/commit.json").exists()).unwrap();
+    let site = std::iter::repeat_with(dead).find(|site| !site.has(".scribe/commit.json")).unwrap();
     let source = site.source.path();
     write(source, "changed", "CONTENT OF changed");
     write(source, "added", "added");
@@ -179,6 +179,26 @@ fn what_was_lost_is_found_and_repaired(#[values(Backend::S3, Backend::Local, Bac
     let repaired = push(&site.remote(), &options).unwrap();
     assert!(repaired.changed && repaired.revision == pushed.revision);
     done(pull(&site.remote(), &PullOptions { private: false, ..site.pull_options() }));
+    assert_same(site.source.path(), site.dest.path());
+}
+
+/// The manifest of the last revision says of what it replaced where it was staged; it is verified like the rest once it is promoted.
+#[rstest]
+fn what_was_altered_after_it_had_been_replaced_is_found_and_repaired(
+    #[values(Backend::S3, Backend::Local, Backend::Sftp, Backend::WebDav)] backend: Backend,
+    #[values(true, false)] requested: bool,
+) {
+    let site = Site::on(backend);
+    write(site.source.path(), "replaced", "first content");
+    site.push();
+    write(site.source.path(), "replaced", "second content");
+    let pushed = site.push();
+    site.meddle("rcat", "replaced", b"SECOND CONTENT");
+    let options = PushOptions { verify_now: requested, verify_interval: jiff::SignedDuration::ZERO, ..site.push_options() };
+    let repaired = push(&site.remote(), &options).unwrap();
+    assert!(repaired.changed && repaired.revision == pushed.revision, "{repaired:?}");
+    assert!(!push(&site.remote(), &options).unwrap().changed, "promoted, it is right");
+    site.pull();
     assert_same(site.source.path(), site.dest.path());
 }
 

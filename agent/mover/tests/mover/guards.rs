@@ -20,7 +20,7 @@ use crate::support::{Site, owner};
 fn a_pull_waits_for_the_first_push() {
     let site = Site::new();
     assert_eq!(site.try_pull(), Ok(PullOutcome::WaitingForFirstPush), "no bucket");
-    fs::create_dir(site.server.buckets.path().join("bucket")).unwrap();
+    site.make_bucket();
     assert_eq!(site.try_pull(), Ok(PullOutcome::WaitingForFirstPush), "empty bucket");
     write(site.source.path(), "a", "a");
     site.proxy.rule(|request| {
@@ -38,7 +38,7 @@ fn a_pull_waits_for_the_first_push() {
 #[test]
 fn a_path_of_unknown_files_is_touched_by_neither_side() {
     let site = Site::with_bucket();
-    write(&site.object(""), "precious", "p");
+    site.meddle("rcat", "precious", b"p");
     write(site.source.path(), "a", "a");
     write(site.dest.path(), "mine", "m");
     let pushed = site.try_push().unwrap_err();
@@ -48,7 +48,7 @@ fn a_path_of_unknown_files_is_touched_by_neither_side() {
     assert_eq!(pulled.reason, Reason::PathNotOurs);
     assert!(pulled.message.contains("layout: Plain"), "{pulled}");
     assert_eq!(site.user_objects(), ["precious"]);
-    assert!(!site.object(".scribe").exists() && site.dest.path().join("mine").exists());
+    assert!(site.control_objects().is_empty() && site.dest.path().join("mine").exists());
 
     let mut options = site.push_options();
     options.pusher.adopt = true;
@@ -79,16 +79,16 @@ fn a_path_belongs_to_one_owner() {
 #[test]
 fn a_path_inside_anothers_is_never_cleaned_away() {
     let mut site = Site::with_bucket();
-    site.name = "s3:bucket/path/inner".into();
+    site.name = format!("s3:{}/path/inner", site.server.bucket);
     write(site.source.path(), "a", "inner");
     site.push();
-    site.name = "s3:bucket/path".into();
+    site.name = format!("s3:{}/path", site.server.bucket);
     let mut options = site.push_options();
     options.pusher.adopt = true;
     let refused = push(&site.remote(), &options).unwrap_err();
     assert_eq!(refused.reason, Reason::PathNotOurs);
     assert!(refused.message.contains("inner/.scribe/commit.json"), "{refused}");
-    assert!(site.object("inner/a").exists());
+    assert!(site.has("inner/a"));
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn an_empty_volume_never_replaces_a_full_path_unasked() {
     let refused = site.try_push().unwrap_err();
     assert_eq!(refused.reason, Reason::DeletionGuard);
     assert_eq!(site.user_objects(), ["a"]);
-    assert!(!site.object(".scribe/claim.json").exists());
+    assert!(!site.has(".scribe/claim.json"));
 
     let mut options = site.push_options();
     options.guard.allowed = refused.message.rsplit(' ').next().map(str::to_owned);
@@ -183,7 +183,7 @@ fn a_commit_that_claims_files_gets_nothing_past_the_guard() {
     let mut options = site.push_options();
     options.guard.allowed = site.try_push().unwrap_err().message.rsplit(' ').next().map(str::to_owned);
     push(&site.remote(), &options).unwrap();
-    let commit = unseal::<Commit>(&fs::read(site.object(".scribe/commit.json")).unwrap()).unwrap().present().unwrap().clone();
+    let commit = unseal::<Commit>(&site.read(".scribe/commit.json").unwrap()).unwrap().present().unwrap().clone();
     site.meddle("rcat", ".scribe/commit.json", &seal(&Commit { files: 1000, ..commit }).unwrap());
     assert_eq!(site.try_pull().unwrap_err().reason, Reason::DeletionGuard);
     assert!(site.dest.path().join("a").exists());
@@ -267,7 +267,7 @@ fn a_listing_push_repairs_what_was_lost() {
     assert!(repaired.changed && repaired.revision == pushed.revision);
     site.pull();
     assert_same(site.source.path(), site.dest.path());
-    assert!(site.object("stranger").exists(), "nothing says that it is ours to delete");
+    assert!(site.has("stranger"), "nothing says that it is ours to delete");
     site.proxy.take();
     options.pusher.pushed = Some(repaired.revision);
     push(&site.remote(), &options).unwrap();

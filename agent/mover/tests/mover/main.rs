@@ -1,4 +1,5 @@
-//! The mover against real rclone servers. Every test has a server of its own on a port the kernel picks.
+//! The mover against real servers: rclone's, and versitygw where versions or markers are needed; as S3 the one that `S3_SERVER` names. Every
+//! test has a server of its own, except SeaweedFS's.
 
 // Clippy excuses test functions, but not the helpers they share.
 #![allow(clippy::unwrap_used, clippy::panic)]
@@ -33,6 +34,7 @@ mod property;
 mod requests;
 mod rivals;
 mod roundtrip;
+mod s3_servers;
 mod sections;
 mod servers;
 mod skew;

@@ -25,19 +25,19 @@ fn refused_without_a_trace(site: &Site, adopt: bool) {
     let failure = push(&site.remote(), &options).unwrap_err();
     assert_eq!(failure.reason, Reason::PathNotOurs, "{failure}");
     assert!(failure.message.contains("none inside another") && !failure.message.contains("adopt"), "{failure}");
-    assert!(!site.object(".scribe").exists());
+    assert!(site.control_objects().is_empty());
 }
 
 #[rstest]
 fn a_path_inside_anothers_is_refused(
     #[values(Backend::S3, Backend::Local, Backend::WebDav)] backend: Backend,
-    #[values("bucket/path/two", "bucket/path/deeper/two")] path: &str,
+    #[values("two", "deeper/two")] path: &str,
     #[values(false, true)] adopt: bool,
 ) {
     let first = Site::on(backend);
     write(first.source.path(), "a", "a");
     first.push();
-    refused_without_a_trace(&neighbour(&first, path), adopt);
+    refused_without_a_trace(&neighbour(&first, &format!("{}/path/{path}", first.server.bucket)), adopt);
     first.push();
     first.pull();
 }
@@ -51,7 +51,7 @@ fn a_path_inside_anothers_is_refused_behind_an_alias(
     let first = Site::on(backend);
     write(first.source.path(), "a", "a");
     first.push();
-    let second = behind_an_alias(&first, "bucket/path", path);
+    let second = behind_an_alias(&first, &format!("{}/path", first.server.bucket), path);
     refused_without_a_trace(&second, false);
 }
 
@@ -78,17 +78,17 @@ fn behind_an_alias(first: &Site, root: &str, path: &str) -> Site {
 }
 
 #[rstest]
-fn a_path_around_anothers_is_refused(#[values("bucket", "bucket/pa")] path: &str, #[values(false, true)] adopt: bool) {
+fn a_path_around_anothers_is_refused(#[values("", "/pa")] below: &str, #[values(false, true)] adopt: bool) {
     let first = Site::with_bucket();
     write(first.source.path(), "a", "a");
     first.push();
-    let around = neighbour(&first, path);
-    if path == "bucket" {
+    let around = neighbour(&first, &format!("{}{below}", first.server.bucket));
+    if below.is_empty() {
         refused_without_a_trace(&around, adopt);
     } else {
         around.push();
     }
-    assert_eq!(fs::read(first.object("a")).unwrap(), b"a");
+    assert_eq!(first.read("a").unwrap(), b"a");
     assert!(!first.push().changed);
 }
 
@@ -97,7 +97,7 @@ fn a_path_around_anothers_is_refused(#[values("bucket", "bucket/pa")] path: &str
 fn of_two_that_begin_together_the_inner_one_gives_way() {
     let outer = Site::with_bucket();
     write(outer.source.path(), "two/a", "the outer one's");
-    let inner = neighbour(&outer, "bucket/path/two");
+    let inner = neighbour(&outer, &format!("{}/path/two", outer.server.bucket));
     let (remote, options) = (outer.remote(), outer.push_options());
     let mut begun = false;
     inner.proxy.rule(move |request| {
@@ -110,8 +110,8 @@ fn of_two_that_begin_together_the_inner_one_gives_way() {
     let mut options = inner.push_options();
     options.pusher.owner = owner("second", "uid-2");
     assert_eq!(push(&inner.remote(), &options).unwrap_err().reason, Reason::PathNotOurs);
-    assert!(!inner.object(".scribe").join("claim.json").exists());
-    assert_eq!(fs::read(outer.object("two/a")).unwrap(), b"the outer one's");
+    assert!(!inner.has(".scribe/claim.json"));
+    assert_eq!(outer.read("two/a").unwrap(), b"the outer one's");
     outer.push();
 }
 
@@ -121,7 +121,7 @@ fn a_key_that_may_not_look_above_can_push() {
     let site = Site::with_bucket();
     write(site.source.path(), "a", "a");
     site.proxy.rule(|request| {
-        let above = request.is("GET", "list-type=2") && request.target.contains("prefix=.scribe");
+        let above = request.lists() && request.target.contains("prefix=.scribe");
         if above {
             Action::Answer("403 Forbidden", "<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code></Error>")
         } else {

@@ -106,3 +106,15 @@ fn a_file_that_becomes_a_folder_at_its_source_and_the_reverse_are_no_obstacles()
     verifying(&site).unwrap();
     heals(&site);
 }
+
+/// What a push that was killed, or somebody, has left where a file goes now; it is listed nowhere. (rclone's own SFTP server takes the
+/// folder for that file once it was asked to put it there.)
+#[rstest]
+fn an_empty_folder_makes_way(#[values(Backend::Local, Backend::WebDav)] backend: Backend) {
+    let site = Site::on(backend);
+    fs::create_dir_all(site.object("d/e")).unwrap();
+    write(site.source.path(), "d", "a file");
+    site.push();
+    site.pull();
+    assert_same(site.source.path(), site.dest.path());
+}

@@ -58,7 +58,7 @@ fn fill(root: &Path) {
 #[rstest]
 fn what_rclone_wrote_is_pulled_and_followed(#[values(Backend::S3, Backend::WebDav, Backend::Sftp, Backend::Local)] backend: Backend) {
     let site = Site::on(backend);
-    fs::create_dir_all(site.object("")).unwrap();
+    site.make_bucket();
     fill(site.source.path());
     sync(&site);
     let first = plain(&site);
@@ -97,12 +97,12 @@ fn a_mistyped_or_emptied_path_deletes_nothing() {
     sync(&site);
     plain(&site);
     let before = snapshot(site.dest.path());
-    let name = std::mem::replace(&mut site.name, "s3:bucket/pat".into());
+    let name = std::mem::replace(&mut site.name, format!("s3:{}/pat", site.server.bucket));
     assert_eq!(try_plain(&site), Ok(PullOutcome::WaitingForFirstPush));
-    site.name = "s3:buckets/path".into();
+    site.name = format!("s3:{}s/path", site.server.bucket);
     assert_eq!(try_plain(&site), Ok(PullOutcome::WaitingForFirstPush));
     site.name = name;
-    by_hand(&site, &["delete", "s3:bucket/path/"]);
+    by_hand(&site, &["delete", &format!("{}/", site.name)]);
     assert_eq!(try_plain(&site), Ok(PullOutcome::WaitingForFirstPush));
     assert_eq!(snapshot(site.dest.path()), before);
 }
@@ -145,7 +145,7 @@ fn a_path_that_moves_under_the_pull_is_pulled_again() {
             for name in ["a", "b", "c"] {
                 write(&source, name, format!("version 2 of {name}"));
             }
-            by_hand(&other, &["sync", source.to_str().unwrap(), "s3:bucket/path/"]);
+            by_hand(&other, &["sync", source.to_str().unwrap(), &format!("{}/", other.name)]);
         }
         Action::Pass
     });

@@ -70,7 +70,7 @@ fn owners_and_modes_come_from_a_facl_of_either_name(#[case] name: &str, #[case] 
 #[rstest]
 fn empty_directories_are_made_and_kept(#[values(Backend::S3, Backend::WebDav, Backend::Sftp, Backend::Local)] backend: Backend) {
     let site = Site::on(backend);
-    fs::create_dir_all(site.object("")).unwrap();
+    site.make_bucket();
     let source = site.source.path();
     write(source, "a", "a");
     for dir in ["deep/er/est", "pg_notify", "lost+found"] {

@@ -52,7 +52,7 @@ fn edits_deletions_and_changes_of_type_follow() {
     assert!(!site.dest.path().join(".scribe-staging").exists());
     // A plain rclone user finds every file under its own name, and nothing else.
     assert_eq!(site.user_objects(), ["big/now/a/directory", "empty", "plain", "same", "sub/deep/er/file", "sub/hard", "zz-hard"]);
-    assert_eq!(fs::read(site.object("sub/deep/er/file")).unwrap(), b"replaced");
+    assert_eq!(site.read("sub/deep/er/file").unwrap(), b"replaced");
     assert_eq!(site.control_objects(), ["commit.json".to_owned(), format!("manifests/{}.zst", second.revision)]);
 }
 

@@ -45,8 +45,8 @@ fn a_clock_that_is_wrong_hides_nothing(
         push(&site.remote(), &options(2)).unwrap();
     }
     assert!(push(&site.remote(), &PushOptions { verify_now: true, ..options(3) }).unwrap().changed);
-    assert_eq!(fs::read(site.object("a")).unwrap(), b"content");
-    assert_eq!(fs::read(site.object(&by_hash)).unwrap(), b"by hash");
+    assert_eq!(site.read("a").unwrap(), b"content");
+    assert_eq!(site.read(&by_hash).unwrap(), b"by hash");
     site.pull();
     assert_same(site.source.path(), site.dest.path());
 }

@@ -21,7 +21,7 @@ const NOT_FOUND: Action = Action::Answer(
 );
 
 fn lists(request: &Request) -> bool {
-    request.is("GET", "list-type=2")
+    request.lists()
 }
 
 fn verifying(site: &Site) -> scribe_mover::error::Result<Synced> {
@@ -34,7 +34,7 @@ fn verifying(site: &Site) -> scribe_mover::error::Result<Synced> {
 fn assert_whole(site: &Site, first: &Synced, content: &[(&str, &str)]) {
     site.proxy.behave();
     for (name, text) in content {
-        assert_eq!(fs::read(site.object(name)).unwrap(), text.as_bytes(), "{name} in the bucket");
+        assert_eq!(site.read(name).unwrap(), text.as_bytes(), "{name} in the bucket");
     }
     let pulled = done(site.try_pull());
     assert_eq!(pulled.revision, first.revision);
@@ -67,7 +67,7 @@ fn a_repair_of_a_changing_volume_leaves_what_is_committed(#[case] back: bool) {
         Action::Pass
     });
     let repaired = verifying(&site);
-    assert_eq!(fs::read(site.object("a")).unwrap(), b"first", "{repaired:?}");
+    assert_eq!(site.read("a").unwrap(), b"first", "{repaired:?}");
     assert_eq!(repaired.unwrap_err().reason, Reason::SourceChanging);
     site.proxy.behave();
     write(site.source.path(), "a", "first");
@@ -168,7 +168,7 @@ fn wrong_answers_do_not_make_a_first_push(#[case] of: &'static str, #[case] time
     if claimed {
         site.proxy.rule(|request| if request.is("PUT", "manifests") { Action::Answer("403 Forbidden", "") } else { Action::Pass });
         site.try_push().unwrap_err();
-        assert!(site.object(".scribe/claim.json").exists());
+        assert!(site.has(".scribe/claim.json"));
     }
     let wrong = AtomicUsize::new(0);
     // Its death: nothing is taken after the first file.
@@ -229,7 +229,7 @@ fn a_revision_that_cannot_be_read_is_not_written_over_before_the_next_is_committ
     site.proxy.rule(|request| if request.is("PUT", "commit.json") { Action::Answer("403 Forbidden", "") } else { Action::Pass });
     site.try_push().unwrap_err();
     for name in ["a", "b", "c"] {
-        assert_eq!(fs::read(site.object(name)).unwrap(), b"old");
+        assert_eq!(site.read(name).unwrap(), b"old");
     }
     site.proxy.behave();
     site.push();
@@ -256,13 +256,13 @@ fn after_a_death_strangers_stay(#[case] backend: Backend, #[case] committed: boo
         for n in 0..20 {
             write(site.source.path(), format!("new/{n}"), "sent by the push that dies");
         }
-        let before = fs::read(site.object(".scribe/commit.json")).ok();
+        let before = site.read(".scribe/commit.json");
         dies_before_its_commit(&site);
         // On a busy machine the commit may come before the kill.
-        (fs::read(site.object(".scribe/commit.json")).ok() == before).then_some(site)
+        (site.read(".scribe/commit.json") == before).then_some(site)
     };
     let site = std::iter::repeat_with(dead).find_map(|site| site).unwrap();
-    assert!(site.object("new/0").exists());
+    assert!(site.has("new/0"));
     for n in 0..12 {
         site.meddle("rcat", &format!("photos/{n}"), b"not ours");
     }

@@ -113,7 +113,9 @@ impl Epoch {
         let mut syncs: Vec<Sync> = whos.iter().map(|who| Sync::any(rng, *who)).collect();
         if syncs.iter().filter(|sync| matches!(sync.who, Who::Push(_))).count() > 1 {
             // Each would have to know what the other one's volume becomes.
-            syncs.iter_mut().for_each(|sync| sync.edits.clear());
+            for sync in &mut syncs {
+                sync.edits.clear();
+            }
         }
         Self { edits, passes, hands, syncs, order: rng.u64(..) }
     }

@@ -77,7 +77,7 @@ fn killed() -> StoreError {
 
 impl Memory {
     /// Takes one step. `effect` changes the world, or reads it.
-    fn step<T>(&self, what: &str, step: Step, effect: impl FnOnce(&mut World, &Outcome) -> Result<T>) -> Result<T> {
+    fn step<T>(&self, what: &str, step: &Step, effect: impl FnOnce(&mut World, &Outcome) -> Result<T>) -> Result<T> {
         if let Some(baton) = &self.baton {
             baton.wait();
         }
@@ -85,7 +85,7 @@ impl Memory {
         if fate.dead {
             return Err(killed());
         }
-        let outcome = fate.next(&step);
+        let outcome = fate.next(step);
         self.edit(fate.steps);
         let mut world = self.world.lock().unwrap();
         let is_write = matches!(step, Step::Write(_));
@@ -127,7 +127,7 @@ impl Memory {
 
     fn put_one(&self, name: &[u8], content: &[u8], time: Timestamp) -> Result<()> {
         let kind = self.kind;
-        self.step(&format!("put {}", show(name)), Step::Write(name), |world, outcome| {
+        self.step(&format!("put {}", show(name)), &Step::Write(name), |world, outcome| {
             let time = if kind.own_times { time } else { world.time };
             match outcome {
                 Outcome::Error { whole: false, .. } if kind.destroys => {
@@ -148,7 +148,7 @@ impl Memory {
     /// The content of an object, as it is or as it is said to be.
     fn get_one(&self, name: &[u8]) -> Result<Option<Object>> {
         let mut hides = false;
-        let found = self.step(&format!("get {}", show(name)), Step::Read, |world, outcome| {
+        let found = self.step(&format!("get {}", show(name)), &Step::Read, |world, outcome| {
             let there = world.now.get(name).cloned();
             hides = matches!(outcome, Outcome::Lie(Fault::Hidden));
             Ok(match outcome {
@@ -281,7 +281,7 @@ impl Store for Memory {
         for name in self.shuffled(names) {
             let (from, to) = (join(from, &name), join(to, &name));
             let kind = self.kind;
-            let found = self.step(&format!("copy {} {}", show(&from), show(&to)), Step::Write(&to), |world, outcome| {
+            let found = self.step(&format!("copy {} {}", show(&from), show(&to)), &Step::Write(&to), |world, outcome| {
                 let Some(object) = world.now.get(&from).cloned() else { return Ok(false) };
                 let object = Object { time: if kind.own_times { object.time } else { world.time }, ..object };
                 match outcome {
@@ -298,7 +298,7 @@ impl Store for Memory {
 
     fn rename(&self, from: &str, to: &str) -> Result<()> {
         let kind = self.kind;
-        self.step(&format!("rename {from} {to}"), Step::Write(to.as_bytes()), |world, outcome| {
+        self.step(&format!("rename {from} {to}"), &Step::Write(to.as_bytes()), |world, outcome| {
             let Some(object) = world.now.get(from.as_bytes()).cloned() else { return missing(1, 1) };
             if !matches!(outcome, Outcome::Error { whole: false, .. }) {
                 world.now.put(kind, to.as_bytes(), object)?;
@@ -310,7 +310,7 @@ impl Store for Memory {
 
     fn delete(&self, names: &Names) -> Result<()> {
         for name in self.shuffled(names) {
-            self.step(&format!("delete {}", show(&name)), Step::Write(&name), |world, outcome| {
+            self.step(&format!("delete {}", show(&name)), &Step::Write(&name), |world, outcome| {
                 if !matches!(outcome, Outcome::Error { whole: false, .. }) {
                     world.now.remove(&name);
                 }
@@ -332,14 +332,14 @@ impl Store for Memory {
         };
         let prefix = below.as_bytes();
         let mut hides = None;
-        let mut state: Objects = self.step(&format!("list {below}"), Step::List, |world, outcome| {
+        let mut state: Objects = self.step(&format!("list {below}"), &Step::List, |world, outcome| {
             let mut state = world.now.clone();
             match outcome {
-                Outcome::Lie(Fault::Gone) => state.objects.clear(),
+                Outcome::Lie(Fault::Gone) => state.all.clear(),
                 Outcome::Lie(Fault::Half) => {
-                    let listed: Vec<Name> = state.objects.keys().filter(|name| name.starts_with(prefix)).cloned().collect();
+                    let listed: Vec<Name> = state.all.keys().filter(|name| name.starts_with(prefix)).cloned().collect();
                     if let Some(name) = listed.get(listed.len() / 2) {
-                        state.objects.remove(name);
+                        state.all.remove(name);
                     }
                 }
                 Outcome::Lie(Fault::Old(ago)) => {
@@ -348,8 +348,8 @@ impl Store for Memory {
                     }
                 }
                 Outcome::Lie(Fault::Unlisted(at)) => {
-                    let listed: Vec<&Name> = state.objects.keys().filter(|name| name.starts_with(prefix)).collect();
-                    hides = listed.get(usize::from(*at) % listed.len().max(1)).map(|name| name.to_vec());
+                    let listed: Vec<&Name> = state.all.keys().filter(|name| name.starts_with(prefix)).collect();
+                    hides = listed.get(usize::from(*at) % listed.len().max(1)).map(|name| (*name).clone());
                 }
                 _ => {}
             }
@@ -359,14 +359,14 @@ impl Store for Memory {
             let mut fate = self.fate.lock().unwrap();
             fate.unlisted = hides.or(fate.unlisted.take());
             if let Some(name) = &fate.unlisted {
-                state.objects.remove(name);
+                state.all.remove(name);
             }
         }
         if !state.bucket {
             return Err(StoreError::absence(Class::BucketMissing, "the bucket does not exist"));
         }
         let mut any = false;
-        for (name, object) in state.objects.range(prefix.to_vec()..).take_while(|(name, _)| name.starts_with(prefix)) {
+        for (name, object) in state.all.range(prefix.to_vec()..).take_while(|(name, _)| name.starts_with(prefix)) {
             any = true;
             let name = &name[prefix.len()..];
             if !what.recursive && name.contains(&b'/') {
@@ -399,14 +399,14 @@ impl Store for Memory {
     }
 
     fn make(&self) -> Result<()> {
-        self.step("make", Step::Write(b""), |world, outcome| {
+        self.step("make", &Step::Write(b""), |world, outcome| {
             world.now.bucket |= !matches!(outcome, Outcome::Error { whole: false, .. });
             Ok(())
         })
     }
 
     fn remove_empty_folders(&self, below: &str) -> Result<()> {
-        self.step(&format!("rmdirs {below}"), Step::Write(b""), |world, _| {
+        self.step(&format!("rmdirs {below}"), &Step::Write(b""), |world, _| {
             world.now.remove_empty(below.trim_end_matches('/').as_bytes());
             Ok(())
         })

@@ -30,6 +30,7 @@ pub fn sha256(content: &[u8]) -> Digest {
 }
 
 /// What kind of backend it is.
+#[allow(clippy::struct_excessive_bools, reason = "each stands for itself")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Kind {
     /// Objects are files in folders.
@@ -47,7 +48,7 @@ pub struct Kind {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Objects {
     pub bucket: bool,
-    pub objects: BTreeMap<Name, Object>,
+    pub all: BTreeMap<Name, Object>,
     /// Where there are such; parents of objects, and empty ones.
     pub folders: BTreeSet<Name>,
 }
@@ -63,29 +64,29 @@ impl Objects {
             return Err(StoreError::new(Class::BucketMissing, "the bucket does not exist"));
         }
         if kind.folders {
-            if let Some(file) = above(name).find(|folder| self.objects.contains_key(*folder)) {
-                return Err(StoreError::new(Class::Other, format!("{} is not a directory", String::from_utf8_lossy(file))));
+            if let Some(file) = above(name).find(|folder| self.all.contains_key(*folder)) {
+                return Err(StoreError::new(Class::Obstructed, format!("{} is not a directory", String::from_utf8_lossy(file))));
             }
             if self.folders.contains(name) {
-                return Err(StoreError::new(Class::Other, format!("{} is a directory", String::from_utf8_lossy(name))));
+                return Err(StoreError::new(Class::Obstructed, format!("{} is a directory", String::from_utf8_lossy(name))));
             }
             self.folders.extend(above(name).map(<[u8]>::to_vec));
         }
-        self.objects.insert(name.to_vec(), object);
+        self.all.insert(name.to_vec(), object);
         Ok(())
     }
 
     pub fn get(&self, name: &[u8]) -> Option<&Object> {
-        self.objects.get(name)
+        self.all.get(name)
     }
 
     pub fn remove(&mut self, name: &[u8]) {
-        self.objects.remove(name);
+        self.all.remove(name);
     }
 
     /// Removes the empty folders in `below`, and itself; `b""` stands for all of them.
     pub fn remove_empty(&mut self, below: &[u8]) {
-        let objects = &self.objects;
+        let objects = &self.all;
         let is_empty = |folder: &Name| {
             let prefix = [folder.as_slice(), b"/"].concat();
             objects.range(prefix.clone()..).next().is_none_or(|(name, _)| !name.starts_with(&prefix))

@@ -56,10 +56,13 @@ struct Play<'a> {
     scratches: u64,
 }
 
+/// What a sync has done; nothing, if there is nothing yet that could be pulled.
+type Outcome = Result<Option<Synced>, (Reason, String)>;
+
 /// How a sync ended.
 struct Ended {
     who: Who,
-    result: Result<Option<Synced>, (Reason, String)>,
+    result: Outcome,
     steps: u32,
     writes: u32,
     /// Of a pull: what the volume held before.
@@ -141,7 +144,7 @@ impl Play<'_> {
     fn meddle(&mut self, hands: Hands) {
         let mut world = self.world.lock().unwrap();
         let is_theirs = |name: &Name| world.foreign.iter().any(|(theirs, _)| theirs == name);
-        let contents: Vec<Name> = world.now.objects.keys().filter(|name| is_content(name) && !is_theirs(name)).cloned().collect();
+        let contents: Vec<Name> = world.now.all.keys().filter(|name| is_content(name) && !is_theirs(name)).cloned().collect();
         let pick = |at: u8| contents.get(usize::from(at) % contents.len().max(1)).cloned();
         match hands {
             Hands::Rollback(ago) => {
@@ -163,7 +166,7 @@ impl Play<'_> {
                     let object = world.now.get(&name).unwrap();
                     let time = world.time;
                     let content: Vec<u8> = object.content.iter().map(|byte| byte ^ 1).collect();
-                    world.now.objects.insert(name, Object::new(&content, time));
+                    world.now.all.insert(name, Object::new(&content, time));
                     world.meddled = true;
                 }
             }
@@ -214,7 +217,7 @@ impl Play<'_> {
         let memory = Memory { name, kind, world, scratch, baton, volume: pushed, edits, held, fate: Arc::clone(&fate) };
         let remote = Remote::new(context, Box::new(memory), "s:bucket/path");
         let guard = Guard { percent: 100, floor: 1000, allowed: None };
-        let run: Box<dyn FnOnce() -> Result<Option<Synced>, (Reason, String)> + Send> = match who {
+        let run: Box<dyn FnOnce() -> Outcome + Send> = match who {
             Who::Push(at) => {
                 let Source { owner, pushed, adopts, .. } = &self.sources[at];
                 let (owner, pushed) = (owner.clone(), pushed.clone());

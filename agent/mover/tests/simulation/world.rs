@@ -135,7 +135,7 @@ impl World {
     /// Whether the committed revision is there, and what its source held.
     pub fn whole(&mut self) -> Result<(), String> {
         let Some(commit) = self.commit() else {
-            return if !self.committed { Ok(()) } else { Err("there was a commit, and there is none that can be read".into()) };
+            return if self.committed { Err("there was a commit, and there is none that can be read".into()) } else { Ok(()) };
         };
         let revision = Revision::parse(&commit.revision).ok_or("an impossible revision")?;
         let needed = self.needed(&revision, &commit)?;
@@ -180,7 +180,7 @@ impl World {
             }
         }
         names.extend(self.foreign.iter().map(|(name, _)| name.clone()));
-        self.now.objects.keys().find(|name| !names.contains(name)).map(|name| name.escape_ascii().to_string())
+        self.now.all.keys().find(|name| !names.contains(name)).map(|name| name.escape_ascii().to_string())
     }
 
     fn needed(&mut self, revision: &Revision, commit: &Commit) -> Result<Arc<Vec<Needed>>, String> {

@@ -71,6 +71,7 @@ mod tests {
         let time = "2021-01-19T22:16:01Z".parse().unwrap();
         assert_eq!(image("database-destination", time), "scribe-dest-database-destination-20210119221601");
         assert_eq!(source_job("a"), "scribe-rclone-src-a");
+        assert!(is_destination_job(&destination_job("a")) && !is_destination_job(&source_job("a")));
         let long = "x".repeat(300);
         for destination in ["a", "a-20210119221601", &long] {
             assert!(is_image(destination, &image(destination, time)));

@@ -1,6 +1,9 @@
 //! What the tests share: a server, a proxy in front of it, volumes, and a way to see whether two trees are the same.
 
 pub(crate) mod cgroup;
+pub(crate) mod objects;
+pub(crate) mod outsider;
+mod ports;
 pub(crate) mod program;
 pub(crate) mod proxy;
 pub(crate) mod server;
@@ -8,11 +11,12 @@ pub(crate) mod silent;
 pub(crate) mod tree;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::{Arc, OnceLock};
 
 use assert_fs::TempDir;
 use jiff::{SignedDuration, Timestamp, ToSpan};
+use outsider::S3;
 use proxy::Proxy;
 use scribe_mover::error::Result;
 use scribe_mover::format::documents::Owner;
@@ -30,12 +34,15 @@ use server::{Backend, KEY, Server};
 /// The rclone this project is tested with.
 pub(crate) fn rclone() -> &'static Path {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
-    PATH.get_or_init(|| {
-        let tool = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/tools/rclone");
-        let output = Command::new(tool).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        PathBuf::from(String::from_utf8(output.stdout).unwrap().trim())
-    })
+    PATH.get_or_init(|| tool("rclone"))
+}
+
+/// What this script of `tests/tools` prints the path of.
+fn tool(name: &str) -> PathBuf {
+    let tool = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/tools").join(name);
+    let output = Command::new(tool).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    PathBuf::from(String::from_utf8(output.stdout).unwrap().trim())
 }
 
 /// A path on a server with a proxy in front of it, a Secret that leads there, and two volumes.
@@ -65,7 +72,7 @@ impl Site {
     /// On another kind of remote; the section is called s3 all the same.
     pub(crate) fn on(backend: Backend) -> Self {
         let server = Server::start(backend);
-        let name = format!("s3:{}", server.path("bucket/path"));
+        let name = format!("s3:{}", server.path(&format!("{}/path", server.bucket)));
         Self::at(&Arc::new(server), &name)
     }
 
@@ -81,7 +88,17 @@ impl Site {
     /// One whose bucket exists.
     pub(crate) fn with_bucket() -> Self {
         let site = Self::new();
-        std::fs::create_dir(site.server.buckets.path().join("bucket")).unwrap();
+        site.make_bucket();
+        site
+    }
+
+    /// One whose bucket exists and may keep versions, on a server that can.
+    pub(crate) fn of_outsider(versions: bool) -> Self {
+        let mut server = Server::of(S3::outsider(), TempDir::new().unwrap());
+        server.versions = versions;
+        let name = format!("s3:{}/path", server.bucket);
+        let site = Self::at(&Arc::new(server), &name);
+        site.make_bucket();
         site
     }
 
@@ -130,50 +147,6 @@ impl Site {
 
     pub(crate) fn pull(&self) -> Synced {
         done(self.try_pull())
-    }
-
-    /// Alters the bucket behind the mover's back: rclone's server is told, because it remembers what it has seen.
-    pub(crate) fn meddle(&self, verb: &str, name: &str, content: &[u8]) {
-        let mut child = Command::new(rclone())
-            .args([verb, &format!("{}/{name}", self.name)])
-            .env("RCLONE_CONFIG", self.secret.path().join("rclone.conf"))
-            .stdin(Stdio::piped())
-            .spawn()
-            .unwrap();
-        std::io::Write::write_all(&mut child.stdin.take().unwrap(), content).unwrap();
-        assert!(child.wait().unwrap().success());
-    }
-
-    /// Where the server keeps an object.
-    pub(crate) fn object(&self, name: &str) -> PathBuf {
-        self.server.buckets.path().join(self.name.split_once(':').unwrap().1).join(name)
-    }
-
-    /// Names below the path, ours left out.
-    pub(crate) fn user_objects(&self) -> Vec<String> {
-        let root = self.object("");
-        let mut names: Vec<String> = walkdir::WalkDir::new(&root)
-            .into_iter()
-            .map(|entry| entry.unwrap())
-            .filter(|entry| entry.file_type().is_file())
-            .map(|entry| entry.path().strip_prefix(&root).unwrap().to_string_lossy().into_owned())
-            .filter(|name| !name.starts_with(".scribe/"))
-            .collect();
-        names.sort();
-        names
-    }
-
-    /// Names of our own objects.
-    pub(crate) fn control_objects(&self) -> Vec<String> {
-        let root = self.object(".scribe");
-        let mut names: Vec<String> = walkdir::WalkDir::new(&root)
-            .into_iter()
-            .map(|entry| entry.unwrap())
-            .filter(|entry| entry.file_type().is_file())
-            .map(|entry| entry.path().strip_prefix(&root).unwrap().to_string_lossy().into_owned())
-            .collect();
-        names.sort();
-        names
     }
 }
 

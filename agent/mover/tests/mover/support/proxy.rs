@@ -25,6 +25,11 @@ impl Request {
     pub(crate) fn is(&self, method: &str, part: &str) -> bool {
         self.method == method && self.target.contains(part)
     }
+
+    /// Whether it lists a bucket, in either version of that request.
+    pub(crate) fn lists(&self) -> bool {
+        self.is("GET", "prefix=")
+    }
 }
 
 /// What the proxy does with a request.
