@@ -138,6 +138,17 @@ mod tests {
         raw.record()
     }
 
+    /// Two destinations of one PVC get in each other's way; a source only reads its own.
+    #[rstest]
+    #[case(Some("mine"), Some("mine"))]
+    #[case(None, None)]
+    fn a_destination_pulls_into_the_claim_that_it_names(#[case] claim: Option<&str>, #[case] expected: Option<&str>) {
+        let raw: ReplicationDestinationSpec = serde_json::from_value(written(json!({ "destinationPVC": claim }))).unwrap();
+        assert_eq!(Named::by_destination(&raw).pulls_into(), expected);
+        let raw: ReplicationSourceSpec = serde_json::from_value(written(json!({}))).unwrap();
+        assert_eq!(Named::by_source(&raw).pulls_into(), None);
+    }
+
     #[test]
     fn a_subject_is_recorded_and_comes_back() {
         let subject = |remote: &str, claim: Option<&str>, layout: &str| Subject {
