@@ -132,16 +132,19 @@ fn a_mover_whose_log_cannot_be_read_is_reported_and_ends() {
         (world.cluster.hangs_since, world.cluster.hidden_since) = (Some(world.now), Some(world.now));
         let begun = world.now;
         let doing = |world: &World| world.status.conditions.iter().find(|c| c.type_ == "Synchronizing").unwrap().message.clone();
-        for (minutes, reported) in [(9, false), (10, true), (31, true), (179, true)] {
-            world.now = begun + SignedDuration::from_mins(minutes) + SignedDuration::from_secs(1);
+        for (seconds, reported) in [(599, false), (600, true), (601, true), (31 * 60, true), (180 * 60 - 1, true)] {
+            world.now = begun + SignedDuration::from_secs(seconds);
             let writes = world.writes;
             for _ in 0..3 {
                 agent::look(&mut world, &Look::default());
             }
             let message = doing(&world);
-            assert_eq!(message.contains("has been unreadable since 2026-01-01T00:0"), reported, "{flavour:?} {minutes}: {message}");
+            assert_eq!(message.contains("has been unreadable since 2026-01-01T00:0"), reported, "{flavour:?} {seconds}: {message}");
             assert!(!reported || message.contains("the kubelet does not answer"), "{message}");
-            assert!(world.writes - writes <= 1 && world.status.last_error.is_none(), "{flavour:?} {minutes}");
+            assert!(world.writes - writes <= 1 && world.status.last_error.is_none(), "{flavour:?} {seconds}");
+            // Looked at again when there is something new to be reported, and not before.
+            let (wake, next) = (agent::plan(&world).wake, begun + SignedDuration::from_mins(if reported { 180 } else { 10 }));
+            assert!(wake.is_some_and(|wake| wake > world.now && wake <= next), "{flavour:?} {seconds}: {wake:?}");
         }
         world.now = begun + SignedDuration::from_mins(180);
         agent::look(&mut world, &Look::default());

@@ -85,9 +85,11 @@ impl History {
 }
 
 impl Epoch {
-    /// Whether nothing but a push at a time has written to the path.
+    /// Whether nothing but a push at a time has written to the path, and no listing has left out what it would have deleted.
     pub fn is_undisturbed(&self) -> bool {
-        self.hands.is_none() && self.syncs.iter().filter(|sync| matches!(sync.who, Who::Push(_))).count() < 2
+        let lies = |sync: &Sync| sync.faults.iter().any(|(_, fault)| fault.is_lie());
+        let pushes = self.syncs.iter().filter(|sync| matches!(sync.who, Who::Push(_)));
+        self.hands.is_none() && pushes.clone().count() < 2 && !pushes.clone().any(lies)
     }
 
     fn any(rng: &mut Rng, at: usize) -> Self {

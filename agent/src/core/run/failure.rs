@@ -6,7 +6,7 @@ use super::retry;
 use crate::api::reason::Reason;
 use crate::api::status::{LastError, MoverResult, MoverStatus, Phase, Run};
 use crate::core::decision::Decision;
-use crate::core::model::facts::{Job, Pod, Role, Snapshot};
+use crate::core::model::facts::{Job, Pod, Snapshot};
 use crate::core::model::plan::ChildKind;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use scribe_mover::report::Report;
@@ -51,22 +51,14 @@ pub(super) fn wait_for_first_push(decision: &mut Decision<'_>, report: &Report) 
 
 /// Ends the attempt without a failure: a paused run whose spec names something else by now, or one whose spec is invalid. It waits until
 /// another run may supersede it; an image that was being created will never be published.
-pub(super) fn hold(decision: &mut Decision<'_>, run: &Run) {
-    delete_image(decision, run);
+pub(super) fn hold(decision: &mut Decision<'_>) {
     next_attempt(decision, Phase::Backoff);
 }
 
 /// What was pulled cannot be trusted: neither it nor an image of it is published, and the next attempt compares the whole volume.
 pub(super) fn discard(decision: &mut Decision<'_>, run: &Run, reason: Reason, message: String) {
-    delete_image(decision, run);
     decision.status.volume_touched = true;
     give_up(decision, run, reason, message, None);
-}
-
-fn delete_image(decision: &mut Decision<'_>, run: &Run) {
-    for image in decision.facts.snapshots_as(Role::Image).filter(|s| s.meta.serves(&run.id) && !s.keep) {
-        decision.delete(ChildKind::Snapshot, &image.meta);
-    }
 }
 
 fn next_attempt(decision: &mut Decision<'_>, phase: Phase) {

@@ -107,7 +107,7 @@ pub(super) fn advance(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
     }
     if spec.paused && is_outdated(decision.facts, spec, run) {
         decision.plan.needs.extend([Refresh::Claims, Refresh::Snapshots, Refresh::Jobs, Refresh::Pods]);
-        return failure::hold(decision, run);
+        return failure::hold(decision);
     }
     match run.phase {
         Phase::Capturing | Phase::WaitingForSnapshot => capturing(decision, spec, run),
@@ -276,7 +276,7 @@ pub(super) fn suspend(decision: &mut Decision<'_>, run: &Run) {
             adoption::complete(decision, run);
         }
     }
-    failure::hold(decision, run);
+    failure::hold(decision);
 }
 
 /// A mover lives although nothing goes on for this object, because its spec is invalid: its deadlines hold all the same.
