@@ -200,6 +200,15 @@ mod tests {
     }
 
     #[test]
+    fn a_time_further_away_than_it_can_be_is_now() {
+        let (now, second) = (at("2026-01-01T00:00:00Z"), SignedDuration::from_secs(1));
+        let last = now + PUBLISHES_AGAIN;
+        for (time, possibly) in [(now - second, now - second), (last, last), (last + second, now)] {
+            assert_eq!(possible(time, now), possibly);
+        }
+    }
+
+    #[test]
     fn one_whose_first_sync_was_given_up_is_due_at_once() {
         let given_up = Status { last_sync_time: None, ..synced(None) };
         let (now, due) = (at("2026-01-01T00:01:00Z"), Some(Cause::Created));
