@@ -5,10 +5,12 @@ use crate::controllers::{self, Ending};
 use crate::script;
 use crate::world::{Flavour, OTHER_CLAIM, World};
 use jiff::SignedDuration;
-use scribe_agent::core::model::facts::{Kind, Refresh};
+use scribe_agent::core::decide::decide;
+use scribe_agent::core::model::facts::{Facts, Kind, Refresh};
 use scribe_agent::core::model::plan::MoverTask;
 use scribe_agent::core::model::spec::{DestinationClaim, Volume};
 use scribe_agent::core::schedule::queue;
+use std::collections::BTreeSet;
 
 const DESTINATIONS: [Flavour; 3] = [Flavour::DestinationImage, Flavour::DestinationDirect, Flavour::DestinationExisting];
 
@@ -68,6 +70,9 @@ fn only_one_that_writes_asks_about_others() {
     let asks = |world: &World| agent::plan(world).needs.contains(&Refresh::Sharing);
     for flavour in Flavour::ALL {
         let mut world = World::new(flavour);
+        // It does not write yet, and will.
+        let plan = decide(&Facts { fresh: BTreeSet::new(), ..world.all_fresh() }, &World::limits(), world.now);
+        assert_eq!(plan.needs.contains(&Refresh::Sharing), world.object.kind == Kind::Destination, "{flavour:?}");
         script::begin(&mut world);
         controllers::start_pods(&mut world);
         assert_eq!(asks(&world), world.writes() && world.object.kind == Kind::Destination, "{flavour:?}");
