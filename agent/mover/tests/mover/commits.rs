@@ -127,8 +127,7 @@ fn an_outdated_look_at_a_new_commit_removes_nothing(#[values("commit.json", "cla
     let target = format!("/.scribe/{name}");
     let seen = site.proxy.watch(move |request| {
         let named = request.target.ends_with(&target);
-        written |= named && request.method == "PUT"
-            || request.method == "MOVE" && request.target.contains("/.scribe/commit.json.") && name == "commit.json";
+        written |= request.method == "MOVE" && request.target.contains(&format!("{target}."));
         if written && !listed && named && request.method == "PROPFIND" {
             listed = true;
             return Action::Answer("207 Multi-Status", outdated);
