@@ -1,5 +1,6 @@
 //! etcd, the API server and the garbage collector, on loopback and on ports of their own. Ended when dropped.
 
+use super::ports::free_ports;
 use super::until::until;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Patch, PatchParams};
@@ -7,10 +8,8 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config, ResourceExt};
 use serde_json::json;
 use std::fs::{self, File};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
 
 /// A control plane without controllers: nobody but the test answers to what the agent writes.
 pub struct ControlPlane {
@@ -162,16 +161,4 @@ impl Drop for ControlPlane {
         }
         let _ = fs::remove_dir_all(&self.dir);
     }
-}
-
-/// Ports below those that the kernel gives to outgoing connections, of which a hundred are opened a second here: such a
-/// connection would take the port between this check and the program's start. Each is given out once.
-fn free_ports<const N: usize>() -> [u16; N] {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    // Another run beside this one begins elsewhere; where they meet, the check decides.
-    let first = std::process::id() % 8000;
-    [(); N].map(|()| {
-        let mut ports = std::iter::repeat_with(|| 16_000 + (u16::try_from(first).unwrap() + NEXT.fetch_add(1, Ordering::Relaxed)) % 16_000);
-        ports.by_ref().take(16_000).find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap()
-    })
 }

@@ -13,6 +13,8 @@ mod five_hundred;
 mod idle;
 mod images;
 mod lasting;
+#[path = "../../agent/mover/tests/mover/support/ports.rs"]
+mod ports;
 mod proxy;
 mod reports;
 mod setbacks;

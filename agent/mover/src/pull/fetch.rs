@@ -11,7 +11,7 @@ use crate::format::names::{Folder, StagedDir};
 use crate::format::revision::Revision;
 use crate::remote::committed::Committed;
 use crate::remote::{LARGE, Remote};
-use crate::store::{Class, Fetch as How, StoreError};
+use crate::store::{Class, Fetch as How, StoreError, slices};
 use crate::volume::entry::Location;
 use crate::volume::hash::Hasher;
 use crate::volume::path::RelPath;
@@ -108,10 +108,11 @@ fn pass(
         for (how, large) in [(How::Content, false), (How::Large, true)] {
             let names: Vec<Vec<u8>> =
                 due.iter().filter(|(_, fetch)| (fetch.size >= LARGE) == large).map(|(digest, fetch)| name(digest, fetch)).collect();
-            let names: Vec<&[u8]> = names.iter().map(Vec::as_slice).collect();
-            match remote.fetch(source.remote, &source.local, &names, how) {
+            match remote.fetch(source.remote, &source.local, &slices(&names), how) {
                 Err(failed) if failed.class == Class::Mover => return Err(failed.into()),
-                Err(failed) => drop(error.get_or_insert(failed)),
+                Err(failed) => {
+                    error.get_or_insert(failed);
+                }
                 Ok(()) => {}
             }
         }

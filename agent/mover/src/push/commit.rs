@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use super::hold::{Hold, Manifests, check_unchanged, check_unclaimed, rival};
+use super::hold::{Hold, Manifests, check_unchanged, check_unclaimed, claim_name, rival};
 use super::neighbours::refuse_inside;
-use super::object_names::{Name, emptied, names, object, slices};
+use super::object_names::{Name, emptied, names, object};
 use super::observe::Tree;
 use super::plan::PushPlan;
 use super::upload::{Purpose, PushContext};
@@ -19,7 +19,7 @@ use crate::remote::committed::read_commit;
 use crate::remote::{BATCH, Remote};
 use crate::report::Reason;
 use crate::spill::batches;
-use crate::store::Class;
+use crate::store::{Class, slices};
 use crate::volume::entry::{Entry, Location};
 use crate::volume::hash::Hasher;
 use crate::volume::merge_join::join;
@@ -82,10 +82,6 @@ pub(super) fn write(work: &PushContext, tree: Tree, plan: PushPlan, mut uploaded
     Ok(Synced { changed: true, transferred: plan.bytes_to_send, deleted: plan.deleted, skipped: tree.skipped, ..synced(&commit) })
 }
 
-fn claim_name() -> Name {
-    format!("{CONTROL_DIR}/{CLAIM}").into_bytes().into()
-}
-
 /// Copies what was staged to where it belongs, on the server where it can.
 fn promote(hold: &Hold, commit: &Commit, plan: &PushPlan, staged: &StagedDir) -> Result<()> {
     let remote = hold.remote;
@@ -98,8 +94,7 @@ fn promote(hold: &Hold, commit: &Commit, plan: &PushPlan, staged: &StagedDir) ->
     for batch in plan.lost_objects.chunks(BATCH) {
         hold.check_if_held_up(commit)?;
         let names: Vec<String> = batch.iter().map(|upload| upload.sha256.hex()).collect();
-        let names: Vec<&[u8]> = names.iter().map(String::as_bytes).collect();
-        remote.promote(Folder::StagedObjects(staged), Folder::Objects, &names)?;
+        remote.promote(Folder::StagedObjects(staged), Folder::Objects, &slices(&names))?;
     }
     Ok(())
 }

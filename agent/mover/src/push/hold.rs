@@ -7,6 +7,7 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use super::PushOptions;
+use super::object_names::Name;
 use crate::clock::since_boot;
 use crate::error::{Failure, Result};
 use crate::format::documents::{Claim, Commit, Control, Owner, seal};
@@ -92,7 +93,7 @@ impl<'a> Hold<'a> {
     /// Takes the claim back, where it is still this push's: it would keep the owner of the path from pushing.
     pub(super) fn withdraw(&self) -> Result<()> {
         if self.remote.read_control::<Claim>(CLAIM)?.present() == Some(self.claim) {
-            self.remote.delete(&[format!("{CONTROL_DIR}/{CLAIM}").as_bytes()])?;
+            self.remote.delete(&[&*claim_name()])?;
         }
         Ok(())
     }
@@ -115,6 +116,11 @@ impl<'a> Hold<'a> {
                 None => !sums.contains_key(COMMIT),
             })
     }
+}
+
+/// The object of a claim.
+pub(super) fn claim_name() -> Name {
+    format!("{CONTROL_DIR}/{CLAIM}").into_bytes().into()
 }
 
 /// That the commit is still the one that this push began with.

@@ -12,11 +12,6 @@ use crate::volume::path::RelPath;
 /// The name of an object below the remote path.
 pub(super) type Name = Box<[u8]>;
 
-/// As the verbs of a remote take them.
-pub(super) fn slices(names: &[Name]) -> Vec<&[u8]> {
-    names.iter().map(|name| &**name).collect()
-}
-
 /// The object name of a promoted file, below the path.
 pub(super) fn object_name(path: &RelPath, file: &FileEntry) -> Name {
     match file.at {

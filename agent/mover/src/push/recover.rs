@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::hold::Hold;
-use super::object_names::{Name, above, object, object_name, slices};
+use super::object_names::{Name, above, object, object_name};
 use super::remote_state::Strays;
 use crate::digest::Digest;
 use crate::error::{Failure, Result};
@@ -14,6 +14,7 @@ use crate::remote::committed::Committed;
 use crate::remote::{BATCH, Listing, Remote};
 use crate::report::Reason;
 use crate::spill::batches;
+use crate::store::slices;
 use crate::volume::entry::{Entry, Location};
 
 /// Brings the path into the state a finished push leaves, and the listing with it; returns how many strays were in the way and are gone.
@@ -68,7 +69,7 @@ pub(super) fn recover(hold: &Hold, committed: &mut Committed, listing: &mut List
             files.clear();
         }
         let hashes: Vec<String> = lost.iter().map(Digest::hex).collect();
-        if !remote.promote_whole(Folder::StagedObjects(&dir), Folder::Objects, &hashes.iter().map(String::as_bytes).collect::<Vec<_>>())? {
+        if !remote.promote_whole(Folder::StagedObjects(&dir), Folder::Objects, &slices(&hashes))? {
             missing += lost.len() as u64;
             for digest in &lost {
                 listing.remove(&object(digest));

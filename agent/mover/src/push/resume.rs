@@ -3,7 +3,7 @@
 //! Verified by the MD5 sum that the backend reports, against the file on the volume: a size and a time would not do, because the dead
 //! push may have read the file in any state.
 
-use super::object_names::{Name, object, slices};
+use super::object_names::{Name, object};
 use super::upload::PushContext;
 use super::uploads::Upload;
 use crate::error::Result;
@@ -12,6 +12,7 @@ use crate::format::names::trusted;
 use crate::name_set::ContentSet;
 use crate::remote::{BATCH, Index, ListedObject, Listing, Object};
 use crate::spill::{SpillWriter, batches};
+use crate::store::slices;
 use crate::volume::entry::Entry;
 use crate::volume::hash::both;
 use crate::volume::merge_join::join;

@@ -17,6 +17,7 @@ use crate::format::documents::Commit;
 use crate::format::entries::Entries;
 use crate::remote::committed::Committed;
 use crate::remote::{BATCH, Index, Listing, Remote};
+use crate::store::Features;
 use crate::volume::entry::{FileEntry, Location};
 use crate::volume::hash::both;
 use crate::volume::merge_join::join;
@@ -32,8 +33,8 @@ const ALTERED: u64 = u64::MAX - 1;
 /// The time is the latest that the listing shows, by the remote's clock: what is written later bears no earlier one.
 pub(super) fn list(remote: &Remote, options: &PushOptions, committed: &Committed, tree: &Entries) -> Result<(Listing, Option<Timestamp>)> {
     // Where sums are slow, the backend would read all it has for them.
-    let sums = !remote.features()?.slow_sums;
-    let times = remote.features()?.keeps_times;
+    let Features { slow_sums, keeps_times: times, .. } = remote.features()?;
+    let sums = !slow_sums;
     let since = verified_since(&committed.commit, options.started, times.is_some());
     let no_time = options.verify_now;
     let is_recent = |written: Option<Timestamp>| no_time || written.is_none_or(|written| since.is_none_or(|since| written >= since));

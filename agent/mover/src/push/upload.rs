@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::PushOptions;
 use super::case_collisions::CaseCollisions;
 use super::hold::Hold;
-use super::object_names::{Name, emptied, names, slices};
+use super::object_names::{Name, emptied, names};
 use super::observe::{Known, ObserveContext, Tree, differing, observe};
 use super::plan::{PushPlan, plan};
 use super::remote_state::{RemoteState, Strays};
@@ -24,7 +24,7 @@ use crate::remote::{BATCH, Listing, Remote};
 use crate::report::Reason;
 use crate::scratch::Scratch;
 use crate::spill::{Spill, batches};
-use crate::store::{self, Class, StoreError};
+use crate::store::{self, Class, Put, StoreError, slices};
 use crate::volume::hash::{Hasher, open};
 use crate::volume::vanished::failure as unreadable;
 
@@ -176,7 +176,7 @@ impl PushContext<'_> {
         for batch in batches(due, BATCH) {
             let batch = batch?;
             let names: Vec<&[u8]> = batch.iter().map(|upload| upload.path.as_bytes()).collect();
-            self.remote.upload(&self.options.volume, folder, &names)?;
+            self.remote.send(&self.options.volume, folder, &names, Put::Files)?;
         }
         Ok(())
     }
@@ -195,10 +195,9 @@ impl PushContext<'_> {
             let target = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
             symlink(target, dir.join(&name)).map_err(|e| Failure::scratch(&e))?;
             opened.push(file);
-            names.push(name.into_bytes());
+            names.push(name);
         }
-        let names: Vec<&[u8]> = names.iter().map(Vec::as_slice).collect();
-        self.remote.upload_links(&dir, folder, &names)
+        self.remote.send(&dir, folder, &slices(&names), Put::Linked)
     }
 
     /// Deletes what an earlier round sent and neither tree needs: where objects are files of a file system, it may be in the way.

@@ -107,12 +107,11 @@ impl Rclone {
                 // A signal from elsewhere, such as an out-of-memory kill, leaves no exit code.
                 let (class, message) = super::classify::classify(status.code(), &events.messages(), redaction);
                 tracing::warn!(code = ?status.code(), ?class, message, "rclone failed");
-                let of_class = matches!(class, Class::NotFound | Class::BucketMissing);
+                let absence = matches!(class, Class::NotFound | Class::BucketMissing) && is_absence(status.code(), printed);
                 // That something does not exist is an answer for a caller that checks or creates it, not an error of the sync.
-                if of_class && (class == Class::BucketMissing || is_absence(status.code(), printed)) {
+                if absence || class == Class::BucketMissing {
                     stats.errors = 0;
                 }
-                let absence = of_class && is_absence(status.code(), printed);
                 Err(if absence { StoreError::absence(class, message) } else { StoreError::new(class, message) })
             }
         };

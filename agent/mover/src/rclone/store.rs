@@ -32,8 +32,6 @@ const UNCHECKED: [&str; 2] = ["--ignore-size", "--ignore-checksum"];
 #[derive(Debug)]
 pub struct RcloneStore {
     rclone: Rclone,
-    /// `section:`.
-    section: String,
     /// `section:path`, without a trailing slash.
     root: String,
     backend: OnceLock<Backend>,
@@ -42,8 +40,7 @@ pub struct RcloneStore {
 impl RcloneStore {
     /// The path `section:path`.
     pub fn new(rclone: Rclone, root: &str) -> Self {
-        let section = root.find(':').and_then(|end| root.get(..=end)).unwrap_or_default().to_owned();
-        Self { rclone, section, root: root.trim_end_matches('/').to_owned(), backend: OnceLock::new() }
+        Self { rclone, root: root.trim_end_matches('/').to_owned(), backend: OnceLock::new() }
     }
 
     /// Always with a trailing slash: without one rclone first checks whether it is a file, and misreports errors.
@@ -55,7 +52,7 @@ impl RcloneStore {
     fn place(&self, place: Place) -> OsString {
         match place {
             Place::Path(below) => self.at(below),
-            Place::Section(below) => format!("{}{below}", self.section).into(),
+            Place::Section(below) => format!("{}:{below}", self.root.split(':').next().unwrap_or_default()).into(),
         }
     }
 
@@ -97,16 +94,15 @@ impl Store for RcloneStore {
     }
 
     fn read(&self, name: &str) -> Result<Option<PathBuf>> {
-        let (dir, file) = name.rsplit_once('/').map_or(("", name), |(dir, file)| (dir, file));
-        let dir = if dir.is_empty() { String::new() } else { format!("{dir}/") };
-        let finished = match self.command("cat", &[self.at(&dir)], &[file.as_bytes()], &BLIND, CONTROL_IDLE) {
+        let (dir, file) = name.split_at(name.rfind('/').map_or(0, |slash| slash + 1));
+        let finished = match self.command("cat", &[self.at(dir)], &[file.as_bytes()], &BLIND, CONTROL_IDLE) {
             Err(error) if error.is_absence() => return Ok(None),
             finished => finished?,
         };
         // Most backends skip a missing name in silence: only a listing distinguishes it from an empty object.
         if fs::metadata(&finished.stdout).map_err(|e| Failure::scratch(&e))?.len() == 0 {
             let mut found = false;
-            match self.list(Place::Path(&dir), List::default(), &mut |listed| found |= listed.name == file) {
+            match self.list(Place::Path(dir), List::default(), &mut |listed| found |= listed.name == file) {
                 Err(error) if !error.is_absence() => return Err(error),
                 _ if !found => return Ok(None),
                 _ => {}

@@ -40,7 +40,6 @@ pub struct Remote {
     store: Box<dyn Store>,
     /// `section:path`, without a trailing slash.
     root: String,
-    features: OnceLock<Features>,
     /// See [`Self::is_found_to_fold`].
     found_to_fold: OnceLock<bool>,
     /// Something that lies there could be read.
@@ -50,14 +49,7 @@ pub struct Remote {
 impl Remote {
     /// The path `section:path`, which is where `store` leads.
     pub fn new(context: Context, store: Box<dyn Store>, root: &str) -> Self {
-        Self {
-            context,
-            store,
-            root: root.trim_end_matches('/').to_owned(),
-            features: OnceLock::new(),
-            found_to_fold: OnceLock::new(),
-            deciphered: OnceLock::new(),
-        }
+        Self { context, store, root: root.trim_end_matches('/').to_owned(), found_to_fold: OnceLock::new(), deciphered: OnceLock::new() }
     }
 
     /// As the user wrote it.
@@ -76,14 +68,9 @@ impl Remote {
         })
     }
 
-    /// Uploads `names` from the folder `from` to the folder `to`, overwriting. Links are left out.
-    pub fn upload(&self, from: &Path, to: Folder, names: &store::Names) -> store::Result<()> {
-        if names.is_empty() { Ok(()) } else { self.store.put(from, &to.below(), names, Put::Files) }
-    }
-
-    /// Uploads what the links `names` in the folder `from` lead to. Never for a folder that others can write to.
-    pub fn upload_links(&self, from: &Path, to: Folder, names: &store::Names) -> store::Result<()> {
-        if names.is_empty() { Ok(()) } else { self.store.put(from, &to.below(), names, Put::Linked) }
+    /// Uploads `names` from the folder `from` to the folder `to`, overwriting.
+    pub fn send(&self, from: &Path, to: Folder, names: &store::Names, how: Put) -> store::Result<()> {
+        if names.is_empty() { Ok(()) } else { self.store.put(from, &to.below(), names, how) }
     }
 
     /// Copies `names` from one folder of the path to another, on the server where it can.
@@ -143,13 +130,9 @@ impl Remote {
         Ok(self.features()?.keeps_folders)
     }
 
-    /// What the backend can do. Asked once, and no server.
+    /// What the backend can do.
     pub fn features(&self) -> Result<Features> {
-        if let Some(features) = self.features.get() {
-            return Ok(*features);
-        }
-        let features = self.store.features()?;
-        Ok(*self.features.get_or_init(|| features))
+        Ok(self.store.features()?)
     }
 
     /// Whether a control object that is there is found under a name that differs from its own in case alone.

@@ -13,7 +13,7 @@ use super::Remote;
 use crate::error::{Failure, Result};
 use crate::format::documents::{Control, unseal};
 use crate::format::names::{CLAIM, COMMIT, CONTROL_DIR};
-use crate::store::{Class, Fetch, StoreError};
+use crate::store::{Class, Fetch, StoreError, slices};
 
 /// What a damaged object is said to be.
 const UNDECIPHERABLE: &str = "it cannot be decrypted, or unpacked";
@@ -85,8 +85,7 @@ impl Remote {
     /// Fetches these objects below [`CONTROL_DIR`] into a temporary folder, as far as they can be fetched.
     fn fetch_control(&self, names: &[String], how: Fetch) -> Result<(PathBuf, Option<StoreError>)> {
         let dir = self.context.scratch.fresh_dir("control")?;
-        let names: Vec<&[u8]> = names.iter().map(String::as_bytes).collect();
-        let fetched = self.store.fetch(&format!("{CONTROL_DIR}/"), &dir, &names, how);
+        let fetched = self.store.fetch(&format!("{CONTROL_DIR}/"), &dir, &slices(names), how);
         Ok((dir, fetched.err()))
     }
 

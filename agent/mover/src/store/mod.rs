@@ -20,6 +20,11 @@ pub type Result<T> = std::result::Result<T, StoreError>;
 /// Names below a folder, as many as the mover keeps in memory at a time.
 pub type Names<'a> = [&'a [u8]];
 
+/// Names as the verbs take them.
+pub fn slices<N: AsRef<[u8]>>(names: &[N]) -> Vec<&[u8]> {
+    names.iter().map(AsRef::as_ref).collect()
+}
+
 /// A folder of the remote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place<'a> {
@@ -127,7 +132,7 @@ pub trait Store: Debug + Send + Sync {
     /// The type of the remote, as its configuration says; nothing where that is not known.
     fn kind(&self) -> Option<&str>;
 
-    /// What the backend can do. Asks no server.
+    /// What the backend can do. Asks no server, and finds out once.
     fn features(&self) -> Result<Features>;
 
     /// How an upload replaces an object. Asks no server.

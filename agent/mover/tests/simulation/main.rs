@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "a test")]
 
 mod baton;
+mod fate;
 mod faults;
 mod found;
 mod history;

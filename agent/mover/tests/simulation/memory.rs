@@ -4,7 +4,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use fastrand::Rng;
 use jiff::Timestamp;
 use scribe_mover::error::Failure;
 use scribe_mover::scratch::Scratch;
@@ -12,6 +11,7 @@ use scribe_mover::store::{Class, Features, Fetch, List, Listed, Names, Place, Pu
 use scribe_mover::volume::hash::md5_hex;
 
 use crate::baton::Baton;
+use crate::fate::{Fate, Outcome, Step, killed};
 use crate::faults::Fault;
 use crate::objects::{Kind, Name, Object, Objects};
 use crate::volume::{Edit, Tree, tree};
@@ -32,49 +32,6 @@ pub struct Memory {
     pub fate: Arc<Mutex<Fate>>,
 }
 
-/// What happens to a sync, and what it has done.
-#[derive(Debug)]
-pub struct Fate {
-    pub faults: Vec<(u32, Fault)>,
-    pub rng: Rng,
-    pub steps: u32,
-    pub writes: u32,
-    pub dead: bool,
-    /// What no read of this sync finds, and what no listing shows.
-    pub hidden: Option<Name>,
-    pub unlisted: Option<Name>,
-}
-
-impl Fate {
-    pub fn new(faults: Vec<(u32, Fault)>, seed: u64) -> Self {
-        Self { faults, rng: Rng::with_seed(seed), steps: 0, writes: 0, dead: false, hidden: None, unlisted: None }
-    }
-}
-
-/// What a step does: reads can be lied about.
-enum Step<'a> {
-    Read,
-    List,
-    Write(&'a [u8]),
-}
-
-/// How far a step gets.
-enum Outcome {
-    Done,
-    /// An answer that is not true.
-    Lie(Fault),
-    /// It has its effect, or a part of it, and this error.
-    Error {
-        whole: bool,
-        partly: bool,
-        error: StoreError,
-    },
-}
-
-fn killed() -> StoreError {
-    Failure::killed().into()
-}
-
 impl Memory {
     /// Takes one step. `effect` changes the world, or reads it.
     fn step<T>(&self, what: &str, step: &Step, effect: impl FnOnce(&mut World, &Outcome) -> Result<T>) -> Result<T> {
@@ -93,7 +50,6 @@ impl Memory {
             fate.writes += 1;
             world.remember();
         }
-        let before = is_write.then(|| world.now.clone());
         let result = match &outcome {
             Outcome::Error { whole: false, partly: false, error } => Err(error.clone()),
             Outcome::Error { error, .. } => effect(&mut world, &outcome).and(Err(error.clone())),
@@ -106,7 +62,7 @@ impl Memory {
         };
         world.note(|| format!("{:8} {what}{shown}", self.name));
         if let Step::Write(name) = step
-            && before.as_ref() != Some(&world.now)
+            && world.has_changed()
         {
             world.check(name, &self.held.lock().unwrap());
         }
@@ -171,30 +127,6 @@ impl Memory {
         names.sort();
         self.fate.lock().unwrap().rng.shuffle(&mut names);
         names
-    }
-}
-
-impl Fate {
-    fn next(&mut self, step: &Step) -> Outcome {
-        self.steps += 1;
-        let now = self.steps;
-        let Some(at) = self.faults.iter().position(|(at, _)| *at <= now) else { return Outcome::Done };
-        let (_, fault) = self.faults[at];
-        if fault.is_lie() && matches!(step, Step::Write(_)) {
-            return Outcome::Done;
-        }
-        self.faults.remove(at);
-        let unreachable = || StoreError::new(Class::Unreachable, "no answer");
-        let (whole, partly, error) = match fault {
-            Fault::Before => (false, false, killed()),
-            Fault::After => (true, false, killed()),
-            Fault::During => (false, true, killed()),
-            Fault::Refused => (false, false, unreachable()),
-            Fault::Lost => (true, false, unreachable()),
-            lie => return Outcome::Lie(lie),
-        };
-        self.dead = matches!(fault, Fault::Before | Fault::After | Fault::During);
-        Outcome::Error { whole, partly, error }
     }
 }
 

@@ -20,8 +20,9 @@ use scribe_mover::store::Context;
 use scribe_mover::store::progress::Progress;
 
 use crate::baton::{Baton, batons};
+use crate::fate::Fate;
 use crate::history::{DESTINATIONS, Epoch, Hands, History, SOURCES, Sync, Who};
-use crate::memory::{Fate, Memory};
+use crate::memory::Memory;
 use crate::objects::{Name, Object, Objects};
 use crate::volume::{Tree, tree};
 use crate::world::World;

@@ -89,6 +89,11 @@ impl World {
         self.past.push_back(Arc::new(self.now.clone()));
     }
 
+    /// Whether anything is another way since the last state that is remembered.
+    pub fn has_changed(&self) -> bool {
+        self.past.back().is_none_or(|before| **before != self.now)
+    }
+
     /// The state of so many changes ago.
     pub fn old(&self, ago: usize) -> Option<Arc<Objects>> {
         self.past.len().checked_sub(ago).and_then(|at| self.past.get(at)).cloned()
