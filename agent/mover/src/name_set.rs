@@ -42,7 +42,12 @@ impl ContentSet {
         !self.0.is_empty() && self.0.get(&key(name)) == Some(content)
     }
 
-    /// Something else is going to be written there.
+    /// Whether anything is known of that name.
+    pub fn contains(&self, name: &[u8]) -> bool {
+        !self.0.is_empty() && self.0.contains_key(&key(name))
+    }
+
+    /// Nothing is known of that name any more.
     pub fn forget(&mut self, name: &[u8]) {
         self.0.remove(&key(name));
     }

@@ -9,7 +9,7 @@ use super::PushOptions;
 use super::case_collisions::CaseCollisions;
 use super::hold::Hold;
 use super::object_names::{Name, emptied, names};
-use super::observe::{Known, ObserveContext, Tree, differing, observe};
+use super::observe::{Known, Moved, ObserveContext, Tree, differing, observe};
 use super::plan::{PushPlan, plan};
 use super::remote_state::{RemoteState, Strays};
 use super::uploaded::Uploaded;
@@ -200,10 +200,11 @@ impl PushContext<'_> {
         self.remote.send(&dir, folder, &slices(&names), Put::Linked)
     }
 
-    /// Deletes what an earlier round sent and neither tree needs: where objects are files of a file system, it may be in the way.
-    fn drop_abandoned(&self, plan: &PushPlan, staged: &StagedDir, uploaded: &mut Uploaded) -> Result<()> {
+    /// Deletes what an earlier round, or a dead push, sent and neither tree needs: where objects are files of a file system, it may be in
+    /// the way.
+    fn drop_abandoned(&self, plan: &PushPlan, moved: &[Moved], staged: &StagedDir, uploaded: &mut Uploaded) -> Result<()> {
         let committed = self.committed.map(|committed| &committed.entries);
-        let abandoned = uploaded.drop_abandoned(plan, staged, committed, self.scratch())?;
+        let abandoned = uploaded.drop_abandoned(plan, moved, staged, committed, self.scratch())?;
         if abandoned.is_empty() {
             return Ok(());
         }
@@ -283,7 +284,7 @@ impl PushContext<'_> {
             tracing::info!(count = moving.len(), first = ?moving.first(), "the volume changed while it was read");
             tree = again;
             plan = self.plan(&tree, &uploaded.there)?;
-            self.drop_abandoned(&plan, purpose.staged(), uploaded)?;
+            self.drop_abandoned(&plan, &moving, purpose.staged(), uploaded)?;
         }
         let names: Vec<String> = moving.iter().take(3).map(|moved| moved.path.to_string()).collect();
         Err(Failure::new(

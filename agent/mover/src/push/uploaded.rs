@@ -81,17 +81,23 @@ impl Uploaded {
         Ok(files.chain(self.lost_objects.keys().map(|digest| Ok(staged.object(digest)))))
     }
 
-    /// Forgets what neither `plan` nor the committed tree needs, and returns its names.
+    /// Forgets what neither `plan` nor the committed tree needs, now that these entries have changed, and returns its names: after this
+    /// plan is announced, no manifest has them.
     pub(super) fn drop_abandoned(
         &mut self,
         plan: &PushPlan,
+        moved: &[Moved],
         staged: &StagedDir,
         committed: Option<&Entries>,
         scratch: &Scratch,
     ) -> Result<Vec<Name>> {
         let mut own = self.own.not_in(&plan.own)?;
-        if let Some(committed) = committed.filter(|_| !own.is_empty()) {
-            for entry in committed.read()? {
+        own.extend(moved.iter().filter(|moved| self.there.contains(moved.path.as_bytes())).map(|moved| moved.path.clone()));
+        for tree in committed.into_iter().chain([&plan.entries]) {
+            if own.is_empty() {
+                break;
+            }
+            for entry in tree.read()? {
                 let entry = entry?;
                 if entry.file().is_some_and(|file| file.at != Location::Object) {
                     own.remove(&entry.path);
@@ -99,6 +105,9 @@ impl Uploaded {
             }
         }
         let from_staged = self.staged.not_in(&plan.staged)?;
+        for path in &own {
+            self.there.forget(path.as_bytes());
+        }
         self.own.remove(&own, scratch)?;
         self.staged.remove(&from_staged, scratch)?;
         let mut names: Vec<Name> = own.iter().map(|path| path.as_bytes().into()).collect();

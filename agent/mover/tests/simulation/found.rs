@@ -97,3 +97,18 @@ fn a_rival_that_gives_up() {
     let late = [(1, Fault::Gone), (2, Fault::Gone)];
     holds(S3, &[epoch(&[], &[sync(Who::Push(1), &[])]), epoch(&[], &[push(&late)])]);
 }
+
+/// A push continues where a killed one had sent a file. Its volume changes meanwhile, that file's folder is a file now, and it is killed, too:
+/// what neither sent anew is still some manifest's, or has gone.
+#[rstest]
+#[case(S3)]
+#[case(LOCAL)]
+fn what_a_dead_push_had_sent_and_a_live_volume_lost(#[case] kind: Kind) {
+    let first = epoch(&[file("d/x", "x")], &[push(&[(9, Fault::Before)])]);
+    for changes in 8..20 {
+        for dies in 16..36 {
+            let live = Sync { edits: vec![(changes, file("d", "d"))], ..push(&[(dies, Fault::Before)]) };
+            holds(kind, &[first.clone(), epoch(&[], &[live])]);
+        }
+    }
+}
