@@ -23,3 +23,4 @@ pub mod stop;
 pub mod volume;
 
 pub use cli::{MoverArgs, run};
+pub use rclone::daemon::shim;

@@ -22,7 +22,7 @@ use crate::scratch::Scratch;
 use crate::stop::Stop;
 
 /// After SIGTERM rclone ends within milliseconds; one that does not is killed.
-const GRACE: Duration = Duration::from_secs(1);
+pub(super) const GRACE: Duration = Duration::from_secs(1);
 /// A control object is small: an endpoint that returns nothing for this long is considered dead.
 pub const CONTROL_IDLE: Duration = Duration::from_secs(20);
 /// Bulk work moves bytes or counts.
@@ -30,6 +30,9 @@ pub const BULK_IDLE: Duration = Duration::from_secs(180);
 /// A server that copies one very large object reports nothing until it is done. Less than the agent's `stallTimeout` unless that is
 /// set, so that the mover can report what it waited for. A server that is gone is noticed sooner, by what TCP sends on an idle connection.
 pub const COPY_IDLE: Duration = Duration::from_secs(25 * 60);
+
+/// Given to every rclone. Without the first, names that differ only in Unicode normal form count as one, and one of them is left out.
+pub(super) const ALWAYS: [&str; 4] = ["--no-unicode-normalization", "--use-json-log", "--log-level", "NOTICE"];
 
 /// The rclone binary and everything it is run with.
 #[derive(Debug)]
@@ -97,8 +100,7 @@ impl Rclone {
         let mut command = Command::new(&self.binary);
         command
             .args(args)
-            // Without this, names that differ only in Unicode normal form count as one, and one of them is left out.
-            .args(["--no-unicode-normalization", "--use-json-log", "--log-level", "NOTICE"])
+            .args(ALWAYS)
             .args(["--stats", "1s", "--stats-log-level", "NOTICE"])
             .env_clear()
             .envs(&self.environment.vars)

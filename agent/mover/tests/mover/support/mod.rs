@@ -102,6 +102,18 @@ impl Site {
         remote(self.secret.path(), &self.name)
     }
 
+    /// The rclone of another section of the configuration.
+    pub(crate) fn rclone_of(&self, section: &str) -> Rclone {
+        remote(self.secret.path(), &format!("{section}:")).rclone
+    }
+
+    /// Adds a section that encrypts what goes below the folder `enc` of the bucket.
+    pub(crate) fn encrypt(&self) {
+        let conf = self.secret.path().join("rclone.conf");
+        let old = std::fs::read_to_string(&conf).unwrap();
+        std::fs::write(conf, format!("{old}\n[enc]\ntype = crypt\nremote = s3:bucket/enc\npassword = {}\n", server::obscured())).unwrap();
+    }
+
     /// Options of a push some time after the last change of the volume, so that hints count.
     pub(crate) fn push_options(&self) -> PushOptions {
         push_options(self.source.path())
