@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
-use scribe_mover::rclone::daemon::{CallError, Daemon, Kind};
+use scribe_mover::rclone::daemon::{CallError, Check, Daemon, Found, Kind};
 use scribe_mover::rclone::{Class, Rclone};
 use scribe_mover::report::Reason;
 use scribe_mover::scratch::Scratch;
@@ -37,6 +37,18 @@ fn wait_for_end(process: &OwnedFd) {
 fn parts(pid: u32, file: &str) -> Vec<String> {
     let text = fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap();
     text.split_terminator('\0').map(str::to_owned).collect()
+}
+
+/// Halts it, and waits until all of its threads have seen that.
+fn halt(daemon: &Daemon) {
+    kill_process(pid(daemon.pid()), Signal::STOP).unwrap();
+    let halted = |task: &Path| fs::read_to_string(task.join("stat")).unwrap().rsplit_once(") ").unwrap().1.starts_with('T');
+    let tasks = || fs::read_dir(format!("/proc/{}/task", daemon.pid())).unwrap().map(|task| task.unwrap().path());
+    let began = Instant::now();
+    while !tasks().all(|task| halted(&task)) {
+        assert!(began.elapsed() < LONG);
+        std::thread::yield_now();
+    }
 }
 
 /// A call that the server never answers: returns once the server has it, with the call in another thread.
@@ -150,7 +162,7 @@ fn one_that_does_not_listen_is_killed() {
     let (rclone, daemon) = started(&site);
     let process = pidfd_open(pid(daemon.pid()), PidfdFlags::empty()).unwrap();
     let (error, (), took) = held(&site, &daemon, LONG, || {
-        kill_process(pid(daemon.pid()), Signal::STOP).unwrap();
+        halt(&daemon);
         rclone.stop.request();
     });
     assert_eq!(error.kind, Kind::Stopped);
@@ -183,7 +195,7 @@ fn a_call_that_stands_still_is_given_up_and_the_next_one_works() {
 fn one_that_hangs_is_given_up_and_killed() {
     let site = Site::with_bucket();
     let (_rclone, daemon) = started(&site);
-    kill_process(pid(daemon.pid()), Signal::STOP).unwrap();
+    halt(&daemon);
     let began = Instant::now();
     let error = daemon.call_for("rc/noop", json!({}), Duration::from_secs(1)).unwrap_err();
     assert!(error.kind == Kind::GivenUp && began.elapsed() < Duration::from_secs(8), "{error:?}, {:?}", began.elapsed());
@@ -252,9 +264,8 @@ fn starting_and_small_calls_are_quick() {
     let files = Scratch::new().unwrap();
     let (from, at) = (files.fresh("from"), daemon.fs(&site.name));
     fs::write(&from, "12345").unwrap();
-    let check = scribe_mover::rclone::daemon::Check::Ours;
-    let write = each("write", &|| daemon.write(&from, &at, "a", check).unwrap());
-    let read = each("read", &|| drop(daemon.read(&at, "a", &files.fresh("got")).unwrap()));
+    let write = each("write", &|| daemon.write(&from, &at, "a", Check::Ours).unwrap());
+    let read = each("read", &|| assert_eq!(daemon.read(&at, "a", &files.fresh("got")).unwrap(), Found::Content));
     each("range", &|| drop(daemon.range(&at, "a", 1..3).unwrap()));
     println!("after: {}", memory());
     assert!(noop < Duration::from_millis(100) && write.max(read) < Duration::from_millis(500), "{noop:?} {write:?} {read:?}");

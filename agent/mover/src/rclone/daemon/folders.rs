@@ -73,12 +73,12 @@ impl Daemon {
     /// all of it up in memory, see [`super`].
     pub fn list(&self, fs: &Fs, what: Listing) -> Result<Option<Vec<Item>>, CallError> {
         let params = json!({
-            "fs": fs.plain(), "remote": "",
+            "fs": fs.listed(), "remote": "",
             "opt": {
                 "recurse": what.recursive, "noModTime": !what.times, "noMimeType": true,
                 "showHash": what.md5, "hashTypes": if what.md5 { vec!["md5"] } else { vec![] },
             },
-            "_config": { "UseServerModTime": true, "UseListR": true },
+            "_config": { "UseListR": true },
         });
         match self.call_for(LIST, params.clone(), BULK_IDLE) {
             Ok((answer, _)) => read::<Listed>(LIST, &params, answer).map(|listed| Some(listed.list)),
@@ -92,12 +92,15 @@ impl Daemon {
         self.call("operations/mkdir", json!({ "fs": fs.plain(), "remote": "" })).map(drop)
     }
 
-    /// Removes the folder with all that are in it, as far as they are empty; itself only if `root`. One that does not exist is no failure.
+    /// Removes the folder with all that are in it, as far as they are empty; itself only if `root`. One that does not
+    /// exist is no failure.
     pub fn rmdirs(&self, fs: &Fs, root: bool) -> Result<(), CallError> {
-        let called = self.call_for("operations/rmdirs", json!({ "fs": fs.plain(), "remote": "", "leaveRoot": !root }), BULK_IDLE);
-        match called {
-            Err(error) if error.is_missing_folder() => Ok(()),
-            called => called.map(drop),
+        let params = json!({ "fs": fs.plain(), "remote": "", "leaveRoot": !root });
+        match self.call_for("operations/rmdirs", params, BULK_IDLE) {
+            Ok(_) => Ok(()),
+            // Backends word it differently; a listing does not.
+            Err(error) if matches!(error.kind, Kind::Answered(_)) && self.list(fs, Listing::default())?.is_none() => Ok(()),
+            Err(error) => Err(error),
         }
     }
 

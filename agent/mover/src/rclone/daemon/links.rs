@@ -29,8 +29,9 @@ impl Links {
     pub fn add(&mut self, name: &[u8], file: File) -> Result<()> {
         let path = Path::new(OsStr::from_bytes(name));
         let plain = path.components().all(|part| matches!(part, Component::Normal(_)));
-        // Components leave out what would be another name to an object store: a slash at the end, or two in a row.
-        if name.is_empty() || !plain || path.components().as_path().as_os_str().len() != name.len() || name.contains(&b'\n') {
+        // Put together again, a slash at the end or two in a row are gone: to an object store they are part of a name.
+        let same = path.components().collect::<PathBuf>().as_os_str() == path.as_os_str();
+        if name.is_empty() || !plain || !same || name.contains(&b'\n') {
             return Err(Failure::new(Reason::MoverFailed, format!("{:?} cannot be the name of an object", path.display())));
         }
         let link = self.dir.join(path);

@@ -10,7 +10,7 @@
 //! | [`Daemon::start`] until it answers | 60 ms | none | |
 //! | a call that does nothing | 0.4 ms | none | |
 //! | [`Daemon::read`], small | 4 ms | 1 GET; missing: 1 GET | HEAD + GET; missing: HEAD |
-//! | [`Daemon::write`], small | 4 ms | 1 PUT | HEAD + PUT + HEAD; the first one HEAD + PUT of the bucket too |
+//! | [`Daemon::write`], small | 4 ms | 1 PUT | PUT + HEAD; the first one HEAD + PUT of the bucket, too |
 //! | [`Daemon::range`] | 5 ms | HEAD + GET | 3 requests |
 //! | [`Daemon::send`], [`Daemon::fetch`], [`Daemon::delete`] | | 1 a file | |
 //! | [`Daemon::copy`] | | HEAD + PUT a file | |
@@ -29,6 +29,8 @@
 //!   a connection of their own, and `job/stopgroup` ends the work.
 //! - Timeouts of connections to the server are the daemon's from its start (RCLONE_TIMEOUT): neither `_config` nor `override.timeout` in
 //!   a connection string changed them. A server that copies one very large object for longer than that needs a process of its own.
+//! - A backend is set up by the first call that names it, with the `_config` of that call: what a backend itself looks at (how times are
+//!   listed, timeouts) has to stand in its connection string.
 //! - rclone ignores parameters that it does not know, and so a filter of another name: it would then work on everything below the path.
 //! - What rclone keeps of a backend (folder ids, sessions) outlives a call. [`Daemon::forget`] drops it.
 //! - Its cache folder is its own: a section of type hasher locks its data base there against any other rclone.

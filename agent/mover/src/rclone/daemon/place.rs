@@ -40,6 +40,13 @@ impl Fs {
         format!("{}:{}", self.section, self.path)
     }
 
+    /// For listings: with the time of the last write, because any other costs a request for each object on S3. Not by `_config`: a backend
+    /// is set up by the first call that names it, and keeps what that one said. The description makes it another backend than the plain
+    /// one: `override` alone does not.
+    pub(super) fn listed(&self) -> String {
+        format!("{},description=listing,override.use_server_modtime=true:{}", self.section, self.path)
+    }
+
     /// With as few requests as the backend allows. Not for [`super::Daemon::mkdir`], which then does nothing at all.
     pub(super) fn blind(&self) -> String {
         format!("{}{}:{}", self.section, if self.is_s3 { BLIND } else { "" }, self.path)
