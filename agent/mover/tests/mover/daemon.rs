@@ -15,7 +15,7 @@ use serde_json::json;
 
 use crate::support::Site;
 use crate::support::program::program;
-use crate::support::proxy::{Action, Damage};
+use crate::support::proxy::{Action, Damage, Request};
 use crate::support::server::Backend;
 
 /// A daemon for a path of a site that has its bucket, and a folder for files.
@@ -159,6 +159,37 @@ fn a_written_object_keeps_the_time_of_its_file(#[values(Backend::S3, Backend::We
     let to = at.files.fresh("got");
     at.daemon.read(&at.fs, "a", &to).unwrap();
     assert_eq!(fs::metadata(to).unwrap().modified().unwrap(), time);
+}
+
+/// Also where something was read before: a backend keeps how it was set up.
+#[rstest]
+fn a_copy_keeps_the_time(#[values(Backend::S3, Backend::WebDav, Backend::Local)] backend: Backend) {
+    let at = At::new(backend);
+    let (path, time) = (at.file(b"x"), SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000));
+    File::options().append(true).open(&path).unwrap().set_modified(time).unwrap();
+    assert_eq!(at.get("none"), None);
+    at.daemon.write(&path, &at.fs, "a", Check::Ours).unwrap();
+    at.daemon.list(&at.fs, Listing { times: true, ..Listing::default() }).unwrap();
+    let to = at.files.fresh_dir("to").unwrap();
+    at.daemon.fetch(&at.fs, &to, bytes(&["a"]), Sizes::Unknown).unwrap();
+    at.daemon.copy(&at.fs, &at.fs.below("copy"), bytes(&["a"])).unwrap();
+    at.daemon.rename(&at.fs.below("copy"), "a", "b").unwrap();
+    at.daemon.fetch(&at.fs.below("copy"), &to, bytes(&["b"]), Sizes::Known).unwrap();
+    for name in ["a", "b"] {
+        assert_eq!(fs::metadata(to.join(name)).unwrap().modified().unwrap(), time, "{name}");
+    }
+}
+
+/// Longer than any other answer.
+#[test]
+fn a_server_that_copies_is_waited_for() {
+    let at = At::new(Backend::S3);
+    at.put("a", b"a");
+    let copies = |request: &Request| request.is("PUT", "CopyObject");
+    at.site.proxy.rule(move |request| if copies(request) { Action::Delay(Duration::from_secs(22)) } else { Action::Pass });
+    at.cost();
+    at.daemon.copy(&at.fs, &at.fs.below("copy"), bytes(&["a"])).unwrap();
+    assert_eq!(at.cost(), cost(&[("HEAD", 1), ("PUT", 1)]), "it was asked once");
 }
 
 /// The files have no name any more, and one never had content on a disk.

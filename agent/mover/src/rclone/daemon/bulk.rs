@@ -1,5 +1,6 @@
 //! Many objects by their names: fetched, sent, copied, deleted.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use super::links::Links;
 use super::objects::moved;
 use super::place::{Fs, links, local};
 use crate::rclone::classify::Class;
+use crate::rclone::options::TIMEOUT;
 use crate::rclone::process::{BULK_IDLE, COPY_IDLE};
 use crate::rclone::stats::Stats;
 
@@ -40,8 +42,8 @@ impl Daemon {
         let blind = sizes == Sizes::Unknown;
         // Without the last, a folder of which no object came is missed when its time is to be set.
         let config = json!({
-            "NoCheckDest": true, "NoTraverse": true, "UseServerModTime": true, "Inplace": true, "IgnoreChecksum": true,
-            "IgnoreSize": blind, "NoUpdateDirModTime": true,
+            "NoCheckDest": true, "NoTraverse": true, "Inplace": true, "IgnoreChecksum": true, "IgnoreSize": blind,
+            "NoUpdateDirModTime": true,
         });
         let from = if blind { from.blind() } else { from.plain() };
         self.transfer(&from, &local(COPY, to)?, names, config, BULK_IDLE)
@@ -55,7 +57,7 @@ impl Daemon {
 
     /// Copies `names` from one folder of the remote to another, on the server where it can. HEAD and PUT each on S3.
     pub fn copy<'a>(&self, from: &Fs, to: &Fs, names: impl ExactSizeIterator<Item = &'a [u8]>) -> Result<Stats, CallError> {
-        self.transfer(&from.blind(), &to.blind(), names, json!({ "NoCheckDest": true, "NoTraverse": true }), COPY_IDLE)
+        self.transfer(&self.copied(from), &self.copied(to), names, json!({ "NoCheckDest": true, "NoTraverse": true }), COPY_IDLE)
     }
 
     /// Deletes `names`. One that is gone already is no failure. One DELETE each on S3.
@@ -68,6 +70,12 @@ impl Daemon {
         let config = json!({ "NoTraverse": true, "MaxDelete": count });
         let (stats, _) = self.listed(DELETE, json!({ "fs": fs.blind() }), names, config, BULK_IDLE)?;
         Ok(stats)
+    }
+
+    /// A place on the remote for copies within it. What the user has set is meant so.
+    pub(super) fn copied(&self, fs: &Fs) -> String {
+        let is_ours = self.environment.vars.get(OsStr::new("RCLONE_TIMEOUT")).is_some_and(|set| set == TIMEOUT);
+        fs.copied(is_ours.then_some(COPY_IDLE))
     }
 
     fn transfer<'a>(

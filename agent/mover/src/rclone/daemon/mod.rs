@@ -11,7 +11,7 @@
 //! | a call that does nothing | 0.4 ms | none | |
 //! | [`Daemon::read`], small | 4 ms | 1 GET; missing: 1 GET | HEAD + GET; missing: HEAD |
 //! | [`Daemon::write`], small | 4 ms | 1 PUT | PUT + HEAD; the first one HEAD + PUT of the bucket, too |
-//! | [`Daemon::range`] | 5 ms | HEAD + GET | 3 requests |
+//! | [`Daemon::range`] | 30 ms | HEAD + GET | 3 requests |
 //! | [`Daemon::send`], [`Daemon::fetch`], [`Daemon::delete`] | | 1 a file | |
 //! | [`Daemon::copy`] | | HEAD + PUT a file | |
 //! | [`Daemon::rename`] | | HEAD + PUT + DELETE | |
@@ -27,10 +27,9 @@
 //! - They are synchronous to rclone: the answer comes when the work is done, without being asked for, and has the HTTP status that says
 //!   what kind of failure it is. The status of an asynchronous job has neither. Meanwhile the statistics of the call's group are read on
 //!   a connection of their own, and `job/stopgroup` ends the work.
-//! - Timeouts of connections to the server are the daemon's from its start (RCLONE_TIMEOUT): neither `_config` nor `override.timeout` in
-//!   a connection string changed them. A server that copies one very large object for longer than that needs a process of its own.
-//! - A backend is set up by the first call that names it, with the `_config` of that call: what a backend itself looks at (how times are
-//!   listed, timeouts) has to stand in its connection string.
+//! - A backend is set up by the first call that names it, with the `_config` of that call, and keeps that. What a backend itself looks at
+//!   (timeouts, which times it lists) has to stand in its name, see [`Fs`]; in a section that leads to another one it does not reach that
+//!   one if it is set up already. UseServerModTime there made copies within S3 with a time in the year 1754.
 //! - rclone ignores parameters that it does not know, and so a filter of another name: it would then work on everything below the path.
 //! - What rclone keeps of a backend (folder ids, sessions) outlives a call. [`Daemon::forget`] drops it.
 //! - Its cache folder is its own: a section of type hasher locks its data base there against any other rclone.

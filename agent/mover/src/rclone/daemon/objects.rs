@@ -53,8 +53,7 @@ impl Daemon {
         let params = json!({
             "srcFs": from.blind(), "srcRemote": name, "dstFs": folder, "dstRemote": file,
             "_config": {
-                "NoCheckDest": true, "NoTraverse": true, "UseServerModTime": true, "Inplace": true,
-                "IgnoreChecksum": true, "IgnoreSize": true,
+                "NoCheckDest": true, "NoTraverse": true, "Inplace": true, "IgnoreChecksum": true, "IgnoreSize": true,
             },
         });
         let sides = Sides { reads: Some(Side::Remote), writes: Some(Side::Mover) };
@@ -95,7 +94,7 @@ impl Daemon {
     /// Gives an object another name, over what has it. HEAD, copy and DELETE on S3.
     pub fn rename(&self, fs: &Fs, from: &str, to: &str) -> Result<(), CallError> {
         let params = json!({
-            "srcFs": fs.blind(), "srcRemote": from, "dstFs": fs.blind(), "dstRemote": to,
+            "srcFs": self.copied(fs), "srcRemote": from, "dstFs": self.copied(fs), "dstRemote": to,
             "_config": { "NoCheckDest": true, "NoTraverse": true },
         });
         self.call_for(MOVE, params, COPY_IDLE).map(drop)

@@ -3,6 +3,7 @@
 
 use std::fmt::Write;
 use std::path::Path;
+use std::time::Duration;
 
 use super::error::CallError;
 use crate::rclone::environment::Environment;
@@ -40,11 +41,23 @@ impl Fs {
         format!("{}:{}", self.section, self.path)
     }
 
-    /// For listings: with the time of the last write, because any other costs a request for each object on S3. Not by `_config`: a backend
-    /// is set up by the first call that names it, and keeps what that one said. The description makes it another backend than the plain
-    /// one: `override` alone does not.
+    /// For listings: with the time of the last write, because any other costs a request for each object on S3.
     pub(super) fn listed(&self) -> String {
-        format!("{},description=listing,override.use_server_modtime=true:{}", self.section, self.path)
+        self.set_up_apart("listing", "override.use_server_modtime=true")
+    }
+
+    /// For copies within the remote, during which a server may say nothing for as long as this.
+    pub(super) fn copied(&self, silence: Option<Duration>) -> String {
+        let patient = silence.map_or_else(String::new, |silence| format!("override.timeout={}s", silence.as_secs()));
+        self.set_up_apart("copying", &patient)
+    }
+
+    /// A backend is set up by the first call that names it, with the `_config` of that call, and keeps that: what one kind of call needs
+    /// must reach no other. Two names that differ in `override` alone are the same backend to rclone, and in a description they are not.
+    fn set_up_apart(&self, description: &str, options: &str) -> String {
+        let comma = if options.is_empty() { "" } else { "," };
+        let blind = if self.is_s3 { BLIND } else { "" };
+        format!("{},description={description}{comma}{options}{blind}:{}", self.section, self.path)
     }
 
     /// With as few requests as the backend allows. Not for [`super::Daemon::mkdir`], which then does nothing at all.
@@ -106,6 +119,9 @@ mod tests {
         );
         assert_eq!(fs("b", true).below("c").blind(), "a b,no_head=true,no_head_object=true,no_check_bucket=true:b/c/");
         assert_eq!(fs("b", false).blind(), "a b:b/");
+        assert_eq!(fs("b", false).listed(), "a b,description=listing,override.use_server_modtime=true:b/");
+        assert_eq!(fs("b", false).copied(None), "a b,description=copying:b/");
+        assert_eq!(fs("", true).copied(Some(Duration::from_secs(9))), format!("a b,description=copying,override.timeout=9s{BLIND}:"));
         assert_eq!(fs("b[", false).target("ä?/]").unwrap(), "/[a%20b%3Ab%5B/]/%C3%A4%3F/%5D");
         assert_eq!(fs("b]", false).target("x"), None);
         assert_eq!(local("m", Path::new("/a")).unwrap(), "/a/");
