@@ -51,8 +51,13 @@ impl Child {
                 Ok((child.stderr.take(), child, pid))
             });
             match child {
-                Ok((stderr, child, pid)) => {
+                Ok((stderr, mut child, pid)) => {
                     let reader = stderr.map_or(Ok(()), |stderr| messages.read(stderr));
+                    if reader.is_err()
+                        && let Err(error) = child.kill()
+                    {
+                        tracing::warn!(%error, "cannot end rclone");
+                    }
                     // Who asked for it waits for this.
                     let _ = sender.send(reader.map(|()| pid));
                     keep(child, pid, &shared);
