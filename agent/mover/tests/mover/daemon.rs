@@ -15,7 +15,7 @@ use serde_json::json;
 
 use crate::support::Site;
 use crate::support::program::program;
-use crate::support::proxy::{Action, Damage, Request};
+use crate::support::proxy::{Action, Damage};
 use crate::support::server::Backend;
 
 /// A daemon for a path of a site that has its bucket, and a folder for files.
@@ -185,8 +185,11 @@ fn a_copy_keeps_the_time(#[values(Backend::S3, Backend::WebDav, Backend::Local)]
 fn a_server_that_copies_is_waited_for() {
     let at = At::new(Backend::S3);
     at.put("a", b"a");
-    let copies = |request: &Request| request.is("PUT", "CopyObject");
-    at.site.proxy.rule(move |request| if copies(request) { Action::Delay(Duration::from_secs(22)) } else { Action::Pass });
+    let mut slow = true;
+    at.site.proxy.rule(move |request| {
+        let delayed = request.is("PUT", "CopyObject") && std::mem::take(&mut slow);
+        if delayed { Action::Delay(Duration::from_secs(22)) } else { Action::Pass }
+    });
     at.cost();
     at.daemon.copy(&at.fs, &at.fs.below("copy"), bytes(&["a"])).unwrap();
     assert_eq!(at.cost(), cost(&[("HEAD", 1), ("PUT", 1)]), "it was asked once");
