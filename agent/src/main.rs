@@ -23,6 +23,9 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    if let Some(code) = scribe_mover::shim() {
+        return code;
+    }
     start_logging();
     match Cli::parse().command {
         Command::Run(options) => run(options),

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use scribe_mover::{MoverArgs, run};
+use scribe_mover::{MoverArgs, run, shim};
 
 #[derive(Parser)]
 struct Cli {
@@ -12,5 +12,5 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
-    run(Cli::parse().mover)
+    shim().unwrap_or_else(|| run(Cli::parse().mover))
 }

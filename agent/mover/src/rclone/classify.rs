@@ -165,7 +165,7 @@ fn said(message: Option<&String>, redaction: &Redaction) -> String {
 }
 
 /// Messages repeat request and host identities; the end of a long one has the cause.
-fn shorten(message: &str) -> String {
+pub(super) fn shorten(message: &str) -> String {
     const MOST: usize = 600;
     let message = message.trim();
     let chars = message.chars().count();

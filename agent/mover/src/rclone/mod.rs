@@ -3,6 +3,7 @@
 mod base;
 mod classify;
 mod configuration;
+pub mod daemon;
 pub mod environment;
 mod ini;
 mod lines;

@@ -19,7 +19,7 @@ use crate::store::stats::Stats;
 use crate::store::{Class, Context, Result, StoreError};
 
 /// After SIGTERM rclone ends within milliseconds; one that does not is killed.
-const GRACE: Duration = Duration::from_secs(1);
+pub(super) const GRACE: Duration = Duration::from_secs(1);
 /// A control object is small: an endpoint that returns nothing for this long is considered dead.
 pub const CONTROL_IDLE: Duration = Duration::from_secs(20);
 /// Bulk work moves bytes or counts.
@@ -36,6 +36,9 @@ const EMPTY: u64 = 2;
 fn is_absence(code: Option<i32>, printed: u64) -> bool {
     matches!(code, Some(3 | 4)) && printed <= EMPTY
 }
+
+/// Given to every rclone. Without the first, names that differ only in Unicode normal form count as one, and one of them is left out.
+pub(super) const ALWAYS: [&str; 4] = ["--no-unicode-normalization", "--use-json-log", "--log-level", "NOTICE"];
 
 /// The rclone binary and everything it is run with.
 #[derive(Debug)]
@@ -73,8 +76,7 @@ impl Rclone {
         let mut command = Command::new(&self.binary);
         command
             .args(args)
-            // Without this, names that differ only in Unicode normal form count as one, and one of them is left out.
-            .args(["--no-unicode-normalization", "--use-json-log", "--log-level", "NOTICE"])
+            .args(ALWAYS)
             .args(["--stats", "1s", "--stats-log-level", "NOTICE"])
             .env_clear()
             .envs(&self.environment.vars)

@@ -11,6 +11,8 @@ mod changing;
 mod commits;
 mod crash_pull;
 mod crash_push;
+mod daemon;
+mod daemon_process;
 mod dead_pushes;
 mod encrypted;
 mod failures;

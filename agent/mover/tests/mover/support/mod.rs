@@ -124,6 +124,18 @@ impl Site {
         remote_by(rclone, self.secret.path(), &self.name)
     }
 
+    /// The rclone of another section of the configuration.
+    pub(crate) fn rclone_of(&self, section: &str) -> Rclone {
+        rclone_of(rclone(), self.secret.path(), section)
+    }
+
+    /// Adds a section that encrypts what goes below the folder `enc` of the bucket.
+    pub(crate) fn encrypt(&self) {
+        let conf = self.secret.path().join("rclone.conf");
+        let old = std::fs::read_to_string(&conf).unwrap();
+        std::fs::write(conf, format!("{old}\n[enc]\ntype = crypt\nremote = s3:bucket/enc\npassword = {}\n", server::obscured())).unwrap();
+    }
+
     /// Options of a push some time after the last change of the volume, so that hints count.
     pub(crate) fn push_options(&self) -> PushOptions {
         push_options(self.source.path())
@@ -181,11 +193,13 @@ fn remote(secret: &Path, name: &str) -> Remote {
 }
 
 fn remote_by(rclone: &Path, secret: &Path, name: &str) -> Remote {
-    let section = name.split(':').next().unwrap();
+    let rclone = rclone_of(rclone, secret, name.split(':').next().unwrap());
+    Remote::new(rclone.context.clone(), Box::new(RcloneStore::new(rclone, name)), name)
+}
+
+fn rclone_of(rclone: &Path, secret: &Path, section: &str) -> Rclone {
     let environment = environment::from_mount(secret, Some("creds"), section, &[]).unwrap().tuned(None, Direction::Push);
-    let context = Context::new(Stop::default(), Progress::default()).unwrap();
-    let rclone = Rclone { binary: rclone.into(), environment, context: context.clone() };
-    Remote::new(context, Box::new(RcloneStore::new(rclone, name)), name)
+    Rclone { binary: rclone.into(), environment, context: Context::new(Stop::default(), Progress::default()).unwrap() }
 }
 
 fn push_options(volume: &Path) -> PushOptions {

@@ -1,0 +1,232 @@
+//! What a call may end in instead of its answer.
+//!
+//! Whose fault it can be follows from what the call was to read and to write, and not from words: the same "permission denied" may be a
+//! server's or that of a file here.
+
+use std::fmt;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::error::Failure;
+use crate::rclone::classify::{classify, shorten};
+use crate::rclone::redaction::Redaction;
+use crate::store::Class;
+
+/// Where something lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// In the mover's own file systems.
+    Mover,
+    /// In a section of the configuration, of whatever type.
+    Remote,
+}
+
+/// What a call was to read and to write.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sides {
+    /// Where it reads, if it does.
+    pub reads: Option<Side>,
+    /// Where it writes, if it does.
+    pub writes: Option<Side>,
+}
+
+impl Sides {
+    /// As its parameters say.
+    pub(super) fn of(params: &Value) -> Self {
+        let side = |name: &str| {
+            let place = params.get(name)?.as_str()?;
+            Some(if place.starts_with('/') || place.starts_with(":local") { Side::Mover } else { Side::Remote })
+        };
+        match side("fs") {
+            // It may do both there.
+            Some(only) => Self { reads: Some(only), writes: Some(only) },
+            None => Self { reads: side("srcFs"), writes: side("dstFs") },
+        }
+    }
+
+    /// The one side there is; nothing where it could be either.
+    pub fn only(self) -> Option<Side> {
+        match (self.reads, self.writes) {
+            (Some(one), Some(other)) if one != other => None,
+            (one, other) => one.or(other),
+        }
+    }
+}
+
+/// A call that failed.
+#[derive(Clone, Debug)]
+pub struct CallError {
+    /// What was called, such as `operations/copyfile`.
+    pub method: String,
+    /// Where it was to read and to write.
+    pub sides: Sides,
+    /// How it ended.
+    pub kind: Kind,
+    /// The kind of error, as far as the words of rclone say.
+    pub class: Class,
+    /// For a person, without secrets.
+    pub message: String,
+}
+
+/// How it ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// rclone answered that it failed.
+    Answered(Answer),
+    /// rclone answered that it succeeded, and has moved another number of files than it was asked to.
+    Incomplete {
+        /// Files that it moved.
+        moved: u64,
+        /// Files that it was to move.
+        asked: u64,
+    },
+    /// A stop was requested.
+    Stopped,
+    /// Nothing moved on for too long, or everything failed.
+    GivenUp,
+    /// The daemon has ended, or does not answer.
+    Gone,
+    /// What was answered is nothing that rclone says.
+    Garbled,
+    /// Nothing was sent: it cannot be asked for.
+    Refused,
+}
+
+/// What rclone answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// Status of the HTTP answer.
+    pub http: u16,
+    /// The same in the structured answer.
+    pub status: Option<u16>,
+    /// What was called, as rclone has understood it.
+    pub path: Option<String>,
+    /// The error, without secrets.
+    pub error: String,
+    missing: Option<Missing>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Missing {
+    Object,
+    Folder,
+}
+
+/// The whole errors that rclone answers with status 404 where something is missing. It does so with others, for a method that does not
+/// exist and for what some server's page says, so that these are compared as a whole.
+const OBJECT_MISSING: [&str; 2] = ["object not found", "failed to open source object: object not found"];
+const FOLDER_MISSING: [&str; 2] = ["directory not found", "error in ListJSON: directory not found"];
+
+#[derive(Deserialize)]
+struct Structured {
+    error: String,
+    status: Option<u16>,
+    path: Option<String>,
+}
+
+impl Answer {
+    /// Nothing where this is no structured answer of rclone.
+    fn read(http: u16, body: &[u8], redaction: &Redaction) -> Option<(Self, String)> {
+        let Structured { error, status, path } = serde_json::from_slice(body).ok()?;
+        let missing = if http != 404 || status != Some(404) {
+            None
+        } else if OBJECT_MISSING.contains(&error.as_str()) {
+            Some(Missing::Object)
+        } else if FOLDER_MISSING.contains(&error.as_str()) {
+            Some(Missing::Folder)
+        } else {
+            None
+        };
+        Some((Self { http, status, path, error: redaction.apply(&error), missing }, error))
+    }
+}
+
+impl CallError {
+    /// An answer of another status than success.
+    pub(super) fn answered(method: &str, sides: Sides, http: u16, body: &[u8], redaction: &Redaction) -> Self {
+        match Answer::read(http, body, redaction) {
+            Some((answer, raw)) => {
+                let class = classify(Some(1), &[raw], redaction).0;
+                let message = format!("rclone {method}: {}", shorten(&answer.error));
+                Self { method: method.to_owned(), sides, kind: Kind::Answered(answer), class, message }
+            }
+            None => Self::new(method, sides, Kind::Garbled, Class::Other, &format!("an answer of status {http} that is not rclone's")),
+        }
+    }
+
+    pub(super) fn new(method: &str, sides: Sides, kind: Kind, class: Class, what: &str) -> Self {
+        Self { method: method.to_owned(), sides, kind, class, message: format!("rclone {method}: {what}") }
+    }
+
+    pub(super) fn refused(method: &str, what: &str) -> Self {
+        Self::new(method, Sides::default(), Kind::Refused, Class::Other, what)
+    }
+
+    /// Whether rclone says, by its status and by the whole of its error, that the object does not exist, or its bucket: S3 does not say
+    /// which. A bare 404 of any web server reads the same, so this is one witness, see [`crate::remote`]. Of the object that the call was
+    /// to *read*: a sender's missing file is this too.
+    pub fn is_missing_object(&self) -> bool {
+        matches!(&self.kind, Kind::Answered(answer) if answer.missing == Some(Missing::Object))
+    }
+
+    /// The same of a folder or bucket.
+    pub fn is_missing_folder(&self) -> bool {
+        matches!(&self.kind, Kind::Answered(answer) if answer.missing == Some(Missing::Folder))
+    }
+}
+
+impl fmt::Display for CallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for CallError {}
+
+impl From<CallError> for Failure {
+    fn from(error: CallError) -> Self {
+        if error.kind == Kind::Stopped { Self::killed() } else { Self::new(error.class.reason(), error.message) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+    use serde_json::json;
+
+    #[rstest]
+    #[case(404, r#"{"error":"object not found","status":404}"#, true, false)]
+    #[case(404, r#"{"error":"failed to open source object: object not found","status":404}"#, true, false)]
+    #[case(404, r#"{"error":"error in ListJSON: directory not found","status":404}"#, false, true)]
+    #[case(404, r#"{"error":"couldn't find method \"x/y\"","status":404}"#, false, false)]
+    #[case(404, r#"{"error":"key file: object not found","status":404}"#, false, false)]
+    #[case(404, r#"{"error":"object not found"}"#, false, false)]
+    #[case(404, "object not found", false, false)]
+    #[case(500, r#"{"error":"object not found","status":500}"#, false, false)]
+    #[case(500, r#"{"error":"object not found","status":404}"#, false, false)]
+    #[case(404, r#"{"error":"object not found","status":500}"#, false, false)]
+    fn absence_is_a_status_and_a_whole_error(#[case] http: u16, #[case] body: &str, #[case] object: bool, #[case] folder: bool) {
+        let error = CallError::answered("a/b", Sides::default(), http, body.as_bytes(), &Redaction::default());
+        assert_eq!((error.is_missing_object(), error.is_missing_folder()), (object, folder), "{error:?}");
+    }
+
+    #[test]
+    fn the_side_follows_from_the_call() {
+        let of = |params: Value| Sides::of(&params).only();
+        assert_eq!(of(json!({"fs": "s3:b/"})), Some(Side::Remote));
+        assert_eq!(of(json!({"srcFs": ":local,copy_links=true:/a/", "dstFs": "/b/"})), Some(Side::Mover));
+        assert_eq!(of(json!({"srcFs": "local:/a/", "dstFs": "/b/"})), None);
+        assert_eq!(of(json!({})), None);
+        assert_eq!(Sides::of(&json!({"srcFs": "/a/", "dstFs": "s3:b/"})), Sides { reads: Some(Side::Mover), writes: Some(Side::Remote) });
+    }
+
+    #[test]
+    fn a_secret_stays_here() {
+        let redaction = Redaction::new([("pass", "pass".to_owned(), "HUNTER2")].into_iter());
+        let body = br#"{"error":"no HUNTER2 here","status":500,"input":{"x":"HUNTER2"}}"#;
+        let error = CallError::answered("a/b", Sides::default(), 500, body, &redaction);
+        assert!(error.message.contains("no <value of pass> here") && !format!("{error:?}").contains("HUNTER2"), "{error:?}");
+    }
+}
