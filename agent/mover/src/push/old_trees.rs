@@ -1,7 +1,7 @@
 //! What earlier pushes have left on the path: manifests of other trees than the committed one, staged files, half-written objects.
 //!
 //! The manifests say which names dead pushes have written to, and which ones the revision before had. Nothing else that the committed
-//! manifest does not account for is ours to delete.
+//! manifest does not account for is ours to delete, but for half-written objects of its names.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -19,7 +19,7 @@ use crate::remote::{Listing, Remote};
 /// What is known of them.
 #[derive(Debug, Default)]
 pub(super) struct OldTrees {
-    /// The names that they have.
+    /// The names that they have, and those of the committed one that something half-written is left of.
     pub(super) names: NameSet,
     /// Control objects that nothing needs any more once those of `names` that are strays have gone.
     pub(super) leftovers: Vec<Name>,
@@ -31,6 +31,16 @@ impl OldTrees {
     /// Reads them. A manifest that cannot be read to its end stays, for it may name more.
     pub(super) fn read(remote: &Remote, committed: Option<&Committed>, tree: &Entries, listing: &Listing) -> Result<Self> {
         let mut old = Self { leftovers: leftovers(listing), ..Self::default() };
+        let half_written: HashSet<&[u8]> = listing.keys().filter_map(|name| partial_of(name)).collect();
+        for entry in
+            committed.filter(|_| !half_written.is_empty()).map(|committed| committed.entries.read()).transpose()?.into_iter().flatten()
+        {
+            let entry = entry?;
+            // Of a push whose manifest another one has deleted since.
+            if entry.file().is_some() && half_written.contains(entry.path.as_bytes()) {
+                old.names.insert(entry.path.as_bytes());
+            }
+        }
         let revisions = revisions(committed, listing);
         if revisions.is_empty() {
             return Ok(old);
@@ -45,7 +55,6 @@ impl OldTrees {
                 }
             }
         }
-        let half_written: HashSet<&[u8]> = listing.keys().filter_map(|name| partial_of(name)).collect();
         let objects: Vec<String> = revisions.iter().map(manifest_name).collect();
         let fetched = remote.read_objects(&objects)?;
         for (revision, object) in revisions.iter().zip(&objects) {

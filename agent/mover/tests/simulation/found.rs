@@ -3,7 +3,7 @@
 use rstest::rstest;
 
 use crate::faults::Fault;
-use crate::history::{Epoch, Hands, History, LOCAL, S3, Sync, WEBDAV, Who};
+use crate::history::{Epoch, Hands, History, LOCAL, S3, SFTP, Sync, WEBDAV, Who};
 use crate::objects::Kind;
 use crate::play::play;
 use crate::volume::Edit;
@@ -109,6 +109,20 @@ fn what_a_dead_push_had_sent_and_a_live_volume_lost(#[case] kind: Kind) {
         for dies in 16..36 {
             let live = Sync { edits: vec![(changes, file("d", "d"))], ..push(&[(dies, Fault::Before)]) };
             holds(kind, &[first.clone(), epoch(&[], &[live])]);
+        }
+    }
+}
+
+/// Two movers of one source. The second one takes the manifest of the first for a dead push's, and deletes it; the first one dies in the
+/// middle of an upload. What is half written is known by the name that the committed revision has.
+#[rstest]
+#[case(LOCAL)]
+#[case(SFTP)]
+fn half_an_object_of_a_push_whose_manifest_is_gone(#[case] kind: Kind) {
+    for dies in 4..9 {
+        for order in 0..60 {
+            let both = Epoch { order, ..epoch(&[file("d/x", "")], &[push(&[(dies, Fault::During)]), push(&[])]) };
+            holds(kind, &[both, epoch(&[file("d", "dd")], &[])]);
         }
     }
 }
