@@ -24,10 +24,11 @@ fn main() -> ExitCode {
     let own: Vec<_> = std::env::vars_os().collect();
     let rclone = Rclone {
         binary: args[0].clone().into(),
+        program: OURSELVES.into(),
         environment: environment::from_mount(Path::new(&args[1]), None, &args[2], &own).unwrap(),
         context: Context::new(Stop::default(), Progress::default()).unwrap(),
     };
-    let daemon = Daemon::start(&rclone, Path::new(OURSELVES)).unwrap();
+    let daemon = Daemon::start(&rclone).unwrap();
     println!("{}", daemon.pid());
     // Ends when whoever has started it does.
     let _ = std::io::stdin().read_to_end(&mut Vec::new());

@@ -16,6 +16,7 @@ use crate::error::{Failure, Result};
 use crate::guard::Guard;
 use crate::pull::{PullOptions, PullOutcome, pull, pull_plain};
 use crate::push::{PushOptions, Pusher, push};
+use crate::rclone::daemon::OURSELVES;
 use crate::rclone::environment::Environment;
 use crate::rclone::options::Direction;
 use crate::rclone::{Rclone, RcloneStore, environment, memory};
@@ -113,7 +114,7 @@ fn open(args: &CommonArgs, direction: Direction) -> Result<(Remote, Environment)
         tracing::warn!(%error, "cannot start the thread that shows progress; only transfers are shown");
     }
     let context = Context::new(stop, progress)?;
-    let rclone = Rclone { binary: args.rclone.clone(), environment: environment.clone(), context: context.clone() };
+    let rclone = Rclone { binary: args.rclone.clone(), program: OURSELVES.into(), environment: environment.clone(), context: context.clone() };
     let path = format!("{}:{}", args.remote.section, args.remote.path);
     Ok((Remote::new(context, Box::new(RcloneStore::new(rclone, &path)), &path), environment))
 }

@@ -1,8 +1,5 @@
 //! Uploads content until the volume does not change: uploads, reads the volume again, and uploads what changed meanwhile.
 
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::symlink;
-
 use jiff::Timestamp;
 
 use super::PushOptions;
@@ -20,18 +17,18 @@ use crate::format::names::{CLAIM, COMMIT, Folder, StagedDir, is_ours, manifest};
 use crate::format::revision::Revision;
 use crate::name_set::ContentSet;
 use crate::remote::committed::Committed;
-use crate::remote::{BATCH, Listing, Remote};
+use crate::remote::{BATCH, Listing, OPEN_FILES, Remote};
 use crate::report::Reason;
 use crate::scratch::Scratch;
 use crate::spill::{Spill, batches};
-use crate::store::{self, Class, Put, StoreError, slices};
-use crate::volume::hash::{Hasher, open};
+use crate::store::{self, Class, StoreError, slices};
+use crate::volume::beneath::Root;
+use crate::volume::hash::Hasher;
+use crate::volume::path::RelPath;
 use crate::volume::vanished::failure as unreadable;
 
 /// Looks at the volume until two in a row are the same.
 const ROUNDS: usize = 3;
-/// Open files handed to rclone at a time.
-const OBJECT_BATCH: usize = 200;
 
 /// What the steps share.
 pub(super) struct PushContext<'a> {
@@ -160,7 +157,7 @@ impl PushContext<'_> {
             (&plan.lost_objects, &mut uploaded.lost_objects, Folder::StagedObjects(staged)),
         ] {
             let due: Vec<&Upload> = uploads.iter().filter(|upload| uploaded.get(&upload.sha256) != Some(&true)).collect();
-            for batch in due.chunks(OBJECT_BATCH) {
+            for batch in due.chunks(OPEN_FILES) {
                 uploaded.extend(batch.iter().map(|upload| (upload.sha256, false)));
                 self.send_objects(batch, folder)?;
                 uploaded.extend(batch.iter().map(|upload| (upload.sha256, true)));
@@ -173,31 +170,30 @@ impl PushContext<'_> {
         if all.is_empty() {
             return Ok(());
         }
-        for batch in batches(due, BATCH) {
+        for batch in batches(due, OPEN_FILES) {
             let batch = batch?;
-            let names: Vec<&[u8]> = batch.iter().map(|upload| upload.path.as_bytes()).collect();
-            self.remote.send(&self.options.volume, folder, &names, Put::Files)?;
+            self.send_open(batch.iter().map(|upload| (&upload.path, upload.path.as_bytes())), folder)?;
         }
         Ok(())
     }
 
-    /// Content whose name rclone would mangle is shown to it as links to files that are open here.
+    /// Content whose name rclone would mangle goes under its hash.
     fn send_objects(&self, batch: &[&Upload], folder: Folder) -> store::Result<()> {
-        let dir = self.remote.context.scratch.fresh_dir("objects")?;
+        let names: Vec<String> = batch.iter().map(|upload| upload.sha256.hex()).collect();
+        self.send_open(batch.iter().map(|upload| &upload.path).zip(names.iter().map(String::as_bytes)), folder)
+    }
+
+    /// Sends files of the volume, each under another name. None of them where any is gone: the next look at the volume shows it.
+    fn send_open<'f>(&self, files: impl Iterator<Item = (&'f RelPath, &'f [u8])>, folder: Folder) -> store::Result<()> {
+        let root = Root::open(&self.options.volume)?;
         let mut opened = Vec::new();
-        let mut names = Vec::new();
-        for upload in batch {
-            let path = upload.path.under(&self.options.volume);
-            let Some(file) = open(&path).map_err(|error| Failure::volume("read", &path, &error))? else {
-                return Err(StoreError::new(Class::SourceChanging, format!("{} is gone", upload.path)));
+        for (path, name) in files {
+            let Some(file) = root.file(path)? else {
+                return Err(StoreError::new(Class::SourceChanging, format!("{path} is gone")));
             };
-            let name = upload.sha256.hex();
-            let target = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
-            symlink(target, dir.join(&name)).map_err(|e| Failure::scratch(&e))?;
-            opened.push(file);
-            names.push(name);
+            opened.push(store::Upload { name, file });
         }
-        self.remote.send(&dir, folder, &slices(&names), Put::Linked)
+        self.remote.send(opened, folder)
     }
 
     /// Deletes what an earlier round, or a dead push, sent and neither tree needs: where objects are files of a file system, it may be in

@@ -143,20 +143,24 @@ pub(super) fn classify(code: Option<i32>, messages: &[String], redaction: &Redac
     let Some(code) = code else {
         return (Class::Killed, format!("rclone was killed, perhaps for want of memory{}", said(messages.last())));
     };
-    let matching = TABLE.iter().find_map(|(class, words)| {
-        let telling = messages.iter().find(|message| {
-            let message = message.to_lowercase();
-            words.iter().any(|word| message.contains(word))
-        });
-        telling.map(|message| (*class, message))
-    });
-    match (matching, code) {
+    match (recognize(messages), code) {
         (Some((class, message)), _) => (class, format!("rclone exit {code}{}", said(Some(message)))),
         (None, 3 | 4) => (Class::NotFound, format!("rclone exit {code}{}", said(messages.first()))),
         (None, 5) => (Class::Unreachable, format!("rclone exit {code}{}", said(messages.first()))),
         (None, 137 | 143) => (Class::Killed, format!("rclone exit {code}{}", said(messages.last()))),
         (None, _) => (Class::Other, format!("rclone exit {code}{}", said(messages.first()))),
     }
+}
+
+/// What the messages say, and which of them does.
+pub(super) fn recognize(messages: &[String]) -> Option<(Class, &String)> {
+    TABLE.iter().find_map(|(class, words)| {
+        let telling = messages.iter().find(|message| {
+            let message = message.to_lowercase();
+            words.iter().any(|word| message.contains(word))
+        });
+        telling.map(|message| (*class, message))
+    })
 }
 
 fn said(message: Option<&String>, redaction: &Redaction) -> String {

@@ -17,7 +17,7 @@ const COARSEST: u64 = 2_000_000_000;
 /// What rclone says of a backend.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct Backend {
+pub struct Backend {
     features: HashMap<String, serde_json::Value>,
     /// Of the times that it keeps, in nanoseconds; a hundred years where it keeps none.
     #[serde(default)]
@@ -26,11 +26,12 @@ pub(super) struct Backend {
 
 impl Backend {
     /// Whether it has this one of rclone's features.
-    pub(super) fn has(&self, feature: &str) -> bool {
+    pub fn has(&self, feature: &str) -> bool {
         self.features.get(feature).and_then(serde_json::Value::as_bool).unwrap_or(false)
     }
 
-    pub(super) fn features(&self) -> Features {
+    /// What the mover asks of it.
+    pub fn features(&self) -> Features {
         Features {
             keeps_folders: self.has("CanHaveEmptyDirectories"),
             folds_case: self.has("CaseInsensitive"),
@@ -41,10 +42,10 @@ impl Backend {
     }
 }
 
-/// One line of a listing. A negative size means unknown.
+/// One object or folder of a listing. A negative size means unknown.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Item {
+pub(super) struct Item {
     path: String,
     size: i64,
     #[serde(default)]
@@ -65,13 +66,6 @@ impl From<Item> for Listed {
             is_folder: item.is_dir,
         }
     }
-}
-
-/// What `backend features` printed.
-pub(super) fn backend(printed: &Path, root: &str) -> Result<Backend> {
-    let text = fs::read(printed).map_err(|e| Failure::scratch(&e))?;
-    serde_json::from_slice(&text)
-        .map_err(|e| Failure::new(Reason::MoverFailed, format!("what rclone can do on {root} cannot be read: {e}")))
 }
 
 /// What `lsjson` printed: an array with one object a line, far too much of it to be read as a whole.

@@ -45,6 +45,8 @@ pub(super) const ALWAYS: [&str; 4] = ["--no-unicode-normalization", "--use-json-
 pub struct Rclone {
     /// Path of the binary.
     pub binary: PathBuf,
+    /// What becomes a daemon of it, see [`super::daemon::shim`]: [`super::daemon::OURSELVES`] but for tests.
+    pub program: PathBuf,
     /// Its environment.
     pub environment: Environment,
     /// Ends it early, keeps its lists and outputs, and shows its statistics.

@@ -1,32 +1,16 @@
-//! The verbs of a remote path as commands of rclone, each with the flags that were measured to cost least.
+//! The verbs of a remote path by rclone: one daemon for all of them, and a process for what is large.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs;
-use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
-use std::time::Duration;
 
+use super::daemon::{Check, Daemon, Found, Fs, Kind, Links};
 use super::lines::{self, Backend};
-use super::options::TIMEOUT;
-use super::process::{BULK_IDLE, CONTROL_IDLE, COPY_IDLE, Finished, Rclone};
+use super::process::{BULK_IDLE, Rclone};
 use crate::error::Failure;
-use crate::store::{Class, Features, Fetch, List, Listed, Names, Place, Put, Replacing, Result, Store, StoreError, Sum};
-
-/// Writing without asking first: one request a file. Only ever used for names nothing committed depends on.
-const BLIND_WRITE: [&str; 4] = ["--no-check-dest", "--no-traverse", "--s3-no-head", "--s3-no-check-bucket"];
-/// Reading and deleting by name without asking first.
-const BLIND: [&str; 2] = ["--no-traverse", "--s3-no-head-object"];
-/// Fetching by name, into its place: what is half fetched has no hash that fits, and a suffix could make a name too long. The hash is the
-/// caller's to check: rclone would read all of it once more. A folder of which nothing came is missed when its time is to be set.
-const FETCH: [&str; 6] =
-    ["--no-check-dest", "--no-traverse", "--inplace", "--use-server-modtime", "--ignore-checksum", "--no-update-dir-modtime"];
-/// With one request a file: the size is unknown until the file is there.
-const BLIND_FETCH: [&str; 2] = ["--s3-no-head-object", "--ignore-size"];
-/// With times; rclone checks size and hash of each.
-const CHECKED_FETCH: [&str; 3] = ["--no-check-dest", "--no-traverse", "--inplace"];
-/// What rclone finds after an upload is no reason to remove it.
-const UNCHECKED: [&str; 2] = ["--ignore-size", "--ignore-checksum"];
+use crate::report::Reason;
+use crate::store::{Class, Features, Fetch, List, Listed, Names, Place, Put, Replacing, Result, Store, StoreError, Sum, Upload};
 
 /// A path of a section.
 #[derive(Debug)]
@@ -34,46 +18,75 @@ pub struct RcloneStore {
     rclone: Rclone,
     /// `section:path`, without a trailing slash.
     root: String,
-    backend: OnceLock<Backend>,
+    /// Started by the first verb.
+    daemon: OnceLock<(Daemon, Backend)>,
 }
 
 impl RcloneStore {
     /// The path `section:path`.
     pub fn new(rclone: Rclone, root: &str) -> Self {
-        Self { rclone, root: root.trim_end_matches('/').to_owned(), backend: OnceLock::new() }
+        Self { rclone, root: root.trim_end_matches('/').to_owned(), daemon: OnceLock::new() }
     }
 
-    /// Always with a trailing slash: without one rclone first checks whether it is a file, and misreports errors.
-    fn at(&self, below: &str) -> OsString {
-        let slash = if self.root.ends_with(':') || below.starts_with('/') { "" } else { "/" };
-        format!("{}{slash}{below}", self.root).into()
-    }
-
-    fn place(&self, place: Place) -> OsString {
+    fn fs(&self, place: Place) -> Fs {
         match place {
-            Place::Path(below) => self.at(below),
-            Place::Section(below) => format!("{}:{below}", self.root.split(':').next().unwrap_or_default()).into(),
+            Place::Path(below) => Fs::new(&self.root, &self.rclone.environment).below(below),
+            Place::Section(below) => {
+                let section = self.root.split(':').next().unwrap_or_default();
+                Fs::new(section, &self.rclone.environment).below(below)
+            }
         }
     }
 
-    fn command(&self, verb: &str, places: &[OsString], names: &Names, flags: &[&str], idle: Duration) -> Result<Finished> {
-        let list = self.rclone.context.scratch.list(names.iter().copied())?;
-        let mut args: Vec<OsString> = vec![verb.into()];
-        args.extend_from_slice(places);
-        args.extend(["--files-from-raw".into(), list.clone().into()]);
-        args.extend(flags.iter().map(OsString::from));
-        let ran = self.rclone.run(&args, idle);
-        fs::remove_file(list).map_err(|e| Failure::scratch(&e))?;
-        ran
+    fn path(&self, below: &str) -> Fs {
+        self.fs(Place::Path(below))
     }
 
-    fn about(&self) -> Result<&Backend> {
-        if let Some(backend) = self.backend.get() {
-            return Ok(backend);
+    fn started(&self) -> Result<&(Daemon, Backend)> {
+        if let Some(started) = self.daemon.get() {
+            return Ok(started);
         }
-        let finished = self.rclone.run(&["backend".into(), "features".into(), self.at("")], CONTROL_IDLE)?;
-        let backend = lines::backend(&finished.stdout, &self.root)?;
-        Ok(self.backend.get_or_init(|| backend))
+        let daemon = Daemon::start(&self.rclone)?;
+        // Nothing but the setting up of the backend can fail here, and what that says of a missing file is nothing about an object.
+        let backend = daemon.features(&self.path("")).map_err(|error| match StoreError::from(error) {
+            error if matches!(error.class, Class::Other | Class::NotFound | Class::VolumeUnreadable | Class::SourceChanging) => {
+                StoreError::new(Class::Configuration, error.message)
+            }
+            error => error,
+        })?;
+        Ok(self.daemon.get_or_init(|| (daemon, backend)))
+    }
+
+    fn daemon(&self) -> Result<&Daemon> {
+        Ok(&self.started()?.0)
+    }
+
+    /// Something is said not to be there. What rclone remembers of folders may be outdated: the next look is one at the server.
+    fn forget(&self, daemon: &Daemon) -> Result<()> {
+        if self.kind() == Some("s3") {
+            return Ok(());
+        }
+        Ok(daemon.forget()?)
+    }
+
+    /// A command of its own, for what rclone would build up whole in memory before it is seen.
+    fn command(&self, mut args: Vec<OsString>, place: Place) -> Result<PathBuf> {
+        args.push(self.fs(place).plain().into());
+        Ok(self.rclone.run(&args, BULK_IDLE)?.stdout)
+    }
+
+    fn list_apart(&self, place: Place, what: List, each: &mut dyn FnMut(Listed)) -> Result<()> {
+        let mut args = vec!["lsjson", "--no-mimetype", "-R", "--fast-list"];
+        if !what.folders {
+            args.push("--files-only");
+        }
+        // On S3, a listing has the time of the last write; any other time costs a request for each object.
+        args.push(if what.times { "--use-server-modtime" } else { "--no-modtime" });
+        if what.sums {
+            args.extend(["--hash", "--hash-type", "md5"]);
+        }
+        let printed = self.command(args.into_iter().map(OsString::from).collect(), place)?;
+        Ok(lines::listing(&printed, &self.root, each)?)
     }
 }
 
@@ -83,92 +96,84 @@ impl Store for RcloneStore {
     }
 
     fn features(&self) -> Result<Features> {
-        self.about().map(Backend::features)
+        Ok(self.started()?.1.features())
     }
 
     fn replacing(&self) -> Result<Replacing> {
         let base = self.rclone.environment.base.as_deref();
         // A WebDAV upload that fails is followed by a DELETE of that name. A type that is not known may be any: a section of variables.
         let destroys = matches!(base, Some("webdav") | None);
-        Ok(Replacing { destroys, renames: base != Some("s3") && self.about()?.has("PartialUploads") })
+        Ok(Replacing { destroys, renames: base != Some("s3") && self.started()?.1.has("PartialUploads") })
     }
 
     fn read(&self, name: &str) -> Result<Option<PathBuf>> {
-        let (dir, file) = name.split_at(name.rfind('/').map_or(0, |slash| slash + 1));
-        let finished = match self.command("cat", &[self.at(dir)], &[file.as_bytes()], &BLIND, CONTROL_IDLE) {
-            Err(error) if error.is_absence() => return Ok(None),
-            finished => finished?,
-        };
-        // Most backends skip a missing name in silence: only a listing distinguishes it from an empty object.
-        if fs::metadata(&finished.stdout).map_err(|e| Failure::scratch(&e))?.len() == 0 {
-            let mut found = false;
-            match self.list(Place::Path(dir), List::default(), &mut |listed| found |= listed.name == file) {
-                Err(error) if !error.is_absence() => return Err(error),
-                _ if !found => return Ok(None),
-                _ => {}
+        let (daemon, to) = (self.daemon()?, self.rclone.context.scratch.fresh("object"));
+        match daemon.read(&self.path(""), name, &to)? {
+            Found::Content => Ok(Some(to)),
+            Found::Absent => {
+                self.forget(daemon)?;
+                Ok(None)
             }
         }
-        Ok(Some(finished.stdout))
     }
 
     fn fetch(&self, from: &str, to: &Path, names: &Names, how: Fetch) -> Result<()> {
-        let (flags, idle) = match how {
-            Fetch::Documents => ([&FETCH[..], &BLIND_FETCH].concat(), CONTROL_IDLE),
-            Fetch::Content => ([&FETCH[..], &BLIND_FETCH].concat(), BULK_IDLE),
-            Fetch::Large => (FETCH.to_vec(), BULK_IDLE),
-            Fetch::Checked => (CHECKED_FETCH.to_vec(), BULK_IDLE),
-        };
-        self.command("copy", &[self.at(from), folder(to)], names, &flags, idle).map(drop)
+        Ok(self.daemon()?.fetch(&self.path(from), to, names, how)?)
     }
 
-    fn put(&self, from: &Path, to: &str, names: &Names, how: Put) -> Result<()> {
-        let (more, idle): (&[&str], _) = match how {
-            Put::Files => (&["--skip-links"], BULK_IDLE),
-            Put::Linked => (&["--copy-links"], BULK_IDLE),
-            Put::Document { checked: true } => (&[], CONTROL_IDLE),
-            Put::Document { checked: false } => (&UNCHECKED, CONTROL_IDLE),
-        };
-        let flags = [&BLIND_WRITE[..], more].concat();
-        expect_transfers(&self.command("copy", &[folder(from), self.at(to)], names, &flags, idle)?, names.len())
+    fn put(&self, files: Vec<Upload>, to: &str, how: Put) -> Result<()> {
+        let (daemon, place) = (self.daemon()?, self.path(to));
+        match how {
+            Put::Content => {
+                let mut links = Links::new(&self.rclone.context.scratch)?;
+                for Upload { name, file } in files {
+                    links.add(name, file)?;
+                }
+                daemon.send(&links, &place)?;
+            }
+            Put::Document { checked } => {
+                for Upload { name, file } in files {
+                    let Ok(name) = std::str::from_utf8(name) else {
+                        return Err(Failure::new(Reason::MoverFailed, "the name of a control object is text").into());
+                    };
+                    daemon.write_file(&file, &place, name, if checked { Check::Rclone } else { Check::Ours })?;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn copy(&self, from: &str, to: &str, names: &Names) -> Result<()> {
-        let mut flags = BLIND_WRITE.to_vec();
-        flags.push("--s3-no-head-object");
-        let timeout = format!("--timeout={}s", COPY_IDLE.as_secs());
-        // What the user has set is meant so.
-        if self.rclone.environment.vars.get(OsStr::new("RCLONE_TIMEOUT")).is_some_and(|set| set == TIMEOUT) {
-            flags.push(&timeout);
-        }
-        expect_transfers(&self.command("copy", &[self.at(from), self.at(to)], names, &flags, COPY_IDLE)?, names.len())
+        self.daemon()?.copy(&self.path(from), &self.path(to), names)?;
+        Ok(())
     }
 
     fn rename(&self, from: &str, to: &str) -> Result<()> {
-        let args = ["moveto".into(), self.at(from), self.at(to), "--no-check-dest".into(), "--no-traverse".into()];
-        self.rclone.run(&args, CONTROL_IDLE).map(drop)
+        Ok(self.daemon()?.rename(&self.path(""), from, to)?)
     }
 
     fn delete(&self, names: &Names) -> Result<()> {
-        self.command("delete", &[self.at("")], names, &BLIND, BULK_IDLE).map(drop)
+        self.daemon()?.delete(&self.path(""), names)?;
+        Ok(())
     }
 
     fn list(&self, place: Place, what: List, each: &mut dyn FnMut(Listed)) -> Result<()> {
-        let mut args = vec!["lsjson", "--no-mimetype"];
-        if !what.folders {
-            args.push("--files-only");
+        if place == Place::Path("") && what.recursive {
+            return self.list_apart(place, what, each);
         }
-        if what.recursive {
-            args.extend(["-R", "--fast-list"]);
+        let daemon = self.daemon()?;
+        match daemon.list(&self.fs(place), what) {
+            Ok(Some(listed)) => {
+                listed.into_iter().for_each(each);
+                Ok(())
+            }
+            Ok(None) => {
+                self.forget(daemon)?;
+                Err(StoreError::absence(Class::NotFound, "directory not found"))
+            }
+            Err(error) if error.kind == Kind::TooLong => self.list_apart(place, what, each),
+            Err(error) => Err(error.into()),
         }
-        // On S3, a listing has the time of the last write; any other time costs a request for each object.
-        args.push(if what.times { "--use-server-modtime" } else { "--no-modtime" });
-        if what.sums {
-            args.extend(["--hash", "--hash-type", "md5"]);
-        }
-        let mut args: Vec<OsString> = args.into_iter().map(OsString::from).collect();
-        args.push(self.place(place));
-        let finished = self.rclone.run(&args, if what.recursive { BULK_IDLE } else { CONTROL_IDLE })?;
-        Ok(lines::listing(&finished.stdout, &self.root, each)?)
     }
 
     fn sums(&self, kind: Sum, names: &Names, each: &mut dyn FnMut(&[u8], &str)) -> Result<()> {
@@ -179,36 +184,20 @@ impl Store for RcloneStore {
             Sum::Sha256 => ("sha256", &["--download", "--no-traverse", &output]),
             Sum::Md5 => ("md5", &["--no-traverse", &output]),
         };
-        let ran = self.command("hashsum", &[kind.into(), self.at("")], names, flags, BULK_IDLE);
+        let list = self.rclone.context.scratch.list(names.iter().copied())?;
+        let mut args: Vec<OsString> = vec!["hashsum".into(), kind.into(), "--files-from-raw".into(), list.clone().into()];
+        args.extend(flags.iter().map(OsString::from));
+        let ran = self.command(args, Place::Path(""));
+        fs::remove_file(list).map_err(|e| Failure::scratch(&e))?;
         lines::sums(&to, each)?;
         ran.map(drop)
     }
 
     fn make(&self) -> Result<()> {
-        self.rclone.run(&["mkdir".into(), self.at("")], CONTROL_IDLE).map(drop)
+        Ok(self.daemon()?.mkdir(&self.path(""))?)
     }
 
     fn remove_empty_folders(&self, below: &str) -> Result<()> {
-        let mut args: Vec<OsString> = vec!["rmdirs".into(), self.at(below)];
-        if below.is_empty() {
-            args.push("--leave-root".into());
-        }
-        self.rclone.run(&args, BULK_IDLE).map(drop)
+        Ok(self.daemon()?.rmdirs(&self.path(below), !below.is_empty())?)
     }
-}
-
-/// A local folder as rclone is to see it: absolute, so that no colon in it is taken for a remote's.
-fn folder(path: &Path) -> OsString {
-    let mut bytes = path.as_os_str().to_owned().into_vec();
-    bytes.push(b'/');
-    OsString::from_vec(bytes)
-}
-
-/// rclone leaves out what it cannot find and exits 0: the number of files it moved must be the one it was given.
-fn expect_transfers(finished: &Finished, count: usize) -> Result<()> {
-    let moved = usize::try_from(finished.stats.transfers).unwrap_or(usize::MAX);
-    if moved >= count {
-        return Ok(());
-    }
-    Err(StoreError::new(Class::NotFound, format!("rclone moved {moved} of {count} files")))
 }

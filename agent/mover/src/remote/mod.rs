@@ -22,10 +22,12 @@ pub use reading::Read;
 use crate::error::{Failure, Result};
 use crate::format::names::{COMMIT, Folder};
 use crate::report::Reason;
-use crate::store::{self, Class, Context, Features, Fetch, Put, Store};
+use crate::store::{self, Class, Context, Features, Fetch, Put, Store, Upload};
 
 /// Names handed to the store at a time: it keeps all of them in memory, and each verb has a cost of its own.
 pub const BATCH: usize = 20_000;
+/// Files handed to it at a time, each of them open: half of what a process may usually have open.
+pub const OPEN_FILES: usize = 500;
 /// Files from this size on are fetched with their size known, so that several streams can be used.
 pub const LARGE: u64 = 32 * 1024 * 1024;
 
@@ -68,9 +70,9 @@ impl Remote {
         })
     }
 
-    /// Uploads `names` from the folder `from` to the folder `to`, overwriting.
-    pub fn send(&self, from: &Path, to: Folder, names: &store::Names, how: Put) -> store::Result<()> {
-        if names.is_empty() { Ok(()) } else { self.store.put(from, &to.below(), names, how) }
+    /// Uploads `files` to the folder `to`, overwriting.
+    pub fn send(&self, files: Vec<Upload>, to: Folder) -> store::Result<()> {
+        if files.is_empty() { Ok(()) } else { self.store.put(files, &to.below(), Put::Content) }
     }
 
     /// Copies `names` from one folder of the path to another, on the server where it can.

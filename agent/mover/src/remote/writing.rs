@@ -5,14 +5,14 @@
 //! single look at an outdated cache, or one refused upload, would leave a path without any revision. Without its claim, or with a part of
 //! it, what a first push has sent before it was killed is nobody's; a part of a manifest may name anything, and so stays for ever.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::Path;
 
 use super::Remote;
 use crate::error::Failure;
 use crate::format::names::CONTROL_DIR;
 use crate::random::random;
-use crate::store::{self, Put};
+use crate::store::{self, Put, Upload};
 
 /// How a control object gets its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,33 +34,29 @@ impl Remote {
             (false, true) => Way::Checked,
             (false, false) => Way::Unchecked,
         };
-        self.write(name, way, |path| fs::write(path, content))
+        let path = self.context.scratch.fresh("document");
+        fs::write(&path, content).map_err(|e| Failure::scratch(&e))?;
+        self.write(name, way, &path)?;
+        fs::remove_file(&path).map_err(|e| Failure::scratch(&e).into())
     }
 
     /// Writes one object below [`CONTROL_DIR`] that nothing committed depends on, with the content of a temporary file.
     pub fn write_file(&self, name: &str, file: &Path) -> store::Result<()> {
-        let way = if self.store.replacing()?.destroys { Way::Renamed } else { Way::Checked };
-        self.write(name, way, |path| fs::hard_link(file, path).or_else(|_| fs::copy(file, path).map(drop)))
+        self.write(name, if self.store.replacing()?.destroys { Way::Renamed } else { Way::Checked }, file)
     }
 
-    fn write(&self, name: &str, way: Way, make: impl FnOnce(&Path) -> std::io::Result<()>) -> store::Result<()> {
+    fn write(&self, name: &str, way: Way, file: &Path) -> store::Result<()> {
         if way != Way::Renamed {
-            return self.put(name, way == Way::Checked, make);
+            return self.put(name, way == Way::Checked, file);
         }
         // Should this push die, the next one that lists the path takes it for what it is, see [`crate::push`].
         let interim = format!("{name}.{:08x}.partial", random()? & 0xffff_ffff);
-        self.put(&interim, true, make)?;
+        self.put(&interim, true, file)?;
         self.store.rename(&format!("{CONTROL_DIR}/{interim}"), &format!("{CONTROL_DIR}/{name}"))
     }
 
-    fn put(&self, name: &str, checked: bool, make: impl FnOnce(&Path) -> std::io::Result<()>) -> store::Result<()> {
-        let dir = self.context.scratch.fresh_dir("control")?;
-        let path = dir.join(name);
-        let write = || {
-            path.parent().map_or(Ok(()), fs::create_dir_all)?;
-            make(&path)
-        };
-        write().map_err(|e| Failure::scratch(&e))?;
-        self.store.put(&dir, &format!("{CONTROL_DIR}/"), &[name.as_bytes()], Put::Document { checked })
+    fn put(&self, name: &str, checked: bool, file: &Path) -> store::Result<()> {
+        let file = File::open(file).map_err(|e| Failure::scratch(&e))?;
+        self.store.put(vec![Upload { name: name.as_bytes(), file }], &format!("{CONTROL_DIR}/"), Put::Document { checked })
     }
 }

@@ -9,6 +9,7 @@ pub mod progress;
 pub mod stats;
 
 use std::fmt::Debug;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 pub use context::Context;
@@ -76,14 +77,21 @@ pub enum Fetch {
     Checked,
 }
 
+/// A file that is sent: open, because its path may lead elsewhere by the time that it is read.
+#[derive(Debug)]
+pub struct Upload<'a> {
+    /// Below the folder that it is sent to.
+    pub name: &'a [u8],
+    /// Its content, and the time that it is said to be of.
+    pub file: File,
+}
+
 /// What is sent, and so how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Put {
-    /// Files of a folder that others may write to: links are left out.
-    Files,
-    /// What the links of a folder lead to. Never of a folder that others can write to.
-    Linked,
-    /// A control object. What the backend finds when it looks at it afterwards is a reason to remove it again where `checked`.
+    /// Content.
+    Content,
+    /// Control objects. What the backend finds when it looks at one afterwards is a reason to remove it again where `checked`.
     Document {
         /// Whether it may be.
         checked: bool,
@@ -144,8 +152,8 @@ pub trait Store: Debug + Send + Sync {
     /// Fetches `names` from the folder `from` into the local folder `to`. One that does not exist is left out.
     fn fetch(&self, from: &str, to: &Path, names: &Names, how: Fetch) -> Result<()>;
 
-    /// Sends `names` from the local folder `from` to the folder `to`, replacing what is there. An error unless all of them were sent.
-    fn put(&self, from: &Path, to: &str, names: &Names, how: Put) -> Result<()>;
+    /// Sends `files` to the folder `to`, replacing what is there. An error unless all of them were sent.
+    fn put(&self, files: Vec<Upload>, to: &str, how: Put) -> Result<()>;
 
     /// Copies `names` from one folder of the path to another, on the server where it can. An error unless all of them were copied.
     fn copy(&self, from: &str, to: &str, names: &Names) -> Result<()>;

@@ -122,7 +122,7 @@ fn read_through(path: &Path, stop: &Stop, mut part: impl FnMut(&[u8])) -> Result
 
 /// Opens a regular file of the volume to read it; `None` when there is none of that name. Never through a link put in its place: it could
 /// lead to our own secrets.
-pub(crate) fn open(path: &Path) -> io::Result<Option<File>> {
+fn open(path: &Path) -> io::Result<Option<File>> {
     // NONBLOCK: a pipe put in the file's place must not hang us.
     let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
     let file = match OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path) {

@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
 use rstest::rstest;
-use scribe_mover::rclone::daemon::{Check, Daemon, Found, Fs, Kind, Links, Listing, Side, Sides, Sizes};
+use scribe_mover::rclone::daemon::{Check, Daemon, Found, Fs, Kind, Links, Side, Sides};
 use scribe_mover::scratch::Scratch;
-use scribe_mover::store::Class;
+use scribe_mover::store::{Class, Fetch, List};
 use scribe_mover::store::stats::Stats;
 use serde_json::json;
 
@@ -36,7 +36,7 @@ impl At {
     fn of(site: Site, root: Option<&str>) -> Self {
         let root = root.map_or_else(|| site.name.clone(), str::to_owned);
         let rclone = site.rclone_of(root.split(':').next().unwrap());
-        let daemon = Daemon::start(&rclone, &program()).unwrap();
+        let daemon = Daemon::start(&rclone).unwrap();
         let fs = daemon.fs(&root);
         Self { site, daemon, fs, files: Scratch::new().unwrap() }
     }
@@ -78,7 +78,7 @@ impl At {
     }
 
     fn names(&self) -> Vec<String> {
-        let listed = self.daemon.list(&self.fs, Listing { recursive: true, ..Listing::default() }).unwrap().unwrap_or_default();
+        let listed = self.daemon.list(&self.fs, List { recursive: true, ..List::default() }).unwrap().unwrap_or_default();
         let mut names: Vec<String> = listed.into_iter().filter(|item| !item.is_dir).map(|item| item.path).collect();
         names.sort();
         names
@@ -169,7 +169,7 @@ fn a_copy_keeps_the_time(#[values(Backend::S3, Backend::WebDav, Backend::Local)]
     File::options().append(true).open(&path).unwrap().set_modified(time).unwrap();
     assert_eq!(at.get("none"), None);
     at.daemon.write(&path, &at.fs, "a", Check::Ours).unwrap();
-    at.daemon.list(&at.fs, Listing { times: true, ..Listing::default() }).unwrap();
+    at.daemon.list(&at.fs, List { times: true, ..List::default() }).unwrap();
     let to = at.files.fresh_dir("to").unwrap();
     at.daemon.fetch(&at.fs, &to, bytes(&["a"]), Sizes::Unknown).unwrap();
     at.daemon.copy(&at.fs, &at.fs.below("copy"), bytes(&["a"])).unwrap();
@@ -296,11 +296,11 @@ fn a_filter_that_is_not_understood_deletes_no_more_than_was_asked_for() {
 fn folders_are_made_listed_and_removed(#[values(Backend::S3, Backend::WebDav, Backend::Local)] backend: Backend) {
     let at = At::of(Site::on(backend), None);
     let deep = at.fs.below("d/e");
-    assert_eq!(at.daemon.list(&deep, Listing::default()).unwrap(), None, "there is not even a bucket");
+    assert_eq!(at.daemon.list(&deep, List::default()).unwrap(), None, "there is not even a bucket");
     at.daemon.mkdir(&deep).unwrap();
     assert!(at.site.server.buckets.path().join("bucket").is_dir());
     at.put("d/a", b"12345");
-    let all = Listing { recursive: true, times: true, md5: true };
+    let all = List { recursive: true, times: true, sums: true, folders: true };
     let listed = at.daemon.list(&at.fs, all).unwrap().unwrap();
     let item = listed.iter().find(|item| !item.is_dir).unwrap();
     assert_eq!((item.path.as_str(), item.size), ("d/a", 5));
@@ -308,7 +308,7 @@ fn folders_are_made_listed_and_removed(#[values(Backend::S3, Backend::WebDav, Ba
     if backend != Backend::WebDav {
         assert_eq!(item.hashes["md5"], "827ccb0eea8a706c4c34a16891f84e7b");
     }
-    assert!(at.daemon.list(&at.fs, Listing::default()).unwrap().unwrap().iter().all(|item| item.is_dir && item.path == "d"));
+    assert!(at.daemon.list(&at.fs, List::default()).unwrap().unwrap().iter().all(|item| item.is_dir && item.path == "d"));
     at.daemon.rmdirs(&at.fs, false).unwrap();
     at.daemon.rmdirs(&at.fs.below("none"), true).unwrap();
     assert_eq!(at.names(), ["d/a"]);
@@ -325,7 +325,7 @@ fn a_listing_costs_a_request_and_a_bucket_is_made_by_one() {
     assert_eq!(at.cost(), cost(&[("PUT", 1)]));
     at.put("d/a", b"12345");
     at.cost();
-    let all = Listing { recursive: true, times: true, md5: true };
+    let all = List { recursive: true, times: true, sums: true, folders: true };
     for n in 0..10 {
         at.put(&format!("d/e{n}/f"), b"1");
     }
@@ -364,7 +364,7 @@ fn a_refusal_is_no_absence_and_names_the_side() {
     assert_eq!((answer.http, answer.status, answer.path.as_deref()), (500, Some(500), Some("operations/copyfile")));
     assert!(error.class == Class::AccessDenied && answer.error.contains("StatusCode: 403"), "{error:?}");
     assert_eq!(error.sides, Sides { reads: Some(Side::Remote), writes: Some(Side::Mover) });
-    assert_eq!(at.daemon.list(&at.fs, Listing::default()).unwrap_err().sides.only(), Some(Side::Remote));
+    assert_eq!(at.daemon.list(&at.fs, List::default()).unwrap_err().sides.only(), Some(Side::Remote));
     assert!(!at.daemon.range(&at.fs, "a", 0..1).unwrap_err().is_missing_object());
     let unknown = at.daemon.call("operations/nonsense", json!({})).unwrap_err();
     assert!(!unknown.is_missing_object() && matches!(&unknown.kind, Kind::Answered(answer) if answer.http == 404), "{unknown:?}");
@@ -395,7 +395,7 @@ fn an_object_whose_connection_ends_is_not_half_an_object() {
 fn what_calls_have_moved_is_counted_and_absence_is_no_error() {
     let site = Site::with_bucket();
     let rclone = site.rclone_of("s3");
-    let daemon = Daemon::start(&rclone, &program()).unwrap();
+    let daemon = Daemon::start(&rclone).unwrap();
     let files = Scratch::new().unwrap();
     let (from, fs) = (files.fresh("from"), daemon.fs(&site.name));
     fs::write(&from, "12345").unwrap();

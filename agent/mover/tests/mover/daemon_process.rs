@@ -71,7 +71,7 @@ fn held<T>(site: &Site, daemon: &Daemon, idle: Duration, meanwhile: impl FnOnce(
 
 fn started(site: &Site) -> (Rclone, Daemon) {
     let rclone = site.rclone_of("s3");
-    let daemon = Daemon::start(&rclone, &program()).unwrap();
+    let daemon = Daemon::start(&rclone).unwrap();
     (rclone, daemon)
 }
 
@@ -154,7 +154,7 @@ fn a_stop_ends_a_call_and_no_other_begins() {
     assert_eq!(scribe_mover::error::Failure::from(error).reason, Reason::MoverKilled);
     assert_eq!(daemon.call("rc/noop", json!({})).unwrap_err().kind, Kind::Stopped);
     assert!(Path::new(&format!("/proc/{}", daemon.pid())).exists(), "rclone has stopped the call by itself");
-    assert_eq!(Daemon::start(&rclone, &program()).unwrap_err().reason, Reason::MoverKilled);
+    assert_eq!(Daemon::start(&rclone).unwrap_err().reason, Reason::MoverKilled);
 }
 
 #[test]
@@ -208,14 +208,14 @@ fn a_binary_that_is_none_is_named() {
     let site = Site::with_bucket();
     let mut rclone = site.rclone_of("s3");
     rclone.binary = site.scratch.path().join("none");
-    let error = Daemon::start(&rclone, &program()).unwrap_err();
+    let error = Daemon::start(&rclone).unwrap_err();
     assert!(error.reason == Reason::MoverFailed && error.message.contains("/none: No such file"), "{error}");
     let error = Daemon::start(&rclone, Path::new("/nowhere/mover")).unwrap_err();
     assert!(error.message.contains("cannot start rclone"), "{error}");
 
     fs::write(&rclone.binary, "#!/bin/sh\necho '{\"level\":\"critical\",\"msg\":\"no way\"}' >&2\nexit 3\n").unwrap();
     fs::set_permissions(&rclone.binary, fs::Permissions::from_mode(0o755)).unwrap();
-    let error = Daemon::start(&rclone, &program()).unwrap_err();
+    let error = Daemon::start(&rclone).unwrap_err();
     assert!(error.message.contains("exit status: 3") && error.message.contains("no way"), "{error}");
 }
 

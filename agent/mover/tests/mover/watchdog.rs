@@ -16,7 +16,7 @@ use scribe_mover::store::progress::Progress;
 use scribe_mover::store::{Class, Context};
 
 use crate::support::Site;
-use crate::support::program::{mover, report};
+use crate::support::program::{mover, program, report};
 use crate::support::proxy::Action;
 use crate::support::tree::write;
 
@@ -27,7 +27,7 @@ fn child(dir: &TempDir, text: &str) -> Rclone {
     fs::set_permissions(&binary, fs::Permissions::from_mode(0o755)).unwrap();
     fs::write(dir.path().join("rclone.conf"), "[s3]\ntype = s3\n").unwrap();
     let environment = environment::from_mount(dir.path(), None, "s3", &[]).unwrap();
-    Rclone { binary, environment, context: Context::new(Stop::default(), Progress::default()).unwrap() }
+    Rclone { binary, program: program(), environment, context: Context::new(Stop::default(), Progress::default()).unwrap() }
 }
 
 #[rstest]

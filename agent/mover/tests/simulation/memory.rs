@@ -1,13 +1,14 @@
 //! The store that a sync sees: the objects in memory, one step at a time, with what a history has in store for that step.
 
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
 use scribe_mover::error::Failure;
 use scribe_mover::scratch::Scratch;
-use scribe_mover::store::{Class, Features, Fetch, List, Listed, Names, Place, Put, Replacing, Result, Store, StoreError, Sum};
+use scribe_mover::store::{Class, Features, Fetch, List, Listed, Names, Place, Put, Replacing, Result, Store, StoreError, Sum, Upload};
 use scribe_mover::volume::hash::md5_hex;
 
 use crate::baton::Baton;
@@ -191,21 +192,17 @@ impl Store for Memory {
         missing(absent, names.len())
     }
 
-    fn put(&self, from: &Path, to: &str, names: &Names, how: Put) -> Result<()> {
-        use std::os::unix::ffi::OsStrExt;
-        let mut left_out = 0;
-        for name in self.shuffled(names) {
-            let path = from.join(std::ffi::OsStr::from_bytes(&name));
-            let is_file = if how == Put::Linked { path.metadata() } else { path.symlink_metadata() }.is_ok_and(|meta| meta.is_file());
-            if !is_file {
-                left_out += 1;
-                continue;
-            }
-            let time = scratch(path.metadata().and_then(|meta| meta.modified()))?;
+    fn put(&self, mut files: Vec<Upload>, to: &str, _: Put) -> Result<()> {
+        files.sort_by(|a, b| a.name.cmp(b.name));
+        self.fate.lock().unwrap().rng.shuffle(&mut files);
+        for Upload { name, mut file } in files {
+            let time = scratch(file.metadata().and_then(|meta| meta.modified()))?;
             let time = Timestamp::try_from(time).unwrap_or_default();
-            self.put_one(&join(to, &name), &scratch(fs::read(&path))?, time)?;
+            let mut content = Vec::new();
+            scratch(file.read_to_end(&mut content))?;
+            self.put_one(&join(to, name), &content, time)?;
         }
-        missing(left_out, names.len())
+        Ok(())
     }
 
     fn copy(&self, from: &str, to: &str, names: &Names) -> Result<()> {

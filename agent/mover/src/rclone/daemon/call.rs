@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::Daemon;
 use super::error::{CallError, Kind, Sides};
 use super::http::{self, Fault, Reply};
+use crate::rclone::classify::recognize;
 use crate::rclone::process::{CONTROL_IDLE, GRACE};
 use crate::rclone::watchdog::{Verdict, Watchdog};
 use crate::store::Class;
@@ -53,6 +54,7 @@ impl Daemon {
             return Err(CallError::refused(method, "parameters are an object"));
         };
         fields.insert("_group".to_owned(), group.clone().into());
+        self.messages.begin();
         let work = http::post(&self.socket, method, params.to_string().into_bytes(), MOST);
         let watched = self.watch(work, &Life::Group(&group), number, idle);
         let mut stats = self.last_stats(&group);
@@ -60,7 +62,10 @@ impl Daemon {
             200 => serde_json::from_slice(&reply.body).map_err(|error| {
                 CallError::new(method, sides, Kind::Garbled, Class::Other, &format!("an answer that is no JSON: {error}"))
             }),
-            status => Err(CallError::answered(method, sides, status, &reply.body, self.environment.redaction())),
+            status => {
+                let logged = self.messages.explanation(&self.pipe);
+                Err(CallError::answered(method, sides, status, &reply.body, logged, self.environment.redaction()))
+            }
         });
         // That something does not exist is an answer for whoever looks for it, not an error of the sync.
         if answer.as_ref().is_err_and(|error| error.is_missing_object() || error.is_missing_folder()) {
@@ -185,7 +190,7 @@ impl Daemon {
                 };
                 error(Kind::Gone, class, &what)
             }
-            Watched::Done(Err(fault @ Fault::TooLong(_))) => error(Kind::Garbled, Class::Other, &fault.to_string()),
+            Watched::Done(Err(fault @ Fault::TooLong(_))) => error(Kind::TooLong, Class::Other, &fault.to_string()),
             Watched::Done(Err(fault @ Fault::Unspeakable(_))) => error(Kind::Refused, Class::Other, &fault.to_string()),
             Watched::Stopped => error(Kind::Stopped, Class::Killed, "stopped"),
             Watched::GivenUp(Verdict::StandsStill) => {
@@ -193,7 +198,8 @@ impl Daemon {
                 error(Kind::GivenUp, Class::Unreachable, &what)
             }
             Watched::GivenUp(Verdict::OnlyFails) => {
-                error(Kind::GivenUp, Class::Unreachable, &format!("the remote fails one file after another{}", said()))
+                let class = recognize(&self.messages.explanation(&self.pipe)).map_or(Class::Unreachable, |(class, _)| class);
+                error(Kind::GivenUp, class, &format!("the remote fails one file after another{}", said()))
             }
         }
     }

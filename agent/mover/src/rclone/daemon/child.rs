@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
-use super::messages::Messages;
 use crate::rclone::process::GRACE;
 
 /// A running child, or one that has ended.
@@ -40,26 +39,22 @@ impl State {
 }
 
 impl Child {
-    /// Starts it from a thread that lives as long as the child, and reads its standard error in another one.
-    pub(super) fn spawn(mut command: Command, messages: &Arc<Messages>) -> io::Result<Self> {
+    /// Starts it from a thread that lives as long as the child.
+    pub(super) fn spawn(mut command: Command) -> io::Result<Self> {
         let state = Arc::new(State::default());
         let (sender, started) = mpsc::channel();
-        let (shared, messages) = (Arc::clone(&state), Arc::clone(messages));
+        let shared = Arc::clone(&state);
         let keeper = Builder::new().name("rclone-keeper".into()).spawn(move || {
-            let child = command.spawn().and_then(|mut child| {
+            let child = command.spawn().and_then(|child| {
                 let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidData)?;
-                Ok((child.stderr.take(), child, pid))
+                Ok((child, pid))
             });
+            // It has our end of the child's pipe.
+            drop(command);
             match child {
-                Ok((stderr, mut child, pid)) => {
-                    let reader = stderr.map_or(Ok(()), |stderr| messages.read(stderr));
-                    if reader.is_err()
-                        && let Err(error) = child.kill()
-                    {
-                        tracing::warn!(%error, "cannot end rclone");
-                    }
+                Ok((child, pid)) => {
                     // Who asked for it waits for this.
-                    let _ = sender.send(reader.map(|()| pid));
+                    let _ = sender.send(Ok(pid));
                     keep(child, pid, &shared);
                 }
                 Err(error) => {

@@ -9,9 +9,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::error::Failure;
-use crate::rclone::classify::{classify, shorten};
+use crate::rclone::classify::{recognize, shorten};
 use crate::rclone::redaction::Redaction;
-use crate::store::Class;
+use crate::store::{Class, StoreError};
 
 /// Where something lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +42,17 @@ impl Sides {
             // It may do both there.
             Some(only) => Self { reads: Some(only), writes: Some(only) },
             None => Self { reads: side("srcFs"), writes: side("dstFs") },
+        }
+    }
+
+    /// What an error of a file system is about. What is sent was opened by the mover, so that a permission is the remote's to refuse.
+    fn of_class(self, class: Class, said: &str) -> Class {
+        let permission = ["permission denied", "operation not permitted"].iter().any(|words| said.to_lowercase().contains(words));
+        let reads = self.reads == Some(Side::Mover) && !permission;
+        match class {
+            Class::VolumeUnreadable if permission && self.writes != Some(Side::Mover) => Class::AccessDenied,
+            Class::VolumeUnreadable if !reads && self.writes != Some(Side::Mover) => Class::Unreachable,
+            class => class,
         }
     }
 
@@ -89,8 +100,12 @@ pub enum Kind {
     Gone,
     /// What was answered is nothing that rclone says.
     Garbled,
+    /// The answer is longer than [`super::MOST`].
+    TooLong,
     /// Nothing was sent: it cannot be asked for.
     Refused,
+    /// Nothing was sent: the mover could not prepare it.
+    Own(Failure),
 }
 
 /// What rclone answered.
@@ -144,11 +159,16 @@ impl Answer {
 
 impl CallError {
     /// An answer of another status than success.
-    pub(super) fn answered(method: &str, sides: Sides, http: u16, body: &[u8], redaction: &Redaction) -> Self {
+    /// rclone says of many files what went wrong with one of them, and has `logged` of the others.
+    pub(super) fn answered(method: &str, sides: Sides, http: u16, body: &[u8], logged: Vec<String>, redaction: &Redaction) -> Self {
         match Answer::read(http, body, redaction) {
             Some((answer, raw)) => {
-                let class = classify(Some(1), &[raw], redaction).0;
-                let message = format!("rclone {method}: {}", shorten(&answer.error));
+                let messages = [vec![raw], logged].concat();
+                let (class, telling) = recognize(&messages).map_or((Class::Other, messages.first()), |(class, said)| (class, Some(said)));
+                let said = telling.map(String::as_str).unwrap_or_default();
+                // Before it is shortened: half a secret would not be recognized.
+                let message = format!("rclone {method}: {}", shorten(&redaction.apply(said)));
+                let class = sides.of_class(class, said);
                 Self { method: method.to_owned(), sides, kind: Kind::Answered(answer), class, message }
             }
             None => Self::new(method, sides, Kind::Garbled, Class::Other, &format!("an answer of status {http} that is not rclone's")),
@@ -157,6 +177,12 @@ impl CallError {
 
     pub(super) fn new(method: &str, sides: Sides, kind: Kind, class: Class, what: &str) -> Self {
         Self { method: method.to_owned(), sides, kind, class, message: format!("rclone {method}: {what}") }
+    }
+
+    /// The mover could not prepare it.
+    pub(super) fn own(method: &str, failure: Failure) -> Self {
+        let message = failure.message.clone();
+        Self { message, ..Self::new(method, Sides::default(), Kind::Own(failure), Class::Mover, "") }
     }
 
     pub(super) fn refused(method: &str, what: &str) -> Self {
@@ -168,6 +194,14 @@ impl CallError {
     /// to *read*: a sender's missing file is this too.
     pub fn is_missing_object(&self) -> bool {
         matches!(&self.kind, Kind::Answered(answer) if answer.missing == Some(Missing::Object))
+    }
+
+    /// It is about something in the folder that the call was about, which says nothing of that one's absence.
+    pub(super) fn of_a_part(mut self) -> Self {
+        if let Kind::Answered(answer) = &mut self.kind {
+            answer.missing = None;
+        }
+        self
     }
 
     /// The same of a folder or bucket.
@@ -184,9 +218,15 @@ impl fmt::Display for CallError {
 
 impl std::error::Error for CallError {}
 
-impl From<CallError> for Failure {
+impl From<CallError> for StoreError {
     fn from(error: CallError) -> Self {
-        if error.kind == Kind::Stopped { Self::killed() } else { Self::new(error.class.reason(), error.message) }
+        let is_absence = error.is_missing_object() || error.is_missing_folder();
+        match error.kind {
+            Kind::Stopped => Failure::killed().into(),
+            Kind::Own(failure) => failure.into(),
+            _ if is_absence => Self::absence(error.class, error.message),
+            _ => Self::new(error.class, error.message),
+        }
     }
 }
 
@@ -208,7 +248,7 @@ mod tests {
     #[case(500, r#"{"error":"object not found","status":404}"#, false, false)]
     #[case(404, r#"{"error":"object not found","status":500}"#, false, false)]
     fn absence_is_a_status_and_a_whole_error(#[case] http: u16, #[case] body: &str, #[case] object: bool, #[case] folder: bool) {
-        let error = CallError::answered("a/b", Sides::default(), http, body.as_bytes(), &Redaction::default());
+        let error = CallError::answered("a/b", Sides::default(), http, body.as_bytes(), Vec::new(), &Redaction::default());
         assert_eq!((error.is_missing_object(), error.is_missing_folder()), (object, folder), "{error:?}");
     }
 
@@ -226,7 +266,7 @@ mod tests {
     fn a_secret_stays_here() {
         let redaction = Redaction::new([("pass", "pass".to_owned(), "HUNTER2")].into_iter());
         let body = br#"{"error":"no HUNTER2 here","status":500,"input":{"x":"HUNTER2"}}"#;
-        let error = CallError::answered("a/b", Sides::default(), 500, body, &redaction);
+        let error = CallError::answered("a/b", Sides::default(), 500, body, Vec::new(), &redaction);
         assert!(error.message.contains("no <value of pass> here") && !format!("{error:?}").contains("HUNTER2"), "{error:?}");
     }
 }

@@ -9,54 +9,15 @@ use serde_json::{Value, json};
 use super::Daemon;
 use super::error::{CallError, Kind, Sides};
 use super::place::Fs;
+use crate::rclone::lines::{Backend, Item};
 use crate::rclone::process::{BULK_IDLE, CONTROL_IDLE};
-use crate::store::Class;
+use crate::store::{Class, List, Listed};
 
 const LIST: &str = "operations/list";
 
-/// What a listing shows beside names and sizes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Listing {
-    /// What lies in folders of the folder.
-    pub recursive: bool,
-    /// When each was written: on S3 the time of the upload, because any other costs a request for each.
-    pub times: bool,
-    /// MD5 sums, where the backend knows them.
-    pub md5: bool,
-}
-
-/// One object or folder of a listing.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct Item {
-    /// Name below the folder.
-    pub path: String,
-    /// In bytes; negative where it is unknown.
-    pub size: i64,
-    /// As the backend gives it; empty if not asked for.
-    #[serde(default)]
-    pub mod_time: String,
-    /// A folder.
-    #[serde(default)]
-    pub is_dir: bool,
-    /// In hexadecimal, by kind.
-    #[serde(default)]
-    pub hashes: HashMap<String, String>,
-}
-
 #[derive(Deserialize)]
-struct Listed {
+struct Answered {
     list: Vec<Item>,
-}
-
-/// What rclone says of a backend.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct About {
-    /// Whether it has each of rclone's features.
-    pub features: HashMap<String, bool>,
-    /// Of the times that it keeps, in nanoseconds; a hundred years where it keeps none.
-    pub precision: u64,
 }
 
 /// The whole configuration as rclone reads it, secrets included: not to be shown.
@@ -71,17 +32,21 @@ impl fmt::Debug for ConfigDump {
 impl Daemon {
     /// What lies in a folder; nothing when the folder, or even the bucket, is said not to exist. For a few thousand objects: rclone builds
     /// all of it up in memory, see [`super`].
-    pub fn list(&self, fs: &Fs, what: Listing) -> Result<Option<Vec<Item>>, CallError> {
+    pub fn list(&self, fs: &Fs, what: List) -> Result<Option<Vec<Listed>>, CallError> {
         let params = json!({
             "fs": fs.listed(), "remote": "",
             "opt": {
-                "recurse": what.recursive, "noModTime": !what.times, "noMimeType": true,
-                "showHash": what.md5, "hashTypes": if what.md5 { vec!["md5"] } else { vec![] },
+                "recurse": what.recursive, "filesOnly": !what.folders, "noModTime": !what.times, "noMimeType": true,
+                "showHash": what.sums, "hashTypes": if what.sums { vec!["md5"] } else { vec![] },
             },
             "_config": { "UseListR": true },
         });
-        match self.call_for(LIST, params.clone(), BULK_IDLE) {
-            Ok((answer, _)) => read::<Listed>(LIST, &params, answer).map(|listed| Some(listed.list)),
+        match self.call_for(LIST, params.clone(), if what.recursive { BULK_IDLE } else { CONTROL_IDLE }) {
+            Ok((answer, _)) => read::<Answered>(LIST, &params, answer).map(|listed| Some(listed.list.into_iter().map(Listed::from).collect())),
+            // A folder within may have gone away while it was listed: that says nothing of this one.
+            Err(error) if error.is_missing_folder() && what.recursive && self.list(fs, List { recursive: false, ..what })?.is_some() => {
+                Err(error.of_a_part())
+            }
             Err(error) if error.is_missing_folder() => Ok(None),
             Err(error) => Err(error),
         }
@@ -99,13 +64,13 @@ impl Daemon {
         match self.call_for("operations/rmdirs", params, BULK_IDLE) {
             Ok(_) => Ok(()),
             // Backends word it differently; a listing does not.
-            Err(error) if matches!(error.kind, Kind::Answered(_)) && self.list(fs, Listing::default())?.is_none() => Ok(()),
+            Err(error) if matches!(error.kind, Kind::Answered(_)) && self.list(fs, List::default())?.is_none() => Ok(()),
             Err(error) => Err(error),
         }
     }
 
     /// What the backend can do. Asks no server, or only to sign in.
-    pub fn features(&self, fs: &Fs) -> Result<About, CallError> {
+    pub fn features(&self, fs: &Fs) -> Result<Backend, CallError> {
         let (method, params) = ("operations/fsinfo", json!({ "fs": fs.plain() }));
         let (answer, _) = self.call_for(method, params.clone(), CONTROL_IDLE)?;
         read(method, &params, answer)

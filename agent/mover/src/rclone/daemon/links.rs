@@ -10,6 +10,7 @@ use std::path::{Component, Path, PathBuf};
 use crate::error::{Failure, Result};
 use crate::report::Reason;
 use crate::scratch::Scratch;
+use crate::store::slices;
 
 /// A private folder of such links. Keeps the files open, so mind RLIMIT_NOFILE: a few hundred at a time cost as little as many.
 #[derive(Debug)]
@@ -59,8 +60,8 @@ impl Links {
         &self.dir
     }
 
-    pub(super) fn names(&self) -> impl ExactSizeIterator<Item = &[u8]> {
-        self.names.iter().map(Vec::as_slice)
+    pub(super) fn names(&self) -> Vec<&[u8]> {
+        slices(&self.names)
     }
 }
 

@@ -1,45 +1,68 @@
 //! What the daemon says on its standard error, read as long as it lives: else a full pipe would stop it.
 
-use std::io::{self, BufRead, BufReader};
-use std::process::ChildStderr;
+use std::io::{self, BufRead, BufReader, PipeReader, PipeWriter, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::rclone::classify::classify;
 use crate::rclone::log::Log;
+use crate::rclone::process::GRACE;
 use crate::rclone::redaction::Redaction;
 use crate::store::Class;
+
+/// At the end of a line of ours in the daemon's pipe: no message of rclone has it.
+const MARK: u8 = 0;
 
 /// Its messages, of all calls.
 #[derive(Debug)]
 pub(super) struct Messages {
-    log: Mutex<Log>,
+    state: Mutex<State>,
+    marked: Condvar,
     /// How often it said that the remote failed a file, and not for the file's own fault.
     troubles: AtomicU64,
     redaction: Redaction,
 }
 
+#[derive(Debug, Default)]
+struct State {
+    log: Log,
+    /// Our own lines that were read.
+    marks: u64,
+}
+
+/// The end of the pipe that the daemon writes to.
+#[derive(Debug)]
+pub(super) struct Pipe(PipeWriter);
+
 impl Messages {
     pub(super) fn new(redaction: Redaction) -> Self {
-        Self { log: Mutex::default(), troubles: AtomicU64::new(0), redaction }
+        Self { state: Mutex::default(), marked: Condvar::new(), troubles: AtomicU64::new(0), redaction }
     }
 
     /// Reads them in a thread, which ends with the pipe. That need not be when the daemon ends: something that it has started may hold it.
-    pub(super) fn read(self: &Arc<Self>, stderr: ChildStderr) -> io::Result<()> {
+    pub(super) fn read(self: &Arc<Self>) -> io::Result<(Pipe, PipeWriter)> {
+        let (reader, writer) = io::pipe()?;
+        let own = writer.try_clone()?;
         let messages = Arc::clone(self);
-        std::thread::Builder::new().name("rclone-log".into()).spawn(move || {
-            for line in BufReader::new(stderr).split(b'\n') {
-                match line {
-                    Ok(line) => messages.line(&line),
-                    Err(error) => return tracing::warn!(%error, "cannot read the messages of rclone"),
+        std::thread::Builder::new().name("rclone-log".into()).spawn(move || messages.follow(reader))?;
+        Ok((Pipe(own), writer))
+    }
+
+    fn follow(&self, pipe: PipeReader) {
+        for line in BufReader::new(pipe).split(b'\n') {
+            match line {
+                Ok(line) if line.last() == Some(&MARK) => {
+                    self.lock().marks += 1;
+                    self.marked.notify_all();
                 }
+                Ok(line) => self.line(&line),
+                Err(error) => return tracing::warn!(%error, "cannot read the messages of rclone"),
             }
-        })?;
-        Ok(())
+        }
     }
 
     fn line(&self, line: &[u8]) {
-        let error = self.lock().line(line, &self.redaction);
+        let error = self.lock().log.line(line, &self.redaction);
         if error.is_some_and(|error| matches!(classify(Some(1), &[error], &self.redaction).0, Class::Unreachable | Class::Throttled)) {
             self.troubles.fetch_add(1, Ordering::Relaxed);
         }
@@ -49,12 +72,28 @@ impl Messages {
         self.troubles.load(Ordering::Relaxed)
     }
 
-    /// `; last message of rclone: …`, or nothing; without secrets.
-    pub(super) fn last(&self) -> String {
-        self.redaction.apply(&self.lock().last_message())
+    /// A call begins: what is said from now on explains it, and what calls at the same time say.
+    pub(super) fn begin(&self) {
+        self.lock().log = Log::default();
     }
 
-    fn lock(&self) -> MutexGuard<'_, Log> {
-        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What explains a call that has failed. rclone writes that before it answers, and what we write into the same pipe comes after it.
+    pub(super) fn explanation(&self, pipe: &Pipe) -> Vec<String> {
+        let marks = self.lock().marks;
+        if let Err(error) = (&pipe.0).write_all(&[MARK, b'\n']) {
+            tracing::warn!(%error, "cannot wait for the messages of rclone");
+            return self.lock().log.messages();
+        }
+        let waited = self.marked.wait_timeout_while(self.lock(), GRACE, |state| state.marks == marks);
+        waited.unwrap_or_else(PoisonError::into_inner).0.log.messages()
+    }
+
+    /// `; last message of rclone: …`, or nothing; without secrets.
+    pub(super) fn last(&self) -> String {
+        self.redaction.apply(&self.lock().log.last_message())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

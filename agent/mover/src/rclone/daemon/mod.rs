@@ -58,10 +58,10 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
 
-pub use bulk::Sizes;
 pub use call::MOST;
 pub use error::{Answer, CallError, Kind, Side, Sides};
-pub use folders::{About, ConfigDump, Item, Listing};
+pub use super::lines::Backend;
+pub use folders::ConfigDump;
 pub use links::Links;
 pub use objects::{Check, Found};
 pub use place::Fs;
@@ -75,7 +75,7 @@ use crate::report::Reason;
 use crate::scratch::Scratch;
 use crate::stop::Stop;
 use child::Child;
-use messages::Messages;
+use messages::{Messages, Pipe};
 use tally::Tally;
 
 /// Our own program, which becomes rclone, see [`shim`].
@@ -94,6 +94,7 @@ pub struct Daemon {
     // Ends before the folder of its socket goes.
     child: Child,
     messages: Arc<Messages>,
+    pipe: Pipe,
     runtime: Runtime,
     socket: PathBuf,
     environment: Environment,
@@ -104,8 +105,8 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Starts `rclone` as a daemon and waits until it answers. `program` becomes rclone, see [`shim`]: [`OURSELVES`] but for tests.
-    pub fn start(rclone: &Rclone, program: &Path) -> Result<Self> {
+    /// Starts `rclone` as a daemon and waits until it answers.
+    pub fn start(rclone: &Rclone) -> Result<Self> {
         rclone.context.stop.check()?;
         let scratch = Scratch::new()?;
         let folder = scratch.dir().join("rc");
@@ -120,7 +121,9 @@ impl Daemon {
         let Some(address) = socket.to_str().map(|path| format!("unix://{path}")) else {
             return Err(failed(format!("the path of the temporary directory {} is not text; set another TMPDIR", scratch.dir().display())));
         };
-        let mut command = Command::new(program);
+        let messages = Arc::new(Messages::new(rclone.environment.redaction().clone()));
+        let (pipe, stderr) = messages.read().map_err(|e| failed(format!("cannot read the messages of rclone: {e}")))?;
+        let mut command = Command::new(&rclone.program);
         command
             .args(shim::args(&rclone.binary))
             .args(["rcd", "--rc-no-auth", "--rc-serve", "--rc-addr", &address, "--rc-max-header-bytes", "65536"])
@@ -135,17 +138,17 @@ impl Daemon {
             .env("RCLONE_TEMP_DIR", scratch.dir())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::piped());
-        let messages = Arc::new(Messages::new(rclone.environment.redaction().clone()));
+            .stderr(stderr);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|e| failed(format!("cannot wait for connections: {e}")))?;
         let child =
-            Child::spawn(command, &messages).map_err(|e| failed(format!("cannot start rclone ({}): {e}", rclone.binary.display())))?;
+            Child::spawn(command).map_err(|e| failed(format!("cannot start rclone ({}): {e}", rclone.binary.display())))?;
         let daemon = Self {
             child,
             messages,
+            pipe,
             runtime,
             socket,
             environment: rclone.environment.clone(),

@@ -37,7 +37,7 @@ impl Fs {
     }
 
     /// As the configuration has it.
-    pub(super) fn plain(&self) -> String {
+    pub(in crate::rclone) fn plain(&self) -> String {
         format!("{}:{}", self.section, self.path)
     }
 
