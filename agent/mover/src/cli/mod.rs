@@ -114,7 +114,8 @@ fn open(args: &CommonArgs, direction: Direction) -> Result<(Remote, Environment)
         tracing::warn!(%error, "cannot start the thread that shows progress; only transfers are shown");
     }
     let context = Context::new(stop, progress)?;
-    let rclone = Rclone { binary: args.rclone.clone(), program: OURSELVES.into(), environment: environment.clone(), context: context.clone() };
+    let rclone =
+        Rclone { binary: args.rclone.clone(), program: OURSELVES.into(), environment: environment.clone(), context: context.clone() };
     let path = format!("{}:{}", args.remote.section, args.remote.path);
     Ok((Remote::new(context, Box::new(RcloneStore::new(rclone, &path)), &path), environment))
 }

@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+use scribe_mover::error::Failure;
 use scribe_mover::rclone::Rclone;
 use scribe_mover::rclone::daemon::{CallError, Check, Daemon, Found, Kind};
 use scribe_mover::report::Reason;
 use scribe_mover::scratch::Scratch;
-use scribe_mover::store::Class;
+use scribe_mover::store::{Class, StoreError};
 use serde_json::{Value, json};
 
 use crate::support::program::{example, program};
@@ -151,7 +152,7 @@ fn a_stop_ends_a_call_and_no_other_begins() {
     let (error, (), took) = held(&site, &daemon, LONG, || rclone.context.stop.request());
     assert_eq!(error.kind, Kind::Stopped);
     assert!(took < Duration::from_secs(1), "{took:?}");
-    assert_eq!(scribe_mover::error::Failure::from(error).reason, Reason::MoverKilled);
+    assert_eq!(Failure::from(StoreError::from(error)).reason, Reason::MoverKilled);
     assert_eq!(daemon.call("rc/noop", json!({})).unwrap_err().kind, Kind::Stopped);
     assert!(Path::new(&format!("/proc/{}", daemon.pid())).exists(), "rclone has stopped the call by itself");
     assert_eq!(Daemon::start(&rclone).unwrap_err().reason, Reason::MoverKilled);
@@ -210,7 +211,9 @@ fn a_binary_that_is_none_is_named() {
     rclone.binary = site.scratch.path().join("none");
     let error = Daemon::start(&rclone).unwrap_err();
     assert!(error.reason == Reason::MoverFailed && error.message.contains("/none: No such file"), "{error}");
-    let error = Daemon::start(&rclone, Path::new("/nowhere/mover")).unwrap_err();
+    rclone.program = "/nowhere/mover".into();
+    let error = Daemon::start(&rclone).unwrap_err();
+    rclone.program = program();
     assert!(error.message.contains("cannot start rclone"), "{error}");
 
     fs::write(&rclone.binary, "#!/bin/sh\necho '{\"level\":\"critical\",\"msg\":\"no way\"}' >&2\nexit 3\n").unwrap();

@@ -52,9 +52,6 @@ impl Daemon {
     /// Deletes `names`. One that is gone already is no failure. One DELETE each on S3.
     pub fn delete(&self, fs: &Fs, names: &Names) -> Result<Stats, CallError> {
         let count = names.len();
-        if count == 0 {
-            return Ok(Stats::default());
-        }
         // Should rclone ever not understand the filter, it would delete everything below the path: not more than this, then.
         let config = json!({ "NoTraverse": true, "MaxDelete": count });
         let (stats, _) = self.listed(DELETE, json!({ "fs": fs.blind() }), names, config, BULK_IDLE)?;
@@ -68,12 +65,8 @@ impl Daemon {
     }
 
     fn transfer(&self, from: &str, to: &str, names: &Names, config: Value, idle: Duration) -> Result<Stats, CallError> {
-        let count = names.len();
-        if count == 0 {
-            return Ok(Stats::default());
-        }
         let (stats, sides) = self.listed(COPY, json!({ "srcFs": from, "dstFs": to }), names, config, idle)?;
-        moved(COPY, sides, stats.transfers, count as u64)?;
+        moved(COPY, sides, stats.transfers, names.len() as u64)?;
         Ok(stats)
     }
 
@@ -81,6 +74,10 @@ impl Daemon {
     fn listed(&self, method: &str, mut params: Value, names: &Names, config: Value, idle: Duration) -> Result<(Stats, Sides), CallError> {
         let sides = Sides::of(&params);
         let own = |what: &str| CallError::new(method, sides, Kind::Refused, Class::Other, what);
+        // An empty list is none, which is all.
+        if names.is_empty() {
+            return Ok((Stats::default(), sides));
+        }
         // It would be two other names in the list, or none, which is all.
         if let Some(name) = names.iter().find(|name| name.is_empty() || name.contains(&b'\n')) {
             return Err(own(&format!("{:?} cannot stand in a list of names", String::from_utf8_lossy(name))));

@@ -42,7 +42,9 @@ impl Daemon {
             "_config": { "UseListR": true },
         });
         match self.call_for(LIST, params.clone(), if what.recursive { BULK_IDLE } else { CONTROL_IDLE }) {
-            Ok((answer, _)) => read::<Answered>(LIST, &params, answer).map(|listed| Some(listed.list.into_iter().map(Listed::from).collect())),
+            Ok((answer, _)) => {
+                read::<Answered>(LIST, &params, answer).map(|listed| Some(listed.list.into_iter().map(Listed::from).collect()))
+            }
             // A folder within may have gone away while it was listed: that says nothing of this one.
             Err(error) if error.is_missing_folder() && what.recursive && self.list(fs, List { recursive: false, ..what })?.is_some() => {
                 Err(error.of_a_part())

@@ -58,9 +58,9 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
 
+pub use super::lines::Backend;
 pub use call::MOST;
 pub use error::{Answer, CallError, Kind, Side, Sides};
-pub use super::lines::Backend;
 pub use folders::ConfigDump;
 pub use links::Links;
 pub use objects::{Check, Found};
@@ -143,8 +143,7 @@ impl Daemon {
             .enable_all()
             .build()
             .map_err(|e| failed(format!("cannot wait for connections: {e}")))?;
-        let child =
-            Child::spawn(command).map_err(|e| failed(format!("cannot start rclone ({}): {e}", rclone.binary.display())))?;
+        let child = Child::spawn(command).map_err(|e| failed(format!("cannot start rclone ({}): {e}", rclone.binary.display())))?;
         let daemon = Self {
             child,
             messages,

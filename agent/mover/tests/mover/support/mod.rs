@@ -199,7 +199,12 @@ fn remote_by(rclone: &Path, secret: &Path, name: &str) -> Remote {
 
 fn rclone_of(rclone: &Path, secret: &Path, section: &str) -> Rclone {
     let environment = environment::from_mount(secret, Some("creds"), section, &[]).unwrap().tuned(None, Direction::Push);
-    Rclone { binary: rclone.into(), program: program::program(), environment, context: Context::new(Stop::default(), Progress::default()).unwrap() }
+    Rclone {
+        binary: rclone.into(),
+        program: program::program(),
+        environment,
+        context: Context::new(Stop::default(), Progress::default()).unwrap(),
+    }
 }
 
 fn push_options(volume: &Path) -> PushOptions {
