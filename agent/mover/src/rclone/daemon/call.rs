@@ -67,8 +67,9 @@ impl Daemon {
                 Err(CallError::answered(method, sides, status, &reply.body, logged, self.environment.redaction()))
             }
         });
-        // That something does not exist is an answer for whoever looks for it, not an error of the sync.
-        if answer.as_ref().is_err_and(|error| error.is_missing_object() || error.is_missing_folder()) {
+        // That something does not exist is an answer for a caller that looks for it, or makes it, not an error of the sync.
+        let is_answer = |error: &CallError| error.is_missing_object() || error.is_missing_folder() || error.class == Class::BucketMissing;
+        if answer.as_ref().is_err_and(is_answer) {
             stats.errors = 0;
         }
         self.tally.finished(number, &stats);
