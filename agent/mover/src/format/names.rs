@@ -14,6 +14,9 @@ pub const CLAIM: &str = "claim.json";
 const LONGEST: usize = 700;
 /// Longest single component: file systems stop at 255, and partial uploads there have a suffix.
 const LONGEST_COMPONENT: usize = 200;
+/// Bytes of a path, and of one part of it, that any remote takes: twice encrypted, too.
+const LONG: usize = 300;
+const LONG_COMPONENT: usize = 70;
 /// The manifest of a revision, below [`CONTROL_DIR`].
 pub fn manifest(revision: &Revision) -> String {
     format!("manifests/{revision}.zst")
@@ -110,6 +113,12 @@ pub fn trusted(path: &RelPath) -> bool {
         && !kept_by_servers(text)
         && text.split('/').all(|part| part.len() <= LONGEST_COMPONENT)
         && !mangled(text)
+}
+
+/// Whether a remote may be found to refuse a name for its length that [`trusted`] lets pass: encryption makes 255 bytes of 144, and some file
+/// systems take 143. How long a name may be, no backend says.
+pub fn is_long(path: &RelPath) -> bool {
+    path.as_bytes().len() > LONG || path.as_bytes().split(|byte| *byte == b'/').any(|part| part.len() > LONG_COMPONENT)
 }
 
 /// Whether a remote that does not distinguish case takes the first folder of this name for [`CONTROL_DIR`].

@@ -89,12 +89,12 @@ fn promote(hold: &Hold, commit: &Commit, plan: &PushPlan, staged: &StagedDir) ->
         hold.check_if_held_up(commit)?;
         let batch = batch?;
         let names: Vec<&[u8]> = batch.iter().map(|upload| upload.path.as_bytes()).collect();
-        remote.promote(Folder::Staged(staged), Folder::Live, &names)?;
+        remote.promote(Folder::Staged(staged), Folder::Live, &names, commit.files)?;
     }
     for batch in plan.lost_objects.chunks(BATCH) {
         hold.check_if_held_up(commit)?;
         let names: Vec<String> = batch.iter().map(|upload| upload.sha256.hex()).collect();
-        remote.promote(Folder::StagedObjects(staged), Folder::Objects, &slices(&names))?;
+        remote.promote(Folder::StagedObjects(staged), Folder::Objects, &slices(&names), commit.files)?;
     }
     Ok(())
 }

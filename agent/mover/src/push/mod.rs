@@ -158,9 +158,9 @@ pub fn push(remote: &Remote, options: &PushOptions) -> Result<Synced> {
         rehashed: rehash.done(),
     };
     let there = uploaded_before(&work, &tree.entries)?;
-    let plan = work.plan(&tree, &there)?;
-    guard(&work, &plan)?;
     let uploaded = Uploaded::new(&remote.context.scratch, there)?;
+    let plan = work.plan(&tree, &uploaded)?;
+    guard(&work, &plan)?;
     let write = if plan.differs || terms == Terms::Takeover { commit::write } else { commit::repair };
     let mut pushed = write(&work, tree, plan, uploaded)?;
     pushed.took_over = terms == Terms::Takeover;

@@ -12,7 +12,7 @@ use super::uploads::Upload;
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::format::entries::{Entries, EntriesWriter};
-use crate::format::names::{is_ours, trusted};
+use crate::format::names::{is_long, is_ours, trusted};
 use crate::guard::{Count, NamesSum};
 use crate::name_set::NameSet;
 use crate::remote::Listing;
@@ -234,7 +234,9 @@ impl<'a> Planner<'a> {
             self.over_folders.insert(path.as_bytes());
         }
         let was_dir = before.is_some_and(|before| before.kind == Kind::Dir);
-        if !trusted(path) || self.state.collisions.is_some_and(|collisions| collisions.contains(path)) {
+        // It was refused before, or may be now.
+        let refused = is_long(path) && (self.state.refuses_long_names || old.is_some_and(|old| old.at == Location::Object));
+        if refused || !trusted(path) || self.state.collisions.is_some_and(|collisions| collisions.contains(path)) {
             file.at = Location::Object;
             let name = object(&file.sha256);
             let there = self.committed_objects.contains(&file.sha256) && self.state.intact(&name, file.size);

@@ -63,13 +63,18 @@ pub(super) fn recover(hold: &Hold, committed: &mut Committed, listing: &mut List
             }
         }
         hold.check_if_held_up(&committed.commit)?;
-        if !remote.promote_whole(Folder::Staged(&dir), Folder::Live, &files.iter().map(|(name, _)| *name).collect::<Vec<_>>())? {
+        if !remote.promote_whole(
+            Folder::Staged(&dir),
+            Folder::Live,
+            &files.iter().map(|(name, _)| *name).collect::<Vec<_>>(),
+            committed.commit.files,
+        )? {
             // rclone names the damaged one only in its message.
             missing += files.len() as u64;
             files.clear();
         }
         let hashes: Vec<String> = lost.iter().map(Digest::hex).collect();
-        if !remote.promote_whole(Folder::StagedObjects(&dir), Folder::Objects, &slices(&hashes))? {
+        if !remote.promote_whole(Folder::StagedObjects(&dir), Folder::Objects, &slices(&hashes), committed.commit.files)? {
             missing += lost.len() as u64;
             for digest in &lost {
                 listing.remove(&object(digest));

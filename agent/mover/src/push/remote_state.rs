@@ -25,6 +25,8 @@ pub(super) struct RemoteState<'a> {
     pub(super) there: &'a ContentSet,
     /// Whether a file cannot lie under a name that is a folder, nor below one that is a file: objects are files of a file system.
     pub(super) folders: bool,
+    /// Whether it has refused a name for its length.
+    pub(super) refuses_long_names: bool,
     /// Names that the remote takes for one, if it is of that kind.
     pub(super) collisions: Option<&'a CaseCollisions>,
 }

@@ -15,7 +15,6 @@ use crate::error::{Failure, Result};
 use crate::format::documents::Commit;
 use crate::format::names::{CLAIM, COMMIT, Folder, StagedDir, is_ours, manifest};
 use crate::format::revision::Revision;
-use crate::name_set::ContentSet;
 use crate::remote::committed::Committed;
 use crate::remote::{BATCH, Listing, OPEN_FILES, Remote};
 use crate::report::Reason;
@@ -91,7 +90,7 @@ impl PushContext<'_> {
     }
 
     /// What is to be done for this state of the volume.
-    pub(super) fn plan(&self, tree: &Tree, there: &ContentSet) -> Result<PushPlan> {
+    pub(super) fn plan(&self, tree: &Tree, uploaded: &Uploaded) -> Result<PushPlan> {
         let committed = self.committed.map(|committed| &committed.entries);
         let collisions = self.collisions(tree)?;
         let state = RemoteState {
@@ -99,8 +98,9 @@ impl PushContext<'_> {
             unreadable: self.unreadable,
             listing: self.listing,
             strays: self.strays,
-            there,
+            there: &uploaded.there,
             folders: self.folders,
+            refuses_long_names: uploaded.refuses_long_names,
             collisions: collisions.as_ref(),
         };
         plan(state, &tree.entries, self.revision.generation(), self.revision.as_str(), self.scratch())
@@ -205,7 +205,11 @@ impl PushContext<'_> {
             return Ok(());
         }
         for batch in abandoned.chunks(BATCH) {
-            self.remote.delete(&slices(batch))?;
+            match self.remote.delete(&slices(batch)) {
+                // That it refused: what cannot be there need not go.
+                Err(error) if error.class == Class::NameTooLong => {}
+                deleted => deleted?,
+            }
         }
         let needed = committed.map(names).transpose()?.into_iter().flatten();
         let gone = abandoned.into_iter().map(Ok);
@@ -243,7 +247,7 @@ impl PushContext<'_> {
     ) -> Result<(Tree, PushPlan)> {
         if self.committed.is_none() && self.collisions(&tree)?.is_some() {
             // Before the claim was written, nothing was there to try it out.
-            plan = self.plan(&tree, &uploaded.there)?;
+            plan = self.plan(&tree, uploaded)?;
         }
         self.clear_folders(&plan)?;
         let (mut moving, mut cleared) = (Vec::new(), false);
@@ -253,6 +257,12 @@ impl PushContext<'_> {
                 Ok(()) => None,
                 // A file that changed or vanished under the upload: the next look shows it. One that became shorter is trouble
                 // without a name, because the server waits for what was announced.
+                Err(error) if error.class == Class::NameTooLong && !std::mem::replace(&mut uploaded.refuses_long_names, true) => {
+                    tracing::info!(message = error.message, "the remote refuses a name for its length; long ones go under their hash");
+                    plan = self.plan(&tree, uploaded)?;
+                    self.drop_abandoned(&plan, &[], purpose.staged(), uploaded)?;
+                    continue;
+                }
                 Err(error) if matches!(error.class, Class::SourceChanging | Class::NotFound | Class::Obstructed | Class::Other) => {
                     Some(error)
                 }
@@ -279,7 +289,7 @@ impl PushContext<'_> {
             uploaded.forget(&moving, self.scratch())?;
             tracing::info!(count = moving.len(), first = ?moving.first(), "the volume changed while it was read");
             tree = again;
-            plan = self.plan(&tree, &uploaded.there)?;
+            plan = self.plan(&tree, uploaded)?;
             self.drop_abandoned(&plan, &moving, purpose.staged(), uploaded)?;
         }
         let names: Vec<String> = moving.iter().take(3).map(|moved| moved.path.to_string()).collect();

@@ -60,13 +60,23 @@ pub(super) struct Uploaded {
     pub(super) there: ContentSet,
     /// Whether the manifest of what is being sent lies on the remote.
     pub(super) announced: bool,
+    /// Whether the remote has refused a name for its length.
+    pub(super) refuses_long_names: bool,
 }
 
 impl Uploaded {
     /// Only what a killed push had uploaded.
     pub(super) fn new(scratch: &Scratch, there: ContentSet) -> Result<Self> {
         let (own, staged) = (Folder(Spill::empty(scratch)?), Folder(Spill::empty(scratch)?));
-        Ok(Self { own, staged, objects: BTreeMap::new(), lost_objects: BTreeMap::new(), there, announced: false })
+        Ok(Self {
+            own,
+            staged,
+            objects: BTreeMap::new(),
+            lost_objects: BTreeMap::new(),
+            there,
+            announced: false,
+            refuses_long_names: false,
+        })
     }
 
     /// The names of all of it.

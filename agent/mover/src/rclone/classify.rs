@@ -23,6 +23,8 @@ const TABLE: &[(Class, &[&str])] = &[
             "private key should be a pem",
         ],
     ),
+    // A file system's words, and S3's.
+    (Class::NameTooLong, &["file name too long", "filename too long", "keytoolong"]),
     (
         Class::Throttled,
         &[

@@ -144,8 +144,14 @@ impl Store for RcloneStore {
     }
 
     fn copy(&self, from: &str, to: &str, names: &Names) -> Result<()> {
-        self.daemon()?.copy(&self.path(from), &self.path(to), names)?;
-        Ok(())
+        let daemon = self.daemon()?;
+        if self.started()?.1.features().is_overlay && self.kind() != Some("crypt") {
+            // What shows an object that is kept in several may leave some of an older one behind, and show neither then.
+            daemon.delete(&self.path(to), names)?;
+        }
+        daemon.copy(&self.path(from), &self.path(to), names)?;
+        // What it remembers of what it has copied is no look at what is there.
+        self.forget(daemon)
     }
 
     fn rename(&self, from: &str, to: &str) -> Result<()> {
@@ -158,7 +164,7 @@ impl Store for RcloneStore {
     }
 
     fn list(&self, place: Place, what: List, each: &mut dyn FnMut(Listed)) -> Result<()> {
-        if place == Place::Path("") && what.recursive {
+        if place == Place::Path("") && what.recursive && !what.few {
             return self.list_apart(place, what, each);
         }
         let daemon = self.daemon()?;
@@ -174,6 +180,11 @@ impl Store for RcloneStore {
             Err(error) if error.kind == Kind::TooLong => self.list_apart(place, what, each),
             Err(error) => Err(error.into()),
         }
+    }
+
+    fn look(&self, names: &Names, sums: bool, each: &mut dyn FnMut(Listed)) -> Result<()> {
+        self.daemon()?.look(&self.path(""), names, sums)?.into_iter().for_each(each);
+        Ok(())
     }
 
     fn sums(&self, kind: Sum, names: &Names, each: &mut dyn FnMut(&[u8], &str)) -> Result<()> {

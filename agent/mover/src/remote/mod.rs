@@ -1,12 +1,14 @@
 //! A remote path and what can be done with it.
 //!
-//! Listings are in `listing`, the control objects are read in `reading` and written in `writing`, and what an absence means is in `absence`.
+//! Listings are in `listing`, the control objects are read in `reading` and written in `writing`, content that was sent is put in place in
+//! `promoting`, and what an absence means is in `absence`.
 //! Knows nothing of what the names mean beyond [`crate::format::names`].
 
 mod absence;
 pub mod committed;
 mod index;
 mod listing;
+mod promoting;
 mod reading;
 mod writing;
 
@@ -75,30 +77,9 @@ impl Remote {
         if files.is_empty() { Ok(()) } else { self.store.put(files, &to.below(), Put::Content) }
     }
 
-    /// Copies `names` from one folder of the path to another, on the server where it can.
-    pub fn promote(&self, from: Folder, to: Folder, names: &store::Names) -> Result<()> {
-        if self.promote_whole(from, to, names)? {
-            return Ok(());
-        }
-        let what = "content that was sent and waits to be put in place cannot be decrypted any more; the next attempt sends it again";
-        Err(Failure::new(Reason::RemoteInconsistent, format!("{}: {what}", self.root)))
-    }
-
-    /// The same; false where any of them cannot be deciphered, which matters to a server that does not copy by itself.
-    pub fn promote_whole(&self, from: Folder, to: Folder, names: &store::Names) -> Result<bool> {
-        if names.is_empty() {
-            return Ok(true);
-        }
-        match self.store.copy(&from.below(), &to.below(), names) {
-            Ok(()) => Ok(true),
-            Err(error) if self.deciphers(&error)? => Ok(false),
-            Err(error) => Err(error.into()),
-        }
-    }
-
     /// Deletes `names` below the path. One that is gone already is no failure.
-    pub fn delete(&self, names: &store::Names) -> Result<()> {
-        if names.is_empty() { Ok(()) } else { Ok(self.store.delete(names)?) }
+    pub fn delete(&self, names: &store::Names) -> store::Result<()> {
+        if names.is_empty() { Ok(()) } else { self.store.delete(names) }
     }
 
     /// Removes the folders `dirs` with all empty ones in them, where the backend keeps folders of their own (S3 does not): a file

@@ -16,6 +16,8 @@ pub enum Class {
     NotFound,
     /// Objects are files of a file system, and a folder is in the way of one, or a file in the way of a folder.
     Obstructed,
+    /// The remote does not take a name of that length.
+    NameTooLong,
     /// The remote asked for a slower pace.
     Throttled,
     /// No answer, or a server error that passes.
@@ -51,7 +53,7 @@ impl Class {
             Self::VolumeUnreadable => Reason::VolumeUnreadable,
             // Where nothing else could be read, either: see the reading of control objects.
             Self::Configuration | Self::Undecipherable => Reason::SecretInvalid,
-            Self::NotFound | Self::Obstructed => Reason::RemoteInconsistent,
+            Self::NotFound | Self::Obstructed | Self::NameTooLong => Reason::RemoteInconsistent,
             Self::Killed | Self::Mover | Self::Other => Reason::MoverFailed,
         }
     }

@@ -47,6 +47,8 @@ pub struct List {
     pub times: bool,
     /// MD5 sums, where the backend knows them.
     pub sums: bool,
+    /// There are few enough of them, as far as is known, that they may be shown all at once: some ten thousand.
+    pub few: bool,
 }
 
 /// One object or folder of a listing.
@@ -167,6 +169,9 @@ pub trait Store: Debug + Send + Sync {
     /// Shows everything in a folder. That the folder does not exist is an error for which [`StoreError::is_absence`] holds, and only if
     /// nothing was shown.
     fn list(&self, place: Place, what: List, each: &mut dyn FnMut(Listed)) -> Result<()>;
+
+    /// Shows these objects by their names, with MD5 sums where `sums` and the backend knows them; none of what is not there, or cannot be read.
+    fn look(&self, names: &Names, sums: bool, each: &mut dyn FnMut(Listed)) -> Result<()>;
 
     /// Shows the sums of `names`; none of what is not there, cannot be read, or has none.
     fn sums(&self, kind: Sum, names: &Names, each: &mut dyn FnMut(&[u8], &str)) -> Result<()>;

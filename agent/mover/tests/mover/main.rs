@@ -29,6 +29,7 @@ mod names;
 mod neighbours;
 mod no_empty_path;
 mod obstacles;
+mod overlays;
 mod plain;
 mod predecessors;
 mod process;

@@ -31,7 +31,12 @@ impl Fate {
         let now = self.steps;
         let Some(at) = self.faults.iter().position(|(at, _)| *at <= now) else { return Outcome::Done };
         let (_, fault) = self.faults[at];
-        if fault.is_lie() && matches!(step, Step::Write(_)) {
+        let fits = match step {
+            Step::Read | Step::List => fault != Fault::Miscopied,
+            Step::Write(_) => !fault.is_lie() && fault != Fault::Miscopied,
+            Step::Copy(_) => !fault.is_lie(),
+        };
+        if !fits {
             return Outcome::Done;
         }
         self.faults.remove(at);
@@ -54,6 +59,8 @@ pub enum Step<'a> {
     Read,
     List,
     Write(&'a [u8]),
+    /// A write that the server makes of what it has.
+    Copy(&'a [u8]),
 }
 
 /// How far a step gets.

@@ -22,13 +22,15 @@ pub enum Fault {
     Old(u8),
     /// From here on no read finds this object, although listings show it.
     Hidden,
+    /// A copy on the server succeeds, and is another object than what was copied.
+    Miscopied,
     /// From here on no listing shows one of the objects of this one, although reads find it.
     Unlisted(u8),
 }
 
 impl Fault {
     pub fn any(rng: &mut Rng) -> Self {
-        match rng.u8(0..10) {
+        match rng.u8(0..11) {
             0 => Self::Before,
             1 => Self::After,
             2 => Self::During,
@@ -38,6 +40,7 @@ impl Fault {
             6 => Self::Half,
             7 => Self::Hidden,
             8 => Self::Unlisted(rng.u8(..)),
+            9 => Self::Miscopied,
             _ => Self::Old(rng.u8(1..20)),
         }
     }

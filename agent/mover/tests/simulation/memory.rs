@@ -46,7 +46,7 @@ impl Memory {
         let outcome = fate.next(step);
         self.edit(fate.steps);
         let mut world = self.world.lock().unwrap();
-        let is_write = matches!(step, Step::Write(_));
+        let is_write = matches!(step, Step::Write(_) | Step::Copy(_));
         if is_write {
             fate.writes += 1;
             world.remember();
@@ -62,7 +62,7 @@ impl Memory {
             _ => String::new(),
         };
         world.note(|| format!("{:8} {what}{shown}", self.name));
-        if let Step::Write(name) = step
+        if let Step::Write(name) | Step::Copy(name) = step
             && world.has_changed()
         {
             world.check(name, &self.held.lock().unwrap());
@@ -210,10 +210,13 @@ impl Store for Memory {
         for name in self.shuffled(names) {
             let (from, to) = (join(from, &name), join(to, &name));
             let kind = self.kind;
-            let found = self.step(&format!("copy {} {}", show(&from), show(&to)), &Step::Write(&to), |world, outcome| {
+            let found = self.step(&format!("copy {} {}", show(&from), show(&to)), &Step::Copy(&to), |world, outcome| {
                 let Some(object) = world.now.get(&from).cloned() else { return Ok(false) };
                 let object = Object { time: if kind.own_times { object.time } else { world.time }, ..object };
                 match outcome {
+                    Outcome::Lie(Fault::Miscopied) => {
+                        world.now.put(kind, &to, Object::new(&[&object.content[..], b"!"].concat(), object.time))?
+                    }
                     Outcome::Error { whole: false, .. } if kind.destroys => world.now.remove(&to),
                     Outcome::Error { whole: false, .. } => {}
                     _ => world.now.put(kind, &to, object)?,
@@ -313,6 +316,20 @@ impl Store for Memory {
             return Ok(());
         }
         Err(StoreError::absence(Class::NotFound, "directory not found"))
+    }
+
+    fn look(&self, names: &Names, sums: bool, each: &mut dyn FnMut(Listed)) -> Result<()> {
+        for name in self.shuffled(names) {
+            if let Some(object) = self.get_one(&name)? {
+                each(Listed {
+                    name: String::from_utf8(name).unwrap(),
+                    size: Some(object.content.len() as u64),
+                    md5: (sums && !self.kind.no_sums).then(|| md5_hex(&object.content)),
+                    ..Listed::default()
+                });
+            }
+        }
+        Ok(())
     }
 
     fn sums(&self, kind: Sum, names: &Names, each: &mut dyn FnMut(&[u8], &str)) -> Result<()> {

@@ -62,6 +62,7 @@ fn with(old: &[Entry], listing: Option<&Listing>, ours: &[&str], new: &[Entry]) 
         strays: Strays::Named(&ours),
         there: &there,
         folders: true,
+        refuses_long_names: false,
         collisions: None,
         unreadable: None,
     };
@@ -194,6 +195,7 @@ fn what_a_path_without_a_manifest_holds_is_not_written_over_before_the_commit() 
         strays: Strays::All,
         there: &there,
         folders: true,
+        refuses_long_names: false,
         collisions: None,
         unreadable: None,
     };

@@ -21,6 +21,11 @@ use crate::store::{Class, Fetch, Names};
 const COPY: &str = "sync/copy";
 const DELETE: &str = "operations/delete";
 
+/// Over what is there, and without a look at it. A folder's time means nothing, and it may not exist where a file went elsewhere.
+fn over() -> Value {
+    json!({ "NoCheckDest": true, "NoTraverse": true, "NoUpdateDirModTime": true })
+}
+
 impl Daemon {
     /// Fetches `names` into the folder `to`, into their places: what is half fetched has no hash that fits, and a suffix could make a name
     /// too long. One that is missing is left out, or an error once all others were fetched. One GET each on S3, and a HEAD more where the
@@ -41,12 +46,12 @@ impl Daemon {
     /// Sends all `files`, over what is there. One PUT each on S3 (more for what is sent in parts), which does not make the bucket.
     pub fn send(&self, files: &Links, to: &Fs) -> Result<Stats, CallError> {
         let from = links(&local(COPY, files.dir())?);
-        self.transfer(&from, &to.blind(), &files.names(), json!({ "NoCheckDest": true, "NoTraverse": true }), BULK_IDLE)
+        self.transfer(&from, &to.blind(), &files.names(), over(), BULK_IDLE)
     }
 
     /// Copies `names` from one folder of the remote to another, on the server where it can. HEAD and PUT each on S3.
     pub fn copy(&self, from: &Fs, to: &Fs, names: &Names) -> Result<Stats, CallError> {
-        self.transfer(&self.copied(from), &self.copied(to), names, json!({ "NoCheckDest": true, "NoTraverse": true }), COPY_IDLE)
+        self.transfer(&self.copied(from), &self.copied(to), names, over(), COPY_IDLE)
     }
 
     /// Deletes `names`. One that is gone already is no failure. One DELETE each on S3.
@@ -70,14 +75,26 @@ impl Daemon {
         Ok(stats)
     }
 
-    /// Calls a method for these names alone.
-    fn listed(&self, method: &str, mut params: Value, names: &Names, config: Value, idle: Duration) -> Result<(Stats, Sides), CallError> {
+    fn listed(&self, method: &str, params: Value, names: &Names, config: Value, idle: Duration) -> Result<(Stats, Sides), CallError> {
         let sides = Sides::of(&params);
-        let own = |what: &str| CallError::new(method, sides, Kind::Refused, Class::Other, what);
         // An empty list is none, which is all.
         if names.is_empty() {
             return Ok((Stats::default(), sides));
         }
+        self.filtered(method, params, names, config, idle).map(|(_, stats)| (stats, sides))
+    }
+
+    /// Calls a method for these names alone. There must be some.
+    pub(super) fn filtered(
+        &self,
+        method: &str,
+        mut params: Value,
+        names: &Names,
+        config: Value,
+        idle: Duration,
+    ) -> Result<(Value, Stats), CallError> {
+        let sides = Sides::of(&params);
+        let own = |what: &str| CallError::new(method, sides, Kind::Refused, Class::Other, what);
         // It would be two other names in the list, or none, which is all.
         if let Some(name) = names.iter().find(|name| name.is_empty() || name.contains(&b'\n')) {
             return Err(own(&format!("{:?} cannot stand in a list of names", String::from_utf8_lossy(name))));
@@ -93,6 +110,6 @@ impl Daemon {
             _ => Err(own("the path of the list of names is not text")),
         };
         fs::remove_file(&list).map_err(|error| CallError::own(method, Failure::scratch(&error)))?;
-        called.map(|(_, stats)| (stats, sides))
+        called
     }
 }

@@ -11,7 +11,7 @@ use super::error::{CallError, Kind, Sides};
 use super::place::Fs;
 use crate::rclone::lines::{Backend, Item};
 use crate::rclone::process::{BULK_IDLE, CONTROL_IDLE};
-use crate::store::{Class, List, Listed};
+use crate::store::{Class, List, Listed, Names};
 
 const LIST: &str = "operations/list";
 
@@ -52,6 +52,22 @@ impl Daemon {
             Err(error) if error.is_missing_folder() => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// These objects of a folder, each asked for by its name: one HEAD each on S3. What is not there is left out.
+    pub fn look(&self, fs: &Fs, names: &Names, sums: bool) -> Result<Vec<Listed>, CallError> {
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        let params = json!({
+            "fs": fs.plain(), "remote": "",
+            "opt": {
+                "recurse": true, "filesOnly": true, "noModTime": true, "noMimeType": true,
+                "showHash": sums, "hashTypes": if sums { vec!["md5"] } else { vec![] },
+            },
+        });
+        let answer = self.filtered(LIST, params.clone(), names, json!({ "NoTraverse": true }), BULK_IDLE)?.0;
+        read::<Answered>(LIST, &params, answer).map(|listed| listed.list.into_iter().map(Listed::from).collect())
     }
 
     /// Makes the folder, or the bucket.

@@ -187,6 +187,8 @@ impl Daemon {
                 Err(fault) => fault.to_string(),
             };
             if let Some(ended) = self.child.ended() {
+                // All that it has said is read by then.
+                self.messages.explanation(&self.pipe);
                 let said = self.messages.last();
                 return Err(failed(format!("rclone ({}) ended as it was started, {ended}{said}", binary.display())));
             }

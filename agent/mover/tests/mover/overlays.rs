@@ -1,0 +1,96 @@
+//! Sections that show what another one holds in a form of their own. Each answers for itself: what is true of the bucket below is not true of
+//! them.
+
+use std::fs;
+
+use rstest::rstest;
+use scribe_mover::report::Reason;
+
+use crate::support::Site;
+use crate::support::server::{Backend, obscured};
+use crate::support::tree::{assert_same, write};
+
+/// A site whose path lies behind a section `top` of these options, onto the bucket of an S3 server or a folder.
+fn behind(backend: Backend, options: &str) -> Site {
+    let mut site = if backend == Backend::S3 { Site::with_bucket() } else { Site::on(backend) };
+    let below = format!("s3:{}", site.server.path("bucket/below"));
+    let conf = site.secret.path().join("rclone.conf");
+    let old = fs::read_to_string(&conf).unwrap();
+    fs::write(conf, format!("{old}\n[top]\n{}\n", options.replace("BELOW", &below).replace("PASSWORD", &obscured()))).unwrap();
+    site.name = "top:path".into();
+    site
+}
+
+const CHUNKER: &str = "type = chunker\nremote = BELOW\nchunk_size = 1Mi";
+const COMPRESS: &str = "type = compress\nremote = BELOW";
+const CRYPT: &str = "type = crypt\nremote = BELOW\npassword = PASSWORD";
+
+/// rclone #5108: an object of fewer chunks than the one that it takes the place of cannot be read any more.
+#[rstest]
+fn a_file_that_shrinks_behind_chunker(
+    #[values(Backend::S3, Backend::Local)] backend: Backend,
+    #[values(1_500_000, 500_000, 7)] size: usize,
+) {
+    let site = behind(backend, CHUNKER);
+    let content = |size: usize| (0..size).map(|n| (n % 251) as u8).collect::<Vec<u8>>();
+    write(site.source.path(), "f", content(3_500_000));
+    site.push();
+    site.pull();
+    write(site.source.path(), "f", content(size));
+    site.push();
+    site.pull();
+    assert_same(site.source.path(), site.dest.path());
+    assert!(!site.push().changed);
+}
+
+/// rclone #4928: the bucket below is asked whether an object exists, and not only supposed to have it.
+#[rstest]
+#[case(COMPRESS)]
+#[case(CHUNKER)]
+#[case(CRYPT)]
+fn a_file_that_becomes_a_folder_behind_an_overlay(#[case] options: &str) {
+    let site = behind(Backend::S3, options);
+    write(site.source.path(), "keep", "k");
+    write(site.source.path(), "twin", "a file");
+    site.push();
+    fs::remove_file(site.source.path().join("twin")).unwrap();
+    write(site.source.path(), "twin/x", "in a folder");
+    site.push();
+    assert!(!site.push().changed);
+    site.pull();
+    assert_same(site.source.path(), site.dest.path());
+}
+
+/// Encrypted, a name is longer than it was.
+#[rstest]
+fn a_name_that_is_too_long_once_it_is_encrypted(#[values(140, 144, 157, 194, 255)] length: usize) {
+    let site = behind(Backend::Local, CRYPT);
+    write(site.source.path(), "n".repeat(length), "content");
+    write(site.source.path(), format!("d/{}/f", "o".repeat(length)), "content");
+    site.push();
+    site.pull();
+    assert_same(site.source.path(), site.dest.path());
+    assert!(!site.push().changed);
+}
+
+/// Names that cannot be decrypted are shown by no listing: there is something else than nothing.
+#[rstest]
+fn another_password_at_the_edge_is_named(#[values("standard", "off")] names: &str) {
+    let site = behind(Backend::Local, &format!("{CRYPT}\nfilename_encryption = {names}"));
+    write(site.source.path(), "f", "content");
+    site.push();
+    let conf = site.secret.path().join("rclone.conf");
+    // What rclone makes of "wrong".
+    let other = fs::read_to_string(&conf).unwrap().replace(&obscured_of(&conf), "A2RfhcLg19an1rWrE3nw353TOv08");
+    fs::write(&conf, other).unwrap();
+    let failure = site.try_pull().unwrap_err();
+    assert_eq!(failure.reason, Reason::SecretInvalid, "{failure}");
+    assert!(failure.message.contains("password"), "{failure}");
+}
+
+/// The password in the section `top`: rclone obscures it in another way each time.
+fn obscured_of(conf: &std::path::Path) -> String {
+    let text = fs::read_to_string(conf).unwrap();
+    let top = text.split("[top]").nth(1).unwrap();
+    top.lines().find_map(|line| line.strip_prefix("password = ")).unwrap().to_owned()
+}
