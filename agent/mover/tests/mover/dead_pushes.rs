@@ -6,8 +6,9 @@ use rstest::rstest;
 use scribe_mover::push::push;
 use scribe_mover::report::Reason;
 
-use crate::lying::{heals, pulled, same, site, through};
+use crate::lying::{dies_before_commit, heals, pulled, same, site, through};
 use crate::support::Site;
+use crate::support::liar::{Deed, Rule, Verb, deletes, dies, dies_after, fetches_manifests, once, reads, sends};
 use crate::support::server::Backend;
 use crate::support::tree::write;
 
@@ -20,11 +21,16 @@ fn a_lost_object_that_waits_for_its_promotion_is_pulled_and_kept() {
     site.push();
     fs::remove_dir_all(site.object(".scribe/objects")).unwrap();
     write(site.source.path(), "other", "kk");
-    let script = r"if [ $verb = copy ] && [[ $2 == *.objects/* ]]; then die; fi";
-    through(&site, script, |options| options.verify_now = true).unwrap_err();
+    let rule = dies(|verb| matches!(verb, Verb::Copy { from, .. } if from.ends_with(".objects/")));
+    through(&site, rule, |options| options.verify_now = true).unwrap_err();
     let committed = pulled(&site);
     fs::remove_file(site.source.path().join("a\nb")).unwrap();
-    through(&site, r"if [ $verb = copy ] && about commit.json && [[ $3 == *:* ]] && ! once first; then die; fi", same).unwrap_err();
+    let mut commits = 0;
+    let second: Rule = Box::new(move |verb| {
+        commits += usize::from(sends("commit.json")(verb));
+        if commits == 2 { Deed::Die } else { Deed::Pass }
+    });
+    through(&site, second, same).unwrap_err();
     assert_eq!(pulled(&site).revision, committed.revision);
     heals(&site);
 }
@@ -44,7 +50,7 @@ fn what_a_dead_push_has_put_in_the_way_goes(
     }
     let (first, then) = if folder_first { ("a/x", "a") } else { ("a", "a/x") };
     write(source, first, "first");
-    through(&site, &format!(r#"if [ $verb = copy ] && about {first}; then $rclone "$@"; die; fi"#), same).unwrap_err();
+    through(&site, dies_after(sends(first)), same).unwrap_err();
     let top = source.join("a");
     if folder_first { fs::remove_dir_all(top) } else { fs::remove_file(top) }.unwrap();
     write(source, then, "then");
@@ -62,7 +68,7 @@ fn what_a_dead_push_has_not_deleted_goes() {
     write(site.source.path(), "a", "file");
     site.push();
     fs::remove_file(site.source.path().join("a")).unwrap();
-    through(&site, "if [ $verb = delete ] && about a; then die; fi", same).unwrap_err();
+    through(&site, dies(deletes("a")), same).unwrap_err();
     write(site.source.path(), "a/x", "in a folder");
     site.push();
     heals(&site);
@@ -97,16 +103,16 @@ fn what_others_have_put_in_the_way_is_named(#[values(false, true)] folder: bool)
 
 /// One wrong answer for what a dead push has left does not leave it there for ever.
 #[rstest]
-#[case::claim("if [ $verb = cat ] && about claim.json && once lie; then absent; fi")]
-#[case::manifest("if [[ $names == *manifests/* ]] && [[ $verb == copy && $2 == *:* ]] && once lie; then exit 0; fi")]
-fn what_a_dead_push_has_left_goes_in_the_end(#[case] lie: &str) {
+#[case::claim(once(reads("claim.json"), || Deed::Absent))]
+#[case::manifest(once(fetches_manifests, || Deed::Absent))]
+fn what_a_dead_push_has_left_goes_in_the_end(#[case] lie: Rule) {
     let site = site();
     write(site.source.path(), "keep", "k");
     site.push();
     for n in 0..3 {
         write(site.source.path(), format!("new{n}"), "new");
     }
-    through(&site, "if [ $verb = copy ] && about new1; then $rclone \"$@\"; die; fi", same).unwrap_err();
+    through(&site, dies_after(sends("new1")), same).unwrap_err();
     for n in 0..3 {
         fs::remove_file(site.source.path().join(format!("new{n}"))).unwrap();
     }
@@ -125,7 +131,7 @@ fn failing_pushes_do_not_pile_up() {
     site.push();
     write(site.source.path(), "new", "new");
     for _ in 0..5 {
-        through(&site, "if [ $verb = copy ] && about commit.json && [[ $3 == *:* ]]; then die; fi", same).unwrap_err();
+        through(&site, dies_before_commit(), same).unwrap_err();
     }
     let manifests = site.control_objects().into_iter().filter(|name| name.starts_with("manifests/")).count();
     assert!(manifests <= 3, "{:?}", site.control_objects());
@@ -139,7 +145,7 @@ fn a_foreign_partial_file_is_left_alone() {
     write(site.source.path(), "keep", "k");
     site.push();
     write(site.source.path(), "dump", "d");
-    through(&site, "if [ $verb = copy ] && about dump; then $rclone \"$@\"; die; fi", same).unwrap_err();
+    through(&site, dies_after(sends("dump")), same).unwrap_err();
     write(&site.object(""), "dump_20251126.partial", "not ours");
     write(&site.object(""), "dump.1a2b3c4d.partial", "half of ours");
     fs::remove_file(site.source.path().join("dump")).unwrap();

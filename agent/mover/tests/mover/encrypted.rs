@@ -1,8 +1,9 @@
 //! Behind encryption a damaged object cannot be decrypted, and rclone asks whether the password is wrong. It is one damaged object all the
 //! same, as long as anything else can be read.
 
+use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use rstest::rstest;
@@ -10,6 +11,7 @@ use scribe_mover::push::{PushOptions, push};
 use scribe_mover::report::Reason;
 
 use crate::support::Site;
+use crate::support::liar::{Deed, Rule, Verb, promotes};
 use crate::support::server::{Backend, obscured};
 use crate::support::tree::{assert_same, write};
 
@@ -145,29 +147,17 @@ fn what_waits_to_be_put_in_place_and_cannot_be_decrypted_is_sent_again(
     let site = site();
     site.push();
     write(site.source.path(), "f", "another f");
-    let wrapper = site.scratch.path().join("rclone");
-    // Damages it right before its promotion, and dies there unless it is told to go on.
-    let marker = site.scratch.path().join("staged");
-    let text = format!(
-        "#!/bin/bash\nif [ \"$1\" = copy ] && [[ $2 == */staged/* ]]; then touch {0}; while [ ! -e {0}.done ]; do sleep 0.05; done; {1}; fi\nexec {2} \"$@\"\n",
-        marker.display(),
-        if at_once { "true" } else { "exit 1" },
-        crate::support::rclone().display()
-    );
-    fs::write(&wrapper, text).unwrap();
-    fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).unwrap();
-    let remote = site.remote_by(&wrapper);
-    std::thread::scope(|scope| {
-        let pushing = scope.spawn(|| push(&remote, &site.push_options()));
-        while !marker.exists() {
-            std::thread::yield_now();
+    // It is damaged right before its promotion, and the push dies there, or goes on.
+    let path = site.object("");
+    let rule: Rule = Box::new(move |verb| match verb {
+        Verb::Copy { from, names: [name] } if promotes(verb) => {
+            damage(&path.join(from).join(OsStr::from_bytes(name)), how);
+            if at_once { Deed::Pass } else { Deed::Die }
         }
-        let staged = site.control_objects().into_iter().find(|name| name.starts_with("staged/")).unwrap();
-        damage(&site.object(&format!(".scribe/{staged}")), how);
-        fs::write(marker.with_extension("done"), "").unwrap();
-        let failure = pushing.join().unwrap().unwrap_err();
-        assert_eq!(failure.reason, if at_once { Reason::RemoteInconsistent } else { Reason::MoverFailed }, "{failure}");
+        _ => Deed::Pass,
     });
+    let failure = push(&site.lying(rule), &site.push_options()).unwrap_err();
+    assert_eq!(failure.reason, if at_once { Reason::RemoteInconsistent } else { Reason::MoverFailed }, "{failure}");
     site.push();
     heals(&site);
 }

@@ -1,6 +1,7 @@
 //! What the tests share: a server, a proxy in front of it, volumes, and a way to see whether two trees are the same.
 
 pub(crate) mod cgroup;
+pub(crate) mod liar;
 pub(crate) mod objects;
 pub(crate) mod outsider;
 mod ports;
@@ -16,6 +17,7 @@ use std::sync::{Arc, OnceLock};
 
 use assert_fs::TempDir;
 use jiff::{SignedDuration, Timestamp, ToSpan};
+use liar::{Liar, Rule};
 use outsider::S3;
 use proxy::Proxy;
 use scribe_mover::error::Result;
@@ -27,8 +29,8 @@ use scribe_mover::rclone::options::Direction;
 use scribe_mover::rclone::{Rclone, RcloneStore, environment};
 use scribe_mover::remote::Remote;
 use scribe_mover::stop::Stop;
-use scribe_mover::store::Context;
 use scribe_mover::store::progress::Progress;
+use scribe_mover::store::{Context, Store};
 use server::{Backend, KEY, Server};
 
 /// The rclone this project is tested with.
@@ -119,14 +121,15 @@ impl Site {
         remote(self.secret.path(), &self.name)
     }
 
-    /// Through another program in rclone's place.
-    pub(crate) fn remote_by(&self, rclone: &Path) -> Remote {
-        remote_by(rclone, self.secret.path(), &self.name)
+    /// One that lies, or is killed, where `rule` says.
+    pub(crate) fn lying(&self, rule: Rule) -> Remote {
+        let (context, store) = store(self.secret.path(), &self.name);
+        Remote::new(context, Box::new(Liar::new(store, rule)), &self.name)
     }
 
     /// The rclone of another section of the configuration.
     pub(crate) fn rclone_of(&self, section: &str) -> Rclone {
-        rclone_of(rclone(), self.secret.path(), section)
+        rclone_of(self.secret.path(), section)
     }
 
     /// Adds a section that encrypts what goes below the folder `enc` of the bucket.
@@ -189,22 +192,19 @@ impl Local {
 }
 
 fn remote(secret: &Path, name: &str) -> Remote {
-    remote_by(rclone(), secret, name)
+    let (context, store) = store(secret, name);
+    Remote::new(context, store, name)
 }
 
-fn remote_by(rclone: &Path, secret: &Path, name: &str) -> Remote {
-    let rclone = rclone_of(rclone, secret, name.split(':').next().unwrap());
-    Remote::new(rclone.context.clone(), Box::new(RcloneStore::new(rclone, name)), name)
+fn store(secret: &Path, name: &str) -> (Context, Box<dyn Store>) {
+    let rclone = rclone_of(secret, name.split(':').next().unwrap());
+    (rclone.context.clone(), Box::new(RcloneStore::new(rclone, name)))
 }
 
-fn rclone_of(rclone: &Path, secret: &Path, section: &str) -> Rclone {
+fn rclone_of(secret: &Path, section: &str) -> Rclone {
     let environment = environment::from_mount(secret, Some("creds"), section, &[]).unwrap().tuned(None, Direction::Push);
-    Rclone {
-        binary: rclone.into(),
-        program: program::program(),
-        environment,
-        context: Context::new(Stop::default(), Progress::default()).unwrap(),
-    }
+    let context = Context::new(Stop::default(), Progress::default()).unwrap();
+    Rclone { binary: rclone().into(), program: program::program(), environment, context }
 }
 
 fn push_options(volume: &Path) -> PushOptions {
