@@ -46,6 +46,12 @@ impl Scratch {
         Ok(path)
     }
 
+    /// Whether there is any room left: a program may have written less than it had, and ended well.
+    pub fn has_room(&self) -> Result<()> {
+        let path = self.fresh("room");
+        fs::write(&path, [0; 4096]).and_then(|()| fs::remove_file(&path)).map_err(|e| Failure::scratch(&e))
+    }
+
     /// A file of names, one a line, for `--files-from-raw`.
     pub fn list<'a>(&self, names: impl IntoIterator<Item = &'a [u8]>) -> Result<PathBuf> {
         let path = self.fresh("list");

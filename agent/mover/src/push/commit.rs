@@ -16,7 +16,7 @@ use crate::format::documents::{Claim, Commit, ManifestRef, seal};
 use crate::format::manifest::FORMAT;
 use crate::format::names::{CLAIM, COMMIT, CONTROL_DIR, Folder, StagedDir, manifest};
 use crate::remote::committed::read_commit;
-use crate::remote::{BATCH, Remote};
+use crate::remote::{BATCH, ControlSums, Remote};
 use crate::report::Reason;
 use crate::spill::batches;
 use crate::store::{Class, slices};
@@ -65,9 +65,9 @@ pub(super) fn write(work: &PushContext, tree: Tree, plan: PushPlan, mut uploaded
     let gone = || Ok::<_, Failure>(plan.gone.read()?.chain(unneeded(&uploaded, &plan)?));
     let deleted = delete_held(hold, &commit, gone()?)?;
     remote.remove_empty(emptied(gone()?, names(&plan.entries)?)?.iter().map(String::as_str))?;
-    promote(hold, &commit, &plan, &staged)?;
+    let seen = promote(hold, &commit, &plan, &staged)?;
     if commit.staged || deleted {
-        hold.check_committed(&commit)?;
+        hold.check_seen(&commit, seen.as_ref())?;
     }
     if commit.staged {
         commit.staged = false;
@@ -82,21 +82,21 @@ pub(super) fn write(work: &PushContext, tree: Tree, plan: PushPlan, mut uploaded
     Ok(Synced { changed: true, transferred: plan.bytes_to_send, deleted: plan.deleted, skipped: tree.skipped, ..synced(&commit) })
 }
 
-/// Copies what was staged to where it belongs, on the server where it can.
-fn promote(hold: &Hold, commit: &Commit, plan: &PushPlan, staged: &StagedDir) -> Result<()> {
-    let remote = hold.remote;
+/// Copies what was staged to where it belongs, on the server where it can. Returns what was seen of claim and commit after the last of it.
+fn promote(hold: &Hold, commit: &Commit, plan: &PushPlan, staged: &StagedDir) -> Result<Option<ControlSums>> {
+    let (remote, mut seen) = (hold.remote, None);
     for batch in batches(plan.staged.read()?, BATCH) {
         hold.check_if_held_up(commit)?;
         let batch = batch?;
         let names: Vec<&[u8]> = batch.iter().map(|upload| upload.path.as_bytes()).collect();
-        remote.promote(Folder::Staged(staged), Folder::Live, &names, commit.files)?;
+        seen = remote.promote(Folder::Staged(staged), Folder::Live, &names, commit.files)?;
     }
     for batch in plan.lost_objects.chunks(BATCH) {
         hold.check_if_held_up(commit)?;
         let names: Vec<String> = batch.iter().map(|upload| upload.sha256.hex()).collect();
-        remote.promote(Folder::StagedObjects(staged), Folder::Objects, &slices(&names), commit.files)?;
+        seen = remote.promote(Folder::StagedObjects(staged), Folder::Objects, &slices(&names), commit.files)?;
     }
-    Ok(())
+    Ok(seen)
 }
 
 fn remove_staged_folders(remote: &Remote, plan: &PushPlan, staged: &StagedDir) -> Result<()> {
@@ -170,11 +170,11 @@ pub(super) fn repair(work: &PushContext, tree: Tree, plan: PushPlan, mut uploade
     }
     let deleted = delete_held(hold, &commit, plan.gone.read()?)?;
     remote.remove_empty(emptied(plan.gone.read()?, names(&plan.entries)?)?.iter().map(String::as_str))?;
-    promote(hold, &commit, &plan, &staged)?;
+    let seen = promote(hold, &commit, &plan, &staged)?;
     let old = || work.leftovers.iter().chain(work.superseded);
     if let Some(listing) = work.listing {
         if lost > 0 || deleted {
-            hold.check_committed(&commit)?;
+            hold.check_seen(&commit, seen.as_ref())?;
         }
         (commit.verified_time, commit.latest_listed, commit.staged) = (options.started, work.latest_listed, false);
         // A source that is synced no more often than it is verified comes by here each time: its hints come of age here, or never.

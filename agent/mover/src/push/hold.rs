@@ -14,7 +14,7 @@ use crate::format::documents::{Claim, Commit, Control, Owner, seal};
 use crate::format::names::{CLAIM, COMMIT, CONTROL_DIR, is_manifest, manifest};
 use crate::format::revision::Revision;
 use crate::remote::committed::read_commit;
-use crate::remote::{Listing, Remote};
+use crate::remote::{ControlSums, Listing, Remote};
 use crate::report::Reason;
 use crate::volume::hash::md5_hex;
 
@@ -103,12 +103,24 @@ impl<'a> Hold<'a> {
         if is_long_ago(self.looked.get(), since_boot()) { self.check_committed(commit) } else { Ok(()) }
     }
 
+    /// As [`Self::check_committed`], by what was seen of claim and commit just now, if anything was.
+    pub(super) fn check_seen(&self, commit: &Commit, seen: Option<&ControlSums>) -> Result<()> {
+        match seen {
+            Some(sums) if self.are_ours(sums, Some(commit))? => Ok(()),
+            _ => self.check_committed(commit),
+        }
+    }
+
     /// Whether a listing shows our claim and this commit, or that there is none. `false` may be due to the backend.
     fn shows(&self, commit: Option<&Commit>) -> Result<bool> {
         // Not after it: its answer may be held up, too.
         let looked = since_boot();
         let sums = self.remote.control_sums()?;
         self.looked.set(Some(looked));
+        self.are_ours(&sums, commit)
+    }
+
+    fn are_ours(&self, sums: &ControlSums, commit: Option<&Commit>) -> Result<bool> {
         let is = |name: &str, document: &[u8]| sums.get(name).is_some_and(|sum| *sum == md5_hex(document));
         Ok(is(CLAIM, &seal(self.claim)?)
             && match commit {

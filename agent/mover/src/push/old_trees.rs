@@ -23,6 +23,8 @@ pub(super) struct OldTrees {
     pub(super) names: NameSet,
     /// Control objects that nothing needs any more once those of `names` that are strays have gone.
     pub(super) leftovers: Vec<Name>,
+    /// Names that are neither listed nor of the committed or the new tree: never sent, or left out of the listing.
+    pub(super) unlisted: Vec<Name>,
     /// Manifests that name nothing beyond the committed and the new tree: not needed once the new one is announced.
     pub(super) superseded: Vec<Name>,
 }
@@ -74,6 +76,9 @@ impl OldTrees {
                     let name = entry.path.as_bytes();
                     old.names.insert(name);
                     needed |= half_written.contains(name) || listing.contains_key(name) && !accounted.contains(name);
+                    if !listing.contains_key(name) && !accounted.contains(name) {
+                        old.unlisted.push(name.into());
+                    }
                 }
             }
             let name: Name = format!("{CONTROL_DIR}/{object}").into_bytes().into();

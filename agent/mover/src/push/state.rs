@@ -9,7 +9,7 @@ use super::PushOptions;
 use super::neighbours::{refuse_inside, refuse_nested};
 use super::old_trees::OldTrees;
 use super::owner::{Terms, adopted_state, judge};
-use super::tampered;
+use super::tampered::{self, ALTERED};
 use crate::clock::is_due;
 use crate::error::{Failure, Result};
 use crate::format::documents::{Claim, Commit, Control};
@@ -116,6 +116,28 @@ pub(super) struct Prepared {
     pub(super) adopts_all: bool,
 }
 
+/// Objects that are deleted although no listing shows them.
+const UNSEEN: usize = 1_000;
+
+/// What earlier pushes have left. Once their manifests are gone, nothing says whose the rest is, so that a listing alone does not say that
+/// there is none: what is not listed, and is of no use, is taken for a damaged object that has to go, or if there is much of it, a second
+/// listing is asked.
+fn old_trees(remote: &Remote, committed: Option<&Committed>, tree: &Entries, listing: &mut Listing) -> Result<OldTrees> {
+    let old = OldTrees::read(remote, committed, tree, listing)?;
+    if old.unlisted.is_empty() {
+        return Ok(old);
+    }
+    let before = listing.len();
+    if old.unlisted.len() > UNSEEN {
+        for (name, size) in remote.list("")? {
+            listing.entry(name).or_insert(size);
+        }
+    } else {
+        listing.extend(old.unlisted.iter().map(|name| (name.clone(), ALTERED)));
+    }
+    if listing.len() == before { Ok(old) } else { OldTrees::read(remote, committed, tree, listing) }
+}
+
 /// Lists the path where that is due, reads the claim, and refuses what is not this push's to write to.
 pub(super) fn before_writing(remote: &Remote, options: &PushOptions, tree: &Entries, found: &mut Found) -> Result<Prepared> {
     let committed = found.committed.as_ref();
@@ -138,7 +160,7 @@ pub(super) fn before_writing(remote: &Remote, options: &PushOptions, tree: &Entr
         // A push of ours was killed before its commit, or while it cleaned up: only a listing shows what it left.
         (listing, latest_listed) = list()?;
     }
-    let old = listing.as_ref().map_or_else(|| Ok(OldTrees::default()), |listing| OldTrees::read(remote, committed, tree, listing))?;
+    let old = listing.as_mut().map_or_else(|| Ok(OldTrees::default()), |listing| old_trees(remote, committed, tree, listing))?;
     if let Some(listing) = &listing {
         refuse_nested(remote, committed, &old.names, listing)?;
     }

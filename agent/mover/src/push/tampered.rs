@@ -25,7 +25,7 @@ use crate::volume::merge_join::join;
 /// How far the remote's clock may be behind ours, and one of its servers' clocks behind another's.
 const SKEW: SignedDuration = SignedDuration::from_hours(1);
 /// A size that no object has, and that is not the one for unknown sizes: what has it in a listing is not as it should be.
-const ALTERED: u64 = u64::MAX - 1;
+pub(super) const ALTERED: u64 = u64::MAX - 1;
 
 /// Lists the path; an object that is not what the committed revision needs has an impossible size, and so has one whose file on the
 /// volume turns out to be another one than `tree` says: what was hashed and what was sent, or is there by now, are two things then.

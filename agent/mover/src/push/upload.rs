@@ -200,7 +200,15 @@ impl PushContext<'_> {
     /// the way.
     fn drop_abandoned(&self, plan: &PushPlan, moved: &[Moved], staged: &StagedDir, uploaded: &mut Uploaded) -> Result<()> {
         let committed = self.committed.map(|committed| &committed.entries);
-        let abandoned = uploaded.drop_abandoned(plan, moved, staged, committed, self.scratch())?;
+        // What an adoption may delete goes once it has committed.
+        let stray = |name: &[u8]| {
+            matches!(self.strays, Strays::Named(_))
+                && self.strays.contains(name)
+                && self.listing.is_some_and(|listing| listing.contains_key(name))
+        };
+        let of_dead =
+            moved.iter().map(|moved| &moved.path).filter(|path| uploaded.there.contains(path.as_bytes()) || stray(path.as_bytes()));
+        let abandoned = uploaded.drop_abandoned(plan, of_dead.cloned().collect(), staged, committed, self.scratch())?;
         if abandoned.is_empty() {
             return Ok(());
         }

@@ -91,18 +91,18 @@ impl Uploaded {
         Ok(files.chain(self.lost_objects.keys().map(|digest| Ok(staged.object(digest)))))
     }
 
-    /// Forgets what neither `plan` nor the committed tree needs, now that these entries have changed, and returns its names: after this
-    /// plan is announced, no manifest has them.
+    /// Forgets what neither `plan` nor the committed tree needs, and returns its names, with those `of_dead` pushes that neither needs: after
+    /// this plan is announced, no manifest has them.
     pub(super) fn drop_abandoned(
         &mut self,
         plan: &PushPlan,
-        moved: &[Moved],
+        of_dead: Vec<RelPath>,
         staged: &StagedDir,
         committed: Option<&Entries>,
         scratch: &Scratch,
     ) -> Result<Vec<Name>> {
         let mut own = self.own.not_in(&plan.own)?;
-        own.extend(moved.iter().filter(|moved| self.there.contains(moved.path.as_bytes())).map(|moved| moved.path.clone()));
+        own.extend(of_dead);
         for tree in committed.into_iter().chain([&plan.entries]) {
             if own.is_empty() {
                 break;

@@ -1,5 +1,6 @@
 //! The failure table: from rclone's exit code and messages to what is wrong. Pure.
 
+use crate::rclone::log::Message;
 use crate::rclone::redaction::Redaction;
 use crate::store::Class;
 
@@ -140,8 +141,8 @@ const TABLE: &[(Class, &[&str])] = &[
 ];
 
 /// What happened, and a sentence about it, without the secrets that rclone may quote.
-pub(super) fn classify(code: Option<i32>, messages: &[String], redaction: &Redaction) -> (Class, String) {
-    let said = |message: Option<&String>| said(message, redaction);
+pub(super) fn classify(code: Option<i32>, messages: &[Message], redaction: &Redaction) -> (Class, String) {
+    let said = |message: Option<&Message>| said(message, redaction);
     let Some(code) = code else {
         return (Class::Killed, format!("rclone was killed, perhaps for want of memory{}", said(messages.last())));
     };
@@ -154,20 +155,18 @@ pub(super) fn classify(code: Option<i32>, messages: &[String], redaction: &Redac
     }
 }
 
-/// What the messages say, and which of them does.
-pub(super) fn recognize(messages: &[String]) -> Option<(Class, &String)> {
+/// What the messages say, and which of them does. An object's name could have any text in it, and says nothing.
+pub(super) fn recognize(messages: &[Message]) -> Option<(Class, &Message)> {
+    let texts: Vec<String> = messages.iter().map(|message| message.nameless().to_lowercase()).collect();
     TABLE.iter().find_map(|(class, words)| {
-        let telling = messages.iter().find(|message| {
-            let message = message.to_lowercase();
-            words.iter().any(|word| message.contains(word))
-        });
-        telling.map(|message| (*class, message))
+        let telling = texts.iter().position(|text| words.iter().any(|word| text.contains(word)));
+        telling.and_then(|at| messages.get(at)).map(|message| (*class, message))
     })
 }
 
-fn said(message: Option<&String>, redaction: &Redaction) -> String {
+fn said(message: Option<&Message>, redaction: &Redaction) -> String {
     // Before it is shortened: half a secret would not be recognized.
-    message.map_or_else(String::new, |message| format!(": {}", shorten(&redaction.apply(message))))
+    message.map_or_else(String::new, |message| format!(": {}", shorten(&redaction.apply(&message.to_string()))))
 }
 
 /// Messages repeat request and host identities; the end of a long one has the cause.
@@ -244,8 +243,19 @@ mod tests {
     #[case(5, "something to retry", Class::Unreachable)]
     #[case(1, "something else", Class::Other)]
     fn each_row(#[case] code: i32, #[case] message: &str, #[case] class: Class) {
-        let (found, words) = classify(Some(code), &["attempt 1/1 failed".into(), message.to_owned()], &Redaction::default());
+        let messages = ["attempt 1/1 failed", message].map(|text| Message { object: None, text: text.to_owned() });
+        let (found, words) = classify(Some(code), &messages, &Redaction::default());
         assert_eq!(found, class, "{words}");
+    }
+
+    #[rstest]
+    #[case("throttle.log", "Failed to copy: can't copy - source file is being updated", Class::SourceChanging)]
+    #[case("507 Main.log", "Failed to copy: open /bucket/507 Main.log: permission denied", Class::VolumeUnreadable)]
+    #[case("no space left", "open /bucket/no space left: file exists", Class::Other)]
+    fn the_name_of_an_object_says_nothing(#[case] object: &str, #[case] text: &str, #[case] class: Class) {
+        let message = Message { object: Some(object.to_owned()), text: text.to_owned() };
+        let (found, said) = classify(Some(1), &[message], &Redaction::default());
+        assert!(found == class && said.contains(object), "{found:?} {said}");
     }
 
     #[test]

@@ -17,6 +17,8 @@ const SMALL: u64 = 96 << 20;
 /// From here on, more transfers at a time. In between, and where no limit is known, what was measured to work in 128 MiB.
 const AMPLE: u64 = 256 << 20;
 
+/// How often rclone tries again what a server refuses; backends have retries of their own within each.
+pub(crate) const RETRIES: &str = "3";
 /// How long a server that says nothing is waited for.
 pub(crate) const TIMEOUT: &str = "20s";
 
@@ -37,7 +39,7 @@ pub(crate) fn tuning(limit: Option<u64>, direction: Direction) -> Vec<Setting> {
         fixed("RCLONE_CHECKERS", "", checkers),
         fixed("RCLONE_BUFFER_SIZE", "", buffer),
         fixed("RCLONE_MULTI_THREAD_STREAMS", "", streams),
-        fixed("RCLONE_LOW_LEVEL_RETRIES", "", "3"),
+        fixed("RCLONE_LOW_LEVEL_RETRIES", "", RETRIES),
         fixed("RCLONE_CONTIMEOUT", "", "5s"),
         fixed("RCLONE_TIMEOUT", "", TIMEOUT),
         fixed("RCLONE_S3_UPLOAD_CONCURRENCY", "upload_concurrency", parts),

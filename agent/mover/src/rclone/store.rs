@@ -86,7 +86,10 @@ impl RcloneStore {
             args.extend(["--hash", "--hash-type", "md5"]);
         }
         let printed = self.command(args.into_iter().map(OsString::from).collect(), place)?;
-        Ok(lines::listing(&printed, &self.root, each)?)
+        lines::listing(&printed, &self.root, each).map_err(|failure| match self.rclone.context.scratch.has_room() {
+            Ok(()) => failure.into(),
+            Err(full) => full.into(),
+        })
     }
 }
 

@@ -14,6 +14,9 @@ pub type Listing = HashMap<Box<[u8]>, u64>;
 /// Sums in hexadecimal, by name below the path.
 pub type Sums = HashMap<Box<[u8]>, Box<str>>;
 
+/// MD5 sums in hexadecimal of the documents in our own folder, by name there.
+pub type ControlSums = HashMap<String, String>;
+
 /// One object of a full listing.
 #[derive(Clone, Debug, Default)]
 pub struct Detail {
@@ -84,15 +87,15 @@ impl Remote {
 
     /// The MD5 sums of the control documents by their names, from one listing of our own folder; empty if the backend does not report
     /// them. Nothing is concluded from what this does not show: a caller that misses anything reads it.
-    pub fn control_sums(&self) -> Result<HashMap<String, String>> {
-        let mut sums = HashMap::new();
+    pub fn control_sums(&self) -> Result<ControlSums> {
+        let mut sums = ControlSums::new();
         let listed = self.store.list(Place::Path(&format!("{CONTROL_DIR}/")), List { sums: true, ..List::default() }, &mut |listed| {
             sums.insert(listed.name, listed.md5.unwrap_or_default());
         });
         match listed {
             Ok(()) => Ok(sums),
             Err(error) if error.class == Class::Mover => Err(error.into()),
-            Err(_) => Ok(HashMap::new()),
+            Err(_) => Ok(ControlSums::new()),
         }
     }
 

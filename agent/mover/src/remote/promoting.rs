@@ -3,9 +3,9 @@
 
 use std::collections::HashMap;
 
-use super::Remote;
+use super::{ControlSums, Remote};
 use crate::error::{Failure, Result};
-use crate::format::names::Folder;
+use crate::format::names::{CONTROL_DIR, Folder};
 use crate::report::Reason;
 use crate::store::{self, List, Listed, Place, slices};
 
@@ -18,10 +18,12 @@ const FEW: u64 = 10_000;
 type Seen = (Option<u64>, Option<String>);
 
 impl Remote {
-    /// Copies `names` from one folder of the path to another, on the server where it can. The path has some `objects` in all.
-    pub fn promote(&self, from: Folder, to: Folder, names: &store::Names, objects: u64) -> Result<()> {
-        if self.promote_whole(from, to, names, objects)? {
-            return Ok(());
+    /// Copies `names` from one folder of the path to another, on the server where it can. The path has some `objects` in all. Returns what
+    /// it has seen of the control documents, if it has, as [`Self::control_sums`] does.
+    pub fn promote(&self, from: Folder, to: Folder, names: &store::Names, objects: u64) -> Result<Option<ControlSums>> {
+        let mut control = ControlSums::new();
+        if self.copied(from, to, names, objects, &mut control)? {
+            return Ok(Some(control).filter(|control| !control.is_empty()));
         }
         let what = "content that was sent and waits to be put in place cannot be decrypted any more; the next attempt sends it again";
         Err(Failure::new(Reason::RemoteInconsistent, format!("{}: {what}", self.root)))
@@ -29,6 +31,10 @@ impl Remote {
 
     /// The same; false where any of them cannot be deciphered, which matters to a server that does not copy by itself.
     pub fn promote_whole(&self, from: Folder, to: Folder, names: &store::Names, objects: u64) -> Result<bool> {
+        self.copied(from, to, names, objects, &mut ControlSums::new())
+    }
+
+    fn copied(&self, from: Folder, to: Folder, names: &store::Names, objects: u64, control: &mut ControlSums) -> Result<bool> {
         if names.is_empty() {
             return Ok(true);
         }
@@ -57,7 +63,12 @@ impl Remote {
                 look(name.strip_prefix(below.as_bytes()).unwrap_or(&name), seen);
             })?;
         } else {
-            self.listed(to, List { sums, few: objects <= FEW, ..List::default() }, &mut look)?;
+            self.listed(to, List { sums, few: objects <= FEW, ..List::default() }, &mut |name, seen| {
+                if let (Some(name), Some(sum)) = (control_document(name), &seen.1) {
+                    control.insert(name.to_owned(), sum.clone());
+                }
+                look(name, seen);
+            })?;
         }
         let Some(name) = wrong.keys().min() else { return Ok(true) };
         Err(Failure::new(
@@ -83,6 +94,12 @@ impl Remote {
             _ => Ok(()),
         }
     }
+}
+
+/// The name of a document right in our own folder.
+fn control_document(name: &[u8]) -> Option<&str> {
+    let name = std::str::from_utf8(name).ok()?.strip_prefix(CONTROL_DIR)?.strip_prefix('/')?;
+    (!name.contains('/')).then_some(name)
 }
 
 fn seen(listed: Listed) -> (Vec<u8>, Seen) {

@@ -126,3 +126,31 @@ fn half_an_object_of_a_push_whose_manifest_is_gone(#[case] kind: Kind) {
         }
     }
 }
+
+/// A listing leaves out what a dead push has sent, and the volume has something else there by now. Its manifest goes once that has gone.
+#[rstest]
+#[case(S3)]
+#[case(LOCAL)]
+fn an_object_of_a_dead_push_that_one_listing_leaves_out(#[case] kind: Kind) {
+    for lies in 1..6 {
+        for fault in [Fault::Half, Fault::Unlisted(0), Fault::Unlisted(1), Fault::Unlisted(2)] {
+            let first = epoch(&[file("d", "dd")], &[push(&[(8, Fault::Before)])]);
+            let second = epoch(&[Edit::Link("d")], &[push(&[(lies, fault)])]);
+            holds(kind, &[first, second, epoch(&[file("d/x", "x")], &[])]);
+        }
+    }
+}
+
+/// A push whose volume changes finds a file of two dead ones where it is going to have a folder, and dies after its commit.
+#[rstest]
+#[case(LOCAL)]
+#[case(SFTP)]
+fn a_file_of_a_dead_push_where_a_live_volume_has_a_folder(#[case] kind: Kind) {
+    let first = epoch(&[file("d", "dd")], &[push(&[(9, Fault::Before)])]);
+    for changes in 2..12 {
+        for dies in 14..34 {
+            let live = Sync { edits: vec![(changes, file("d/x", "x"))], ..push(&[(dies, Fault::Before)]) };
+            holds(kind, &[first.clone(), epoch(&[file("d", "DD")], &[live])]);
+        }
+    }
+}

@@ -129,8 +129,10 @@ impl Sync {
         let mut faults: Vec<(u32, Fault)> = Vec::new();
         for _ in 0..[0, 1, 1, 2][rng.usize(0..4)] {
             let fault = Fault::any(rng);
-            // What is concluded rests on two witnesses: no more than one of them lies.
-            if !fault.is_lie() || !faults.iter().any(|(_, fault)| fault.is_lie()) {
+            // What is concluded rests on two witnesses: no more than one of them lies. And what a lie seems to have damaged is replaced by a
+            // copy in its place, which is a second one if it is not what was copied.
+            let is_wrong = |fault: Fault| fault.is_lie() || fault == Fault::Miscopied;
+            if !is_wrong(fault) || !faults.iter().any(|(_, fault)| is_wrong(*fault)) {
                 faults.push((rng.u32(1..36), fault));
             }
         }

@@ -194,13 +194,17 @@ impl Daemon {
             Watched::Done(Err(fault @ Fault::TooLong(_))) => error(Kind::TooLong, Class::Other, &fault.to_string()),
             Watched::Done(Err(fault @ Fault::Unspeakable(_))) => error(Kind::Refused, Class::Other, &fault.to_string()),
             Watched::Stopped => error(Kind::Stopped, Class::Killed, "stopped"),
-            Watched::GivenUp(Verdict::StandsStill) => {
-                let what = format!("the remote gave no sign of life for {} s{}", idle.as_secs(), said());
-                error(Kind::GivenUp, Class::Unreachable, &what)
-            }
-            Watched::GivenUp(Verdict::OnlyFails) => {
-                let class = recognize(&self.messages.explanation(&self.pipe)).map_or(Class::Unreachable, |(class, _)| class);
-                error(Kind::GivenUp, class, &format!("the remote fails one file after another{}", said()))
+            Watched::GivenUp(verdict) => {
+                let what = match verdict {
+                    Verdict::StandsStill => format!("the remote gave no sign of life for {} s", idle.as_secs()),
+                    Verdict::OnlyFails => "the remote fails one file after another".to_owned(),
+                };
+                // A server that says why it does not serve is no silent one.
+                let class = match recognize(&self.messages.explanation(&self.pipe)) {
+                    Some((class @ (Class::Throttled | Class::AccessDenied | Class::NoSpace), _)) => class,
+                    _ => Class::Unreachable,
+                };
+                error(Kind::GivenUp, class, &format!("{what}{}", said()))
             }
         }
     }

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::error::Failure;
 use crate::rclone::classify::{recognize, shorten};
+use crate::rclone::log::{Message, without};
 use crate::rclone::redaction::Redaction;
 use crate::store::{Class, StoreError};
 
@@ -131,7 +132,9 @@ enum Missing {
 /// The whole errors that rclone answers with status 404 where something is missing. It does so with others, for a method that does not
 /// exist and for what some server's page says, so that these are compared as a whole.
 const OBJECT_MISSING: [&str; 2] = ["object not found", "failed to open source object: object not found"];
-const FOLDER_MISSING: [&str; 2] = ["directory not found", "error in ListJSON: directory not found"];
+/// The same of a listing; a combination of remotes says in between where it looked.
+const LISTING: &str = "error in ListJSON: ";
+const NO_FOLDER: &str = "directory not found";
 
 #[derive(Deserialize)]
 struct Structured {
@@ -148,7 +151,7 @@ impl Answer {
             None
         } else if OBJECT_MISSING.contains(&error.as_str()) {
             Some(Missing::Object)
-        } else if FOLDER_MISSING.contains(&error.as_str()) {
+        } else if error.strip_prefix(LISTING).is_some_and(|error| error == NO_FOLDER || error.ends_with(&format!(": {NO_FOLDER}"))) {
             Some(Missing::Folder)
         } else {
             None
@@ -160,15 +163,18 @@ impl Answer {
 impl CallError {
     /// An answer of another status than success.
     /// rclone says of many files what went wrong with one of them, and has `logged` of the others.
-    pub(super) fn answered(method: &str, sides: Sides, http: u16, body: &[u8], logged: Vec<String>, redaction: &Redaction) -> Self {
+    pub(super) fn answered(method: &str, sides: Sides, http: u16, body: &[u8], logged: Vec<Message>, redaction: &Redaction) -> Self {
         match Answer::read(http, body, redaction) {
             Some((answer, raw)) => {
-                let messages = [vec![raw], logged].concat();
+                let mut messages = logged;
+                // Last, because those name the object that they are about.
+                let text = messages.iter().filter_map(|logged| logged.object.as_deref()).fold(raw, |text, name| without(&text, name));
+                messages.push(Message { object: None, text });
                 let (class, telling) = recognize(&messages).map_or((Class::Other, messages.first()), |(class, said)| (class, Some(said)));
-                let said = telling.map(String::as_str).unwrap_or_default();
                 // Before it is shortened: half a secret would not be recognized.
-                let message = format!("rclone {method}: {}", shorten(&redaction.apply(said)));
-                let class = sides.of_class(class, said);
+                let said = telling.map(|said| shorten(&redaction.apply(&said.to_string()))).unwrap_or_default();
+                let message = format!("rclone {method}: {said}");
+                let class = sides.of_class(class, &telling.map(Message::nameless).unwrap_or_default());
                 Self { method: method.to_owned(), sides, kind: Kind::Answered(answer), class, message }
             }
             None => Self::new(method, sides, Kind::Garbled, Class::Other, &format!("an answer of status {http} that is not rclone's")),
@@ -240,6 +246,8 @@ mod tests {
     #[case(404, r#"{"error":"object not found","status":404}"#, true, false)]
     #[case(404, r#"{"error":"failed to open source object: object not found","status":404}"#, true, false)]
     #[case(404, r#"{"error":"error in ListJSON: directory not found","status":404}"#, false, true)]
+    #[case(404, r#"{"error":"error in ListJSON: combine for remote \"\": directory not found","status":404}"#, false, true)]
+    #[case(404, r#"{"error":"error in ListJSON: other directory not found","status":404}"#, false, false)]
     #[case(404, r#"{"error":"couldn't find method \"x/y\"","status":404}"#, false, false)]
     #[case(404, r#"{"error":"key file: object not found","status":404}"#, false, false)]
     #[case(404, r#"{"error":"object not found"}"#, false, false)]

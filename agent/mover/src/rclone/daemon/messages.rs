@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::rclone::classify::classify;
-use crate::rclone::log::Log;
+use crate::rclone::log::{Log, Message};
 use crate::rclone::process::GRACE;
 use crate::rclone::redaction::Redaction;
 use crate::store::Class;
@@ -78,7 +78,7 @@ impl Messages {
     }
 
     /// What explains a call that has failed. rclone writes that before it answers, and what we write into the same pipe comes after it.
-    pub(super) fn explanation(&self, pipe: &Pipe) -> Vec<String> {
+    pub(super) fn explanation(&self, pipe: &Pipe) -> Vec<Message> {
         let marks = self.lock().marks;
         if let Err(error) = (&pipe.0).write_all(&[MARK, b'\n']) {
             tracing::warn!(%error, "cannot wait for the messages of rclone");

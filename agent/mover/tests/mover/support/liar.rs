@@ -18,6 +18,7 @@ pub(crate) enum Verb<'a> {
     Rename { to: &'a str },
     Delete(&'a Names<'a>),
     List(List),
+    Look,
     Sums,
     Make,
     RemoveEmptyFolders,
@@ -279,6 +280,10 @@ impl Store for Liar {
             Deed::Show(change) => self.store.list(place, what, &mut |listed| change(listed).into_iter().for_each(&mut *each)),
             deed => act(deed, Some(absent), || self.store.list(place, what, each)),
         }
+    }
+
+    fn look(&self, names: &Names, sums: bool, each: &mut dyn FnMut(Listed)) -> Result<()> {
+        self.verb(&Verb::Look, None, || self.store.look(names, sums, each))
     }
 
     fn sums(&self, kind: Sum, names: &Names, each: &mut dyn FnMut(&[u8], &str)) -> Result<()> {
