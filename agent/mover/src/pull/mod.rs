@@ -285,6 +285,7 @@ fn nothing_committed(remote: &Remote, options: &PullOptions, contradicted: bool)
     }
     if listing.is_empty() {
         remote.confirm_root()?;
+        remote.confirm_password()?;
     }
     if let Some(applied) = &options.applied {
         return Err(gone(remote, listing.len(), applied));

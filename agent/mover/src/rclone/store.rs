@@ -171,6 +171,7 @@ impl Store for RcloneStore {
             return self.list_apart(place, what, each);
         }
         let daemon = self.daemon()?;
+        let what = List { strict: what.strict && self.kind() == Some("crypt"), ..what };
         match daemon.list(&self.fs(place), what) {
             Ok(Some(listed)) => {
                 listed.into_iter().for_each(each);

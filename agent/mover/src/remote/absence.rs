@@ -75,6 +75,26 @@ impl Remote {
         }
     }
 
+    /// Makes sure that an empty path is not one whose names, and all others of the section, are encrypted with another password.
+    pub fn confirm_password(&self) -> Result<()> {
+        if self.backend() != Some("crypt") || !self.list_root()? {
+            return Ok(());
+        }
+        let strict = List { folders: true, strict: true, ..List::default() };
+        match self.store.list(Place::Section(""), strict, &mut |_| {}) {
+            Err(error) if error.class == Class::Other => Err(Failure::new(
+                Reason::SecretInvalid,
+                format!(
+                    "nothing that lies below section {} can be decrypted: correct its options password and password2, which have to be those of the source ({})",
+                    self.section(),
+                    error.message
+                ),
+            )),
+            Err(error) if !error.is_absence() => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
     /// What a read or listing that failed comes to: where the root is refused in the same bare way, this is no server of the type.
     pub(super) fn explain(&self, error: StoreError) -> Failure {
         if !is_bare_refusal(&error) || self.leads_elsewhere() {

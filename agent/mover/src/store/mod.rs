@@ -47,6 +47,8 @@ pub struct List {
     pub times: bool,
     /// MD5 sums, where the backend knows them.
     pub sums: bool,
+    /// A name that the backend cannot read, because it is encrypted with something else, is an error, and not left out.
+    pub strict: bool,
     /// There are few enough of them, as far as is known, that they may be shown all at once: some ten thousand.
     pub few: bool,
 }

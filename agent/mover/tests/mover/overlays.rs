@@ -32,7 +32,7 @@ fn a_file_that_shrinks_behind_chunker(
     #[values(1_500_000, 500_000, 7)] size: usize,
 ) {
     let site = behind(backend, CHUNKER);
-    let content = |size: usize| (0..size).map(|n| (n % 251) as u8).collect::<Vec<u8>>();
+    let content = |size: usize| (0..=250).cycle().take(size).collect::<Vec<u8>>();
     write(site.source.path(), "f", content(3_500_000));
     site.push();
     site.pull();

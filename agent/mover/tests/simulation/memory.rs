@@ -215,7 +215,7 @@ impl Store for Memory {
                 let object = Object { time: if kind.own_times { object.time } else { world.time }, ..object };
                 match outcome {
                     Outcome::Lie(Fault::Miscopied) => {
-                        world.now.put(kind, &to, Object::new(&[&object.content[..], b"!"].concat(), object.time))?
+                        world.now.put(kind, &to, Object::new(&[&object.content[..], b"!"].concat(), object.time))?;
                     }
                     Outcome::Error { whole: false, .. } if kind.destroys => world.now.remove(&to),
                     Outcome::Error { whole: false, .. } => {}

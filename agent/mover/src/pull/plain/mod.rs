@@ -47,6 +47,7 @@ pub fn pull_plain(remote: &Remote, options: &PullOptions) -> Result<PullOutcome>
         // A mistyped path and an empty one look alike, and neither is a reason to delete anything.
         if listing.files.is_empty() {
             remote.confirm_root()?;
+            remote.confirm_password()?;
             return match &options.applied {
                 Some(applied) => Err(super::gone(remote, 0, applied)),
                 None => Ok(PullOutcome::WaitingForFirstPush),

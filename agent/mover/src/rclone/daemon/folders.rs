@@ -34,7 +34,7 @@ impl Daemon {
     /// all of it up in memory, see [`super`].
     pub fn list(&self, fs: &Fs, what: List) -> Result<Option<Vec<Listed>>, CallError> {
         let params = json!({
-            "fs": fs.listed(), "remote": "",
+            "fs": if what.strict { fs.listed_strictly() } else { fs.listed() }, "remote": "",
             "opt": {
                 "recurse": what.recursive, "filesOnly": !what.folders, "noModTime": !what.times, "noMimeType": true,
                 "showHash": what.sums, "hashTypes": if what.sums { vec!["md5"] } else { vec![] },

@@ -46,6 +46,11 @@ impl Fs {
         self.set_up_apart("listing", "override.use_server_modtime=true")
     }
 
+    /// The same; a name that cannot be decrypted is an error. For sections of type crypt.
+    pub(super) fn listed_strictly(&self) -> String {
+        self.set_up_apart("strict listing", "strict_names=true")
+    }
+
     /// For copies within the remote, during which a server may say nothing for as long as this.
     pub(super) fn copied(&self, silence: Option<Duration>) -> String {
         let patient = silence.map_or_else(String::new, |silence| format!("override.timeout={}s", silence.as_secs()));
