@@ -33,6 +33,7 @@ mod overlays;
 mod plain;
 mod predecessors;
 mod process;
+mod processes;
 mod property;
 mod requests;
 mod rivals;
