@@ -281,6 +281,10 @@ impl Store for Liar {
         }
     }
 
+    fn look(&self, names: &Names, sums: bool, each: &mut dyn FnMut(Listed)) -> Result<()> {
+        self.store.look(names, sums, each)
+    }
+
     fn sums(&self, kind: Sum, names: &Names, each: &mut dyn FnMut(&[u8], &str)) -> Result<()> {
         self.verb(&Verb::Sums, None, || self.store.sums(kind, names, each))
     }
