@@ -10,8 +10,8 @@ use std::io::Read;
 use std::path::Path;
 use std::process::ExitCode;
 
-use scribe_mover::rclone::daemon::{Daemon, OURSELVES, shim};
-use scribe_mover::rclone::{Rclone, environment};
+use scribe_mover::rclone::daemon::{OURSELVES, shim};
+use scribe_mover::rclone::{Rclone, environment, open};
 use scribe_mover::stop::Stop;
 use scribe_mover::store::Context;
 use scribe_mover::store::progress::Progress;
@@ -25,10 +25,10 @@ fn main() -> ExitCode {
     let rclone = Rclone {
         binary: args[0].clone().into(),
         program: OURSELVES.into(),
-        environment: environment::from_mount(Path::new(&args[1]), None, &args[2], &own).unwrap(),
+        environment: environment::from_mount(Path::new(&args[1]), None, &own).unwrap(),
         context: Context::new(Stop::default(), Progress::default()).unwrap(),
     };
-    let daemon = Daemon::start(&rclone).unwrap();
+    let (_rclone, daemon) = open(rclone, &args[2]).unwrap();
     println!("{}", daemon.pid());
     // Ends when whoever has started it does.
     let _ = std::io::stdin().read_to_end(&mut Vec::new());

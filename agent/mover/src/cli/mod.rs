@@ -19,7 +19,7 @@ use crate::push::{PushOptions, Pusher, push};
 use crate::rclone::daemon::OURSELVES;
 use crate::rclone::environment::Environment;
 use crate::rclone::options::Direction;
-use crate::rclone::{Rclone, RcloneStore, environment, memory};
+use crate::rclone::{self, Rclone, RcloneStore, environment, memory};
 use crate::remote::Remote;
 use crate::report::{Outcome, Reason, Report};
 use crate::stop::Stop;
@@ -104,20 +104,21 @@ fn open(args: &CommonArgs, direction: Direction) -> Result<(Remote, Environment)
     stop.on_signals().map_err(|e| Failure::new(Reason::MoverFailed, format!("cannot handle signals: {e}")))?;
     let own: Vec<(OsString, OsString)> = std::env::vars_os().collect();
     let environment = match &args.config_dir {
-        Some(dir) => environment::from_mount(dir, args.secret_name.as_deref(), &args.remote.section, &own)?,
-        None => environment::from_process(&args.remote.section, &own)?,
+        Some(dir) => environment::from_mount(dir, args.secret_name.as_deref(), &own)?,
+        None => environment::from_process(&own)?,
     };
-    environment.check_place(&args.remote.section, &args.remote.path, direction)?;
     let environment = environment.tuned(memory::limit(), direction);
     let progress = Progress::on_stdout();
     if let Err(error) = progress.follow(&stop) {
         tracing::warn!(%error, "cannot start the thread that shows progress; only transfers are shown");
     }
     let context = Context::new(stop, progress)?;
-    let rclone =
-        Rclone { binary: args.rclone.clone(), program: OURSELVES.into(), environment: environment.clone(), context: context.clone() };
+    let rclone = Rclone { binary: args.rclone.clone(), program: OURSELVES.into(), environment, context: context.clone() };
+    let opened = rclone::open(rclone, &args.remote.section)?;
+    let environment = opened.0.environment.clone();
+    environment.check_place(&args.remote.section, &args.remote.path, direction)?;
     let path = format!("{}:{}", args.remote.section, args.remote.path);
-    Ok((Remote::new(context, Box::new(RcloneStore::new(rclone, &path)), &path), environment))
+    Ok((Remote::new(context, Box::new(RcloneStore::new(opened, &path)), &path), environment))
 }
 
 fn guard(args: &CommonArgs) -> Guard {

@@ -108,20 +108,19 @@ fn of_target(configuration: &Configuration, text: &str, steps: usize) -> Option<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rclone::ini::parse_ini;
+    use crate::rclone::configuration::of_lines;
     use rstest::rstest;
 
-    const CONF: &str = "k = webdav\n[s3]\ntype = s3\n[dav]\ntype = webdav\n[secret]\ntype = crypt\nremote = named:below\n[named]\ntype = alias\n\
+    const CONF: &str = "[s3]\ntype = s3\n[dav]\ntype = webdav\n[secret]\ntype = crypt\nremote = named:below\n[named]\ntype = alias\n\
         remote = dav:path\n[written]\ntype = crypt\nremote = :webdav,url='http://h':path\n[parts]\ntype = chunker\nremote = dav:path\n\
         [round]\ntype = alias\nremote = round:x\n[nowhere]\ntype = alias\nremote = gone:x\n[tuned]\ntype = alias\n\
         remote = dav,pacer_min_sleep=10ms:path\n[other]\ntype = alias\nremote = s3,type=webdav:b\n[deep]\ntype = alias\n\
-        remote = :alias,remote='s3:b':x\n[kinds]\ntype = %(k)s\n[s3.kid]\nx = y\n[zip]\ntype = archive\nremote = s3:b\n[both]\n\
+        remote = :alias,remote='s3:b':x\n[s3.kid]\nx = y\n[zip]\ntype = archive\nremote = s3:b\n[both]\n\
         type = union\nupstreams = s3:b /srv\n[one]\ntype = combine\nupstreams = a=s3:b c=dav:d\n\
         [broken]\ntype = alias\nremote = s3,x='y:b\n[new]\ntype = invented\n[my-s3]\ntype = alias\nremote = my-base:\n[my-base]\ntype = s3\n";
 
     fn find(vars: &[(&str, &str)], section: &str) -> Option<String> {
-        let vars = vars.iter().map(|(name, value)| (name.into(), value.into())).collect();
-        base(&Configuration::new(parse_ini(CONF).unwrap(), &vars), section)
+        base(&of_lines(CONF, vars), section)
     }
 
     #[rstest]
@@ -135,7 +134,6 @@ mod tests {
     #[case("nowhere", None)]
     #[case("other", Some("webdav"))]
     #[case("deep", Some("s3"))]
-    #[case("kinds", None)]
     #[case("s3.kid", None)]
     #[case("zip", None)]
     #[case("both", Some("union"))]

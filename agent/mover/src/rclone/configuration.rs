@@ -1,17 +1,17 @@
-//! The options of remotes as rclone sees them: what follows a remote's name, variables, and the file, in rclone's order. Nothing else in the
-//! mover reads the configuration. Pure.
+//! The options of remotes as rclone sees them: what follows a remote's name, variables, and the file, in rclone's order. rclone reads the
+//! file and composes its values; which of these come first, and what a section has from another one, it does not say. Nothing else in the
+//! mover looks into the configuration. Pure.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 
-use crate::rclone::ini::{DEFAULT, Sections};
 use crate::rclone::target::Remote;
+use crate::rclone::variables::Variables;
+
+/// The sections of a configuration, by name, with their options.
+pub(crate) type Sections = BTreeMap<String, BTreeMap<String, String>>;
 
 /// A chain of sections that is longer is a circle.
 pub(crate) const DEEPEST: usize = 16;
-/// How often a reference in a value is replaced, and how long the value may become.
-const REFERENCES: usize = 200;
-const LONGEST: usize = 64 << 10;
 
 /// The sections of a file, with the variables that define or change them.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub(crate) struct Configuration {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Value {
     pub text: String,
-    /// Whether all that rclone may do with it is known: it is neither inherited nor composed of others, and no two variables set it.
+    /// Whether all that rclone may do with it is known: it is not inherited, and no two variables set it.
     pub certain: bool,
 }
 
@@ -39,17 +39,12 @@ impl Value {
 pub(crate) struct Written<'a> {
     pub section: &'a str,
     pub option: &'a str,
-    /// As it stands there, or as rclone reads it.
-    pub value: String,
+    pub value: &'a str,
 }
 
 impl Configuration {
-    pub(crate) fn new(sections: Sections, vars: &BTreeMap<OsString, OsString>) -> Self {
-        let text = |text: &OsString| text.to_string_lossy().into_owned();
-        let variables = vars.iter().map(|(name, value)| (text(name), text(value)));
-        // The one of them that is no option, but the path of the file.
-        let variables = variables.filter(|(name, _)| name.starts_with("RCLONE_") && name != "RCLONE_CONFIG");
-        Self { sections, variables: variables.collect() }
+    pub(crate) fn new(sections: Sections, variables: &Variables) -> Self {
+        Self { sections, variables: variables.of_rclone().collect() }
     }
 
     pub(crate) fn sections(&self) -> impl Iterator<Item = &str> {
@@ -64,22 +59,38 @@ impl Configuration {
 
     /// What the file says of this section.
     pub(crate) fn of_section(&self, section: &str) -> BTreeMap<String, String> {
-        let Some(options) = self.sections.get(section) else {
-            return BTreeMap::new();
-        };
-        options.iter().map(|(name, value)| (name.clone(), self.composed(options, value))).collect()
+        self.sections.get(section).cloned().unwrap_or_default()
     }
 
     /// All that the file says.
     pub(crate) fn written(&self) -> Vec<Written<'_>> {
-        let mut written = Vec::new();
-        for (section, options) in &self.sections {
-            for (option, value) in options {
-                let composed = Some(self.composed(options, value)).filter(|composed| composed != value);
-                written.extend([Some(value.clone()), composed].into_iter().flatten().map(|value| Written { section, option, value }));
-            }
-        }
-        written
+        self.sections
+            .iter()
+            .flat_map(|(section, options)| options.iter().map(move |(option, value)| Written { section, option, value }))
+            .collect()
+    }
+
+    /// Whether any section has this option, in the file or by a variable.
+    pub(crate) fn sets(&self, option: &str) -> bool {
+        self.values(option).next().is_some()
+    }
+
+    /// Whether any section, or backend, has this option and says yes to it; in the file, by a variable, or behind a name.
+    pub(crate) fn asks(&self, option: &str) -> bool {
+        let end = format!("_{}", option.to_uppercase());
+        let of_backends = self.variables.iter().filter(|(name, _)| name.ends_with(&end)).map(|(_, value)| value.as_str());
+        let says_yes = |value: &str| !["", "0", "f", "false"].contains(&value.trim().to_lowercase().as_str());
+        let behind_a_name = format!(",{option}");
+        let mut values = self.sections.values().flat_map(BTreeMap::values).chain(self.variables.values());
+        self.values(option).chain(of_backends).any(says_yes) || values.any(|value| value.contains(&behind_a_name))
+    }
+
+    /// What sections have as this option, whichever they are.
+    fn values<'a>(&'a self, option: &str) -> impl Iterator<Item = &'a str> {
+        let end = format!("_{}", option.to_uppercase().replace('-', "_"));
+        let of_variables = self.variables.iter().filter(move |(name, _)| name.starts_with("RCLONE_CONFIG_") && name.ends_with(&end));
+        let of_file: Vec<&str> = self.sections.values().filter_map(|options| options.get(option)).map(String::as_str).collect();
+        of_file.into_iter().chain(of_variables.map(|(_, value)| value.as_str()))
     }
 
     /// All variables with an option of rclone's.
@@ -117,29 +128,11 @@ impl Configuration {
     /// A section has what it does not say itself from the one whose name stands before its last dot.
     fn of_file(&self, section: &str, name: &str) -> Option<Value> {
         let options = self.sections.get(section)?;
-        if let Some(value) = options.get(name) {
-            let text = self.composed(options, value);
-            return Some(Value { text, certain: !value.contains("%(") }).filter(|value| !value.text.is_empty());
+        if let Some(text) = options.get(name) {
+            return Some(Value { text: text.clone(), certain: true }).filter(|value| !value.text.is_empty());
         }
         let inherited = self.of_file(section.rsplit_once('.')?.0, name)?;
         Some(Value { certain: false, ..inherited })
-    }
-
-    /// The value with `%(name)s` replaced by another option, of those before the first section or of the same one.
-    fn composed(&self, options: &BTreeMap<String, String>, value: &str) -> String {
-        let mut text = value.to_owned();
-        for _ in 0..REFERENCES {
-            let Some(reference) = reference(&text) else { break };
-            // So rclone finds the name; it cuts an `s` at its end off too.
-            let name = reference.trim_start_matches(['%', '(']).trim_end_matches([')', 's']);
-            let of_default = self.sections.get(DEFAULT).and_then(|options| options.get(name));
-            let next = text.replace(&reference, of_default.or_else(|| options.get(name)).map_or("", String::as_str));
-            if next.len() > LONGEST {
-                break;
-            }
-            text = next;
-        }
-        text
     }
 }
 
@@ -148,26 +141,43 @@ fn variable_of_section(section: &str, option: &str) -> String {
     format!("RCLONE_CONFIG_{section}_{}", option.replace('-', "_")).to_uppercase()
 }
 
-/// The first `%(name)s` in a text.
-fn reference(text: &str) -> Option<String> {
-    text.split("%(").skip(1).find_map(|behind| {
-        let (name, after) = behind.split_once(')')?;
-        (!name.is_empty() && after.starts_with('s')).then(|| format!("%({name})s"))
-    })
+/// What rclone's `config/dump` says of a file of plain lines.
+#[cfg(test)]
+pub(crate) fn plain(text: &str) -> Sections {
+    let (mut sections, mut section) = (Sections::new(), String::new());
+    for line in text.lines() {
+        match line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
+            Some(name) => {
+                section = name.to_owned();
+                sections.entry(section.clone()).or_default();
+            }
+            None => {
+                let pair = line.split_once('=').map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned()));
+                sections.entry(section.clone()).or_default().extend(pair);
+            }
+        }
+    }
+    sections
+}
+
+/// These sections, with these variables.
+#[cfg(test)]
+pub(crate) fn of_lines(text: &str, vars: &[(&str, &str)]) -> Configuration {
+    let given = vars.iter().map(|(name, value)| (name.into(), value.into())).collect();
+    let variables = Variables { given, secret: String::new(), holder: String::new(), lines: Vec::new() };
+    Configuration::new(plain(text), &variables)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rclone::ini::parse_ini;
     use rstest::rstest;
 
-    const CONF: &str = "w = all\n[my-s3]\ntype = alias\nremote = /file\nempty =\n[a]\nremote = %(w)s%(x)s%(none)s%(xs)s\nx = mine\nw = 2\n\
-        [a.b]\ntype = crypt\n[n.o]\ny = 1\n[loop]\nremote = %(remote)s%(remote)s\n";
+    const CONF: &str =
+        "[my-s3]\ntype = alias\nremote = /file\nempty =\n[a]\nremote = all\n[a.b]\ntype = crypt\n[n.o]\ny = 1\nenv_auth = false\n";
 
     fn option(vars: &[(&str, &str)], remote: &Remote, kind: &str, name: &str) -> Option<(String, bool)> {
-        let vars = vars.iter().map(|(name, value)| (name.into(), value.into())).collect();
-        let value = Configuration::new(parse_ini(CONF).unwrap(), &vars).option(remote, kind, name);
+        let value = of_lines(CONF, vars).option(remote, kind, name);
         value.map(|value| (value.text, value.certain))
     }
 
@@ -197,9 +207,9 @@ mod tests {
 
     #[rstest]
     #[case("my-s3", "empty", None)]
-    #[case("a", "remote", Some(("allminemine", false)))]
+    #[case("a", "remote", Some(("all", true)))]
     #[case("a.b", "type", Some(("crypt", true)))]
-    #[case("a.b", "remote", Some(("allminemine", false)))]
+    #[case("a.b", "remote", Some(("all", false)))]
     #[case("a.c", "remote", None)]
     #[case("n.o", "remote", None)]
     fn a_value_of_the_file_may_come_from_others(#[case] section: &str, #[case] name: &str, #[case] expected: Option<(&str, bool)>) {
@@ -207,8 +217,15 @@ mod tests {
         assert_eq!(found.as_ref().map(|(text, certain)| (text.as_str(), *certain)), expected);
     }
 
-    #[test]
-    fn a_value_that_refers_to_itself_has_an_end() {
-        assert!(option(&[], &Remote::of_section("loop"), "crypt", "remote").unwrap().0.len() <= LONGEST);
+    #[rstest]
+    #[case("[x]\nenv_auth = true\n", &[], true)]
+    #[case("[x]\nenv_auth = false\n", &[], false)]
+    #[case("[x]\nremote = :s3,env_auth:b\n", &[], true)]
+    #[case("", &[("RCLONE_S3_ENV_AUTH", "1")], true)]
+    #[case("", &[("RCLONE_CONFIG_X_ENV_AUTH", "TRUE")], true)]
+    #[case("", &[("RCLONE_CONFIG_X_ENV_AUTH", "false")], false)]
+    #[case("[x]\ny = env_auth\n", &[], false)]
+    fn what_asks_for_something_is_found(#[case] conf: &str, #[case] vars: &[(&str, &str)], #[case] asks: bool) {
+        assert_eq!(of_lines(conf, vars).asks("env_auth"), asks);
     }
 }

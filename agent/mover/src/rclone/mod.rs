@@ -1,14 +1,14 @@
-//! rclone: its process, its environment, and what its log reports.
+//! rclone: its process, its environment, what it says of its configuration, and what its log reports.
 
 mod base;
 mod classify;
 mod configuration;
 pub mod daemon;
 pub mod environment;
-mod ini;
 mod lines;
 mod log;
 pub mod memory;
+mod open;
 pub mod options;
 mod places;
 mod process;
@@ -16,7 +16,10 @@ mod redaction;
 mod refusal;
 mod store;
 mod target;
+mod variables;
+mod version;
 mod watchdog;
 
+pub use open::open;
 pub use process::*;
 pub use store::RcloneStore;

@@ -51,8 +51,13 @@ pub(crate) fn tuning(limit: Option<u64>, direction: Direction) -> Vec<Setting> {
 }
 
 /// Set whatever the user has set. Each retry counts the files again that it transfers again, and the count is what shows that rclone left
-/// none out; the agent retries.
-pub(crate) const FORCED: [(&str, &str); 1] = [("RCLONE_RETRIES", "1")];
+/// none out; the agent retries. A password is never asked for: the error that rclone has instead says which variable it needs.
+pub(crate) const FORCED: [(&str, &str); 2] = [("RCLONE_RETRIES", "1"), ("RCLONE_ASK_PASSWORD", "false")];
+
+/// Without a section that asks for the credentials of the machine, rclone does not look for the service that may have some.
+pub(crate) const NO_METADATA: (&str, &str) = ("AWS_EC2_METADATA_DISABLED", "true");
+/// The option of a section that asks for them.
+pub(crate) const ASKS_METADATA: &str = "env_auth";
 
 /// Flags of the commands that the mover runs, beyond rclone's global ones: each changes what a command does or prints.
 pub(crate) const OF_COMMANDS: &[&str] = &[
@@ -190,6 +195,11 @@ pub(crate) fn refused_in_value<'a>(of: &str, value: &'a str) -> Option<&'a str> 
         let (name, end) = part.split_at(part.find(['=', ':', ',', ' ', '"', '\'']).unwrap_or(part.len()));
         is_refused(name, end).then_some(name)
     })
+}
+
+/// Whether this variable is left out: it changes how often, and how, rclone prints statistics, and the mover alone reads those.
+pub(crate) fn is_ignored(name: &str) -> bool {
+    name == "RCLONE_STATS" || name.starts_with("RCLONE_STATS_")
 }
 
 /// Whether a Secret must not set this variable.

@@ -180,7 +180,7 @@ impl<'a> Walk<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rclone::ini::parse_ini;
+    use crate::rclone::configuration::of_lines;
     use rstest::rstest;
 
     const CONF: &str = "\
@@ -244,10 +244,6 @@ type = alias
 remote = enc.kid:
 [enc.kid]
 type = alias
-[ref]
-type = alias
-remote = %(where)s
-where = :memory:x
 [quoted]
 type = alias
 remote = s3,endpoint=\"http://h:1\":b
@@ -260,9 +256,7 @@ remote = var,remote='s3:x':y
 ";
 
     fn check(conf: &str, vars: &[(&str, &str)], section: &str, path: &str) -> Option<String> {
-        let vars = vars.iter().map(|(name, value)| (name.into(), value.into())).collect();
-        let configuration = Configuration::new(parse_ini(conf).unwrap(), &vars);
-        let failure = super::check(&configuration, "Secret \"creds\"", section, path, Direction::Push).err()?;
+        let failure = super::check(&of_lines(conf, vars), "Secret \"creds\"", section, path, Direction::Push).err()?;
         assert_eq!(failure.reason, Reason::SecretInvalid);
         Some(failure.message)
     }
@@ -292,7 +286,6 @@ remote = var,remote='s3:x':y
     #[case("bare", "s3:x", None)]
     #[case("zip", "x", Some("type in section [mem]"))]
     #[case("kid", "x", Some("remote in section [enc.kid]"))]
-    #[case("ref", "x", Some("remote in section [ref]"))]
     #[case("steady", "x", None)]
     #[case("var", "x", Some("remote in section [var]"))]
     #[case("quoted", "x", None)]

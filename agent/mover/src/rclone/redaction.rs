@@ -46,11 +46,13 @@ const SECRET: &[&str] = &["pass", "secret", "token", "key", "sas", "auth", "cook
 pub struct Redaction {
     /// The longest first: one may be a part of another.
     secrets: Vec<(String, String)>,
+    /// Those of the configuration, to tell the number of one.
+    lines: Vec<String>,
 }
 
 impl fmt::Debug for Redaction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Redaction").field("secrets", &self.secrets.len()).finish()
+        f.debug_struct("Redaction").field("secrets", &self.secrets.len()).finish_non_exhaustive()
     }
 }
 
@@ -105,13 +107,34 @@ impl Redaction {
         secrets.extend(written);
         secrets.sort_by(|a, b| b.0.len().cmp(&a.0.len()).then_with(|| a.cmp(b)));
         secrets.dedup_by(|a, b| a.0 == b.0);
-        Self { secrets }
+        Self { secrets, lines: Vec::new() }
+    }
+
+    /// With these lines of the configuration, of which no message shows one that rclone cannot read.
+    pub(crate) fn with_lines(self, lines: &[String]) -> Self {
+        Self { lines: lines.to_vec(), ..self }
+    }
+
+    /// The text with the number of such a line in the place of the line.
+    fn cut_lines(&self, text: &str) -> String {
+        let mut parts = text.split(UNREAD);
+        let mut cut = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            let (line, after) = part.split_at(part.find('\n').unwrap_or(part.len()));
+            match self.lines.iter().position(|known| known == line.trim()) {
+                // Writing to a String cannot fail.
+                Some(number) => drop(write!(cut, "could not parse line {}", number + 1)),
+                None => cut.push_str("could not parse a line"),
+            }
+            cut.push_str(after);
+        }
+        cut
     }
 
     /// The text without secrets.
     pub fn apply(&self, text: &str) -> String {
         // First, as in the secrets themselves: what stands in a query has no end of its own.
-        let text = cut_urls(text);
+        let text = cut_urls(&self.cut_lines(text));
         let (mut safe, mut rest) = (String::with_capacity(text.len()), text.as_str());
         // In one pass: a mark must stay as it is, whatever word in it is the value of another option.
         while let Some(next) = rest.chars().next() {
@@ -127,6 +150,14 @@ impl Redaction {
         }
         safe
     }
+}
+
+/// What rclone says before it quotes a line of its configuration that it cannot read, which may be a part of a key.
+const UNREAD: &str = "could not parse line: ";
+
+/// Whether a variable of this name, in lower case, holds a secret, of whatever program.
+pub(crate) fn is_secret(name: &str) -> bool {
+    SECRET.iter().any(|word| name.contains(word)) && !is_harmless(name)
 }
 
 fn is_harmless(option: &str) -> bool {
@@ -308,6 +339,25 @@ mod tests {
         let redaction = Redaction::new([(name, name.to_owned(), value)].into_iter());
         assert!(!format!("{redaction:?}").contains("HUNTER2"));
         assert_eq!(redaction.apply(text), expected);
+    }
+
+    #[test]
+    fn a_line_that_rclone_cannot_read_is_a_number() {
+        let none = Redaction::new(std::iter::empty());
+        let redaction = none.clone().with_lines(&["[s3]".to_owned(), "HUNT http://u:p@h".to_owned()]);
+        let text = "x: could not parse line: HUNT http://u:p@h\ngoroutine 1";
+        assert_eq!(redaction.apply(text), "x: could not parse line 2\ngoroutine 1");
+        assert_eq!(none.apply(text), "x: could not parse a line\ngoroutine 1");
+    }
+
+    #[rstest]
+    #[case("aws_secret_access_key", true)]
+    #[case("aws_session_token", true)]
+    #[case("aws_web_identity_token_file", false)]
+    #[case("home", false)]
+    #[case("path", false)]
+    fn what_holds_a_secret_is_known_by_its_name(#[case] name: &str, #[case] secret: bool) {
+        assert_eq!(is_secret(name), secret);
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub(crate) fn refuse_options(configuration: &Configuration, secret: &str) -> Res
         let of_section = || format!("section [{section}] of its rclone configuration");
         refuse(Some(option).filter(|option| is_refused_option(option)), &of_section)?;
         refuse(refused_in_value("remote", option), &of_section)?;
-        refuse(refused_in_value(option, &written.value), &|| format!("option {option} of {}", of_section()))?;
+        refuse(refused_in_value(option, written.value), &|| format!("option {option} of {}", of_section()))?;
     }
     for (name, value) in configuration.variables() {
         refuse(refused_in_value(&name.to_lowercase(), value), &|| format!("variable {name}"))?;

@@ -18,14 +18,15 @@ pub struct RcloneStore {
     rclone: Rclone,
     /// `section:path`, without a trailing slash.
     root: String,
-    /// Started by the first verb.
-    daemon: OnceLock<(Daemon, Backend)>,
+    daemon: Daemon,
+    /// What the backend can do: asked for by the first verb, which sets it up.
+    backend: OnceLock<Backend>,
 }
 
 impl RcloneStore {
-    /// The path `section:path`.
-    pub fn new(rclone: Rclone, root: &str) -> Self {
-        Self { rclone, root: root.trim_end_matches('/').to_owned(), daemon: OnceLock::new() }
+    /// The path `section:path`, by an rclone that was opened for the section.
+    pub fn new((rclone, daemon): (Rclone, Daemon), root: &str) -> Self {
+        Self { rclone, root: root.trim_end_matches('/').to_owned(), daemon, backend: OnceLock::new() }
     }
 
     fn fs(&self, place: Place) -> Fs {
@@ -42,23 +43,23 @@ impl RcloneStore {
         self.fs(Place::Path(below))
     }
 
-    fn started(&self) -> Result<&(Daemon, Backend)> {
-        if let Some(started) = self.daemon.get() {
-            return Ok(started);
+    fn backend(&self) -> Result<&Backend> {
+        if let Some(backend) = self.backend.get() {
+            return Ok(backend);
         }
-        let daemon = Daemon::start(&self.rclone)?;
         // Nothing but the setting up of the backend can fail here, and what that says of a missing file is nothing about an object.
-        let backend = daemon.features(&self.path("")).map_err(|error| match StoreError::from(error) {
+        let backend = self.daemon.features(&self.path("")).map_err(|error| match StoreError::from(error) {
             error if matches!(error.class, Class::Other | Class::NotFound | Class::VolumeUnreadable | Class::SourceChanging) => {
                 StoreError::new(Class::Configuration, error.message)
             }
             error => error,
         })?;
-        Ok(self.daemon.get_or_init(|| (daemon, backend)))
+        Ok(self.backend.get_or_init(|| backend))
     }
 
     fn daemon(&self) -> Result<&Daemon> {
-        Ok(&self.started()?.0)
+        self.backend()?;
+        Ok(&self.daemon)
     }
 
     /// Something is said not to be there. What rclone remembers of folders may be outdated: the next look is one at the server.
@@ -99,14 +100,14 @@ impl Store for RcloneStore {
     }
 
     fn features(&self) -> Result<Features> {
-        Ok(self.started()?.1.features())
+        Ok(self.backend()?.features())
     }
 
     fn replacing(&self) -> Result<Replacing> {
         let base = self.rclone.environment.base.as_deref();
         // A WebDAV upload that fails is followed by a DELETE of that name. A type that is not known may be any: a section of variables.
         let destroys = matches!(base, Some("webdav") | None);
-        Ok(Replacing { destroys, renames: base != Some("s3") && self.started()?.1.has("PartialUploads") })
+        Ok(Replacing { destroys, renames: base != Some("s3") && self.backend()?.has("PartialUploads") })
     }
 
     fn read(&self, name: &str) -> Result<Option<PathBuf>> {
@@ -148,7 +149,7 @@ impl Store for RcloneStore {
 
     fn copy(&self, from: &str, to: &str, names: &Names) -> Result<()> {
         let daemon = self.daemon()?;
-        if self.started()?.1.features().is_overlay && self.kind() != Some("crypt") {
+        if self.backend()?.features().is_overlay && self.kind() != Some("crypt") {
             // What shows an object that is kept in several may leave some of an older one behind, and show neither then.
             daemon.delete(&self.path(to), names)?;
         }

@@ -86,7 +86,8 @@ fn it_listens_in_a_private_folder_alone_and_leaves_nothing_behind() {
     let folder = socket.parent().unwrap();
     assert_eq!(fs::metadata(folder).unwrap().permissions().mode() & 0o777, 0o700);
     assert!(!command.iter().any(|arg| arg.contains(SECRET)), "{command:?}");
-    let known = ["RCLONE_", "GOMEMLIMIT=", "PATH=", "TMPDIR=", "SSL_CERT_", "HTTP", "NO_PROXY", "http", "no_proxy"];
+    let known =
+        ["AWS_EC2_METADATA_DISABLED=", "RCLONE_", "GOMEMLIMIT=", "PATH=", "TMPDIR=", "SSL_CERT_", "HTTP", "NO_PROXY", "http", "no_proxy"];
     let environment = parts(daemon.pid(), "environ");
     assert!(environment.iter().all(|variable| known.iter().any(|name| variable.starts_with(name))), "{environment:?}");
 

@@ -9,10 +9,10 @@ use rstest::rstest;
 use scribe_mover::rclone::environment::from_mount;
 use scribe_mover::report::Reason;
 
-use crate::support::Site;
 use crate::support::proxy::Action;
 use crate::support::server::Backend;
 use crate::support::tree::write;
+use crate::support::{Site, opened, rclone};
 
 /// What the mover runs.
 const COMMANDS: [&str; 11] = ["backend", "cat", "copy", "copyto", "delete", "hashsum", "lsjson", "mkdir", "moveto", "rmdirs", "size"];
@@ -21,7 +21,7 @@ const COMMANDS: [&str; 11] = ["backend", "cat", "copy", "copyto", "delete", "has
 fn flags_of_commands() -> BTreeSet<String> {
     let mut flags = BTreeSet::new();
     for command in COMMANDS {
-        let output = Command::new(crate::support::rclone()).args([command, "--help"]).output().unwrap();
+        let output = Command::new(rclone()).args([command, "--help"]).output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
         let of_command = text.lines().skip_while(|line| *line != "Flags:").skip(1).take_while(|line| !line.is_empty());
         for line in of_command {
@@ -42,7 +42,7 @@ fn no_flag_of_a_command_is_set_by_a_secret() {
         let secret = TempDir::new().unwrap();
         fs::write(secret.path().join("rclone.conf"), "[s]\ntype = local\n").unwrap();
         fs::write(secret.path().join(&name), "true").unwrap();
-        let failure = from_mount(secret.path(), None, "s", &[]).map(|_| ()).unwrap_err();
+        let failure = from_mount(secret.path(), None, &[]).map(|_| ()).unwrap_err();
         assert_eq!(failure.reason, Reason::SecretInvalid);
         assert!(failure.message.contains(&name), "{name}: {}", failure.message);
     }
@@ -63,7 +63,7 @@ fn an_option_that_hides_what_was_left_out(#[case] section: &str, #[case] variabl
     let secret = TempDir::new().unwrap();
     fs::write(secret.path().join("rclone.conf"), format!("[s3]\ntype = alias\n{section}\n[base]\ntype = local\n")).unwrap();
     fs::write(secret.path().join(variable.0), variable.1).unwrap();
-    let failure = from_mount(secret.path(), None, "s3", &[]).map(|_| ()).unwrap_err();
+    let failure = opened(secret.path(), "s3").map(drop).unwrap_err();
     assert_eq!(failure.reason, Reason::SecretInvalid);
     assert!(failure.message.contains(".retries") && failure.message.contains(words), "{}", failure.message);
 }

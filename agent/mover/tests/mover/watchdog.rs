@@ -26,7 +26,7 @@ fn child(dir: &TempDir, text: &str) -> Rclone {
     fs::write(&binary, format!("#!/bin/sh\n{text}\n")).unwrap();
     fs::set_permissions(&binary, fs::Permissions::from_mode(0o755)).unwrap();
     fs::write(dir.path().join("rclone.conf"), "[s3]\ntype = s3\n").unwrap();
-    let environment = environment::from_mount(dir.path(), None, "s3", &[]).unwrap();
+    let environment = environment::from_mount(dir.path(), None, &[]).unwrap();
     Rclone { binary, program: program(), environment, context: Context::new(Stop::default(), Progress::default()).unwrap() }
 }
 

@@ -177,7 +177,11 @@ impl Daemon {
 
     fn outcome(&self, method: &str, sides: Sides, idle: Duration, watched: Watched) -> Result<Reply, CallError> {
         let error = |kind, class, what: &str| Err(CallError::new(method, sides, kind, class, what));
-        let said = || self.messages.last();
+        let said = || {
+            // All that it has said until now.
+            self.messages.explanation(&self.pipe);
+            self.messages.last()
+        };
         match watched {
             Watched::Done(Ok(reply)) => Ok(reply),
             Watched::Done(Err(Fault::Broken(what))) => {

@@ -1,6 +1,6 @@
 //! Folders: listed, made, removed. And what rclone knows without asking a server.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Deserialize;
@@ -20,8 +20,13 @@ struct Answered {
     list: Vec<Item>,
 }
 
+#[derive(Deserialize)]
+struct Version {
+    decomposed: Option<Vec<u64>>,
+}
+
 /// The whole configuration as rclone reads it, secrets included: not to be shown.
-pub struct ConfigDump(pub HashMap<String, HashMap<String, String>>);
+pub struct ConfigDump(pub BTreeMap<String, BTreeMap<String, String>>);
 
 impl fmt::Debug for ConfigDump {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -98,6 +103,12 @@ impl Daemon {
     pub fn config_dump(&self) -> Result<ConfigDump, CallError> {
         let (method, params) = ("config/dump", json!({}));
         read(method, &params, self.call(method, params.clone())?).map(ConfigDump)
+    }
+
+    /// Its version in numbers, where it says them.
+    pub fn version(&self) -> Result<Option<Vec<u64>>, CallError> {
+        let (method, params) = ("core/version", json!({}));
+        read::<Version>(method, &params, self.call(method, params.clone())?).map(|version| version.decomposed)
     }
 
     /// Drops what rclone remembers of backends: for a path that others may have changed.

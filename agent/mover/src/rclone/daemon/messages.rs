@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, BufReader, PipeReader, PipeWriter, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use crate::rclone::classify::classify;
 use crate::rclone::log::{Log, Message};
@@ -20,7 +20,7 @@ pub(super) struct Messages {
     marked: Condvar,
     /// How often it said that the remote failed a file, and not for the file's own fault.
     troubles: AtomicU64,
-    redaction: Redaction,
+    redaction: RwLock<Redaction>,
 }
 
 #[derive(Debug, Default)]
@@ -36,7 +36,16 @@ pub(super) struct Pipe(PipeWriter);
 
 impl Messages {
     pub(super) fn new(redaction: Redaction) -> Self {
-        Self { state: Mutex::default(), marked: Condvar::new(), troubles: AtomicU64::new(0), redaction }
+        Self { state: Mutex::default(), marked: Condvar::new(), troubles: AtomicU64::new(0), redaction: RwLock::new(redaction) }
+    }
+
+    /// What to keep out of them from now on.
+    pub(super) fn know(&self, redaction: &Redaction) {
+        self.redaction.write().unwrap_or_else(PoisonError::into_inner).clone_from(redaction);
+    }
+
+    fn redaction(&self) -> RwLockReadGuard<'_, Redaction> {
+        self.redaction.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reads them in a thread, which ends with the pipe. That need not be when the daemon ends: something that it has started may hold it.
@@ -62,8 +71,9 @@ impl Messages {
     }
 
     fn line(&self, line: &[u8]) {
-        let error = self.lock().log.line(line, &self.redaction);
-        if error.is_some_and(|error| matches!(classify(Some(1), &[error], &self.redaction).0, Class::Unreachable | Class::Throttled)) {
+        let redaction = self.redaction();
+        let error = self.lock().log.line(line, &redaction);
+        if error.is_some_and(|error| matches!(classify(Some(1), &[error], &redaction).0, Class::Unreachable | Class::Throttled)) {
             self.troubles.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -90,7 +100,7 @@ impl Messages {
 
     /// `; last message of rclone: …`, or nothing; without secrets.
     pub(super) fn last(&self) -> String {
-        self.redaction.apply(&self.lock().log.last_message())
+        self.redaction().apply(&self.lock().log.last_message())
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

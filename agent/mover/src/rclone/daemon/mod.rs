@@ -68,9 +68,9 @@ pub use place::Fs;
 pub use shim::shim;
 
 use crate::error::{Failure, Result};
-use crate::rclone::Rclone;
+use crate::rclone::classify::shorten;
 use crate::rclone::environment::Environment;
-use crate::rclone::process::ALWAYS;
+use crate::rclone::process::{ALWAYS, Rclone};
 use crate::report::Reason;
 use crate::scratch::Scratch;
 use crate::stop::Stop;
@@ -170,6 +170,12 @@ impl Daemon {
         Fs::new(root, &self.environment)
     }
 
+    /// From now on it is known what the configuration says.
+    pub(crate) fn know(&mut self, environment: &Environment) {
+        self.messages.know(environment.redaction());
+        self.environment = environment.clone();
+    }
+
     fn wait_until_it_answers(&self, binary: &Path) -> Result<()> {
         let began = Instant::now();
         loop {
@@ -188,7 +194,13 @@ impl Daemon {
             };
             if let Some(ended) = self.child.ended() {
                 // All that it has said is read by then.
-                self.messages.explanation(&self.pipe);
+                let messages = self.messages.explanation(&self.pipe);
+                // The one thing of the user's that it looks at before it is asked.
+                let wrong = messages.iter().find_map(|said| Some((said, self.environment.misunderstood(said)?)));
+                if let Some((said, variables)) = wrong {
+                    let said = shorten(&self.environment.redact(said));
+                    return Err(Failure::new(Reason::SecretInvalid, format!("correct {variables}: rclone refuses it: {said}")));
+                }
                 let said = self.messages.last();
                 return Err(failed(format!("rclone ({}) ended as it was started, {ended}{said}", binary.display())));
             }

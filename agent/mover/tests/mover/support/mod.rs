@@ -25,8 +25,9 @@ use scribe_mover::format::documents::Owner;
 use scribe_mover::guard::Guard;
 use scribe_mover::pull::{PullOptions, PullOutcome, Synced, pull};
 use scribe_mover::push::{PushOptions, Pusher, push};
+use scribe_mover::rclone::daemon::Daemon;
 use scribe_mover::rclone::options::Direction;
-use scribe_mover::rclone::{Rclone, RcloneStore, environment};
+use scribe_mover::rclone::{Rclone, RcloneStore, environment, open};
 use scribe_mover::remote::Remote;
 use scribe_mover::stop::Stop;
 use scribe_mover::store::progress::Progress;
@@ -129,7 +130,7 @@ impl Site {
 
     /// The rclone of another section of the configuration.
     pub(crate) fn rclone_of(&self, section: &str) -> Rclone {
-        rclone_of(self.secret.path(), section)
+        opened(self.secret.path(), section).unwrap().0
     }
 
     /// Adds a section that encrypts what goes below the folder `enc` of the bucket.
@@ -197,14 +198,15 @@ fn remote(secret: &Path, name: &str) -> Remote {
 }
 
 fn store(secret: &Path, name: &str) -> (Context, Box<dyn Store>) {
-    let rclone = rclone_of(secret, name.split(':').next().unwrap());
-    (rclone.context.clone(), Box::new(RcloneStore::new(rclone, name)))
+    let opened = opened(secret, name.split(':').next().unwrap()).unwrap();
+    (opened.0.context.clone(), Box::new(RcloneStore::new(opened, name)))
 }
 
-fn rclone_of(secret: &Path, section: &str) -> Rclone {
-    let environment = environment::from_mount(secret, Some("creds"), section, &[]).unwrap().tuned(None, Direction::Push);
+/// rclone for a section of this Secret.
+pub(crate) fn opened(secret: &Path, section: &str) -> Result<(Rclone, Daemon)> {
+    let environment = environment::from_mount(secret, Some("creds"), &[])?.tuned(None, Direction::Push);
     let context = Context::new(Stop::default(), Progress::default()).unwrap();
-    Rclone { binary: rclone().into(), program: program::program(), environment, context }
+    open(Rclone { binary: rclone().into(), program: program::program(), environment, context }, section)
 }
 
 fn push_options(volume: &Path) -> PushOptions {

@@ -23,14 +23,29 @@ pub(crate) fn example(name: &str) -> PathBuf {
 
 /// A push or pull of the site's path by hand.
 pub(crate) fn mover(site: &Site, verb: &str, volume: &Path, more: &[&str]) -> Command {
+    mover_by(rclone(), site, verb, volume, more)
+}
+
+/// The same, with another program in rclone's place.
+pub(crate) fn mover_by(rclone: &Path, site: &Site, verb: &str, volume: &Path, more: &[&str]) -> Command {
     let mut command = Command::new(program());
     command.args([verb, "--remote", &site.name, "--secret-name", "creds", "--volume"]).arg(volume);
-    command.arg("--config-dir").arg(site.secret.path()).arg("--rclone").arg(rclone()).args(more);
+    command.arg("--config-dir").arg(site.secret.path()).arg("--rclone").arg(rclone).args(more);
     if verb == "push" {
         command.args(["--owner", "shop/db", "--owner-uid", "uid-1"]);
     }
     // Scratch of a killed mover goes with the site.
-    command.env("TMPDIR", site.scratch.path());
+    clean(&mut command).env("TMPDIR", site.scratch.path());
+    command
+}
+
+/// Without what the machine that runs the tests may have for rclone: the mover's environment reaches it.
+pub(crate) fn clean(command: &mut Command) -> &mut Command {
+    for (name, _) in std::env::vars_os() {
+        if ["RCLONE_", "AWS_", "GOOGLE_", "AZURE_", "GO"].iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
+            command.env_remove(name);
+        }
+    }
     command
 }
 

@@ -1,0 +1,154 @@
+//! The variables that rclone is started with, from a mounted Secret or from a person's own environment. Nothing is known yet of what the
+//! configuration says: rclone reads that. Values never reach a log, a message or a command line.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Failure, Result};
+use crate::rclone::options::{is_ignored, is_refused};
+use crate::report::Reason;
+
+/// The key of the Secret that holds rclone's configuration.
+pub(crate) const KEY: &str = "rclone.conf";
+
+/// How systemd speaks with the mover, and not with what the mover starts.
+const OURS: [&str; 4] = ["LISTEN_FDNAMES", "LISTEN_FDS", "LISTEN_PID", "NOTIFY_SOCKET"];
+
+/// Where rclone's configuration is, and the variables that come with it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Variables {
+    /// All of them, but for what the mover sets itself.
+    pub(crate) given: BTreeMap<OsString, OsString>,
+    /// What holds the configuration, in messages.
+    pub(crate) secret: String,
+    /// What holds the variables, in messages.
+    pub(crate) holder: String,
+    /// The lines of the file as they stand there.
+    pub(crate) lines: Vec<String>,
+}
+
+impl Variables {
+    /// Those that are rclone's own, as text.
+    pub(crate) fn of_rclone(&self) -> impl Iterator<Item = (String, String)> {
+        let text = |text: &OsString| text.to_string_lossy().into_owned();
+        // The one of them that is no option, but the path of the file.
+        let of_rclone = |name: &str| name.starts_with("RCLONE_") && name != "RCLONE_CONFIG";
+        self.given.iter().map(move |(name, value)| (text(name), text(value))).filter(move |(name, _)| of_rclone(name))
+    }
+}
+
+/// Of the mounted Secret at `dir`, called `secret` in messages.
+pub(crate) fn from_mount(dir: &Path, secret: Option<&str>, own: &[(OsString, OsString)]) -> Result<Variables> {
+    let secret = secret.map_or_else(|| "the Secret of rcloneConfig".to_owned(), |name| format!("Secret {name:?}"));
+    let files = read_keys(dir)?;
+    if files.is_empty() {
+        return Err(Failure::new(
+            Reason::SecretMissing,
+            format!("{secret} does not exist or is empty; create it with the key {KEY} holding the rclone configuration"),
+        ));
+    }
+    let Some(conf) = files.get(KEY) else {
+        let keys: Vec<&str> = files.keys().map(String::as_str).collect();
+        return Err(invalid(&secret, &format!("has no key {KEY}; its keys are: {}", keys.join(", "))));
+    };
+    let mut given = passed(own);
+    // Options are the Secret's to set. Those of the pod must not change what a transfer means, nor what sections there are.
+    given.retain(|name, _| {
+        let refused =
+            name.to_str().is_some_and(|name| name.starts_with("RCLONE_CONFIG") || name.starts_with("RCLONE_") && is_refused(name));
+        if refused {
+            tracing::warn!(name = %name.to_string_lossy(), "this variable of the mover does not reach rclone");
+        }
+        !refused
+    });
+    let mut refused = Vec::new();
+    for (name, value) in files.iter().filter(|(name, _)| name.starts_with("RCLONE_") && !is_ignored(name)) {
+        if is_refused(name) {
+            refused.push(name.as_str());
+            continue;
+        }
+        let value = value.strip_suffix(b"\n").unwrap_or(value);
+        if value.contains(&0) {
+            return Err(invalid(&secret, &format!("key {name} is not text")));
+        }
+        given.insert(name.into(), OsString::from_vec(value.to_vec()));
+    }
+    if !refused.is_empty() {
+        return Err(invalid(
+            &secret,
+            &format!("must not set {}: these change what is transferred, not how fast; remove them", refused.join(", ")),
+        ));
+    }
+    given.insert("RCLONE_CONFIG".into(), dir.join(KEY).into());
+    Ok(Variables { given, holder: format!("of {secret}"), secret, lines: lines(conf) })
+}
+
+/// Of a person's own rclone setup, for use by hand.
+pub(crate) fn from_process(own: &[(OsString, OsString)]) -> Result<Variables> {
+    let mut given = passed(own);
+    for name in given.keys().filter_map(|name| name.to_str()).filter(|name| name.starts_with("RCLONE_")) {
+        if name != "RCLONE_CONFIG" && is_refused(name) {
+            return Err(Failure::new(
+                Reason::SecretInvalid,
+                format!("{name} is set in the environment: it changes what is transferred; unset it"),
+            ));
+        }
+    }
+    let of = |name: &str| own.iter().find(|(key, _)| key == name).map(|(_, value)| PathBuf::from(value));
+    let home = of("HOME");
+    // In rclone's order. One that does not exist yet may be all in variables.
+    let places = [
+        of("XDG_CONFIG_HOME").map(|dir| dir.join("rclone/rclone.conf")),
+        home.as_ref().map(|home| home.join(".config/rclone/rclone.conf")),
+        home.as_ref().map(|home| home.join(".rclone.conf")),
+    ];
+    let there = places.iter().flatten().find(|place| place.exists()).cloned();
+    let config = of("RCLONE_CONFIG").or(there).or_else(|| places.into_iter().flatten().next());
+    let Some(config) = config else {
+        return Err(Failure::new(Reason::SecretMissing, "no rclone configuration: set RCLONE_CONFIG or give --config-dir"));
+    };
+    let called = format!("rclone configuration {}", config.display());
+    let conf = match std::fs::read(&config) {
+        Ok(conf) => conf,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Err(invalid(&called, &format!("cannot be read: {error}"))),
+    };
+    given.insert("RCLONE_CONFIG".into(), config.into());
+    Ok(Variables { given, secret: called, holder: "in the environment".to_owned(), lines: lines(&conf) })
+}
+
+/// Our own environment: where credentials are, whom to trust, which proxy to use, where to put temporary files.
+fn passed(own: &[(OsString, OsString)]) -> BTreeMap<OsString, OsString> {
+    let passes = |name: &OsString| name.to_str().is_none_or(|name| !OURS.contains(&name) && !is_ignored(name));
+    own.iter().filter(|(name, _)| passes(name)).cloned().collect()
+}
+
+fn lines(conf: &[u8]) -> Vec<String> {
+    String::from_utf8_lossy(conf).trim_start_matches('\u{feff}').lines().map(|line| line.trim().to_owned()).collect()
+}
+
+pub(crate) fn invalid(secret: &str, what: &str) -> Failure {
+    Failure::new(Reason::SecretInvalid, format!("{secret} {what}"))
+}
+
+fn read_keys(dir: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
+    let unreadable = |error: io::Error| Failure::new(Reason::SecretInvalid, format!("cannot read the mounted Secret: {error}"));
+    let mut files = BTreeMap::new();
+    let entries = match std::fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(files),
+        Err(error) => return Err(unreadable(error)),
+    };
+    for entry in entries {
+        let entry = entry.map_err(unreadable)?;
+        // A Secret mount keeps its versions in folders that begin with two dots, and keys are links into them.
+        let is_file = std::fs::metadata(entry.path()).is_ok_and(|meta| meta.is_file());
+        if let (true, Some(name)) = (is_file, entry.file_name().to_str()) {
+            files.insert(name.to_owned(), std::fs::read(entry.path()).map_err(unreadable)?);
+        }
+    }
+    Ok(files)
+}

@@ -1,0 +1,98 @@
+//! Credentials that rclone finds in its environment, as the cluster or a person provides them: in no Secret, and in no message.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
+use std::process::Command;
+use std::sync::mpsc::{self, Receiver};
+use std::time::Duration;
+
+use scribe_mover::report::Outcome;
+
+use crate::support::program::{clean, mover, program, report};
+use crate::support::server::{KEY, SECRET};
+use crate::support::tree::write;
+use crate::support::{Site, rclone};
+
+/// The site's section, without keys in it.
+fn keyless() -> Site {
+    let site = Site::with_bucket();
+    write(site.source.path(), "a", "a");
+    let conf = format!("[s3]\ntype = s3\nprovider = Other\nendpoint = http://{}\nregion = us-east-1\nenv_auth = true\n", site.address());
+    fs::write(site.secret.path().join("rclone.conf"), conf).unwrap();
+    site
+}
+
+#[test]
+fn keys_of_the_environment_reach_rclone() {
+    let site = keyless();
+    let mut push = mover(&site, "push", site.source.path(), &[]);
+    let report = report(&push.env("AWS_ACCESS_KEY_ID", KEY).env("AWS_SECRET_ACCESS_KEY", SECRET).output().unwrap());
+    assert_eq!(report.result, Outcome::Successful, "{}", report.message);
+}
+
+#[test]
+fn keys_of_a_home_reach_rclone_by_hand() {
+    let site = keyless();
+    let home = site.scratch.path().join("home");
+    fs::create_dir_all(home.join(".aws")).unwrap();
+    fs::write(home.join(".aws/credentials"), format!("[me]\naws_access_key_id = {KEY}\naws_secret_access_key = {SECRET}\n")).unwrap();
+    let mut push = Command::new(program());
+    push.args(["push", "--remote", &site.name, "--owner", "shop/db", "--owner-uid", "uid-1", "--volume"]).arg(site.source.path());
+    clean(&mut push).env("TMPDIR", site.scratch.path()).env("RCLONE_CONFIG", site.secret.path().join("rclone.conf"));
+    let report = report(&push.arg("--rclone").arg(rclone()).env("HOME", &home).env("AWS_PROFILE", "me").output().unwrap());
+    assert_eq!(report.result, Outcome::Successful, "{}", report.message);
+}
+
+/// Amazon's service that gives keys for the token of a ServiceAccount. Says what it was asked.
+fn token_service() -> (String, Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let (asked, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut reader = BufReader::new(stream.try_clone().unwrap());
+            let (mut length, mut line) = (0, String::new());
+            while reader.read_line(&mut line).unwrap() > 2 {
+                if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
+                    length = value.trim().parse().unwrap();
+                }
+                line.clear();
+            }
+            let mut body = vec![0; length];
+            reader.read_exact(&mut body).unwrap();
+            if asked.send(String::from_utf8(body).unwrap()).is_err() {
+                return;
+            }
+            let answer = format!(
+                "<AssumeRoleWithWebIdentityResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><AssumeRoleWithWebIdentityResult>\
+                 <Credentials><AccessKeyId>{KEY}</AccessKeyId><SecretAccessKey>{SECRET}</SecretAccessKey><SessionToken>session</SessionToken>\
+                 <Expiration>2099-01-01T00:00:00Z</Expiration></Credentials></AssumeRoleWithWebIdentityResult>\
+                 </AssumeRoleWithWebIdentityResponse>"
+            );
+            let head =
+                format!("HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", answer.len());
+            stream.write_all((head + &answer).as_bytes()).unwrap();
+        }
+    });
+    (address, receiver)
+}
+
+/// What a cluster adds to the pods of a ServiceAccount: a role, and a file with a token for it.
+#[test]
+fn the_identity_of_a_service_account_reaches_rclone() {
+    let site = keyless();
+    let (service, asked) = token_service();
+    let token = site.scratch.path().join("token");
+    fs::write(&token, "TOKENOFTHEACCOUNT").unwrap();
+    let mut push = mover(&site, "push", site.source.path(), &[]);
+    push.env("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/scribe").env("AWS_WEB_IDENTITY_TOKEN_FILE", &token);
+    push.env("AWS_REGION", "us-east-1").env("AWS_ENDPOINT_URL_STS", service);
+    let report = report(&push.output().unwrap());
+    assert_eq!(report.result, Outcome::Successful, "{}", report.message);
+    let asked = asked.recv_timeout(Duration::from_secs(1)).unwrap();
+    for part in ["Action=AssumeRoleWithWebIdentity", "WebIdentityToken=TOKENOFTHEACCOUNT", "role%2Fscribe"] {
+        assert!(asked.contains(part), "{asked}");
+    }
+}
