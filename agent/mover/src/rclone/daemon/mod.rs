@@ -70,6 +70,7 @@ pub use shim::shim;
 use crate::error::{Failure, Result};
 use crate::rclone::classify::shorten;
 use crate::rclone::environment::Environment;
+use crate::rclone::log::Message;
 use crate::rclone::process::{ALWAYS, Rclone};
 use crate::report::Reason;
 use crate::scratch::Scratch;
@@ -196,9 +197,9 @@ impl Daemon {
                 // All that it has said is read by then.
                 let messages = self.messages.explanation(&self.pipe);
                 // The one thing of the user's that it looks at before it is asked.
-                let wrong = messages.iter().find_map(|said| Some((said, self.environment.misunderstood(said)?)));
-                if let Some((said, variables)) = wrong {
-                    let said = shorten(&self.environment.redact(said));
+                let wrong = messages.iter().map(Message::to_string).find_map(|said| Some((self.environment.misunderstood(&said)?, said)));
+                if let Some((variables, said)) = wrong {
+                    let said = shorten(&self.environment.redact(&said));
                     return Err(Failure::new(Reason::SecretInvalid, format!("correct {variables}: rclone refuses it: {said}")));
                 }
                 let said = self.messages.last();
