@@ -15,6 +15,7 @@ use crate::format::revision::Revision;
 use crate::name_set::NameSet;
 use crate::remote::committed::Committed;
 use crate::remote::{Listing, Remote};
+use crate::volume::entry::Location;
 
 /// What is known of them.
 #[derive(Debug, Default)]
@@ -72,11 +73,12 @@ impl OldTrees {
                     whole = false;
                     break;
                 };
-                if entry.file().is_some() {
+                if let Some(file) = entry.file() {
                     let name = entry.path.as_bytes();
                     old.names.insert(name);
                     needed |= half_written.contains(name) || listing.contains_key(name) && !accounted.contains(name);
-                    if !listing.contains_key(name) && !accounted.contains(name) {
+                    // Content under its hash is found by that, whatever names it.
+                    if file.at != Location::Object && !listing.contains_key(name) && !accounted.contains(name) {
                         old.unlisted.push(name.into());
                     }
                 }
