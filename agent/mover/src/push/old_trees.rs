@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::fs::File;
 
-use super::object_names::{Name, partial_of};
+use super::object_names::{Name, above, partial_of};
 use crate::error::{Failure, Result};
 use crate::format::entries::Entries;
 use crate::format::manifest;
@@ -48,13 +48,14 @@ impl OldTrees {
         if revisions.is_empty() {
             return Ok(old);
         }
-        let mut accounted = NameSet::default();
+        let (mut accounted, mut folders) = (NameSet::default(), NameSet::default());
         for entries in committed.map(|committed| &committed.entries).into_iter().chain([tree]) {
             for entry in entries.read()? {
                 let entry = entry?;
                 // An object of the name of a folder, or of a link, has to go.
                 if entry.file().is_some() {
                     accounted.insert(entry.path.as_bytes());
+                    above(entry.path.as_bytes()).for_each(|folder| folders.insert(folder.as_bytes()));
                 }
             }
         }
@@ -77,8 +78,10 @@ impl OldTrees {
                     let name = entry.path.as_bytes();
                     old.names.insert(name);
                     needed |= half_written.contains(name) || listing.contains_key(name) && !accounted.contains(name);
-                    // Content under its hash is found by that, whatever names it.
-                    if file.at != Location::Object && !listing.contains_key(name) && !accounted.contains(name) {
+                    // Content under its hash is found by that, whatever names it. And where objects are files of a file system, none can
+                    // be where something of the trees lies, in whose way it would be, or which would be in its way.
+                    let clear = || !folders.contains(name) && !above(name).any(|folder| accounted.contains(folder.as_bytes()));
+                    if file.at != Location::Object && !listing.contains_key(name) && !accounted.contains(name) && clear() {
                         old.unlisted.push(name.into());
                     }
                 }
