@@ -16,7 +16,7 @@ use crate::format::documents::Commit;
 use crate::format::names::{CLAIM, COMMIT, Folder, StagedDir, is_ours, manifest};
 use crate::format::revision::Revision;
 use crate::remote::committed::Committed;
-use crate::remote::{BATCH, Listing, OPEN_FILES, Remote};
+use crate::remote::{BATCH, Listing, Remote, open_files};
 use crate::report::Reason;
 use crate::scratch::Scratch;
 use crate::spill::{Spill, batches};
@@ -157,7 +157,7 @@ impl PushContext<'_> {
             (&plan.lost_objects, &mut uploaded.lost_objects, Folder::StagedObjects(staged)),
         ] {
             let due: Vec<&Upload> = uploads.iter().filter(|upload| uploaded.get(&upload.sha256) != Some(&true)).collect();
-            for batch in due.chunks(OPEN_FILES) {
+            for batch in due.chunks(open_files()) {
                 uploaded.extend(batch.iter().map(|upload| (upload.sha256, false)));
                 self.send_objects(batch, folder)?;
                 uploaded.extend(batch.iter().map(|upload| (upload.sha256, true)));
@@ -170,7 +170,7 @@ impl PushContext<'_> {
         if all.is_empty() {
             return Ok(());
         }
-        for batch in batches(due, OPEN_FILES) {
+        for batch in batches(due, open_files()) {
             let batch = batch?;
             self.send_open(batch.iter().map(|upload| (&upload.path, upload.path.as_bytes())), folder)?;
         }

@@ -75,6 +75,11 @@ const ENDS: &[&str] = &[
     "zoho",
 ];
 
+/// Whether objects of such a [`base`] are one object each.
+pub(crate) fn is_end(base: &str) -> bool {
+    ENDS.contains(&base)
+}
+
 /// The type at the end of the chain that begins with this section; nothing where it cannot be followed with certainty, or where what lies
 /// behind a backend of another form may be WebDAV.
 pub(crate) fn base(configuration: &Configuration, section: &str) -> Option<String> {

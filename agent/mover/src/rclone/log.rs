@@ -34,8 +34,17 @@ pub(super) struct Message {
 impl Message {
     /// What it says without the object's name, which could be any text.
     pub(super) fn nameless(&self) -> String {
-        self.object.as_deref().map_or_else(|| self.text.clone(), |object| without(&self.text, object))
+        let Some(object) = self.object.as_deref() else { return self.text.clone() };
+        // The folders it lies in are made before it.
+        let folders = object.match_indices('/').rev().filter_map(|(at, _)| object.get(..at));
+        std::iter::once(object).chain(folders).fold(self.text.clone(), |text, name| without(&text, name))
     }
+}
+
+/// Whether a name goes on as that of what rclone uploads first: `.1a2b3c4d.partial`.
+fn is_half_written(after: &str) -> bool {
+    let digits = after.strip_prefix('.').and_then(|after| after.split_once(".partial"));
+    digits.is_some_and(|(digits, _)| digits.len() == 8 && digits.bytes().all(|digit| digit.is_ascii_hexdigit()))
 }
 
 /// A text without a name in it: where a path ends with it, or it stands in quotes, or before everything else. A word that reads the same
@@ -45,7 +54,7 @@ pub(super) fn without(text: &str, name: &str) -> String {
     while let Some((before, after)) = rest.split_once(name).filter(|_| !name.is_empty()) {
         kept.push_str(before);
         let begins = kept.is_empty() || kept.ends_with(['/', '"', '\'']);
-        if !begins || !(after.is_empty() || after.starts_with([':', '"', '\'', ','])) {
+        if !begins || !(after.is_empty() || after.starts_with([':', '"', '\'', ',']) || is_half_written(after)) {
             kept.push_str(name);
         }
         rest = after;
@@ -166,6 +175,7 @@ mod tests {
             ("a", "a: Failed to open /x/a: access denied", ": Failed to open /x/: access denied"),
             ("access denied", "open \"access denied\": access denied", "open \"\": access denied"),
             ("507 x", "open /b/507 x, 507 x", "open /b/, 507 x"),
+            ("throttle.log", "open /b/throttle.log.b8f7b2a5.partial: denied", "open /b/.b8f7b2a5.partial: denied"),
             ("", "x", "x"),
         ] {
             assert_eq!(without(text, name), expected);

@@ -152,6 +152,9 @@ const REFUSED_PREFIXES: &[&str] = &[
     "DELETE_",
     "SUFFIX",
     "METADATA",
+    "METRICS",
+    "CPUPROFILE",
+    "MEMPROFILE",
     "RC",
     "LOG_",
     "STATS",
@@ -245,6 +248,8 @@ mod tests {
     #[case("RCLONE_MIN_AGE", true)]
     #[case("RCLONE_IGNORE_EXISTING", true)]
     #[case("RCLONE_RC_ADDR", true)]
+    #[case("RCLONE_METRICS_ADDR", true)]
+    #[case("RCLONE_CPUPROFILE", true)]
     #[case("RCLONE_CONFIG", true)]
     #[case("RCLONE_CONFIG_DIR", true)]
     #[case("RCLONE_DUMP", true)]

@@ -5,12 +5,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use super::base::is_end;
 use super::daemon::{Check, Daemon, Found, Fs, Kind, Links};
 use super::lines::{self, Backend};
-use super::process::{BULK_IDLE, Rclone};
+use super::process::{BULK_IDLE, CONTROL_IDLE, Rclone};
 use crate::error::Failure;
 use crate::report::Reason;
 use crate::store::{Class, Features, Fetch, List, Listed, Names, Place, Put, Replacing, Result, Store, StoreError, Sum, Upload};
+
+/// What rclone says of a path without a slash at its end, which is what overlays pass on.
+const IS_A_FILE: &str = "is a file not a directory";
 
 /// A path of a section.
 #[derive(Debug)]
@@ -49,6 +53,14 @@ impl RcloneStore {
         }
         // Nothing but the setting up of the backend can fail here, and what that says of a missing file is nothing about an object.
         let backend = self.daemon.features(&self.path("")).map_err(|error| match StoreError::from(error) {
+            // So rclone says that what lies behind a section could not be asked whether it is a file. A command goes on, and says why.
+            error if error.message.contains(IS_A_FILE) => {
+                let args = ["lsjson".into(), "--no-mimetype".into(), "--no-modtime".into(), self.path("").plain().into()];
+                match self.rclone.run(&args, CONTROL_IDLE) {
+                    Err(why) if why.class != Class::NotFound => why,
+                    _ => StoreError::new(Class::Configuration, error.message),
+                }
+            }
             error if matches!(error.class, Class::Other | Class::NotFound | Class::VolumeUnreadable | Class::SourceChanging) => {
                 StoreError::new(Class::Configuration, error.message)
             }
@@ -149,7 +161,7 @@ impl Store for RcloneStore {
 
     fn copy(&self, from: &str, to: &str, names: &Names) -> Result<()> {
         let daemon = self.daemon()?;
-        if self.backend()?.features().is_overlay && self.kind() != Some("crypt") {
+        if !self.rclone.environment.base.as_deref().is_some_and(is_end) && self.backend()?.features().is_overlay {
             // What shows an object that is kept in several may leave some of an older one behind, and show neither then.
             daemon.delete(&self.path(to), names)?;
         }

@@ -28,13 +28,21 @@ use crate::store::{self, Class, Context, Features, Fetch, Put, Store, Upload};
 
 /// Names handed to the store at a time: it keeps all of them in memory, and each verb has a cost of its own.
 pub const BATCH: usize = 20_000;
-/// Files handed to it at a time, each of them open: half of what a process may usually have open.
-pub const OPEN_FILES: usize = 500;
+/// Files handed to it at a time, each of them open: half of what a process may usually have open, see [`open_files`].
+const OPEN_FILES: usize = 500;
+/// What the mover has open for itself, sockets and pipes included, and more.
+const OWN_FILES: u64 = 40;
 /// Files from this size on are fetched with their size known, so that several streams can be used.
 pub const LARGE: u64 = 32 * 1024 * 1024;
 
 /// Folders removed one by one; where more are empty, one walk over the whole path is less work.
 const MOST_FOLDERS: usize = 16;
+
+/// How many files may be handed to the store at a time, by what this process may have open.
+pub fn open_files() -> usize {
+    let most = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    most.map_or(OPEN_FILES, |most| usize::try_from(most.saturating_sub(OWN_FILES)).unwrap_or(OPEN_FILES).clamp(1, OPEN_FILES))
+}
 
 /// A remote path.
 #[derive(Debug)]

@@ -3,6 +3,8 @@
 
 use std::collections::HashMap;
 
+use jiff::Timestamp;
+
 use super::{ControlSums, Remote};
 use crate::error::{Failure, Result};
 use crate::format::names::{CONTROL_DIR, Folder};
@@ -14,8 +16,15 @@ const PAGE: u64 = 1_000;
 /// See [`List::few`].
 const FEW: u64 = 10_000;
 
-/// An object as it is seen: size, where it is known, and sum.
-type Seen = (Option<u64>, Option<String>);
+/// An object as it is seen.
+struct Seen {
+    /// In bytes, where it is known.
+    size: Option<u64>,
+    /// Its MD5 sum, where the backend tells it.
+    sum: Option<String>,
+    /// When it was written, by the server's clock, or the file's own time where the backend keeps that.
+    time: Option<Timestamp>,
+}
 
 impl Remote {
     /// Copies `names` from one folder of the path to another, on the server where it can. The path has some `objects` in all. Returns what
@@ -38,11 +47,18 @@ impl Remote {
         if names.is_empty() {
             return Ok(true);
         }
-        let sums = !self.features()?.slow_sums;
         let mut sent: HashMap<Vec<u8>, Seen> = HashMap::new();
-        self.listed(from, List { sums, ..List::default() }, &mut |name, seen| {
+        let what = List { sums: !self.features()?.slow_sums, ..List::default() };
+        self.listed(from, what, &mut |name, seen| {
             sent.insert(name.to_vec(), seen);
         })?;
+        let sums = sent.values().any(|seen| seen.sum.is_some());
+        if !sums {
+            // Times that are compared have to be seen in the same way.
+            self.looked(from, names, sums, &mut |name, seen| {
+                sent.insert(name.to_vec(), seen);
+            })?;
+        }
         match self.store.copy(&from.below(), &to.below(), names) {
             Ok(()) => {}
             Err(error) if self.deciphers(&error)? => return Ok(false),
@@ -50,21 +66,15 @@ impl Remote {
         }
         let mut wrong: HashMap<&[u8], Option<&Seen>> = names.iter().map(|name| (*name, sent.get(*name))).collect();
         let mut look = |name: &[u8], seen: Seen| {
-            // What the listing of the source did not show, there is nothing to hold against.
-            if wrong.get(name).is_some_and(|sent| sent.is_none_or(|sent| agree(sent, &seen))) {
+            if wrong.get(name).is_some_and(|sent| sent.is_some_and(|sent| agree(sent, &seen))) {
                 wrong.remove(name);
             }
         };
-        if names.len() as u64 <= objects / PAGE {
-            let below = to.below();
-            let whole: Vec<Vec<u8>> = names.iter().map(|name| [below.as_bytes(), name].concat()).collect();
-            self.store.look(&slices(&whole), sums, &mut |listed| {
-                let (name, seen) = seen(listed);
-                look(name.strip_prefix(below.as_bytes()).unwrap_or(&name), seen);
-            })?;
+        if !sums || names.len() as u64 <= objects / PAGE {
+            self.looked(to, names, sums, &mut look)?;
         } else {
-            self.listed(to, List { sums, few: objects <= FEW, ..List::default() }, &mut |name, seen| {
-                if let (Some(name), Some(sum)) = (control_document(name), &seen.1) {
+            self.listed(to, List { few: objects <= FEW, ..what }, &mut |name, seen| {
+                if let (Some(name), Some(sum)) = (control_document(name), &seen.sum) {
                     control.insert(name.to_owned(), sum.clone());
                 }
                 look(name, seen);
@@ -82,6 +92,16 @@ impl Remote {
                 names.len()
             ),
         ))
+    }
+
+    fn looked(&self, folder: Folder, names: &store::Names, sums: bool, each: &mut dyn FnMut(&[u8], Seen)) -> Result<()> {
+        let below = folder.below();
+        let whole: Vec<Vec<u8>> = names.iter().map(|name| [below.as_bytes(), name].concat()).collect();
+        let looked = self.store.look(&slices(&whole), sums, &mut |listed| {
+            let (name, seen) = seen(listed);
+            each(name.strip_prefix(below.as_bytes()).unwrap_or(&name), seen);
+        });
+        Ok(looked?)
     }
 
     fn listed(&self, folder: Folder, what: List, each: &mut dyn FnMut(&[u8], Seen)) -> Result<()> {
@@ -103,11 +123,16 @@ fn control_document(name: &[u8]) -> Option<&str> {
 }
 
 fn seen(listed: Listed) -> (Vec<u8>, Seen) {
-    (listed.name.into_bytes(), (listed.size, listed.md5))
+    (listed.name.into_bytes(), Seen { size: listed.size, sum: listed.md5, time: listed.time.parse().ok() })
 }
 
-/// Whether both may be the same: as far as either is known.
-fn agree(one: &Seen, other: &Seen) -> bool {
-    let same = |one: Option<&str>, other: Option<&str>| one.is_none() || other.is_none() || one == other;
-    (one.0.is_none() || other.0.is_none() || one.0 == other.0) && same(one.1.as_deref(), other.1.as_deref())
+/// Whether `copy` may be one of `sent`: as far as is known of both. Where there are no sums (crypt, many WebDAV servers), the older object of
+/// that name could have the size, too; but it is older than what was sent.
+fn agree(sent: &Seen, copy: &Seen) -> bool {
+    let sizes = sent.size.zip(copy.size).is_none_or(|(sent, copy)| sent == copy);
+    let rest = match (&sent.sum, &copy.sum) {
+        (Some(sent), Some(copy)) => sent == copy,
+        _ => sent.time.zip(copy.time).is_none_or(|(sent, copy)| copy >= sent),
+    };
+    sizes && rest
 }

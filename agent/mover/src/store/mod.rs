@@ -172,7 +172,8 @@ pub trait Store: Debug + Send + Sync {
     /// nothing was shown.
     fn list(&self, place: Place, what: List, each: &mut dyn FnMut(Listed)) -> Result<()>;
 
-    /// Shows these objects by their names, with MD5 sums where `sums` and the backend knows them; none of what is not there, or cannot be read.
+    /// Shows these objects by their names: with MD5 sums where `sums` and the backend knows them, or else with times; none of what is not there,
+    /// or cannot be read.
     fn look(&self, names: &Names, sums: bool, each: &mut dyn FnMut(Listed)) -> Result<()>;
 
     /// Shows the sums of `names`; none of what is not there, cannot be read, or has none.

@@ -7,6 +7,7 @@ use rstest::rstest;
 use scribe_mover::report::Reason;
 
 use crate::support::Site;
+use crate::support::proxy::Action;
 use crate::support::server::{Backend, obscured};
 use crate::support::tree::{assert_same, write};
 
@@ -41,6 +42,56 @@ fn a_file_that_shrinks_behind_chunker(
     site.pull();
     assert_same(site.source.path(), site.dest.path());
     assert!(!site.push().changed);
+}
+
+/// The same behind names and content that are encrypted.
+#[test]
+fn a_file_that_shrinks_behind_crypt_and_chunker() {
+    let mut site = behind(Backend::S3, "type = chunker\nremote = BELOW\nchunk_size = 1k");
+    let conf = site.secret.path().join("rclone.conf");
+    let old = fs::read_to_string(&conf).unwrap();
+    fs::write(conf, format!("{old}[outer]\ntype = crypt\nremote = top:x\npassword = {}\n", obscured())).unwrap();
+    site.name = "outer:path".into();
+    for size in [9_000, 3_000, 5] {
+        write(site.source.path(), "f", vec![7; size]);
+        site.push();
+        site.pull();
+        assert_same(site.source.path(), site.dest.path());
+    }
+}
+
+/// A server that says that it has copied, and has not: what was sent is kept, and the next push puts it in place.
+#[rstest]
+#[case("")]
+#[case(CRYPT)]
+#[case("type = alias\nremote = BELOW")]
+fn a_copy_that_is_none(#[case] options: &str) {
+    let site = if options.is_empty() { Site::with_bucket() } else { behind(Backend::S3, options) };
+    write(site.source.path(), "keep", "k");
+    write(site.source.path(), "f", "AAAA");
+    site.push();
+    write(site.source.path(), "f", "CCCC");
+    let copied = "<CopyObjectResult><LastModified>2026-01-01T00:00:00Z</LastModified><ETag>\"x\"</ETag></CopyObjectResult>";
+    site.proxy.rule(move |request| if request.is("PUT", "CopyObject") { Action::Answer("200 OK", copied) } else { Action::Pass });
+    site.try_push().unwrap_err();
+    site.pull();
+    assert_same(site.source.path(), site.dest.path());
+    site.proxy.behave();
+    site.push();
+    site.pull();
+    assert_same(site.source.path(), site.dest.path());
+}
+
+/// What lies behind a section does not answer, and rclone says that it is a file.
+#[rstest]
+#[case("type = alias\nremote = BELOW")]
+#[case(CRYPT)]
+fn an_outage_behind_an_overlay_is_one(#[case] options: &str) {
+    let site = behind(Backend::S3, options);
+    site.proxy.rule(|_| Action::Answer("503 Service Unavailable", "<Error><Code>SlowDown</Code></Error>"));
+    assert_eq!(site.try_pull().unwrap_err().reason, Reason::Throttled);
+    site.proxy.rule(|_| Action::Answer("403 Forbidden", "<Error><Code>AccessDenied</Code></Error>"));
+    assert_eq!(site.try_pull().unwrap_err().reason, Reason::AccessDenied);
 }
 
 /// rclone #4928: the bucket below is asked whether an object exists, and not only supposed to have it.

@@ -324,6 +324,7 @@ impl Store for Memory {
                 each(Listed {
                     name: String::from_utf8(name).unwrap(),
                     size: Some(object.content.len() as u64),
+                    time: if sums { String::new() } else { object.time.to_string() },
                     md5: (sums && !self.kind.no_sums).then(|| md5_hex(&object.content)),
                     ..Listed::default()
                 });

@@ -48,7 +48,9 @@ impl Sides {
 
     /// What an error of a file system is about. What is sent was opened by the mover, so that a permission is the remote's to refuse.
     fn of_class(self, class: Class, said: &str) -> Class {
-        let permission = ["permission denied", "operation not permitted"].iter().any(|words| said.to_lowercase().contains(words));
+        let permission = ["permission denied", "operation not permitted", "read-only file system"]
+            .iter()
+            .any(|words| said.to_lowercase().contains(words));
         let reads = self.reads == Some(Side::Mover) && !permission;
         match class {
             Class::VolumeUnreadable if permission && self.writes != Some(Side::Mover) => Class::AccessDenied,

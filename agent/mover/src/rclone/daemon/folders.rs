@@ -65,9 +65,10 @@ impl Daemon {
             return Ok(Vec::new());
         }
         let params = json!({
-            "fs": fs.plain(), "remote": "",
+            // Times as listings have them, or else they could not be compared.
+            "fs": if sums { fs.plain() } else { fs.listed() }, "remote": "",
             "opt": {
-                "recurse": true, "filesOnly": true, "noModTime": true, "noMimeType": true,
+                "recurse": true, "filesOnly": true, "noModTime": sums, "noMimeType": true,
                 "showHash": sums, "hashTypes": if sums { vec!["md5"] } else { vec![] },
             },
         });

@@ -1,6 +1,6 @@
 //! What the daemon says on its standard error, read as long as it lives: else a full pipe would stop it.
 
-use std::io::{self, BufRead, BufReader, PipeReader, PipeWriter, Write};
+use std::io::{self, BufRead, BufReader, PipeReader, PipeWriter, Read, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
@@ -12,6 +12,9 @@ use crate::store::Class;
 
 /// At the end of a line of ours in the daemon's pipe: no message of rclone has it.
 const MARK: u8 = 0;
+
+/// Bytes of a line; what is longer counts as several.
+const LONGEST: u64 = 1 << 20;
 
 /// Its messages, of all calls.
 #[derive(Debug)]
@@ -58,14 +61,19 @@ impl Messages {
     }
 
     fn follow(&self, pipe: PipeReader) {
-        for line in BufReader::new(pipe).split(b'\n') {
-            match line {
-                Ok(line) if line.last() == Some(&MARK) => {
-                    self.lock().marks += 1;
-                    self.marked.notify_all();
-                }
-                Ok(line) => self.line(&line),
+        let (mut pipe, mut line) = (BufReader::new(pipe), Vec::new());
+        loop {
+            line.clear();
+            match pipe.by_ref().take(LONGEST).read_until(b'\n', &mut line) {
+                Ok(0) => return,
+                Ok(_) => {}
                 Err(error) => return tracing::warn!(%error, "cannot read the messages of rclone"),
+            }
+            if line.ends_with(&[MARK, b'\n']) {
+                self.lock().marks += 1;
+                self.marked.notify_all();
+            } else {
+                self.line(line.strip_suffix(b"\n").unwrap_or(&line));
             }
         }
     }

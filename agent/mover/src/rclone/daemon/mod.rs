@@ -71,11 +71,12 @@ use crate::error::{Failure, Result};
 use crate::rclone::classify::shorten;
 use crate::rclone::environment::Environment;
 use crate::rclone::log::Message;
-use crate::rclone::process::{ALWAYS, Rclone};
+use crate::rclone::process::{ALWAYS, GRACE, Rclone};
 use crate::report::Reason;
 use crate::scratch::Scratch;
 use crate::stop::Stop;
 use child::Child;
+use http::Fault;
 use messages::{Messages, Pipe};
 use tally::Tally;
 
@@ -182,7 +183,8 @@ impl Daemon {
         loop {
             self.stop.check()?;
             let answer = self.runtime.block_on(async {
-                let answer = http::post(&self.socket, "rc/noop", b"{}".to_vec(), MOST).await;
+                let asked = tokio::time::timeout(GRACE, http::post(&self.socket, "rc/noop", b"{}".to_vec(), MOST));
+                let answer = asked.await.unwrap_or_else(|_| Err(Fault::Broken("no answer".to_owned())));
                 if answer.is_err() {
                     tokio::time::sleep(KNOCK).await;
                 }
