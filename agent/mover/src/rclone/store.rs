@@ -124,7 +124,15 @@ impl Store for RcloneStore {
 
     fn read(&self, name: &str) -> Result<Option<PathBuf>> {
         let (daemon, to) = (self.daemon()?, self.rclone.context.scratch.fresh("object"));
-        match daemon.read(&self.path(""), name, &to)? {
+        let read = daemon.read(&self.path(""), name, &to).map_err(|error| {
+            if error.class != Class::NoSpace {
+                return error.into();
+            }
+            // Nothing but the temporary directory is written to.
+            let said = format!("the mover's temporary directory is full: {}", error.message);
+            StoreError::new(Class::NoSpace, said)
+        });
+        match read? {
             Found::Content => Ok(Some(to)),
             Found::Absent => {
                 self.forget(daemon)?;
@@ -145,7 +153,12 @@ impl Store for RcloneStore {
                 for Upload { name, file } in files {
                     links.add(name, file)?;
                 }
-                daemon.send(&links, &place)?;
+                daemon.send(&links, &place).map_err(|error| match links.closed() {
+                    Some(name) if error.class == Class::AccessDenied => {
+                        StoreError::new(Class::SourceChanging, format!("{name} cannot be read any more"))
+                    }
+                    _ => error.into(),
+                })?;
             }
             Put::Document { checked } => {
                 for Upload { name, file } in files {

@@ -160,6 +160,26 @@ fn a_stop_ends_a_call_and_no_other_begins() {
 }
 
 #[test]
+fn one_that_accepts_and_never_answers_holds_up_no_stop() {
+    let site = Site::with_bucket();
+    let mut rclone = site.rclone_of("s3");
+    let accepted = site.scratch.path().join("accepted");
+    rclone.binary = example("deaf");
+    rclone.environment.vars.insert("ACCEPTED".into(), accepted.clone().into());
+    std::thread::scope(|scope| {
+        let starting = scope.spawn(|| Daemon::start(&rclone).map(drop).unwrap_err().reason);
+        let began = Instant::now();
+        while !accepted.exists() {
+            assert!(began.elapsed() < LONG);
+            std::thread::yield_now();
+        }
+        rclone.context.stop.request();
+        assert_eq!(starting.join().unwrap(), Reason::MoverKilled);
+        assert!(began.elapsed() < LONG, "{:?}", began.elapsed());
+    });
+}
+
+#[test]
 fn one_that_does_not_listen_is_killed() {
     let site = Site::with_bucket();
     let (rclone, daemon) = started(&site);

@@ -24,6 +24,9 @@ const TICK: Duration = Duration::from_millis(100);
 /// How often a running call reads its statistics.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// How long a daemon may not even answer what it has done, whatever the call waits for: then it is stopped, or hangs.
+const DEAF: Duration = Duration::from_secs(60);
+
 /// By what a running call is seen to move on.
 enum Life<'a> {
     /// By the statistics of this group of rclone's.
@@ -95,7 +98,7 @@ impl Daemon {
         self.runtime.block_on(async {
             let mut work = pin!(work);
             let mut watchdog = Watchdog::new(idle, Instant::now());
-            let (mut looked, mut troubles) = (Instant::now(), self.messages.troubles());
+            let (mut looked, mut heard, mut troubles) = (Instant::now(), Instant::now(), self.messages.troubles());
             loop {
                 if let Ok(done) = tokio::time::timeout(TICK.min(idle), &mut work).await {
                     return Watched::Done(done);
@@ -112,13 +115,15 @@ impl Daemon {
                 if now.duration_since(looked) >= LOOK.min(idle / 2) {
                     looked = now;
                     // A daemon that says nothing shows no sign of life.
-                    if let Some(stats) = self.signs(life).await
-                        && watchdog.saw(&stats, 0, now)
-                    {
-                        self.tally.show(number, &stats);
+                    if let Some(stats) = self.signs(life).await {
+                        heard = Instant::now();
+                        if watchdog.saw(&stats, 0, now) {
+                            self.tally.show(number, &stats);
+                        }
                     }
                 }
-                if let Some(verdict) = watchdog.verdict(Instant::now()) {
+                let deaf = (heard.elapsed() >= DEAF).then_some(Verdict::StandsStill);
+                if let Some(verdict) = watchdog.verdict(Instant::now()).or(deaf) {
                     tracing::warn!(?verdict, "giving up on this call of rclone");
                     self.abort(work, life).await;
                     return Watched::GivenUp(verdict);

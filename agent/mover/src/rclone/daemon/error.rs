@@ -53,6 +53,8 @@ impl Sides {
             .any(|words| said.to_lowercase().contains(words));
         let reads = self.reads == Some(Side::Mover) && !permission;
         match class {
+            // Both sides are the remote's: what it has copied is something else.
+            Class::SourceChanging if self.reads == Some(Side::Remote) && self.writes == Some(Side::Remote) => Class::Other,
             Class::VolumeUnreadable if permission && self.writes != Some(Side::Mover) => Class::AccessDenied,
             Class::VolumeUnreadable if !reads && self.writes != Some(Side::Mover) => Class::Unreachable,
             class => class,

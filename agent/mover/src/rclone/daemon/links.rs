@@ -56,6 +56,13 @@ impl Links {
         self.files.is_empty()
     }
 
+    /// The first that cannot be opened again, as rclone does: its permissions have changed since.
+    pub fn closed(&self) -> Option<String> {
+        let closed = |file: &File| File::open(format!("/proc/self/fd/{}", file.as_raw_fd())).is_err();
+        let at = self.files.iter().position(closed)?;
+        self.names.get(at).map(|name| String::from_utf8_lossy(name).into_owned())
+    }
+
     pub(super) fn dir(&self) -> &Path {
         &self.dir
     }
