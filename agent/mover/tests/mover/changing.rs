@@ -210,3 +210,26 @@ fn a_file_that_becomes_a_pipe_or_a_socket_holds_nothing_up(#[case] name: &'stati
     let names = fs::read_dir(site.dest.path()).unwrap().count();
     assert_eq!(names, if socket { 1 } else { 2 });
 }
+
+/// A folder becomes a link between the look at the volume and the upload of what is in it: what that leads to stays where it is.
+#[test]
+fn a_folder_that_becomes_a_link_leads_nowhere() {
+    let site = Site::with_bucket();
+    let (source, outside) = (site.source.path().to_path_buf(), assert_fs::TempDir::new().unwrap());
+    write(&source, "d/f", "inside");
+    write(outside.path(), "f", "secret");
+    let target = outside.path().to_path_buf();
+    let mut swapped = false;
+    site.proxy.rule(move |request| {
+        if request.is("PUT", "/.scribe/manifests/") && !std::mem::replace(&mut swapped, true) {
+            fs::rename(source.join("d"), source.join("moved")).unwrap();
+            symlink(&target, source.join("d")).unwrap();
+        }
+        Action::Pass
+    });
+    site.push();
+    assert!(site.proxy.take().iter().all(|request| !sends(request, "d/f")), "it was sent, for a while");
+    site.proxy.behave();
+    site.pull();
+    assert_same(site.source.path(), site.dest.path());
+}
