@@ -38,7 +38,8 @@ pub fn is_ours(name: &[u8]) -> bool {
     below_ours(name).is_some()
 }
 
-fn below_ours(name: &[u8]) -> Option<&[u8]> {
+/// The name below [`CONTROL_DIR`] of an object of that folder.
+pub fn below_ours(name: &[u8]) -> Option<&[u8]> {
     name.strip_prefix(CONTROL_DIR.as_bytes())?.strip_prefix(b"/")
 }
 

@@ -164,6 +164,11 @@ pub(super) fn recognize(messages: &[Message]) -> Option<(Class, &Message)> {
     })
 }
 
+/// Whether an error is that the remote does not serve, and not the fault of the file that it is about.
+pub(super) fn is_trouble(error: &Message) -> bool {
+    matches!(recognize(std::slice::from_ref(error)), Some((Class::Unreachable | Class::Throttled, _)))
+}
+
 fn said(message: Option<&Message>, redaction: &Redaction) -> String {
     // Before it is shortened: half a secret would not be recognized.
     message.map_or_else(String::new, |message| format!(": {}", shorten(&redaction.apply(&message.to_string()))))

@@ -157,12 +157,7 @@ impl Rclone {
             };
             match events.recv_timeout(patience) {
                 Ok(Event::Line(line)) => {
-                    if let Some(error) = log.line(&line, self.environment.redaction())
-                        && matches!(
-                            super::classify::classify(Some(1), &[error], self.environment.redaction()).0,
-                            Class::Unreachable | Class::Throttled
-                        )
-                    {
+                    if log.line(&line, self.environment.redaction()).is_some_and(|error| super::classify::is_trouble(&error)) {
                         watchdog.failed(Instant::now());
                     }
                     let written = std::fs::metadata(stdout).map_or(0, |meta| meta.len());

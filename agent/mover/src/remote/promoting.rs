@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::{ControlSums, Remote};
 use crate::error::{Failure, Result};
-use crate::format::names::{CONTROL_DIR, Folder};
+use crate::format::names::{Folder, below_ours};
 use crate::report::Reason;
 use crate::store::{self, List, Listed, Place, slices};
 
@@ -49,9 +49,11 @@ impl Remote {
         }
         let mut sent: HashMap<Vec<u8>, Seen> = HashMap::new();
         let what = List { sums: !self.features()?.slow_sums, ..List::default() };
-        self.listed(from, what, &mut |name, seen| {
-            sent.insert(name.to_vec(), seen);
-        })?;
+        if what.sums {
+            self.listed(from, what, &mut |name, seen| {
+                sent.insert(name.to_vec(), seen);
+            })?;
+        }
         let sums = sent.values().any(|seen| seen.sum.is_some());
         if !sums {
             // Times that are compared have to be seen in the same way.
@@ -118,7 +120,7 @@ impl Remote {
 
 /// The name of a document right in our own folder.
 fn control_document(name: &[u8]) -> Option<&str> {
-    let name = std::str::from_utf8(name).ok()?.strip_prefix(CONTROL_DIR)?.strip_prefix('/')?;
+    let name = std::str::from_utf8(below_ours(name)?).ok()?;
     (!name.contains('/')).then_some(name)
 }
 

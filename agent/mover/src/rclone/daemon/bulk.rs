@@ -1,6 +1,5 @@
 //! Many objects by their names: fetched, sent, copied, deleted.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -63,10 +62,9 @@ impl Daemon {
         Ok(stats)
     }
 
-    /// A place on the remote for copies within it. What the user has set is meant so.
+    /// A place on the remote for copies within it.
     pub(super) fn copied(&self, fs: &Fs) -> String {
-        let is_ours = self.environment.vars.get(OsStr::new("RCLONE_TIMEOUT")).is_some_and(|set| set == TIMEOUT);
-        fs.copied(is_ours.then_some(COPY_IDLE))
+        fs.copied(self.is_ours("RCLONE_TIMEOUT", TIMEOUT).then_some(COPY_IDLE))
     }
 
     fn transfer(&self, from: &str, to: &str, names: &Names, config: Value, idle: Duration) -> Result<Stats, CallError> {

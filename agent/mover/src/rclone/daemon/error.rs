@@ -51,12 +51,12 @@ impl Sides {
         let permission = ["permission denied", "operation not permitted", "read-only file system"]
             .iter()
             .any(|words| said.to_lowercase().contains(words));
-        let reads = self.reads == Some(Side::Mover) && !permission;
         match class {
             // Both sides are the remote's: what it has copied is something else.
             Class::SourceChanging if self.reads == Some(Side::Remote) && self.writes == Some(Side::Remote) => Class::Other,
-            Class::VolumeUnreadable if permission && self.writes != Some(Side::Mover) => Class::AccessDenied,
-            Class::VolumeUnreadable if !reads && self.writes != Some(Side::Mover) => Class::Unreachable,
+            Class::VolumeUnreadable if self.writes == Some(Side::Mover) => class,
+            Class::VolumeUnreadable if permission => Class::AccessDenied,
+            Class::VolumeUnreadable if self.reads != Some(Side::Mover) => Class::Unreachable,
             class => class,
         }
     }
@@ -165,8 +165,7 @@ impl Answer {
 }
 
 impl CallError {
-    /// An answer of another status than success.
-    /// rclone says of many files what went wrong with one of them, and has `logged` of the others.
+    /// An answer of another status than success. Of many files, rclone says what went wrong with one, and has `logged` that of the others.
     pub(super) fn answered(method: &str, sides: Sides, http: u16, body: &[u8], logged: Vec<Message>, redaction: &Redaction) -> Self {
         match Answer::read(http, body, redaction) {
             Some((answer, raw)) => {

@@ -40,10 +40,7 @@ impl Daemon {
     pub fn list(&self, fs: &Fs, what: List) -> Result<Option<Vec<Listed>>, CallError> {
         let params = json!({
             "fs": if what.strict { fs.listed_strictly() } else { fs.listed() }, "remote": "",
-            "opt": {
-                "recurse": what.recursive, "filesOnly": !what.folders, "noModTime": !what.times, "noMimeType": true,
-                "showHash": what.sums, "hashTypes": if what.sums { vec!["md5"] } else { vec![] },
-            },
+            "opt": shown(what),
             "_config": { "UseListR": true },
         });
         match self.call_for(LIST, params.clone(), if what.recursive { BULK_IDLE } else { CONTROL_IDLE }) {
@@ -67,10 +64,7 @@ impl Daemon {
         let params = json!({
             // Times as listings have them, or else they could not be compared.
             "fs": if sums { fs.plain() } else { fs.listed() }, "remote": "",
-            "opt": {
-                "recurse": true, "filesOnly": true, "noModTime": sums, "noMimeType": true,
-                "showHash": sums, "hashTypes": if sums { vec!["md5"] } else { vec![] },
-            },
+            "opt": shown(List { recursive: true, times: !sums, sums, ..List::default() }),
         });
         let answer = self.filtered(LIST, params.clone(), names, json!({ "NoTraverse": true }), BULK_IDLE)?.0;
         read::<Answered>(LIST, &params, answer).map(|listed| listed.list.into_iter().map(Listed::from).collect())
@@ -116,6 +110,13 @@ impl Daemon {
     pub fn forget(&self) -> Result<(), CallError> {
         self.call("fscache/clear", json!({})).map(drop)
     }
+}
+
+fn shown(what: List) -> Value {
+    json!({
+        "recurse": what.recursive, "filesOnly": !what.folders, "noModTime": !what.times, "noMimeType": true,
+        "showHash": what.sums, "hashTypes": if what.sums { vec!["md5"] } else { vec![] },
+    })
 }
 
 fn read<T: for<'a> Deserialize<'a>>(method: &str, params: &Value, answer: Value) -> Result<T, CallError> {

@@ -4,11 +4,10 @@ use std::io::{self, BufRead, BufReader, PipeReader, PipeWriter, Read, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
-use crate::rclone::classify::classify;
+use crate::rclone::classify::is_trouble;
 use crate::rclone::log::{Log, Message};
 use crate::rclone::process::GRACE;
 use crate::rclone::redaction::Redaction;
-use crate::store::Class;
 
 /// At the end of a line of ours in the daemon's pipe: no message of rclone has it.
 const MARK: u8 = 0;
@@ -81,7 +80,7 @@ impl Messages {
     fn line(&self, line: &[u8]) {
         let redaction = self.redaction();
         let error = self.lock().log.line(line, &redaction);
-        if error.is_some_and(|error| matches!(classify(Some(1), &[error], &redaction).0, Class::Unreachable | Class::Throttled)) {
+        if error.is_some_and(|error| is_trouble(&error)) {
             self.troubles.fetch_add(1, Ordering::Relaxed);
         }
     }

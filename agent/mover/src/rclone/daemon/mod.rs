@@ -47,6 +47,7 @@ mod place;
 mod shim;
 mod tally;
 
+use std::ffi::OsStr;
 use std::fs::DirBuilder;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
@@ -170,6 +171,11 @@ impl Daemon {
     /// The place `root`, written `section:path`.
     pub fn fs(&self, root: &str) -> Fs {
         Fs::new(root, &self.environment)
+    }
+
+    /// Whether this variable has our own value: what the user has set is meant so.
+    fn is_ours(&self, variable: &str, value: &str) -> bool {
+        self.environment.vars.get(OsStr::new(variable)).is_some_and(|set| set == value)
     }
 
     /// From now on it is known what the configuration says.

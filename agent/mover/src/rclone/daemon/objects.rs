@@ -1,6 +1,5 @@
 //! Single objects: read whole or in part, written, renamed.
 
-use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
 use std::ops::Range;
@@ -94,9 +93,9 @@ impl Daemon {
     }
 
     /// For a single object: a server that refuses it gets to say so before it is given up for saying nothing. With three attempts, that takes
-    /// 18 requests and 14 seconds. What the user has set is meant so.
+    /// 18 requests and 14 seconds.
     fn small(&self, mut config: Value) -> Value {
-        if self.environment.vars.get(OsStr::new("RCLONE_LOW_LEVEL_RETRIES")).is_some_and(|set| set == RETRIES)
+        if self.is_ours("RCLONE_LOW_LEVEL_RETRIES", RETRIES)
             && let Some(fields) = config.as_object_mut()
         {
             fields.insert("LowLevelRetries".to_owned(), 2.into());
