@@ -13,8 +13,11 @@ use crate::report::Reason;
 
 /// Backends that show what another remote holds.
 const INDIRECT: [&str; 7] = ["alias", "archive", "cache", "chunker", "compress", "crypt", "hasher"];
-/// The policies by which a union creates a file where it has created it before. The others go by free space, number of files or chance.
-const STEADY: [&str; 4] = ["all", "epall", "ff", "epff"];
+/// The policies by which a union creates a file where it has created it before. The others go by free space, number of files or chance;
+/// rclone asks all upstreams at once for `epff` and creates in the one that answers first (`backend/union/policy/epff.go`).
+const STEADY: [&str; 3] = ["all", "epall", "ff"];
+/// The policies by which it deletes a file in every upstream that holds it.
+const EVERYWHERE: [&str; 2] = ["all", "epall"];
 /// The policies by which it reads the first of several files.
 const FIRST: [&str; 2] = ["ff", "epff"];
 const MEMORY: &str = "memory is no remote: what it holds is lost when the mover ends";
@@ -106,8 +109,12 @@ impl<'a> Walk<'a> {
             return Err(self.wrong(blamed("search_policy"), why));
         }
         if upstreams.iter().filter(|upstream| creates(upstream)).count() > 1 && is_one_of("create_policy", &STEADY) != Some(true) {
-            let why = "by others than all, epall, ff and epff, a file may be created again in another upstream, and the old one be read";
+            let why = "by others than all, epall and ff, a file may be created again in another upstream, and the old one be read";
             return Err(self.wrong(blamed("create_policy"), why));
+        }
+        if upstreams.len() > 1 && is_one_of("action_policy", &EVERYWHERE) == Some(false) {
+            let why = "by others than all and epall, what is deleted may stay in another upstream, and be read from there";
+            return Err(self.wrong(blamed("action_policy"), why));
         }
         Ok(())
     }

@@ -23,9 +23,10 @@ fn site(options: &str, root: &Path) -> Site {
 }
 
 /// By free space or by chance, a promoted file may end up in another upstream than the file that it replaces, which is read instead of it.
+/// With `epff`, chance is the upstream that answers first.
 #[rstest]
 fn a_policy_that_may_choose_another_upstream_each_time(
-    #[values("", "create_policy = mfs", "create_policy = eprand", "create_policy = lus")] policy: &str,
+    #[values("", "create_policy = mfs", "create_policy = eprand", "create_policy = lus", "create_policy = epff")] policy: &str,
 ) {
     let root = assert_fs::TempDir::new().unwrap();
     let site = site(policy, root.path());
@@ -36,6 +37,17 @@ fn a_policy_that_may_choose_another_upstream_each_time(
     // What there is can still be restored.
     let output = mover(&site, "pull", site.dest.path(), &[]).output().unwrap();
     assert_eq!(report(&output).reason, None, "{}", report(&output).message);
+}
+
+/// What is deleted by such a policy is gone from one upstream alone.
+#[rstest]
+fn a_policy_that_deletes_in_one_upstream(#[values("ff", "epff", "eprand")] policy: &str) {
+    let root = assert_fs::TempDir::new().unwrap();
+    let site = site(&format!("create_policy = all\naction_policy = {policy}"), root.path());
+    write(site.source.path(), "a", "a");
+    let refused = report(&mover(&site, "push", site.source.path(), &[]).output().unwrap());
+    assert_eq!(refused.reason, Some(Reason::SecretInvalid), "{}", refused.message);
+    assert!(refused.message.contains("action_policy in section [s3]"), "{}", refused.message);
 }
 
 /// What such an upstream holds of the path can neither be replaced nor deleted, or is read instead of what is created behind it.
@@ -84,7 +96,7 @@ fn a_union_by_options_behind_a_name(#[case] conf: &str, #[case] words: &str) {
 }
 
 #[rstest]
-fn a_policy_that_stays(#[values("all", "epall", "ff", "epff")] policy: &str) {
+fn a_policy_that_stays(#[values("all", "epall", "ff")] policy: &str) {
     let root = assert_fs::TempDir::new().unwrap();
     let site = site(&format!("create_policy = {policy}"), root.path());
     for round in 1..4 {
