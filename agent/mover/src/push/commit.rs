@@ -15,8 +15,9 @@ use crate::error::{Failure, Result};
 use crate::format::documents::{Claim, Commit, ManifestRef, seal};
 use crate::format::manifest::FORMAT;
 use crate::format::names::{CLAIM, COMMIT, CONTROL_DIR, Folder, StagedDir, manifest};
+use crate::format::revision::Revision;
 use crate::remote::committed::read_commit;
-use crate::remote::{BATCH, ControlSums, Remote};
+use crate::remote::{BATCH, ControlSums, Remote, Waiting};
 use crate::report::Reason;
 use crate::spill::batches;
 use crate::store::{Class, slices};
@@ -28,7 +29,7 @@ use crate::volume::merge_join::join;
 pub(super) fn write(work: &PushContext, tree: Tree, plan: PushPlan, mut uploaded: Uploaded) -> Result<Synced> {
     let PushContext { remote, options, revision, hold, .. } = work;
     refuse_obstacle(remote, &plan)?;
-    begin(work)?;
+    uploaded.confirmed = begin(work, &plan)?;
     let staged = StagedDir::of(revision);
     let (tree, plan) = work.send_until_still(tree, plan, Purpose::Revision(&staged), &mut uploaded)?;
     super::guard(work, &plan)?;
@@ -55,7 +56,18 @@ pub(super) fn write(work: &PushContext, tree: Tree, plan: PushPlan, mut uploaded
         staged: !plan.staged.is_empty() || !plan.lost_objects.is_empty(),
     };
     refuse_obstacle(remote, &plan)?;
-    hold.check_before(work.committed.map(|committed| &committed.commit), work.unreadable.map(|commit| commit.revision.as_str()))?;
+    let unreadable = work.unreadable.map(|commit| commit.revision.as_str());
+    let committed = work.committed.map(|committed| &committed.commit);
+    let waiting = match hold.check_before(committed, unreadable, waits(&plan)) {
+        Err(failure) if failure.reason == Reason::PathNotOurs && !uploaded.confirmed => {
+            // Nothing of it is in anybody's way, nor of use: it goes, and the claim after it.
+            delete(remote, uploaded.staged_names(&staged)?.chain([Ok(manifest_name(revision))]))?;
+            hold.withdraw()?;
+            return Err(failure);
+        }
+        checked => checked?,
+    };
+    let waiting = check_sent(remote, &plan, &staged, waiting)?;
     remote.write_object(COMMIT, &seal(&commit)?)?;
     tracing::info!(%revision, files = commit.files, "committed");
 
@@ -65,7 +77,7 @@ pub(super) fn write(work: &PushContext, tree: Tree, plan: PushPlan, mut uploaded
     let gone = || Ok::<_, Failure>(plan.gone.read()?.chain(unneeded(&uploaded, &plan)?));
     let deleted = delete_held(hold, &commit, gone()?)?;
     remote.remove_empty(emptied(gone()?, names(&plan.entries)?)?.iter().map(String::as_str))?;
-    let seen = promote(hold, &commit, &plan, &staged)?;
+    let seen = promote(hold, &commit, &plan, &staged, &waiting)?;
     if commit.staged || deleted {
         hold.check_seen(&commit, seen.as_ref())?;
     }
@@ -74,7 +86,7 @@ pub(super) fn write(work: &PushContext, tree: Tree, plan: PushPlan, mut uploaded
         remote.write_object(COMMIT, &seal(&commit)?)?;
         hold.check_committed(&commit)?;
     }
-    let parent: Option<Name> = work.committed.map(|parent| format!("{CONTROL_DIR}/{}", manifest(&parent.revision)).into_bytes().into());
+    let parent: Option<Name> = work.committed.map(|parent| manifest_name(&parent.revision));
     let old = parent.into_iter().chain(work.leftovers.iter().cloned());
     // The claim goes last.
     delete(remote, uploaded.staged_names(&staged)?.chain(old.chain([claim_name()]).map(Ok)))?;
@@ -82,19 +94,55 @@ pub(super) fn write(work: &PushContext, tree: Tree, plan: PushPlan, mut uploaded
     Ok(Synced { changed: true, transferred: plan.bytes_to_send, deleted: plan.deleted, skipped: tree.skipped, ..synced(&commit) })
 }
 
+/// The object of a revision's manifest.
+fn manifest_name(revision: &Revision) -> Name {
+    format!("{CONTROL_DIR}/{}", manifest(revision)).into_bytes().into()
+}
+
+/// How many objects wait to be put in place after the commit, with those that are listed with them.
+fn waits(plan: &PushPlan) -> usize {
+    let staged = plan.staged.len() + plan.lost_objects.len();
+    if staged == 0 { 0 } else { staged + plan.entries.totals().objects.len() }
+}
+
+/// That all that waits to be put in place is there: rclone's report that it was sent is one witness, the listing another one.
+fn check_sent(remote: &Remote, plan: &PushPlan, staged: &StagedDir, waiting: Option<Waiting>) -> Result<Waiting> {
+    // It was too much, or the backend reports no sums: then it is looked at when it is put in place.
+    let Some(waiting) = waiting else { return Ok(Waiting::default()) };
+    let missing = |name: &[u8]| {
+        let (root, name) = (remote.name(), String::from_utf8_lossy(name));
+        let what = "was sent, and is not listed as it was sent; nothing was committed, and the next attempt sends it again";
+        Failure::new(Reason::RemoteInconsistent, format!("{root}: {name} {what}"))
+    };
+    for upload in plan.staged.read()? {
+        let upload = upload?;
+        let name = upload.path.as_bytes();
+        if !waiting.has(Folder::Staged(staged), name, upload.size) {
+            return Err(missing(name));
+        }
+    }
+    for upload in &plan.lost_objects {
+        let name = upload.sha256.hex();
+        if !waiting.has(Folder::StagedObjects(staged), name.as_bytes(), upload.size) {
+            return Err(missing(upload.path.as_bytes()));
+        }
+    }
+    Ok(waiting)
+}
+
 /// Copies what was staged to where it belongs, on the server where it can. Returns what was seen of claim and commit after the last of it.
-fn promote(hold: &Hold, commit: &Commit, plan: &PushPlan, staged: &StagedDir) -> Result<Option<ControlSums>> {
+fn promote(hold: &Hold, commit: &Commit, plan: &PushPlan, staged: &StagedDir, waiting: &Waiting) -> Result<Option<ControlSums>> {
     let (remote, mut seen) = (hold.remote, None);
     for batch in batches(plan.staged.read()?, BATCH) {
         hold.check_if_held_up(commit)?;
         let batch = batch?;
         let names: Vec<&[u8]> = batch.iter().map(|upload| upload.path.as_bytes()).collect();
-        seen = remote.promote(Folder::Staged(staged), Folder::Live, &names, commit.files)?;
+        seen = remote.promote(Folder::Staged(staged), Folder::Live, &names, commit.files, waiting)?;
     }
     for batch in plan.lost_objects.chunks(BATCH) {
         hold.check_if_held_up(commit)?;
         let names: Vec<String> = batch.iter().map(|upload| upload.sha256.hex()).collect();
-        seen = remote.promote(Folder::StagedObjects(staged), Folder::Objects, &slices(&names), commit.files)?;
+        seen = remote.promote(Folder::StagedObjects(staged), Folder::Objects, &slices(&names), commit.files, waiting)?;
     }
     Ok(seen)
 }
@@ -158,19 +206,21 @@ pub(super) fn repair(work: &PushContext, tree: Tree, plan: PushPlan, mut uploade
     let changes = lost > 0 || !plan.gone.is_empty() || work.claimed || work.claim_written;
     if changes {
         refuse_obstacle(remote, &plan)?;
-        begin(work)?;
+        begin(work, &plan)?;
     }
     let staged = StagedDir::of(&committed.revision);
     let (tree, plan) = work.send_until_still(tree, plan, Purpose::Repair(&staged), &mut uploaded)?;
     let mut commit = committed.commit.clone();
+    let mut waiting = Waiting::default();
     if changes {
-        hold.check_before(Some(&commit), None)?;
+        let seen = hold.check_before(Some(&commit), None, waits(&plan))?;
+        waiting = check_sent(remote, &plan, &staged, seen)?;
     } else {
         check_unclaimed(remote, options, &commit)?;
     }
     let deleted = delete_held(hold, &commit, plan.gone.read()?)?;
     remote.remove_empty(emptied(plan.gone.read()?, names(&plan.entries)?)?.iter().map(String::as_str))?;
-    let seen = promote(hold, &commit, &plan, &staged)?;
+    let seen = promote(hold, &commit, &plan, &staged, &waiting)?;
     let old = || work.leftovers.iter().chain(work.superseded);
     if let Some(listing) = work.listing {
         if lost > 0 || deleted {
@@ -207,14 +257,16 @@ fn refuse_obstacle(remote: &Remote, plan: &PushPlan) -> Result<()> {
     ))
 }
 
-/// Claims the path, and checks again what a wrong answer, or a push that started at the same moment, may have hidden.
-fn begin(work: &PushContext) -> Result<()> {
+/// Claims the path, and checks again what a wrong answer, or a push that started at the same moment, may have hidden; false where that can
+/// wait until right before the commit, because all that is sent until then waits beside what is there.
+fn begin(work: &PushContext, plan: &PushPlan) -> Result<bool> {
     if work.claim_written {
-        return Ok(());
+        return Ok(true);
     }
     claim(work.remote, work.hold.claim)?;
     // One whose manifest is missing may have been an outdated answer: what the real one needs must not be taken for leftovers.
     let begun = match work.committed.map(|committed| &committed.commit).or(work.unreadable) {
+        Some(_) if !work.writes_in_place(plan) => return Ok(false),
         Some(commit) => check_unchanged(work.remote, work.options, commit),
         None => check_first(work),
     };
@@ -222,7 +274,7 @@ fn begin(work: &PushContext) -> Result<()> {
     if matches!(&begun, Err(failure) if failure.reason == Reason::PathNotOurs) && !work.claimed {
         work.hold.withdraw()?;
     }
-    begun
+    begun.map(|()| true)
 }
 
 /// Two objects may have begun at the same moment on one path, or on paths inside one another. The outer one sees the claim of the inner

@@ -14,12 +14,14 @@ use crate::format::documents::{Claim, Commit, Control, Owner, seal};
 use crate::format::names::{CLAIM, COMMIT, CONTROL_DIR, is_manifest, manifest};
 use crate::format::revision::Revision;
 use crate::remote::committed::read_commit;
-use crate::remote::{ControlSums, Listing, Remote};
+use crate::remote::{ControlSums, Listing, Remote, Waiting};
 use crate::report::Reason;
 use crate::volume::hash::md5_hex;
 
 /// A step that took longer than this may have been held up, and others may have come by meanwhile.
 const LONG: Duration = Duration::from_secs(10);
+/// Objects that are listed with claim and commit, and kept in memory. All of `objects/` is listed with them.
+const MOST_WAITING: usize = 10_000;
 
 /// The path, as far as it is held by this push's claim.
 pub(super) struct Hold<'a> {
@@ -37,11 +39,13 @@ impl<'a> Hold<'a> {
     }
 
     /// The last check before a commit: no other push may have claimed or committed since this one began with `committed`, or with a
-    /// commit of the revision `unreadable` that cannot be restored.
-    pub(super) fn check_before(&self, committed: Option<&Commit>, unreadable: Option<&str>) -> Result<()> {
+    /// commit of the revision `unreadable` that cannot be restored. Of `waits` objects that wait to be put in place, it returns what the same
+    /// listing showed, if that is to be believed.
+    pub(super) fn check_before(&self, committed: Option<&Commit>, unreadable: Option<&str>, waits: usize) -> Result<Option<Waiting>> {
         let Self { remote, options, claim, .. } = self;
-        if self.shows(committed)? {
-            return Ok(());
+        let (shown, waiting) = self.shows_waiting(committed, waits)?;
+        if shown {
+            return Ok(waiting);
         }
         let (claimed, found) = if committed.is_some() {
             remote.read_controls::<Claim, Commit>([CLAIM, COMMIT])?
@@ -58,7 +62,7 @@ impl<'a> Hold<'a> {
         // One wrong answer is no rival.
         let claimed = if claimed.present() == Some(*claim) { claimed } else { remote.read_control(CLAIM)? };
         match claimed {
-            Control::Present(found) if found == **claim => Ok(()),
+            Control::Present(found) if found == **claim => Ok(None),
             Control::Present(found) => Err(rival(remote, options, &found.owner)),
             Control::Absent | Control::Corrupt(_) => Err(Failure::new(
                 Reason::RemoteInconsistent,
@@ -113,11 +117,20 @@ impl<'a> Hold<'a> {
 
     /// Whether a listing shows our claim and this commit, or that there is none. `false` may be due to the backend.
     fn shows(&self, commit: Option<&Commit>) -> Result<bool> {
+        Ok(self.shows_waiting(commit, 0)?.0)
+    }
+
+    /// The same, with what waits to be put in place, unless that is nothing, or too much for one listing.
+    fn shows_waiting(&self, commit: Option<&Commit>, waits: usize) -> Result<(bool, Option<Waiting>)> {
         // Not after it: its answer may be held up, too.
         let looked = since_boot();
-        let sums = self.remote.control_sums()?;
+        let all = if (1..=MOST_WAITING).contains(&waits) { self.remote.waiting()? } else { None };
+        let (sums, waiting) = match all {
+            Some((sums, waiting)) => (sums, Some(waiting)),
+            None => (self.remote.control_sums()?, None),
+        };
         self.looked.set(Some(looked));
-        self.are_ours(&sums, commit)
+        Ok((self.are_ours(&sums, commit)?, waiting))
     }
 
     fn are_ours(&self, sums: &ControlSums, commit: Option<&Commit>) -> Result<bool> {

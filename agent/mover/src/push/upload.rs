@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::PushOptions;
 use super::case_collisions::CaseCollisions;
-use super::hold::Hold;
+use super::hold::{Hold, check_unchanged};
 use super::object_names::{Name, emptied, names};
 use super::observe::{Known, Moved, ObserveContext, Tree, differing, observe};
 use super::plan::{PushPlan, plan};
@@ -122,9 +122,23 @@ impl PushContext<'_> {
         Ok(Some(collisions))
     }
 
+    /// Whether anything but new names in the staged folder is written, or deleted, before the commit. An outdated answer must not lead
+    /// to that: what another push has committed meanwhile may need those names.
+    pub(super) fn writes_in_place(&self, plan: &PushPlan) -> bool {
+        let in_place = !plan.own.is_empty() || !plan.objects.is_empty() || !self.superseded.is_empty();
+        let own = self.committed.is_some_and(|committed| committed.commit.owner == self.options.pusher.owner);
+        in_place || !own || self.listing.is_some() || self.claimed
+    }
+
     /// Sends what the plan says and was not sent yet.
     fn send(&self, plan: &PushPlan, purpose: Purpose, uploaded: &mut Uploaded) -> store::Result<()> {
         let staged = purpose.staged();
+        if let (Some(committed), false) = (self.committed, uploaded.confirmed)
+            && self.writes_in_place(plan)
+        {
+            check_unchanged(self.remote, self.options, &committed.commit)?;
+            uploaded.confirmed = true;
+        }
         match purpose {
             Purpose::Repair(_) if plan.differs || !plan.own.is_empty() => {
                 return Err(Failure::new(Reason::SourceChanging, "the volume changed while the remote was repaired").into());

@@ -60,6 +60,8 @@ pub(super) struct Uploaded {
     pub(super) there: ContentSet,
     /// Whether the manifest of what is being sent lies on the remote.
     pub(super) announced: bool,
+    /// Whether the commit was found to be the one that this push began with since it claimed the path.
+    pub(super) confirmed: bool,
     /// Whether the remote has refused a name for its length.
     pub(super) refuses_long_names: bool,
 }
@@ -75,6 +77,7 @@ impl Uploaded {
             lost_objects: BTreeMap::new(),
             there,
             announced: false,
+            confirmed: false,
             refuses_long_names: false,
         })
     }

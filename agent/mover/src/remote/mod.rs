@@ -19,6 +19,7 @@ use std::sync::OnceLock;
 pub use absence::{contradiction, shows};
 pub use index::{Index, ListedObject, Object};
 pub use listing::{ControlSums, Detail, Listing, Sums};
+pub use promoting::Waiting;
 pub use reading::Read;
 
 use crate::error::{Failure, Result};

@@ -7,9 +7,9 @@ use jiff::Timestamp;
 
 use super::{ControlSums, Remote};
 use crate::error::{Failure, Result};
-use crate::format::names::{Folder, below_ours};
+use crate::format::names::{CONTROL_DIR, Folder, below_ours};
 use crate::report::Reason;
-use crate::store::{self, List, Listed, Place, slices};
+use crate::store::{self, Class, List, Listed, Place, slices};
 
 /// Objects that a listing shows with one request, on S3; where fewer were copied than it takes requests, they are looked at one by one.
 const PAGE: u64 = 1_000;
@@ -17,6 +17,7 @@ const PAGE: u64 = 1_000;
 const FEW: u64 = 10_000;
 
 /// An object as it is seen.
+#[derive(Clone, Debug)]
 struct Seen {
     /// In bytes, where it is known.
     size: Option<u64>,
@@ -26,12 +27,56 @@ struct Seen {
     time: Option<Timestamp>,
 }
 
+/// What a listing showed of the content that waits in our own folder to be put in place, by its name below the path, with its sums.
+#[derive(Debug, Default)]
+pub struct Waiting(HashMap<Vec<u8>, Seen>);
+
+impl Waiting {
+    /// Whether it showed an object `name` in `folder` that may have `size` bytes.
+    pub fn has(&self, folder: Folder, name: &[u8], size: u64) -> bool {
+        self.get(folder, name).is_some_and(|seen| seen.size.is_none_or(|seen| seen == size))
+    }
+
+    fn get(&self, folder: Folder, name: &[u8]) -> Option<&Seen> {
+        self.0.get(&[folder.below().as_bytes(), name].concat())
+    }
+
+    /// All of `names`, or none.
+    fn seen(&self, folder: Folder, names: &store::Names) -> HashMap<Vec<u8>, Seen> {
+        let all = names.iter().map(|name| Some((name.to_vec(), self.get(folder, name).filter(|seen| seen.sum.is_some())?.clone())));
+        all.collect::<Option<_>>().unwrap_or_default()
+    }
+}
+
 impl Remote {
+    /// As [`Self::control_sums`], with the content that waits there to be put in place: with one request, on S3, as long as there is little
+    /// of it. `None` where the backend reads content for its sums, or the listing failed.
+    pub fn waiting(&self) -> Result<Option<(ControlSums, Waiting)>> {
+        if self.features()?.slow_sums {
+            return Ok(None);
+        }
+        let (mut sums, mut waiting) = (ControlSums::new(), Waiting::default());
+        let (ours, what) = (format!("{CONTROL_DIR}/"), List { recursive: true, sums: true, ..List::default() });
+        let listed = self.store.list(Place::Path(&ours), what, &mut |listed| {
+            if listed.name.contains('/') {
+                let (name, seen) = seen(listed);
+                waiting.0.insert([ours.as_bytes(), &name].concat(), seen);
+            } else {
+                sums.insert(listed.name, listed.md5.unwrap_or_default());
+            }
+        });
+        match listed {
+            Ok(()) => Ok(Some((sums, waiting))),
+            Err(error) if error.class == Class::Mover => Err(error.into()),
+            Err(_) => Ok(None),
+        }
+    }
+
     /// Copies `names` from one folder of the path to another, on the server where it can. The path has some `objects` in all. Returns what
-    /// it has seen of the control documents, if it has, as [`Self::control_sums`] does.
-    pub fn promote(&self, from: Folder, to: Folder, names: &store::Names, objects: u64) -> Result<Option<ControlSums>> {
+    /// it has seen of the control documents, if it has, as [`Self::control_sums`] does. What `waiting` has of them is not listed again.
+    pub fn promote(&self, from: Folder, to: Folder, names: &store::Names, objects: u64, waiting: &Waiting) -> Result<Option<ControlSums>> {
         let mut control = ControlSums::new();
-        if self.copied(from, to, names, objects, &mut control)? {
+        if self.copied(from, to, names, objects, (waiting, &mut control))? {
             return Ok(Some(control).filter(|control| !control.is_empty()));
         }
         let what = "content that was sent and waits to be put in place cannot be decrypted any more; the next attempt sends it again";
@@ -40,16 +85,23 @@ impl Remote {
 
     /// The same; false where any of them cannot be deciphered, which matters to a server that does not copy by itself.
     pub fn promote_whole(&self, from: Folder, to: Folder, names: &store::Names, objects: u64) -> Result<bool> {
-        self.copied(from, to, names, objects, &mut ControlSums::new())
+        self.copied(from, to, names, objects, (&Waiting::default(), &mut ControlSums::new()))
     }
 
-    fn copied(&self, from: Folder, to: Folder, names: &store::Names, objects: u64, control: &mut ControlSums) -> Result<bool> {
+    fn copied(
+        &self,
+        from: Folder,
+        to: Folder,
+        names: &store::Names,
+        objects: u64,
+        (waiting, control): (&Waiting, &mut ControlSums),
+    ) -> Result<bool> {
         if names.is_empty() {
             return Ok(true);
         }
-        let mut sent: HashMap<Vec<u8>, Seen> = HashMap::new();
+        let mut sent = waiting.seen(from, names);
         let what = List { sums: !self.features()?.slow_sums, ..List::default() };
-        if what.sums {
+        if what.sums && sent.is_empty() {
             self.listed(from, what, &mut |name, seen| {
                 sent.insert(name.to_vec(), seen);
             })?;

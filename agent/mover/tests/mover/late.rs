@@ -81,6 +81,49 @@ fn one_that_tidies_up_late(#[values("uid-1", "uid-2")] uid: &str, #[case] at: (&
     reported_and_repaired(&second, theirs, outcomes);
 }
 
+/// Another object takes the path over while this one sends what replaces files of the revision that it knows: that one's is left alone, and
+/// nothing of this one stays there.
+#[test]
+fn one_that_has_sent_replacements_in_vain() {
+    let first = Site::with_bucket();
+    write(first.source.path(), "replaced", "old");
+    let known = first.push().revision;
+    write(first.source.path(), "replaced", "first");
+    let second = Site::at(&first.server, &first.name);
+    write(second.source.path(), "replaced", "secnd");
+    let mut theirs = second.push_options();
+    theirs.pusher.owner = owner("db", "uid-2");
+    let mut mine = first.push_options();
+    mine.pusher.pushed = Some(known);
+    let [ended, rival] = held_up(&first, &mine, &second, theirs, ("PUT", "staged/", 1));
+    let (failure, rival) = (ended.unwrap_err(), rival.unwrap());
+    assert_eq!(failure.reason, Reason::PathNotOurs, "{failure}");
+    assert!(failure.message.contains("nothing was committed"), "{failure}");
+    second.pull();
+    assert_eq!(snapshot(second.dest.path()), snapshot(second.source.path()));
+    // A commit, and its manifest.
+    assert_eq!(second.control_objects().len(), 2, "{:?}, {}", second.control_objects(), rival.revision);
+}
+
+/// Another push comes by between the first look and the claim: what it has committed is not written over by files that were new then.
+#[test]
+fn one_that_would_add_what_was_committed_meanwhile() {
+    let first = Site::with_bucket();
+    write(first.source.path(), "kept", "old");
+    let known = first.push().revision;
+    write(first.source.path(), "added", "first");
+    let second = Site::at(&first.server, &first.name);
+    write(second.source.path(), "added", "secnd");
+    let [mut mine, mut theirs] = [first.push_options(), second.push_options()];
+    mine.pusher.pushed = Some(known);
+    theirs.pusher.owner = owner("db", "uid-2");
+    let [ended, rival] = held_up(&first, &mine, &second, theirs, ("PUT", "claim.json", 1));
+    rival.unwrap();
+    assert_eq!(ended.unwrap_err().reason, Reason::PathNotOurs);
+    second.pull();
+    assert_eq!(snapshot(second.dest.path()), snapshot(second.source.path()));
+}
+
 /// A push that only deletes has one commit, and nothing to promote.
 #[test]
 fn one_that_only_deletes() {

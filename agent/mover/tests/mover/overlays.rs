@@ -9,7 +9,7 @@ use scribe_mover::report::Reason;
 use crate::support::Site;
 use crate::support::proxy::Action;
 use crate::support::server::{Backend, obscured};
-use crate::support::tree::{assert_same, write};
+use crate::support::tree::{assert_same, snapshot, write};
 
 /// A site whose path lies behind a section `top` of these options, onto the bucket of an S3 server or a folder.
 fn behind(backend: Backend, options: &str) -> Site {
@@ -77,6 +77,27 @@ fn a_copy_that_is_none(#[case] options: &str) {
     site.pull();
     assert_same(site.source.path(), site.dest.path());
     site.proxy.behave();
+    site.push();
+    site.pull();
+    assert_same(site.source.path(), site.dest.path());
+}
+
+/// A server that says that it has stored what replaces something, and has not: nothing is committed before a listing shows it.
+#[test]
+fn a_send_that_is_none() {
+    let site = Site::with_bucket();
+    write(site.source.path(), "keep", "k");
+    write(site.source.path(), "f", "AAAA");
+    site.push();
+    let old = snapshot(site.source.path());
+    write(site.source.path(), "f", "CCCC");
+    site.proxy.rule(move |request| if request.is("PUT", "staged/") { Action::Answer("200 OK", "") } else { Action::Pass });
+    let failure = site.try_push().unwrap_err();
+    assert_eq!(failure.reason, Reason::RemoteInconsistent, "{failure}");
+    assert!(failure.message.contains("f was sent, and is not listed"), "{failure}");
+    site.proxy.behave();
+    site.pull();
+    assert_eq!(snapshot(site.dest.path()), old);
     site.push();
     site.pull();
     assert_same(site.source.path(), site.dest.path());

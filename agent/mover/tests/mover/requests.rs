@@ -55,7 +55,7 @@ fn each_kind_of_sync_costs_what_it_should() {
     many(&site, 0..20, "replaced");
     site.push();
     let replaced = counted(&site);
-    assert!(total(&replaced) <= 4 * 20 + 15, "{replaced:?}");
+    assert!(total(&replaced) <= 4 * 20 + 13, "{replaced:?}");
     let pulled = crate::support::done(pull(&site.remote(), &options));
     assert_eq!((pulled.changed, pulled.hashed), (true, 0));
     let pull_replaced = counted(&site);
