@@ -10,8 +10,7 @@ use std::io::Read;
 use std::path::Path;
 use std::process::ExitCode;
 
-use scribe_mover::rclone::daemon::{OURSELVES, shim};
-use scribe_mover::rclone::{Rclone, environment, open};
+use scribe_mover::rclone::{OURSELVES, Rclone, environment, open, shim};
 use scribe_mover::stop::Stop;
 use scribe_mover::store::Context;
 use scribe_mover::store::progress::Progress;

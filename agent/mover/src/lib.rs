@@ -24,4 +24,4 @@ pub mod store;
 pub mod volume;
 
 pub use cli::{MoverArgs, run};
-pub use rclone::daemon::shim;
+pub use rclone::shim;

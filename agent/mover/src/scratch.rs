@@ -1,19 +1,28 @@
-//! A private temporary directory for the lists and control objects handed to rclone, removed when dropped.
+//! A private temporary directory for the lists and control objects handed to rclone, removed when dropped. That of a mover that was killed
+//! is removed by the next one: each holds a lock on a file in its own, which the kernel releases when it ends.
 
-use std::fs;
-use std::io::Write;
-use std::os::unix::fs::DirBuilderExt;
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Failure, Result};
 use crate::random::random;
 
+/// What the name of each begins with.
+const PREFIX: &str = "scribe-mover-";
+/// The file in it that is locked as long as its mover lives.
+const LOCK: &str = "lock";
+/// The same until it is locked.
+const UNLOCKED: &str = "unlocked";
+
 /// The directory; every file in it has a name of its own.
 #[derive(Debug)]
 pub struct Scratch {
     dir: PathBuf,
     next: AtomicU64,
+    _lock: File,
 }
 
 impl Scratch {
@@ -24,9 +33,10 @@ impl Scratch {
 
     /// As [`Self::new`], under another directory.
     pub fn within(parent: &Path) -> Result<Self> {
-        let dir = parent.join(format!("scribe-mover-{:016x}", random()?));
+        let dir = parent.join(format!("{PREFIX}{:016x}", random()?));
         fs::DirBuilder::new().mode(0o700).recursive(false).create(&dir).map_err(|e| Failure::scratch(&e))?;
-        Ok(Self { dir, next: AtomicU64::new(0) })
+        let lock = locked(&dir).map_err(|e| Failure::scratch(&e))?;
+        Ok(Self { dir, next: AtomicU64::new(0), _lock: lock })
     }
 
     /// Where it is.
@@ -72,6 +82,104 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         if let Err(error) = fs::remove_dir_all(&self.dir) {
             tracing::warn!(dir = %self.dir.display(), %error, "cannot remove the temporary directory");
+        }
+    }
+}
+
+/// The file has the name by which others know it only once it is locked, so that one without a lock is that of a dead mover.
+fn locked(dir: &Path) -> io::Result<File> {
+    let unlocked = dir.join(UNLOCKED);
+    let file = File::create_new(&unlocked)?;
+    match file.try_lock() {
+        Ok(()) => fs::rename(unlocked, dir.join(LOCK))?,
+        Err(error) => tracing::warn!(%error, "this temporary directory stays if the mover is killed"),
+    }
+    Ok(file)
+}
+
+/// Removes the temporary directories in `parent` of those movers of this user that have ended without doing so. What cannot be removed is
+/// no obstacle to a sync.
+pub fn remove_dead(parent: &Path) {
+    let entries = match fs::read_dir(parent) {
+        Ok(entries) => entries,
+        Err(error) => {
+            return tracing::warn!(dir = %parent.display(), %error, "cannot look for temporary directories of movers that were killed");
+        }
+    };
+    for entry in entries.flatten() {
+        let dir = entry.path();
+        let is_ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX))
+            && fs::symlink_metadata(&dir).is_ok_and(|meta| meta.is_dir() && meta.uid() == rustix::process::geteuid().as_raw());
+        if !is_ours {
+            continue;
+        }
+        // Kept until all is gone: a mover that starts at the same time leaves it to this one.
+        let lock = match File::open(dir.join(LOCK)).map(|lock| lock.try_lock().map(|()| lock)) {
+            Ok(Ok(lock)) => lock,
+            // Its mover lives, or has not locked it yet.
+            Ok(Err(TryLockError::WouldBlock)) => continue,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Ok(Err(TryLockError::Error(error))) | Err(error) => {
+                tracing::warn!(dir = %dir.display(), %error, "cannot look whether the mover of this temporary directory lives");
+                continue;
+            }
+        };
+        match fs::remove_dir_all(&dir) {
+            Ok(()) => tracing::info!(dir = %dir.display(), "removed the temporary directory of a mover that was killed"),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => tracing::warn!(dir = %dir.display(), %error, "cannot remove the temporary directory of a mover that was killed"),
+        }
+        drop(lock);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use assert_fs::TempDir;
+
+    fn left(parent: &Path) -> Vec<String> {
+        let mut left: Vec<_> = fs::read_dir(parent).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        left.sort();
+        left
+    }
+
+    /// A directory of this name, with these files in it.
+    fn dir(parent: &Path, name: &str, files: &[&str]) {
+        fs::create_dir(parent.join(name)).unwrap();
+        for file in files {
+            fs::write(parent.join(name).join(file), "").unwrap();
+        }
+    }
+
+    #[test]
+    fn the_directories_of_dead_movers_go_and_no_others() {
+        let parent = TempDir::new().unwrap();
+        dir(&parent, "scribe-mover-dead", &[LOCK, "list-1"]);
+        dir(&parent, "scribe-mover-starts", &[UNLOCKED]);
+        dir(&parent, "scribe-mover-older", &["list-1"]);
+        dir(&parent, "another", &[LOCK]);
+        std::os::unix::fs::symlink("another", parent.path().join("scribe-mover-link")).unwrap();
+        fs::write(parent.path().join("scribe-mover-file"), "").unwrap();
+        let alive = Scratch::within(&parent).unwrap();
+        remove_dead(&parent);
+        let name = alive.dir().file_name().unwrap().to_str().unwrap().to_owned();
+        let mut kept = ["another", "scribe-mover-file", "scribe-mover-link", "scribe-mover-older", "scribe-mover-starts", &name];
+        kept.sort_unstable();
+        assert_eq!(left(&parent), kept);
+        assert!(alive.list([&b"a"[..]]).unwrap().exists());
+        drop(alive);
+        assert!(!left(&parent).contains(&name));
+    }
+
+    #[test]
+    fn that_of_another_user_stays() {
+        let parent = TempDir::new().unwrap();
+        dir(&parent, "scribe-mover-dead", &[LOCK]);
+        // Only root may give it away; without that right there is nothing to see.
+        if std::os::unix::fs::chown(parent.path().join("scribe-mover-dead"), Some(12345), None).is_ok() {
+            remove_dead(&parent);
+            assert_eq!(left(&parent), ["scribe-mover-dead"]);
         }
     }
 }

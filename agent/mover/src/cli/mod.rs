@@ -16,12 +16,12 @@ use crate::error::{Failure, Result};
 use crate::guard::Guard;
 use crate::pull::{PullOptions, PullOutcome, pull, pull_plain};
 use crate::push::{PushOptions, Pusher, push};
-use crate::rclone::daemon::OURSELVES;
 use crate::rclone::environment::Environment;
 use crate::rclone::options::Direction;
-use crate::rclone::{self, Rclone, RcloneStore, environment, memory};
+use crate::rclone::{self, OURSELVES, Rclone, RcloneStore, environment, memory};
 use crate::remote::Remote;
 use crate::report::{Outcome, Reason, Report};
+use crate::scratch;
 use crate::stop::Stop;
 use crate::store::Context;
 use crate::store::progress::Progress;
@@ -112,6 +112,7 @@ fn open(args: &CommonArgs, direction: Direction) -> Result<(Remote, Environment)
     if let Err(error) = progress.follow(&stop) {
         tracing::warn!(%error, "cannot start the thread that shows progress; only transfers are shown");
     }
+    scratch::remove_dead(&std::env::temp_dir());
     let context = Context::new(stop, progress)?;
     let rclone = Rclone { binary: args.rclone.clone(), program: OURSELVES.into(), environment, context: context.clone() };
     let opened = rclone::open(rclone, &args.remote.section)?;

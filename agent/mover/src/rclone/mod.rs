@@ -14,6 +14,8 @@ mod places;
 mod process;
 mod redaction;
 mod refusal;
+mod sealed;
+mod shim;
 mod store;
 mod target;
 mod variables;
@@ -22,4 +24,5 @@ mod watchdog;
 
 pub use open::open;
 pub use process::*;
+pub use shim::{OURSELVES, shim};
 pub use store::RcloneStore;

@@ -1,5 +1,7 @@
 //! Starts rclone for a section, and asks it for its configuration before anything else: what that says is checked, and kept out of messages.
 
+use std::ffi::OsStr;
+
 use crate::error::{Failure, Result};
 use crate::rclone::configuration::Sections;
 use crate::rclone::daemon::{Daemon, Kind};
@@ -44,6 +46,11 @@ fn sections(daemon: &Daemon, environment: &Environment) -> Result<Sections> {
             return StoreError::from(error).into();
         };
         let said = answer.error.strip_prefix(PANIC).unwrap_or(&answer.error);
+        // A mounted Secret's is read from memory, whose path says nothing.
+        let said = environment
+            .vars
+            .get(OsStr::new("RCLONE_CONFIG"))
+            .map_or_else(|| said.to_owned(), |path| said.replace(&*path.to_string_lossy(), KEY));
         let what = if said.contains(ENCRYPTED) {
             format!("has an encrypted {KEY}, which needs its password as RCLONE_CONFIG_PASS, a key of the Secret or a variable: {said}")
         } else {

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use super::watchdog::{Verdict, Watchdog};
 use crate::error::Failure;
 use crate::rclone::environment::Environment;
+use crate::rclone::shim;
 use crate::report::Reason;
 use crate::store::stats::Stats;
 use crate::store::{Class, Context, Result, StoreError};
@@ -45,7 +46,7 @@ pub(super) const ALWAYS: [&str; 4] = ["--no-unicode-normalization", "--use-json-
 pub struct Rclone {
     /// Path of the binary.
     pub binary: PathBuf,
-    /// What becomes a daemon of it, see [`super::daemon::shim`]: [`super::daemon::OURSELVES`] but for tests.
+    /// What becomes it, see [`super::shim`]: [`super::OURSELVES`] but for tests.
     pub program: PathBuf,
     /// Its environment.
     pub environment: Environment,
@@ -75,8 +76,10 @@ impl Rclone {
         stop.check()?;
         let stdout = scratch.fresh("out");
         let out = File::create(&stdout).map_err(|e| Failure::scratch(&e))?;
-        let mut command = Command::new(&self.binary);
+        // This thread waits for it, and so lives as long.
+        let mut command = Command::new(&self.program);
         command
+            .args(shim::args(&self.binary))
             .args(args)
             .args(ALWAYS)
             .args(["--stats", "1s", "--stats-log-level", "NOTICE"])
@@ -107,6 +110,10 @@ impl Rclone {
                 Err(StoreError::new(class, message))
             }
             Ended::ByItself if status.success() => Ok(Finished { stdout, stats: events.stats }),
+            Ended::ByItself if status.code() == Some(shim::NOT_STARTED.into()) => {
+                let said = redaction.apply(&events.last_message());
+                Err(Failure::new(Reason::MoverFailed, format!("cannot start rclone ({}){said}", self.binary.display())).into())
+            }
             Ended::ByItself => {
                 // A signal from elsewhere, such as an out-of-memory kill, leaves no exit code.
                 let (class, message) = super::classify::classify(status.code(), &events.messages(), redaction);

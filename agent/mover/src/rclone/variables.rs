@@ -9,10 +9,14 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Failure, Result};
 use crate::rclone::options::{is_ignored, is_refused};
+use crate::rclone::sealed::Sealed;
 use crate::report::Reason;
 
 /// The key of the Secret that holds rclone's configuration.
 pub(crate) const KEY: &str = "rclone.conf";
+
+/// How often a Secret is read that becomes another one meanwhile.
+const READS: usize = 4;
 
 /// How systemd speaks with the mover, and not with what the mover starts.
 const OURS: [&str; 4] = ["LISTEN_FDNAMES", "LISTEN_FDS", "LISTEN_PID", "NOTIFY_SOCKET"];
@@ -28,6 +32,8 @@ pub struct Variables {
     pub(crate) holder: String,
     /// The lines of the file as they stand there.
     pub(crate) lines: Vec<String>,
+    /// The file that rclone reads, where it is a mounted Secret's. A person's own is read where it is: rclone writes refreshed tokens there.
+    pub(crate) sealed: Option<Sealed>,
 }
 
 impl Variables {
@@ -43,7 +49,7 @@ impl Variables {
 /// Of the mounted Secret at `dir`, called `secret` in messages.
 pub(crate) fn from_mount(dir: &Path, secret: Option<&str>, own: &[(OsString, OsString)]) -> Result<Variables> {
     let secret = secret.map_or_else(|| "the Secret of rcloneConfig".to_owned(), |name| format!("Secret {name:?}"));
-    let files = read_keys(dir)?;
+    let files = read_keys(dir, &secret)?;
     if files.is_empty() {
         return Err(Failure::new(
             Reason::SecretMissing,
@@ -82,8 +88,9 @@ pub(crate) fn from_mount(dir: &Path, secret: Option<&str>, own: &[(OsString, OsS
             &format!("must not set {}: these change what is transferred, not how fast; remove them", refused.join(", ")),
         ));
     }
-    given.insert("RCLONE_CONFIG".into(), dir.join(KEY).into());
-    Ok(Variables { given, holder: format!("of {secret}"), secret, lines: lines(conf) })
+    let sealed = Sealed::new(conf).map_err(|e| Failure::new(Reason::MoverFailed, format!("cannot keep {KEY} in memory: {e}")))?;
+    given.insert("RCLONE_CONFIG".into(), sealed.path().into());
+    Ok(Variables { given, holder: format!("of {secret}"), secret, lines: lines(conf), sealed: Some(sealed) })
 }
 
 /// Of a person's own rclone setup, for use by hand.
@@ -117,7 +124,7 @@ pub(crate) fn from_process(own: &[(OsString, OsString)]) -> Result<Variables> {
         Err(error) => return Err(invalid(&called, &format!("cannot be read: {error}"))),
     };
     given.insert("RCLONE_CONFIG".into(), config.into());
-    Ok(Variables { given, secret: called, holder: "in the environment".to_owned(), lines: lines(&conf) })
+    Ok(Variables { given, secret: called, holder: "in the environment".to_owned(), lines: lines(&conf), sealed: None })
 }
 
 /// Our own environment: where credentials are, whom to trust, which proxy to use, where to put temporary files.
@@ -134,21 +141,84 @@ pub(crate) fn invalid(secret: &str, what: &str) -> Failure {
     Failure::new(Reason::SecretInvalid, format!("{secret} {what}"))
 }
 
-fn read_keys(dir: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
+/// All keys of one version of the Secret.
+fn read_keys(dir: &Path, secret: &str) -> Result<BTreeMap<String, Vec<u8>>> {
     let unreadable = |error: io::Error| Failure::new(Reason::SecretInvalid, format!("cannot read the mounted Secret: {error}"));
+    for _ in 0..READS {
+        let version = version(dir).map_err(unreadable)?;
+        let read = read_files(&version);
+        // The old version is removed as soon as there is another one.
+        if self::version(dir).map_err(unreadable)? == version {
+            return read.map_err(unreadable);
+        }
+    }
+    Err(invalid(secret, "changes while it is read"))
+}
+
+/// Where the keys are: a Secret's mount keeps each version in a folder of its own, to which the link `..data` leads and which never changes.
+fn version(dir: &Path) -> io::Result<PathBuf> {
+    match std::fs::canonicalize(dir.join("..data")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(dir.to_owned()),
+        version => version,
+    }
+}
+
+fn read_files(dir: &Path) -> io::Result<BTreeMap<String, Vec<u8>>> {
     let mut files = BTreeMap::new();
     let entries = match std::fs::read_dir(dir) {
-        Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(files),
-        Err(error) => return Err(unreadable(error)),
+        entries => entries?,
     };
     for entry in entries {
-        let entry = entry.map_err(unreadable)?;
-        // A Secret mount keeps its versions in folders that begin with two dots, and keys are links into them.
+        let entry = entry?;
         let is_file = std::fs::metadata(entry.path()).is_ok_and(|meta| meta.is_file());
         if let (true, Some(name)) = (is_file, entry.file_name().to_str()) {
-            files.insert(name.to_owned(), std::fs::read(entry.path()).map_err(unreadable)?);
+            files.insert(name.to_owned(), std::fs::read(entry.path())?);
         }
     }
     Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use assert_fs::TempDir;
+    use std::fs;
+
+    /// As kubelet does: a folder for the version, to which the link is renamed; then the old one goes.
+    fn publish(dir: &Path, version: &str) {
+        let old = fs::read_link(dir.join("..data")).ok();
+        fs::create_dir(dir.join(version)).unwrap();
+        for key in [KEY, "RCLONE_CONFIG_PASS"] {
+            fs::write(dir.join(version).join(key), version).unwrap();
+        }
+        std::os::unix::fs::symlink(version, dir.join("..data_tmp")).unwrap();
+        fs::rename(dir.join("..data_tmp"), dir.join("..data")).unwrap();
+        if let Some(old) = old {
+            fs::remove_dir_all(dir.join(old)).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_keys_of_one_version_are_read_while_it_is_replaced() {
+        let dir = TempDir::new().unwrap();
+        publish(dir.path(), "..0");
+        for key in [KEY, "RCLONE_CONFIG_PASS"] {
+            std::os::unix::fs::symlink(format!("..data/{key}"), dir.path().join(key)).unwrap();
+        }
+        let done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                (1..500).for_each(|version| publish(dir.path(), &format!("..{version}")));
+                done.store(true, std::sync::atomic::Ordering::SeqCst);
+            });
+            while !done.load(std::sync::atomic::Ordering::SeqCst) {
+                match read_keys(dir.path(), "") {
+                    Ok(keys) => assert!(keys.len() == 2 && keys[KEY] == keys["RCLONE_CONFIG_PASS"], "{keys:?}"),
+                    Err(failure) => assert!(failure.message.contains("changes while it is read"), "{failure}"),
+                }
+            }
+        });
+        assert_eq!(read_keys(dir.path(), "").unwrap()[KEY], b"..499");
+    }
 }

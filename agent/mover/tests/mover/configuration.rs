@@ -1,12 +1,14 @@
 //! The configuration of rclone, as rclone reads it: encrypted, odd or broken, and what the user sets there before what the mover would.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::Command;
 
 use rstest::rstest;
 use scribe_mover::report::{Outcome, Reason, Report};
 
-use crate::support::program::{mover, report};
+use crate::support::program::{mover, mover_by, report};
 use crate::support::server::{Backend, SECRET, Server, obscured};
 use crate::support::tree::{assert_same, write};
 use crate::support::{Site, rclone};
@@ -167,4 +169,34 @@ fn how_statistics_are_shown_is_no_matter() {
         let report = run(&site, verb);
         assert_eq!(report.result, Outcome::Successful, "{verb}: {}", report.message);
     }
+}
+
+/// As kubelet replaces a mounted Secret, right before rclone begins with this: what was read and checked counts, for each rclone of the sync.
+#[rstest]
+#[case::before_rclone_reads_it("rcd")]
+#[case::before_another_rclone_starts("lsjson")]
+fn a_secret_that_is_replaced_during_a_sync(#[case] command: &str) {
+    let site = Site::with_bucket();
+    write(site.source.path(), "a", "a");
+    let (old, new) = (site.secret.path().join("..old"), site.secret.path().join("..new"));
+    for version in [&old, &new] {
+        fs::create_dir(version).unwrap();
+    }
+    fs::write(old.join("rclone.conf"), conf(&site)).unwrap();
+    fs::write(new.join("rclone.conf"), format!("[s3]\ntype = alias\nremote = {}\n", site.dest.path().display())).unwrap();
+    fs::create_dir_all(site.dest.path().join("bucket/path")).unwrap();
+    write(site.dest.path(), "bucket/path/another", "replication's");
+    std::os::unix::fs::symlink("..old", site.secret.path().join("..data")).unwrap();
+    fs::remove_file(site.secret.path().join("rclone.conf")).unwrap();
+    std::os::unix::fs::symlink("..data/rclone.conf", site.secret.path().join("rclone.conf")).unwrap();
+
+    let wrapper = site.scratch.path().join("rclone");
+    let swap = format!("ln -sfn ..new {}", site.secret.path().join("..data").display());
+    fs::write(&wrapper, format!("#!/bin/sh\n[ \"$1\" = {command} ] && {swap}\nexec {} \"$@\"\n", rclone().display())).unwrap();
+    fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).unwrap();
+    let pushed = report(&mover_by(&wrapper, &site, "push", site.source.path(), &[]).output().unwrap());
+    assert_eq!(pushed.result, Outcome::Successful, "{}", pushed.message);
+    assert_eq!(fs::read_link(site.secret.path().join("..data")).unwrap(), Path::new("..new"), "it was replaced");
+    assert_eq!(fs::read(site.object("a")).unwrap(), b"a");
+    assert!(!site.dest.path().join("bucket/path/a").exists());
 }

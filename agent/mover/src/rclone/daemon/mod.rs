@@ -1,7 +1,7 @@
 //! One rclone for a whole sync: a child that takes its commands over a unix socket (`rclone rcd`).
 //!
 //! A process for each command costs 80 ms of CPU before its first request, and loses the connections to the server each time. This one is
-//! started once, and ends with the [`Daemon`], or with the mover if that dies (see [`shim`]).
+//! started once, and ends with the [`Daemon`], or with the mover if that dies (see [`crate::rclone::shim`]).
 //!
 //! Measured with rclone 1.75.2 on two shared cores; requests as a proxy in front of `rclone serve s3` counts them:
 //!
@@ -44,7 +44,6 @@ mod links;
 mod messages;
 mod objects;
 mod place;
-mod shim;
 mod tally;
 
 use std::ffi::OsStr;
@@ -66,13 +65,13 @@ pub use folders::ConfigDump;
 pub use links::Links;
 pub use objects::{Check, Found};
 pub use place::Fs;
-pub use shim::shim;
 
 use crate::error::{Failure, Result};
 use crate::rclone::classify::shorten;
 use crate::rclone::environment::Environment;
 use crate::rclone::log::Message;
 use crate::rclone::process::{ALWAYS, GRACE, Rclone};
+use crate::rclone::shim;
 use crate::report::Reason;
 use crate::scratch::Scratch;
 use crate::stop::Stop;
@@ -80,9 +79,6 @@ use child::Child;
 use http::Fault;
 use messages::{Messages, Pipe};
 use tally::Tally;
-
-/// Our own program, which becomes rclone, see [`shim`].
-pub const OURSELVES: &str = "/proc/self/exe";
 
 /// The path of a socket has room for no more, the byte that ends it left out.
 const LONGEST: usize = 107;
