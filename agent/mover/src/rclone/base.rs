@@ -1,21 +1,35 @@
 //! Which kind of backend a section of rclone's configuration leads to in the end. Pure.
+//!
+//! That is not asked of rclone, measured with 1.75.2: `operations/fsinfo` (1 ms, no request) says whether a section is an overlay, and nothing of
+//! what lies behind it, which would be set up, and signed in to, once more for that; `config/providers` takes 15 to 40 ms of each sync for
+//! 0.8 MB, and says which options a backend has, not what they mean. A test compares what is known here with the latter.
 
 use crate::rclone::configuration::{Configuration, DEEPEST};
 use crate::rclone::target::{Remote, Target, target_of, upstreams_of};
 
-/// Backends that show the names and objects of another one, one by one.
-const TRANSPARENT: [&str; 3] = ["alias", "crypt", "hasher"];
-/// Backends that show what another one holds in a form of their own.
-const OPAQUE: [&str; 3] = ["chunker", "compress", "cache"];
-/// Backends that show several others as one.
-pub(crate) const JOINED: [&str; 2] = ["combine", "union"];
-/// Backends that are where they end. What is none of these may lead to any.
+/// In which form a backend shows what lies behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Nothing does: objects are one object each.
+    End,
+    /// The names and objects of another one, one by one.
+    Transparent,
+    /// What another one holds, in a form of its own.
+    Opaque,
+    /// What its path says, or its option.
+    ByPath,
+    /// Several others as one.
+    Joined,
+}
+
+/// Those where it ends.
 const ENDS: &[&str] = &[
     "azureblob",
     "azurefiles",
     "b2",
     "box",
     "cloudinary",
+    "doi",
     "drime",
     "drive",
     "dropbox",
@@ -29,6 +43,8 @@ const ENDS: &[&str] = &[
     "gofile",
     "google cloud storage",
     "google photos",
+    "googlecloudstorage",
+    "googlephotos",
     "gphotos",
     "hdfs",
     "hidrive",
@@ -75,9 +91,20 @@ const ENDS: &[&str] = &[
     "zoho",
 ];
 
+/// The form of a backend. One that is not known may have any.
+pub fn form(kind: &str) -> Option<Form> {
+    match kind {
+        "alias" | "crypt" | "hasher" => Some(Form::Transparent),
+        "cache" | "chunker" | "compress" => Some(Form::Opaque),
+        "archive" => Some(Form::ByPath),
+        "combine" | "union" => Some(Form::Joined),
+        end => ENDS.contains(&end).then_some(Form::End),
+    }
+}
+
 /// Whether objects of such a [`base`] are one object each.
 pub(crate) fn is_end(base: &str) -> bool {
-    ENDS.contains(&base)
+    form(base) == Some(Form::End)
 }
 
 /// The type at the end of the chain that begins with this section; nothing where it cannot be followed with certainty, or where what lies
@@ -91,15 +118,15 @@ fn of_remote(configuration: &Configuration, remote: &Remote, steps: usize) -> Op
     let kind = configuration.kind(remote)?.certain()?;
     let option = |name: &str| configuration.option(remote, &kind, name)?.certain();
     let is_known = |text: &str| of_target(configuration, text, steps).is_some_and(|base| base != "webdav");
-    match kind.as_str() {
-        end if ENDS.contains(&end) => Some(kind),
-        inner if TRANSPARENT.contains(&inner) => of_target(configuration, &option("remote")?, steps),
-        inner if OPAQUE.contains(&inner) => is_known(&option("remote")?).then_some(kind),
-        joined if JOINED.contains(&joined) => {
-            let upstreams = upstreams_of(joined, &option("upstreams")?);
+    match form(&kind)? {
+        Form::End => Some(kind),
+        Form::Transparent => of_target(configuration, &option("remote")?, steps),
+        Form::Opaque => is_known(&option("remote")?).then_some(kind),
+        Form::Joined => {
+            let upstreams = upstreams_of(&kind, &option("upstreams")?);
             upstreams.iter().all(|upstream| is_known(&upstream.target)).then_some(kind)
         }
-        _ => None,
+        Form::ByPath => None,
     }
 }
 

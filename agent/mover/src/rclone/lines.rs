@@ -22,6 +22,9 @@ pub struct Backend {
     /// Of the times that it keeps, in nanoseconds; a hundred years where it keeps none.
     #[serde(default)]
     precision: u64,
+    /// The kinds of sums that it tells.
+    #[serde(default)]
+    hashes: Option<Vec<String>>,
 }
 
 impl Backend {
@@ -35,6 +38,7 @@ impl Backend {
         Features {
             keeps_folders: self.has("CanHaveEmptyDirectories"),
             folds_case: self.has("CaseInsensitive"),
+            tells_sums: self.hashes.iter().flatten().any(|kind| kind == "md5"),
             slow_sums: self.has("SlowHash"),
             keeps_times: Some(self.precision).filter(|precision| !self.has("SlowModTime") && *precision <= COARSEST),
             is_overlay: self.has("Overlay"),

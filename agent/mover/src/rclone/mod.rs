@@ -22,6 +22,7 @@ mod variables;
 mod version;
 mod watchdog;
 
+pub use base::{Form, form};
 pub use open::open;
 pub use process::*;
 pub use shim::{OURSELVES, shim};

@@ -5,14 +5,12 @@
 //! succeed, and a pull would wait for the first push for ever.
 
 use crate::error::{Failure, Result};
-use crate::rclone::base::JOINED;
+use crate::rclone::base::{Form, form};
 use crate::rclone::configuration::{Configuration, DEEPEST};
 use crate::rclone::options::Direction;
 use crate::rclone::target::{Remote, Target, Upstream, target_of, upstreams_of};
 use crate::report::Reason;
 
-/// Backends that show what another remote holds.
-const INDIRECT: [&str; 7] = ["alias", "archive", "cache", "chunker", "compress", "crypt", "hasher"];
 /// The policies by which a union creates a file where it has created it before. The others go by free space, number of files or chance;
 /// rclone asks all upstreams at once for `epff` and creates in the one that answers first (`backend/union/policy/epff.go`).
 const STEADY: [&str; 3] = ["all", "epall", "ff"];
@@ -58,16 +56,16 @@ impl<'a> Walk<'a> {
         };
         let option = |name: &str| walk.configuration.option(remote, &kind, name).map(|value| value.text).filter(|text| !text.is_empty());
         let missing = |name: &'a str| walk.wrong(blamed(name), &format!("a remote of type {kind} needs an option {name}"));
-        match kind.as_str() {
-            "local" => walk.folder(&remote.name, path, named_by),
-            "memory" => Err(walk.wrong(blamed("type"), MEMORY)),
-            _ if INDIRECT.contains(&kind.as_str()) => match option("remote") {
+        match (kind.as_str(), form(&kind)) {
+            ("local", _) => walk.folder(&remote.name, path, named_by),
+            ("memory", _) => Err(walk.wrong(blamed("type"), MEMORY)),
+            (_, Some(form @ (Form::Transparent | Form::Opaque | Form::ByPath))) => match option("remote") {
                 Some(target) => walk.target(blamed("remote"), &target, path),
                 // This one takes the path for it.
-                None if kind == "archive" => walk.target(blamed("remote"), path, ""),
+                None if form == Form::ByPath => walk.target(blamed("remote"), path, ""),
                 None => Err(missing("remote")),
             },
-            _ if JOINED.contains(&kind.as_str()) => {
+            (_, Some(Form::Joined)) => {
                 let upstreams = upstreams_of(&kind, &option("upstreams").ok_or_else(|| missing("upstreams"))?);
                 if kind == "combine" {
                     return walk.combine(blamed("upstreams"), &upstreams, path);
@@ -79,7 +77,7 @@ impl<'a> Walk<'a> {
                 }
                 upstreams.iter().try_for_each(|upstream| walk.target(blamed("upstreams"), &upstream.target, path))
             }
-            _ => Ok(()),
+            (_, Some(Form::End) | None) => Ok(()),
         }
     }
 

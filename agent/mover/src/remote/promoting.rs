@@ -9,7 +9,7 @@ use super::{ControlSums, Remote};
 use crate::error::{Failure, Result};
 use crate::format::names::{CONTROL_DIR, Folder, below_ours};
 use crate::report::Reason;
-use crate::store::{self, Class, List, Listed, Place, slices};
+use crate::store::{self, Class, Features, List, Listed, Place, slices};
 
 /// Objects that a listing shows with one request, on S3; where fewer were copied than it takes requests, they are looked at one by one.
 const PAGE: u64 = 1_000;
@@ -100,7 +100,8 @@ impl Remote {
             return Ok(true);
         }
         let mut sent = waiting.seen(from, names);
-        let what = List { sums: !self.features()?.slow_sums, ..List::default() };
+        let Features { tells_sums, slow_sums, .. } = self.features()?;
+        let what = List { sums: tells_sums && !slow_sums, ..List::default() };
         if what.sums && sent.is_empty() {
             self.listed(from, what, &mut |name, seen| {
                 sent.insert(name.to_vec(), seen);

@@ -128,6 +128,8 @@ pub struct Features {
     pub keeps_folders: bool,
     /// Names that differ in case alone are one name, as far as is known.
     pub folds_case: bool,
+    /// It has MD5 sums of objects, if not of each.
+    pub tells_sums: bool,
     /// It reads the objects for their sums.
     pub slow_sums: bool,
     /// How finely it keeps a file's own time, in nanoseconds, where its listings show that one: not that of the upload.

@@ -37,6 +37,7 @@ mod predecessors;
 mod process;
 mod processes;
 mod property;
+mod providers;
 mod requests;
 mod rivals;
 mod roundtrip;

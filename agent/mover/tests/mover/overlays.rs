@@ -2,6 +2,7 @@
 //! them.
 
 use std::fs;
+use std::time::SystemTime;
 
 use rstest::rstest;
 use scribe_mover::report::Reason;
@@ -60,6 +61,17 @@ fn a_file_that_shrinks_behind_crypt_and_chunker() {
     }
 }
 
+/// Waits until the clock shows another second: S3 says no more of when an object was written.
+fn next_second() {
+    let second = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    let now = second();
+    while second() == now {
+        std::thread::yield_now();
+    }
+}
+
+const COPIED: &str = "<CopyObjectResult><LastModified>2026-01-01T00:00:00Z</LastModified><ETag>\"x\"</ETag></CopyObjectResult>";
+
 /// A server that says that it has copied, and has not: what was sent is kept, and the next push puts it in place.
 #[rstest]
 #[case("")]
@@ -70,16 +82,52 @@ fn a_copy_that_is_none(#[case] options: &str) {
     write(site.source.path(), "keep", "k");
     write(site.source.path(), "f", "AAAA");
     site.push();
+    next_second();
     write(site.source.path(), "f", "CCCC");
-    let copied = "<CopyObjectResult><LastModified>2026-01-01T00:00:00Z</LastModified><ETag>\"x\"</ETag></CopyObjectResult>";
-    site.proxy.rule(move |request| if request.is("PUT", "CopyObject") { Action::Answer("200 OK", copied) } else { Action::Pass });
-    site.try_push().unwrap_err();
+    site.proxy.rule(|request| if request.is("PUT", "CopyObject") { Action::Answer("200 OK", COPIED) } else { Action::Pass });
+    let failure = site.try_push().unwrap_err();
+    // Where rclone sees sums, it finds that itself. In no case has a file of the volume changed.
+    let words = ["is not there as it was sent", "corrupted on transfer"];
+    assert!(words.iter().any(|words| failure.message.contains(words)) && failure.reason != Reason::SourceChanging, "{failure}");
     site.pull();
     assert_same(site.source.path(), site.dest.path());
     site.proxy.behave();
     site.push();
     site.pull();
     assert_same(site.source.path(), site.dest.path());
+}
+
+/// What a listing shows without a sum, as S3 does of what was sent in parts, is looked at by its name: its copy is not believed unseen.
+#[test]
+fn a_copy_that_is_none_of_what_was_sent_in_parts() {
+    let site = Site::with_bucket();
+    fs::write(site.secret.path().join("RCLONE_S3_UPLOAD_CUTOFF"), "5Mi").unwrap();
+    write(site.source.path(), "keep", "k");
+    write(site.source.path(), "f", vec![b'A'; 6 << 20]);
+    site.push();
+    next_second();
+    write(site.source.path(), "f", vec![b'C'; 6 << 20]);
+    site.proxy.rule(|request| if request.is("PUT", "CopyObject") { Action::Answer("200 OK", COPIED) } else { Action::Pass });
+    let failure = site.try_push().unwrap_err();
+    assert!(failure.message.contains("is not there as it was sent"), "{failure}");
+    site.proxy.behave();
+    site.pull();
+    assert_same(site.source.path(), site.dest.path());
+}
+
+/// Whether a backend tells sums is asked of rclone: where none could be shown, a listing for them is a request for nothing.
+#[test]
+fn nothing_is_listed_for_sums_where_there_are_none() {
+    let site = behind(Backend::S3, &format!("{CRYPT}\nfilename_encryption = off\ndirectory_name_encryption = false"));
+    write(site.source.path(), "keep", "k");
+    write(site.source.path(), "f", "AAAA");
+    site.push();
+    write(site.source.path(), "f", "CCCC");
+    site.proxy.take();
+    site.push();
+    let requests = site.proxy.take();
+    assert!(requests.iter().any(|request| request.is("PUT", "staged")), "{requests:?}");
+    assert!(!requests.iter().any(|request| request.lists() && request.target.contains("staged")), "{requests:?}");
 }
 
 /// A server that says that it has stored what replaces something, and has not: nothing is committed before a listing shows it.

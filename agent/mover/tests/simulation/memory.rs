@@ -160,6 +160,7 @@ impl Store for Memory {
         Ok(Features {
             keeps_folders: self.kind.folders,
             folds_case: false,
+            tells_sums: !self.kind.no_sums,
             slow_sums: self.kind.no_sums,
             keeps_times: self.kind.own_times.then_some(1),
             is_overlay: false,

@@ -41,33 +41,36 @@ impl Fs {
         format!("{}:{}", self.section, self.path)
     }
 
-    /// For listings: with the time of the last write, because any other costs a request for each object on S3.
+    /// For listings, and looks at single objects: with the time of the last write, because any other costs a request for each object on S3.
     pub(super) fn listed(&self) -> String {
-        self.set_up_apart("listing", "override.use_server_modtime=true")
+        self.set_up_apart("listing", "override.use_server_modtime=true", "")
     }
 
     /// The same; a name that cannot be decrypted is an error. For sections of type crypt.
     pub(super) fn listed_strictly(&self) -> String {
-        self.set_up_apart("strict listing", "strict_names=true")
+        self.set_up_apart("strict listing", "strict_names=true", "")
     }
 
     /// For copies within the remote, during which a server may say nothing for as long as this.
     pub(super) fn copied(&self, silence: Option<Duration>) -> String {
         let patient = silence.map_or_else(String::new, |silence| format!("override.timeout={}s", silence.as_secs()));
-        self.set_up_apart("copying", &patient)
+        self.set_up_apart("copying", &patient, self.blindness())
     }
 
     /// A backend is set up by the first call that names it, with the `_config` of that call, and keeps that: what one kind of call needs
     /// must reach no other. Two names that differ in `override` alone are the same backend to rclone, and in a description they are not.
-    fn set_up_apart(&self, description: &str, options: &str) -> String {
+    fn set_up_apart(&self, description: &str, options: &str, blind: &str) -> String {
         let comma = if options.is_empty() { "" } else { "," };
-        let blind = if self.is_s3 { BLIND } else { "" };
         format!("{},description={description}{comma}{options}{blind}:{}", self.section, self.path)
     }
 
     /// With as few requests as the backend allows. Not for [`super::Daemon::mkdir`], which then does nothing at all.
     pub(super) fn blind(&self) -> String {
-        format!("{}{}:{}", self.section, if self.is_s3 { BLIND } else { "" }, self.path)
+        format!("{}{}:{}", self.section, self.blindness(), self.path)
+    }
+
+    fn blindness(&self) -> &'static str {
+        if self.is_s3 { BLIND } else { "" }
     }
 
     /// As the target of a GET, with the name of an object. rclone takes everything up to the first closing bracket for the place, however
@@ -124,7 +127,10 @@ mod tests {
         );
         assert_eq!(fs("b", true).below("c").blind(), "a b,no_head=true,no_head_object=true,no_check_bucket=true:b/c/");
         assert_eq!(fs("b", false).blind(), "a b:b/");
-        assert_eq!(fs("b", false).listed(), "a b,description=listing,override.use_server_modtime=true:b/");
+        for is_s3 in [true, false] {
+            // One that does not look knows neither size nor time of an object.
+            assert_eq!(fs("b", is_s3).listed(), "a b,description=listing,override.use_server_modtime=true:b/");
+        }
         assert_eq!(fs("b", false).copied(None), "a b,description=copying:b/");
         assert_eq!(fs("", true).copied(Some(Duration::from_secs(9))), format!("a b,description=copying,override.timeout=9s{BLIND}:"));
         assert_eq!(fs("b[", false).target("ä?/]").unwrap(), "/[a%20b%3Ab%5B/]/%C3%A4%3F/%5D");
