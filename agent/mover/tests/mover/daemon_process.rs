@@ -11,8 +11,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use scribe_mover::error::Failure;
-use scribe_mover::rclone::Rclone;
 use scribe_mover::rclone::daemon::{CallError, Check, Daemon, Found, Kind};
+use scribe_mover::rclone::{COPY_IDLE, Rclone};
 use scribe_mover::report::Reason;
 use scribe_mover::scratch::Scratch;
 use scribe_mover::store::{Class, StoreError};
@@ -223,6 +223,19 @@ fn one_that_hangs_is_given_up_and_killed() {
     let error = daemon.call_for("rc/noop", json!({}), Duration::from_secs(1)).unwrap_err();
     assert!(error.kind == Kind::GivenUp && began.elapsed() < Duration::from_secs(8), "{error:?}, {:?}", began.elapsed());
     assert_eq!(daemon.call("rc/noop", json!({})).unwrap_err().kind, Kind::Gone);
+}
+
+/// However long what was asked for may take.
+#[test]
+fn one_that_hangs_is_not_waited_for_as_long_as_a_server() {
+    let site = Site::with_bucket();
+    let (_rclone, daemon) = started(&site);
+    halt(&daemon);
+    let began = Instant::now();
+    let error = daemon.call_for("rc/noop", json!({}), COPY_IDLE).unwrap_err();
+    assert_eq!((&error.kind, error.class), (&Kind::GivenUp, Class::Other), "{error}");
+    assert!(error.message.contains("rclone has not answered for 60 s"), "{error}");
+    assert!(began.elapsed() < Duration::from_secs(90), "{:?}", began.elapsed());
 }
 
 #[test]

@@ -126,3 +126,17 @@ fn a_stop_ends_a_pull_and_leaves_the_live_tree_alone() {
     site.pull();
     assert_same(site.source.path(), site.dest.path());
 }
+
+/// Files are opened a part at a time where no more may be open.
+#[test]
+fn a_push_with_few_open_files() {
+    let site = Site::with_bucket();
+    for n in 0..150 {
+        write(site.source.path(), format!("f{n}"), "content");
+    }
+    let push = mover(&site, "push", site.source.path(), &[]);
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "ulimit -S -n 64 && exec \"$@\"", "sh"]).arg(push.get_program()).args(push.get_args());
+    let pushed = report(&limited.env("TMPDIR", site.scratch.path()).output().unwrap());
+    assert_eq!((pushed.result, pushed.files), (Outcome::Successful, 150), "{}", pushed.message);
+}

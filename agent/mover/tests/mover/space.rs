@@ -192,3 +192,39 @@ fn a_full_temporary_directory_is_not_a_full_volume() {
     assert_eq!(report.reason, Some(Reason::NoSpace), "{}", report.message);
     assert!(report.message.contains("temporary directory"), "{}", report.message);
 }
+
+/// Also where it is rclone that finds it full.
+#[test]
+fn a_temporary_directory_that_fills_up_is_named() {
+    let (site, small) = (Site::with_bucket(), Small::new(1));
+    write(site.source.path(), "a", "a");
+    site.push();
+    let filler = small.path().join("filler");
+    site.proxy.rule(move |request| {
+        if request.is("GET", "commit.json") {
+            let _ = fs::write(&filler, vec![0; 2 * MIB]);
+        }
+        Action::Pass
+    });
+    let output = mover(&site, "pull", site.dest.path(), &[]).env("TMPDIR", small.path()).output().unwrap();
+    let report = report(&output);
+    assert_eq!(report.reason, Some(Reason::NoSpace), "{}", report.message);
+    assert!(report.message.contains("the mover's temporary directory is full"), "{}", report.message);
+}
+
+#[test]
+fn a_read_only_file_system_is_the_remotes() {
+    let site = Site::on(Backend::Local);
+    let bucket = site.server.buckets.path().join("bucket");
+    fs::create_dir_all(&bucket).unwrap();
+    let _small = Small::over(&bucket, 8);
+    write(site.source.path(), "a", "a");
+    site.push();
+    write(site.source.path(), "b", "b");
+    mount(&bucket, "remount,ro");
+    let failure = site.try_push().unwrap_err();
+    assert_eq!(failure.reason, Reason::AccessDenied, "{failure}");
+    assert!(failure.message.contains("read-only file system"), "{failure}");
+    mount(&bucket, "remount,rw");
+    site.push();
+}

@@ -13,6 +13,7 @@ use scribe_mover::report::{Outcome, Reason, Report};
 use scribe_mover::volume::xattrs::{ACL_ACCESS, CAPABILITY};
 
 use crate::support::program::{mover, program, report};
+use crate::support::proxy::Action;
 use crate::support::tree::{acl, assert_same, capability, differences, set, snapshot, varied, write};
 use crate::support::{Site, rclone};
 
@@ -177,6 +178,30 @@ fn a_push_without_privileges_names_the_file_it_cannot_read() {
     let refused = programs.run(&site, "push", source);
     assert_eq!((refused.result, refused.reason), (Outcome::Failed, Some(Reason::VolumeUnreadable)));
     assert!(refused.message.contains("/foreign"), "{}", refused.message);
+}
+
+/// rclone opens by a link what the mover has open: that it may not is no refusal of the remote's.
+#[test]
+fn a_file_that_may_not_be_read_any_more_is_the_volumes() {
+    let site = Site::with_bucket();
+    let (source, programs) = (site.source.path().to_owned(), Programs::new());
+    for name in ["a", "b"] {
+        write(&source, name, name);
+        own(&source.join(name));
+    }
+    fs::write(site.secret.path().join("RCLONE_TRANSFERS"), "1").unwrap();
+    let files = source.clone();
+    site.proxy.rule(move |request| {
+        for (sent, other) in [("path/a", "b"), ("path/b", "a")] {
+            if request.is("PUT", sent) {
+                mode(&files.join(other), 0);
+            }
+        }
+        Action::Pass
+    });
+    let pushed = programs.run(&site, "push", &source);
+    assert_eq!(pushed.reason, Some(Reason::VolumeUnreadable), "looked at again: {}", pushed.message);
+    assert!(pushed.message.contains("cannot read") && !pushed.message.contains("credentials"), "{}", pushed.message);
 }
 
 #[test]

@@ -40,6 +40,8 @@ enum Watched {
     Done(Result<Reply, Fault>),
     Stopped,
     GivenUp(Verdict),
+    /// rclone does not answer.
+    Deaf,
 }
 
 impl Daemon {
@@ -122,8 +124,12 @@ impl Daemon {
                         }
                     }
                 }
-                let deaf = (heard.elapsed() >= DEAF).then_some(Verdict::StandsStill);
-                if let Some(verdict) = watchdog.verdict(Instant::now()).or(deaf) {
+                if heard.elapsed() >= DEAF {
+                    tracing::warn!("giving up on an rclone that does not answer");
+                    self.abort(work, life).await;
+                    return Watched::Deaf;
+                }
+                if let Some(verdict) = watchdog.verdict(Instant::now()) {
                     tracing::warn!(?verdict, "giving up on this call of rclone");
                     self.abort(work, life).await;
                     return Watched::GivenUp(verdict);
@@ -202,6 +208,7 @@ impl Daemon {
             }
             Watched::Done(Err(fault @ Fault::TooLong(_))) => error(Kind::TooLong, Class::Other, &fault.to_string()),
             Watched::Done(Err(fault @ Fault::Unspeakable(_))) => error(Kind::Refused, Class::Other, &fault.to_string()),
+            Watched::Deaf => error(Kind::GivenUp, Class::Other, &format!("rclone has not answered for {} s{}", DEAF.as_secs(), said())),
             Watched::Stopped => error(Kind::Stopped, Class::Killed, "stopped"),
             Watched::GivenUp(verdict) => {
                 let what = match verdict {

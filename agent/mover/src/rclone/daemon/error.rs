@@ -273,6 +273,20 @@ mod tests {
         assert_eq!(Sides::of(&json!({"srcFs": "/a/", "dstFs": "s3:b/"})), Sides { reads: Some(Side::Mover), writes: Some(Side::Remote) });
     }
 
+    /// What is sent was opened by the mover, and what a server has copied is no file here.
+    #[rstest]
+    #[case(Some(Side::Mover), "open /r/x: read-only file system", Class::AccessDenied)]
+    #[case(Some(Side::Mover), "mkdir /r/x: permission denied", Class::AccessDenied)]
+    #[case(Some(Side::Mover), "corrupted on transfer: md5 hashes differ", Class::SourceChanging)]
+    #[case(Some(Side::Remote), "corrupted on transfer: md5 hashes differ", Class::Other)]
+    #[case(None, "open /r/x: input/output error", Class::Unreachable)]
+    fn what_fails_as_the_remote_is_written_to_is_the_remotes(#[case] reads: Option<Side>, #[case] said: &str, #[case] class: Class) {
+        let sides = Sides { reads, writes: Some(Side::Remote) };
+        let body = json!({ "error": said, "status": 500 }).to_string();
+        let error = CallError::answered("a/b", sides, 500, body.as_bytes(), Vec::new(), &Redaction::default());
+        assert_eq!(error.class, class, "{error}");
+    }
+
     #[test]
     fn a_secret_stays_here() {
         let redaction = Redaction::new([("pass", "pass".to_owned(), "HUNTER2")].into_iter());

@@ -114,3 +114,21 @@ impl Messages {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_without_an_end_is_not_kept_whole() {
+        let messages = Arc::new(Messages::new(Redaction::default()));
+        let (pipe, mut rclone) = messages.read().unwrap();
+        for _ in 0..3 {
+            rclone.write_all(&vec![b'x'; usize::try_from(LONGEST).unwrap()]).unwrap();
+        }
+        rclone.write_all(b"\nlast\n").unwrap();
+        let said: Vec<String> = messages.explanation(&pipe).into_iter().map(|message| message.text).collect();
+        assert_eq!(said.last().map(String::as_str), Some("last"));
+        assert!(said.len() == 4 && said.iter().all(|said| said.len() as u64 <= LONGEST), "{}", said.len());
+    }
+}
