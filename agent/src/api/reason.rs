@@ -96,15 +96,16 @@ reasons! {
     InvalidSpec => Stalled;
     /// The Secret named by `rcloneConfig` does not exist, or is empty.
     SecretMissing => Stalled;
-    /// The Secret lacks `rclone.conf`, or the section is not in it.
+    /// The Secret lacks `rclone.conf` or the section, rclone cannot read or decrypt the file, an option or variable of it is missing, wrong
+    /// or refused, the section leads to no remote, or nothing that lies there can be decrypted.
     SecretInvalid => Stalled;
-    /// The remote refused the credentials.
+    /// The remote refused the credentials, or what they may do there.
     AccessDenied => Stalled;
     /// The path holds files of another owner, or of no known owner.
     PathNotOurs => Stalled;
     /// The sync would delete more than `deletionGuard` allows.
     DeletionGuard => Stalled;
-    /// The volume or the remote is full.
+    /// The volume, the remote or the mover's temporary directory is full, or a quota is used up.
     NoSpace => Stalled;
     /// The cluster rejected the mover's pod.
     PodRejected => Stalled;
@@ -139,7 +140,7 @@ reasons! {
     RemoteInconsistent => Passing;
     /// The mover was terminated before it had finished.
     MoverKilled => Passing;
-    /// The mover failed for any other reason; see the message.
+    /// The mover failed for any other reason, such as an rclone that is too old; see the message.
     MoverFailed => Passing;
 }
 
