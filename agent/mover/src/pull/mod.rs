@@ -10,7 +10,7 @@ mod space;
 mod staging;
 
 use std::collections::{BTreeMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 pub use crate::report::Synced;
 
@@ -24,7 +24,7 @@ use crate::remote::committed::{Manifest, inconsistent, read_commit, read_manifes
 use crate::remote::{BATCH, Listing, Remote, contradiction, shows};
 use crate::report::Reason;
 use crate::spill::batches;
-use crate::volume::STAGING_DIR;
+use crate::volume::beneath::Root;
 use crate::volume::entry::FileEntry;
 use crate::volume::hash::Hasher;
 use crate::volume::path::RelPath;
@@ -66,6 +66,7 @@ pub enum PullOutcome {
 
 /// Pulls the committed revision into the volume.
 pub fn pull(remote: &Remote, options: &PullOptions) -> Result<PullOutcome> {
+    let root = Root::open(&options.volume)?;
     let hasher = Hasher::default();
     let mut transferred = 0;
     let mut last: Option<(Commit, Failure)> = None;
@@ -92,7 +93,7 @@ pub fn pull(remote: &Remote, options: &PullOptions) -> Result<PullOutcome> {
                 ));
             }
         };
-        let staging_left = options.volume.join(STAGING_DIR).symlink_metadata().is_ok();
+        let staging_left = Staging::is_left(&root)?;
         if options.private && options.applied.as_ref() == Some(&commit.revision) && !staging_left {
             tracing::info!(revision = commit.revision, "nothing changed");
             return Ok(PullOutcome::Done(Synced::of(&commit)));
@@ -101,10 +102,10 @@ pub fn pull(remote: &Remote, options: &PullOptions) -> Result<PullOutcome> {
         if let Some((before, failure)) = &last
             && *before == commit
         {
-            let again = attempt(remote, options, commit, &hasher, &mut transferred)?;
+            let again = attempt(remote, &root, options, commit, &hasher, &mut transferred)?;
             return again.map(PullOutcome::Done).map_err(|_| failure.clone());
         }
-        match attempt(remote, options, commit.clone(), &hasher, &mut transferred)? {
+        match attempt(remote, &root, options, commit.clone(), &hasher, &mut transferred)? {
             Ok(pulled) => return Ok(PullOutcome::Done(pulled)),
             Err(failure) => {
                 tracing::info!(revision = commit.revision, reason = failure.message, "the remote changed under the pull; reading it again");
@@ -118,6 +119,7 @@ pub fn pull(remote: &Remote, options: &PullOptions) -> Result<PullOutcome> {
 /// One attempt at one commit. The inner error means that the remote does not hold what the commit says.
 fn attempt(
     remote: &Remote,
+    root: &Root,
     options: &PullOptions,
     commit: Commit,
     hasher: &Hasher,
@@ -130,9 +132,9 @@ fn attempt(
         }
         Manifest::Damaged(_, what) => return Ok(Err(inconsistent(remote, &format!("{what}; {REPAIR}")))),
     };
-    let (stop, root) = (&remote.context.stop, &options.volume);
+    let stop = &remote.context.stop;
     // An unfinished pull may have put something of another revision in place, and the path may have been put back since.
-    let unfinished = root.join(STAGING_DIR).symlink_metadata().is_ok();
+    let unfinished = Staging::is_left(root)?;
     let applied = options.applied.as_deref().filter(|_| options.private && !unfinished).and_then(Revision::parse);
     let seen = observe(root, &committed, applied.as_ref(), hasher, stop)?;
     let plan = plan(committed.entries.read()?, seen.facts)?;
@@ -149,7 +151,7 @@ fn attempt(
     if seen.staging || !plan.is_metadata_alone() {
         let staging = Staging::open(root)?;
         let fetching = Fetching { remote, committed: &committed, staging: &staging, verifier: &Hasher::default() };
-        applied = match replace(&fetching, options, &plan, transferred)? {
+        applied = match replace(&fetching, root, options.private, &plan, transferred)? {
             Ok(applied) => applied,
             Err(path) => {
                 return Ok(Err(Failure::new(
@@ -158,19 +160,19 @@ fn attempt(
                 )));
             }
         };
-        apply::sync(root)?;
+        root.sync()?;
         Staging::remove(root)?;
     } else {
         // A mover that may not change what differs must leave no trace at every pull: marked from the first change on.
         applied = apply::metadata(root, &committed.entries, &plan, || Staging::open(root).map(drop), stop)?;
         if applied.changed {
-            apply::sync(root)?;
+            root.sync()?;
             Staging::remove(root)?;
         }
     }
     apply::finish_root(root, &committed.entries, &mut applied)?;
     if applied.changed {
-        apply::sync(root)?;
+        root.sync()?;
     }
     let mut skipped = seen.skipped;
     // What a source has is its push's to count.
@@ -191,12 +193,13 @@ fn attempt(
 /// the name whose content is not on the remote.
 fn replace(
     fetching: &Fetching,
-    options: &PullOptions,
+    root: &Root,
+    private: bool,
     plan: &PullPlan,
     transferred: &mut u64,
 ) -> Result<std::result::Result<Applied, RelPath>> {
     let Fetching { remote, committed, staging, verifier } = fetching;
-    let (stop, root, entries) = (&remote.context.stop, &options.volume, &committed.entries);
+    let (stop, entries) = (&remote.context.stop, &committed.entries);
     let kept = staging.keep(plan, verifier, stop)?;
     let mut work = apply::begin(root, plan, staging, stop);
     // What is there takes no more room, and needs no fetching.
@@ -206,7 +209,7 @@ fn replace(
         *if kept.contains(&digest) { &mut there } else { &mut size } += fetch.size;
     }
     let needed = plan.bytes.saturating_sub(there);
-    if options.private && needed > space::free(root)? {
+    if private && needed > space::free(root)? {
         tracing::info!(needed, "the volume is short of space: replacing its files part by part");
         work.remove(&plan.late)?;
         work.clear(&plan.early)?;
@@ -227,7 +230,7 @@ fn replace(
     *transferred += size;
     remote.context.progress.phase("applying", 0);
     // A crash of the node must not leave a name in place whose content was still on its way to the disk.
-    apply::sync(root)?;
+    root.sync()?;
     work.clear(&plan.early)?;
     for step in plan.steps(entries.read()?) {
         work.step(&step?)?;
@@ -239,7 +242,7 @@ fn replace(
 /// Fetches and applies as much at a time as fits beside what is there. `kept` is content that is verified already.
 fn in_parts(
     fetching: &Fetching,
-    root: &Path,
+    root: &Root,
     plan: &PullPlan,
     kept: HashSet<Digest>,
     work: &mut apply::Applier,
@@ -254,7 +257,10 @@ fn in_parts(
         let part = space::next_part(&mut steps, takes, space::free(root)?)?;
         if part.is_empty() {
             space::check(root, next)?;
-            return Err(Failure::new(Reason::NoSpace, format!("no file more fits on the volume at {}", root.display())));
+            return Err(Failure::new(
+                Reason::NoSpace,
+                format!("no file more fits on the volume at {}", root.shown(&RelPath::root()).display()),
+            ));
         }
         let mut due = BTreeMap::new();
         for (step, file) in part.iter().filter_map(|step| Some((step, space::put(step)?))) {
@@ -270,7 +276,7 @@ fn in_parts(
         *transferred += size;
         fetching.remote.context.progress.phase("applying", 0);
         // A crash of the node must not leave a name in place whose content was still on its way to the disk.
-        apply::sync(root)?;
+        root.sync()?;
         part.iter().try_for_each(|step| work.step(step))?;
     }
     Ok(Ok(()))

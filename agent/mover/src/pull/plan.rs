@@ -54,17 +54,20 @@ enum There {
     },
 }
 
+/// The file system of an inode, and its number there.
+type Inode = ((u32, u32), u64);
+
 /// How the volume differs from the manifest.
 #[derive(Debug, Default)]
 pub(super) struct Differences {
     /// By the entry's place in the manifest.
     there: Vec<There>,
     /// Inodes with several names, by the place of the entry that is found to be one of them.
-    inodes: HashMap<usize, u64>,
+    inodes: HashMap<usize, Inode>,
     /// Which name of the manifest each of these inodes goes by.
-    groups: HashMap<u64, RelPath>,
+    groups: HashMap<Inode, RelPath>,
     /// Inodes that serve names which the manifest keeps apart.
-    shared: HashSet<u64>,
+    shared: HashSet<Inode>,
     /// What has to go before anything is made, and what goes last.
     early: Vec<RelPath>,
     late: Vec<RelPath>,
@@ -124,7 +127,7 @@ impl Differences {
             self.late.push(found.path.clone());
         }
         if let Some(wanted) = wanted.filter(|_| is_file && found.links > 1) {
-            let inode = found.hints.inode;
+            let inode = (found.device, found.hints.inode);
             self.inodes.insert(self.there.len(), inode);
             let group = wanted.file().and_then(|file| file.link.as_ref()).unwrap_or(&wanted.path);
             if self.groups.entry(inode).or_insert_with(|| group.clone()) != group {
@@ -255,7 +258,7 @@ pub(super) fn plan(entries: impl Iterator<Item = Result<Entry>>, facts: Differen
     late.reverse();
     let mut plan = PullPlan { early, late, before, lost, lost_names, ..PullPlan::default() };
     // First names whose inode stays.
-    let mut kept: HashMap<RelPath, u64> = HashMap::new();
+    let mut kept: HashMap<RelPath, Inode> = HashMap::new();
     for ((number, entry), there) in entries.enumerate().zip(there) {
         let entry = entry?;
         if left_out.contains(&entry.path) {

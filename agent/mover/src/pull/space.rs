@@ -1,23 +1,23 @@
 //! Whether new content fits on the volume beside the old, and what to do part by part where it does not.
 
 use std::iter::Peekable;
-use std::path::Path;
 
 use super::plan::{Action, Step};
 use crate::error::{Failure, Result};
 use crate::remote::BATCH;
 use crate::report::Reason;
+use crate::volume::beneath::Root;
 use crate::volume::entry::FileEntry;
 
 /// Bytes free on the volume at `root`, as far as is known.
-pub(super) fn free(root: &Path) -> Result<u64> {
-    let stat = rustix::fs::statvfs(root).map_err(|e| Failure::volume("read the free space of", root, &e.into()))?;
+pub(super) fn free(root: &Root) -> Result<u64> {
+    let stat = root.space()?;
     // Some file systems do not say how large they are.
     Ok(if stat.f_blocks == 0 { u64::MAX } else { stat.f_bavail.saturating_mul(stat.f_frsize) })
 }
 
 /// `NoSpace` with the figures when `needed` bytes do not fit on the volume at `root`.
-pub(super) fn check(root: &Path, needed: u64) -> Result<()> {
+pub(super) fn check(root: &Root, needed: u64) -> Result<()> {
     let free = free(root)?;
     if needed <= free {
         return Ok(());
@@ -31,7 +31,7 @@ pub(super) fn check(root: &Path, needed: u64) -> Result<()> {
 }
 
 /// Adds the figures to a failure for lack of space.
-pub(super) fn explain(failure: Failure, root: &Path, needed: u64) -> Failure {
+pub(super) fn explain(failure: Failure, root: &Root, needed: u64) -> Failure {
     match free(root) {
         Ok(free) if failure.reason == Reason::NoSpace => {
             let Failure { reason, message, .. } = failure;

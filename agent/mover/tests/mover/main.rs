@@ -31,6 +31,7 @@ mod names;
 mod neighbours;
 mod no_empty_path;
 mod obstacles;
+mod outside;
 mod overlays;
 mod plain;
 mod predecessors;

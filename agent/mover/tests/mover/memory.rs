@@ -7,7 +7,9 @@ use std::path::Path;
 
 use scribe_mover::report::Outcome;
 use scribe_mover::stop::Stop;
+use scribe_mover::volume::beneath::Root;
 use scribe_mover::volume::hash::Hasher;
+use scribe_mover::volume::path::RelPath;
 
 use crate::support::Site;
 use crate::support::cgroup::Cgroup;
@@ -34,7 +36,7 @@ fn a_file_larger_than_the_memory_there_is_goes_through() {
     }
     run_within(64, &site, "push", site.source.path());
     run_within(64, &site, "pull", site.dest.path());
-    let digest = |volume: &Path| Hasher::default().one(&volume.join("large"), &Stop::default()).unwrap();
+    let digest = |volume: &Path| Hasher::default().one(&Root::open(volume).unwrap(), &RelPath::own("large"), &Stop::default()).unwrap();
     assert_eq!(digest(site.source.path()), digest(site.dest.path()));
 }
 
