@@ -1,18 +1,18 @@
 //! Makes the volume's tree the committed one: every file is complete, with its metadata, before a rename puts it in place.
 
-use std::collections::HashMap;
 use std::io;
 
 use super::plan::{Action, PullPlan, Step};
+use super::prepare::{Prepared, Preparer};
+use super::ready::insist;
 use super::restore::{Tally, restore};
 use super::staging::Staging;
 use crate::digest::Digest;
 use crate::error::{Failure, Result};
 use crate::format::entries::Entries;
 use crate::stop::Stop;
-use crate::volume::beneath::{Place, Root};
-use crate::volume::entry::{Entry, FileEntry, Kind};
-use crate::volume::holes;
+use crate::volume::beneath::Root;
+use crate::volume::entry::{Entry, Kind};
 use crate::volume::path::RelPath;
 
 /// The result of applying a plan.
@@ -39,12 +39,10 @@ impl Applied {
 const IN_USE: &str = "directoriesInUse";
 
 /// Begins to apply `plan`.
-pub(super) fn begin<'a>(root: &'a Root, plan: &PullPlan, staging: &'a Staging, stop: &'a Stop) -> Applier<'a> {
+pub(super) fn begin<'a>(root: &'a Root, plan: &'a PullPlan, staging: &'a Staging, stop: &'a Stop) -> Applier<'a> {
     Applier {
         root,
-        staging,
-        uses: plan.shared_content(),
-        next: 0,
+        preparer: Preparer::new(root, plan, staging, stop),
         stop,
         // Metadata may turn out not to be changeable here, and a pull that changes nothing says so.
         applied: Applied { changed: !plan.is_metadata_alone(), ..Applied::default() },
@@ -95,28 +93,46 @@ pub(super) fn finish_root(root: &Root, entries: &Entries, applied: &mut Applied)
 /// A plan that is being applied.
 pub(super) struct Applier<'a> {
     root: &'a Root,
-    staging: &'a Staging,
-    /// Of content that several files are made of: how many are left.
-    uses: HashMap<Digest, usize>,
-    next: u64,
+    preparer: Preparer<'a>,
     stop: &'a Stop,
     applied: Applied,
 }
 
-impl<'a> Applier<'a> {
-    /// Removes what has to go before anything is made.
+impl Applier<'_> {
+    /// Makes what these steps put in place; their content is verified. Nothing of the volume is changed. If they are all of a plan (`whole`),
+    /// room for their names is kept free, so that none of them fails for that.
+    pub(super) fn prepare(&mut self, steps: impl Iterator<Item = Result<Step>>, whole: bool) -> Result<Prepared> {
+        self.preparer.prepare(steps, whole, &mut self.applied.skipped)
+    }
+
+    /// Removes what has to go before anything is put in place. What an application has removed meanwhile is gone as well.
     pub(super) fn clear(&mut self, early: &[RelPath]) -> Result<()> {
         for path in early {
             self.stop.check()?;
-            insist(self.root, path, |place| place.remove()).map_err(|e| Failure::volume("remove", &self.root.shown(path), &e))?;
+            match insist(self.root, path, |place| place.remove()) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                other => other.map(drop).map_err(|e| Failure::volume("remove", &self.root.shown(path), &e))?,
+            }
         }
         Ok(())
     }
 
-    /// Takes one step; its content is verified and in the staging folder.
-    pub(super) fn step(&mut self, (action, entry): &Step) -> Result<()> {
-        self.stop.check()?;
-        self.act(*action, entry)
+    /// Takes these steps, for which all is prepared.
+    pub(super) fn steps(&mut self, prepared: Prepared, steps: impl Iterator<Item = Result<Step>>) -> Result<()> {
+        self.preparer.release()?;
+        for step in self.preparer.ready(prepared, steps) {
+            self.stop.check()?;
+            let ((action, entry), ready) = step?;
+            if let Some(ready) = ready {
+                ready.put(self.root, &entry.path)?;
+                if action == Action::Link {
+                    ready.drop_name()?;
+                }
+            } else if action == Action::Meta {
+                finish(self.root, &entry, &mut self.applied)?;
+            }
+        }
+        Ok(())
     }
 
     /// Removes what the manifest does not hold.
@@ -139,124 +155,7 @@ impl<'a> Applier<'a> {
 
     /// Whether more than one file is still to be made of this content.
     pub(super) fn is_shared(&self, digest: &Digest) -> bool {
-        self.uses.get(digest).is_some_and(|left| *left > 1)
-    }
-
-    fn act(&mut self, action: Action, entry: &Entry) -> Result<()> {
-        let (root, path) = (self.root, &entry.path);
-        match (action, &entry.kind) {
-            // Its own metadata comes last; until then only we get in.
-            (Action::MakeDir, _) => insist(root, path, |place| place.make_folder(0o700))
-                .map_err(|e| Failure::volume("make the directory", &root.shown(path), &e)),
-            (Action::Meta, _) => finish(root, entry, &mut self.applied),
-            (Action::PutFile, Kind::File(file)) => {
-                let ready = self.content(file)?;
-                self.put(&ready, entry)
-            }
-            (Action::Link, Kind::File(file)) => {
-                let ready = self.temporary();
-                let first = file.link.as_ref().unwrap_or(path);
-                ready.make(|place| root.at(first)?.link_to(place)).map_err(|e| Failure::volume("link", &root.shown(first), &e))?;
-                // A rename onto another name of the same inode does nothing, and leaves both.
-                rename(&ready, root, path)?;
-                ready
-                    .make(|place| place.remove_unless_folder())
-                    .map(drop)
-                    .map_err(|e| Failure::volume("remove", &ready.root.shown(&ready.path), &e))
-            }
-            (Action::PutSymlink, Kind::Symlink(target)) => {
-                let ready = self.temporary();
-                ready.make(|place| place.make_symlink(target)).map_err(|e| Failure::volume("make the link", &root.shown(path), &e))?;
-                self.put(&ready, entry)
-            }
-            (Action::PutFifo, _) => {
-                let ready = self.temporary();
-                ready.make(|place| place.make_fifo()).map_err(|e| Failure::volume("make the pipe", &root.shown(path), &e))?;
-                self.put(&ready, entry)
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// A file with this content and these holes, ours alone.
-    fn content(&mut self, file: &FileEntry) -> Result<Ready<'a>> {
-        let ready = self.whole_content(file)?;
-        if !file.holes.is_empty() && !holes::punch(ready.root, &ready.path, &file.holes, self.stop)? {
-            self.applied.skip("holes");
-        }
-        Ok(ready)
-    }
-
-    fn whole_content(&mut self, file: &FileEntry) -> Result<Ready<'a>> {
-        if file.size == 0 {
-            let ready = self.temporary();
-            ready.make(|place| place.make_file()).map_err(|e| Failure::volume("make", &ready.shown(), &e))?;
-            return Ok(ready);
-        }
-        let verified = Ready { root: self.staging.verified(), path: Staging::content(&file.sha256) };
-        let last = self.uses.get_mut(&file.sha256).is_none_or(|left| {
-            *left = left.saturating_sub(1);
-            *left == 0
-        });
-        if last {
-            return Ok(verified);
-        }
-        let ready = self.temporary();
-        let Some(mut content) = verified.root.file(&verified.path)? else {
-            return Err(Failure::volume("read", &verified.shown(), &io::ErrorKind::NotFound.into()));
-        };
-        let copy = |place: &Place| io::copy(&mut content, &mut place.make_file()?);
-        ready.make(copy).map_err(|e| Failure::volume("copy", &verified.shown(), &e))?;
-        Ok(ready)
-    }
-
-    fn put(&mut self, ready: &Ready, entry: &Entry) -> Result<()> {
-        restore(ready.root, &ready.path, entry, &mut self.applied.skipped)?;
-        rename(ready, self.root, &entry.path)
-    }
-
-    fn temporary(&mut self) -> Ready<'a> {
-        self.next += 1;
-        Ready { root: self.staging.temporary(), path: RelPath::root().child(self.next.to_string()) }
-    }
-}
-
-/// What is in the staging folder and is going to be put in place.
-struct Ready<'a> {
-    root: &'a Root,
-    path: RelPath,
-}
-
-impl Ready<'_> {
-    fn make<T>(&self, make: impl FnOnce(&Place) -> io::Result<T>) -> io::Result<T> {
-        make(&self.root.at(&self.path)?)
-    }
-
-    fn shown(&self) -> std::path::PathBuf {
-        self.root.shown(&self.path)
-    }
-}
-
-fn rename(ready: &Ready, root: &Root, path: &RelPath) -> Result<()> {
-    insist(root, path, |place| ready.make(|ready| ready.rename_to(place)))
-        .map_err(|e| Failure::volume("put in place", &root.shown(path), &e))
-}
-
-/// Does `change` to a name, if need be after letting ourselves into its directory, which gets its mode back in the end: a mover
-/// without privileges is bound by it even where the directory is its own.
-fn insist<T>(root: &Root, path: &RelPath, change: impl Fn(&Place) -> io::Result<T>) -> io::Result<T> {
-    let result = root.at(path).and_then(|place| change(&place));
-    let Some(dir) = path.parent().and_then(RelPath::new) else { return result };
-    match &result {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            let dir = root.hold(&dir)?;
-            let mode = dir.look()?.mode;
-            if mode & 0o700 == 0o700 || dir.set_mode(mode | 0o700).is_err() {
-                return result;
-            }
-            change(&root.at(path)?)
-        }
-        _ => result,
+        self.preparer.is_shared(digest)
     }
 }
 

@@ -77,6 +77,8 @@ pub(super) struct Differences {
     lost: Count,
     lost_names: NamesSum,
     left_out: HashSet<RelPath>,
+    /// What the file system lets nobody change.
+    fixed: HashSet<RelPath>,
 }
 
 impl Differences {
@@ -103,6 +105,9 @@ impl Differences {
     }
 
     fn found(&mut self, found: &Found, wanted: Option<&Entry>) {
+        if found.fixed {
+            self.fixed.insert(found.path.clone());
+        }
         let is_file = matches!(found.kind, FoundKind::File(_));
         if !found.path.is_root() {
             self.before.add(is_file);
@@ -202,8 +207,10 @@ pub(super) struct PullPlan {
     pub(super) late: Vec<RelPath>,
     /// What the files to put consist of, and the places of their entries, sorted. Empty files are made, not fetched.
     wanted: Vec<(Digest, usize)>,
-    /// Their size: files of the same content are copies of one that is fetched.
-    pub(super) bytes: u64,
+    /// First names that others are made of.
+    pub(super) linked: HashSet<RelPath>,
+    /// What the file system lets nobody change.
+    fixed: HashSet<RelPath>,
     /// Entries on the volume before: for the guard.
     pub(super) before: Count,
     /// Those of them without a successor of the same type.
@@ -222,6 +229,25 @@ impl PullPlan {
     /// The entries to be changed, with what is to be done to them.
     pub(super) fn steps(&self, entries: impl Iterator<Item = Result<Entry>>) -> impl Iterator<Item = Result<Step>> {
         entries.zip(&self.actions).filter(|(_, action)| **action != Action::Keep).map(|(entry, action)| Ok((*action, entry?)))
+    }
+
+    /// What the plan would have to change, or to change in, although the file system lets nobody.
+    pub(super) fn blocked_by(&self, entries: impl Iterator<Item = Result<Entry>>) -> Result<Option<RelPath>> {
+        if self.fixed.is_empty() {
+            return Ok(None);
+        }
+        let blocked = |path: &RelPath| {
+            let parent = || path.parent().and_then(RelPath::new);
+            if self.fixed.contains(path) { Some(path.clone()) } else { parent().filter(|dir| self.fixed.contains(dir)) }
+        };
+        for step in self.steps(entries) {
+            let (action, entry) = step?;
+            // Metadata that cannot be changed is counted.
+            if let Some(fixed) = Some(&entry.path).filter(|_| action != Action::Meta).and_then(blocked) {
+                return Ok(Some(fixed));
+            }
+        }
+        Ok(self.early.iter().chain(&self.late).find_map(blocked))
     }
 
     /// Whether a file to put consists of this.
@@ -253,10 +279,10 @@ impl PullPlan {
 
 /// Decides the actions.
 pub(super) fn plan(entries: impl Iterator<Item = Result<Entry>>, facts: Differences) -> Result<PullPlan> {
-    let Differences { there, inodes, shared, mut early, mut late, before, lost, lost_names, left_out, .. } = facts;
+    let Differences { there, inodes, shared, mut early, mut late, before, lost, lost_names, left_out, fixed, .. } = facts;
     early.reverse();
     late.reverse();
-    let mut plan = PullPlan { early, late, before, lost, lost_names, ..PullPlan::default() };
+    let mut plan = PullPlan { early, late, before, lost, lost_names, fixed, ..PullPlan::default() };
     // First names whose inode stays.
     let mut kept: HashMap<RelPath, Inode> = HashMap::new();
     for ((number, entry), there) in entries.enumerate().zip(there) {
@@ -272,7 +298,10 @@ pub(super) fn plan(entries: impl Iterator<Item = Result<Entry>>, facts: Differen
             (Kind::Dir, There::Other) => Action::MakeDir,
             (Kind::File(file), there) => match (file.link.as_ref().filter(|first| !left_out.contains(first)), there) {
                 (Some(first), _) if inode.is_some() && kept.get(first) == inode => Action::Keep,
-                (Some(_), _) => Action::Link,
+                (Some(first), _) => {
+                    plan.linked.insert(first.clone());
+                    Action::Link
+                }
                 (None, There::Same { meta }) if inode.is_none_or(|inode| !shared.contains(inode)) => {
                     kept.extend(inode.map(|inode| (entry.path.clone(), *inode)));
                     stays(meta)
@@ -280,7 +309,6 @@ pub(super) fn plan(entries: impl Iterator<Item = Result<Entry>>, facts: Differen
                 (None, _) => {
                     if file.size > 0 {
                         plan.wanted.push((file.sha256, number));
-                        plan.bytes = plan.bytes.saturating_add(file.size);
                     }
                     Action::PutFile
                 }

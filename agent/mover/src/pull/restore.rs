@@ -20,10 +20,14 @@ use crate::volume::xattrs::{ACL_ACCESS, AttributeKind, Attributes};
 /// `userAttributes`. One entry counts once for each.
 pub(super) type Tally = BTreeMap<String, u64>;
 
-/// Makes the metadata of what is at `path` that of `entry`; says whether anything is another than before.
+/// Makes the metadata of what is at `path` that of `entry`; says whether anything is another than before. What an application has removed
+/// meanwhile is left at that.
 pub(super) fn restore(root: &Root, path: &RelPath, entry: &Entry, tally: &mut Tally) -> Result<bool> {
     let wanted = &entry.meta;
-    let held = root.hold(path).map_err(|e| Failure::volume("read the metadata of", &root.shown(path), &e))?;
+    let held = match root.hold(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        held => held.map_err(|e| Failure::volume("read the metadata of", &root.shown(path), &e))?,
+    };
     let work = Change { root, path, held, link: matches!(entry.kind, Kind::Symlink(_)), dir: entry.kind == Kind::Dir };
     let before = work.state()?;
     if before == *wanted {

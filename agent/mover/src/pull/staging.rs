@@ -150,10 +150,34 @@ impl Staging {
 
     /// Empties what rclone writes to.
     pub(super) fn clear_incoming(&self) -> Result<()> {
-        let all = RelPath::root();
-        let names = self.incoming.names(&all).map_err(|e| Failure::volume("read", &self.incoming.shown(&all), &e))?;
-        names.iter().try_for_each(|name| remove(&self.incoming, &all.child(name)))
+        clear(&self.incoming)
     }
+
+    /// Drops all that was made ready.
+    pub(super) fn clear_temporary(&self) -> Result<()> {
+        clear(&self.temporary)
+    }
+
+    /// Drops one of what was made ready, if it is there.
+    pub(super) fn remove_temporary(&self, name: &'static str) -> Result<()> {
+        remove(&self.temporary, &RelPath::own(name))
+    }
+
+    /// Drops content that was verified.
+    pub(super) fn drop_content(&self, digest: &Digest) -> Result<()> {
+        remove(&self.verified, &Self::content(digest))
+    }
+
+    /// Whether this content has arrived and was verified.
+    pub(super) fn has(&self, digest: &Digest) -> Result<bool> {
+        Ok(self.verified.find(&Self::content(digest))?.is_some())
+    }
+}
+
+fn clear(folder: &Root) -> Result<()> {
+    let all = RelPath::root();
+    let names = folder.names(&all).map_err(|e| Failure::volume("read", &folder.shown(&all), &e))?;
+    names.iter().try_for_each(|name| remove(folder, &all.child(name)))
 }
 
 /// Makes a folder, and opens it. What a link of that name leads to is none of ours: everything in these folders is going to be deleted.

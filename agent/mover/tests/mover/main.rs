@@ -53,4 +53,5 @@ mod unprivileged;
 mod variables;
 mod versions;
 mod watchdog;
+mod whole;
 mod witnesses;

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use assert_fs::TempDir;
 use jiff::Timestamp;
+use nix::libc;
 use rstest::rstest;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use scribe_mover::digest::Digest;
@@ -19,7 +20,7 @@ use scribe_mover::volume::entry::{Entry, FileEntry, Kind, Location, Meta};
 use scribe_mover::volume::path::RelPath;
 use sha2::{Digest as _, Sha256};
 
-use crate::support::program::{mover, report};
+use crate::support::program::{mover, report, without};
 use crate::support::proxy::Action;
 use crate::support::server::Backend;
 use crate::support::tree::{assert_same, snapshot, write};
@@ -176,11 +177,18 @@ fn what_is_mounted_below_the_root_is_left_out_and_told() {
 
 /// Replaces the manifest of a committed revision, as whoever may write to the bucket can.
 fn forge(site: &Site, entries: &[Entry]) {
+    forge_manifest(site, |revision| {
+        let mut writer = Writer::new(Vec::new(), revision).unwrap();
+        entries.iter().for_each(|entry| writer.push(entry).unwrap());
+        writer.finish().unwrap()
+    });
+}
+
+/// The same, by its bytes.
+pub(crate) fn forge_manifest(site: &Site, make: impl FnOnce(&str) -> Vec<u8>) {
     let path = site.object(".scribe/commit.json");
     let Control::Present(commit) = unseal::<Commit>(&fs::read(&path).unwrap()).unwrap() else { panic!("no commit") };
-    let mut writer = Writer::new(Vec::new(), &commit.revision).unwrap();
-    entries.iter().for_each(|entry| writer.push(entry).unwrap());
-    let manifest = writer.finish().unwrap();
+    let manifest = make(&commit.revision);
     write(&site.object(""), format!(".scribe/manifests/{}.zst", commit.revision), &manifest);
     let sha256 = Digest(Sha256::digest(&manifest).into()).hex();
     let manifest = ManifestRef { size: manifest.len() as u64, sha256 };
@@ -215,26 +223,12 @@ fn a_forged_hard_link_leads_nowhere(#[values("s/f", "s")] first: &str) {
     assert_eq!(fs::read_dir(site.dest.path()).unwrap().count(), 0);
 }
 
-/// Runs a program without the system call openat2, as a seccomp profile that is older than it does, or a kernel.
-const WITHOUT: &str = "
-import ctypes, os, struct, sys
-errno = int(sys.argv[1])
-code = [(0x20, 0, 0, 0), (0x15, 0, 1, 437), (0x06, 0, 0, 0x50000 | errno), (0x06, 0, 0, 0x7fff0000)]
-filters = ctypes.create_string_buffer(b''.join(struct.pack('HBBI', *line) for line in code))
-program = struct.pack('HxxxxxxP', len(code), ctypes.addressof(filters))
-prctl = ctypes.CDLL(None, use_errno=True).prctl
-assert prctl(38, 1, 0, 0, 0) == 0 and prctl(22, 2, program, 0, 0) == 0, ctypes.get_errno()
-os.execv(sys.argv[2], sys.argv[2:])
-";
-
 #[rstest]
 fn a_kernel_that_refuses_openat2_is_named(#[values("push", "pull")] verb: &str, #[values(1, 38)] errno: i32) {
     let site = site();
     let command = mover(&site, verb, if verb == "push" { site.source.path() } else { site.dest.path() }, &[]);
-    let mut without = Command::new("python3");
-    without.args(["-c", WITHOUT, &errno.to_string()]).arg(command.get_program()).args(command.get_args());
-    without.env("TMPDIR", site.scratch.path());
-    let output = without.output().unwrap();
+    let mut without = without(libc::SYS_openat2, errno, &command);
+    let output = without.env("TMPDIR", site.scratch.path()).output().unwrap();
     let report = report(&output);
     assert_eq!(report.reason, Some(Reason::VolumeUnreadable), "{}", report.message);
     assert!(report.message.contains("Linux 5.6") && report.message.contains("seccomp"), "{}", report.message);

@@ -12,8 +12,9 @@ use jiff::Timestamp;
 
 use super::apply::Applied;
 use super::plan::{Differences, PullPlan, plan};
+use super::space::Room;
 use super::staging::Staging;
-use super::{ATTEMPTS, PullOptions, PullOutcome, Synced, apply, space};
+use super::{ATTEMPTS, PullOptions, PullOutcome, Synced, apply, refuse_fixed, space};
 use crate::digest::Digest;
 use crate::error::{Failure, Result};
 use crate::format::entries::{Entries, EntriesWriter};
@@ -109,14 +110,15 @@ impl Attempt<'_> {
         let (there, hashed) = self.there(&found)?;
 
         let due: BTreeMap<&RelPath, &Detail> = listing.files.iter().filter(|(path, _)| !there.contains_key(path)).collect();
-        let needed = due.values().map(|detail| detail.size).sum();
+        let size = due.values().map(|detail| detail.size).sum();
+        let needed = due.values().fold(Room::default(), |needed, detail| needed.plus(Room::of_content(detail.size)));
         let staging = if left || !due.is_empty() { Some(Staging::open(root)?) } else { None };
         if let Some(staging) = &staging {
             // The content of a pull that was killed has no known hash.
             staging.keep(&PullPlan::default(), &Hasher::default(), stop)?;
         }
         space::check(root, needed)?;
-        remote.context.progress.phase("fetching", needed);
+        remote.context.progress.phase("fetching", size);
         let names: Vec<&[u8]> = due.keys().map(|path| path.as_bytes()).collect();
         let fetch = |staging: &Staging| remote.fetch(Folder::Live, &staging.incoming("").for_rclone(), &names, Fetch::Checked);
         let error = staging.as_ref().and_then(|staging| fetch(staging).err());
@@ -159,11 +161,12 @@ impl Attempt<'_> {
             facts.add(entry.as_ref(), found.as_ref(), entry.as_ref().is_none_or(|entry| !fetched.contains_key(&entry.path)));
         }
         let plan = plan(tree.read()?, facts)?;
+        refuse_fixed(root, &plan, &tree)?;
         remote.context.progress.phase("applying", 0);
         let applied = apply(root, &tree, &plan, staging, stop)?;
         let deleted = applied.removed(&plan);
         skipped.extend(applied.skipped);
-        Ok(Ok(Synced { changed: applied.changed, transferred: needed, hashed, deleted, skipped, ..pulled(listing) }))
+        Ok(Ok(Synced { changed: applied.changed, transferred: size, hashed, deleted, skipped, ..pulled(listing) }))
     }
 
     /// Files of the volume that are what the listing says, by their digest, and what was read to know it.
@@ -229,12 +232,11 @@ fn apply(root: &Root, tree: &Entries, plan: &PullPlan, staging: Option<Staging>,
         None if plan.is_metadata_alone() => apply::metadata(root, tree, plan, || Staging::open(root).map(drop), stop)?,
         staging => {
             let staging = staging.map_or_else(|| Staging::open(root), Ok)?;
-            root.sync()?;
             let mut work = apply::begin(root, plan, &staging, stop);
+            let prepared = work.prepare(plan.steps(tree.read()?), true)?;
+            root.sync()?;
             work.clear(&plan.early)?;
-            for step in plan.steps(tree.read()?) {
-                work.step(&step?)?;
-            }
+            work.steps(prepared, plan.steps(tree.read()?))?;
             work.remove(&plan.late)?;
             work.finish(tree)?
         }

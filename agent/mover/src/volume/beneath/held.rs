@@ -5,8 +5,8 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use rustix::fs::{
-    Access, AtFlags, CWD, FileType, Gid, Mode, StatxFlags, StatxTimestamp, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, accessat,
-    chmodat, chownat, getxattr, listxattr, readlinkat, removexattr, setxattr, statx, utimensat,
+    Access, AtFlags, CWD, FileType, Gid, Mode, StatxAttributes, StatxFlags, StatxTimestamp, Timespec, Timestamps, UTIME_OMIT, Uid,
+    XattrFlags, accessat, chmodat, chownat, getxattr, listxattr, readlinkat, removexattr, setxattr, statx, utimensat,
 };
 
 use crate::volume::entry::Time;
@@ -49,6 +49,8 @@ pub struct Seen {
     pub mtime: Time,
     /// Time of last status change.
     pub ctime: Time,
+    /// Whether it is immutable or append-only: the file system lets nobody change, move or remove it.
+    pub fixed: bool,
 }
 
 impl Seen {
@@ -80,6 +82,7 @@ impl Held {
             blocks: seen.stx_blocks,
             mtime: time(seen.stx_mtime)?,
             ctime: time(seen.stx_ctime)?,
+            fixed: seen.stx_attributes.intersects(StatxAttributes::IMMUTABLE | StatxAttributes::APPEND),
         })
     }
 

@@ -47,11 +47,13 @@ pub struct Found {
     /// A file that takes less room than its size, so it may have holes. No part of equality: the room is settled when the
     /// file system writes out, although nothing touches the file.
     pub sparse: bool,
+    /// Whether it is immutable or append-only. No part of equality: it is not replicated.
+    pub fixed: bool,
 }
 
 impl PartialEq for Found {
     fn eq(&self, other: &Self) -> bool {
-        let Self { path, kind, meta, hints, links, device: _, sparse: _ } = self;
+        let Self { path, kind, meta, hints, links, device: _, sparse: _, fixed: _ } = self;
         (path, kind, meta, hints, links) == (&other.path, &other.kind, &other.meta, &other.hints, &other.links)
     }
 }
@@ -275,7 +277,7 @@ fn found(path: RelPath, kind: FoundKind, entry: &Held, seen: &Seen) -> io::Resul
     let (meta, others) = meta(entry, seen)?;
     let hints = Hints { ctime: seen.ctime, inode: seen.inode };
     let sparse = matches!(kind, FoundKind::File(size) if seen.blocks.saturating_mul(512) < size);
-    Ok((Found { path, kind, meta, hints, device: seen.device, links: seen.links, sparse }, others))
+    Ok((Found { path, kind, meta, hints, device: seen.device, links: seen.links, sparse, fixed: seen.fixed }, others))
 }
 
 /// The metadata of an entry, and whether it has attributes that are not replicated.
