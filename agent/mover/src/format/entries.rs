@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs::File;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::digest::Digest;
@@ -80,6 +81,7 @@ impl Entries {
         if i64::try_from(totals.bytes).is_err() {
             return Err(Failure::new(Reason::RemoteInconsistent, format!("the manifest of {revision} has files of an impossible size")));
         }
+        reader.ancestors.truncate(ANCESTORS);
         (entries.totals, entries.ancestors) = (totals, reader.ancestors);
         firsts.find_all(&entries)?;
         Ok(entries)
@@ -166,7 +168,13 @@ impl EntriesWriter {
     /// Adds an entry, which comes after all before it.
     pub fn push(&mut self, entry: &Entry) -> Result<()> {
         self.entries.totals.add(entry);
-        self.out.push(entry).map_err(|e| Failure::scratch(&e))
+        self.out.push(entry).map_err(|e| match e.kind() {
+            ErrorKind::FileTooLarge => Failure::new(
+                Reason::VolumeUnreadable,
+                format!("{} has more extended attributes than can be replicated, a megabyte: remove some of them", entry.path),
+            ),
+            _ => Failure::scratch(&e),
+        })
     }
 
     /// The tree, to be read.

@@ -245,9 +245,10 @@ pub(super) struct Moved {
     pub(super) was: Option<Digest>,
 }
 
-/// The names that differ between two passes. A file's change shows in its hints, whatever was changed.
+/// The names that differ between two passes. A file's change shows in its hints, whatever was changed: in the time of its last change, as some
+/// file systems have other inode numbers each time. A file whose number is another one than before was read again by the later pass.
 pub(super) fn differing(before: &Entries, after: &Entries) -> Result<Vec<Moved>> {
-    let hints = |entry: &Entry| entry.file().and_then(|file| file.hints);
+    let hints = |entry: &Entry| entry.file().and_then(|file| Some(file.hints?.ctime));
     let mut moved = Vec::new();
     for pair in join(before.read()?, after.read()?) {
         let (before, after) = pair?;
@@ -309,6 +310,29 @@ mod tests {
         assert_eq!(volume.hasher.bytes_read(), 8);
         let moved: Vec<String> = differing(&first.entries, &third.entries).unwrap().iter().map(|moved| moved.path.to_string()).collect();
         assert_eq!(moved[1..], ["a", "b", "c"], "and the directory that holds them");
+    }
+
+    /// As a share whose server does not number its files.
+    #[test]
+    fn inode_numbers_that_do_not_stay_are_no_change_and_vouch_for_nothing() {
+        let volume = Volume::new();
+        for name in ["a", "b"] {
+            std::fs::write(volume.dir.path().join(name), name).unwrap();
+        }
+        let first = volume.look(&Known::default());
+        let mut numbered = EntriesWriter::new(&volume.scratch, "numbered").unwrap();
+        for mut entry in all(&first.entries) {
+            if let Kind::File(FileEntry { hints: Some(hints), .. }) = &mut entry.kind {
+                hints.inode += 1;
+            }
+            numbered.push(&entry).unwrap();
+        }
+        let numbered = numbered.finish().unwrap();
+        let second = volume.look(&Known::of(&numbered));
+        assert_eq!(volume.hasher.bytes_read(), 4, "all was read again");
+        assert_eq!(differing(&numbered, &second.entries).unwrap(), []);
+        std::fs::write(volume.dir.path().join("b"), "c").unwrap();
+        assert_eq!(differing(&numbered, &volume.look(&Known::of(&numbered)).entries).unwrap().len(), 1);
     }
 
     #[test]
