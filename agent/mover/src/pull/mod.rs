@@ -2,6 +2,7 @@
 
 mod apply;
 mod fetch;
+mod names;
 mod observe;
 mod parts;
 mod plain;
@@ -156,8 +157,15 @@ fn attempt(
     let mut applied;
     if seen.staging || !plan.is_metadata_alone() {
         let staging = Staging::open(root)?;
+        let merges = names::merges(&staging)?;
+        if merges && let Err(failure) = names::check(&staging, &committed.entries, stop) {
+            if !seen.staging {
+                Staging::remove(root)?;
+            }
+            return Err(failure);
+        }
         let fetching = Fetching { remote, committed: &committed, staging: &staging, verifier: &Hasher::default() };
-        applied = match replace(&fetching, root, options.private, &plan, transferred)? {
+        applied = match replace(&fetching, root, (options.private, merges), &plan, transferred)? {
             Ok(applied) => applied,
             Err(path) => {
                 return Ok(Err(Failure::new(
@@ -167,6 +175,9 @@ fn attempt(
             }
         };
         root.sync()?;
+        if merges {
+            names::verify(root, &committed.entries, stop)?;
+        }
         Staging::remove(root)?;
     } else {
         // A mover that may not change what differs must leave no trace at every pull: marked from the first change on.
@@ -212,7 +223,7 @@ fn refuse_fixed(root: &Root, plan: &PullPlan, entries: &Entries) -> Result<()> {
 fn replace(
     fetching: &Fetching,
     root: &Root,
-    private: bool,
+    (private, merges): (bool, bool),
     plan: &PullPlan,
     transferred: &mut u64,
 ) -> Result<std::result::Result<Applied, RelPath>> {
@@ -252,8 +263,11 @@ fn replace(
             Ok(Ok(prepared)) => {
                 *transferred += size;
                 work.clear(&plan.early)?;
+                // A name that goes may be another one's there.
+                let (first, last): (&[RelPath], &[RelPath]) = if merges { (&plan.late, &[]) } else { (&[], &plan.late) };
+                work.remove(first)?;
                 work.steps(prepared, plan.steps(entries.read()?))?;
-                work.remove(&plan.late)?;
+                work.remove(last)?;
                 return work.finish(entries).map(Ok);
             }
         }

@@ -14,7 +14,7 @@ use super::apply::Applied;
 use super::plan::{Differences, PullPlan, plan};
 use super::space::Room;
 use super::staging::Staging;
-use super::{ATTEMPTS, PullOptions, PullOutcome, Synced, apply, refuse_fixed, space};
+use super::{ATTEMPTS, PullOptions, PullOutcome, Synced, apply, names, refuse_fixed, space};
 use crate::digest::Digest;
 use crate::error::{Failure, Result};
 use crate::format::entries::{Entries, EntriesWriter};
@@ -232,12 +232,18 @@ fn apply(root: &Root, tree: &Entries, plan: &PullPlan, staging: Option<Staging>,
         None if plan.is_metadata_alone() => apply::metadata(root, tree, plan, || Staging::open(root).map(drop), stop)?,
         staging => {
             let staging = staging.map_or_else(|| Staging::open(root), Ok)?;
+            let merges = names::merges(&staging)?;
+            if merges {
+                names::check(&staging, tree, stop)?;
+            }
+            let (first, last): (&[RelPath], &[RelPath]) = if merges { (&plan.late, &[]) } else { (&[], &plan.late) };
             let mut work = apply::begin(root, plan, &staging, stop);
             let prepared = work.prepare(plan.steps(tree.read()?), true)?;
             root.sync()?;
             work.clear(&plan.early)?;
+            work.remove(first)?;
             work.steps(prepared, plan.steps(tree.read()?))?;
-            work.remove(&plan.late)?;
+            work.remove(last)?;
             work.finish(tree)?
         }
     };
