@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 mod imports;
+mod volume;
 
 use imports::{Crate, circles, upward};
 use std::fs;
@@ -71,6 +72,12 @@ fn imports_of_the_mover_point_down() {
 #[test]
 fn no_files_of_a_room_import_each_other_in_a_circle() {
     assert_eq!((circles(&agent()), circles(&mover())), (vec![], vec![]));
+}
+
+/// A name of a volume may lead anywhere by the time it is used: `volume::beneath` alone follows one.
+#[test]
+fn names_of_a_volume_are_followed_beneath_its_root_alone() {
+    assert_eq!(volume::followed(&root().join("agent/mover/src")), Vec::<String>::new());
 }
 
 #[test]

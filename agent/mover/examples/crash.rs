@@ -30,6 +30,8 @@ enum Names {
     Location(usize),
     /// As [`Names::Location`], if its flags, right after, say that a file is made or emptied.
     Open(usize),
+    /// As [`Names::Open`], with a structure that begins with the flags.
+    How(usize),
     /// By the descriptor in this argument.
     Fd(usize),
 }
@@ -37,6 +39,7 @@ enum Names {
 /// The system calls that change a file system.
 const CALLS: &[(i64, &str, Names)] = &[
     (libc::SYS_openat, "open", Names::Open(0)),
+    (libc::SYS_openat2, "open", Names::How(0)),
     (libc::SYS_mkdirat, "mkdir", Names::Location(0)),
     (libc::SYS_unlinkat, "unlink", Names::Location(0)),
     (libc::SYS_renameat2, "rename", Names::Location(0)),
@@ -47,7 +50,9 @@ const CALLS: &[(i64, &str, Names)] = &[
     (libc::SYS_fchownat, "chown", Names::Location(0)),
     (libc::SYS_utimensat, "utimens", Names::Location(0)),
     (libc::SYS_lsetxattr, "setxattr", Names::Path(0)),
+    (libc::SYS_setxattr, "setxattr", Names::Path(0)),
     (libc::SYS_lremovexattr, "removexattr", Names::Path(0)),
+    (libc::SYS_removexattr, "removexattr", Names::Path(0)),
     (libc::SYS_fsetxattr, "setxattr", Names::Fd(0)),
     (libc::SYS_fchmod, "chmod", Names::Fd(0)),
     (libc::SYS_fchown, "chown", Names::Fd(0)),
@@ -78,7 +83,6 @@ const CALLS: &[(i64, &str, Names)] = &[
     (libc::SYS_chown, "chown", Names::Path(0)),
     #[cfg(target_arch = "x86_64")]
     (libc::SYS_mknod, "mknod", Names::Path(0)),
-    #[cfg(not(target_arch = "x86_64"))]
     (libc::SYS_renameat, "rename", Names::Location(0)),
 ];
 
@@ -134,12 +138,14 @@ fn change(thread: Pid, dir: &Path) -> Option<String> {
     let number: i64 = words.next()?.parse().ok()?;
     let (_, verb, names) = *CALLS.iter().find(|(call, ..)| *call == number)?;
     let args: Vec<u64> = words.map_while(|word| u64::from_str_radix(word.strip_prefix("0x")?, 16).ok()).collect();
+    const MAKES: i32 = libc::O_CREAT | libc::O_TRUNC;
     let path = match names {
-        Names::Path(at) => string(thread, args[at])?,
-        Names::Open(at) if args[at + 2] & u64::from((libc::O_CREAT | libc::O_TRUNC).cast_unsigned()) == 0 => return None,
-        Names::Location(at) | Names::Open(at) => {
+        Names::Path(at) => named(thread, string(thread, args[at])?)?,
+        Names::How(at) if word(thread, args[at + 2])? & u64::from(MAKES.cast_unsigned()) == 0 => return None,
+        Names::Open(at) if args[at + 2] & u64::from(MAKES.cast_unsigned()) == 0 => return None,
+        Names::Location(at) | Names::Open(at) | Names::How(at) => {
             let below = string(thread, args[at + 1])?;
-            if below.is_absolute() { below } else { descriptor(thread, args[at])?.join(below) }
+            if below.is_absolute() { named(thread, below)? } else { descriptor(thread, args[at])?.join(below) }
         }
         Names::Fd(at) => descriptor(thread, args[at])?,
     };
@@ -148,6 +154,26 @@ fn change(thread: Pid, dir: &Path) -> Option<String> {
 
 fn descriptor(thread: Pid, fd: u64) -> Option<PathBuf> {
     fs::read_link(format!("/proc/{thread}/fd/{}", fd & 0xffff_ffff)).ok()
+}
+
+/// An absolute path, by what it is called where it goes by a descriptor.
+fn named(thread: Pid, path: PathBuf) -> Option<PathBuf> {
+    let mut parts = path.components();
+    parts.next();
+    let part = |part: Option<std::path::Component>| part.and_then(|part| part.as_os_str().to_str().map(str::to_owned));
+    let (proc, process, fd, number) = (part(parts.next()), part(parts.next()), part(parts.next()), part(parts.next()));
+    let (Some("proc"), Some(process), Some("fd"), Some(number)) = (proc.as_deref(), process, fd.as_deref(), number) else {
+        return Some(path);
+    };
+    let process = if process == "self" { thread.to_string() } else { process };
+    let folder = fs::read_link(format!("/proc/{process}/fd/{number}")).ok()?;
+    Some(folder.join(parts.as_path()))
+}
+
+fn word(thread: Pid, at: u64) -> Option<u64> {
+    let mut word = [0; 8];
+    fs::File::open(format!("/proc/{thread}/mem")).ok()?.read_exact_at(&mut word, at).ok()?;
+    Some(u64::from_ne_bytes(word))
 }
 
 fn string(thread: Pid, at: u64) -> Option<PathBuf> {

@@ -5,6 +5,8 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use rustix::io::Errno;
+
 use crate::report::Reason;
 
 /// Why a push or pull stopped.
@@ -38,7 +40,12 @@ impl Failure {
 
     /// An error with a file of the volume: names the file, and distinguishes a full file system.
     pub fn volume(doing: &str, path: &Path, error: &io::Error) -> Self {
-        Self::of(error, Reason::VolumeUnreadable, format!("cannot {doing} {}: {error}", path.display()))
+        let what = match error.raw_os_error().map(Errno::from_raw_os_error) {
+            Some(Errno::LOOP) => "a symbolic link has taken the place of a directory of its path".to_owned(),
+            Some(Errno::XDEV) => "another file system is mounted there, or above it".to_owned(),
+            _ => error.to_string(),
+        };
+        Self::of(error, Reason::VolumeUnreadable, format!("cannot {doing} {}: {what}", path.display()))
     }
 
     /// An error with the mover's own temporary files.

@@ -33,6 +33,8 @@ pub enum Reason {
     DeletionGuard,
     /// The volume or the remote is full.
     NoSpace,
+    /// The volume takes names of the tree for one.
+    NamesCollide,
     /// The remote did not answer.
     Unreachable,
     /// The remote limits the rate of requests.

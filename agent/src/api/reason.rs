@@ -107,6 +107,8 @@ reasons! {
     DeletionGuard => Stalled;
     /// The volume, the remote or the mover's temporary directory is full, or a quota is used up.
     NoSpace => Stalled;
+    /// The destination's volume takes names of the source for one, as those that do not distinguish case.
+    NamesCollide => Stalled;
     /// The cluster rejected the mover's pod.
     PodRejected => Stalled;
     /// The agent's Role lacks a verb.
@@ -153,6 +155,7 @@ impl From<MoverReason> for Reason {
             MoverReason::PathNotOurs => Reason::PathNotOurs,
             MoverReason::DeletionGuard => Reason::DeletionGuard,
             MoverReason::NoSpace => Reason::NoSpace,
+            MoverReason::NamesCollide => Reason::NamesCollide,
             MoverReason::Unreachable => Reason::Unreachable,
             MoverReason::Throttled => Reason::Throttled,
             MoverReason::BucketMissing => Reason::BucketMissing,

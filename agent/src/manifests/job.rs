@@ -36,6 +36,11 @@ const SECRET: &str = "/etc/rclone";
 pub fn build(owner: &Object, new: &NewJob, mover: &Mover) -> Value {
     let all = meta::labels(owner, Role::Mover, Some(&new.run), Some(new.attempt));
     let read_only = matches!(new.work, MoverTask::Push { .. });
+    let mut claim = json!({ "claimName": new.claim });
+    if read_only {
+        // Of the claim, too, not of the mount alone: else the kubelet gives all files the pod's fsGroup before a push could read theirs.
+        claim["readOnly"] = json!(true);
+    }
     let mut pod = json!({
         "restartPolicy": "Never",
         "automountServiceAccountToken": false,
@@ -65,7 +70,7 @@ pub fn build(owner: &Object, new: &NewJob, mover: &Mover) -> Value {
             ],
         }],
         "volumes": [
-            { "name": "volume", "persistentVolumeClaim": { "claimName": new.claim } },
+            { "name": "volume", "persistentVolumeClaim": claim },
             // Optional, so that a missing Secret becomes the mover's precise error instead of a pod that never starts.
             { "name": "rclone", "secret": { "secretName": new.remote.secret, "optional": true, "defaultMode": 0o400 } },
             { "name": "tmp", "emptyDir": {} },

@@ -2,15 +2,18 @@
 
 use std::collections::HashSet;
 use std::fs::File;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::digest::Digest;
 use crate::error::{Failure, Result};
 use crate::format::manifest::{self, Reader, Writer};
 use crate::guard::Count;
+use crate::name_set::key;
 use crate::report::Reason;
 use crate::scratch::Scratch;
-use crate::volume::entry::{Entry, Location};
+use crate::volume::entry::{Entry, FileEntry, Location};
+use crate::volume::path::RelPath;
 
 /// Entries in path order; their file goes with them.
 #[derive(Debug)]
@@ -68,14 +71,19 @@ impl Entries {
         let mut entries = Self { path, revision: revision.to_owned(), ancestors: Vec::new(), totals: Totals::default() };
         let mut totals = Totals::default();
         let mut reader = entries.read()?;
+        let mut firsts = Firsts::default();
         for entry in reader.by_ref() {
-            totals.add(&entry?);
+            let entry = entry?;
+            totals.add(&entry);
+            firsts.want(&entry);
         }
         // Sums over parts of a tree are made in many places: none of them can overflow where all of it does not.
         if i64::try_from(totals.bytes).is_err() {
             return Err(Failure::new(Reason::RemoteInconsistent, format!("the manifest of {revision} has files of an impossible size")));
         }
+        reader.ancestors.truncate(ANCESTORS);
         (entries.totals, entries.ancestors) = (totals, reader.ancestors);
+        firsts.find_all(&entries)?;
         Ok(entries)
     }
 
@@ -97,6 +105,41 @@ impl Entries {
     /// The manifest.
     pub fn file(&self) -> &Path {
         &self.path
+    }
+}
+
+/// What further names of inodes name as the first: it has to be a file of the same content. Anything else, a symbolic link say, would make a
+/// pull give a name to what the manifest does not hold.
+#[derive(Default)]
+struct Firsts(HashSet<u128>);
+
+impl Firsts {
+    fn want(&mut self, entry: &Entry) {
+        if let Some((file, first)) = entry.file().and_then(|file| Some((file, file.link.as_ref()?))) {
+            self.0.insert(Self::key(first, file));
+        }
+    }
+
+    /// Reads all entries once more, if there are any such names. That a first name comes before the others is checked with each of them.
+    fn find_all(mut self, entries: &Entries) -> Result<()> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        for entry in entries.read()? {
+            let entry = entry?;
+            if let Some(file) = entry.file().filter(|file| file.link.is_none()) {
+                self.0.remove(&Self::key(&entry.path, file));
+            }
+        }
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        let what = format!("the manifest of {} has hard links to what is no file of the same content", entries.revision);
+        Err(Failure::new(Reason::RemoteInconsistent, what))
+    }
+
+    fn key(path: &RelPath, file: &FileEntry) -> u128 {
+        key(&[path.as_bytes(), b"\0", &file.sha256.0, &file.size.to_le_bytes()].concat())
     }
 }
 
@@ -125,7 +168,13 @@ impl EntriesWriter {
     /// Adds an entry, which comes after all before it.
     pub fn push(&mut self, entry: &Entry) -> Result<()> {
         self.entries.totals.add(entry);
-        self.out.push(entry).map_err(|e| Failure::scratch(&e))
+        self.out.push(entry).map_err(|e| match e.kind() {
+            ErrorKind::FileTooLarge => Failure::new(
+                Reason::VolumeUnreadable,
+                format!("{} has more extended attributes than can be replicated, a megabyte: remove some of them", entry.path),
+            ),
+            _ => Failure::scratch(&e),
+        })
     }
 
     /// The tree, to be read.
@@ -139,7 +188,6 @@ impl EntriesWriter {
 pub(crate) mod tests {
     use super::*;
     use crate::volume::entry::{Kind, Meta};
-    use crate::volume::path::RelPath;
 
     /// A tree of these entries.
     pub(crate) fn tree(scratch: &Scratch, entries: &[Entry]) -> Entries {
@@ -171,6 +219,43 @@ pub(crate) mod tests {
         let copy = scratch.fresh("copy");
         std::fs::copy(entries.file(), &copy).unwrap();
         assert_eq!(Entries::open(copy, "test").unwrap_err().reason, Reason::RemoteInconsistent);
+    }
+
+    #[test]
+    fn a_hard_link_names_a_file_of_the_same_content() {
+        let scratch = Scratch::new().unwrap();
+        let entry = |name: &[u8], kind| Entry { path: RelPath::new(name).unwrap(), meta: Meta::default(), kind };
+        let file = |link: Option<&[u8]>, content| {
+            Kind::File(FileEntry {
+                size: 1,
+                sha256: Digest([content; 32]),
+                at: Location::Own,
+                changed: 1,
+                link: link.map(|link| RelPath::new(link).unwrap()),
+                hints: None,
+                holes: Box::default(),
+            })
+        };
+        let opens = |first: Kind, to: &[u8], content| {
+            let root = entry(b"", Kind::Dir);
+            let further = [entry(b"b", file(Some(to), content)), entry(b"c", file(Some(to), content))];
+            let all: Vec<Entry> = [root, entry(b"a", first)].into_iter().chain(further).collect();
+            let copy = scratch.fresh("copy");
+            std::fs::copy(tree(&scratch, &all).file(), &copy).unwrap();
+            Entries::open(copy, "test")
+        };
+        opens(file(None, 7), b"a", 7).unwrap();
+        let wrong = [
+            (file(None, 7), &b"a"[..], 8),
+            (file(None, 7), b"a/f", 7),
+            (Kind::Symlink((*b"../outside").into()), b"a/f", 7),
+            (Kind::Symlink((*b"../outside").into()), b"a", 7),
+            (Kind::Dir, b"a", 7),
+            (file(None, 7), b"b", 7),
+        ];
+        for (first, to, content) in wrong {
+            assert_eq!(opens(first, to, content).unwrap_err().reason, Reason::RemoteInconsistent, "{to:?} {content}");
+        }
     }
 
     #[test]

@@ -1,10 +1,9 @@
 //! Brings missing content into the staging folder and verifies every byte of it.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use super::plan::Fetch;
-use super::staging::Staging;
+use super::staging::{Incoming, Staging};
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::format::names::{Folder, StagedDir};
@@ -28,7 +27,7 @@ pub(super) enum Fetched {
 /// One folder of the remote, and where its content goes.
 struct Source<'a> {
     remote: Folder<'a>,
-    local: PathBuf,
+    local: Incoming<'a>,
 }
 
 /// What a fetch is of, and where it goes.
@@ -95,10 +94,10 @@ fn pass(
     let staged_dir = StagedDir::of(revision);
     for object in [false, true] {
         let source = match (object, staged) {
-            (true, true) => Source { remote: Folder::StagedObjects(&staged_dir), local: staging.incoming().join("objects") },
-            (true, false) => Source { remote: Folder::Objects, local: staging.incoming().join("objects") },
-            (false, true) => Source { remote: Folder::Staged(&staged_dir), local: staging.incoming().join("staged") },
-            (false, false) => Source { remote: Folder::Live, local: staging.incoming().join("own") },
+            (true, true) => Source { remote: Folder::StagedObjects(&staged_dir), local: staging.incoming("objects") },
+            (true, false) => Source { remote: Folder::Objects, local: staging.incoming("objects") },
+            (false, true) => Source { remote: Folder::Staged(&staged_dir), local: staging.incoming("staged") },
+            (false, false) => Source { remote: Folder::Live, local: staging.incoming("own") },
         };
         let due: Vec<(&Digest, &Fetch)> = wanted.iter().filter(|(_, fetch)| (fetch.at == Location::Object) == object).collect();
         let name = |digest: &Digest, fetch: &Fetch| {
@@ -108,7 +107,7 @@ fn pass(
         for (how, large) in [(How::Content, false), (How::Large, true)] {
             let names: Vec<Vec<u8>> =
                 due.iter().filter(|(_, fetch)| (fetch.size >= LARGE) == large).map(|(digest, fetch)| name(digest, fetch)).collect();
-            match remote.fetch(source.remote, &source.local, &slices(&names), how) {
+            match remote.fetch(source.remote, &source.local.for_rclone(), &slices(&names), how) {
                 Err(failed) if failed.class == Class::Mover => return Err(failed.into()),
                 Err(failed) => {
                     error.get_or_insert(failed);
@@ -116,10 +115,10 @@ fn pass(
                 Ok(()) => {}
             }
         }
-        let files: Vec<(Digest, PathBuf)> = due
+        let files: Vec<(Digest, RelPath)> = due
             .iter()
             .map(|(digest, fetch)| {
-                let local = if object { source.local.join(digest.hex()) } else { fetch.path.under(&source.local) };
+                let local = if object { source.local.file(&Staging::content(digest)) } else { source.local.file(&fetch.path) };
                 (**digest, local)
             })
             .collect();

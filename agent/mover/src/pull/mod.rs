@@ -2,21 +2,26 @@
 
 mod apply;
 mod fetch;
+mod names;
 mod observe;
+mod parts;
 mod plain;
 mod plan;
+mod prepare;
+mod ready;
 mod restore;
 mod space;
 mod staging;
 
-use std::collections::{BTreeMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::collections::HashSet;
+use std::path::PathBuf;
 
 pub use crate::report::Synced;
 
 use crate::digest::Digest;
 use crate::error::{Failure, Result};
 use crate::format::documents::{Claim, Commit, Control};
+use crate::format::entries::Entries;
 use crate::format::names::{CLAIM, COMMIT, CONTROL_DIR, is_content, is_manifest, is_ours, revision_of_manifest};
 use crate::format::revision::Revision;
 use crate::guard::{Deletions, Guard};
@@ -24,8 +29,7 @@ use crate::remote::committed::{Manifest, inconsistent, read_commit, read_manifes
 use crate::remote::{BATCH, Listing, Remote, contradiction, shows};
 use crate::report::Reason;
 use crate::spill::batches;
-use crate::volume::STAGING_DIR;
-use crate::volume::entry::FileEntry;
+use crate::volume::beneath::Root;
 use crate::volume::hash::Hasher;
 use crate::volume::path::RelPath;
 use crate::volume::walk::OTHER_ATTRIBUTES;
@@ -33,7 +37,9 @@ use apply::Applied;
 use fetch::{Fetched, Fetching};
 use observe::observe;
 pub use plain::pull_plain;
-use plan::{Fetch, PullPlan, plan};
+use plan::{PullPlan, plan};
+use prepare::Prepared;
+use space::Room;
 use staging::Staging;
 
 /// A pusher that commits faster than a pull reads is met this often before the pull gives up for now.
@@ -66,6 +72,7 @@ pub enum PullOutcome {
 
 /// Pulls the committed revision into the volume.
 pub fn pull(remote: &Remote, options: &PullOptions) -> Result<PullOutcome> {
+    let root = Root::open(&options.volume)?;
     let hasher = Hasher::default();
     let mut transferred = 0;
     let mut last: Option<(Commit, Failure)> = None;
@@ -92,7 +99,7 @@ pub fn pull(remote: &Remote, options: &PullOptions) -> Result<PullOutcome> {
                 ));
             }
         };
-        let staging_left = options.volume.join(STAGING_DIR).symlink_metadata().is_ok();
+        let staging_left = Staging::is_left(&root)?;
         if options.private && options.applied.as_ref() == Some(&commit.revision) && !staging_left {
             tracing::info!(revision = commit.revision, "nothing changed");
             return Ok(PullOutcome::Done(Synced::of(&commit)));
@@ -101,10 +108,10 @@ pub fn pull(remote: &Remote, options: &PullOptions) -> Result<PullOutcome> {
         if let Some((before, failure)) = &last
             && *before == commit
         {
-            let again = attempt(remote, options, commit, &hasher, &mut transferred)?;
+            let again = attempt(remote, &root, options, commit, &hasher, &mut transferred)?;
             return again.map(PullOutcome::Done).map_err(|_| failure.clone());
         }
-        match attempt(remote, options, commit.clone(), &hasher, &mut transferred)? {
+        match attempt(remote, &root, options, commit.clone(), &hasher, &mut transferred)? {
             Ok(pulled) => return Ok(PullOutcome::Done(pulled)),
             Err(failure) => {
                 tracing::info!(revision = commit.revision, reason = failure.message, "the remote changed under the pull; reading it again");
@@ -118,6 +125,7 @@ pub fn pull(remote: &Remote, options: &PullOptions) -> Result<PullOutcome> {
 /// One attempt at one commit. The inner error means that the remote does not hold what the commit says.
 fn attempt(
     remote: &Remote,
+    root: &Root,
     options: &PullOptions,
     commit: Commit,
     hasher: &Hasher,
@@ -130,9 +138,9 @@ fn attempt(
         }
         Manifest::Damaged(_, what) => return Ok(Err(inconsistent(remote, &format!("{what}; {REPAIR}")))),
     };
-    let (stop, root) = (&remote.context.stop, &options.volume);
+    let stop = &remote.context.stop;
     // An unfinished pull may have put something of another revision in place, and the path may have been put back since.
-    let unfinished = root.join(STAGING_DIR).symlink_metadata().is_ok();
+    let unfinished = Staging::is_left(root)?;
     let applied = options.applied.as_deref().filter(|_| options.private && !unfinished).and_then(Revision::parse);
     let seen = observe(root, &committed, applied.as_ref(), hasher, stop)?;
     let plan = plan(committed.entries.read()?, seen.facts)?;
@@ -145,11 +153,19 @@ fn attempt(
         // Of the manifest itself: what the commit says of it is not pinned by anything.
         after: committed.entries.totals().count(),
     })?;
+    refuse_fixed(root, &plan, &committed.entries)?;
     let mut applied;
     if seen.staging || !plan.is_metadata_alone() {
         let staging = Staging::open(root)?;
+        let merges = names::merges(&staging)?;
+        if merges && let Err(failure) = names::check(&staging, &committed.entries, stop) {
+            if !seen.staging {
+                Staging::remove(root)?;
+            }
+            return Err(failure);
+        }
         let fetching = Fetching { remote, committed: &committed, staging: &staging, verifier: &Hasher::default() };
-        applied = match replace(&fetching, options, &plan, transferred)? {
+        applied = match replace(&fetching, root, (options.private, merges), &plan, transferred)? {
             Ok(applied) => applied,
             Err(path) => {
                 return Ok(Err(Failure::new(
@@ -158,19 +174,22 @@ fn attempt(
                 )));
             }
         };
-        apply::sync(root)?;
+        root.sync()?;
+        if merges {
+            names::verify(root, &committed.entries, stop)?;
+        }
         Staging::remove(root)?;
     } else {
         // A mover that may not change what differs must leave no trace at every pull: marked from the first change on.
         applied = apply::metadata(root, &committed.entries, &plan, || Staging::open(root).map(drop), stop)?;
         if applied.changed {
-            apply::sync(root)?;
+            root.sync()?;
             Staging::remove(root)?;
         }
     }
     apply::finish_root(root, &committed.entries, &mut applied)?;
     if applied.changed {
-        apply::sync(root)?;
+        root.sync()?;
     }
     let mut skipped = seen.skipped;
     // What a source has is its push's to count.
@@ -187,93 +206,104 @@ fn attempt(
     }))
 }
 
+/// Refuses a plan that meets what the file system lets nobody change, before it has changed anything else.
+fn refuse_fixed(root: &Root, plan: &PullPlan, entries: &Entries) -> Result<()> {
+    let Some(fixed) = plan.blocked_by(entries.read()?)? else { return Ok(()) };
+    Err(Failure::new(
+        Reason::VolumeUnreadable,
+        format!(
+            "{} is immutable or append-only, so this revision cannot be put in its place, and nothing was changed; clear that flag with chattr -i -a",
+            root.shown(&fixed).display()
+        ),
+    ))
+}
+
 /// Fetches, verifies and applies what the plan says: in one go, or in parts where a private volume is short of space. The inner error is
 /// the name whose content is not on the remote.
 fn replace(
     fetching: &Fetching,
-    options: &PullOptions,
+    root: &Root,
+    (private, merges): (bool, bool),
     plan: &PullPlan,
     transferred: &mut u64,
 ) -> Result<std::result::Result<Applied, RelPath>> {
     let Fetching { remote, committed, staging, verifier } = fetching;
-    let (stop, root, entries) = (&remote.context.stop, &options.volume, &committed.entries);
+    let (stop, entries) = (&remote.context.stop, &committed.entries);
     let kept = staging.keep(plan, verifier, stop)?;
     let mut work = apply::begin(root, plan, staging, stop);
+    let mut needed = Room::default();
+    for step in plan.steps(entries.read()?) {
+        needed = needed.plus(Room::of(&step?));
+    }
     // What is there takes no more room, and needs no fetching.
-    let (mut there, mut size) = (0, 0);
+    let mut size = 0;
     for fetch in plan.fetches(entries.read()?) {
         let (digest, fetch) = fetch?;
-        *if kept.contains(&digest) { &mut there } else { &mut size } += fetch.size;
-    }
-    let needed = plan.bytes.saturating_sub(there);
-    if options.private && needed > space::free(root)? {
-        tracing::info!(needed, "the volume is short of space: replacing its files part by part");
-        work.remove(&plan.late)?;
-        work.clear(&plan.early)?;
-        if let Err(path) = in_parts(fetching, root, plan, kept, &mut work, transferred)? {
-            return Ok(Err(path));
-        }
-        return work.finish(entries).map(Ok);
-    }
-    space::check(root, needed)?;
-    remote.context.progress.phase("fetching", size);
-    let missing = plan.fetches(entries.read()?).filter(|fetch| !matches!(fetch, Ok((digest, _)) if kept.contains(digest)));
-    for batch in batches(missing, BATCH) {
-        let batch = batch?.into_iter().collect();
-        if let Fetched::Inconsistent(path) = fetching.fetch(&batch).map_err(|failure| space::explain(failure, root, needed))? {
-            return Ok(Err(path));
+        if kept.contains(&digest) {
+            needed = needed.minus(Room::of_content(fetch.size));
+        } else {
+            size += fetch.size;
         }
     }
-    *transferred += size;
-    remote.context.progress.phase("applying", 0);
-    // A crash of the node must not leave a name in place whose content was still on its way to the disk.
-    apply::sync(root)?;
-    work.clear(&plan.early)?;
-    for step in plan.steps(entries.read()?) {
-        work.step(&step?)?;
+    if !private || space::fits(root, needed)? {
+        space::check(root, needed)?;
+        match at_once(fetching, root, plan, &kept, size, &mut work) {
+            // Not all that a file system takes can be known before.
+            Err(failure) if private && failure.reason == Reason::NoSpace => {
+                for fetch in plan.fetches(entries.read()?) {
+                    let (digest, _) = fetch?;
+                    if !kept.contains(&digest) {
+                        staging.drop_content(&digest)?;
+                    }
+                }
+                staging.clear_incoming()?;
+            }
+            Err(failure) => return Err(space::explain(failure, root, needed)),
+            Ok(Err(path)) => return Ok(Err(path)),
+            Ok(Ok(prepared)) => {
+                *transferred += size;
+                work.clear(&plan.early)?;
+                // A name that goes may be another one's there.
+                let (first, last): (&[RelPath], &[RelPath]) = if merges { (&plan.late, &[]) } else { (&[], &plan.late) };
+                work.remove(first)?;
+                work.steps(prepared, plan.steps(entries.read()?))?;
+                work.remove(last)?;
+                return work.finish(entries).map(Ok);
+            }
+        }
     }
+    tracing::info!(?needed, "the volume is short of space: replacing its files part by part");
     work.remove(&plan.late)?;
+    work.clear(&plan.early)?;
+    if let Err(path) = parts::in_parts(fetching, root, plan, kept, &mut work, transferred)? {
+        return Ok(Err(path));
+    }
     work.finish(entries).map(Ok)
 }
 
-/// Fetches and applies as much at a time as fits beside what is there. `kept` is content that is verified already.
-fn in_parts(
+/// Fetches all that is not `kept`, and makes everything ready.
+fn at_once(
     fetching: &Fetching,
-    root: &Path,
+    root: &Root,
     plan: &PullPlan,
-    kept: HashSet<Digest>,
+    kept: &HashSet<Digest>,
+    size: u64,
     work: &mut apply::Applier,
-    transferred: &mut u64,
-) -> Result<std::result::Result<(), RelPath>> {
-    let mut there = kept;
-    let mut steps = plan.steps(fetching.committed.entries.read()?).peekable();
-    while let Some(next) = steps.peek() {
-        let next = next.as_ref().map_or(0, |step| space::put(step).map_or(0, |file| file.size));
-        // The last file to be made of content that is there already takes no more.
-        let takes = |file: &FileEntry| if there.contains(&file.sha256) && !work.is_shared(&file.sha256) { 0 } else { file.size };
-        let part = space::next_part(&mut steps, takes, space::free(root)?)?;
-        if part.is_empty() {
-            space::check(root, next)?;
-            return Err(Failure::new(Reason::NoSpace, format!("no file more fits on the volume at {}", root.display())));
-        }
-        let mut due = BTreeMap::new();
-        for (step, file) in part.iter().filter_map(|step| Some((step, space::put(step)?))) {
-            if file.size > 0 && there.insert(file.sha256) {
-                due.insert(file.sha256, Fetch { path: step.1.path.clone(), at: file.at, size: file.size });
-            }
-        }
-        let size = due.values().map(|fetch| fetch.size).sum();
-        fetching.remote.context.progress.phase("fetching", size);
-        if let Fetched::Inconsistent(path) = fetching.fetch(&due).map_err(|failure| space::explain(failure, root, size))? {
+) -> Result<std::result::Result<Prepared, RelPath>> {
+    let Fetching { remote, committed, .. } = fetching;
+    remote.context.progress.phase("fetching", size);
+    let missing = plan.fetches(committed.entries.read()?).filter(|fetch| !matches!(fetch, Ok((digest, _)) if kept.contains(digest)));
+    for batch in batches(missing, BATCH) {
+        let batch = batch?.into_iter().collect();
+        if let Fetched::Inconsistent(path) = fetching.fetch(&batch)? {
             return Ok(Err(path));
         }
-        *transferred += size;
-        fetching.remote.context.progress.phase("applying", 0);
-        // A crash of the node must not leave a name in place whose content was still on its way to the disk.
-        apply::sync(root)?;
-        part.iter().try_for_each(|step| work.step(step))?;
     }
-    Ok(Ok(()))
+    remote.context.progress.phase("applying", 0);
+    let prepared = work.prepare(plan.steps(committed.entries.read()?), true)?;
+    // A crash of the node must not leave a name in place whose content was still on its way to the disk.
+    root.sync()?;
+    Ok(Ok(prepared))
 }
 
 /// What a path without a commit is: one that has not been pushed to yet, one that was, or one that holds other files. `None` where

@@ -1,17 +1,18 @@
 //! Compares a volume with the manifest: both are read side by side, and content is hashed if nothing else shows whether it is the same.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 
 use super::plan::{Content, Differences, compare};
-use crate::error::Result;
+use crate::error::{Failure, Result};
 use crate::format::revision::Revision;
 use crate::remote::committed::Committed;
 use crate::stop::Stop;
 use crate::volume::LOST_AND_FOUND;
+use crate::volume::beneath::Root;
 use crate::volume::entry::Entry;
 use crate::volume::hash::Hasher;
 use crate::volume::merge_join::join;
+use crate::volume::path::RelPath;
 use crate::volume::walk::{Found, LEFT_LOST_AND_FOUND, walk};
 
 /// Pairs whose content is hashed side by side.
@@ -29,14 +30,14 @@ pub(super) struct Observation {
 }
 
 /// Compares the volume at `root` with `committed`; it is known to hold the revision `applied`, if any.
-pub(super) fn observe(root: &Path, committed: &Committed, applied: Option<&Revision>, hasher: &Hasher, stop: &Stop) -> Result<Observation> {
+pub(super) fn observe(root: &Root, committed: &Committed, applied: Option<&Revision>, hasher: &Hasher, stop: &Stop) -> Result<Observation> {
     let mut walk = walk(root, stop)?;
     // Of a revision that is none of the committed one's ancestors, nothing is known but by reading.
     let held = applied.filter(|applied| committed.descends_from(applied)).map(Revision::generation);
     let mut facts = Differences::default();
     let mut batch = Vec::new();
     // The walk leaves this directory out, and nothing else can have its name.
-    let own = root.join(LOST_AND_FOUND).symlink_metadata().is_ok_and(|there| there.is_dir());
+    let own = has_lost_and_found(root)?;
     for pair in join(committed.entries.read()?, walk.by_ref()) {
         let (entry, found) = pair?;
         if let Some(entry) = entry.as_ref().filter(|entry| own && entry.path.first() == LOST_AND_FOUND.as_bytes()) {
@@ -68,10 +69,10 @@ struct Pair {
 }
 
 /// Hashes what is unsure, and notes what is known then.
-fn settle(root: &Path, mut batch: Vec<Pair>, facts: &mut Differences, hasher: &Hasher, stop: &Stop) -> Result<()> {
+fn settle(root: &Root, mut batch: Vec<Pair>, facts: &mut Differences, hasher: &Hasher, stop: &Stop) -> Result<()> {
     let unsure: Vec<&mut Pair> = batch.iter_mut().filter(|pair| pair.content == Content::Unsure).collect();
-    let paths: Vec<PathBuf> = unsure.iter().filter_map(|pair| Some(pair.entry.as_ref()?.path.under(root))).collect();
-    for (pair, digest) in unsure.into_iter().zip(hasher.all(&paths, stop)?) {
+    let paths: Vec<RelPath> = unsure.iter().filter_map(|pair| Some(pair.entry.as_ref()?.path.clone())).collect();
+    for (pair, digest) in unsure.into_iter().zip(hasher.all(root, &paths, stop)?) {
         let wanted = pair.entry.as_ref().and_then(|entry| Some(entry.file()?.sha256));
         pair.content = if digest.is_some() && digest == wanted { Content::Right } else { Content::Wrong };
     }
@@ -79,4 +80,11 @@ fn settle(root: &Path, mut batch: Vec<Pair>, facts: &mut Differences, hasher: &H
         facts.add(entry.as_ref(), found.as_ref(), content == Content::Right);
     }
     Ok(())
+}
+
+/// Whether the volume has a directory of the name that some file systems have for one of their own.
+pub(super) fn has_lost_and_found(root: &Root) -> Result<bool> {
+    let path = RelPath::own(LOST_AND_FOUND);
+    let Some(there) = root.find(&path)? else { return Ok(false) };
+    there.look().map(|seen| seen.is_dir()).map_err(|e| Failure::volume("read", &root.shown(&path), &e))
 }

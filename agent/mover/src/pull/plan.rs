@@ -54,17 +54,20 @@ enum There {
     },
 }
 
+/// The file system of an inode, and its number there.
+type Inode = ((u32, u32), u64);
+
 /// How the volume differs from the manifest.
 #[derive(Debug, Default)]
 pub(super) struct Differences {
     /// By the entry's place in the manifest.
     there: Vec<There>,
     /// Inodes with several names, by the place of the entry that is found to be one of them.
-    inodes: HashMap<usize, u64>,
+    inodes: HashMap<usize, Inode>,
     /// Which name of the manifest each of these inodes goes by.
-    groups: HashMap<u64, RelPath>,
+    groups: HashMap<Inode, RelPath>,
     /// Inodes that serve names which the manifest keeps apart.
-    shared: HashSet<u64>,
+    shared: HashSet<Inode>,
     /// What has to go before anything is made, and what goes last.
     early: Vec<RelPath>,
     late: Vec<RelPath>,
@@ -74,6 +77,8 @@ pub(super) struct Differences {
     lost: Count,
     lost_names: NamesSum,
     left_out: HashSet<RelPath>,
+    /// What the file system lets nobody change.
+    fixed: HashSet<RelPath>,
 }
 
 impl Differences {
@@ -100,6 +105,9 @@ impl Differences {
     }
 
     fn found(&mut self, found: &Found, wanted: Option<&Entry>) {
+        if found.fixed {
+            self.fixed.insert(found.path.clone());
+        }
         let is_file = matches!(found.kind, FoundKind::File(_));
         if !found.path.is_root() {
             self.before.add(is_file);
@@ -124,7 +132,7 @@ impl Differences {
             self.late.push(found.path.clone());
         }
         if let Some(wanted) = wanted.filter(|_| is_file && found.links > 1) {
-            let inode = found.hints.inode;
+            let inode = (found.device, found.hints.inode);
             self.inodes.insert(self.there.len(), inode);
             let group = wanted.file().and_then(|file| file.link.as_ref()).unwrap_or(&wanted.path);
             if self.groups.entry(inode).or_insert_with(|| group.clone()) != group {
@@ -199,8 +207,10 @@ pub(super) struct PullPlan {
     pub(super) late: Vec<RelPath>,
     /// What the files to put consist of, and the places of their entries, sorted. Empty files are made, not fetched.
     wanted: Vec<(Digest, usize)>,
-    /// Their size: files of the same content are copies of one that is fetched.
-    pub(super) bytes: u64,
+    /// First names that others are made of.
+    pub(super) linked: HashSet<RelPath>,
+    /// What the file system lets nobody change.
+    fixed: HashSet<RelPath>,
     /// Entries on the volume before: for the guard.
     pub(super) before: Count,
     /// Those of them without a successor of the same type.
@@ -219,6 +229,25 @@ impl PullPlan {
     /// The entries to be changed, with what is to be done to them.
     pub(super) fn steps(&self, entries: impl Iterator<Item = Result<Entry>>) -> impl Iterator<Item = Result<Step>> {
         entries.zip(&self.actions).filter(|(_, action)| **action != Action::Keep).map(|(entry, action)| Ok((*action, entry?)))
+    }
+
+    /// What the plan would have to change, or to change in, although the file system lets nobody.
+    pub(super) fn blocked_by(&self, entries: impl Iterator<Item = Result<Entry>>) -> Result<Option<RelPath>> {
+        if self.fixed.is_empty() {
+            return Ok(None);
+        }
+        let blocked = |path: &RelPath| {
+            let parent = || path.parent().and_then(RelPath::new);
+            if self.fixed.contains(path) { Some(path.clone()) } else { parent().filter(|dir| self.fixed.contains(dir)) }
+        };
+        for step in self.steps(entries) {
+            let (action, entry) = step?;
+            // Metadata that cannot be changed is counted.
+            if let Some(fixed) = Some(&entry.path).filter(|_| action != Action::Meta).and_then(blocked) {
+                return Ok(Some(fixed));
+            }
+        }
+        Ok(self.early.iter().chain(&self.late).find_map(blocked))
     }
 
     /// Whether a file to put consists of this.
@@ -250,12 +279,12 @@ impl PullPlan {
 
 /// Decides the actions.
 pub(super) fn plan(entries: impl Iterator<Item = Result<Entry>>, facts: Differences) -> Result<PullPlan> {
-    let Differences { there, inodes, shared, mut early, mut late, before, lost, lost_names, left_out, .. } = facts;
+    let Differences { there, inodes, shared, mut early, mut late, before, lost, lost_names, left_out, fixed, .. } = facts;
     early.reverse();
     late.reverse();
-    let mut plan = PullPlan { early, late, before, lost, lost_names, ..PullPlan::default() };
+    let mut plan = PullPlan { early, late, before, lost, lost_names, fixed, ..PullPlan::default() };
     // First names whose inode stays.
-    let mut kept: HashMap<RelPath, u64> = HashMap::new();
+    let mut kept: HashMap<RelPath, Inode> = HashMap::new();
     for ((number, entry), there) in entries.enumerate().zip(there) {
         let entry = entry?;
         if left_out.contains(&entry.path) {
@@ -269,7 +298,10 @@ pub(super) fn plan(entries: impl Iterator<Item = Result<Entry>>, facts: Differen
             (Kind::Dir, There::Other) => Action::MakeDir,
             (Kind::File(file), there) => match (file.link.as_ref().filter(|first| !left_out.contains(first)), there) {
                 (Some(first), _) if inode.is_some() && kept.get(first) == inode => Action::Keep,
-                (Some(_), _) => Action::Link,
+                (Some(first), _) => {
+                    plan.linked.insert(first.clone());
+                    Action::Link
+                }
                 (None, There::Same { meta }) if inode.is_none_or(|inode| !shared.contains(inode)) => {
                     kept.extend(inode.map(|inode| (entry.path.clone(), *inode)));
                     stays(meta)
@@ -277,7 +309,6 @@ pub(super) fn plan(entries: impl Iterator<Item = Result<Entry>>, facts: Differen
                 (None, _) => {
                     if file.size > 0 {
                         plan.wanted.push((file.sha256, number));
-                        plan.bytes = plan.bytes.saturating_add(file.size);
                     }
                     Action::PutFile
                 }

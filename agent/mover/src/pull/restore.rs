@@ -4,16 +4,15 @@
 //! there afterwards, not what a call answered: some file systems take a change in silence and forget it.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
-use std::os::unix::fs::lchown;
-use std::path::Path;
 
-use rustix::fs::{Access, AtFlags, CWD, Mode, Timespec, Timestamps, UTIME_OMIT, XattrFlags, accessat, lremovexattr, lsetxattr};
+use rustix::fs::Access;
 use rustix::io::Errno;
 
 use crate::error::{Failure, Result};
+use crate::volume::beneath::{Held, Root};
 use crate::volume::entry::{Entry, Kind, Meta};
+use crate::volume::path::RelPath;
 use crate::volume::walk::meta;
 use crate::volume::xattrs::{ACL_ACCESS, AttributeKind, Attributes};
 
@@ -21,28 +20,28 @@ use crate::volume::xattrs::{ACL_ACCESS, AttributeKind, Attributes};
 /// `userAttributes`. One entry counts once for each.
 pub(super) type Tally = BTreeMap<String, u64>;
 
-/// Makes the metadata of what is at `path` that of `entry`; says whether anything is another than before.
-pub(super) fn restore(path: &Path, entry: &Entry, tally: &mut Tally) -> Result<bool> {
+/// Makes the metadata of what is at `path` that of `entry`; says whether anything is another than before. What an application has removed
+/// meanwhile is left at that.
+pub(super) fn restore(root: &Root, path: &RelPath, entry: &Entry, tally: &mut Tally) -> Result<bool> {
     let wanted = &entry.meta;
-    let before = state(path, &entry.kind)?;
+    let held = match root.hold(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        held => held.map_err(|e| Failure::volume("read the metadata of", &root.shown(path), &e))?,
+    };
+    let work = Change { root, path, held, link: matches!(entry.kind, Kind::Symlink(_)), dir: entry.kind == Kind::Dir };
+    let before = work.state()?;
     if before == *wanted {
         return Ok(false);
     }
-    let work = Change { path, link: matches!(entry.kind, Kind::Symlink(_)), dir: entry.kind == Kind::Dir };
     work.owner(&before, wanted)?;
     work.plain_attributes(&before, wanted)?;
     work.permissions(&before.attributes, wanted)?;
     // A change of owner clears it, so it comes after.
     work.attributes(AttributeKind::Capability, &before.attributes, &wanted.attributes)?;
     work.time(wanted)?;
-    let after = state(path, &entry.kind)?;
+    let after = work.state()?;
     count(&after, wanted, tally);
     Ok(after != before)
-}
-
-fn state(path: &Path, kind: &Kind) -> Result<Meta> {
-    let look = || meta(path, &fs::symlink_metadata(path)?, matches!(kind, Kind::Symlink(_)));
-    look().map(|(meta, _)| meta).map_err(|e| Failure::volume("read the metadata of", path, &e))
 }
 
 fn count(after: &Meta, wanted: &Meta, tally: &mut Tally) {
@@ -69,17 +68,28 @@ fn differs(kind: AttributeKind, a: &Meta, b: &Meta) -> bool {
 }
 
 struct Change<'a> {
-    path: &'a Path,
+    root: &'a Root,
+    path: &'a RelPath,
+    held: Held,
     link: bool,
     dir: bool,
 }
 
 impl Change<'_> {
+    fn state(&self) -> Result<Meta> {
+        let look = || meta(&self.held, &self.held.look()?);
+        look().map(|(meta, _)| meta).map_err(|e| self.failure("read the metadata of", &e))
+    }
+
+    fn failure(&self, doing: &str, error: &io::Error) -> Failure {
+        Failure::volume(doing, &self.root.shown(self.path), error)
+    }
+
     fn owner(&self, before: &Meta, wanted: &Meta) -> Result<()> {
         if (before.uid, before.gid) == (wanted.uid, wanted.gid) {
             return Ok(());
         }
-        let change = |uid| lchown(self.path, uid, Some(wanted.gid));
+        let change = |uid| self.held.set_owner(uid, wanted.gid);
         // Who may not give a file away may still give it to a group of his own.
         if !self.tolerate("set the owner of", change(Some(wanted.uid)))? && before.gid != wanted.gid {
             self.tolerate("set the group of", change(None))?;
@@ -113,7 +123,7 @@ impl Change<'_> {
             self.mode(mode & !0o070 | mode & group << 3)?;
         }
         let (right, access) = if self.dir { (0o500, Access::READ_OK | Access::EXEC_OK) } else { (0o400, Access::READ_OK) };
-        if set && mode & right != right && accessat(CWD, self.path, access, AtFlags::EACCESS).is_err() {
+        if set && mode & right != right && !self.held.allows(access) {
             // Its next pull could not compare it.
             self.mode(mode | right)?;
         }
@@ -125,30 +135,24 @@ impl Change<'_> {
         if self.dir || wanted.mode & 0o6000 == 0 {
             return Ok(wanted.mode);
         }
-        let there = fs::symlink_metadata(self.path).map_err(|e| Failure::volume("read", self.path, &e))?;
+        let there = self.held.look().map_err(|e| self.failure("read", &e))?;
         let mut mode = wanted.mode;
-        if std::os::unix::fs::MetadataExt::uid(&there) != wanted.uid {
+        if there.uid != wanted.uid {
             mode &= !0o4000;
         }
-        if std::os::unix::fs::MetadataExt::gid(&there) != wanted.gid {
+        if there.gid != wanted.gid {
             mode &= !0o2000;
         }
         Ok(mode)
     }
 
     fn mode(&self, mode: u32) -> Result<bool> {
-        let set = rustix::fs::chmodat(CWD, self.path, Mode::from_raw_mode(mode), AtFlags::empty());
-        self.tolerate("set the mode of", set.map_err(io::Error::from))
+        self.tolerate("set the mode of", self.held.set_mode(mode))
     }
 
     /// Last of all, because nothing may touch it after.
     fn time(&self, wanted: &Meta) -> Result<()> {
-        let times = Timestamps {
-            last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
-            last_modification: Timespec { tv_sec: wanted.mtime.secs, tv_nsec: i64::from(wanted.mtime.nanos) },
-        };
-        let set = rustix::fs::utimensat(CWD, self.path, &times, AtFlags::SYMLINK_NOFOLLOW);
-        self.tolerate("set the time of", set.map_err(io::Error::from)).map(drop)
+        self.tolerate("set the time of", self.held.set_mtime(wanted.mtime)).map(drop)
     }
 
     /// Makes the attributes of one kind those wanted; says whether every call was let through.
@@ -161,7 +165,7 @@ impl Change<'_> {
     fn remove(&self, kind: AttributeKind, there: &Attributes, wanted: &Attributes) -> Result<bool> {
         let mut all = true;
         for attribute in there.of_kind(kind).filter(|attribute| wanted.get(&attribute.name).is_none()) {
-            match lremovexattr(self.path, &*attribute.name) {
+            match self.held.remove_attribute(&attribute.name) {
                 Err(Errno::NODATA) => {}
                 other => all &= self.tolerate_attribute("remove an extended attribute of", other)?,
             }
@@ -176,7 +180,7 @@ impl Change<'_> {
             if kind.is_plain() && there.get(&attribute.name) == Some(&*attribute.value) {
                 continue;
             }
-            let set = lsetxattr(self.path, &*attribute.name, &attribute.value, XattrFlags::empty());
+            let set = self.held.set_attribute(&attribute.name, &attribute.value);
             all &= self.tolerate_attribute("set an extended attribute of", set)?;
         }
         Ok(all)
@@ -189,7 +193,7 @@ impl Change<'_> {
         };
         match Errno::from_io_error(&error) {
             Some(Errno::PERM | Errno::ACCESS | Errno::NOTSUP | Errno::NOSYS | Errno::INVAL | Errno::OVERFLOW) => Ok(false),
-            _ => Err(Failure::volume(doing, self.path, &error)),
+            _ => Err(self.failure(doing, &error)),
         }
     }
 

@@ -4,12 +4,8 @@
 //! there for its rename. Its presence says that the volume is not a whole revision.
 
 use std::collections::HashSet;
-use std::fs;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
-
-use walkdir::{DirEntry, WalkDir};
+use std::path::PathBuf;
 
 use super::plan::PullPlan;
 use crate::digest::Digest;
@@ -18,65 +14,89 @@ use crate::remote::BATCH;
 use crate::spill::batches;
 use crate::stop::Stop;
 use crate::volume::STAGING_DIR;
+use crate::volume::beneath::Root;
 use crate::volume::hash::Hasher;
+use crate::volume::path::RelPath;
 
 const INCOMING: &str = "in";
+const VERIFIED: &str = "ok";
+const TEMPORARY: &str = "tmp";
 
-/// The folder.
+/// The folder. Its parts are open, so that they stay these whatever takes their names.
 #[derive(Debug)]
 pub(super) struct Staging {
-    dir: PathBuf,
+    incoming: Root,
+    verified: Root,
+    temporary: Root,
+}
+
+/// A part of it that rclone writes to.
+#[derive(Debug)]
+pub(super) struct Incoming<'a> {
+    staging: &'a Staging,
+    part: RelPath,
+}
+
+impl Incoming<'_> {
+    /// Where it is for rclone: no name of the volume leads there, so that none can be given to another folder meanwhile.
+    pub(super) fn for_rclone(&self) -> PathBuf {
+        self.part.under(&self.staging.incoming.for_children())
+    }
+
+    /// A file in it.
+    pub(super) fn file(&self, path: &RelPath) -> RelPath {
+        self.part.join(path)
+    }
 }
 
 impl Staging {
     /// On the volume at `root`, made if it is not there.
-    pub(super) fn open(root: &Path) -> Result<Self> {
-        let staging = Self { dir: root.join(STAGING_DIR) };
-        for dir in [staging.dir.clone(), staging.verified(), staging.temporary(), staging.incoming()] {
-            if dir == staging.temporary() {
-                // A killed pull's; it is quickly made again.
-                remove_tree(&dir)?;
-            }
-            // What a link of that name leads to is none of ours: everything in these folders is going to be deleted.
-            if is(&dir, fs::FileType::is_symlink) {
-                fs::remove_file(&dir).map_err(|e| Failure::volume("remove", &dir, &e))?;
-            }
-            match fs::DirBuilder::new().mode(0o700).create(&dir) {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && is(&dir, fs::FileType::is_dir) => {}
-                Err(error) => return Err(Failure::volume("make the folder", &dir, &error)),
-            }
-        }
-        Ok(staging)
+    pub(super) fn open(root: &Root) -> Result<Self> {
+        let dir = folder(root, &RelPath::own(STAGING_DIR))?;
+        // A killed pull's; it is quickly made again.
+        remove(&dir, &RelPath::own(TEMPORARY))?;
+        let part = |name| folder(&dir, &RelPath::own(name));
+        Ok(Self { incoming: part(INCOMING)?, verified: part(VERIFIED)?, temporary: part(TEMPORARY)? })
+    }
+
+    /// Whether there is one on the volume: a pull is unfinished.
+    pub(super) fn is_left(root: &Root) -> Result<bool> {
+        Ok(root.find(&RelPath::own(STAGING_DIR))?.is_some())
     }
 
     /// Removes it with all it holds: the volume is whole.
-    pub(super) fn remove(root: &Path) -> Result<()> {
-        remove_tree(&root.join(STAGING_DIR))
-    }
-
-    fn verified(&self) -> PathBuf {
-        self.dir.join("ok")
+    pub(super) fn remove(root: &Root) -> Result<()> {
+        remove(root, &RelPath::own(STAGING_DIR))
     }
 
     /// Verified content.
-    pub(super) fn content(&self, digest: &Digest) -> PathBuf {
-        self.verified().join(digest.hex())
+    pub(super) fn verified(&self) -> &Root {
+        &self.verified
+    }
+
+    /// The name of this content there.
+    pub(super) fn content(digest: &Digest) -> RelPath {
+        RelPath::root().child(digest.hex())
     }
 
     /// Where entries are made ready.
-    pub(super) fn temporary(&self) -> PathBuf {
-        self.dir.join("tmp")
+    pub(super) fn temporary(&self) -> &Root {
+        &self.temporary
     }
 
-    /// Where rclone writes.
-    pub(super) fn incoming(&self) -> PathBuf {
-        self.dir.join(INCOMING)
+    /// Where rclone writes this part.
+    pub(super) fn incoming(&self, part: &'static str) -> Incoming<'_> {
+        Incoming { staging: self, part: if part.is_empty() { RelPath::root() } else { RelPath::own(part) } }
     }
 
-    /// As [`Self::incoming`], on the volume at `root`, where it need not be yet.
-    pub(super) fn incoming_on(root: &Path) -> PathBuf {
-        root.join(STAGING_DIR).join(INCOMING)
+    /// What rclone wrote.
+    pub(super) fn arrived(&self) -> &Root {
+        &self.incoming
+    }
+
+    /// Where rclone writes, on the volume at `root`: files there have longer paths than they are going to have.
+    pub(super) fn incoming_on(root: &Root) -> PathBuf {
+        root.shown(&RelPath::own(STAGING_DIR).child(INCOMING))
     }
 
     /// Keeps what an earlier pull fetched and this one needs, drops the rest, and says what was kept.
@@ -84,21 +104,21 @@ impl Staging {
     /// Kept content is hashed, even what was verified: a crash of the node may have lost what was written.
     pub(super) fn keep(&self, plan: &PullPlan, hasher: &Hasher, stop: &Stop) -> Result<HashSet<Digest>> {
         let mut kept = HashSet::new();
-        for folder in [self.verified(), self.incoming()] {
-            let found = WalkDir::new(&folder).into_iter().map(|entry| entry.map_err(|e| Failure::volume("read", &folder, &e.into())));
-            let files = found.filter(|entry| entry.as_ref().map_or(true, |entry| entry.file_type().is_file()));
-            for batch in batches(files, BATCH) {
-                let paths: Vec<PathBuf> = batch?.into_iter().map(DirEntry::into_path).collect();
-                for (path, hashed) in paths.iter().zip(hasher.all(&paths, stop)?) {
-                    let wanted = hashed.filter(|digest| plan.wants(digest)).map(|digest| (digest, self.content(&digest)));
+        for (folder, is_verified) in [(&self.verified, true), (&self.incoming, false)] {
+            for batch in batches(folder.files(), BATCH) {
+                let files = batch?;
+                for (file, hashed) in files.iter().zip(hasher.all(folder, &files, stop)?) {
+                    let wanted = hashed.filter(|digest| plan.wants(digest));
                     match wanted {
-                        Some((digest, to)) if *path == to => {
+                        Some(digest) if is_verified && *file == Self::content(&digest) => {
                             kept.insert(digest);
                         }
-                        Some((digest, to)) if kept.insert(digest) => {
-                            fs::rename(path, to).map_err(|e| Failure::volume("rename", path, &e))?;
-                        }
-                        _ => fs::remove_file(path).map_err(|e| Failure::volume("remove", path, &e))?,
+                        Some(digest) if kept.insert(digest) => self.accept(folder, file, &digest)?,
+                        _ => folder
+                            .at(file)
+                            .and_then(|place| place.remove_unless_folder())
+                            .map(drop)
+                            .map_err(|e| Failure::volume("remove", &folder.shown(file), &e))?,
                     }
                 }
             }
@@ -108,12 +128,12 @@ impl Staging {
     }
 
     /// Verifies what rclone wrote as `files` and keeps what is right; returns the digests that are not there yet.
-    pub(super) fn verify(&self, files: &[(Digest, PathBuf)], hasher: &Hasher, stop: &Stop) -> Result<Vec<Digest>> {
-        let paths: Vec<PathBuf> = files.iter().map(|(_, path)| path.clone()).collect();
+    pub(super) fn verify(&self, files: &[(Digest, RelPath)], hasher: &Hasher, stop: &Stop) -> Result<Vec<Digest>> {
+        let paths: Vec<RelPath> = files.iter().map(|(_, path)| path.clone()).collect();
         let mut wrong = Vec::new();
-        for ((digest, path), hashed) in files.iter().zip(hasher.all(&paths, stop)?) {
+        for ((digest, path), hashed) in files.iter().zip(hasher.all(&self.incoming, &paths, stop)?) {
             if hashed == Some(*digest) {
-                fs::rename(path, self.content(digest)).map_err(|e| Failure::volume("rename", path, &e))?;
+                self.accept(&self.incoming, path, digest)?;
             } else {
                 wrong.push(*digest);
             }
@@ -121,23 +141,62 @@ impl Staging {
         Ok(wrong)
     }
 
+    /// Puts a file whose content this is among what is verified.
+    pub(super) fn accept(&self, folder: &Root, file: &RelPath, digest: &Digest) -> Result<()> {
+        let to = Self::content(digest);
+        let accept = || folder.at(file)?.rename_to(&self.verified.at(&to)?);
+        accept().map_err(|e| Failure::volume("rename", &folder.shown(file), &e))
+    }
+
     /// Empties what rclone writes to.
     pub(super) fn clear_incoming(&self) -> Result<()> {
-        remove_tree(&self.incoming())?;
-        fs::create_dir(self.incoming()).map_err(|e| Failure::volume("make the folder", &self.incoming(), &e))
+        clear(&self.incoming)
+    }
+
+    /// Drops all that was made ready.
+    pub(super) fn clear_temporary(&self) -> Result<()> {
+        clear(&self.temporary)
+    }
+
+    /// Drops one of what was made ready, if it is there.
+    pub(super) fn remove_temporary(&self, name: &'static str) -> Result<()> {
+        remove(&self.temporary, &RelPath::own(name))
+    }
+
+    /// Drops content that was verified.
+    pub(super) fn drop_content(&self, digest: &Digest) -> Result<()> {
+        remove(&self.verified, &Self::content(digest))
+    }
+
+    /// Whether this content has arrived and was verified.
+    pub(super) fn has(&self, digest: &Digest) -> Result<bool> {
+        Ok(self.verified.find(&Self::content(digest))?.is_some())
     }
 }
 
-/// Whether this very name is of such a type: a link is not followed.
-fn is(path: &Path, of_type: impl Fn(&fs::FileType) -> bool) -> bool {
-    fs::symlink_metadata(path).is_ok_and(|meta| of_type(&meta.file_type()))
+fn clear(folder: &Root) -> Result<()> {
+    let all = RelPath::root();
+    let names = folder.names(&all).map_err(|e| Failure::volume("read", &folder.shown(&all), &e))?;
+    names.iter().try_for_each(|name| remove(folder, &all.child(name)))
 }
 
-fn remove_tree(dir: &Path) -> Result<()> {
-    match fs::symlink_metadata(dir) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Ok(meta) if !meta.is_dir() => fs::remove_file(dir),
-        _ => fs::remove_dir_all(dir),
-    }
-    .map_err(|e| Failure::volume("remove", dir, &e))
+/// Makes a folder, and opens it. What a link of that name leads to is none of ours: everything in these folders is going to be deleted.
+fn folder(root: &Root, path: &RelPath) -> Result<Root> {
+    let open = || {
+        let place = root.at(path)?;
+        match place.make_folder(0o700) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                if place.remove_unless_folder()? {
+                    place.make_folder(0o700)?;
+                }
+            }
+            made => made?,
+        }
+        root.below(path)
+    };
+    open().map_err(|e| Failure::volume("make the folder", &root.shown(path), &e))
+}
+
+fn remove(root: &Root, path: &RelPath) -> Result<()> {
+    root.remove_tree(path).map_err(|e| Failure::volume("remove", &root.shown(path), &e))
 }

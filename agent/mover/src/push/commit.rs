@@ -22,7 +22,7 @@ use crate::report::Reason;
 use crate::spill::batches;
 use crate::store::{Class, slices};
 use crate::volume::entry::{Entry, Location};
-use crate::volume::hash::Hasher;
+use crate::volume::hash::of_scratch;
 use crate::volume::merge_join::join;
 
 /// Pushes a new revision.
@@ -155,9 +155,9 @@ fn remove_staged_folders(remote: &Remote, plan: &PushPlan, staged: &StagedDir) -
 
 fn reference(work: &PushContext, file: &Path) -> Result<ManifestRef> {
     // Not counted as reading the volume.
-    let digest = Hasher::default().one(file, &work.remote.context.stop)?;
-    let size = fs::metadata(file).map_err(|e| Failure::scratch(&e))?.len();
-    let digest = digest.ok_or_else(|| Failure::new(Reason::MoverFailed, "the new manifest is gone from the temporary directory"))?;
+    let file = fs::File::open(file).map_err(|e| Failure::scratch(&e))?;
+    let size = file.metadata().map_err(|e| Failure::scratch(&e))?.len();
+    let digest = of_scratch(file, &work.remote.context.stop)?;
     Ok(ManifestRef { size, sha256: digest.hex() })
 }
 

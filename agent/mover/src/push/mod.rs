@@ -38,6 +38,7 @@ use crate::format::revision::Revision;
 use crate::guard::{Deletions, Guard};
 use crate::remote::Remote;
 use crate::remote::committed::Committed;
+use crate::volume::beneath::Root;
 use crate::volume::hash::Hasher;
 use hold::{Hold, Manifests, check_unchanged};
 use observe::{Known, ObserveContext, Tree, observe};
@@ -99,6 +100,7 @@ fn synced(commit: &Commit) -> Synced {
 
 /// Pushes the volume.
 pub fn push(remote: &Remote, options: &PushOptions) -> Result<Synced> {
+    let root = Root::open(&options.volume)?;
     let hasher = Hasher::default();
     remote.context.progress.phase("reading", 0);
     let mut found = read_committed(remote, options)?;
@@ -108,7 +110,7 @@ pub fn push(remote: &Remote, options: &PushOptions) -> Result<Synced> {
     // Hints that were held against a capture in the future have no known age.
     let hints = own.and_then(|committed| Some((committed, past(committed.commit.hints_time, options.captured())?)));
     let known = hints.map_or_else(Known::default, |(committed, time)| Known::of_committed(&committed.entries, time, &rehash));
-    let look = ObserveContext { root: &options.volume, hasher: &hasher, scratch: &remote.context.scratch, stop: &remote.context.stop };
+    let look = ObserveContext { root: &root, hasher: &hasher, scratch: &remote.context.scratch, stop: &remote.context.stop };
     let mut tree = observe(look, &known)?;
     if let (Some(committed), Terms::Own) = (&found.committed, found.terms)
         && !options.verification_due(&committed.commit)
@@ -122,7 +124,8 @@ pub fn push(remote: &Remote, options: &PushOptions) -> Result<Synced> {
     }
 
     // From here on something is going to be written.
-    let Prepared { mut listing, latest_listed, claimed, old, adopts_all } = before_writing(remote, options, &tree.entries, &mut found)?;
+    let Prepared { mut listing, latest_listed, claimed, old, adopts_all } =
+        before_writing(remote, &root, options, &tree.entries, &mut found)?;
     let Found { mut committed, terms, unreadable, .. } = found;
     let revision = Revision::next(committed.as_ref().map(|committed| &committed.revision), options.started)?;
     let mut claim = Claim::new(revision.as_str(), options.pusher.owner.clone(), options.started);
@@ -142,6 +145,7 @@ pub fn push(remote: &Remote, options: &PushOptions) -> Result<Synced> {
     let work = PushContext {
         remote,
         options,
+        root: &root,
         hasher: &hasher,
         committed: committed.as_ref(),
         unreadable: unreadable.as_ref(),

@@ -1,7 +1,6 @@
 //! Makes the tree of a volume: a walk, and the hash of every file that hints do not vouch for.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::Path;
 
 use jiff::Timestamp;
 
@@ -16,6 +15,7 @@ use crate::remote::Listing;
 use crate::report::Reason;
 use crate::scratch::Scratch;
 use crate::stop::Stop;
+use crate::volume::beneath::Root;
 use crate::volume::entry::{Entry, FileEntry, Kind, Location};
 use crate::volume::hash::Hasher;
 use crate::volume::holes;
@@ -44,7 +44,7 @@ pub(super) struct Tree {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ObserveContext<'a> {
     /// The volume.
-    pub(super) root: &'a Path,
+    pub(super) root: &'a Root,
     pub(super) hasher: &'a Hasher,
     pub(super) scratch: &'a Scratch,
     pub(super) stop: &'a Stop,
@@ -133,7 +133,7 @@ pub(super) fn observe(look: ObserveContext, known: &Known) -> Result<Tree> {
     Ok(Tree { entries: work.out.finish()?, began, unsettled, skipped: walk.skipped })
 }
 
-fn refuse_unfinished_pull(root: &Path, walk: &Walk) -> Result<()> {
+fn refuse_unfinished_pull(root: &Root, walk: &Walk) -> Result<()> {
     if !walk.staging {
         return Ok(());
     }
@@ -141,10 +141,17 @@ fn refuse_unfinished_pull(root: &Path, walk: &Walk) -> Result<()> {
         Reason::SourceChanging,
         format!(
             "{}/{} is there: a pull into this volume is unfinished, so it holds parts of two states. Let the pull finish, or remove that folder if no pull uses this volume",
-            root.display(),
+            root.shown(&RelPath::root()).display(),
             crate::volume::STAGING_DIR
         ),
     ))
+}
+
+/// The file system of an inode, and its number there.
+type Inode = ((u32, u32), u64);
+
+fn inode(found: &Found) -> Inode {
+    (found.device, found.hints.inode)
 }
 
 /// Names of one inode share their content: the first is hashed.
@@ -165,7 +172,7 @@ struct Pass<'a> {
     out: EntriesWriter,
     batch: Vec<Observed>,
     /// Of inodes with several names.
-    firsts: HashMap<u64, First>,
+    firsts: HashMap<Inode, First>,
     /// Files that the walk found and that could not be opened a moment later.
     unopened: Vec<RelPath>,
 }
@@ -179,8 +186,8 @@ impl<'a> Pass<'a> {
     fn add(&mut self, found: Found, digest: Option<Digest>) -> Result<()> {
         let mut further = false;
         if matches!(found.kind, FoundKind::File(_)) && found.links > 1 {
-            further = self.firsts.contains_key(&found.hints.inode);
-            self.firsts.entry(found.hints.inode).or_insert_with(|| First { path: found.path.clone(), digest: None });
+            further = self.firsts.contains_key(&inode(&found));
+            self.firsts.entry(inode(&found)).or_insert_with(|| First { path: found.path.clone(), digest: None });
         }
         self.batch.push(Observed { found, digest, further });
         if self.batch.len() >= BATCH { self.finish_batch() } else { Ok(()) }
@@ -191,8 +198,8 @@ impl<'a> Pass<'a> {
         let mut batch = std::mem::take(&mut self.batch);
         let unknown = |seen: &&mut Observed| matches!(seen.found.kind, FoundKind::File(_)) && seen.digest.is_none() && !seen.further;
         let unknown: Vec<&mut Observed> = batch.iter_mut().filter(unknown).collect();
-        let paths: Vec<_> = unknown.iter().map(|seen| seen.found.path.under(root)).collect();
-        for (seen, digest) in unknown.into_iter().zip(hasher.all(&paths, stop)?) {
+        let paths: Vec<_> = unknown.iter().map(|seen| seen.found.path.clone()).collect();
+        for (seen, digest) in unknown.into_iter().zip(hasher.all(root, &paths, stop)?) {
             seen.digest = digest;
         }
         for seen in batch {
@@ -203,13 +210,14 @@ impl<'a> Pass<'a> {
 
     fn write(&mut self, seen: Observed) -> Result<()> {
         let Observed { found, mut digest, further } = seen;
+        let inode = inode(&found);
         let kind = match found.kind {
             FoundKind::Dir => Kind::Dir,
             FoundKind::Fifo => Kind::Fifo,
             FoundKind::Symlink(target) => Kind::Symlink(target),
             FoundKind::File(size) => {
                 let mut link = None;
-                if let Some(first) = self.firsts.get_mut(&found.hints.inode) {
+                if let Some(first) = self.firsts.get_mut(&inode) {
                     if further {
                         (link, digest) = (Some(first.path.clone()), first.digest);
                     } else {
@@ -221,7 +229,7 @@ impl<'a> Pass<'a> {
                     self.unopened.push(found.path);
                     return Ok(());
                 };
-                let holes = if found.sparse && link.is_none() { holes::find(&found.path.under(self.look.root))? } else { Box::default() };
+                let holes = if found.sparse && link.is_none() { holes::find(self.look.root, &found.path)? } else { Box::default() };
                 Kind::File(FileEntry { size, sha256, at: Location::Own, changed: 0, link, holes, hints: Some(found.hints) })
             }
         };
@@ -237,9 +245,10 @@ pub(super) struct Moved {
     pub(super) was: Option<Digest>,
 }
 
-/// The names that differ between two passes. A file's change shows in its hints, whatever was changed.
+/// The names that differ between two passes. A file's change shows in its hints, whatever was changed: in the time of its last change, as some
+/// file systems have other inode numbers each time. A file whose number is another one than before was read again by the later pass.
 pub(super) fn differing(before: &Entries, after: &Entries) -> Result<Vec<Moved>> {
-    let hints = |entry: &Entry| entry.file().and_then(|file| file.hints);
+    let hints = |entry: &Entry| entry.file().and_then(|file| Some(file.hints?.ctime));
     let mut moved = Vec::new();
     for pair in join(before.read()?, after.read()?) {
         let (before, after) = pair?;
@@ -273,7 +282,8 @@ mod tests {
         }
 
         fn try_look(&self, known: &Known) -> Result<Tree> {
-            observe(ObserveContext { root: self.dir.path(), hasher: &self.hasher, scratch: &self.scratch, stop: &self.stop }, known)
+            let root = Root::open(self.dir.path())?;
+            observe(ObserveContext { root: &root, hasher: &self.hasher, scratch: &self.scratch, stop: &self.stop }, known)
         }
 
         fn look(&self, known: &Known) -> Tree {
@@ -300,6 +310,29 @@ mod tests {
         assert_eq!(volume.hasher.bytes_read(), 8);
         let moved: Vec<String> = differing(&first.entries, &third.entries).unwrap().iter().map(|moved| moved.path.to_string()).collect();
         assert_eq!(moved[1..], ["a", "b", "c"], "and the directory that holds them");
+    }
+
+    /// As a share whose server does not number its files.
+    #[test]
+    fn inode_numbers_that_do_not_stay_are_no_change_and_vouch_for_nothing() {
+        let volume = Volume::new();
+        for name in ["a", "b"] {
+            std::fs::write(volume.dir.path().join(name), name).unwrap();
+        }
+        let first = volume.look(&Known::default());
+        let mut numbered = EntriesWriter::new(&volume.scratch, "numbered").unwrap();
+        for mut entry in all(&first.entries) {
+            if let Kind::File(FileEntry { hints: Some(hints), .. }) = &mut entry.kind {
+                hints.inode += 1;
+            }
+            numbered.push(&entry).unwrap();
+        }
+        let numbered = numbered.finish().unwrap();
+        let second = volume.look(&Known::of(&numbered));
+        assert_eq!(volume.hasher.bytes_read(), 4, "all was read again");
+        assert_eq!(differing(&numbered, &second.entries).unwrap(), []);
+        std::fs::write(volume.dir.path().join("b"), "c").unwrap();
+        assert_eq!(differing(&numbered, &volume.look(&Known::of(&numbered)).entries).unwrap().len(), 1);
     }
 
     #[test]

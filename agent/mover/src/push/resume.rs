@@ -41,7 +41,7 @@ pub(super) fn uploaded_before(work: &PushContext, tree: &Entries) -> Result<Cont
         let upload = upload?;
         let name = name_of(&upload);
         let Some(sum) = sums.get(&name).and_then(Object::md5) else { continue };
-        let file = both(&upload.path.under(&work.options.volume), &work.remote.context.stop)?;
+        let file = both(work.root, &upload.path, &work.remote.context.stop)?;
         if file.is_some_and(|(sha256, md5)| sha256 == upload.sha256 && md5 == sum) {
             there.insert(&name, upload.sha256);
             files += 1;

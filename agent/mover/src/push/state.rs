@@ -19,6 +19,7 @@ use crate::format::revision::Revision;
 use crate::remote::committed::{Committed, Manifest, inconsistent, read_commit, read_manifest};
 use crate::remote::{Listing, Remote, contradiction, shows};
 use crate::report::Reason;
+use crate::volume::beneath::Root;
 
 /// What a push begins with.
 #[derive(Debug)]
@@ -139,11 +140,11 @@ fn old_trees(remote: &Remote, committed: Option<&Committed>, tree: &Entries, lis
 }
 
 /// Lists the path where that is due, reads the claim, and refuses what is not this push's to write to.
-pub(super) fn before_writing(remote: &Remote, options: &PushOptions, tree: &Entries, found: &mut Found) -> Result<Prepared> {
+pub(super) fn before_writing(remote: &Remote, root: &Root, options: &PushOptions, tree: &Entries, found: &mut Found) -> Result<Prepared> {
     let committed = found.committed.as_ref();
     let list = || match committed {
         Some(committed) => {
-            let (listing, latest) = tampered::list(remote, options, committed, tree)?;
+            let (listing, latest) = tampered::list(remote, root, options, committed, tree)?;
             // A listing that does not show what was read just now shows nothing that could be relied upon.
             if shows(&listing, COMMIT) { Ok((Some(listing), latest)) } else { Err(unlisted(remote, COMMIT)) }
         }

@@ -18,6 +18,7 @@ use crate::format::entries::Entries;
 use crate::remote::committed::Committed;
 use crate::remote::{BATCH, Index, Listing, Remote};
 use crate::store::Features;
+use crate::volume::beneath::Root;
 use crate::volume::entry::{FileEntry, Location};
 use crate::volume::hash::both;
 use crate::volume::merge_join::join;
@@ -31,7 +32,13 @@ pub(super) const ALTERED: u64 = u64::MAX - 1;
 /// volume turns out to be another one than `tree` says: what was hashed and what was sent, or is there by now, are two things then.
 ///
 /// The time is the latest that the listing shows, by the remote's clock: what is written later bears no earlier one.
-pub(super) fn list(remote: &Remote, options: &PushOptions, committed: &Committed, tree: &Entries) -> Result<(Listing, Option<Timestamp>)> {
+pub(super) fn list(
+    remote: &Remote,
+    root: &Root,
+    options: &PushOptions,
+    committed: &Committed,
+    tree: &Entries,
+) -> Result<(Listing, Option<Timestamp>)> {
     // Where sums are slow, the backend would read all it has for them.
     let Features { slow_sums, keeps_times: times, .. } = remote.features()?;
     let sums = !slow_sums;
@@ -65,7 +72,7 @@ pub(super) fn list(remote: &Remote, options: &PushOptions, committed: &Committed
             if looked.is_none_or(|looked| looked.file().is_none_or(|looked| looked.sha256 != file.sha256)) {
                 continue;
             }
-            match both(&entry.path.under(&options.volume), &remote.context.stop)? {
+            match both(root, &entry.path, &remote.context.stop)? {
                 Some((sha256, md5)) if sha256 != file.sha256 || md5 != sum => altered.push(name),
                 _ => {}
             }

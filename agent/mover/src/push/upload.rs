@@ -33,6 +33,8 @@ const ROUNDS: usize = 3;
 pub(super) struct PushContext<'a> {
     pub(super) remote: &'a Remote,
     pub(super) options: &'a PushOptions,
+    /// The volume.
+    pub(super) root: &'a Root,
     pub(super) hasher: &'a Hasher,
     pub(super) committed: Option<&'a Committed>,
     /// A commit whose revision cannot be restored.
@@ -85,7 +87,7 @@ impl PushContext<'_> {
 
     /// Looks at the volume.
     pub(super) fn observe(&self, known: &Known) -> Result<Tree> {
-        let (root, stop) = (&self.options.volume, &self.remote.context.stop);
+        let (root, stop) = (self.root, &self.remote.context.stop);
         observe(ObserveContext { root, hasher: self.hasher, scratch: self.scratch(), stop }, known)
     }
 
@@ -199,10 +201,9 @@ impl PushContext<'_> {
 
     /// Sends files of the volume, each under another name. None of them where any is gone: the next look at the volume shows it.
     fn send_open<'f>(&self, files: impl Iterator<Item = (&'f RelPath, &'f [u8])>, folder: Folder) -> store::Result<()> {
-        let root = Root::open(&self.options.volume)?;
         let mut opened = Vec::new();
         for (path, name) in files {
-            let Some(file) = root.file(path)? else {
+            let Some(file) = self.root.file(path)? else {
                 return Err(StoreError::new(Class::SourceChanging, format!("{path} is gone")));
             };
             opened.push(store::Upload { name, file });

@@ -2,6 +2,7 @@
 //!
 //! Shared by push and pull.
 
+use std::fs::File;
 use std::path::PathBuf;
 
 use crate::digest::Digest;
@@ -12,7 +13,7 @@ use crate::format::names;
 use crate::format::revision::Revision;
 use crate::remote::{Read, Remote};
 use crate::report::Reason;
-use crate::volume::hash::Hasher;
+use crate::volume::hash::of_scratch;
 
 /// A commit with its manifest.
 #[derive(Debug)]
@@ -77,8 +78,8 @@ pub fn inconsistent(remote: &Remote, what: &str) -> Failure {
 }
 
 fn open_manifest(file: PathBuf, commit: &Commit, remote: &Remote) -> Result<Entries> {
-    let digest = Hasher::default().one(&file, &remote.context.stop)?;
-    if digest != Digest::parse(&commit.manifest.sha256) || digest.is_none() {
+    let digest = of_scratch(File::open(&file).map_err(|e| Failure::scratch(&e))?, &remote.context.stop)?;
+    if Some(digest) != Digest::parse(&commit.manifest.sha256) {
         return Err(Failure::new(Reason::RemoteInconsistent, format!("the manifest of {} is not the one committed", commit.revision)));
     }
     Entries::open(file, &commit.revision)

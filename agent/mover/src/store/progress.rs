@@ -124,16 +124,18 @@ fn line(state: &State) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::volume::beneath::Root;
     use crate::volume::hash::Hasher;
+    use crate::volume::path::RelPath;
 
     /// Reading a volume for hours moves no bytes: its steps show progress, and a mover that hangs takes none.
     #[test]
     fn hashing_is_progress_and_hanging_is_none() {
         let (progress, stop, dir) = (Progress::default(), Stop::default(), assert_fs::TempDir::new().unwrap());
-        let file = dir.path().join("file");
-        std::fs::write(&file, vec![0; 1 << 20]).unwrap();
+        let (root, file) = (Root::open(dir.path()).unwrap(), RelPath::own("file"));
+        std::fs::write(root.shown(&file), vec![0; 1 << 20]).unwrap();
         for _ in 0..2 {
-            Hasher::default().one(&file, &stop).unwrap();
+            Hasher::default().one(&root, &file, &stop).unwrap();
             assert!(progress.beat(stop.steps()));
             assert!(!progress.beat(stop.steps()));
         }

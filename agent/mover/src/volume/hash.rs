@@ -1,9 +1,7 @@
 //! Reads file content to hash it, on a few threads.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -13,7 +11,8 @@ use sha2::{Digest as _, Sha256};
 use crate::digest::{Digest, hex};
 use crate::error::{Failure, Result};
 use crate::stop::Stop;
-use crate::volume::vanished::is_no_file_now;
+use crate::volume::beneath::Root;
+use crate::volume::path::RelPath;
 
 const BUFFER: usize = 256 * 1024;
 /// Storage gains little from more readers, and every one is a buffer of memory.
@@ -37,7 +36,7 @@ impl Hasher {
     }
 
     /// The digests of `files`, in their order; `None` for one that is gone or no regular file any more.
-    pub fn all(&self, files: &[PathBuf], stop: &Stop) -> Result<Vec<Option<Digest>>> {
+    pub fn all(&self, root: &Root, files: &[RelPath], stop: &Stop) -> Result<Vec<Option<Digest>>> {
         // Respects a container's CPU quota.
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS).min(files.len());
         let next = AtomicUsize::new(0);
@@ -53,7 +52,7 @@ impl Hasher {
                 let Some(path) = files.get(at) else {
                     return done;
                 };
-                match self.one(path, stop) {
+                match self.one(root, path, stop) {
                     Ok(digest) => done.push((at, digest)),
                     Err(failure) => keep_first(failure),
                 }
@@ -84,9 +83,9 @@ impl Hasher {
     }
 
     /// The digest of one file; `None` when there is no regular file of that name.
-    pub fn one(&self, path: &Path, stop: &Stop) -> Result<Option<Digest>> {
+    pub fn one(&self, root: &Root, path: &RelPath, stop: &Stop) -> Result<Option<Digest>> {
         let mut sha = Sha256::new();
-        let whole = read_through(path, stop, |part| {
+        let whole = read_through(root, path, stop, |part| {
             self.read.fetch_add(u64::try_from(part.len()).unwrap_or(0), Ordering::Relaxed);
             sha.update(part);
         })?;
@@ -95,42 +94,40 @@ impl Hasher {
 }
 
 /// Both hashes of a file, the MD5 sum in hexadecimal as backends give it; `None` when there is no regular file of that name.
-pub fn both(path: &Path, stop: &Stop) -> Result<Option<(Digest, String)>> {
+pub fn both(root: &Root, path: &RelPath, stop: &Stop) -> Result<Option<(Digest, String)>> {
     let (mut sha, mut md5) = (Sha256::new(), Md5::new());
-    let whole = read_through(path, stop, |part| {
+    let whole = read_through(root, path, stop, |part| {
         sha.update(part);
         md5.update(part);
     })?;
     Ok(whole.then(|| (Digest(sha.finalize().into()), hex(&md5.finalize()))))
 }
 
+/// The digest of a file of the temporary directory.
+pub fn of_scratch(file: File, stop: &Stop) -> Result<Digest> {
+    let mut sha = Sha256::new();
+    read_all(file, stop, |part| sha.update(part))?.map_err(|e| Failure::scratch(&e))?;
+    Ok(Digest(sha.finalize().into()))
+}
+
 /// Shows a file's content part by part; false when there is no regular file of that name.
-fn read_through(path: &Path, stop: &Stop, mut part: impl FnMut(&[u8])) -> Result<bool> {
-    let failed = |error: io::Error| Failure::volume("read", path, &error);
-    let Some(mut file) = open(path).map_err(failed)? else { return Ok(false) };
+fn read_through(root: &Root, path: &RelPath, stop: &Stop, part: impl FnMut(&[u8])) -> Result<bool> {
+    let Some(file) = root.file(path)? else { return Ok(false) };
+    read_all(file, stop, part)?.map_err(|e| Failure::volume("read", &root.shown(path), &e))?;
+    Ok(true)
+}
+
+fn read_all(mut file: File, stop: &Stop, mut part: impl FnMut(&[u8])) -> Result<io::Result<()>> {
     let mut buffer = vec![0; BUFFER];
     loop {
         stop.check()?;
         match file.read(&mut buffer) {
-            Ok(0) => return Ok(true),
+            Ok(0) => return Ok(Ok(())),
             Ok(got) => part(buffer.get(..got).unwrap_or_default()),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(failed(error)),
+            Err(error) => return Ok(Err(error)),
         }
     }
-}
-
-/// Opens a regular file of the volume to read it; `None` when there is none of that name. Never through a link put in its place: it could
-/// lead to our own secrets.
-fn open(path: &Path) -> io::Result<Option<File>> {
-    // NONBLOCK: a pipe put in the file's place must not hang us.
-    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
-    let file = match OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path) {
-        Ok(file) => file,
-        Err(error) if is_no_file_now(&error) => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    Ok(file.metadata()?.is_file().then_some(file))
 }
 
 /// The digest of nothing.
@@ -146,19 +143,16 @@ mod tests {
     #[test]
     fn digests_come_in_order_and_the_gone_are_none() {
         let dir = TempDir::new().unwrap();
-        let mut files: Vec<PathBuf> = (0..50).map(|n| dir.path().join(n.to_string())).collect();
-        for (n, file) in files.iter().enumerate() {
-            std::fs::write(file, vec![b'x'; n]).unwrap();
+        for n in 0..50 {
+            std::fs::write(dir.path().join(n.to_string()), vec![b'x'; n]).unwrap();
         }
-        files.push(dir.path().join("gone"));
         std::os::unix::fs::symlink("0", dir.path().join("link")).unwrap();
-        files.push(dir.path().join("link"));
         let _socket = std::os::unix::net::UnixListener::bind(dir.path().join("socket")).unwrap();
-        files.push(dir.path().join("socket"));
         rustix::fs::mkfifoat(rustix::fs::CWD, dir.path().join("pipe"), rustix::fs::Mode::RWXU).unwrap();
-        files.push(dir.path().join("pipe"));
+        let names = (0..50).map(|n: u8| n.to_string()).chain(["gone", "link", "socket", "pipe"].map(str::to_owned));
+        let files: Vec<RelPath> = names.map(|name| RelPath::root().child(name)).collect();
         let hasher = Hasher::default();
-        let digests = hasher.all(&files, &Stop::default()).unwrap();
+        let digests = hasher.all(&Root::open(dir.path()).unwrap(), &files, &Stop::default()).unwrap();
         assert_eq!(digests[0], Some(empty()));
         assert_eq!(digests[3], Some(Digest(Sha256::digest(b"xxx").into())));
         assert_eq!(digests[50..], [None; 4]);
@@ -171,6 +165,6 @@ mod tests {
         stop.request();
         let dir = TempDir::new().unwrap();
         std::fs::write(dir.path().join("a"), "a").unwrap();
-        assert!(Hasher::default().all(&[dir.path().join("a")], &stop).is_err());
+        assert!(Hasher::default().all(&Root::open(dir.path()).unwrap(), &[RelPath::own("a")], &stop).is_err());
     }
 }

@@ -2,17 +2,17 @@
 //!
 //! They are about room on the disk, never about content: a file without its holes is the same file.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::Path;
+use std::os::unix::fs::FileExt;
 
-use rustix::fs::{FallocateFlags, OFlags, SeekFrom, fallocate, seek};
+use rustix::fs::{FallocateFlags, SeekFrom, fallocate, seek};
 use rustix::io::Errno;
 
 use crate::error::{Failure, Result};
 use crate::stop::Stop;
-use crate::volume::vanished::is_no_file_now;
+use crate::volume::beneath::Root;
+use crate::volume::path::RelPath;
 
 /// A file with more holes than this has its largest ones recorded: the rest costs room, and a longer manifest would, too.
 pub const MOST: usize = 1000;
@@ -47,19 +47,11 @@ pub fn possible(holes: &[Hole], size: u64) -> bool {
     })
 }
 
-/// The holes of the file at `path`, in order; none if the file system does not report them, or the file is gone.
-pub fn find(path: &Path) -> Result<Box<[Hole]>> {
-    let look = || {
-        // NONBLOCK: a pipe put in the file's place must not hang us.
-        let file = open(path, OpenOptions::new().read(true))?;
-        let meta = file.metadata()?;
-        if meta.is_file() { map(&file, meta.len()) } else { Ok(Vec::new()) }
-    };
-    let mut holes = match look() {
-        Ok(holes) => holes,
-        Err(error) if is_no_file_now(&error) => Vec::new(),
-        Err(error) => return Err(Failure::volume("find the holes of", path, &error)),
-    };
+/// The holes of a file, in order; none if the file system does not report them, or the file is gone.
+pub fn find(root: &Root, path: &RelPath) -> Result<Box<[Hole]>> {
+    let look = |file: &File| map(file, file.metadata()?.len());
+    let found = root.file(path)?.as_ref().map_or_else(|| Ok(Vec::new()), look);
+    let mut holes = found.map_err(|e| Failure::volume("find the holes of", &root.shown(path), &e))?;
     if holes.len() > MOST {
         holes.sort_by_key(|hole| std::cmp::Reverse(hole.length));
         holes.truncate(MOST);
@@ -92,17 +84,13 @@ fn map(file: &File, size: u64) -> io::Result<Vec<Hole>> {
     Ok(holes)
 }
 
-/// Makes `holes` in the file at `path`, which is ours alone and holds verified content. What is not zero stays as it is.
+/// Makes `holes` in a file, which is ours alone and holds verified content. What is not zero stays as it is.
 ///
 /// Says whether every one of them could be made: a file system may not know how to, and the content is right either way.
-pub fn punch(path: &Path, holes: &[Hole], stop: &Stop) -> Result<bool> {
-    let failure = |error: &io::Error| Failure::volume("make holes in", path, error);
-    let file = open(path, OpenOptions::new().read(true).write(true)).map_err(|e| failure(&e))?;
-    let meta = file.metadata().map_err(|e| failure(&e))?;
-    if !meta.is_file() {
-        return Ok(false);
-    }
-    let size = meta.len();
+pub fn punch(root: &Root, path: &RelPath, holes: &[Hole], stop: &Stop) -> Result<bool> {
+    let failure = |error: &io::Error| Failure::volume("make holes in", &root.shown(path), error);
+    let Some(file) = root.file_to_write(path).map_err(|e| failure(&e))? else { return Ok(false) };
+    let size = file.metadata().map_err(|e| failure(&e))?.len();
     let mut buffer = vec![0; BUFFER];
     let mut all = true;
     for hole in holes {
@@ -139,20 +127,25 @@ fn is_zero(file: &File, hole: Hole, buffer: &mut [u8], stop: &Stop) -> Result<io
     Ok(Ok(true))
 }
 
-fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
-    options.custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed()).open(path)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use assert_fs::TempDir;
     use std::os::unix::fs::MetadataExt;
+    use std::path::Path;
 
     const BLOCK: u64 = 64 * 1024;
 
     fn hole(start: u64, length: u64) -> Hole {
         Hole { start: start * BLOCK, length: length * BLOCK }
+    }
+
+    fn find(path: &Path) -> Result<Box<[Hole]>> {
+        super::find(&Root::open(path.parent().unwrap())?, &RelPath::root().child(path.file_name().unwrap()))
+    }
+
+    fn punch(path: &Path, holes: &[Hole]) -> Result<bool> {
+        super::punch(&Root::open(path.parent().unwrap())?, &RelPath::root().child(path.file_name().unwrap()), holes, &Stop::default())
     }
 
     /// Data in blocks 2 and 9 of nearly twelve.
@@ -175,7 +168,7 @@ mod tests {
         assert!(possible(&holes, 12 * BLOCK - 7) && !possible(&holes, 12 * BLOCK - 8));
         std::fs::write(&copy, std::fs::read(&source).unwrap()).unwrap();
         assert!(find(&copy).unwrap().is_empty());
-        assert!(punch(&copy, &holes, &Stop::default()).unwrap());
+        assert!(punch(&copy, &holes).unwrap());
         assert_eq!(find(&copy).unwrap(), holes);
         assert_eq!(std::fs::read(&copy).unwrap(), std::fs::read(&source).unwrap());
         assert!(std::fs::metadata(&copy).unwrap().blocks() * 512 < 4 * BLOCK);
@@ -187,7 +180,7 @@ mod tests {
         let file = dir.path().join("a");
         sparse(&file);
         let before = std::fs::read(&file).unwrap();
-        assert!(!punch(&file, &[hole(0, 3), hole(4, 2)], &Stop::default()).unwrap());
+        assert!(!punch(&file, &[hole(0, 3), hole(4, 2)]).unwrap());
         assert_eq!(std::fs::read(&file).unwrap(), before);
     }
 

@@ -49,6 +49,27 @@ impl RelPath {
         self.0.get(..end)
     }
 
+    /// The last component.
+    pub fn name(&self) -> &[u8] {
+        self.0.rsplit(|&b| b == b'/').next().unwrap_or_default()
+    }
+
+    /// An entry of it, by a name that a folder lists.
+    pub fn child(&self, name: impl AsRef<OsStr>) -> Self {
+        let name = name.as_ref().as_bytes();
+        Self(if self.is_root() { name.into() } else { [&*self.0, b"/", name].concat().into() })
+    }
+
+    /// An entry of the root, by a name of our own.
+    pub fn own(name: &'static str) -> Self {
+        Self::root().child(name)
+    }
+
+    /// What lies here, as `path` lies below the root.
+    pub fn join(&self, path: &Self) -> Self {
+        if path.is_root() { self.clone() } else { self.child(OsStr::from_bytes(&path.0)) }
+    }
+
     /// The first component.
     pub fn first(&self) -> &[u8] {
         self.0.split(|&b| b == b'/').next().unwrap_or_default()

@@ -3,17 +3,14 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
 
-use rustix::fs::OFlags;
-use rustix::io::Errno;
+use rustix::fs::FileType;
 
 use crate::error::{Failure, Result};
 use crate::report::Reason;
+use crate::volume::beneath::{Folder, Held, Root, is_gone};
 use crate::volume::path::RelPath;
 use crate::volume::xattrs;
 
@@ -23,28 +20,14 @@ const LOOKS: usize = 5;
 /// How a volume is read; a test may replace it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Eyes {
-    /// Reads the metadata of an entry, of a link itself.
-    pub(crate) stat: fn(&Path) -> io::Result<fs::Metadata>,
+    /// Finds the entry of a name that a folder lists, a link too.
+    pub(crate) hold: fn(&Folder, &OsStr) -> io::Result<Held>,
     /// The names in a directory.
-    pub(crate) names: fn(&Path) -> io::Result<Vec<OsString>>,
+    pub(crate) names: fn(&Root, &RelPath) -> io::Result<Vec<OsString>>,
 }
 
 /// The system's.
-pub(crate) const EYES: Eyes = Eyes { stat: |path| fs::symlink_metadata(path), names };
-
-fn names(dir: &Path) -> io::Result<Vec<OsString>> {
-    fs::read_dir(dir)?.map(|entry| Ok(entry?.file_name())).collect()
-}
-
-/// Whether the entry, or a directory above it, went away since it was listed.
-pub(crate) fn is_gone(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
-}
-
-/// The same of a file that was opened without following links: a link may have taken its place, or a socket (ENXIO).
-pub(crate) fn is_no_file_now(error: &io::Error) -> bool {
-    is_gone(error) || [Errno::LOOP, Errno::NXIO].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
-}
+pub(crate) const EYES: Eyes = Eyes { hold: Folder::hold, names: Root::names };
 
 /// What became of a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +42,7 @@ enum Fate {
 
 /// Looks again for names that were listed and could not be read. Those that are back are returned; those that are still listed and still
 /// cannot be read are a failure.
-pub(crate) fn settle(root: &Path, names: Vec<RelPath>, eyes: Eyes) -> Result<Vec<RelPath>> {
+pub(crate) fn settle(root: &Root, names: Vec<RelPath>, eyes: Eyes) -> Result<Vec<RelPath>> {
     let mut by_directory: BTreeMap<RelPath, Vec<RelPath>> = BTreeMap::new();
     for name in names {
         let dir = name.parent().and_then(RelPath::new).unwrap_or_else(RelPath::root);
@@ -101,18 +84,17 @@ pub(crate) fn failure(names: &[RelPath]) -> Failure {
 }
 
 struct Again<'a> {
-    root: &'a Path,
+    root: &'a Root,
     eyes: Eyes,
 }
 
 impl Again<'_> {
     /// What a directory lists; `None` if it cannot be found itself.
     fn listed(&self, dir: &RelPath) -> Result<Option<HashSet<OsString>>> {
-        let path = dir.under(self.root);
-        match (self.eyes.names)(&path) {
+        match (self.eyes.names)(self.root, dir) {
             Ok(names) => Ok(Some(names.into_iter().collect())),
             Err(error) if is_gone(&error) && !dir.is_root() => Ok(None),
-            Err(error) => Err(Failure::volume("read", &path, &error)),
+            Err(error) => Err(Failure::volume("read", &self.root.shown(dir), &error)),
         }
     }
 
@@ -125,7 +107,7 @@ impl Again<'_> {
                 // What is wrong with the directory is wrong with all in it.
                 None => return self.fate(&dir),
             }
-            if !self.read(&path.under(self.root)).is_err_and(|error| is_gone(&error)) {
+            if !self.read(&dir, path).is_err_and(|error| is_gone(&error)) {
                 return Ok(Fate::Back);
             }
         }
@@ -133,28 +115,27 @@ impl Again<'_> {
     }
 
     /// Reads as much of an entry as shows whether it is there. An error of any other kind is left to the next read.
-    fn read(&self, path: &Path) -> io::Result<()> {
-        let kind = (self.eyes.stat)(path)?.file_type();
-        if kind.is_dir() {
-            (self.eyes.names)(path)?;
-        } else if kind.is_symlink() {
-            fs::read_link(path)?;
-        } else if kind.is_file() {
-            let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-            OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
+    fn read(&self, dir: &RelPath, path: &RelPath) -> io::Result<()> {
+        let entry = (self.eyes.hold)(&self.root.folder(dir)?, last(path))?;
+        match entry.look()?.kind {
+            FileType::Directory => (self.eyes.names)(self.root, path).map(drop)?,
+            FileType::Symlink => entry.target().map(drop)?,
+            FileType::RegularFile => self.root.open_to_read(path).map(drop)?,
+            _ => {}
         }
-        xattrs::read(path).map(drop)
+        xattrs::read(&entry).map(drop)
     }
 }
 
 fn last(path: &RelPath) -> &OsStr {
-    OsStr::from_bytes(path.as_bytes().rsplit(|&b| b == b'/').next().unwrap_or_default())
+    OsStr::from_bytes(path.name())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use assert_fs::TempDir;
+    use std::fs;
 
     const GHOST: &str = "ghost";
 
@@ -164,8 +145,8 @@ mod tests {
 
     /// Every directory lists a name that is not there.
     const GHOSTS: Eyes = Eyes {
-        names: |dir| {
-            let mut names = names(dir)?;
+        names: |root, dir| {
+            let mut names = root.names(dir)?;
             names.push(GHOST.into());
             Ok(names)
         },
@@ -178,7 +159,7 @@ mod tests {
         fs::create_dir(dir.path().join("d")).unwrap();
         fs::write(dir.path().join("d/back"), "").unwrap();
         let names = ["gone", "d/gone", "d/back", "removed/with/all", "d/back/was a directory"].map(path).to_vec();
-        assert_eq!(settle(dir.path(), names, EYES).unwrap(), [path("d/back")]);
+        assert_eq!(settle(&Root::open(dir.path()).unwrap(), names, EYES).unwrap(), [path("d/back")]);
     }
 
     #[test]
@@ -186,10 +167,10 @@ mod tests {
         let dir = TempDir::new().unwrap();
         fs::create_dir(dir.path().join("d")).unwrap();
         for name in ["ghost", "d/ghost", "ghost/below"] {
-            let failure = settle(dir.path(), vec![path("gone"), path(name)], GHOSTS).unwrap_err();
+            let failure = settle(&Root::open(dir.path()).unwrap(), vec![path("gone"), path(name)], GHOSTS).unwrap_err();
             assert_eq!(failure.reason, Reason::VolumeUnreadable);
             assert!(failure.message.contains(GHOST), "{failure}");
         }
-        assert_eq!(settle(dir.path(), vec![path("gone")], GHOSTS).unwrap(), []);
+        assert_eq!(settle(&Root::open(dir.path()).unwrap(), vec![path("gone")], GHOSTS).unwrap(), []);
     }
 }

@@ -4,10 +4,10 @@
 //! set them and what clears them.
 
 use std::io;
-use std::path::Path;
 
-use rustix::fs::{lgetxattr, llistxattr, llistxattr_query};
 use rustix::io::Errno;
+
+use crate::volume::beneath::Held;
 
 /// The ACL of an entry.
 pub const ACL_ACCESS: &[u8] = b"system.posix_acl_access";
@@ -104,16 +104,16 @@ pub struct ReadAttributes {
     pub others: bool,
 }
 
-/// Reads the attributes of the entry at `path`, of a symbolic link itself. A file system without any has none.
+/// Reads the attributes of an entry. A file system without any has none.
 ///
 /// Labels that a site gives its files by itself (`security.*`: SELinux, IMA, Smack) are left out: at another site they would be wrong.
-pub fn read(path: &Path) -> io::Result<ReadAttributes> {
+pub fn read(entry: &Held) -> io::Result<ReadAttributes> {
     let mut seen = ReadAttributes::default();
     let mut attributes = Vec::new();
-    for name in list(path)?.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+    for name in list(entry)?.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
         if AttributeKind::of(name).is_none() {
             seen.others |= !name.starts_with(b"security.");
-        } else if let Some(value) = value(path, name)? {
+        } else if let Some(value) = value(entry, name)? {
             attributes.push(Attribute { name: name.into(), value });
         }
     }
@@ -122,32 +122,31 @@ pub fn read(path: &Path) -> io::Result<ReadAttributes> {
 }
 
 /// The names, each with a NUL behind it.
-fn list(path: &Path) -> io::Result<Vec<u8>> {
+fn list(entry: &Held) -> io::Result<Vec<u8>> {
     let mut buffer = [0; USUAL];
-    match llistxattr(path, buffer.as_mut_slice()) {
+    match entry.list_attributes(&mut buffer) {
         Ok(length) => return Ok(buffer.get(..length).unwrap_or_default().to_vec()),
         Err(Errno::NOTSUP) => return Ok(Vec::new()),
         Err(Errno::RANGE) => {}
         Err(error) => return Err(error.into()),
     }
-    // The list may grow between two calls, but never beyond what the kernel knows.
-    let mut names = vec![0; llistxattr_query(path)?.max(LARGEST)];
-    let length = llistxattr(path, names.as_mut_slice())?;
+    let mut names = vec![0; LARGEST];
+    let length = entry.list_attributes(&mut names)?;
     names.truncate(length);
     Ok(names)
 }
 
 /// `None` if it went away since it was listed.
-fn value(path: &Path, name: &[u8]) -> io::Result<Option<Box<[u8]>>> {
+fn value(entry: &Held, name: &[u8]) -> io::Result<Option<Box<[u8]>>> {
     let mut buffer = [0; USUAL];
-    match lgetxattr(path, name, buffer.as_mut_slice()) {
+    match entry.attribute(name, &mut buffer) {
         Ok(length) => return Ok(Some(buffer.get(..length).unwrap_or_default().into())),
         Err(Errno::NODATA) => return Ok(None),
         Err(Errno::RANGE) => {}
         Err(error) => return Err(error.into()),
     }
     let mut value = vec![0; LARGEST];
-    match lgetxattr(path, name, value.as_mut_slice()) {
+    match entry.attribute(name, &mut value) {
         Ok(length) => {
             value.truncate(length);
             Ok(Some(value.into()))
@@ -193,7 +192,8 @@ mod tests {
         let (name, value) = (b"user.\xff \n".as_slice(), b"\0\xfe".as_slice());
         setxattr(&file, name, value, XattrFlags::empty()).unwrap();
         wanted.push(Attribute { name: name.into(), value: value.into() });
-        let seen = read(&file).unwrap();
+        let root = crate::volume::beneath::Root::open(dir.path()).unwrap();
+        let seen = read(&root.hold(&crate::volume::path::RelPath::own("a")).unwrap()).unwrap();
         assert_eq!(seen.attributes, Attributes::new(wanted));
         assert_eq!(seen.attributes.get(b"user.\xff \n"), Some(&b"\0\xfe"[..]));
         assert!(!seen.others);

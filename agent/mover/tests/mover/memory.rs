@@ -5,13 +5,18 @@ use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use scribe_mover::report::Outcome;
+use rstest::rstest;
+use scribe_mover::report::{Outcome, Reason};
 use scribe_mover::stop::Stop;
+use scribe_mover::volume::beneath::Root;
 use scribe_mover::volume::hash::Hasher;
+use scribe_mover::volume::path::RelPath;
 
+use crate::outside::forge_manifest;
 use crate::support::Site;
 use crate::support::cgroup::Cgroup;
 use crate::support::program::{mover, report};
+use crate::support::server::Backend;
 use crate::support::tree::{assert_same, write};
 
 /// Runs the mover within `mib`, and fails when any process of it was killed for want of memory.
@@ -34,7 +39,7 @@ fn a_file_larger_than_the_memory_there_is_goes_through() {
     }
     run_within(64, &site, "push", site.source.path());
     run_within(64, &site, "pull", site.dest.path());
-    let digest = |volume: &Path| Hasher::default().one(&volume.join("large"), &Stop::default()).unwrap();
+    let digest = |volume: &Path| Hasher::default().one(&Root::open(volume).unwrap(), &RelPath::own("large"), &Stop::default()).unwrap();
     assert_eq!(digest(site.source.path()), digest(site.dest.path()));
 }
 
@@ -59,4 +64,33 @@ fn a_large_tree_needs_no_more_memory_than_a_small_one() {
     run_within(64, &site, "push", source);
     run_within(64, &site, "pull", dest);
     assert_same(source, dest);
+}
+
+/// Manifests that a compressed kilobyte makes as large as one likes: they are refused, by a mover with little memory, too.
+#[rstest]
+#[case::endless_line(0, 27)]
+#[case::large_window(27, 20)]
+fn a_hostile_manifest_does_not_fill_the_memory(#[case] window: u32, #[case] size: u32, #[values("push", "pull")] verb: &str) {
+    let site = Site::on(Backend::Local);
+    write(site.source.path(), "a", "a");
+    site.push();
+    forge_manifest(&site, |revision| {
+        let mut zstd = zstd::Encoder::new(Vec::new(), 1).unwrap();
+        if window > 0 {
+            zstd.window_log(window).unwrap();
+        }
+        zstd.write_all(format!("{{\"format\":1,\"revision\":\"{revision}\"}}\n").as_bytes()).unwrap();
+        let block = vec![b'x'; 1 << 20];
+        for _ in 0..(1_u64 << size) >> 18 {
+            zstd.write_all(&block).unwrap();
+        }
+        zstd.finish().unwrap()
+    });
+    let volume = if verb == "push" { site.source.path() } else { site.dest.path() };
+    let group = Cgroup::new(64 << 20).unwrap();
+    let output = group.enter(&mover(&site, verb, volume, &[])).output().unwrap();
+    assert_eq!(group.killed().unwrap(), 0, "{}", String::from_utf8_lossy(&output.stdout));
+    if verb == "pull" {
+        assert_eq!(report(&output).reason, Some(Reason::RemoteInconsistent), "{}", report(&output).message);
+    }
 }

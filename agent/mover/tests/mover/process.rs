@@ -26,6 +26,19 @@ fn a_push_and_a_pull_by_hand() {
     assert_eq!((pulled.revision, pulled.data_time), (pushed_report.revision, Some("2026-11-23T04:00:00Z".parse().unwrap())));
 }
 
+/// A file that replaces another one is copied on the remote once it is committed: it was sent once.
+#[test]
+fn content_counts_once() {
+    let site = Site::new();
+    for round in 1..3 {
+        write(site.source.path(), "a", vec![round; 3 << 20]);
+        let pushed = report(&mover(&site, "push", site.source.path(), &[]).output().unwrap());
+        assert!(pushed.logs.contains("3.000 MiB / 3.000 MiB") && pushed.logs.contains("Errors:        0\n"), "{}", pushed.logs);
+        let pulled = report(&mover(&site, "pull", site.dest.path(), &[]).output().unwrap());
+        assert!(pulled.logs.contains("3.000 MiB / 3.000 MiB"), "{}", pulled.logs);
+    }
+}
+
 #[test]
 fn relative_paths_are_those_of_the_caller() {
     let site = Site::new();

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::{Digest, hex, unhex};
+use crate::volume::LONGEST_PATH;
 use crate::volume::entry::{Entry, FileEntry, Hints, Kind, Location, Meta, Time};
-use crate::volume::holes::{Hole, possible};
+use crate::volume::holes::{Hole, MOST, possible};
 use crate::volume::path::RelPath;
 use crate::volume::xattrs::{Attribute, AttributeKind, Attributes};
 
@@ -115,7 +116,8 @@ pub(super) fn encode(entry: &Entry) -> Line {
 }
 
 pub(super) fn decode(line: Line) -> std::result::Result<Entry, String> {
-    let path = bytes(line.p, line.px.as_deref()).and_then(|p| RelPath::new(&p)).ok_or("an impossible path")?;
+    let possible_path = |bytes: &Vec<u8>| bytes.len() <= LONGEST_PATH;
+    let path = bytes(line.p, line.px.as_deref()).filter(possible_path).and_then(|p| RelPath::new(&p)).ok_or("an impossible path")?;
     let time = |secs, nanos| {
         if nanos < 1_000_000_000 { Ok(Time { secs, nanos }) } else { Err(format!("{path}: an impossible time")) }
     };
@@ -124,7 +126,9 @@ pub(super) fn decode(line: Line) -> std::result::Result<Entry, String> {
     let kind = match line.t.as_str() {
         "d" => Kind::Dir,
         "p" => Kind::Fifo,
-        "l" => Kind::Symlink(bytes(line.to, line.tox.as_deref()).ok_or_else(|| format!("{path}: no link target"))?.into()),
+        "l" => Kind::Symlink(
+            bytes(line.to, line.tox.as_deref()).filter(possible_path).ok_or_else(|| format!("{path}: no link target"))?.into(),
+        ),
         "f" => {
             let link_to = match (line.l, line.lx) {
                 (None, None) => None,
@@ -136,7 +140,7 @@ pub(super) fn decode(line: Line) -> std::result::Result<Entry, String> {
             };
             let size = line.s.ok_or_else(|| format!("{path}: no size"))?;
             let holes: Box<[Hole]> = line.z.into_iter().map(|(start, length)| Hole { start, length }).collect();
-            if !possible(&holes, size) {
+            if holes.len() > MOST || !possible(&holes, size) {
                 return Err(format!("{path}: impossible holes"));
             }
             Kind::File(FileEntry {

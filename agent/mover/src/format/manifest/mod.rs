@@ -5,7 +5,7 @@
 
 mod line;
 
-use std::io::{BufRead, BufReader, Read, Split, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +18,10 @@ use crate::volume::path::RelPath;
 pub const FORMAT: u32 = 1;
 /// zstd level: 3 costs little time and stays within 60 bytes an entry.
 const LEVEL: i32 = 3;
+/// The longest line: an entry with a megabyte of extended attributes. Whoever can write to the bucket could have a longer one fill the memory.
+const LONGEST_LINE: usize = 2 << 20;
+/// The largest window that is unpacked, as a power of two: ours have 2 MiB.
+const LARGEST_WINDOW: u32 = 23;
 
 #[derive(Serialize, Deserialize)]
 struct Header {
@@ -54,8 +58,12 @@ impl<W: Write> Writer<W> {
     }
 
     fn line(&mut self, value: &impl Serialize) -> std::io::Result<()> {
-        serde_json::to_writer(&mut self.zstd, value)?;
-        self.zstd.write_all(b"\n")
+        let mut line = serde_json::to_vec(value)?;
+        if line.len() > LONGEST_LINE {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        line.push(b'\n');
+        self.zstd.write_all(&line)
     }
 
     /// Ends it and returns the stream.
@@ -67,7 +75,8 @@ impl<W: Write> Writer<W> {
 /// Reads a manifest entry by entry, and checks its order, its paths and that every entry's directory is there. What is wrong with
 /// it shows when it is met: all entries have to be read before any is believed.
 pub struct Reader<R: Read> {
-    lines: Split<BufReader<zstd::Decoder<'static, BufReader<R>>>>,
+    text: BufReader<zstd::Decoder<'static, BufReader<R>>>,
+    line: Vec<u8>,
     revision: String,
     /// The revisions that it descends from, newest first, as far as it lists them.
     pub ancestors: Vec<String>,
@@ -80,11 +89,22 @@ pub struct Reader<R: Read> {
 
 /// Begins to read the manifest of `revision`.
 pub fn read<R: Read>(input: R, revision: &str) -> Result<Reader<R>> {
-    let zstd = zstd::Decoder::new(input).map_err(|e| corrupt(revision, &e.to_string()))?;
-    let lines = BufReader::with_capacity(64 * 1024, zstd).split(b'\n');
-    let mut reader = Reader { lines, revision: revision.to_owned(), ancestors: Vec::new(), last: None, above: Vec::new(), ended: false };
-    let header = reader.line()?.ok_or_else(|| corrupt(revision, "empty"))?;
-    let header: Header = serde_json::from_slice(&header).map_err(|e| corrupt(revision, &e.to_string()))?;
+    let mut zstd = zstd::Decoder::new(input).map_err(|e| corrupt(revision, &e.to_string()))?;
+    zstd.window_log_max(LARGEST_WINDOW).map_err(|e| corrupt(revision, &e.to_string()))?;
+    let text = BufReader::with_capacity(64 * 1024, zstd);
+    let mut reader = Reader {
+        text,
+        line: Vec::new(),
+        revision: revision.to_owned(),
+        ancestors: Vec::new(),
+        last: None,
+        above: Vec::new(),
+        ended: false,
+    };
+    if !reader.read_line()? {
+        return Err(corrupt(revision, "empty"));
+    }
+    let header: Header = serde_json::from_slice(&reader.line).map_err(|e| corrupt(revision, &e.to_string()))?;
     check_format(header.format)?;
     if header.revision != revision {
         return Err(corrupt(revision, &format!("it is that of {}", header.revision)));
@@ -98,14 +118,24 @@ fn corrupt(revision: &str, what: &str) -> Failure {
 }
 
 impl<R: Read> Reader<R> {
-    fn line(&mut self) -> Result<Option<Vec<u8>>> {
-        self.lines.next().transpose().map_err(|e| corrupt(&self.revision, &e.to_string()))
+    /// Reads the next line, without its end; false where there is none.
+    fn read_line(&mut self) -> Result<bool> {
+        self.line.clear();
+        self.line.shrink_to(LONGEST_LINE / 16);
+        let mut limited = (&mut self.text).take(LONGEST_LINE as u64 + 1);
+        let read = limited.read_until(b'\n', &mut self.line).map_err(|e| corrupt(&self.revision, &e.to_string()))?;
+        if self.line.pop_if(|last| *last == b'\n').is_none() && read > LONGEST_LINE {
+            return Err(corrupt(&self.revision, "an endless line"));
+        }
+        Ok(read > 0)
     }
 
     fn entry(&mut self) -> Result<Option<Entry>> {
-        let Some(bytes) = self.line()? else { return Ok(None) };
+        if !self.read_line()? {
+            return Ok(None);
+        }
         let corrupt = |what: String| corrupt(&self.revision, &what);
-        let line: line::Line = serde_json::from_slice(&bytes).map_err(|e| corrupt(e.to_string()))?;
+        let line: line::Line = serde_json::from_slice(&self.line).map_err(|e| corrupt(e.to_string()))?;
         let entry = line::decode(line).map_err(corrupt)?;
         if self.last.as_ref().is_some_and(|last| *last >= entry.path) {
             return Err(corrupt(format!("{} is out of order", entry.path)));

@@ -118,3 +118,32 @@ fn unknown_members_are_ignored_and_unknown_formats_are_not() {
     let newer = read(&zst("{\"format\":2,\"revision\":\"R\"}\n"), "R").unwrap_err();
     assert!(newer.message.contains("newer"), "{newer}");
 }
+
+/// What would fill the memory: a line without end, a window larger than any of ours, and sizes that no file system has.
+#[test]
+fn nothing_is_without_bounds() {
+    let header = "{\"format\":1,\"revision\":\"R\"}\n";
+    let refused = |bytes: &[u8]| {
+        let failure = read(bytes, "R").unwrap_err();
+        assert_eq!(failure.reason, Reason::RemoteInconsistent, "{failure}");
+        failure.message
+    };
+    let zst = |text: &str| zstd::encode_all(text.as_bytes(), 1).unwrap();
+    let endless = "x".repeat(LONGEST_LINE + 1);
+    assert!(refused(&zst(&endless)).contains("endless"));
+    assert!(refused(&zst(&format!("{header}{endless}"))).contains("endless"));
+    assert!(!refused(&zst(&format!("{header}{}", "x".repeat(LONGEST_LINE)))).contains("endless"));
+    let mut large = zstd::Encoder::new(Vec::new(), 1).unwrap();
+    large.window_log(27).unwrap();
+    large.write_all(header.as_bytes()).unwrap();
+    refused(&large.finish().unwrap());
+    let line = |members: &str| refused(&zst(&format!("{header}{{\"m\":493,\"o\":[0,0],\"mt\":[0,0],{members}}}\n")));
+    let long = "x".repeat(4096);
+    assert!(line(&format!("\"t\":\"d\",\"p\":\"{long}\"")).contains("path"));
+    assert!(line(&format!("\"t\":\"l\",\"p\":\"\",\"to\":\"{long}\"")).contains("target"));
+    let mut writer = Writer::new(Vec::new(), "R").unwrap();
+    let mut heavy = entry(b"", Kind::Dir);
+    let value = vec![0; LONGEST_LINE / 2].into();
+    heavy.meta.attributes = Attributes::new(vec![Attribute { name: (*b"user.a").into(), value }]);
+    assert_eq!(writer.push(&heavy).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+}

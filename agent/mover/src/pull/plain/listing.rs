@@ -6,11 +6,13 @@ use std::path::Path;
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
+use super::super::observe::has_lost_and_found;
 use crate::digest::Digest;
 use crate::error::{Failure, Result};
 use crate::format::names::{CLAIM, COMMIT, CONTROL_DIR, mangled};
 use crate::remote::{Detail, Remote};
 use crate::report::Reason;
+use crate::volume::beneath::Root;
 use crate::volume::path::RelPath;
 use crate::volume::{LONGEST_NAME, LONGEST_PATH, LOST_AND_FOUND, STAGING_DIR};
 
@@ -91,12 +93,11 @@ impl Listing {
     }
 
     /// Leaves out a file `lost+found` where the volume's file system has its directory of that name.
-    pub(super) fn make_way(mut self, root: &Path) -> Self {
-        if root.join(LOST_AND_FOUND).symlink_metadata().is_ok_and(|there| there.is_dir()) {
-            let path = RelPath::new(LOST_AND_FOUND.as_bytes());
-            self.lost_and_found |= path.is_some_and(|path| self.files.remove(&path).is_some());
+    pub(super) fn make_way(mut self, root: &Root) -> Result<Self> {
+        if has_lost_and_found(root)? {
+            self.lost_and_found |= self.files.remove(&RelPath::own(LOST_AND_FOUND)).is_some();
         }
-        self
+        Ok(self)
     }
 
     /// Stands for the state of the path, as a revision of our own layout does.

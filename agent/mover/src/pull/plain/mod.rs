@@ -7,15 +7,14 @@ mod listing;
 mod shape;
 
 use std::collections::{BTreeMap, HashMap};
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 
 use jiff::Timestamp;
 
 use super::apply::Applied;
 use super::plan::{Differences, PullPlan, plan};
+use super::space::Room;
 use super::staging::Staging;
-use super::{ATTEMPTS, PullOptions, PullOutcome, Synced, apply, space};
+use super::{ATTEMPTS, PullOptions, PullOutcome, Synced, apply, names, refuse_fixed, space};
 use crate::digest::Digest;
 use crate::error::{Failure, Result};
 use crate::format::entries::{Entries, EntriesWriter};
@@ -25,12 +24,12 @@ use crate::remote::{Detail, Remote};
 use crate::report::Reason;
 use crate::stop::Stop;
 use crate::store::{Class, Fetch};
-use crate::volume::STAGING_DIR;
+use crate::volume::beneath::Root;
 use crate::volume::entry::{Entry, FileEntry, Kind, Location, Meta, Time};
 use crate::volume::hash::{Hasher, both};
 use crate::volume::merge_join::join;
 use crate::volume::path::RelPath;
-use crate::volume::walk::{Found, FoundKind, LEFT_LOST_AND_FOUND, OTHER_ATTRIBUTES, walk};
+use crate::volume::walk::{Found, FoundKind, LEFT_LOST_AND_FOUND, OTHER_ATTRIBUTES, meta, walk};
 use crate::volume::xattrs::{ACL_ACCESS, ACL_DEFAULT, Attributes};
 use facl::Access;
 use listing::Listing;
@@ -40,10 +39,11 @@ use shape::{Shape, There, Tree, counts, named, shape};
 pub fn pull_plain(remote: &Remote, options: &PullOptions) -> Result<PullOutcome> {
     let hashes = !remote.features()?.slow_sums;
     let mut reasons = String::new();
-    let longest = listing::longest(&Staging::incoming_on(&options.volume));
+    let root = &Root::open(&options.volume)?;
+    let longest = listing::longest(&Staging::incoming_on(root));
     for _ in 0..ATTEMPTS {
         remote.context.progress.phase("reading", 0);
-        let listing = Listing::read(remote, hashes, longest)?.make_way(&options.volume);
+        let listing = Listing::read(remote, hashes, longest)?.make_way(root)?;
         // A mistyped path and an empty one look alike, and neither is a reason to delete anything.
         if listing.files.is_empty() {
             remote.confirm_root()?;
@@ -53,11 +53,11 @@ pub fn pull_plain(remote: &Remote, options: &PullOptions) -> Result<PullOutcome>
                 None => Ok(PullOutcome::WaitingForFirstPush),
             };
         }
-        let staging_left = options.volume.join(STAGING_DIR).symlink_metadata().is_ok();
+        let staging_left = Staging::is_left(root)?;
         if options.private && options.applied.as_deref() == Some(&listing.revision()) && !staging_left {
             return Ok(PullOutcome::Done(pulled(&listing)));
         }
-        match (Attempt { remote, options, listing, hashes, longest }).run()? {
+        match (Attempt { remote, root, options, listing, hashes, longest }).run()? {
             Ok(pulled) => return Ok(PullOutcome::Done(pulled)),
             Err(reason) => {
                 tracing::info!(reason, "the remote changed under the pull; listing it again");
@@ -80,6 +80,7 @@ fn pulled(listing: &Listing) -> Synced {
 
 struct Attempt<'a> {
     remote: &'a Remote,
+    root: &'a Root,
     options: &'a PullOptions,
     listing: Listing,
     hashes: bool,
@@ -89,8 +90,8 @@ struct Attempt<'a> {
 impl Attempt<'_> {
     /// The inner error says how the remote moved.
     fn run(self) -> Result<std::result::Result<Synced, String>> {
-        let Self { remote, options, listing, hashes, longest } = &self;
-        let (stop, root) = (&remote.context.stop, &options.volume);
+        let Self { remote, root, options, listing, hashes, longest } = &self;
+        let stop = &remote.context.stop;
         let mut walked = walk(root, stop)?;
         let found: Vec<Found> = walked.by_ref().collect::<Result<_>>()?;
         let (mut skipped, left) = (walked.skipped, walked.staging);
@@ -109,17 +110,18 @@ impl Attempt<'_> {
         let (there, hashed) = self.there(&found)?;
 
         let due: BTreeMap<&RelPath, &Detail> = listing.files.iter().filter(|(path, _)| !there.contains_key(path)).collect();
-        let needed = due.values().map(|detail| detail.size).sum();
+        let size = due.values().map(|detail| detail.size).sum();
+        let needed = due.values().fold(Room::default(), |needed, detail| needed.plus(Room::of_content(detail.size)));
         let staging = if left || !due.is_empty() { Some(Staging::open(root)?) } else { None };
         if let Some(staging) = &staging {
             // The content of a pull that was killed has no known hash.
             staging.keep(&PullPlan::default(), &Hasher::default(), stop)?;
         }
         space::check(root, needed)?;
-        remote.context.progress.phase("fetching", needed);
-        let incoming = Staging::incoming_on(root);
+        remote.context.progress.phase("fetching", size);
         let names: Vec<&[u8]> = due.keys().map(|path| path.as_bytes()).collect();
-        let error = remote.fetch(Folder::Live, &incoming, &names, Fetch::Checked).err();
+        let fetch = |staging: &Staging| remote.fetch(Folder::Live, &staging.incoming("").for_rclone(), &names, Fetch::Checked);
+        let error = staging.as_ref().and_then(|staging| fetch(staging).err());
         // Only what lay there before and after is one state of it.
         let after = Listing::read(remote, *hashes, *longest)?;
         if after.revision() != listing.revision() {
@@ -127,7 +129,8 @@ impl Attempt<'_> {
         }
         if let Some(error) = error {
             // One that cannot be deciphered among others that can is damaged.
-            if error.class == Class::Undecipherable && due.keys().any(|path| path.under(&incoming).is_file()) {
+            let arrived = |path: &RelPath| staging.as_ref().is_some_and(|staging| matches!(staging.arrived().file(path), Ok(Some(_))));
+            if error.class == Class::Undecipherable && due.keys().any(|path| arrived(path)) {
                 return Err(Failure::new(
                     Reason::RemoteInconsistent,
                     format!("an object of {} is damaged: {}", remote.name(), error.message),
@@ -137,12 +140,12 @@ impl Attempt<'_> {
         }
         let mut fetched = HashMap::new();
         for (path, detail) in due {
-            let file = path.under(&incoming);
-            let Some((digest, meta)) = verified(&file, detail, stop)? else {
+            let Some(staging) = &staging else { continue };
+            let Some((digest, meta)) = verified(staging.arrived(), path, detail, stop)? else {
                 return Ok(Err(format!("{path} is not what the listing says")));
             };
-            if let Some(staging) = staging.as_ref().filter(|_| detail.size > 0) {
-                std::fs::rename(&file, staging.content(&digest)).map_err(|e| Failure::volume("rename", &file, &e))?;
+            if detail.size > 0 {
+                staging.accept(staging.arrived(), path, &digest)?;
             }
             fetched.insert(path.clone(), (digest, meta));
         }
@@ -158,11 +161,12 @@ impl Attempt<'_> {
             facts.add(entry.as_ref(), found.as_ref(), entry.as_ref().is_none_or(|entry| !fetched.contains_key(&entry.path)));
         }
         let plan = plan(tree.read()?, facts)?;
+        refuse_fixed(root, &plan, &tree)?;
         remote.context.progress.phase("applying", 0);
         let applied = apply(root, &tree, &plan, staging, stop)?;
         let deleted = applied.removed(&plan);
         skipped.extend(applied.skipped);
-        Ok(Ok(Synced { changed: applied.changed, transferred: needed, hashed, deleted, skipped, ..pulled(listing) }))
+        Ok(Ok(Synced { changed: applied.changed, transferred: size, hashed, deleted, skipped, ..pulled(listing) }))
     }
 
     /// Files of the volume that are what the listing says, by their digest, and what was read to know it.
@@ -180,7 +184,7 @@ impl Attempt<'_> {
             if detail.md5().is_none() && !same_time() {
                 continue;
             }
-            if let Some((sha256, md5)) = both(&found.path.under(&self.options.volume), &self.remote.context.stop)? {
+            if let Some((sha256, md5)) = both(self.root, &found.path, &self.remote.context.stop)? {
                 read += size;
                 if detail.md5().is_none_or(|expected| expected == md5) {
                     there.insert(found.path.clone(), sha256);
@@ -216,35 +220,40 @@ impl Attempt<'_> {
         Ok(named(access, &self.listing, folders, |path| match kinds.get(path) {
             Some(FoundKind::Dir) => There::Dir,
             Some(_) => There::Other,
-            None if path.under(&self.options.volume).symlink_metadata().is_ok() => There::LeftOut,
+            None if self.root.hold(path).is_ok() => There::LeftOut,
             None => There::Nothing,
         }))
     }
 }
 
 /// Makes the volume's tree this one. Where nothing differs it is not touched: a folder that comes and goes is a change of the root, too.
-fn apply(root: &Path, tree: &Entries, plan: &PullPlan, staging: Option<Staging>, stop: &Stop) -> Result<Applied> {
+fn apply(root: &Root, tree: &Entries, plan: &PullPlan, staging: Option<Staging>, stop: &Stop) -> Result<Applied> {
     let mut applied = match staging {
         None if plan.is_metadata_alone() => apply::metadata(root, tree, plan, || Staging::open(root).map(drop), stop)?,
         staging => {
             let staging = staging.map_or_else(|| Staging::open(root), Ok)?;
-            apply::sync(root)?;
-            let mut work = apply::begin(root, plan, &staging, stop);
-            work.clear(&plan.early)?;
-            for step in plan.steps(tree.read()?) {
-                work.step(&step?)?;
+            let merges = names::merges(&staging)?;
+            if merges {
+                names::check(&staging, tree, stop)?;
             }
-            work.remove(&plan.late)?;
+            let (first, last): (&[RelPath], &[RelPath]) = if merges { (&plan.late, &[]) } else { (&[], &plan.late) };
+            let mut work = apply::begin(root, plan, &staging, stop);
+            let prepared = work.prepare(plan.steps(tree.read()?), true)?;
+            root.sync()?;
+            work.clear(&plan.early)?;
+            work.remove(first)?;
+            work.steps(prepared, plan.steps(tree.read()?))?;
+            work.remove(last)?;
             work.finish(tree)?
         }
     };
-    if root.join(STAGING_DIR).symlink_metadata().is_ok() {
-        apply::sync(root)?;
+    if Staging::is_left(root)? {
+        root.sync()?;
         Staging::remove(root)?;
     }
     apply::finish_root(root, tree, &mut applied)?;
     if applied.changed {
-        apply::sync(root)?;
+        root.sync()?;
     }
     Ok(applied)
 }
@@ -300,12 +309,14 @@ fn new_dir() -> Meta {
 }
 
 /// Digest and metadata of a fetched file; `None` when it is not there or not what the listing says.
-fn verified(file: &Path, detail: &Detail, stop: &Stop) -> Result<Option<(Digest, Meta)>> {
-    let Some((sha256, md5)) = both(file, stop)? else { return Ok(None) };
-    let there = std::fs::symlink_metadata(file).map_err(|e| Failure::volume("read", file, &e))?;
-    if there.len() != detail.size || detail.md5().is_some_and(|expected| expected != md5) {
+fn verified(root: &Root, file: &RelPath, detail: &Detail, stop: &Stop) -> Result<Option<(Digest, Meta)>> {
+    let Some((sha256, md5)) = both(root, file, stop)? else { return Ok(None) };
+    let Some(there) = root.find(file)? else { return Ok(None) };
+    let failed = |e| Failure::volume("read", &root.shown(file), &e);
+    let seen = there.look().map_err(failed)?;
+    if seen.size != detail.size || detail.md5().is_some_and(|expected| expected != md5) {
         return Ok(None);
     }
-    let mtime = Time { secs: there.mtime(), nanos: u32::try_from(there.mtime_nsec()).unwrap_or_default() };
-    Ok(Some((sha256, Meta { mode: there.mode() & 0o7777, uid: there.uid(), gid: there.gid(), mtime, ..Meta::default() })))
+    let (meta, _) = meta(&there, &seen).map_err(failed)?;
+    Ok(Some((sha256, Meta { attributes: Attributes::default(), ..meta })))
 }

@@ -165,7 +165,7 @@ mod tests {
 
     fn found(name: &str, kind: FoundKind) -> Found {
         let hints = Hints { ctime: Time::default(), inode: 1 };
-        Found { path: path(name), kind, meta: Meta::default(), hints, links: 1, sparse: false }
+        Found { path: path(name), kind, meta: Meta::default(), hints, links: 1, device: (8, 1), sparse: false, fixed: false }
     }
 
     fn facl(entries: &[(&str, u32)]) -> HashMap<RelPath, Access> {

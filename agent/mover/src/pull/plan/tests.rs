@@ -30,7 +30,7 @@ fn file(name: &str, changed: u64, link: Option<&str>) -> Entry {
 }
 
 fn found(name: &str, kind: FoundKind, inode: u64, links: u64) -> Found {
-    Found { path: path(name), kind, meta: meta(), hints: Hints { ctime: TIME, inode }, links, sparse: false }
+    Found { path: path(name), kind, meta: meta(), hints: Hints { ctime: TIME, inode }, links, device: (8, 1), sparse: false, fixed: false }
 }
 
 fn root() -> Found {

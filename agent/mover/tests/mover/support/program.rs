@@ -39,6 +39,25 @@ pub(crate) fn mover_by(rclone: &Path, site: &Site, verb: &str, volume: &Path, mo
     command
 }
 
+/// Answers a system call with an error, and then becomes the program in its arguments.
+const WITHOUT: &str = "
+import ctypes, os, struct, sys
+call, errno = int(sys.argv[1]), int(sys.argv[2])
+code = [(0x20, 0, 0, 0), (0x15, 0, 1, call), (0x06, 0, 0, 0x50000 | errno), (0x06, 0, 0, 0x7fff0000)]
+filters = ctypes.create_string_buffer(b''.join(struct.pack('HBBI', *line) for line in code))
+program = ctypes.create_string_buffer(struct.pack('HxxxxxxP', len(code), ctypes.addressof(filters)))
+prctl = ctypes.CDLL(None, use_errno=True).prctl
+assert prctl(38, 1, 0, 0, 0) == 0 and prctl(22, 2, program, 0, 0) == 0, ctypes.get_errno()
+os.execv(sys.argv[3], sys.argv[3:])
+";
+
+/// The same program where a system call fails, as a kernel, a seccomp profile or a file system without it has it.
+pub(crate) fn without(call: i64, errno: i32, command: &Command) -> Command {
+    let mut without = Command::new("python3");
+    without.args(["-c", WITHOUT, &call.to_string(), &errno.to_string()]).arg(command.get_program()).args(command.get_args());
+    without
+}
+
 /// Without what the machine that runs the tests may have for rclone: the mover's environment reaches it.
 pub(crate) fn clean(command: &mut Command) -> &mut Command {
     for (name, _) in std::env::vars_os() {

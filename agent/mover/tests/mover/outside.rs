@@ -1,0 +1,235 @@
+//! Nothing outside the volume is read, written or deleted, whatever is put in the place of a folder, planted on the volume, mounted there, or
+//! written into a manifest.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use assert_fs::TempDir;
+use jiff::Timestamp;
+use nix::libc;
+use rstest::rstest;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use scribe_mover::digest::Digest;
+use scribe_mover::format::documents::{Commit, Control, ManifestRef, seal, unseal};
+use scribe_mover::format::manifest::Writer;
+use scribe_mover::report::Reason;
+use scribe_mover::volume::entry::{Entry, FileEntry, Kind, Location, Meta};
+use scribe_mover::volume::path::RelPath;
+use sha2::{Digest as _, Sha256};
+
+use crate::support::program::{mover, report, without};
+use crate::support::proxy::Action;
+use crate::support::server::Backend;
+use crate::support::tree::{assert_same, snapshot, write};
+use crate::support::{Site, owner};
+
+const SECRET: &str = "what lies outside of the volume";
+
+/// A folder beside the volumes, with files of the names that theirs have.
+fn outside() -> TempDir {
+    let outside = TempDir::new().unwrap();
+    for name in ["f", "gone", "deep/er"] {
+        write(outside.path(), name, SECRET);
+    }
+    outside
+}
+
+/// A site whose source and destination have a folder `d`; the next revision replaces, removes and adds in it.
+fn site() -> Site {
+    let site = Site::with_bucket();
+    for name in ["d/f", "d/gone", "d/deep/er", "z"] {
+        write(site.source.path(), name, "old");
+    }
+    site.push();
+    site.pull();
+    write(site.source.path(), "d/f", "newer");
+    write(site.source.path(), "d/new", "new");
+    fs::remove_file(site.source.path().join("d/gone")).unwrap();
+    site.push();
+    site
+}
+
+/// `dir` becomes a link to `target`, and what it was is beside it.
+fn swap(dir: &Path, target: &Path) {
+    fs::rename(dir, dir.with_extension("moved")).unwrap();
+    symlink(target, dir).unwrap();
+}
+
+/// While the content is on its way, a folder of the volume, or of the pull itself, becomes a link.
+#[rstest]
+#[case::of_the_volume("d", Reason::VolumeUnreadable)]
+#[case::of_the_pull(".scribe-staging/in", Reason::VolumeUnreadable)]
+#[case::of_the_pull_itself(".scribe-staging", Reason::VolumeUnreadable)]
+fn a_folder_that_becomes_a_link_during_a_pull_leads_nowhere(#[case] folder: &'static str, #[case] reason: Reason) {
+    let (site, outside) = (site(), outside());
+    let before = snapshot(outside.path());
+    let (dest, target) = (site.dest.path().to_path_buf(), outside.path().to_path_buf());
+    let mut swapped = false;
+    site.proxy.rule(move |request| {
+        if request.is("GET", "path/d/f") && !std::mem::replace(&mut swapped, true) {
+            swap(&dest.join(folder), &target);
+        }
+        Action::Pass
+    });
+    if let Err(failure) = site.try_pull() {
+        assert_eq!(failure.reason, reason, "{failure}");
+    }
+    assert_eq!(snapshot(outside.path()), before);
+    site.proxy.behave();
+    let _ = fs::remove_dir_all(site.dest.path().join(".moved"));
+    site.pull();
+    assert_same(site.source.path(), site.dest.path());
+    assert_eq!(snapshot(outside.path()), before);
+}
+
+/// Links that lie where a pull keeps its own.
+#[rstest]
+fn planted_links_lead_nowhere(#[values(".scribe-staging", ".scribe-staging/ok", ".scribe-staging/in", ".scribe-staging/tmp")] name: &str) {
+    let (site, outside) = (site(), outside());
+    let before = snapshot(outside.path());
+    let link = site.dest.path().join(name);
+    fs::create_dir_all(link.parent().unwrap()).unwrap();
+    symlink(outside.path(), &link).unwrap();
+    site.pull();
+    assert_same(site.source.path(), site.dest.path());
+    assert_eq!(snapshot(outside.path()), before);
+}
+
+/// Exchanges `d` and a link to `target` again and again, until told to stop; then `d` is the folder.
+fn exchange(root: &Path, target: &Path, stop: &AtomicBool) {
+    let (dir, link) = (root.join("d"), root.join("l"));
+    symlink(target, &link).unwrap();
+    while !stop.load(Ordering::SeqCst) {
+        // A pull may just have replaced the one or the other.
+        let _ = renameat_with(CWD, &dir, CWD, &link, RenameFlags::EXCHANGE);
+    }
+    if dir.symlink_metadata().is_ok_and(|meta| meta.is_symlink()) {
+        fs::remove_file(&dir).unwrap();
+    }
+    match link.symlink_metadata() {
+        Ok(meta) if meta.is_symlink() => fs::remove_file(&link).unwrap(),
+        // A pull may have made another folder meanwhile.
+        Ok(_) => fs::rename(&link, &dir).or_else(|_| fs::remove_dir_all(&link)).unwrap(),
+        Err(_) => {}
+    }
+}
+
+#[test]
+fn folders_that_are_exchanged_for_links_all_the_time_lead_nowhere() {
+    const ROUNDS: usize = 6;
+    let (site, outside) = (site(), outside());
+    let before = snapshot(outside.path());
+    for round in 0..ROUNDS {
+        for name in ["d/f", "d/new", "d/deep/er"] {
+            write(site.source.path(), name, format!("{name} of round {round}"));
+        }
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let pushing = round % 2 == 0;
+            let root = if pushing { site.source.path() } else { site.dest.path() };
+            let swapping = scope.spawn(|| exchange(root, outside.path(), &stop));
+            if pushing {
+                let _ = site.try_push();
+            } else {
+                site.push();
+                let _ = site.try_pull();
+            }
+            stop.store(true, Ordering::SeqCst);
+            swapping.join().unwrap();
+        });
+        assert_eq!(snapshot(outside.path()), before);
+        let sent = walkdir::WalkDir::new(site.server.buckets.path()).into_iter().map(|entry| entry.unwrap());
+        for object in sent.filter(|entry| entry.file_type().is_file()) {
+            let content = fs::read(object.path()).unwrap();
+            assert!(!content.windows(SECRET.len()).any(|part| part == SECRET.as_bytes()), "{} was sent", object.path().display());
+        }
+    }
+    site.push();
+    site.pull();
+    assert_same(site.source.path(), site.dest.path());
+}
+
+/// A mount is told and left out, as a file or a folder, of this device or another.
+#[test]
+fn what_is_mounted_below_the_root_is_left_out_and_told() {
+    let (site, outside) = (site(), outside());
+    fs::hard_link(outside.path().join("f"), outside.path().join("second")).unwrap();
+    write(site.source.path(), "file", "inside");
+    fs::create_dir(site.source.path().join("dir")).unwrap();
+    let bind = |from: &Path, to: &str| {
+        let to = site.source.path().join(to);
+        assert!(Command::new("mount").arg("--bind").arg(from).arg(&to).status().unwrap().success(), "this needs root");
+        to
+    };
+    let mounted = [bind(&outside.path().join("second"), "file"), bind(outside.path(), "dir")];
+    let pushed = site.try_push();
+    for mount in mounted {
+        assert!(Command::new("umount").arg(mount).status().unwrap().success());
+    }
+    let pushed = pushed.unwrap();
+    assert_eq!(pushed.skipped.get("otherFileSystems"), Some(&2), "{:?}", pushed.skipped);
+    site.pull();
+    assert!(!site.dest.path().join("dir").exists() && !site.dest.path().join("file").exists());
+}
+
+/// Replaces the manifest of a committed revision, as whoever may write to the bucket can.
+fn forge(site: &Site, entries: &[Entry]) {
+    forge_manifest(site, |revision| {
+        let mut writer = Writer::new(Vec::new(), revision).unwrap();
+        entries.iter().for_each(|entry| writer.push(entry).unwrap());
+        writer.finish().unwrap()
+    });
+}
+
+/// The same, by its bytes.
+pub(crate) fn forge_manifest(site: &Site, make: impl FnOnce(&str) -> Vec<u8>) {
+    let path = site.object(".scribe/commit.json");
+    let Control::Present(commit) = unseal::<Commit>(&fs::read(&path).unwrap()).unwrap() else { panic!("no commit") };
+    let manifest = make(&commit.revision);
+    write(&site.object(""), format!(".scribe/manifests/{}.zst", commit.revision), &manifest);
+    let sha256 = Digest(Sha256::digest(&manifest).into()).hex();
+    let manifest = ManifestRef { size: manifest.len() as u64, sha256 };
+    fs::write(path, seal(&Commit { manifest, owner: owner("db", "uid-1"), data_time: Timestamp::now(), ..commit }).unwrap()).unwrap();
+}
+
+/// A hard link through a symbolic link, which would give a name of the volume to a file outside of it.
+#[rstest]
+fn a_forged_hard_link_leads_nowhere(#[values("s/f", "s")] first: &str) {
+    let site = Site::on(Backend::Local);
+    write(site.source.path(), "a", "a");
+    site.push();
+    let outside = outside();
+    let before = snapshot(outside.path());
+    let entry =
+        |name: &str, kind| Entry { path: RelPath::new(name.as_bytes()).unwrap(), meta: Meta { mode: 0o777, ..Meta::default() }, kind };
+    let file = FileEntry {
+        size: SECRET.len() as u64,
+        sha256: Digest(Sha256::digest(SECRET).into()),
+        at: Location::Own,
+        changed: 1,
+        link: RelPath::new(first.as_bytes()),
+        holes: Box::default(),
+        hints: None,
+    };
+    let target = outside.path().to_str().unwrap().as_bytes().into();
+    forge(&site, &[entry("", Kind::Dir), entry("s", Kind::Symlink(target)), entry("t", Kind::File(file))]);
+    let failure = site.try_pull().unwrap_err();
+    assert_eq!(failure.reason, Reason::RemoteInconsistent, "{failure}");
+    assert!(failure.message.contains("hard link"), "{failure}");
+    assert_eq!(snapshot(outside.path()), before);
+    assert_eq!(fs::read_dir(site.dest.path()).unwrap().count(), 0);
+}
+
+#[rstest]
+fn a_kernel_that_refuses_openat2_is_named(#[values("push", "pull")] verb: &str, #[values(1, 38)] errno: i32) {
+    let site = site();
+    let command = mover(&site, verb, if verb == "push" { site.source.path() } else { site.dest.path() }, &[]);
+    let mut without = without(libc::SYS_openat2, errno, &command);
+    let output = without.env("TMPDIR", site.scratch.path()).output().unwrap();
+    let report = report(&output);
+    assert_eq!(report.reason, Some(Reason::VolumeUnreadable), "{}", report.message);
+    assert!(report.message.contains("Linux 5.6") && report.message.contains("seccomp"), "{}", report.message);
+}
