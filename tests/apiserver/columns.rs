@@ -14,15 +14,15 @@ const AGE: &str = "<age>";
     Source,
     "rsrc",
     json!({"trigger": {"schedule": "*/6 * * * *"}}),
-    json!({"nextSyncTime": "2030-01-01T00:06:00Z"}),
-    &[("PVC", "claim"), ("SCHEDULE", "*/6 * * * *"), ("LAST SYNC", AGE), ("NEXT SYNC", "2030-01-01T00:06:00Z"), ("READY", "True")]
+    json!({"trigger": "Schedule", "nextSyncTime": "2030-01-01T00:06:00Z"}),
+    &[("PVC", "claim"), ("TRIGGER", "Schedule"), ("SCHEDULE", "*/6 * * * *"), ("LAST SYNC", AGE), ("NEXT SYNC", "2030-01-01T00:06:00Z"), ("READY", "True")]
 )]
 #[case::destination(
     Destination,
     "rdst",
     json!({}),
-    json!({"latestImage": {"apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": "image-1"}, "dataTime": "2021-01-19T22:15:00Z"}),
-    &[("IMAGE", "image-1"), ("LAST SYNC", AGE), ("DATA AGE", AGE), ("READY", "True")]
+    json!({"trigger": "Continuous", "latestImage": {"apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": "image-1"}, "dataTime": "2021-01-19T22:15:00Z"}),
+    &[("TRIGGER", "Continuous"), ("IMAGE", "image-1"), ("LAST SYNC", AGE), ("DATA AGE", AGE), ("READY", "True")]
 )]
 #[tokio::test]
 async fn a_list_shows_what_a_person_asks_first(

@@ -20,6 +20,7 @@ fn full(kind: Kind) -> Status {
     let micro = |text: &str| MicroTime(text.parse().unwrap());
     Status {
         observed_generation: Some(7),
+        trigger: Some("Schedule".to_owned()),
         conditions: ["Reconciled", "Synchronizing", "Stalled", "Ready"].map(|kind| condition(kind, time("2021-01-19T22:16:02Z"))).into(),
         last_sync_start_time: Some(time("2021-01-19T22:16:00Z")),
         last_sync_time: Some(time("2021-01-19T22:16:02Z")),
@@ -27,6 +28,7 @@ fn full(kind: Kind) -> Status {
         next_sync_time: Some(time("2021-01-19T22:18:00Z")),
         waiting_since: Some(time("2021-01-19T22:16:30Z")),
         last_manual_sync: Some("vor dem Umzug: \"läuft?\"\n".to_owned()),
+        last_handled_sync_now: Some("2021-01-19".to_owned()),
         // Only a source is asked for these, and only a destination has a volume to touch.
         last_handled_verify_now: (kind == Source).then(|| "once".to_owned()),
         last_sync_generation: Some(1),
@@ -45,6 +47,7 @@ fn full(kind: Kind) -> Status {
             permits: Some("fedcba9876543210".to_owned()),
             manual: Some("tag".to_owned()),
             subject: Some(subject("s3:bucket/new")),
+            sync_now: Some("soon".to_owned()),
             verify_now: Some("again".to_owned()),
             adopt: Some("bucket/new".to_owned()),
             adopted_state: Some("a commit".to_owned()),

@@ -81,11 +81,19 @@ const CONDITIONS: [Condition; 4] = [
 ];
 
 /// Reasons that stand in events alone.
-const EVENTS: [Reason; 6] =
-    [Reason::SyncStarted, Reason::SyncCompleted, Reason::Failing, Reason::ResizeRefused, Reason::PathTakenOver, Reason::AnnotationIgnored];
+const EVENTS: [Reason; 7] = [
+    Reason::SyncStarted,
+    Reason::SyncCompleted,
+    Reason::Failing,
+    Reason::TriggerChanged,
+    Reason::ResizeRefused,
+    Reason::PathTakenOver,
+    Reason::AnnotationIgnored,
+];
 
 /// What users set on objects beside their spec.
-const ANNOTATIONS: [(&str, &str, &str); 4] = [
+const ANNOTATIONS: [(&str, &str, &str); 5] = [
+    (labels::SYNC_NOW, "annotation of both kinds", "Any new value: one sync follows at once, whatever the trigger."),
     (labels::ALLOW_DELETIONS, "annotation of both kinds", "The token of a `DeletionGuard` message: approves that one deletion."),
     (
         labels::ADOPT_PATH,

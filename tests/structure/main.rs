@@ -18,7 +18,7 @@ const AGENT: &[&str] = &[
     "core::schedule core::validate",
     "core::conditions",
     "core::decision",
-    "core::adoption core::children",
+    "core::adoption core::children core::syncing",
     "core::run",
     "core::decide",
     "manifests metrics settings",

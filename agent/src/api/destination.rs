@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
     doc = "Pulls a volume from an rclone remote and keeps an image of the last complete copy."
 )]
 #[kube(
+    printcolumn = r#"{"name":"Trigger","type":"string","jsonPath":".status.trigger","description":"What starts syncs: Schedule, Continuous or Manual"}"#,
     printcolumn = r#"{"name":"Image","type":"string","jsonPath":".status.latestImage.name","description":"The last complete copy"}"#,
     printcolumn = r#"{"name":"Last sync","type":"date","jsonPath":".status.lastSyncTime"}"#,
     printcolumn = r#"{"name":"Data age","type":"date","jsonPath":".status.dataTime","description":"How long ago the source volume was captured"}"#,

@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 )]
 #[kube(
     printcolumn = r#"{"name":"PVC","type":"string","jsonPath":".spec.sourcePVC","description":"The volume that is replicated"}"#,
+    printcolumn = r#"{"name":"Trigger","type":"string","jsonPath":".status.trigger","description":"What starts syncs: Schedule, Continuous or Manual"}"#,
     printcolumn = r#"{"name":"Schedule","type":"string","jsonPath":".spec.trigger.schedule"}"#,
     printcolumn = r#"{"name":"Last sync","type":"date","jsonPath":".status.lastSyncTime"}"#,
     printcolumn = r#"{"name":"Next sync","type":"string","jsonPath":".status.nextSyncTime"}"#,

@@ -20,6 +20,11 @@ pub struct Status {
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
 
+    /// What starts syncs: `Schedule` (also with `manual` beside it), `Continuous`, or `Manual` (only a new `spec.trigger.manual`). In each
+    /// case also the annotation `scribe.backube/sync-now`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trigger: Option<String>,
+
     /// When the latest sync started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_sync_start_time: Option<Time>,
@@ -43,6 +48,10 @@ pub struct Status {
     /// The value of `spec.trigger.manual` that started the last completed manual sync.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_manual_sync: Option<String>,
+
+    /// The value of the annotation `scribe.backube/sync-now` that the last successful sync was started with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_handled_sync_now: Option<String>,
 
     /// The value of the annotation `scribe.backube/verify-now` that the last successful verification was started with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -179,6 +188,10 @@ pub struct Run {
     /// What this sync replicates, even if the spec has been edited since it started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<Subject>,
+
+    /// The value of the annotation `scribe.backube/sync-now` that this sync handles, if it is a new one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sync_now: Option<String>,
 
     /// The value of the annotation `scribe.backube/verify-now` that this attempt handles, if it is a new one.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -130,7 +130,7 @@ fn idle(status: &Status, spec: &Spec, now: Timestamp) -> Verdict {
     if spec.trigger.schedule.is_some() {
         verdict(false, Reason::WaitingForSchedule, "Waiting for the next scheduled time")
     } else if spec.trigger.manual.is_some() {
-        verdict(false, Reason::WaitingForManual, "Waiting for a new value of spec.trigger.manual")
+        verdict(false, Reason::WaitingForManual, "No schedule: the next sync starts with a new value of spec.trigger.manual")
     } else {
         verdict(false, Reason::WaitingForInterval, "Waiting for the continuous interval to pass")
     }
@@ -264,6 +264,7 @@ mod tests {
             permits: None,
             manual: None,
             subject: None,
+            sync_now: None,
             verify_now: None,
             adopt: None,
             adopted_state: None,

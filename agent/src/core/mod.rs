@@ -11,5 +11,6 @@ mod decision;
 pub mod model;
 mod run;
 pub mod schedule;
+mod syncing;
 pub mod syntax;
 pub mod validate;

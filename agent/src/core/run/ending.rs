@@ -175,6 +175,9 @@ fn close(decision: &mut Decision<'_>, spec: &Spec, run: &Run, job: &Job, report:
     if run.manual.is_some() {
         status.last_manual_sync.clone_from(&run.manual);
     }
+    if run.sync_now.is_some() {
+        status.last_handled_sync_now.clone_from(&run.sync_now);
+    }
     if run.verify_now.is_some() {
         status.last_handled_verify_now.clone_from(&run.verify_now);
     }
