@@ -21,6 +21,9 @@ fn full(kind: Kind) -> Status {
     Status {
         observed_generation: Some(7),
         trigger: Some("Schedule".to_owned()),
+        reason: Some("Unreachable".to_owned()),
+        message: Some("nobody answers".to_owned()),
+        next_start_time: Some(time("2021-01-19T22:17:00Z")),
         conditions: ["Reconciled", "Synchronizing", "Stalled", "Ready"].map(|kind| condition(kind, time("2021-01-19T22:16:02Z"))).into(),
         last_sync_start_time: Some(time("2021-01-19T22:16:00Z")),
         last_sync_time: Some(time("2021-01-19T22:16:02Z")),

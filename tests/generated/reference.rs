@@ -68,8 +68,11 @@ const CONDITIONS: [Condition; 4] = [
     },
     Condition {
         kind: "Stalled",
-        meaning: "Action by a person is required; the message says which.",
-        when_true: (&[], "one of those that [require action](#reasons-that-require-action)"),
+        meaning: "Action by a person is required, or `maxAttempts` attempts in a row have failed; the message says why.",
+        when_true: (
+            &[],
+            "one of those that [require action](#reasons-that-require-action), or the reason of the last of `maxAttempts` failures in a row",
+        ),
         when_false: (&[Reason::NotStalled], ""),
     },
     Condition {
@@ -282,7 +285,8 @@ fn page() -> Result<String, std::fmt::Error> {
     let state = |reason: Reason| reason.policy() == Policy::State;
     reasons(&mut page, "Reasons of normal states", "In the conditions above.", |reason| state(reason) && !event(reason))?;
     reasons(&mut page, "Reasons of events alone", "`kubectl describe` shows them.", event)?;
-    let passing = "In `status.lastError` and an event; the agent retries.";
+    let passing =
+        "In `status.lastError` and an event; the agent retries. After `maxAttempts` failures in a row also in `Stalled` and `Ready`.";
     reasons(&mut page, "Reasons that the agent retries", passing, |reason| reason.policy() == Policy::Passing)?;
     let stalled = "In `Stalled` and `Ready`, and in an event; the agent retries with an increasing delay.";
     reasons(&mut page, "Reasons that require action", stalled, |reason| reason.policy() == Policy::Stalled)?;

@@ -16,6 +16,7 @@ const AGENT: &[&str] = &[
     "core::syntax",
     "core::model",
     "core::schedule core::validate",
+    "core::summary",
     "core::conditions",
     "core::decision",
     "core::adoption core::children core::syncing",

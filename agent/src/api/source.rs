@@ -27,8 +27,10 @@ use serde::{Deserialize, Serialize};
     printcolumn = r#"{"name":"Trigger","type":"string","jsonPath":".status.trigger","description":"What starts syncs: Schedule, Continuous or Manual"}"#,
     printcolumn = r#"{"name":"Schedule","type":"string","jsonPath":".spec.trigger.schedule"}"#,
     printcolumn = r#"{"name":"Last sync","type":"date","jsonPath":".status.lastSyncTime"}"#,
-    printcolumn = r#"{"name":"Next sync","type":"string","jsonPath":".status.nextSyncTime"}"#,
-    printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#
+    printcolumn = r#"{"name":"Next sync","type":"string","jsonPath":".status.nextStartTime","description":"When the next sync or attempt starts"}"#,
+    printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#,
+    printcolumn = r#"{"name":"Reason","type":"string","jsonPath":".status.reason","description":"What it is at, or why it is stalled"}"#,
+    printcolumn = r#"{"name":"Message","type":"string","jsonPath":".status.message","description":"The same in a sentence","priority":1}"#
 )]
 pub struct ReplicationSourceSpec {
     /// Name of the `PersistentVolumeClaim` to replicate.

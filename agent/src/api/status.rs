@@ -25,6 +25,18 @@ pub struct Status {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trigger: Option<String>,
 
+    /// In one word what the object is at: the reason of the condition `Stalled` if that is True, otherwise of `Synchronizing`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+
+    /// The message of that condition.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+
+    /// When the next sync or attempt starts, as far as that is known: never a time that has passed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_start_time: Option<Time>,
+
     /// When the latest sync started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_sync_start_time: Option<Time>,
