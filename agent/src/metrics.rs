@@ -104,6 +104,11 @@ const GAUGES: &[(&str, &str, Reading)] = &[
     ("scribe_data_age_seconds", "How long ago the source volume of the current data was captured", |s, now| {
         s.status.data_time.as_ref().map(|t| now.duration_since(t.0).as_secs_f64())
     }),
+    (
+        "scribe_source_checked_timestamp_seconds",
+        "When the source was last known to have the current data; it renews that while it is alive",
+        |s, now| s.status.source_checked_time.as_ref().map(|t| unix(t.0.min(now))),
+    ),
     ("scribe_last_success_timestamp_seconds", "When the last successful sync ended", |s, _| {
         s.status.last_sync_time.as_ref().map(|t| unix(t.0))
     }),
@@ -143,7 +148,13 @@ mod tests {
         metrics.failed(Kind::Source, "a", Reason::Unreachable);
         metrics.synced(Kind::Source, "gone");
         let now: Timestamp = "2026-01-01T00:01:00Z".parse().unwrap();
-        let status = Status { attempts: Some(7), data_time: Some(Time("2026-01-01T00:00:00Z".parse().unwrap())), ..Status::default() };
+        let checked = Some(Time("2030-01-01T00:00:00Z".parse().unwrap()));
+        let status = Status {
+            attempts: Some(7),
+            source_checked_time: checked,
+            data_time: Some(Time("2026-01-01T00:00:00Z".parse().unwrap())),
+            ..Status::default()
+        };
         let (a, text_of) = (object("a"), |samples: &[Sample<'_>]| metrics.exposition(samples, true, now).unwrap());
         let text = text_of(&[Sample { object: &a, status: &status, paused: true }]);
         for line in [
@@ -152,6 +163,8 @@ mod tests {
             r#"scribe_data_age_seconds{kind="ReplicationSource",name="a"} 60.0"#,
             r#"scribe_paused{kind="ReplicationSource",name="a"} 1.0"#,
             r#"scribe_attempts{kind="ReplicationSource",name="a"} 7.0"#,
+            // A time in the future counts as now.
+            r#"scribe_source_checked_timestamp_seconds{kind="ReplicationSource",name="a"} 1767225660.0"#,
             "scribe_config_reload_success 1",
         ] {
             assert!(text.lines().any(|l| l == line), "{line} is missing from\n{text}");

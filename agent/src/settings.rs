@@ -26,6 +26,8 @@ pub struct MoverSettings {
     pub verify_interval: SignedDuration,
     /// Within which time a push reads every file again, changed or not.
     pub rehash_interval: SignedDuration,
+    /// How often a push that finds nothing new says on the remote that its source is alive.
+    pub heartbeat_interval: SignedDuration,
 }
 
 /// The file as it is written. Every field has a default.
@@ -35,6 +37,7 @@ struct Raw {
     continuous_interval: Option<String>,
     verify_interval: Option<String>,
     rehash_interval: Option<String>,
+    heartbeat_interval: Option<String>,
     snapshot_timeout: Option<String>,
     pod_start_timeout: Option<String>,
     stall_timeout: Option<String>,
@@ -98,7 +101,9 @@ impl Settings {
         let service_account_name = raw.mover.service_account_name.unwrap_or_else(|| "scribe-mover".to_owned());
         let verify_interval = duration("verifyInterval", raw.verify_interval.as_deref(), SignedDuration::from_hours(24))?;
         let rehash_interval = duration("rehashInterval", raw.rehash_interval.as_deref(), SignedDuration::from_hours(168))?;
-        Ok(Settings { limits, mover: MoverSettings { service_account_name, resources, verify_interval, rehash_interval } })
+        let heartbeat_interval = duration("heartbeatInterval", raw.heartbeat_interval.as_deref(), SignedDuration::from_hours(1))?;
+        let mover = MoverSettings { service_account_name, resources, verify_interval, rehash_interval, heartbeat_interval };
+        Ok(Settings { limits, mover })
     }
 }
 
@@ -129,6 +134,7 @@ mod tests {
             "continuousInterval",
             "verifyInterval",
             "rehashInterval",
+            "heartbeatInterval",
             "snapshotTimeout",
             "podStartTimeout",
             "stallTimeout",

@@ -85,6 +85,7 @@ pub fn end_movers(world: &mut World, ending: Ending) {
         pod.ended = true;
         pod.finished = Some(now);
         let mut report = Report {
+            checked_time: Some(now),
             result: Outcome::Successful,
             reason: None,
             message: String::new(),

@@ -124,6 +124,11 @@ pub struct Status {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_time: Option<Time>,
 
+    /// When the source's volume was last known to have this content, as the source says on the remote. A push renews it also if it finds
+    /// nothing new, once it is older than `heartbeatInterval`: a time that grows old means that the source pushes no more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_checked_time: Option<Time>,
+
     /// Regular files in that revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files: Option<i64>,

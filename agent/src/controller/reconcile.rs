@@ -164,6 +164,7 @@ async fn steps(context: &Context, facts: &Facts, plan: &Plan, round: &mut Round)
         resources: settings.resources,
         verify_interval: settings.verify_interval,
         rehash_interval: settings.rehash_interval,
+        heartbeat_interval: settings.heartbeat_interval,
     };
     let uid = &facts.object.uid;
     let mut unrecorded = false;

@@ -25,6 +25,8 @@ pub struct Mover {
     pub verify_interval: SignedDuration,
     /// Within which time every file is read again, changed or not.
     pub rehash_interval: SignedDuration,
+    /// How often a push that finds nothing new says on the remote that its source is alive.
+    pub heartbeat_interval: SignedDuration,
 }
 
 /// The mover's container. Others may be injected beside it.
@@ -110,6 +112,7 @@ fn arguments(owner: &Object, new: &NewJob, mover: &Mover) -> Vec<String> {
             }
             add(&["--verify-interval", &format!("{}s", mover.verify_interval.as_secs())]);
             add(&["--rehash-interval", &format!("{}s", mover.rehash_interval.as_secs())]);
+            add(&["--heartbeat-interval", &format!("{}s", mover.heartbeat_interval.as_secs())]);
             if *verify_now {
                 add(&["--verify-now"]);
             }

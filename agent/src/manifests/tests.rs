@@ -42,6 +42,7 @@ fn mover() -> Mover {
         service_account: "scribe-mover".into(),
         resources: json!({ "requests": { "memory": "64Mi" } }),
         verify_interval: SignedDuration::from_hours(24),
+        heartbeat_interval: SignedDuration::from_hours(1),
         rehash_interval: SignedDuration::from_hours(168),
     }
 }

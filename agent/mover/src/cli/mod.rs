@@ -145,6 +145,7 @@ fn run_push(remote: &Remote, args: &PushArgs, adopted_state: &OnceLock<String>) 
         verify_interval: args.verify_interval,
         verify_now: args.verify_now,
         rehash_interval: args.rehash_interval,
+        heartbeat_interval: args.heartbeat_interval,
         guard: guard(&args.common),
     };
     let pushed = push(remote, &options);

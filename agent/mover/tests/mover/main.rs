@@ -19,6 +19,7 @@ mod encrypted;
 mod failures;
 mod folding;
 mod guards;
+mod heartbeat;
 mod hints;
 mod history;
 mod identity;
