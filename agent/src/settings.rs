@@ -41,6 +41,7 @@ struct Raw {
     snapshot_timeout: Option<String>,
     pod_start_timeout: Option<String>,
     stall_timeout: Option<String>,
+    first_push_patience: Option<String>,
     max_attempts: Option<u16>,
     max_concurrent_syncs: Option<u16>,
     #[serde(default)]
@@ -88,6 +89,7 @@ impl Settings {
             stall_timeout: duration("stallTimeout", raw.stall_timeout.as_deref(), default.stall_timeout)?,
             retry_initial: duration("retry.initial", raw.retry.initial.as_deref(), default.retry_initial)?,
             retry_cap: duration("retry.max", raw.retry.max.as_deref(), default.retry_cap)?,
+            first_push_patience: duration("firstPushPatience", raw.first_push_patience.as_deref(), default.first_push_patience)?,
             max_attempts: count("maxAttempts", raw.max_attempts, default.max_attempts)?,
             max_concurrent_syncs: count("maxConcurrentSyncs", raw.max_concurrent_syncs, default.max_concurrent_syncs)?,
         };
@@ -135,6 +137,7 @@ mod tests {
             "verifyInterval",
             "rehashInterval",
             "heartbeatInterval",
+            "firstPushPatience",
             "snapshotTimeout",
             "podStartTimeout",
             "stallTimeout",

@@ -5,7 +5,7 @@ use crate::objects::{Kind, client_with_crds, stored};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, Time};
 use kube::Client;
 use rstest::rstest;
-use scribe_agent::api::status::{Image, ImageRef, LastError, MoverResult, MoverStatus, Phase, Run, Status, Subject};
+use scribe_agent::api::status::{FirstPush, Image, ImageRef, LastError, MoverResult, MoverStatus, Phase, Run, Status, Subject};
 use scribe_agent::cluster::read::Reader;
 use scribe_agent::cluster::refusal::Answer;
 use scribe_agent::cluster::view::Replication;
@@ -55,6 +55,11 @@ fn full(kind: Kind) -> Status {
             verify_now: Some("again".to_owned()),
             adopt: Some("bucket/new".to_owned()),
             adopted_state: Some("a commit".to_owned()),
+        }),
+        first_push: (kind == Destination).then(|| FirstPush {
+            since: time("2021-01-18T22:17:00Z"),
+            message: "Nothing has been pushed".to_owned(),
+            overdue: true,
         }),
         attempts: Some(4),
         next_attempt_time: Some(time("2021-01-19T22:17:00Z")),

@@ -117,7 +117,10 @@ pub fn end_movers(world: &mut World, ending: Ending) {
                 report.changed = world.applied != applied;
                 world.applied = applied;
             }
-            Ending::NothingPushedYet if destination => report.result = Outcome::WaitingForFirstPush,
+            Ending::NothingPushedYet if destination => {
+                report.message = format!("Nothing has been pushed to {from} yet");
+                report.result = Outcome::WaitingForFirstPush;
+            }
             Ending::Failed | Ending::Stalled | Ending::Foreign | Ending::NothingPushedYet => {
                 report.result = Outcome::Failed;
                 report.reason = Some(match ending {

@@ -14,6 +14,7 @@ mod diagram;
 mod edits;
 mod endings;
 mod failing;
+mod first_push;
 mod images;
 mod published;
 mod queue;

@@ -9,7 +9,10 @@ use serde_json::Value;
 /// # Errors
 /// When a schema cannot be written as YAML, which a test would have seen.
 pub fn files() -> anyhow::Result<Vec<(&'static str, String)>> {
-    let source = without(serde_json::to_value(ReplicationSource::crd())?, &["latestImage", "latestImageUID", "images", "volumeTouched"]);
+    let source = without(
+        serde_json::to_value(ReplicationSource::crd())?,
+        &["latestImage", "latestImageUID", "firstPush", "images", "volumeTouched"],
+    );
     let destination = without(serde_json::to_value(ReplicationDestination::crd())?, &["lastHandledVerifyNow", "adoptedPath"]);
     Ok(vec![
         ("scribe.backube_replicationsources.yaml", yaml(&source)?),

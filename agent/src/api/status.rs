@@ -92,6 +92,10 @@ pub struct Status {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<Run>,
 
+    /// While nothing has been pushed to the path: what the remote shows, and since when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_push: Option<FirstPush>,
+
     /// Number of consecutive failed attempts. Reset by the next success and by a change of the spec.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempts: Option<i64>,
@@ -238,6 +242,19 @@ pub enum Phase {
     Backoff,
     /// Nothing has been pushed to the path yet; the destination checks again every few minutes.
     WaitingForFirstPush,
+}
+
+/// A destination's wait for the first push to its path.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct FirstPush {
+    /// When the first pull found nothing at the path.
+    pub since: Time,
+    /// What the last pull found.
+    pub message: String,
+    /// Whether that has lasted longer than `firstPushPatience`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub overdue: bool,
 }
 
 /// The last failure.

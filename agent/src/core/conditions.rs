@@ -2,7 +2,7 @@
 
 use crate::api::Status;
 use crate::api::reason::Reason;
-use crate::api::status::{LastError, Phase};
+use crate::api::status::{FirstPush, LastError, Phase};
 use crate::core::model::limits::Limits;
 use crate::core::model::spec::{InvalidSpec, Spec, Volume};
 use crate::core::model::subject::Named;
@@ -92,18 +92,34 @@ fn synchronizing(status: &Status, spec: &Result<Spec, InvalidSpec>, waiting: Opt
         Some((Phase::WaitingForFirstPush, _)) if spec.paused => verdict(
             false,
             Reason::Paused,
-            "Paused: nothing has been pushed to this path yet; the agent checks again once spec.paused is false",
+            format!("Paused: {}; the agent checks again once spec.paused is false", not_pushed(status, spec)),
         ),
-        Some((Phase::WaitingForFirstPush, _)) => verdict(
-            false,
-            Reason::WaitingForFirstPush,
-            "Nothing has been pushed to this path yet; the agent checks again every few minutes",
-        ),
+        Some((Phase::WaitingForFirstPush, _)) => {
+            verdict(false, Reason::WaitingForFirstPush, format!("{}; the agent checks again every few minutes", not_pushed(status, spec)))
+        }
         Some((Phase::Capturing | Phase::WaitingForSnapshot, _)) => in_progress(waiting.unwrap_or("Capturing the volume"), problem),
         Some((Phase::Transferring, _)) => in_progress(waiting.unwrap_or("Moving data"), problem),
         Some((Phase::Publishing, _)) => in_progress(waiting.unwrap_or("Creating an image of the new data"), problem),
         None => idle(status, spec, now),
     }
+}
+
+/// What is known of the path while nothing has been pushed to it.
+fn not_pushed(status: &Status, spec: &Spec) -> String {
+    let unknown = || format!("Nothing has been pushed to {} yet", Named::by(spec).record().remote);
+    status.first_push.as_ref().map_or_else(unknown, first_push)
+}
+
+/// The same as a pull found it, and a question once that has lasted long.
+pub fn first_push(wait: &FirstPush) -> String {
+    let FirstPush { since, message, overdue } = wait;
+    if !overdue {
+        return message.clone();
+    }
+    format!(
+        "{message}, and that since {}, longer than firstPushPatience in agent.yaml: check that rcloneConfigSection and rcloneDestPath are those of a source, and that the source works",
+        since.0
+    )
 }
 
 /// The last error stays until a sync succeeds: the running attempt may fail like the one before.

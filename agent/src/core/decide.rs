@@ -107,6 +107,10 @@ fn open(decision: &mut Decision<'_>, spec: &Spec, cause: &Cause, superseded: Opt
         decision.plan.needs.extend([Refresh::Claims, Refresh::Jobs, Refresh::Pods]);
         made_anew = cleanup::unbound_volume(decision);
     }
+    if superseded.is_some_and(|old| due::is_of_another(&Named::by(spec), old, generation)) {
+        // The wait was for a push to another path.
+        decision.status.first_push = None;
+    }
     let before = Before {
         generation,
         synced: decision.status.last_sync_time.as_ref().map(|t| t.0),

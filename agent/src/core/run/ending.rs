@@ -1,5 +1,6 @@
 //! How a run ends: what its mover reported, the image of what was pulled, and what is recorded of it.
 
+use super::advice;
 use super::deadline;
 use super::failure;
 use super::report;
@@ -28,6 +29,10 @@ pub(super) fn of_the_mover(decision: &mut Decision<'_>, spec: &Spec, run: &Run, 
             adoption::bind(decision, &report);
             let reason = report.reason.map_or(Reason::MoverFailed, Reason::from);
             let message = match reason {
+                Reason::NoSpace => match advice::no_space(&decision.facts.object, spec, &report.message) {
+                    Some(advice) => format!("{}. {advice}", report.message.trim_end_matches('.')),
+                    None => report.message.clone(),
+                },
                 Reason::DeletionGuard => format!("{}; set it as the annotation {}", report.message, labels::ALLOW_DELETIONS),
                 Reason::PathNotOurs => match adoption::why_not(&decision.facts.object, spec, &decision.status) {
                     Some(why) => format!("{}. {why}", report.message),
@@ -168,6 +173,7 @@ fn close(decision: &mut Decision<'_>, spec: &Spec, run: &Run, job: &Job, report:
     let duration = go_duration::format(now.duration_since(run.start_time.0));
     status.run = None;
     status.last_error = None;
+    status.first_push = None;
     status.attempts = None;
     status.next_attempt_time = None;
     status.last_sync_time = Some(Time(now));

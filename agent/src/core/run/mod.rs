@@ -1,5 +1,6 @@
 //! One open run, from its first child to its mover: what each phase waits for and does. How it ends is in `ending`.
 
+mod advice;
 mod deadline;
 mod ending;
 mod failure;
