@@ -6,6 +6,10 @@ use crate::core::model::spec::{DestinationClaim, Spec, Volume};
 /// Failures of the mover's own temporary files say so: no larger volume helps against those.
 const TEMPORARY: &str = "temporary directory";
 
+/// The agent cannot read Secrets, let alone what the remote allows: it notices a correction at its next attempt only.
+pub(super) const MENDED: &str =
+    "Once that is corrected, a new value of the annotation scribe.backube/sync-now starts the next attempt at once";
+
 /// How a destination's volume gets more room; none where another place is full.
 pub(super) fn no_space(object: &Object, spec: &Spec, message: &str) -> Option<String> {
     let Volume::Destination { claim, image, .. } = &spec.volume else { return None };

@@ -5,9 +5,9 @@ use super::deadline;
 use super::failure;
 use super::report;
 use super::waiting;
+use crate::api::Status;
 use crate::api::reason::Reason;
 use crate::api::status::{MoverStatus, Phase, Run};
-use crate::api::{Status, labels};
 use crate::core::adoption;
 use crate::core::children;
 use crate::core::children::{images, sharing};
@@ -33,7 +33,9 @@ pub(super) fn of_the_mover(decision: &mut Decision<'_>, spec: &Spec, run: &Run, 
                     Some(advice) => format!("{}. {advice}", report.message.trim_end_matches('.')),
                     None => report.message.clone(),
                 },
-                Reason::DeletionGuard => format!("{}; set it as the annotation {}", report.message, labels::ALLOW_DELETIONS),
+                Reason::SecretMissing | Reason::SecretInvalid | Reason::AccessDenied => {
+                    format!("{}. {}", report.message.trim_end_matches('.'), advice::MENDED)
+                }
                 Reason::PathNotOurs => match adoption::why_not(&decision.facts.object, spec, &decision.status) {
                     Some(why) => format!("{}. {why}", report.message),
                     None => report.message.clone(),
