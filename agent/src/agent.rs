@@ -45,6 +45,9 @@ pub struct Options {
     /// The namespace to work in.
     #[arg(long, env = "POD_NAMESPACE")]
     pub namespace: String,
+    /// The `ServiceAccount` of the movers' pods, unless the settings name one.
+    #[arg(long, env = "MOVER_SERVICE_ACCOUNT", default_value = "scribe-mover")]
+    pub mover_service_account: String,
     /// The agent's own pod: its image and pull secrets are those of the movers.
     #[arg(long, env = "POD_NAME")]
     pub pod: String,
@@ -100,6 +103,7 @@ async fn work(
         watches,
         settings: state.settings.clone(),
         inherited,
+        mover_service_account: options.mover_service_account.clone(),
         metrics: state.metrics.clone(),
         objects: objects.clone(),
         started: std::time::Instant::now(),

@@ -18,8 +18,8 @@ pub struct Settings {
 /// What movers are started with.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MoverSettings {
-    /// `ServiceAccount` of the movers' pods.
-    pub service_account_name: String,
+    /// `ServiceAccount` of the movers' pods; that of the agent's Deployment where it is not set.
+    pub service_account_name: Option<String>,
     /// `resources` of the movers' container.
     pub resources: Value,
     /// How often a push lists its remote path and repairs it.
@@ -100,7 +100,7 @@ impl Settings {
             Some(resources) => json!({ "requests": resources.requests, "limits": resources.limits }),
             None => json!({ "requests": { "cpu": "10m", "memory": "64Mi" }, "limits": { "memory": "384Mi" } }),
         };
-        let service_account_name = raw.mover.service_account_name.unwrap_or_else(|| "scribe-mover".to_owned());
+        let service_account_name = raw.mover.service_account_name;
         let verify_interval = duration("verifyInterval", raw.verify_interval.as_deref(), SignedDuration::from_hours(24))?;
         let rehash_interval = duration("rehashInterval", raw.rehash_interval.as_deref(), SignedDuration::from_hours(168))?;
         let heartbeat_interval = duration("heartbeatInterval", raw.heartbeat_interval.as_deref(), SignedDuration::from_hours(1))?;

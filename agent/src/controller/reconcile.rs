@@ -160,7 +160,7 @@ async fn steps(context: &Context, facts: &Facts, plan: &Plan, round: &mut Round)
         image: context.inherited.image.clone(),
         image_pull_policy: context.inherited.image_pull_policy.clone(),
         image_pull_secrets: context.inherited.image_pull_secrets.clone(),
-        service_account: settings.service_account_name,
+        service_account: settings.service_account_name.unwrap_or_else(|| context.mover_service_account.clone()),
         resources: settings.resources,
         verify_interval: settings.verify_interval,
         rehash_interval: settings.rehash_interval,
