@@ -1,13 +1,13 @@
 //! The agent's settings: from the text of `agent.yaml` to values that can be worked with.
 
 use crate::core::model::limits::Limits;
-use crate::core::syntax::go_duration;
+use crate::core::syntax::{go_duration, quantity};
 use jiff::SignedDuration;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 /// Settings that are known to make sense.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Settings {
     /// Durations that decisions depend on.
     pub limits: Limits,
@@ -73,6 +73,18 @@ struct RawResources {
     limits: std::collections::BTreeMap<String, String>,
 }
 
+impl Default for MoverSettings {
+    fn default() -> Self {
+        MoverSettings {
+            service_account_name: None,
+            resources: default_resources(),
+            verify_interval: SignedDuration::from_hours(24),
+            rehash_interval: SignedDuration::from_hours(168),
+            heartbeat_interval: SignedDuration::from_hours(1),
+        }
+    }
+}
+
 impl Settings {
     /// Reads the text of `agent.yaml`. An empty text gives the defaults.
     ///
@@ -96,17 +108,40 @@ impl Settings {
         if limits.retry_initial > limits.retry_cap {
             return Err("agent.yaml: retry.initial is longer than retry.max".to_owned());
         }
+        let mover = MoverSettings::default();
         let resources = match raw.mover.resources {
-            Some(resources) => json!({ "requests": resources.requests, "limits": resources.limits }),
-            None => json!({ "requests": { "cpu": "10m", "memory": "64Mi" }, "limits": { "memory": "384Mi" } }),
+            Some(resources) => checked(&resources)?,
+            None => mover.resources,
         };
         let service_account_name = raw.mover.service_account_name;
-        let verify_interval = duration("verifyInterval", raw.verify_interval.as_deref(), SignedDuration::from_hours(24))?;
-        let rehash_interval = duration("rehashInterval", raw.rehash_interval.as_deref(), SignedDuration::from_hours(168))?;
-        let heartbeat_interval = duration("heartbeatInterval", raw.heartbeat_interval.as_deref(), SignedDuration::from_hours(1))?;
+        let verify_interval = duration("verifyInterval", raw.verify_interval.as_deref(), mover.verify_interval)?;
+        let rehash_interval = duration("rehashInterval", raw.rehash_interval.as_deref(), mover.rehash_interval)?;
+        let heartbeat_interval = duration("heartbeatInterval", raw.heartbeat_interval.as_deref(), mover.heartbeat_interval)?;
         let mover = MoverSettings { service_account_name, resources, verify_interval, rehash_interval, heartbeat_interval };
         Ok(Settings { limits, mover })
     }
+}
+
+fn default_resources() -> Value {
+    json!({ "requests": { "cpu": "10m", "memory": "64Mi" }, "limits": { "memory": "384Mi" } })
+}
+
+/// The API server would refuse every mover with resources that it cannot read, or that request more than their limit.
+fn checked(resources: &RawResources) -> Result<Value, String> {
+    let mut limits = std::collections::BTreeMap::new();
+    for (field, amounts) in [("limits", &resources.limits), ("requests", &resources.requests)] {
+        for (resource, text) in amounts {
+            let place = format!("agent.yaml: mover.resources.{field}.{resource}");
+            let amount =
+                quantity::amount(text).ok_or_else(|| format!("{place}: {text:?} is no quantity: write for example 10m or 64Mi"))?;
+            if field == "limits" {
+                limits.insert(resource, amount);
+            } else if limits.get(resource).is_some_and(|limit| amount > *limit) {
+                return Err(format!("{place}: {text} is more than its limit, {}", resources.limits[resource]));
+            }
+        }
+    }
+    Ok(json!({ "requests": resources.requests, "limits": resources.limits }))
 }
 
 fn count<N: Copy + From<u16>>(field: &str, number: Option<u16>, default: N) -> Result<N, String> {
@@ -131,7 +166,8 @@ mod tests {
     #[test]
     fn the_shipped_file_says_what_the_defaults_are() {
         let shipped = include_str!("../../config/agent.yaml");
-        assert_eq!(Settings::parse(shipped).unwrap(), Settings::parse("").unwrap());
+        assert_eq!(Settings::parse(shipped).unwrap(), Settings::default());
+        assert_eq!(Settings::parse("").unwrap(), Settings::default());
         let durations = [
             "continuousInterval",
             "verifyInterval",
@@ -159,6 +195,8 @@ mod tests {
             ("maxAttempts: 0", "maxAttempts"),
             ("maxConcurrentSyncs: -1", "maxConcurrentSyncs"),
             ("mover: [", "agent.yaml"),
+            ("mover: {resources: {limits: {memory: lots}}}", "mover.resources.limits.memory: \"lots\""),
+            ("mover: {resources: {requests: {memory: 2Gi}, limits: {memory: 1024Mi}}}", "mover.resources.requests.memory: 2Gi is more"),
         ] {
             let error = Settings::parse(text).unwrap_err();
             assert!(error.contains(expected), "{text}: {error}");

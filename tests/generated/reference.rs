@@ -84,11 +84,12 @@ const CONDITIONS: [Condition; 4] = [
 ];
 
 /// Reasons that stand in events alone.
-const EVENTS: [Reason; 7] = [
+const EVENTS: [Reason; 8] = [
     Reason::SyncStarted,
     Reason::SyncCompleted,
     Reason::Failing,
     Reason::TriggerChanged,
+    Reason::SettingsInvalid,
     Reason::ResizeRefused,
     Reason::PathTakenOver,
     Reason::AnnotationIgnored,

@@ -91,6 +91,8 @@ reasons! {
     ResizeRefused => State;
     /// A push took over a path that belonged to another object.
     PathTakenOver => State;
+    /// The agent's settings are invalid; an event of its own pod.
+    SettingsInvalid => State;
     /// An annotation has no effect; the message says why.
     AnnotationIgnored => State;
 

@@ -16,12 +16,12 @@ pub fn format(duration: SignedDuration) -> String {
     }
 }
 
-/// Reads a duration of whole hours, minutes and seconds, such as `90m` or `1h30m`.
+/// Reads a duration of whole days, hours, minutes and seconds, such as `90m`, `1h30m` or `7d`; a day has 24 hours.
 ///
 /// # Errors
 /// A sentence that says what to write.
 pub fn parse(text: &str) -> Result<SignedDuration, String> {
-    let wrong = || format!("{text:?} is not a duration: write for example 90m or 1h30m");
+    let wrong = || format!("{text:?} is not a duration: write for example 90m, 1h30m or 7d");
     let (mut seconds, mut digits) = (0i64, String::new());
     for c in text.chars() {
         let unit = match c {
@@ -29,6 +29,7 @@ pub fn parse(text: &str) -> Result<SignedDuration, String> {
                 digits.push(c);
                 continue;
             }
+            'd' => 86_400,
             'h' => 3600,
             'm' => 60,
             's' => 1,
@@ -73,7 +74,9 @@ mod tests {
     #[case("0s", None)]
     #[case("90", None)]
     #[case("m", None)]
-    #[case("1d", None)]
+    #[case("7d", Some(604_800))]
+    #[case("1d12h", Some(129_600))]
+    #[case("1w", None)]
     #[case("1.5h", None)]
     #[case("", None)]
     fn whole_hours_minutes_and_seconds_are_read(#[case] text: &str, #[case] expected: Option<i64>) {
