@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 mod reference;
+mod schemas;
 
 use std::path::Path;
 

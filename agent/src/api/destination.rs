@@ -102,7 +102,8 @@ pub struct DestinationRclone {
     pub cleanup_temp_pvc: Option<bool>,
 }
 
-/// What wrote to the path that is pulled.
+// The CRD shows this comment, not that of the field.
+/// What wrote to the path: a `ReplicationSource` (`Files`, the default), or another tool such as rclone, Scribe or VolSync (`Plain`).
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
     /// A `ReplicationSource`: whole revisions, all metadata, every byte verified.
@@ -111,7 +112,9 @@ pub enum Layout {
     Plain,
 }
 
-/// How the last complete copy is published.
+// The CRD shows this comment, not that of the field.
+/// How the last complete copy is published: as a `VolumeSnapshot` (`Snapshot`, the default), or as the PVC itself (`Direct`, or its
+/// synonym `None`).
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DestinationCopyMethod {
     /// As a `VolumeSnapshot`, created after each sync that transferred something new.

@@ -82,7 +82,9 @@ pub struct SourceRclone {
     pub storage_class_name: Option<String>,
 }
 
-/// How a source's volume is captured.
+// The CRD shows this comment, not that of the field.
+/// How the volume is captured: from a `VolumeSnapshot` (`Snapshot`, the default), from a clone of the PVC (`Clone`), or read in place
+/// (`Direct`, or its synonym `None`).
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SourceCopyMethod {
     /// Through a `VolumeSnapshot`.

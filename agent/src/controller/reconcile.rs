@@ -201,14 +201,16 @@ async fn steps(context: &Context, facts: &Facts, plan: &Plan, round: &mut Round)
                 }
             }
             Err(Answer::Undeclared(fields)) => {
-                tracing::error!(
-                    name = facts.object.name,
-                    ?fields,
-                    "the cluster's CRD is older than this agent and lacks status fields: apply kustomize/crds"
-                );
                 note(context, facts, step);
                 if let Step::WriteStatus(status) = step {
                     unrecorded = context.undeclared.sent(facts.object.kind, status, &fields, Instant::now());
+                    if unrecorded {
+                        tracing::error!(
+                            kind = facts.object.kind.as_str(),
+                            ?fields,
+                            "the cluster's CRD is older than this agent and lacks status fields: apply kustomize/crds"
+                        );
+                    }
                     // Another object may have shown it since the decision.
                     unrecorded |= observe::hide_what_cannot_be_recorded(context, &mut facts.clone());
                 }
