@@ -22,6 +22,8 @@ pub struct MoverSettings {
     pub service_account_name: Option<String>,
     /// `resources` of the movers' container.
     pub resources: Value,
+    /// Size of the temporary directory in which a mover keeps lists of entries.
+    pub temporary_space: String,
     /// How often a push lists its remote path and repairs it.
     pub verify_interval: SignedDuration,
     /// Within which time a push reads every file again, changed or not.
@@ -61,6 +63,7 @@ struct RawRetry {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct RawMover {
     service_account_name: Option<String>,
+    temporary_space: Option<String>,
     resources: Option<RawResources>,
 }
 
@@ -78,6 +81,7 @@ impl Default for MoverSettings {
         MoverSettings {
             service_account_name: None,
             resources: default_resources(),
+            temporary_space: "4Gi".to_owned(),
             verify_interval: SignedDuration::from_hours(24),
             rehash_interval: SignedDuration::from_hours(168),
             heartbeat_interval: SignedDuration::from_hours(1),
@@ -117,13 +121,18 @@ impl Settings {
         let verify_interval = duration("verifyInterval", raw.verify_interval.as_deref(), mover.verify_interval)?;
         let rehash_interval = duration("rehashInterval", raw.rehash_interval.as_deref(), mover.rehash_interval)?;
         let heartbeat_interval = duration("heartbeatInterval", raw.heartbeat_interval.as_deref(), mover.heartbeat_interval)?;
-        let mover = MoverSettings { service_account_name, resources, verify_interval, rehash_interval, heartbeat_interval };
+        let temporary_space = raw.mover.temporary_space.unwrap_or(mover.temporary_space);
+        if quantity::bytes(&temporary_space).is_none_or(|size| size == 0) {
+            return Err(format!("agent.yaml: mover.temporarySpace: {temporary_space:?} is no size: write for example 4Gi"));
+        }
+        let mover =
+            MoverSettings { service_account_name, resources, temporary_space, verify_interval, rehash_interval, heartbeat_interval };
         Ok(Settings { limits, mover })
     }
 }
 
 fn default_resources() -> Value {
-    json!({ "requests": { "cpu": "10m", "memory": "64Mi" }, "limits": { "memory": "384Mi" } })
+    json!({ "requests": { "cpu": "10m", "memory": "64Mi", "ephemeral-storage": "64Mi" }, "limits": { "memory": "384Mi" } })
 }
 
 /// The API server would refuse every mover with resources that it cannot read, or that request more than their limit.
@@ -180,7 +189,8 @@ mod tests {
             "initial",
             "max",
         ];
-        for field in durations.into_iter().chain(["maxAttempts", "maxConcurrentSyncs", "serviceAccountName", "resources"]) {
+        for field in durations.into_iter().chain(["maxAttempts", "maxConcurrentSyncs", "serviceAccountName", "temporarySpace", "resources"])
+        {
             assert!(shipped.contains(&format!("{field}:")), "{field} is missing from config/agent.yaml");
         }
     }
@@ -195,6 +205,7 @@ mod tests {
             ("maxAttempts: 0", "maxAttempts"),
             ("maxConcurrentSyncs: -1", "maxConcurrentSyncs"),
             ("mover: [", "agent.yaml"),
+            ("mover: {temporarySpace: none}", "mover.temporarySpace"),
             ("mover: {resources: {limits: {memory: lots}}}", "mover.resources.limits.memory: \"lots\""),
             ("mover: {resources: {requests: {memory: 2Gi}, limits: {memory: 1024Mi}}}", "mover.resources.requests.memory: 2Gi is more"),
         ] {

@@ -38,6 +38,7 @@ fn full(kind: Kind) -> Status {
         synced: Some(subject("s3:bucket/old")),
         volume_touched: kind == Destination,
         adopted_path: (kind == Source).then(|| "bucket/old".to_owned()),
+        transferred: Some(1_000),
         source_checked_time: Some(time("2021-01-19T22:16:01Z")),
         run: Some(Run {
             id: "0123456789abcdef".to_owned(),

@@ -141,6 +141,10 @@ pub struct Status {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<i64>,
 
+    /// File content that the last successful sync sent or fetched, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transferred: Option<i64>,
+
     /// Result and log of the last mover that terminated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latest_mover_status: Option<MoverStatus>,

@@ -162,6 +162,7 @@ async fn steps(context: &Context, facts: &Facts, plan: &Plan, round: &mut Round)
         image_pull_secrets: context.inherited.image_pull_secrets.clone(),
         service_account: settings.service_account_name.unwrap_or_else(|| context.mover_service_account.clone()),
         resources: settings.resources,
+        temporary_space: settings.temporary_space,
         verify_interval: settings.verify_interval,
         rehash_interval: settings.rehash_interval,
         heartbeat_interval: settings.heartbeat_interval,

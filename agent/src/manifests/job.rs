@@ -21,6 +21,8 @@ pub struct Mover {
     pub service_account: String,
     /// `resources` of the container.
     pub resources: Value,
+    /// Limit of its temporary directory.
+    pub temporary_space: String,
     /// How often a push lists its remote path and repairs it.
     pub verify_interval: SignedDuration,
     /// Within which time every file is read again, changed or not.
@@ -70,7 +72,7 @@ pub fn build(owner: &Object, new: &NewJob, mover: &Mover) -> Value {
             { "name": "volume", "persistentVolumeClaim": { "claimName": new.claim } },
             // Optional, so that a missing Secret becomes the mover's precise error instead of a pod that never starts.
             { "name": "rclone", "secret": { "secretName": new.remote.secret, "optional": true, "defaultMode": 0o400 } },
-            { "name": "tmp", "emptyDir": {} },
+            { "name": "tmp", "emptyDir": { "sizeLimit": mover.temporary_space } },
         ],
     });
     if let Some(policy) = &mover.image_pull_policy {

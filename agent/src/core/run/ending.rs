@@ -196,6 +196,7 @@ fn close(decision: &mut Decision<'_>, spec: &Spec, run: &Run, job: &Job, report:
     status.data_time = report.data_time.map(|t| Time(seconds(t)));
     // One in the future was written under a wrong clock.
     status.source_checked_time = report.checked_time.map(|t| Time(seconds(t.min(now))));
+    status.transferred = i64::try_from(report.transferred).ok();
     status.files = i64::try_from(report.files).ok();
     status.bytes = i64::try_from(report.bytes).ok();
     status.latest_mover_status = Some(MoverStatus { result: report.result.into(), logs: report.logs.clone() });

@@ -16,6 +16,24 @@ pub fn format(duration: SignedDuration) -> String {
     }
 }
 
+/// The seconds of a duration as [`format`] prints it.
+pub fn seconds(text: &str) -> Option<f64> {
+    let (mut total, mut rest) = (0.0, text);
+    while !rest.is_empty() {
+        let (digits, tail) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit() && c != '.')?);
+        let unit = tail.chars().next()?;
+        total += digits.parse::<f64>().ok()?
+            * match unit {
+                'h' => 3600.0,
+                'm' => 60.0,
+                's' => 1.0,
+                _ => return None,
+            };
+        rest = tail.get(1..)?;
+    }
+    (!text.is_empty()).then_some(total)
+}
+
 /// Reads a duration of whole days, hours, minutes and seconds, such as `90m`, `1h30m` or `7d`; a day has 24 hours.
 ///
 /// # Errors
@@ -61,6 +79,8 @@ mod tests {
     #[case(10, 0, "10s")]
     fn like_go(#[case] seconds: i64, #[case] nanos: i32, #[case] expected: &str) {
         assert_eq!(format(SignedDuration::new(seconds, nanos)), expected);
+        let read = super::seconds(expected).unwrap();
+        assert!((read - SignedDuration::new(seconds, nanos).as_secs_f64()).abs() < 1e-9, "{read}");
     }
 
     #[rstest]
