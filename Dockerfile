@@ -19,6 +19,9 @@ FROM scratch
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=rclone /usr/local/bin/rclone /usr/local/bin/rclone
 COPY --from=build /usr/local/bin/scribe-agent /usr/local/bin/scribe-agent
+LABEL org.opencontainers.image.title="scribe-agent" \
+      org.opencontainers.image.description="rclone-based volume replication for Kubernetes: one small agent per namespace" \
+      org.opencontainers.image.licenses="Apache-2.0"
 ENV PATH=/usr/local/bin
 # By number: there is no /etc/passwd. The mover's Job asks for another user where it needs one.
 USER 65532:65532

@@ -142,6 +142,7 @@ fn health(state: &State, now: Timestamp) -> Value {
                 "lastSyncTime": r.status.last_sync_time,
                 "nextSyncTime": r.status.next_sync_time,
                 "dataAgeSeconds": r.status.data_time.as_ref().map(|t| now.duration_since(t.0).as_secs()),
+                "sourceCheckedTime": r.status.source_checked_time,
                 "waitingSince": r.status.waiting_since,
                 "attempts": r.status.attempts,
                 "nextAttemptTime": r.status.next_attempt_time,

@@ -1,9 +1,11 @@
 //! Puts the agent together: settings, watches, controller, ticker and health endpoint, from start to shutdown.
 
 use crate::admin;
+use crate::api::reason::Reason;
 use crate::cluster::cache::{self, Cache};
 use crate::cluster::client;
 use crate::cluster::identity;
+use crate::cluster::notices::Notices;
 use crate::cluster::read::Reader;
 use crate::cluster::warnings::Warnings;
 use crate::cluster::watches::Watches;
@@ -12,7 +14,7 @@ use crate::controller::undeclared::Undeclared;
 use crate::controller::wake::Wakes;
 use crate::controller::{self, Context as Shared, Memories, Watched};
 use crate::metrics::Metrics;
-use crate::reload;
+use crate::reload::{self, Current};
 use crate::triggers;
 use anyhow::{Context, Result};
 use clap::Args;
@@ -25,6 +27,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 
 /// What is logged unless `RUST_LOG` says otherwise. The ticker's start-up chatter says nothing to a user; of failed requests kube would
 /// log every try, where the agent logs every new trouble (`cluster::pace`).
@@ -32,6 +35,9 @@ pub const LOG: &str = "info,tokio_cron_scheduler=warn,kube_runtime::watcher=off,
 
 /// Running reconciles may finish within this time. One that is cut off does no harm: a crash does none either.
 const LAST_LOOKS: Duration = Duration::from_secs(1);
+
+/// Pause before an event about the settings is tried again.
+const PUBLISH_AGAIN: Duration = Duration::from_secs(60);
 
 /// Where the agent runs and what it reads.
 #[derive(Args, Debug)]
@@ -45,6 +51,9 @@ pub struct Options {
     /// The namespace to work in.
     #[arg(long, env = "POD_NAMESPACE")]
     pub namespace: String,
+    /// The `ServiceAccount` of the movers' pods, unless the settings name one.
+    #[arg(long, env = "MOVER_SERVICE_ACCOUNT", default_value = "scribe-mover")]
+    pub mover_service_account: String,
     /// The agent's own pod: its image and pull secrets are those of the movers.
     #[arg(long, env = "POD_NAME")]
     pub pod: String,
@@ -58,7 +67,7 @@ pub struct Options {
 /// When the agent cannot start, or the health endpoint fails.
 pub async fn run(options: Options) -> Result<()> {
     let stop = shutdown()?;
-    let (settings, _settings_watcher) = reload::watch(&options.config)?;
+    let (settings, _settings_watcher) = reload::watch(&options.config);
     let watches = Watches::default();
     let client = client::client(&watches).await?;
     let watched = controller::watch_objects(&client, &options.namespace, &watches);
@@ -86,6 +95,7 @@ async fn work(
     stop: impl Future<Output = ()> + Clone + Send + Sync + 'static,
 ) -> Result<()> {
     let inherited = identity::inherited(&client, &options.namespace, &options.pod).await?;
+    let notices = Notices::new(client.clone(), &options.namespace, &options.pod, &inherited.uid);
     let (cache, changes) = cache::watch(&client, &options.namespace, &watches);
     let wakes = Wakes::new(&options.namespace);
     let objects = watched.objects.clone();
@@ -100,6 +110,7 @@ async fn work(
         watches,
         settings: state.settings.clone(),
         inherited,
+        mover_service_account: options.mover_service_account.clone(),
         metrics: state.metrics.clone(),
         objects: objects.clone(),
         started: std::time::Instant::now(),
@@ -112,7 +123,8 @@ async fn work(
     tracing::info!(namespace = options.namespace, image = shared.inherited.image, version = env!("CARGO_PKG_VERSION"), "started");
     tokio::select! {
         () = controller::run(watched, changes, wakes, shared, stop) => {}
-        () = announce(cache, objects, state) => {}
+        () = announce(cache, objects, state.clone()) => {}
+        () = report_settings(state.settings.clone(), notices) => {}
     }
     Ok(())
 }
@@ -122,6 +134,26 @@ async fn stopped(stop: impl Future<Output = ()>, state: &admin::State) {
     stop.await;
     if state.ready.load(Ordering::Relaxed) {
         tokio::time::sleep(LAST_LOOKS).await;
+    }
+}
+
+/// An event on the agent's own pod whenever the settings are found to be invalid. Waits for ever.
+async fn report_settings(mut settings: watch::Receiver<Current>, notices: Notices) {
+    loop {
+        let problem = settings.borrow_and_update().problem.clone();
+        if let Some(problem) = problem {
+            while let Err(error) = notices.publish(Reason::SettingsInvalid, &problem).await {
+                tracing::warn!(%error, "the event about the settings is not published; retrying");
+                tokio::time::sleep(PUBLISH_AGAIN).await;
+                if settings.has_changed().unwrap_or(true) {
+                    break;
+                }
+            }
+        }
+        if settings.changed().await.is_err() {
+            // They cannot change any more.
+            std::future::pending::<()>().await;
+        }
     }
 }
 

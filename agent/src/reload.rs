@@ -3,7 +3,7 @@
 //! A mounted ConfigMap changes by swapping a symbolic link, so the folder is watched, not the file.
 
 use crate::settings::Settings;
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use notify::{PollWatcher, RecursiveMode, Watcher};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,24 +18,33 @@ const POLL: Duration = Duration::from_secs(60);
 pub struct Current {
     /// In force.
     pub settings: Arc<Settings>,
-    /// What is wrong with the file, if anything is; then an older version is in force.
+    /// What is wrong with the file, if anything is; then an older version is in force, or the defaults.
     pub problem: Option<String>,
 }
 
 /// Reads the file, and again whenever its folder changes, for as long as the returned watcher lives. Where the system has no watches left
 /// (inotify counts them per user, over all containers of a node), the folder is read periodically.
 ///
-/// # Errors
-/// When the file has a mistake at the start: there are no older settings to keep.
-pub fn watch(file: &Path) -> Result<(watch::Receiver<Current>, Box<dyn Watcher>)> {
-    let settings = Settings::parse(&read(file)?).map_err(|e| anyhow!(e))?;
-    let (sender, receiver) = watch::channel(Current { settings: Arc::new(settings), problem: None });
+/// A mistake at the start means the defaults: an agent that ends for it would replicate nothing, and say nothing but in its log.
+pub fn watch(file: &Path) -> (watch::Receiver<Current>, Option<Box<dyn Watcher>>) {
+    let read = read(file).map_err(|e| format!("{e:#}")).and_then(|text| Settings::parse(&text));
+    let (settings, problem) = match read {
+        Ok(settings) => (settings, None),
+        Err(problem) => {
+            tracing::error!(problem, "the settings are invalid; the defaults are in effect until they are corrected");
+            (Settings::default(), Some(problem))
+        }
+    };
+    let (sender, receiver) = watch::channel(Current { settings: Arc::new(settings), problem });
     let folder = file.parent().unwrap_or(Path::new("/"));
     let watcher = told(file, folder, sender.clone()).or_else(|error| {
         tracing::warn!(%error, "the system does not report changes of the settings file; checking it every minute");
         asking(file, folder, sender, POLL)
     });
-    Ok((receiver, watcher.with_context(|| format!("watching {}", folder.display()))?))
+    let watcher = watcher.inspect_err(|error| {
+        tracing::error!(%error, folder = %folder.display(), "the settings file cannot be watched; changes take effect when the agent starts again");
+    });
+    (receiver, watcher.ok())
 }
 
 /// The system reports changes.
@@ -96,6 +105,28 @@ fn reread(file: &Path, sender: &watch::Sender<Current>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// An agent that ended for it would be restarted for ever.
+    #[tokio::test]
+    async fn a_mistake_at_the_start_means_the_defaults_until_it_is_corrected() {
+        let dir = std::env::temp_dir().join(format!("scribe-reload-start-{}", std::process::id()));
+        let file = dir.join("agent.yaml");
+        let (missing, _) = watch(&file);
+        assert!(missing.borrow().problem.as_ref().is_some_and(|problem| problem.contains("agent.yaml")));
+        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::write(&file, "maxAttempts: many").unwrap();
+        let (mut receiver, watcher) = watch(&file);
+        {
+            let current = receiver.borrow();
+            assert_eq!(*current.settings, Settings::default());
+            assert!(current.problem.as_ref().is_some_and(|problem| problem.contains("maxAttempts")), "{current:?}");
+        }
+        std::fs::write(&file, "maxAttempts: 3").unwrap();
+        let found = receiver.wait_for(|current| current.problem.is_none() && current.settings.limits.max_attempts == 3);
+        tokio::time::timeout(Duration::from_secs(20), found).await.unwrap().unwrap();
+        drop(watcher);
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
 
     /// As the kubelet changes a ConfigMap: a link to another folder takes the place of the one before.
     #[tokio::test]

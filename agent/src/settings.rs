@@ -1,13 +1,13 @@
 //! The agent's settings: from the text of `agent.yaml` to values that can be worked with.
 
 use crate::core::model::limits::Limits;
-use crate::core::syntax::go_duration;
+use crate::core::syntax::{go_duration, quantity};
 use jiff::SignedDuration;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 /// Settings that are known to make sense.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Settings {
     /// Durations that decisions depend on.
     pub limits: Limits,
@@ -18,14 +18,18 @@ pub struct Settings {
 /// What movers are started with.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MoverSettings {
-    /// `ServiceAccount` of the movers' pods.
-    pub service_account_name: String,
+    /// `ServiceAccount` of the movers' pods; that of the agent's Deployment where it is not set.
+    pub service_account_name: Option<String>,
     /// `resources` of the movers' container.
     pub resources: Value,
+    /// Size of the temporary directory in which a mover keeps lists of entries.
+    pub temporary_space: String,
     /// How often a push lists its remote path and repairs it.
     pub verify_interval: SignedDuration,
     /// Within which time a push reads every file again, changed or not.
     pub rehash_interval: SignedDuration,
+    /// How often a push that finds nothing new says on the remote that its source is alive.
+    pub heartbeat_interval: SignedDuration,
 }
 
 /// The file as it is written. Every field has a default.
@@ -35,9 +39,11 @@ struct Raw {
     continuous_interval: Option<String>,
     verify_interval: Option<String>,
     rehash_interval: Option<String>,
+    heartbeat_interval: Option<String>,
     snapshot_timeout: Option<String>,
     pod_start_timeout: Option<String>,
     stall_timeout: Option<String>,
+    first_push_patience: Option<String>,
     max_attempts: Option<u16>,
     max_concurrent_syncs: Option<u16>,
     #[serde(default)]
@@ -57,6 +63,7 @@ struct RawRetry {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct RawMover {
     service_account_name: Option<String>,
+    temporary_space: Option<String>,
     resources: Option<RawResources>,
 }
 
@@ -67,6 +74,19 @@ struct RawResources {
     requests: std::collections::BTreeMap<String, String>,
     #[serde(default)]
     limits: std::collections::BTreeMap<String, String>,
+}
+
+impl Default for MoverSettings {
+    fn default() -> Self {
+        MoverSettings {
+            service_account_name: None,
+            resources: default_resources(),
+            temporary_space: "4Gi".to_owned(),
+            verify_interval: SignedDuration::from_hours(24),
+            rehash_interval: SignedDuration::from_hours(168),
+            heartbeat_interval: SignedDuration::from_hours(1),
+        }
+    }
 }
 
 impl Settings {
@@ -85,21 +105,52 @@ impl Settings {
             stall_timeout: duration("stallTimeout", raw.stall_timeout.as_deref(), default.stall_timeout)?,
             retry_initial: duration("retry.initial", raw.retry.initial.as_deref(), default.retry_initial)?,
             retry_cap: duration("retry.max", raw.retry.max.as_deref(), default.retry_cap)?,
+            first_push_patience: duration("firstPushPatience", raw.first_push_patience.as_deref(), default.first_push_patience)?,
             max_attempts: count("maxAttempts", raw.max_attempts, default.max_attempts)?,
             max_concurrent_syncs: count("maxConcurrentSyncs", raw.max_concurrent_syncs, default.max_concurrent_syncs)?,
         };
         if limits.retry_initial > limits.retry_cap {
             return Err("agent.yaml: retry.initial is longer than retry.max".to_owned());
         }
+        let mover = MoverSettings::default();
         let resources = match raw.mover.resources {
-            Some(resources) => json!({ "requests": resources.requests, "limits": resources.limits }),
-            None => json!({ "requests": { "cpu": "10m", "memory": "64Mi" }, "limits": { "memory": "384Mi" } }),
+            Some(resources) => checked(&resources)?,
+            None => mover.resources,
         };
-        let service_account_name = raw.mover.service_account_name.unwrap_or_else(|| "scribe-mover".to_owned());
-        let verify_interval = duration("verifyInterval", raw.verify_interval.as_deref(), SignedDuration::from_hours(24))?;
-        let rehash_interval = duration("rehashInterval", raw.rehash_interval.as_deref(), SignedDuration::from_hours(168))?;
-        Ok(Settings { limits, mover: MoverSettings { service_account_name, resources, verify_interval, rehash_interval } })
+        let service_account_name = raw.mover.service_account_name;
+        let verify_interval = duration("verifyInterval", raw.verify_interval.as_deref(), mover.verify_interval)?;
+        let rehash_interval = duration("rehashInterval", raw.rehash_interval.as_deref(), mover.rehash_interval)?;
+        let heartbeat_interval = duration("heartbeatInterval", raw.heartbeat_interval.as_deref(), mover.heartbeat_interval)?;
+        let temporary_space = raw.mover.temporary_space.unwrap_or(mover.temporary_space);
+        if quantity::bytes(&temporary_space).is_none_or(|size| size == 0) {
+            return Err(format!("agent.yaml: mover.temporarySpace: {temporary_space:?} is no size: write for example 4Gi"));
+        }
+        let mover =
+            MoverSettings { service_account_name, resources, temporary_space, verify_interval, rehash_interval, heartbeat_interval };
+        Ok(Settings { limits, mover })
     }
+}
+
+fn default_resources() -> Value {
+    json!({ "requests": { "cpu": "10m", "memory": "64Mi", "ephemeral-storage": "64Mi" }, "limits": { "memory": "384Mi" } })
+}
+
+/// The API server would refuse every mover with resources that it cannot read, or that request more than their limit.
+fn checked(resources: &RawResources) -> Result<Value, String> {
+    let mut limits = std::collections::BTreeMap::new();
+    for (field, amounts) in [("limits", &resources.limits), ("requests", &resources.requests)] {
+        for (resource, text) in amounts {
+            let place = format!("agent.yaml: mover.resources.{field}.{resource}");
+            let amount =
+                quantity::amount(text).ok_or_else(|| format!("{place}: {text:?} is no quantity: write for example 10m or 64Mi"))?;
+            if field == "limits" {
+                limits.insert(resource, amount);
+            } else if limits.get(resource).is_some_and(|limit| amount > *limit) {
+                return Err(format!("{place}: {text} is more than its limit, {}", resources.limits[resource]));
+            }
+        }
+    }
+    Ok(json!({ "requests": resources.requests, "limits": resources.limits }))
 }
 
 fn count<N: Copy + From<u16>>(field: &str, number: Option<u16>, default: N) -> Result<N, String> {
@@ -124,18 +175,22 @@ mod tests {
     #[test]
     fn the_shipped_file_says_what_the_defaults_are() {
         let shipped = include_str!("../../config/agent.yaml");
-        assert_eq!(Settings::parse(shipped).unwrap(), Settings::parse("").unwrap());
+        assert_eq!(Settings::parse(shipped).unwrap(), Settings::default());
+        assert_eq!(Settings::parse("").unwrap(), Settings::default());
         let durations = [
             "continuousInterval",
             "verifyInterval",
             "rehashInterval",
+            "heartbeatInterval",
+            "firstPushPatience",
             "snapshotTimeout",
             "podStartTimeout",
             "stallTimeout",
             "initial",
             "max",
         ];
-        for field in durations.into_iter().chain(["maxAttempts", "maxConcurrentSyncs", "serviceAccountName", "resources"]) {
+        for field in durations.into_iter().chain(["maxAttempts", "maxConcurrentSyncs", "serviceAccountName", "temporarySpace", "resources"])
+        {
             assert!(shipped.contains(&format!("{field}:")), "{field} is missing from config/agent.yaml");
         }
     }
@@ -150,6 +205,9 @@ mod tests {
             ("maxAttempts: 0", "maxAttempts"),
             ("maxConcurrentSyncs: -1", "maxConcurrentSyncs"),
             ("mover: [", "agent.yaml"),
+            ("mover: {temporarySpace: none}", "mover.temporarySpace"),
+            ("mover: {resources: {limits: {memory: lots}}}", "mover.resources.limits.memory: \"lots\""),
+            ("mover: {resources: {requests: {memory: 2Gi}, limits: {memory: 1024Mi}}}", "mover.resources.requests.memory: 2Gi is more"),
         ] {
             let error = Settings::parse(text).unwrap_err();
             assert!(error.contains(expected), "{text}: {error}");

@@ -14,15 +14,15 @@ const AGE: &str = "<age>";
     Source,
     "rsrc",
     json!({"trigger": {"schedule": "*/6 * * * *"}}),
-    json!({"nextSyncTime": "2030-01-01T00:06:00Z"}),
-    &[("PVC", "claim"), ("SCHEDULE", "*/6 * * * *"), ("LAST SYNC", AGE), ("NEXT SYNC", "2030-01-01T00:06:00Z"), ("READY", "True")]
+    json!({"trigger": "Schedule", "nextSyncTime": "2020-01-01T00:06:00Z", "nextStartTime": "2030-01-01T00:06:00Z"}),
+    &[("PVC", "claim"), ("TRIGGER", "Schedule"), ("SCHEDULE", "*/6 * * * *"), ("LAST SYNC", AGE), ("NEXT SYNC", "2030-01-01T00:06:00Z"), ("READY", "True"), ("REASON", "Backoff")]
 )]
 #[case::destination(
     Destination,
     "rdst",
     json!({}),
-    json!({"latestImage": {"apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": "image-1"}, "dataTime": "2021-01-19T22:15:00Z"}),
-    &[("IMAGE", "image-1"), ("LAST SYNC", AGE), ("DATA AGE", AGE), ("READY", "True")]
+    json!({"trigger": "Continuous", "latestImage": {"apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": "image-1"}, "dataTime": "2021-01-19T22:15:00Z"}),
+    &[("TRIGGER", "Continuous"), ("IMAGE", "image-1"), ("LAST SYNC", AGE), ("DATA AGE", AGE), ("READY", "True"), ("REASON", "Backoff")]
 )]
 #[tokio::test]
 async fn a_list_shows_what_a_person_asks_first(
@@ -36,9 +36,13 @@ async fn a_list_shows_what_a_person_asks_first(
     let shown = stored(&client, kind, &changed(kind, &spec), async |name, version| {
         let time = "2021-01-19T22:16:02Z";
         status["lastSyncTime"] = json!(time);
+        (status["reason"], status["message"]) = (json!("Backoff"), json!("in a sentence"));
         status["conditions"] = json!([{"type": "Ready", "status": "True", "reason": "Synced", "message": "", "lastTransitionTime": time}]);
         apply_status(&client, kind, name, version, &status).await.unwrap();
-        kubectl(&["--namespace", crate::objects::NAMESPACE, "get", short_name, name])
+        let get = ["--namespace", crate::objects::NAMESPACE, "get", short_name, name];
+        let wide = kubectl(&[&get[..], &["--output=wide"]].concat());
+        assert!(wide.contains("MESSAGE") && wide.contains("in a sentence"), "{wide}");
+        kubectl(&get)
     })
     .await;
 

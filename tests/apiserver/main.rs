@@ -10,6 +10,7 @@ mod support;
 
 mod accepted;
 mod columns;
+mod kustomize;
 mod messages;
 mod objects;
 mod refused;

@@ -5,7 +5,7 @@ use crate::objects::{Kind, client_with_crds, stored};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, Time};
 use kube::Client;
 use rstest::rstest;
-use scribe_agent::api::status::{Image, ImageRef, LastError, MoverResult, MoverStatus, Phase, Run, Status, Subject};
+use scribe_agent::api::status::{FirstPush, Image, ImageRef, LastError, MoverResult, MoverStatus, Phase, Run, Status, Subject};
 use scribe_agent::cluster::read::Reader;
 use scribe_agent::cluster::refusal::Answer;
 use scribe_agent::cluster::view::Replication;
@@ -20,6 +20,10 @@ fn full(kind: Kind) -> Status {
     let micro = |text: &str| MicroTime(text.parse().unwrap());
     Status {
         observed_generation: Some(7),
+        trigger: Some("Schedule".to_owned()),
+        reason: Some("Unreachable".to_owned()),
+        message: Some("nobody answers".to_owned()),
+        next_start_time: Some(time("2021-01-19T22:17:00Z")),
         conditions: ["Reconciled", "Synchronizing", "Stalled", "Ready"].map(|kind| condition(kind, time("2021-01-19T22:16:02Z"))).into(),
         last_sync_start_time: Some(time("2021-01-19T22:16:00Z")),
         last_sync_time: Some(time("2021-01-19T22:16:02Z")),
@@ -27,12 +31,15 @@ fn full(kind: Kind) -> Status {
         next_sync_time: Some(time("2021-01-19T22:18:00Z")),
         waiting_since: Some(time("2021-01-19T22:16:30Z")),
         last_manual_sync: Some("vor dem Umzug: \"läuft?\"\n".to_owned()),
+        last_handled_sync_now: Some("2021-01-19".to_owned()),
         // Only a source is asked for these, and only a destination has a volume to touch.
         last_handled_verify_now: (kind == Source).then(|| "once".to_owned()),
         last_sync_generation: Some(1),
         synced: Some(subject("s3:bucket/old")),
         volume_touched: kind == Destination,
         adopted_path: (kind == Source).then(|| "bucket/old".to_owned()),
+        transferred: Some(1_000),
+        source_checked_time: Some(time("2021-01-19T22:16:01Z")),
         run: Some(Run {
             id: "0123456789abcdef".to_owned(),
             phase: Phase::Transferring,
@@ -45,9 +52,15 @@ fn full(kind: Kind) -> Status {
             permits: Some("fedcba9876543210".to_owned()),
             manual: Some("tag".to_owned()),
             subject: Some(subject("s3:bucket/new")),
+            sync_now: Some("soon".to_owned()),
             verify_now: Some("again".to_owned()),
             adopt: Some("bucket/new".to_owned()),
             adopted_state: Some("a commit".to_owned()),
+        }),
+        first_push: (kind == Destination).then(|| FirstPush {
+            since: time("2021-01-18T22:17:00Z"),
+            message: "Nothing has been pushed".to_owned(),
+            overdue: true,
         }),
         attempts: Some(4),
         next_attempt_time: Some(time("2021-01-19T22:17:00Z")),

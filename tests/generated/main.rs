@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
+mod metrics;
 mod reference;
+mod schemas;
 
 use std::path::Path;
 

@@ -68,8 +68,11 @@ const CONDITIONS: [Condition; 4] = [
     },
     Condition {
         kind: "Stalled",
-        meaning: "Action by a person is required; the message says which.",
-        when_true: (&[], "one of those that [require action](#reasons-that-require-action)"),
+        meaning: "Action by a person is required, or `maxAttempts` attempts in a row have failed; the message says why.",
+        when_true: (
+            &[],
+            "one of those that [require action](#reasons-that-require-action), or the reason of the last of `maxAttempts` failures in a row",
+        ),
         when_false: (&[Reason::NotStalled], ""),
     },
     Condition {
@@ -81,11 +84,20 @@ const CONDITIONS: [Condition; 4] = [
 ];
 
 /// Reasons that stand in events alone.
-const EVENTS: [Reason; 6] =
-    [Reason::SyncStarted, Reason::SyncCompleted, Reason::Failing, Reason::ResizeRefused, Reason::PathTakenOver, Reason::AnnotationIgnored];
+const EVENTS: [Reason; 8] = [
+    Reason::SyncStarted,
+    Reason::SyncCompleted,
+    Reason::Failing,
+    Reason::TriggerChanged,
+    Reason::SettingsInvalid,
+    Reason::ResizeRefused,
+    Reason::PathTakenOver,
+    Reason::AnnotationIgnored,
+];
 
 /// What users set on objects beside their spec.
-const ANNOTATIONS: [(&str, &str, &str); 4] = [
+const ANNOTATIONS: [(&str, &str, &str); 5] = [
+    (labels::SYNC_NOW, "annotation of both kinds", "Any new value: one sync follows at once, whatever the trigger."),
     (labels::ALLOW_DELETIONS, "annotation of both kinds", "The token of a `DeletionGuard` message: approves that one deletion."),
     (
         labels::ADOPT_PATH,
@@ -274,7 +286,8 @@ fn page() -> Result<String, std::fmt::Error> {
     let state = |reason: Reason| reason.policy() == Policy::State;
     reasons(&mut page, "Reasons of normal states", "In the conditions above.", |reason| state(reason) && !event(reason))?;
     reasons(&mut page, "Reasons of events alone", "`kubectl describe` shows them.", event)?;
-    let passing = "In `status.lastError` and an event; the agent retries.";
+    let passing =
+        "In `status.lastError` and an event; the agent retries. After `maxAttempts` failures in a row also in `Stalled` and `Ready`.";
     reasons(&mut page, "Reasons that the agent retries", passing, |reason| reason.policy() == Policy::Passing)?;
     let stalled = "In `Stalled` and `Ready`, and in an event; the agent retries with an increasing delay.";
     reasons(&mut page, "Reasons that require action", stalled, |reason| reason.policy() == Policy::Stalled)?;

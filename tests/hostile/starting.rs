@@ -236,6 +236,22 @@ async fn idle_clients_do_not_keep_the_kubelet_waiting() {
     std::fs::remove_dir_all(dir).unwrap();
 }
 
+/// A mistake in the settings at the start: the agent works by the defaults, and says so until the file is corrected.
+#[tokio::test]
+async fn it_works_by_the_defaults_where_its_settings_are_invalid() {
+    let site = Site::start_with("bad-settings", "maxAttempts: many").await;
+    let events = site.api("events.k8s.io", "v1", "Event");
+    until("the event", 60, async || {
+        let all = events.list(&Default::default()).await.unwrap();
+        let told = all.items.iter().find(|event| event.data["reason"] == "SettingsInvalid").cloned();
+        told.filter(|event| event.data["regarding"]["kind"] == "Pod" && event.data["note"].as_str().unwrap().contains("maxAttempts"))
+            .ok_or(all.items.len())
+    })
+    .await;
+    let source = site.source("it", serde_json::json!({ "trigger": { "manual": "first" } })).await;
+    source.until("it syncs all the same", 60, |s| s.last_manual_sync.is_some()).await;
+}
+
 /// inotify instances are counted per user, over all containers of a node. Without one the settings are still read, only later.
 #[tokio::test]
 async fn it_starts_without_a_watch_of_its_settings() {

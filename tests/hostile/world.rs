@@ -170,6 +170,7 @@ fn report(run: &str) -> Report {
         adopted_state: None,
         revision: Some(format!("of-{run}")),
         data_time: Some(Timestamp::now()),
+        checked_time: Some(Timestamp::now()),
         files: 1,
         bytes: 1,
         transferred: 1,

@@ -85,6 +85,7 @@ pub fn end_movers(world: &mut World, ending: Ending) {
         pod.ended = true;
         pod.finished = Some(now);
         let mut report = Report {
+            checked_time: Some(now),
             result: Outcome::Successful,
             reason: None,
             message: String::new(),
@@ -116,9 +117,15 @@ pub fn end_movers(world: &mut World, ending: Ending) {
                 report.changed = world.applied != applied;
                 world.applied = applied;
             }
-            Ending::NothingPushedYet if destination => report.result = Outcome::WaitingForFirstPush,
+            Ending::NothingPushedYet if destination => {
+                report.message = format!("Nothing has been pushed to {from} yet");
+                report.result = Outcome::WaitingForFirstPush;
+            }
             Ending::Failed | Ending::Stalled | Ending::Foreign | Ending::NothingPushedYet => {
                 report.result = Outcome::Failed;
+                if matches!(ending, Ending::Stalled) {
+                    report.message = "allow it once by the annotation scribe.backube/allow-deletions: token".to_owned();
+                }
                 report.reason = Some(match ending {
                     Ending::Stalled => Reason::DeletionGuard,
                     Ending::Foreign => Reason::PathNotOurs,

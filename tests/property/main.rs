@@ -14,6 +14,7 @@ mod diagram;
 mod edits;
 mod endings;
 mod failing;
+mod first_push;
 mod images;
 mod published;
 mod queue;
@@ -27,6 +28,7 @@ mod slow;
 mod stuck;
 mod subject;
 mod suspended;
+mod sync_now;
 mod time;
 mod triggers;
 mod volumes;
@@ -69,7 +71,7 @@ proptest! {
     }
 
     /// The same where no new tag asks for a sync: what was synced last is what the spec names, whatever it named before, and a
-    /// verification that was asked for is done.
+    /// verification or sync that was asked for is done.
     #[test]
     fn every_script_ends_with_the_present_spec(flavour in any::<Flavour>(), script in happenings()) {
         let mut world = World::new(flavour);
@@ -78,6 +80,7 @@ proptest! {
         }
         script::calm_down(&mut world);
         world.assert_settled_without_a_tag();
+        prop_assert_eq!(&world.status.last_handled_sync_now, &world.object.sync_now);
         prop_assert_eq!(&world.status.last_handled_verify_now, &world.object.verify_now);
     }
 

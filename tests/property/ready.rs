@@ -85,7 +85,8 @@ fn a_failure_after_a_success_is_reported() {
         world.now += SignedDuration::from_secs(60);
     }
     let (ready, failures) = (ready(&world), world.status.attempts.unwrap());
-    assert!(failures > 50 && ready.status == "True");
+    assert!(failures > 50 && ready.status == "False" && ready.reason == "MoverKilled", "{ready:?}");
+    assert_eq!(world.status.reason.as_deref(), Some("MoverKilled"), "Stalled, as all tools that read conditions see");
     assert!(
         ready.message.contains(&format!("; the last {failures} attempts failed: The mover terminated without a report")),
         "{}",

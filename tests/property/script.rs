@@ -28,6 +28,8 @@ pub enum Happening {
     Path(usize),
     /// The claim that a source pushes changes, to one of two.
     Claim(bool),
+    /// The user asks for a sync; the values come back.
+    SyncNow(u8),
     /// The user asks for a verification; the values come back.
     Verify(u8),
     /// The user lets a source take its path over, or no longer.
@@ -95,6 +97,7 @@ pub fn happenings() -> impl Strategy<Value = Vec<Happening>> {
         1 => any::<bool>().prop_map(Happening::Pause),
         2 => (0usize..3).prop_map(Happening::Path),
         1 => any::<bool>().prop_map(Happening::Claim),
+        1 => (0u8..3).prop_map(Happening::SyncNow),
         1 => (0u8..3).prop_map(Happening::Verify),
         1 => any::<bool>().prop_map(Happening::Adopt),
         1 => any::<bool>().prop_map(Happening::Invalid),
@@ -144,6 +147,7 @@ pub fn play(world: &mut World, happening: &Happening) {
                 *claim = if *other { OTHER_CLAIM } else { USERS_CLAIM }.into();
             }
         }),
+        Happening::SyncNow(value) => annotate(world, |object| object.sync_now = Some(value.to_string())),
         Happening::Verify(value) => annotate(world, |object| object.verify_now = Some(value.to_string())),
         Happening::Adopt(adopt) => {
             let path = adopt.then(|| format!("{}/", world.spec.remote.path));

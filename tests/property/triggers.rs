@@ -33,9 +33,9 @@ fn asked() -> impl Strategy<Value = Asked> {
     prop_oneof![Just(Asked::Continuous), Just(Asked::Weekly), Just(Asked::WeeklyFromTheFirstSlotOn), Just(Asked::Manual)]
 }
 
-/// A new tag is the one thing that no script of these may bring: it would start the sync by itself.
+/// A new tag or annotation is what no script of these may bring: it would start the sync by itself.
 fn brings_a_tag(happening: &Happening) -> bool {
-    matches!(happening, Happening::Tag)
+    matches!(happening, Happening::Tag | Happening::SyncNow(_))
 }
 
 proptest! {

@@ -81,6 +81,9 @@ pub struct Report {
     /// When the source volume of that revision was captured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_time: Option<Timestamp>,
+    /// The latest capture of the source that is known to have had this content, as the commit says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checked_time: Option<Timestamp>,
     /// Regular files in that revision.
     #[serde(default)]
     pub files: u64,
@@ -114,6 +117,7 @@ pub struct Report {
 pub struct Synced {
     pub revision: String,
     pub data_time: Timestamp,
+    pub checked_time: Option<Timestamp>,
     pub changed: bool,
     pub took_over: bool,
     pub files: u64,
@@ -136,6 +140,7 @@ impl Report {
             adopted_state: None,
             revision: None,
             data_time: None,
+            checked_time: None,
             files: 0,
             bytes: 0,
             transferred: 0,
@@ -149,10 +154,10 @@ impl Report {
 
     /// The report of a sync that succeeded.
     pub fn successful(message: String, synced: Synced) -> Self {
-        let Synced { revision, data_time, changed, took_over, files, bytes, transferred, hashed, deleted, skipped } = synced;
+        let Synced { revision, data_time, checked_time, changed, took_over, files, bytes, transferred, hashed, deleted, skipped } = synced;
         let (revision, data_time) = (Some(revision), Some(data_time));
         let report = Self::new(Outcome::Successful, message);
-        Self { changed, took_over, revision, data_time, files, bytes, transferred, hashed, deleted, skipped, ..report }
+        Self { changed, took_over, revision, data_time, checked_time, files, bytes, transferred, hashed, deleted, skipped, ..report }
     }
 }
 

@@ -23,10 +23,13 @@ use serde::{Deserialize, Serialize};
     doc = "Pulls a volume from an rclone remote and keeps an image of the last complete copy."
 )]
 #[kube(
+    printcolumn = r#"{"name":"Trigger","type":"string","jsonPath":".status.trigger","description":"What starts syncs: Schedule, Continuous or Manual"}"#,
     printcolumn = r#"{"name":"Image","type":"string","jsonPath":".status.latestImage.name","description":"The last complete copy"}"#,
     printcolumn = r#"{"name":"Last sync","type":"date","jsonPath":".status.lastSyncTime"}"#,
     printcolumn = r#"{"name":"Data age","type":"date","jsonPath":".status.dataTime","description":"How long ago the source volume was captured"}"#,
-    printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#
+    printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#,
+    printcolumn = r#"{"name":"Reason","type":"string","jsonPath":".status.reason","description":"What it is at, or why it is stalled"}"#,
+    printcolumn = r#"{"name":"Message","type":"string","jsonPath":".status.message","description":"The same in a sentence","priority":1}"#
 )]
 pub struct ReplicationDestinationSpec {
     /// Suspends the object: while true, no sync starts. A running mover finishes. Default: false.
@@ -99,7 +102,8 @@ pub struct DestinationRclone {
     pub cleanup_temp_pvc: Option<bool>,
 }
 
-/// What wrote to the path that is pulled.
+// The CRD shows this comment, not that of the field.
+/// What wrote to the path: a `ReplicationSource` (`Files`, the default), or another tool such as rclone, Scribe or VolSync (`Plain`).
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
     /// A `ReplicationSource`: whole revisions, all metadata, every byte verified.
@@ -108,7 +112,9 @@ pub enum Layout {
     Plain,
 }
 
-/// How the last complete copy is published.
+// The CRD shows this comment, not that of the field.
+/// How the last complete copy is published: as a `VolumeSnapshot` (`Snapshot`, the default), or as the PVC itself (`Direct`, or its
+/// synonym `None`).
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DestinationCopyMethod {
     /// As a `VolumeSnapshot`, created after each sync that transferred something new.

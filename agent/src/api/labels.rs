@@ -27,5 +27,7 @@ pub const SUBJECT: &str = "scribe.backube/subject";
 pub const ALLOW_DELETIONS: &str = "scribe.backube/allow-deletions";
 /// Annotation set by users on a source: the path whose files it may take over, once for each time that it is set.
 pub const ADOPT_PATH: &str = "scribe.backube/adopt-path";
+/// Annotation set by users: a new value starts one sync at once, whatever the trigger.
+pub const SYNC_NOW: &str = "scribe.backube/sync-now";
 /// Annotation set by users on a source: a new value makes the next push, due at once, list its path and repair it.
 pub const VERIFY_NOW: &str = "scribe.backube/verify-now";

@@ -85,10 +85,14 @@ reasons! {
     SyncCompleted => State;
     /// `maxAttempts` attempts in a row have failed.
     Failing => State;
+    /// An edit changed what starts syncs: a schedule, the continuous interval, or a person alone.
+    TriggerChanged => State;
     /// The destination's volume could not be expanded.
     ResizeRefused => State;
     /// A push took over a path that belonged to another object.
     PathTakenOver => State;
+    /// The agent's settings are invalid; an event of its own pod.
+    SettingsInvalid => State;
     /// An annotation has no effect; the message says why.
     AnnotationIgnored => State;
 

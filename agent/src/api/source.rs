@@ -24,10 +24,13 @@ use serde::{Deserialize, Serialize};
 )]
 #[kube(
     printcolumn = r#"{"name":"PVC","type":"string","jsonPath":".spec.sourcePVC","description":"The volume that is replicated"}"#,
+    printcolumn = r#"{"name":"Trigger","type":"string","jsonPath":".status.trigger","description":"What starts syncs: Schedule, Continuous or Manual"}"#,
     printcolumn = r#"{"name":"Schedule","type":"string","jsonPath":".spec.trigger.schedule"}"#,
     printcolumn = r#"{"name":"Last sync","type":"date","jsonPath":".status.lastSyncTime"}"#,
-    printcolumn = r#"{"name":"Next sync","type":"string","jsonPath":".status.nextSyncTime"}"#,
-    printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#
+    printcolumn = r#"{"name":"Next sync","type":"string","jsonPath":".status.nextStartTime","description":"When the next sync or attempt starts"}"#,
+    printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#,
+    printcolumn = r#"{"name":"Reason","type":"string","jsonPath":".status.reason","description":"What it is at, or why it is stalled"}"#,
+    printcolumn = r#"{"name":"Message","type":"string","jsonPath":".status.message","description":"The same in a sentence","priority":1}"#
 )]
 pub struct ReplicationSourceSpec {
     /// Name of the `PersistentVolumeClaim` to replicate.
@@ -79,7 +82,9 @@ pub struct SourceRclone {
     pub storage_class_name: Option<String>,
 }
 
-/// How a source's volume is captured.
+// The CRD shows this comment, not that of the field.
+/// How the volume is captured: from a `VolumeSnapshot` (`Snapshot`, the default), from a clone of the PVC (`Clone`), or read in place
+/// (`Direct`, or its synonym `None`).
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SourceCopyMethod {
     /// Through a `VolumeSnapshot`.

@@ -20,6 +20,23 @@ pub struct Status {
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
 
+    /// What starts syncs: `Schedule` (also with `manual` beside it), `Continuous`, or `Manual` (only a new `spec.trigger.manual`). In each
+    /// case also the annotation `scribe.backube/sync-now`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trigger: Option<String>,
+
+    /// In one word what the object is at: the reason of the condition `Stalled` if that is True, otherwise of `Synchronizing`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+
+    /// The message of that condition.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+
+    /// When the next sync or attempt starts, as far as that is known: never a time that has passed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_start_time: Option<Time>,
+
     /// When the latest sync started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_sync_start_time: Option<Time>,
@@ -43,6 +60,10 @@ pub struct Status {
     /// The value of `spec.trigger.manual` that started the last completed manual sync.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_manual_sync: Option<String>,
+
+    /// The value of the annotation `scribe.backube/sync-now` that the last successful sync was started with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_handled_sync_now: Option<String>,
 
     /// The value of the annotation `scribe.backube/verify-now` that the last successful verification was started with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -70,6 +91,10 @@ pub struct Status {
     /// The running sync; absent while none is running.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<Run>,
+
+    /// While nothing has been pushed to the path: what the remote shows, and since when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_push: Option<FirstPush>,
 
     /// Number of consecutive failed attempts. Reset by the next success and by a change of the spec.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -103,6 +128,11 @@ pub struct Status {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_time: Option<Time>,
 
+    /// When the source's volume was last known to have this content, as the source says on the remote. A push renews it also if it finds
+    /// nothing new, once it is older than `heartbeatInterval`: a time that grows old means that the source pushes no more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_checked_time: Option<Time>,
+
     /// Regular files in that revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files: Option<i64>,
@@ -110,6 +140,10 @@ pub struct Status {
     /// Their total size in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<i64>,
+
+    /// File content that the last successful sync sent or fetched, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transferred: Option<i64>,
 
     /// Result and log of the last mover that terminated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -180,6 +214,10 @@ pub struct Run {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<Subject>,
 
+    /// The value of the annotation `scribe.backube/sync-now` that this sync handles, if it is a new one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sync_now: Option<String>,
+
     /// The value of the annotation `scribe.backube/verify-now` that this attempt handles, if it is a new one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verify_now: Option<String>,
@@ -208,6 +246,19 @@ pub enum Phase {
     Backoff,
     /// Nothing has been pushed to the path yet; the destination checks again every few minutes.
     WaitingForFirstPush,
+}
+
+/// A destination's wait for the first push to its path.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct FirstPush {
+    /// When the first pull found nothing at the path.
+    pub since: Time,
+    /// What the last pull found.
+    pub message: String,
+    /// Whether that has lasted longer than `firstPushPatience`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub overdue: bool,
 }
 
 /// The last failure.

@@ -13,6 +13,8 @@ use std::time::Instant;
 /// What movers inherit: kustomize rewrites only `image:` fields, so the agent's pod is the one place that has them.
 #[derive(Clone, Debug, Default)]
 pub struct Inherited {
+    /// UID of that pod.
+    pub uid: String,
     /// Image.
     pub image: String,
     /// When it is pulled.
@@ -75,6 +77,7 @@ pub async fn inherited(client: &Client, namespace: &str, pod: &str) -> Result<In
     let container = containers.iter().find(|c| c.name == "agent").or_else(|| containers.first());
     let container = container.with_context(|| format!("the agent's own pod {namespace}/{pod} has no container"))?;
     Ok(Inherited {
+        uid: own.metadata.uid.clone().unwrap_or_default(),
         image: container.image.clone(),
         image_pull_policy: container.image_pull_policy.clone(),
         image_pull_secrets: own.spec.image_pull_secrets.into_iter().map(|s| s.name).collect(),

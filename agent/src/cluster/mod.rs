@@ -4,6 +4,7 @@ pub mod cache;
 pub mod client;
 pub mod guarded;
 pub mod identity;
+pub mod notices;
 pub mod pace;
 pub mod read;
 pub mod refusal;

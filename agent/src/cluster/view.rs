@@ -74,6 +74,7 @@ fn object(kind: Kind, meta: &ObjectMeta, destination_pvc: Option<String>) -> Obj
         deleting: meta.deletion_timestamp.is_some(),
         adopt_path: annotation(labels::ADOPT_PATH),
         allow_deletions: annotation(labels::ALLOW_DELETIONS),
+        sync_now: annotation(labels::SYNC_NOW),
         // A destination verifies all that it pulls.
         verify_now: annotation(labels::VERIFY_NOW).filter(|_| kind == Kind::Source),
         destination_pvc,

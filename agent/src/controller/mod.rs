@@ -77,6 +77,8 @@ pub struct Context {
     pub settings: watch::Receiver<Current>,
     /// What movers inherit from the agent's pod.
     pub inherited: Inherited,
+    /// The movers' ServiceAccount, unless the settings name one.
+    pub mover_service_account: String,
     /// Counters.
     pub metrics: Metrics,
     /// When the agent started.

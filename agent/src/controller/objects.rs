@@ -130,6 +130,7 @@ fn entry<'a>(
             .run
             .as_ref()
             .is_some_and(|run| approvals::are_new(annotation(labels::ADOPT_PATH), annotation(labels::ALLOW_DELETIONS), status, run)),
+        sync_now: annotation(labels::SYNC_NOW),
         verify_now: annotation(labels::VERIFY_NOW).filter(|_| kind == Kind::Source),
         stale: due::is_stale(subject, status),
         republishes: due::republishes(subject, status),

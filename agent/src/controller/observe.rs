@@ -175,6 +175,9 @@ pub(super) fn hide_what_cannot_be_recorded(context: &Context, facts: &mut Facts)
     let (kind, object) = (facts.object.kind, &mut facts.object);
     let lacks = |fields: &[&str]| context.undeclared.lacks(kind, fields, Instant::now());
     let mut hidden = false;
+    if lacks(&["lastHandledSyncNow", "run.syncNow"]) {
+        hidden |= object.sync_now.take().is_some();
+    }
     if lacks(&["lastHandledVerifyNow", "run.verifyNow"]) {
         hidden |= object.verify_now.take().is_some();
     }

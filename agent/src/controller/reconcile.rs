@@ -160,10 +160,12 @@ async fn steps(context: &Context, facts: &Facts, plan: &Plan, round: &mut Round)
         image: context.inherited.image.clone(),
         image_pull_policy: context.inherited.image_pull_policy.clone(),
         image_pull_secrets: context.inherited.image_pull_secrets.clone(),
-        service_account: settings.service_account_name,
+        service_account: settings.service_account_name.unwrap_or_else(|| context.mover_service_account.clone()),
         resources: settings.resources,
+        temporary_space: settings.temporary_space,
         verify_interval: settings.verify_interval,
         rehash_interval: settings.rehash_interval,
+        heartbeat_interval: settings.heartbeat_interval,
     };
     let uid = &facts.object.uid;
     let mut unrecorded = false;
@@ -200,14 +202,16 @@ async fn steps(context: &Context, facts: &Facts, plan: &Plan, round: &mut Round)
                 }
             }
             Err(Answer::Undeclared(fields)) => {
-                tracing::error!(
-                    name = facts.object.name,
-                    ?fields,
-                    "the cluster's CRD is older than this agent and lacks status fields: apply kustomize/crds"
-                );
                 note(context, facts, step);
                 if let Step::WriteStatus(status) = step {
                     unrecorded = context.undeclared.sent(facts.object.kind, status, &fields, Instant::now());
+                    if unrecorded {
+                        tracing::error!(
+                            kind = facts.object.kind.as_str(),
+                            ?fields,
+                            "the cluster's CRD is older than this agent and lacks status fields: apply kustomize/crds"
+                        );
+                    }
                     // Another object may have shown it since the decision.
                     unrecorded |= observe::hide_what_cannot_be_recorded(context, &mut facts.clone());
                 }

@@ -114,6 +114,7 @@ mod tests {
             tag: None,
             starts_at_once: true,
             approved: false,
+            sync_now: None,
             verify_now: None,
             stale: false,
             republishes: None,

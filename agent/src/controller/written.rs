@@ -25,7 +25,7 @@ pub(super) fn note(context: &Context, object: &Object, before: &Status, status: 
 
 fn count(context: &Context, object: &Object, before: &Status, status: &Status) {
     if status.last_sync_time != before.last_sync_time {
-        context.metrics.synced(object.kind, &object.name);
+        context.metrics.synced(object.kind, &object.name, status.transferred);
     }
     if let Some(error) = status.last_error.as_ref().filter(|error| before.last_error.as_ref() != Some(error)) {
         let reason = Reason::parse(&error.reason).unwrap_or(Reason::MoverFailed);

@@ -2,11 +2,12 @@
 
 use crate::api::Status;
 use crate::api::reason::Reason;
-use crate::api::status::Phase;
+use crate::api::status::{FirstPush, LastError, Phase};
 use crate::core::model::limits::Limits;
 use crate::core::model::spec::{InvalidSpec, Spec, Volume};
 use crate::core::model::subject::Named;
 use crate::core::schedule::due;
+use crate::core::summary;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
@@ -32,7 +33,7 @@ pub struct Course<'a> {
 
 /// Sets all conditions; the transition time stays unless the status changes.
 pub fn set(status: &mut Status, spec: &Result<Spec, InvalidSpec>, course: Course<'_>, generation: i64, limits: &Limits, now: Timestamp) {
-    let (stalled, ready) = (stalled(status, spec), ready(status, spec, generation));
+    let (stalled, ready) = (stalled(status, spec, limits), ready(status, spec, generation, limits));
     let all = [
         ("Reconciled", reconciled(course.problem), generation),
         ("Synchronizing", synchronizing(status, spec, course.waiting, limits, now), generation),
@@ -40,6 +41,7 @@ pub fn set(status: &mut Status, spec: &Result<Spec, InvalidSpec>, course: Course
         ("Ready", ready.0, ready.1),
     ];
     status.conditions = all.into_iter().map(|(kind, verdict, generation)| condition(status, kind, verdict, generation, now)).collect();
+    summary::set(status, spec, now);
 }
 
 /// Sets the condition Reconciled alone, where nothing can be found out that the others depend on.
@@ -90,18 +92,34 @@ fn synchronizing(status: &Status, spec: &Result<Spec, InvalidSpec>, waiting: Opt
         Some((Phase::WaitingForFirstPush, _)) if spec.paused => verdict(
             false,
             Reason::Paused,
-            "Paused: nothing has been pushed to this path yet; the agent checks again once spec.paused is false",
+            format!("Paused: {}; the agent checks again once spec.paused is false", not_pushed(status, spec)),
         ),
-        Some((Phase::WaitingForFirstPush, _)) => verdict(
-            false,
-            Reason::WaitingForFirstPush,
-            "Nothing has been pushed to this path yet; the agent checks again every few minutes",
-        ),
+        Some((Phase::WaitingForFirstPush, _)) => {
+            verdict(false, Reason::WaitingForFirstPush, format!("{}; the agent checks again every few minutes", not_pushed(status, spec)))
+        }
         Some((Phase::Capturing | Phase::WaitingForSnapshot, _)) => in_progress(waiting.unwrap_or("Capturing the volume"), problem),
         Some((Phase::Transferring, _)) => in_progress(waiting.unwrap_or("Moving data"), problem),
         Some((Phase::Publishing, _)) => in_progress(waiting.unwrap_or("Creating an image of the new data"), problem),
         None => idle(status, spec, now),
     }
+}
+
+/// What is known of the path while nothing has been pushed to it.
+fn not_pushed(status: &Status, spec: &Spec) -> String {
+    let unknown = || format!("Nothing has been pushed to {} yet", Named::by(spec).record().remote);
+    status.first_push.as_ref().map_or_else(unknown, first_push)
+}
+
+/// The same as a pull found it, and a question once that has lasted long.
+pub fn first_push(wait: &FirstPush) -> String {
+    let FirstPush { since, message, overdue } = wait;
+    if !overdue {
+        return message.clone();
+    }
+    format!(
+        "{message}, and that since {}, longer than firstPushPatience in agent.yaml: check that rcloneConfigSection and rcloneDestPath are those of a source, and that the source works",
+        since.0
+    )
 }
 
 /// The last error stays until a sync succeeds: the running attempt may fail like the one before.
@@ -130,17 +148,25 @@ fn idle(status: &Status, spec: &Spec, now: Timestamp) -> Verdict {
     if spec.trigger.schedule.is_some() {
         verdict(false, Reason::WaitingForSchedule, "Waiting for the next scheduled time")
     } else if spec.trigger.manual.is_some() {
-        verdict(false, Reason::WaitingForManual, "Waiting for a new value of spec.trigger.manual")
+        verdict(false, Reason::WaitingForManual, "No schedule: the next sync starts with a new value of spec.trigger.manual")
     } else {
         verdict(false, Reason::WaitingForInterval, "Waiting for the continuous interval to pass")
     }
 }
 
-fn stalled(status: &Status, spec: &Result<Spec, InvalidSpec>) -> Verdict {
+/// The last error, and its reason, if a person should look at it: it requires action, or `maxAttempts` attempts in a row have failed,
+/// however passing the trouble seemed.
+fn lasting<'a>(status: &'a Status, limits: &Limits) -> Option<(Reason, &'a LastError)> {
+    let failing = status.attempts.is_some_and(|failures| failures >= limits.max_attempts);
+    let failed = || status.last_error.as_ref().filter(|_| failing);
+    status.stalling_error().or_else(|| failed().map(|error| (Reason::parse(&error.reason).unwrap_or(Reason::MoverFailed), error)))
+}
+
+fn stalled(status: &Status, spec: &Result<Spec, InvalidSpec>, limits: &Limits) -> Verdict {
     if let Err(InvalidSpec(problem)) = spec {
         return verdict(true, Reason::InvalidSpec, problem);
     }
-    match status.stalling_error() {
+    match lasting(status, limits) {
         Some((reason, error)) => verdict(true, reason, &error.message),
         None => verdict(false, Reason::NotStalled, "Nothing requires action"),
     }
@@ -148,7 +174,7 @@ fn stalled(status: &Status, spec: &Result<Spec, InvalidSpec>) -> Verdict {
 
 /// Ready, and the generation that it speaks of: the one that was synced last, so that waiting for Ready after an edit waits for its sync;
 /// or the present one, if everything that the spec asks for was synced.
-fn ready(status: &Status, spec: &Result<Spec, InvalidSpec>, generation: i64) -> (Verdict, i64) {
+fn ready(status: &Status, spec: &Result<Spec, InvalidSpec>, generation: i64, limits: &Limits) -> (Verdict, i64) {
     let spec = match spec {
         Ok(spec) => spec,
         Err(InvalidSpec(problem)) => return (verdict(false, Reason::InvalidSpec, problem), generation),
@@ -157,7 +183,10 @@ fn ready(status: &Status, spec: &Result<Spec, InvalidSpec>, generation: i64) -> 
         return (verdict(false, reason, &error.message), generation);
     }
     if status.last_sync_time.is_none() {
-        return (verdict(false, Reason::NeverSynced, "No sync has succeeded yet"), generation);
+        return match lasting(status, limits) {
+            Some((reason, error)) => (verdict(false, reason, &error.message), generation),
+            None => (verdict(false, Reason::NeverSynced, "No sync has succeeded yet"), generation),
+        };
     }
     let missing = due::republishes(&Named::by(spec), status).is_some();
     if missing && status.latest_image.is_none() {
@@ -165,6 +194,9 @@ fn ready(status: &Status, spec: &Result<Spec, InvalidSpec>, generation: i64) -> 
     }
     if due::is_touched(spec, status) && matches!(spec.volume, Volume::Destination { image: None, .. }) {
         return (verdict(false, Reason::NotPublished, last_sync(status, spec)), generation);
+    }
+    if let Some((reason, _)) = lasting(status, limits) {
+        return (verdict(false, reason, last_sync(status, spec)), generation);
     }
     let before = status.conditions.iter().find(|c| c.type_ == "Ready" && c.status == "True");
     // A volume that the pull of another spec has touched needs a sync, even if the spec has been changed back.
@@ -232,7 +264,7 @@ fn last_sync(status: &Status, spec: &Spec) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::status::{LastError, Run};
+    use crate::api::status::Run;
     use crate::core::model::spec::{Capture, ClaimShape, InvalidSpec, Remote, Trigger};
     use jiff::SignedDuration;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
@@ -264,6 +296,7 @@ mod tests {
             permits: None,
             manual: None,
             subject: None,
+            sync_now: None,
             verify_now: None,
             adopt: None,
             adopted_state: None,
@@ -365,13 +398,16 @@ mod tests {
 
     #[test]
     fn ready_does_not_say_that_the_last_sync_succeeded_when_it_failed() {
-        for (attempts, said) in [(Some(1), "the last attempt failed: words"), (Some(117), "the last 117 attempts failed: words")] {
+        for (attempts, word, said) in
+            [(Some(1), "True", "the last attempt failed: words"), (Some(117), "False", "the last 117 attempts failed: words")]
+        {
             let mut status = Status { attempts, ..synced() };
             update(&mut status, &Ok(spec(false)), 1, Some(1), NOW);
             assert_eq!(condition(&status, "Ready").message, "The last sync succeeded");
             status.last_error = Some(error("Unreachable"));
             update(&mut status, &Ok(spec(false)), 1, None, NOW);
             assert_eq!(condition(&status, "Ready").message, format!("A sync succeeded at 1970-01-01T00:00:00Z; {said}"));
+            assert_eq!(condition(&status, "Ready").status, word);
         }
     }
 
@@ -382,6 +418,22 @@ mod tests {
             let mut status = Status { last_error: error, ..synced() };
             update(&mut status, &Ok(spec(false)), 1, None, NOW);
             assert_eq!(told(&status, "Ready"), expected);
+        }
+    }
+
+    /// kstatus and `scribe_stalled` see what has failed for long, whatever it was; a success or an edit clears it.
+    #[test]
+    fn what_fails_for_long_is_stalled() {
+        for (attempts, stalled) in [(Some(4), ("False", "NotStalled")), (Some(5), ("True", "SourcePVCMissing"))] {
+            let mut status = Status { attempts, last_error: Some(error("SourcePVCMissing")), ..synced() };
+            status.run = Some(run(Phase::Backoff, 1));
+            update(&mut status, &Ok(spec(false)), 1, None, NOW);
+            assert_eq!(told(&status, "Stalled"), stalled);
+            let reason = if attempts == Some(5) { "SourcePVCMissing" } else { "Backoff" };
+            assert_eq!(status.reason.as_deref(), Some(reason));
+            (status.run, status.attempts, status.last_error) = (None, None, None);
+            update(&mut status, &Ok(spec(false)), 1, Some(1), NOW);
+            assert_eq!((told(&status, "Stalled"), told(&status, "Ready")), (("False", "NotStalled"), ("True", "Synced")));
         }
     }
 

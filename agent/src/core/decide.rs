@@ -16,6 +16,7 @@ use crate::core::model::spec::{Spec, Volume};
 use crate::core::model::subject::Named;
 use crate::core::run;
 use crate::core::schedule::due;
+use crate::core::syncing;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 
@@ -47,6 +48,7 @@ pub fn decide(facts: &Facts, limits: &Limits, now: Timestamp) -> Plan {
 }
 
 fn work(decision: &mut Decision<'_>, spec: &Spec) {
+    syncing::note(decision, spec);
     let spec_changed = decision.status.observed_generation.is_some_and(|seen| seen != decision.facts.object.generation);
     decision.status.next_sync_time =
         due::next_sync_time(&spec.trigger, &decision.status, decision.limits, spec_changed, decision.now).map(Time);
@@ -95,11 +97,19 @@ fn refuse(decision: &mut Decision<'_>) {
 fn open(decision: &mut Decision<'_>, spec: &Spec, cause: &Cause, superseded: Option<&Run>) {
     let generation = decision.facts.object.generation;
     let mut made_anew = false;
+    if superseded.is_some_and(|old| due::asked_to_sync(decision.facts.object.sync_now.as_deref(), old, &decision.status)) {
+        // A user who asks for a sync has seen the failure.
+        decision.status.attempts = None;
+    }
     if superseded.is_some_and(|old| old.generation != generation) {
         // A changed spec is expected to fix the failure.
         decision.status.attempts = None;
         decision.plan.needs.extend([Refresh::Claims, Refresh::Jobs, Refresh::Pods]);
         made_anew = cleanup::unbound_volume(decision);
+    }
+    if superseded.is_some_and(|old| due::is_of_another(&Named::by(spec), old, generation)) {
+        // The wait was for a push to another path.
+        decision.status.first_push = None;
     }
     let before = Before {
         generation,
@@ -122,6 +132,8 @@ fn open(decision: &mut Decision<'_>, spec: &Spec, cause: &Cause, superseded: Opt
             _ => None,
         },
         subject: Some(Named::by(spec).record()),
+        // What it captures is newer than the annotation, whatever opens it.
+        sync_now: due::new_sync_now(decision.facts.object.sync_now.as_deref(), &decision.status).map(str::to_owned),
         verify_now: None,
         // A new run does not end an adoption: it stays bound to what its first push saw.
         adopt: superseded.and_then(|old| old.adopt.clone()),

@@ -11,5 +11,7 @@ mod decision;
 pub mod model;
 mod run;
 pub mod schedule;
+mod summary;
+mod syncing;
 pub mod syntax;
 pub mod validate;

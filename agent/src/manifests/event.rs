@@ -2,6 +2,7 @@
 //!
 //! Their names are derived from what they tell, so that a write repeated after a crash makes no second event.
 
+use crate::api::reason::Reason;
 use crate::api::{GROUP, VERSION};
 use crate::core::model::facts::Object;
 use crate::core::model::plan::Event;
@@ -37,6 +38,25 @@ pub fn build(owner: &Object, event: &Event, instance: &str, now: Timestamp) -> V
             "uid": owner.uid,
             "resourceVersion": owner.resource_version,
         },
+    })
+}
+
+/// A warning on the agent's own pod.
+pub fn of_the_agent(namespace: &str, pod: &str, uid: &str, reason: Reason, note: &str, now: Timestamp) -> Value {
+    let digest = hex(&Sha256::digest(format!("{uid}/{}/{note}", reason.as_str())));
+    let prefix = pod.get(..200).unwrap_or(pod).trim_end_matches(['-', '.']);
+    json!({
+        "apiVersion": "events.k8s.io/v1",
+        "kind": "Event",
+        "metadata": { "name": format!("{prefix}.{}", &digest[..16]), "namespace": namespace },
+        "eventTime": MicroTime(now),
+        "type": "Warning",
+        "reason": reason.as_str(),
+        "action": "Reload",
+        "note": shorten(note),
+        "reportingController": "scribe.backube/agent",
+        "reportingInstance": pod,
+        "regarding": { "apiVersion": "v1", "kind": "Pod", "name": pod, "namespace": namespace, "uid": uid },
     })
 }
 

@@ -21,10 +21,14 @@ pub struct Mover {
     pub service_account: String,
     /// `resources` of the container.
     pub resources: Value,
+    /// Limit of its temporary directory.
+    pub temporary_space: String,
     /// How often a push lists its remote path and repairs it.
     pub verify_interval: SignedDuration,
     /// Within which time every file is read again, changed or not.
     pub rehash_interval: SignedDuration,
+    /// How often a push that finds nothing new says on the remote that its source is alive.
+    pub heartbeat_interval: SignedDuration,
 }
 
 /// The mover's container. Others may be injected beside it.
@@ -73,7 +77,7 @@ pub fn build(owner: &Object, new: &NewJob, mover: &Mover) -> Value {
             { "name": "volume", "persistentVolumeClaim": claim },
             // Optional, so that a missing Secret becomes the mover's precise error instead of a pod that never starts.
             { "name": "rclone", "secret": { "secretName": new.remote.secret, "optional": true, "defaultMode": 0o400 } },
-            { "name": "tmp", "emptyDir": {} },
+            { "name": "tmp", "emptyDir": { "sizeLimit": mover.temporary_space } },
         ],
     });
     if let Some(policy) = &mover.image_pull_policy {
@@ -115,6 +119,7 @@ fn arguments(owner: &Object, new: &NewJob, mover: &Mover) -> Vec<String> {
             }
             add(&["--verify-interval", &format!("{}s", mover.verify_interval.as_secs())]);
             add(&["--rehash-interval", &format!("{}s", mover.rehash_interval.as_secs())]);
+            add(&["--heartbeat-interval", &format!("{}s", mover.heartbeat_interval.as_secs())]);
             if *verify_now {
                 add(&["--verify-now"]);
             }

@@ -40,8 +40,10 @@ fn mover() -> Mover {
         image_pull_policy: Some("IfNotPresent".into()),
         image_pull_secrets: vec!["pull".into()],
         service_account: "scribe-mover".into(),
+        temporary_space: "4Gi".into(),
         resources: json!({ "requests": { "memory": "64Mi" } }),
         verify_interval: SignedDuration::from_hours(24),
+        heartbeat_interval: SignedDuration::from_hours(1),
         rehash_interval: SignedDuration::from_hours(168),
     }
 }

@@ -79,6 +79,9 @@ pub struct PushArgs {
     /// How often the remote path is listed and repaired
     #[arg(long, value_name = "DURATION", default_value = "24h")]
     pub verify_interval: SignedDuration,
+    /// How old the commit's checkedTime becomes before a push that finds nothing new renews it
+    #[arg(long, value_name = "DURATION", default_value = "1h")]
+    pub heartbeat_interval: SignedDuration,
     /// Within which every file is read again, whatever its times say
     #[arg(long, value_name = "DURATION", default_value = "168h")]
     pub rehash_interval: SignedDuration,

@@ -154,6 +154,7 @@ fn run_push(remote: &Remote, args: &PushArgs, adopted_state: &OnceLock<String>) 
         verify_interval: args.verify_interval,
         verify_now: args.verify_now,
         rehash_interval: args.rehash_interval,
+        heartbeat_interval: args.heartbeat_interval,
         guard: guard(&args.common),
     };
     let pushed = push(remote, &options);
@@ -184,7 +185,12 @@ fn run_pull(remote: &Remote, args: &PullArgs) -> Result<Report> {
     let pulled = match outcome? {
         PullOutcome::Done(pulled) => pulled,
         PullOutcome::WaitingForFirstPush => {
-            let message = format!("Nothing has been pushed to {} yet.", remote.name());
+            let bucket = match (remote.lacks_bucket(), remote.has_buckets()) {
+                (true, _) => ": its bucket does not exist",
+                (false, true) => "; its bucket exists",
+                (false, false) => "",
+            };
+            let message = format!("Nothing has been pushed to {} yet{bucket}", remote.name());
             return Ok(Report::new(Outcome::WaitingForFirstPush, message));
         }
     };

@@ -106,6 +106,7 @@ mod tests {
             adopted_state: None,
             revision: None,
             data_time: None,
+            checked_time: None,
             files: 0,
             bytes: 0,
             transferred: 0,

@@ -45,6 +45,10 @@ pub struct Commit {
     pub parent: Option<String>,
     /// When the source volume was captured.
     pub data_time: Timestamp,
+    /// The latest capture that is known to have had this content: a push that finds nothing new moves it on, so that readers can tell a
+    /// source that is dead from one that has not changed. Absent where an older program wrote the commit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checked_time: Option<Timestamp>,
     /// The capture that the manifest's hints were last held against: hints of what changed within 120 s before it vouch for nothing.
     pub hints_time: Timestamp,
     /// Of the files that come due to be read again whatever their hints say, those that were due up to then have been read. Absent where
@@ -146,6 +150,13 @@ pub fn unseal<T: DeserializeOwned>(bytes: &[u8]) -> Result<Control<T>> {
     }
 }
 
+impl Commit {
+    /// The latest capture that is known to have had this content.
+    pub fn last_checked(&self) -> Timestamp {
+        self.checked_time.unwrap_or(self.data_time)
+    }
+}
+
 impl Claim {
     /// A claim on the revision that is about to be pushed.
     pub fn new(revision: &str, owner: Owner, since: Timestamp) -> Self {
@@ -188,6 +199,7 @@ mod tests {
         let older: serde_json::Value = serde_json::from_str(older).unwrap();
         let Control::Present(commit) = unseal::<Commit>(&seal(&older).unwrap()).unwrap() else { panic!() };
         assert_eq!((commit.rehashed_time, commit.verified_time.to_string()), (None, "2026-11-23T00:00:03Z".into()));
+        assert_eq!((commit.checked_time, commit.last_checked().to_string()), (None, "2026-11-23T04:28:51Z".into()));
     }
 
     #[test]

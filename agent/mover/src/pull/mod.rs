@@ -388,6 +388,8 @@ fn gone(remote: &Remote, left: usize, applied: &str) -> Failure {
 
 impl Synced {
     fn of(commit: &Commit) -> Self {
-        Self { revision: commit.revision.clone(), data_time: commit.data_time, files: commit.files, bytes: commit.bytes, ..Self::default() }
+        let checked_time = Some(commit.last_checked());
+        let (revision, data_time) = (commit.revision.clone(), commit.data_time);
+        Self { revision, data_time, checked_time, files: commit.files, bytes: commit.bytes, ..Self::default() }
     }
 }

@@ -44,6 +44,7 @@ pub(super) fn write(work: &PushContext, tree: Tree, plan: PushPlan, mut uploaded
         revision: revision.to_string(),
         parent: work.committed.map(|committed| committed.commit.revision.clone()),
         data_time: options.captured(),
+        checked_time: Some(options.captured()),
         hints_time: options.captured(),
         rehashed_time: Some(work.rehashed),
         verified_time,
@@ -229,6 +230,7 @@ pub(super) fn repair(work: &PushContext, tree: Tree, plan: PushPlan, mut uploade
         (commit.verified_time, commit.latest_listed, commit.staged) = (options.started, work.latest_listed, false);
         // A source that is synced no more often than it is verified comes by here each time: its hints come of age here, or never.
         (commit.hints_time, commit.rehashed_time) = (options.captured(), Some(work.rehashed));
+        commit.checked_time = Some(options.captured());
         remote.write_object(COMMIT, &seal(&commit)?)?;
         if changes {
             hold.check_committed(&commit)?;

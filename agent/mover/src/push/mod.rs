@@ -30,7 +30,7 @@ use jiff::{SignedDuration, Timestamp};
 pub use crate::report::Synced;
 pub use owner::Pusher;
 
-use crate::clock::past;
+use crate::clock::{is_due, past};
 use crate::error::Result;
 use crate::format::documents::{Claim, Commit, seal};
 use crate::format::names::COMMIT;
@@ -69,6 +69,8 @@ pub struct PushOptions {
     pub verify_now: bool,
     /// Within which every file is read again, whatever its times say.
     pub rehash_interval: SignedDuration,
+    /// How old `checkedTime` of the commit becomes before a push that finds nothing new renews it.
+    pub heartbeat_interval: SignedDuration,
     /// What it may delete.
     pub guard: Guard,
 }
@@ -95,7 +97,9 @@ impl PushOptions {
 
 /// The result of a push of this commit, so far.
 fn synced(commit: &Commit) -> Synced {
-    Synced { revision: commit.revision.clone(), data_time: commit.data_time, files: commit.files, bytes: commit.bytes, ..Synced::default() }
+    let checked_time = Some(commit.last_checked());
+    let (revision, data_time) = (commit.revision.clone(), commit.data_time);
+    Synced { revision, data_time, checked_time, files: commit.files, bytes: commit.bytes, ..Synced::default() }
 }
 
 /// Pushes the volume.
@@ -119,8 +123,9 @@ pub fn push(remote: &Remote, options: &PushOptions) -> Result<Synced> {
         && !died_first(remote, options)?
     {
         tracing::info!(revision = %committed.revision, "nothing changed");
-        renew(remote, options, committed, &tree, &rehash)?;
-        return Ok(Synced { hashed: hasher.bytes_read(), skipped: tree.skipped, ..synced(&committed.commit) });
+        let renewed = renew(remote, options, committed, &tree, &rehash)?;
+        let commit = renewed.as_ref().unwrap_or(&committed.commit);
+        return Ok(Synced { hashed: hasher.bytes_read(), skipped: tree.skipped, ..synced(commit) });
     }
 
     // From here on something is going to be written.
@@ -173,22 +178,26 @@ pub fn push(remote: &Remote, options: &PushOptions) -> Result<Synced> {
     Ok(pushed)
 }
 
-/// Says in the commit what need not be read again by the next pushes: hints that have come of age, and what was due to be read again. The
-/// revision stays what it was.
-fn renew(remote: &Remote, options: &PushOptions, committed: &Committed, tree: &Tree, rehash: &Rehash) -> Result<()> {
+/// Says in the commit that the source still has this content, once it is time for that, and what need not be read again by the next
+/// pushes: hints that have come of age, and what was due to be read again. The revision stays what it was. Gives what was written.
+fn renew(remote: &Remote, options: &PushOptions, committed: &Committed, tree: &Tree, rehash: &Rehash) -> Result<Option<Commit>> {
     let Commit { rehashed_time, hints_time, .. } = committed.commit;
+    let captured = options.captured();
     let reread = rehash.done() != rehashed_time.unwrap_or(committed.commit.verified_time);
-    if !reread && !hints::came_of_age(&committed.entries, &tree.entries, hints_time, options.captured())? {
-        return Ok(());
+    let beat = is_due(committed.commit.last_checked(), options.heartbeat_interval, captured);
+    if !beat && !reread && !hints::came_of_age(&committed.entries, &tree.entries, hints_time, captured)? {
+        return Ok(None);
     }
     // Another push may have committed since this one read.
     let manifests = Manifests::list(remote)?;
     if !manifests.has(&committed.revision) {
-        return Ok(());
+        return Ok(None);
     }
-    let commit = Commit { hints_time: options.captured(), rehashed_time: Some(rehash.done()), ..committed.commit.clone() };
+    let (checked_time, rehashed_time) = (Some(captured), Some(rehash.done()));
+    let commit = Commit { checked_time, hints_time: captured, rehashed_time, ..committed.commit.clone() };
     remote.write_object(COMMIT, &seal(&commit)?)?;
-    manifests.check(remote, options, &commit)
+    manifests.check(remote, options, &commit)?;
+    Ok(Some(commit))
 }
 
 fn guard(work: &PushContext, plan: &PushPlan) -> Result<()> {

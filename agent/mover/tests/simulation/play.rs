@@ -230,6 +230,7 @@ impl Play<'_> {
                     verify_interval: SignedDuration::from_hours(24),
                     verify_now: sync.verify,
                     rehash_interval: SignedDuration::from_hours(168),
+                    heartbeat_interval: SignedDuration::from_hours(1),
                     guard,
                 };
                 Box::new(move || push(&remote, &options).map(Some).map_err(|failure| (failure.reason, failure.message)))

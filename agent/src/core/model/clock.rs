@@ -19,8 +19,9 @@ pub fn not_ahead(status: &mut Status, now: Timestamp) {
             }
         }
     }
+    let first_push = status.first_push.as_mut().map(|wait| &mut wait.since);
     let error = status.last_error.as_mut().map(|error| &mut error.time);
-    for time in status.waiting_since.as_mut().into_iter().chain(error) {
+    for time in status.waiting_since.as_mut().into_iter().chain(error).chain(first_push) {
         if time.0 > now {
             *time = Time(now);
         }

@@ -158,6 +158,8 @@ pub struct Object {
     pub adopt_path: Option<String>,
     /// The token of a refused deletion that it may go on with, by the user's annotation.
     pub allow_deletions: Option<String>,
+    /// A new value asks for one sync at once, by the user's annotation.
+    pub sync_now: Option<String>,
     /// A new value asks a source's next push, by the user's annotation, to list its path and repair it.
     pub verify_now: Option<String>,
     /// The PVC of the user's that a destination's spec names, be the spec valid or not.
@@ -178,6 +180,7 @@ impl Object {
             deleting: false,
             adopt_path: None,
             allow_deletions: None,
+            sync_now: None,
             verify_now: None,
             destination_pvc: None,
         }

@@ -19,6 +19,8 @@ pub struct Limits {
     pub retry_cap: SignedDuration,
     /// After so many failed attempts in a row the object is reported as failing, and tried at the longest delay only.
     pub max_attempts: i64,
+    /// How long a destination waits for a first push before it asks whether its path is right.
+    pub first_push_patience: SignedDuration,
     /// How many syncs may run at a time in this namespace.
     pub max_concurrent_syncs: usize,
 }
@@ -33,6 +35,7 @@ impl Default for Limits {
             retry_initial: SignedDuration::from_secs(10),
             retry_cap: SignedDuration::from_mins(15),
             max_attempts: 5,
+            first_push_patience: SignedDuration::from_hours(24),
             max_concurrent_syncs: 4,
         }
     }

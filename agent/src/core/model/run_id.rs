@@ -15,6 +15,8 @@ pub enum Cause {
     Manual(String),
     /// The spec changed while an attempt was failing or had not reached its mover, or names something else than was synced last.
     SpecChanged(i64),
+    /// A new value of the annotation `scribe.backube/sync-now`.
+    SyncNow(String),
     /// A new value of the annotation `scribe.backube/verify-now`.
     VerifyNow(String),
     /// What the last sync published is there no more.
@@ -42,6 +44,7 @@ pub fn run_id(uid: &str, cause: &Cause, before: Before<'_>) -> String {
         Cause::Scheduled(time) => format!("slot {time}"),
         Cause::Manual(tag) => format!("manual {tag}"),
         Cause::SpecChanged(generation) => format!("generation {generation}"),
+        Cause::SyncNow(value) => format!("sync {value}"),
         Cause::VerifyNow(value) => format!("verify {value}"),
         Cause::Unpublished => "unpublished".to_owned(),
     };

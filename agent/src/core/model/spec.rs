@@ -43,6 +43,15 @@ impl Trigger {
         self.schedule.is_none() && self.manual.is_none()
     }
 
+    /// What starts syncs, as `status.trigger` has it.
+    pub fn kind(&self) -> &'static str {
+        match (&self.schedule, &self.manual) {
+            (Some(_), _) => "Schedule",
+            (None, Some(_)) => "Manual",
+            (None, None) => "Continuous",
+        }
+    }
+
     /// This object's first scheduled time strictly after `time`.
     pub fn next_time(&self, time: Timestamp) -> Option<Timestamp> {
         let unmoved = time.checked_sub(self.offset).ok()?;

@@ -1,12 +1,13 @@
 //! How a run ends: what its mover reported, the image of what was pulled, and what is recorded of it.
 
+use super::advice;
 use super::deadline;
 use super::failure;
 use super::report;
 use super::waiting;
+use crate::api::Status;
 use crate::api::reason::Reason;
 use crate::api::status::{MoverStatus, Phase, Run};
-use crate::api::{Status, labels};
 use crate::core::adoption;
 use crate::core::children;
 use crate::core::children::{images, sharing};
@@ -28,7 +29,13 @@ pub(super) fn of_the_mover(decision: &mut Decision<'_>, spec: &Spec, run: &Run, 
             adoption::bind(decision, &report);
             let reason = report.reason.map_or(Reason::MoverFailed, Reason::from);
             let message = match reason {
-                Reason::DeletionGuard => format!("{}; set it as the annotation {}", report.message, labels::ALLOW_DELETIONS),
+                Reason::NoSpace => match advice::no_space(&decision.facts.object, spec, &report.message) {
+                    Some(advice) => format!("{}. {advice}", report.message.trim_end_matches('.')),
+                    None => report.message.clone(),
+                },
+                Reason::SecretMissing | Reason::SecretInvalid | Reason::AccessDenied => {
+                    format!("{}. {}", report.message.trim_end_matches('.'), advice::MENDED)
+                }
                 Reason::PathNotOurs => match adoption::why_not(&decision.facts.object, spec, &decision.status) {
                     Some(why) => format!("{}. {why}", report.message),
                     None => report.message.clone(),
@@ -168,12 +175,16 @@ fn close(decision: &mut Decision<'_>, spec: &Spec, run: &Run, job: &Job, report:
     let duration = go_duration::format(now.duration_since(run.start_time.0));
     status.run = None;
     status.last_error = None;
+    status.first_push = None;
     status.attempts = None;
     status.next_attempt_time = None;
     status.last_sync_time = Some(Time(now));
     status.last_sync_duration = Some(duration.clone());
     if run.manual.is_some() {
         status.last_manual_sync.clone_from(&run.manual);
+    }
+    if run.sync_now.is_some() {
+        status.last_handled_sync_now.clone_from(&run.sync_now);
     }
     if run.verify_now.is_some() {
         status.last_handled_verify_now.clone_from(&run.verify_now);
@@ -183,6 +194,9 @@ fn close(decision: &mut Decision<'_>, spec: &Spec, run: &Run, job: &Job, report:
     status.last_sync_generation = Some(run.generation);
     status.revision.clone_from(&report.revision);
     status.data_time = report.data_time.map(|t| Time(seconds(t)));
+    // One in the future was written under a wrong clock.
+    status.source_checked_time = report.checked_time.map(|t| Time(seconds(t.min(now))));
+    status.transferred = i64::try_from(report.transferred).ok();
     status.files = i64::try_from(report.files).ok();
     status.bytes = i64::try_from(report.bytes).ok();
     status.latest_mover_status = Some(MoverStatus { result: report.result.into(), logs: report.logs.clone() });

@@ -4,8 +4,10 @@ use super::deadline;
 use super::obstacles;
 use super::retry;
 use crate::api::reason::Reason;
-use crate::api::status::{LastError, MoverResult, MoverStatus, Phase, Run};
+use crate::api::status::{FirstPush, LastError, MoverResult, MoverStatus, Phase, Run};
+use crate::core::conditions;
 use crate::core::decision::Decision;
+use crate::core::model::clock::seconds;
 use crate::core::model::facts::{Job, Pod, Snapshot};
 use crate::core::model::plan::ChildKind;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -41,8 +43,19 @@ fn note(decision: &mut Decision<'_>, reason: Reason, message: String, key: &str)
     }
 }
 
-/// Nothing has been pushed yet: no failure, the run stays open.
+/// Nothing has been pushed yet: no failure, the run stays open. A path with a typing error looks the same, so after some time the user is
+/// asked about it, once.
 pub(super) fn wait_for_first_push(decision: &mut Decision<'_>, report: &Report) {
+    let now = decision.now;
+    let before = decision.status.first_push.take();
+    let since = before.as_ref().map_or_else(|| Time(seconds(now)), |before| before.since.clone());
+    let overdue = now.duration_since(since.0) >= decision.limits.first_push_patience;
+    let wait = FirstPush { since, message: report.message.trim_end_matches('.').to_owned(), overdue };
+    if overdue && !before.is_some_and(|before| before.overdue) {
+        let key = format!("first push since {}", wait.since.0);
+        decision.event(true, Reason::WaitingForFirstPush, conditions::first_push(&wait), &key);
+    }
+    decision.status.first_push = Some(wait);
     decision.status.last_error = None;
     decision.status.attempts = None;
     decision.status.latest_mover_status = Some(MoverStatus { result: MoverResult::Successful, logs: report.logs.clone() });

@@ -1,5 +1,6 @@
 //! One open run, from its first child to its mover: what each phase waits for and does. How it ends is in `ending`.
 
+mod advice;
 mod deadline;
 mod ending;
 mod failure;
@@ -45,6 +46,12 @@ pub(super) fn superseded_by(decision: &Decision<'_>, spec: &Spec, run: &Run) -> 
     let new_tag = due::new_tag(&spec.trigger, &decision.status).filter(|tag| run.manual.as_deref() != Some(*tag));
     if let Some(tag) = new_tag.filter(|_| waiting) {
         return Some(Cause::Manual(tag.to_owned()));
+    }
+    let sync_now = facts.object.sync_now.as_deref();
+    if let Some(value) = sync_now.filter(|_| waiting && due::asked_to_sync(sync_now, run, &decision.status)) {
+        // A tag stays due until it is synced; the annotation only hastens it.
+        let cause = due::new_tag(&spec.trigger, &decision.status).map(|tag| Cause::Manual(tag.to_owned()));
+        return Some(cause.unwrap_or_else(|| Cause::SyncNow(value.to_owned())));
     }
     if run.generation != facts.object.generation {
         // The tag that opened the run stays due until it is synced.

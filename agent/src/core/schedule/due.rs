@@ -26,9 +26,12 @@ pub fn cause(trigger: &Trigger, status: &Status, now: Timestamp) -> Option<Cause
     (never_synced(status) && trigger.starts_at_once()).then_some(Cause::Created)
 }
 
-/// What makes a sync due beside the trigger, if anything does: a verification that the user wants, a spec that names something else
+/// What makes a sync due beside the trigger, if anything does: a sync or a verification that the user wants, a spec that names something else
 /// than was synced last, a volume that may hold something else, and a published image or volume that is there no more.
 pub fn cause_beside_trigger(spec: &Spec, object: &Object, status: &Status, now: Timestamp) -> Option<Cause> {
+    if let Some(value) = new_sync_now(object.sync_now.as_deref(), status) {
+        return Some(Cause::SyncNow(value.to_owned()));
+    }
     if let Some(value) = new_verification(object.verify_now.as_deref(), status) {
         return Some(Cause::VerifyNow(value.to_owned()));
     }
@@ -88,6 +91,16 @@ pub fn is_touched(spec: &Spec, status: &Status) -> bool {
 /// Whether what a run captured is something else than the spec names by now, as far as its status shows.
 pub fn is_of_another(subject: &Named<'_>, run: &Run, generation: i64) -> bool {
     run.subject.as_ref().map_or(run.generation != generation, |captured| !subject.is(captured))
+}
+
+/// The value of the annotation `scribe.backube/sync-now`, where no successful sync was started with it yet.
+pub fn new_sync_now<'a>(annotation: Option<&'a str>, status: &Status) -> Option<&'a str> {
+    annotation.filter(|value| status.last_handled_sync_now.as_deref() != Some(*value))
+}
+
+/// Whether the user wants a sync at once that this run was not opened with.
+pub fn asked_to_sync(annotation: Option<&str>, run: &Run, status: &Status) -> bool {
+    new_sync_now(annotation, status).is_some_and(|value| run.sync_now.as_deref() != Some(value))
 }
 
 /// The value of the annotation `scribe.backube/verify-now`, where no successful sync was started with it yet.

@@ -67,6 +67,8 @@ pub struct QueueEntry<'a> {
     pub starts_at_once: bool,
     /// Whether the user's annotations approve something that its run does not know of.
     pub approved: bool,
+    /// The user's annotation that asks for a sync.
+    pub sync_now: Option<&'a str>,
     /// The user's annotation that asks a source for a verification.
     pub verify_now: Option<&'a str>,
     /// See [`due::is_stale`].
@@ -121,6 +123,7 @@ impl<'a> QueueEntry<'a> {
             tag: spec.and_then(|s| s.trigger.manual.as_deref()),
             starts_at_once: spec.is_some_and(|s| s.trigger.starts_at_once()),
             approved: facts.status.run.as_ref().is_some_and(|run| object.has_new_approvals(&facts.status, run)),
+            sync_now: object.sync_now.as_deref(),
             verify_now: object.verify_now.as_deref(),
             stale: spec.map_or(facts.status.volume_touched, |s| due::is_stale(&Named::by(s), &facts.status)),
             republishes: spec.and_then(|s| due::republishes(&Named::by(s), &facts.status)),
@@ -159,7 +162,7 @@ impl<'a> QueueEntry<'a> {
         let passed = |time: Option<Timestamp>| time.filter(|t| *t <= now);
         let slot = passed(status.next_sync_time.as_ref().map(|t| t.0));
         let new_tag = self.tag.filter(|tag| status.last_manual_sync.as_deref() != Some(*tag));
-        let verification = due::new_verification(self.verify_now, status);
+        let verification = due::new_verification(self.verify_now, status).or(due::new_sync_now(self.sync_now, status));
         let Some(run) = &status.run else {
             let created = (due::never_synced(status) && self.starts_at_once).then(|| self.created.unwrap_or(now));
             let asked = new_tag.is_some() || verification.is_some() || self.stale;
@@ -178,6 +181,7 @@ impl<'a> QueueEntry<'a> {
         let slot = slot.filter(|_| attempt.is_some() || !due::schedule_waits(status));
         let changed = run.generation != self.generation
             || self.approved
+            || due::asked_to_sync(self.sync_now, run, status)
             || due::asked_to_verify(self.verify_now, run, status)
             || new_tag.is_some_and(|tag| run.manual.as_deref() != Some(tag));
         [slot, attempt].into_iter().flatten().min().or(changed.then_some(now))
@@ -232,6 +236,7 @@ mod tests {
             tag: None,
             starts_at_once: true,
             approved: false,
+            sync_now: None,
             verify_now: None,
             stale: false,
             republishes: None,

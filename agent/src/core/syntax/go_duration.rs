@@ -16,12 +16,30 @@ pub fn format(duration: SignedDuration) -> String {
     }
 }
 
-/// Reads a duration of whole hours, minutes and seconds, such as `90m` or `1h30m`.
+/// The seconds of a duration as [`format`] prints it.
+pub fn seconds(text: &str) -> Option<f64> {
+    let (mut total, mut rest) = (0.0, text);
+    while !rest.is_empty() {
+        let (digits, tail) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit() && c != '.')?);
+        let unit = tail.chars().next()?;
+        total += digits.parse::<f64>().ok()?
+            * match unit {
+                'h' => 3600.0,
+                'm' => 60.0,
+                's' => 1.0,
+                _ => return None,
+            };
+        rest = tail.get(1..)?;
+    }
+    (!text.is_empty()).then_some(total)
+}
+
+/// Reads a duration of whole days, hours, minutes and seconds, such as `90m`, `1h30m` or `7d`; a day has 24 hours.
 ///
 /// # Errors
 /// A sentence that says what to write.
 pub fn parse(text: &str) -> Result<SignedDuration, String> {
-    let wrong = || format!("{text:?} is not a duration: write for example 90m or 1h30m");
+    let wrong = || format!("{text:?} is not a duration: write for example 90m, 1h30m or 7d");
     let (mut seconds, mut digits) = (0i64, String::new());
     for c in text.chars() {
         let unit = match c {
@@ -29,6 +47,7 @@ pub fn parse(text: &str) -> Result<SignedDuration, String> {
                 digits.push(c);
                 continue;
             }
+            'd' => 86_400,
             'h' => 3600,
             'm' => 60,
             's' => 1,
@@ -60,6 +79,8 @@ mod tests {
     #[case(10, 0, "10s")]
     fn like_go(#[case] seconds: i64, #[case] nanos: i32, #[case] expected: &str) {
         assert_eq!(format(SignedDuration::new(seconds, nanos)), expected);
+        let read = super::seconds(expected).unwrap();
+        assert!((read - SignedDuration::new(seconds, nanos).as_secs_f64()).abs() < 1e-9, "{read}");
     }
 
     #[rstest]
@@ -73,7 +94,9 @@ mod tests {
     #[case("0s", None)]
     #[case("90", None)]
     #[case("m", None)]
-    #[case("1d", None)]
+    #[case("7d", Some(604_800))]
+    #[case("1d12h", Some(129_600))]
+    #[case("1w", None)]
     #[case("1.5h", None)]
     #[case("", None)]
     fn whole_hours_minutes_and_seconds_are_read(#[case] text: &str, #[case] expected: Option<i64>) {

@@ -29,6 +29,19 @@ pub fn bytes(text: &str) -> Option<u64> {
     (0.0..1.8e19).contains(&value).then_some(value as u64)
 }
 
+/// Reads an amount of a resource of a container, such as `10m` of cpu; none where the text is none, or less than zero.
+pub fn amount(text: &str) -> Option<f64> {
+    let fraction = |suffix: char, factor: f64| {
+        let digits = text.strip_suffix(suffix).filter(|digits| digits.chars().all(|c| c.is_ascii_digit() || c == '.'))?;
+        digits.parse::<f64>().ok().map(|amount| amount * factor)
+    };
+    // Volumes have no use for these, and count whole bytes.
+    let small = fraction('n', 1e-9).or_else(|| fraction('u', 1e-6)).or_else(|| fraction('m', 1e-3)).or_else(|| text.parse().ok());
+    #[allow(clippy::cast_precision_loss, reason = "amounts are compared, not counted")]
+    let amount = small.or_else(|| bytes(text).map(|bytes| bytes as f64));
+    amount.filter(|amount: &f64| amount.is_finite() && *amount >= 0.0 && !text.starts_with('-'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -48,5 +61,19 @@ mod tests {
     #[case("1Zi", None)]
     fn sizes(#[case] text: &str, #[case] expected: Option<u64>) {
         assert_eq!(bytes(text), expected);
+    }
+
+    #[rstest]
+    #[case("10m", Some(0.01))]
+    #[case("1", Some(1.0))]
+    #[case("1.5", Some(1.5))]
+    #[case("64Mi", Some(67_108_864.0))]
+    #[case("5u", Some(5e-6))]
+    #[case("lots", None)]
+    #[case("64MB", None)]
+    #[case("-1", None)]
+    #[case("", None)]
+    fn amounts(#[case] text: &str, #[case] expected: Option<f64>) {
+        assert_eq!(amount(text).map(|amount| (amount * 1e9).round()), expected.map(|amount| (amount * 1e9).round()));
     }
 }

@@ -1,0 +1,67 @@
+//! What `kubectl get` shows of a status: one reason, its message, and when something starts next.
+
+use crate::api::Status;
+use crate::api::status::Phase;
+use crate::core::model::spec::{InvalidSpec, Spec};
+use crate::core::schedule::due;
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+/// Sets them, after the conditions.
+pub(super) fn set(status: &mut Status, spec: &Result<Spec, InvalidSpec>, now: Timestamp) {
+    let stalled = status.conditions.iter().find(|c| c.type_ == "Stalled" && c.status == "True");
+    let shown = stalled.or_else(|| status.conditions.iter().find(|c| c.type_ == "Synchronizing"));
+    (status.reason, status.message) = shown.map(|c| (c.reason.clone(), c.message.clone())).unzip();
+    let paused = spec.as_ref().is_ok_and(|spec| spec.paused);
+    status.next_start_time = next(status).filter(|time| *time > now && spec.is_ok() && !paused).map(Time);
+}
+
+/// The next attempt of a run that waits for one, or the next scheduled time if that starts it sooner; otherwise the next sync.
+fn next(status: &Status) -> Option<Timestamp> {
+    let slot = status.next_sync_time.as_ref().map(|t| t.0);
+    let waits = status.run.as_ref().is_some_and(|run| matches!(run.phase, Phase::Backoff | Phase::WaitingForFirstPush));
+    let attempt = status.next_attempt_time.as_ref().map(|t| t.0).filter(|_| waits);
+    match attempt {
+        Some(attempt) => Some(slot.filter(|slot| !due::schedule_waits(status) && *slot < attempt).unwrap_or(attempt)),
+        None => slot,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::status::LastError;
+    use crate::core::model::spec::{Capture, ClaimShape, Remote, Volume};
+
+    fn at(second: i64) -> Time {
+        Time(Timestamp::from_second(second).unwrap())
+    }
+
+    fn shown(slot: i64, attempt: Option<i64>, reason: Option<&str>, now: i64) -> Option<i64> {
+        let volume = Volume::Source { claim: "data".into(), capture: Capture::Direct, temporary: ClaimShape::default() };
+        let spec = Spec::new(Remote { secret: "s".into(), section: "r".into(), path: "p".into() }, volume);
+        let run = attempt.map(|_| {
+            let time = "1970-01-01T00:00:00.000000Z";
+            serde_json::json!({ "id": "r", "phase": "Backoff", "startTime": time, "attempt": 2, "phaseTime": time, "generation": 1 })
+        });
+        let mut status = Status {
+            run: run.map(|run| serde_json::from_value(run).unwrap()),
+            next_sync_time: Some(at(slot)),
+            next_attempt_time: attempt.map(at),
+            last_error: reason.map(|reason| LastError { reason: reason.into(), message: String::new(), time: at(0) }),
+            ..Status::default()
+        };
+        set(&mut status, &Ok(spec), Timestamp::from_second(now).unwrap());
+        status.next_start_time.map(|time| time.0.as_second())
+    }
+
+    #[test]
+    fn the_next_start_is_never_in_the_past() {
+        assert_eq!(shown(100, None, None, 50), Some(100));
+        assert_eq!(shown(100, None, None, 100), None, "it waits for a slot, or is being started");
+        // What is stalled is tried at its next attempt, not at the scheduled time that has passed.
+        assert_eq!(shown(100, Some(170), Some("DeletionGuard"), 150), Some(170));
+        assert_eq!(shown(160, Some(170), Some("DeletionGuard"), 150), Some(170));
+        assert_eq!(shown(160, Some(170), Some("Unreachable"), 150), Some(160));
+    }
+}
