@@ -1,6 +1,7 @@
 //! Puts the agent together: settings, watches, controller, ticker and health endpoint, from start to shutdown.
 
 use crate::admin;
+use crate::cluster::budget::Budget;
 use crate::cluster::cache::{self, Cache};
 use crate::cluster::client;
 use crate::cluster::identity;
@@ -8,6 +9,7 @@ use crate::cluster::read::Reader;
 use crate::cluster::warnings::Warnings;
 use crate::cluster::watches::Watches;
 use crate::cluster::write::Writer;
+use crate::controller::places::Places;
 use crate::controller::undeclared::Undeclared;
 use crate::controller::wake::Wakes;
 use crate::controller::{self, Context as Shared, Memories, Watched};
@@ -60,7 +62,8 @@ pub async fn run(options: Options) -> Result<()> {
     let stop = shutdown()?;
     let (settings, _settings_watcher) = reload::watch(&options.config)?;
     let watches = Watches::default();
-    let client = client::client(&watches).await?;
+    let in_force = settings.clone();
+    let client = client::client(&watches, Budget::new(move || in_force.borrow().settings.requests)).await?;
     let watched = controller::watch_objects(&client, &options.namespace, &watches);
     let state =
         Arc::new(admin::State { objects: watched.objects.clone(), metrics: Metrics::default(), settings, ready: AtomicBool::new(false) });
@@ -105,6 +108,7 @@ async fn work(
         started: std::time::Instant::now(),
         slots: Mutex::default(),
         claims: Mutex::default(),
+        places: Places::default(),
         wakes: wakes.sender(),
         memory,
         undeclared: Undeclared::default(),

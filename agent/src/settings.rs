@@ -1,6 +1,6 @@
 //! The agent's settings: from the text of `agent.yaml` to values that can be worked with.
 
-use crate::core::model::limits::Limits;
+use crate::core::model::limits::{Limits, RequestRate};
 use crate::core::syntax::go_duration;
 use jiff::SignedDuration;
 use serde::Deserialize;
@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 pub struct Settings {
     /// Durations that decisions depend on.
     pub limits: Limits,
+    /// How many requests the API server gets.
+    pub requests: RequestRate,
     /// What movers are started with.
     pub mover: MoverSettings,
 }
@@ -40,6 +42,10 @@ struct Raw {
     stall_timeout: Option<String>,
     max_attempts: Option<u16>,
     max_concurrent_syncs: Option<u16>,
+    #[serde(rename = "kubeAPIQPS")]
+    kube_api_qps: Option<u16>,
+    #[serde(rename = "kubeAPIBurst")]
+    kube_api_burst: Option<u16>,
     #[serde(default)]
     retry: RawRetry,
     #[serde(default)]
@@ -91,6 +97,11 @@ impl Settings {
         if limits.retry_initial > limits.retry_cap {
             return Err("agent.yaml: retry.initial is longer than retry.max".to_owned());
         }
+        let rate = RequestRate::default();
+        let requests = RequestRate {
+            qps: count("kubeAPIQPS", raw.kube_api_qps, rate.qps)?,
+            burst: count("kubeAPIBurst", raw.kube_api_burst, rate.burst)?,
+        };
         let resources = match raw.mover.resources {
             Some(resources) => json!({ "requests": resources.requests, "limits": resources.limits }),
             None => json!({ "requests": { "cpu": "10m", "memory": "64Mi" }, "limits": { "memory": "384Mi" } }),
@@ -98,7 +109,7 @@ impl Settings {
         let service_account_name = raw.mover.service_account_name.unwrap_or_else(|| "scribe-mover".to_owned());
         let verify_interval = duration("verifyInterval", raw.verify_interval.as_deref(), SignedDuration::from_hours(24))?;
         let rehash_interval = duration("rehashInterval", raw.rehash_interval.as_deref(), SignedDuration::from_hours(168))?;
-        Ok(Settings { limits, mover: MoverSettings { service_account_name, resources, verify_interval, rehash_interval } })
+        Ok(Settings { limits, requests, mover: MoverSettings { service_account_name, resources, verify_interval, rehash_interval } })
     }
 }
 
@@ -135,7 +146,14 @@ mod tests {
             "initial",
             "max",
         ];
-        for field in durations.into_iter().chain(["maxAttempts", "maxConcurrentSyncs", "serviceAccountName", "resources"]) {
+        for field in durations.into_iter().chain([
+            "maxAttempts",
+            "maxConcurrentSyncs",
+            "kubeAPIQPS",
+            "kubeAPIBurst",
+            "serviceAccountName",
+            "resources",
+        ]) {
             assert!(shipped.contains(&format!("{field}:")), "{field} is missing from config/agent.yaml");
         }
     }
@@ -149,6 +167,8 @@ mod tests {
             ("rehashInterval: weekly", "rehashInterval"),
             ("maxAttempts: 0", "maxAttempts"),
             ("maxConcurrentSyncs: -1", "maxConcurrentSyncs"),
+            ("kubeAPIQPS: 0", "kubeAPIQPS"),
+            ("kubeAPIBurst: many", "kubeAPIBurst"),
             ("mover: [", "agent.yaml"),
         ] {
             let error = Settings::parse(text).unwrap_err();

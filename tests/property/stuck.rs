@@ -41,7 +41,7 @@ fn a_lost_node_is_reported_and_waited_for() {
         let condition = world.status.conditions.iter().find(|c| c.type_ == "Synchronizing").unwrap();
         assert!(condition.reason == "Backoff" && condition.message.contains(message), "{condition:?}");
         let told = |reason: &str| world.events.iter().filter(|e| e.reason.as_str() == reason).count();
-        assert_eq!((told("MoverStalled"), told("Failing"), world.movers.len()), (5, 1, 1));
+        assert_eq!((told("MoverStalled"), told("Failing"), world.movers.len()), (1, 1, 1));
         script::recover(&mut world);
         world.assert_settled();
     }

@@ -4,9 +4,10 @@ use super::failure::Failure;
 use super::memory::{block, forget_the_deleted, recall, remember};
 use super::observe::Unread;
 use super::removals::{Removals, Round};
-use super::{Context, claims, events, observe, progress, taken, undeclared, unread, why, written};
+use super::{Context, claims, events, observe, progress, taken, turn, undeclared, unread, why, written};
 use crate::api::status::Phase;
 use crate::cluster::pace::causes;
+use crate::cluster::priority::{self, Priority};
 use crate::cluster::refusal::Answer;
 use crate::cluster::view::{Replicated, Replication};
 use crate::core::decide::decide;
@@ -36,8 +37,9 @@ pub(super) async fn reconcile<K: Replicated>(object: Arc<K>, context: Arc<Contex
     let uid = replication.object.uid.clone();
     let run = replication.status.run.as_ref().map(|run| run.id.as_str());
     let span = tracing::info_span!("reconcile", kind = replication.object.kind.as_str(), object = replication.object.name, run);
-    // The facts make it too large for the stack of every caller.
-    let done = Box::pin(observe_decide_execute(replication, &context)).instrument(span).await;
+    let first = if turn::is_under_way(&replication.status) { Priority::UnderWay } else { Priority::Due };
+    drop(replication);
+    let done = priority::with(first, in_turn(object, &context)).instrument(span).await;
     context.slots().settled(&uid);
     context.claims().settled(&uid);
     forget_the_deleted(&context);
@@ -49,12 +51,25 @@ pub(super) async fn reconcile<K: Replicated>(object: Arc<K>, context: Arc<Contex
     Ok(action)
 }
 
-async fn observe_decide_execute(seen: Replication, context: &Context) -> Result<Action, Failure> {
+/// Looks at the cache, and makes requests only where something is to be written, once it is the object's turn. What either of the two needs is
+/// kept no longer than it takes: any number of objects may be waiting for theirs.
+async fn in_turn<K: Replicated>(object: Arc<K>, context: &Context) -> Result<Action, Failure> {
+    // The facts make these too large for the stack of every caller.
+    if let Some(action) = Box::pin(look(object.replication(), context)).await {
+        return Ok(action);
+    }
+    let _place = context.places.take().await;
+    // What was decided is decided again: that may be some time ago by now.
+    Box::pin(execute_on_fresh_facts(object.replication(), context)).await
+}
+
+/// Observes and decides by the cache. Returns when to reconcile again, where nothing is to be written.
+async fn look(seen: Replication, context: &Context) -> Option<Action> {
     let limits = context.settings.borrow().settings.limits;
-    let (uid, kind, name) = (seen.object.uid.clone(), seen.object.kind, seen.object.name.clone());
+    let uid = seen.object.uid.clone();
     if !context.objects.complete() && context.started.elapsed() < COUNTING {
         // Running syncs cannot be counted yet.
-        return Ok(Action::requeue(AFTER_CONFLICT));
+        return Some(Action::requeue(AFTER_CONFLICT));
     }
     written::settle(context, &seen, false).await;
     undeclared::ask(context, &seen.object).await;
@@ -74,16 +89,31 @@ async fn observe_decide_execute(seen: Replication, context: &Context) -> Result<
     let unread = !recall(context, &uid).unread.is_empty();
     if plan.steps.is_empty() && !unread {
         if all_was_done(context, &uid) {
-            return Ok(Action::requeue(Duration::ZERO));
+            return Some(Action::requeue(Duration::ZERO));
         }
         let asks = plan.asks_why.then(|| why::again(context, &uid)).flatten();
-        return Ok(while_the_mover_runs(context, &facts, wait(&plan).min(asks.unwrap_or(LONGEST_WAIT))).await);
+        return Some(while_the_mover_runs(context, &facts, wait(&plan).min(asks.unwrap_or(LONGEST_WAIT))).await);
     }
     if let Some(delay) = removal_delay(context, &uid)
         && !unread
         && plan.steps.iter().all(|step| step.removes().is_some())
     {
-        return Ok(while_the_mover_runs(context, &facts, wait(&plan).min(delay)).await);
+        return Some(while_the_mover_runs(context, &facts, wait(&plan).min(delay)).await);
+    }
+    priority::set(turn::of(&facts.status, &plan));
+    None
+}
+
+/// Decides again, on fresh reads of what the plan needs, and executes it.
+async fn execute_on_fresh_facts(seen: Replication, context: &Context) -> Result<Action, Failure> {
+    let limits = context.settings.borrow().settings.limits;
+    let (uid, kind, name) = (seen.object.uid.clone(), seen.object.kind, seen.object.name.clone());
+    let facts = observe::recalled(context, observe::cached(context, seen), Timestamp::now());
+    let memory = recall(context, &uid);
+    let plan = decide(&facts, &limits, Timestamp::now());
+    if turn::rests_on_the_cache(&plan) && memory.unread.is_empty() && memory.unconfirmed.is_none() {
+        remember(context, &uid, |memory| memory.refusal = None);
+        return execute(context, &facts, &plan).await;
     }
     let fresh = match context.reader.replication(kind, &name).await {
         Ok(Some(fresh)) => fresh,

@@ -59,7 +59,8 @@ fn work(decision: &mut Decision<'_>, spec: &Spec) {
     };
     match (cause, run) {
         (Some(cause), run) => {
-            if decision.may_start() {
+            // A failure that is certain takes no slot.
+            if decision.facts.lacks_claim() || decision.may_start() {
                 open(decision, spec, &cause, run.as_ref());
             }
         }
@@ -135,12 +136,13 @@ fn open(decision: &mut Decision<'_>, spec: &Spec, cause: &Cause, superseded: Opt
     decision.status.next_attempt_time = None;
     // A scheduled time that only asks again for a first push is no news.
     let asks_again = matches!(cause, Cause::Scheduled(_)) && superseded.is_some_and(|old| old.phase == Phase::WaitingForFirstPush);
-    if !asks_again && decision.status.attempts.is_none_or(|failures| failures < decision.limits.max_attempts) {
+    let fails_at_once = decision.facts.lacks_claim();
+    if !asks_again && !fails_at_once && decision.status.attempts.is_none_or(|failures| failures < decision.limits.max_attempts) {
         decision.event(false, Reason::SyncStarted, "Sync started".to_owned(), &run.id);
     }
     decision.status.run = Some(run);
     adoption::bind_annotations(decision, spec);
-    let begins = !made_anew || sharing::shared(decision.facts, spec).is_some();
+    let begins = !made_anew || fails_at_once || sharing::shared(decision.facts, spec).is_some();
     if let Some(run) = decision.status.run.clone().filter(|_| begins) {
         run::begin(decision, spec, &run);
     }

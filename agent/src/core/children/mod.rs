@@ -21,18 +21,16 @@ use scribe_mover::report::Report;
 /// What keeps the volumes that the spec needs from being used, if anything does.
 pub(super) fn volume_problem(facts: &Facts, spec: &Spec) -> Option<(Reason, String)> {
     match &spec.volume {
-        Volume::Source { claim, capture, .. } => {
-            named(facts, claim, Reason::SourcePVCMissing, "spec.sourcePVC").or_else(|| match capture {
-                Capture::Direct => None,
-                Capture::Clone => taken(facts, &names::capture(&facts.object.name)),
-                Capture::Snapshot(_) => {
-                    let name = names::capture(&facts.object.name);
-                    taken(facts, &name).or_else(|| taken_snapshot(facts, &name))
-                }
-            })
-        }
+        Volume::Source { claim, capture, .. } => named(facts, spec, claim).or_else(|| match capture {
+            Capture::Direct => None,
+            Capture::Clone => taken(facts, &names::capture(&facts.object.name)),
+            Capture::Snapshot(_) => {
+                let name = names::capture(&facts.object.name);
+                taken(facts, &name).or_else(|| taken_snapshot(facts, &name))
+            }
+        }),
         Volume::Destination { claim: DestinationClaim::Existing(claim), .. } => {
-            named(facts, claim, Reason::DestinationPVCMissing, "spec.rclone.destinationPVC").or_else(|| sharing::shared(facts, spec))
+            named(facts, spec, claim).or_else(|| sharing::shared(facts, spec))
         }
         Volume::Destination { claim: DestinationClaim::Private(_), .. } => {
             taken(facts, &names::volume(&facts.object.name)).or_else(|| sharing::shared(facts, spec))
@@ -41,17 +39,24 @@ pub(super) fn volume_problem(facts: &Facts, spec: &Spec) -> Option<(Reason, Stri
 }
 
 /// A claim of the user's has to be there and to hold files.
-fn named(facts: &Facts, name: &str, missing: Reason, field: &str) -> Option<(Reason, String)> {
+fn named(facts: &Facts, spec: &Spec, name: &str) -> Option<(Reason, String)> {
     match facts.users_claim(name) {
-        None => {
-            let namespace = &facts.object.namespace;
-            Some((missing, format!("There is no PVC {name:?} in namespace {namespace}: {field} names it; create it or correct the name")))
-        }
+        None => missing(facts, spec),
         Some(claim) if claim.block => {
             Some((Reason::InvalidSpec, format!("PVC {name:?} is a raw block volume: only volumes with a file system can be replicated")))
         }
         Some(_) => None,
     }
+}
+
+/// What is reported while the claim of the user's that the spec names is not there.
+pub(super) fn missing(facts: &Facts, spec: &Spec) -> Option<(Reason, String)> {
+    let (name, namespace) = (spec.users_claim()?, &facts.object.namespace);
+    let (reason, field) = match spec.volume {
+        Volume::Source { .. } => (Reason::SourcePVCMissing, "spec.sourcePVC"),
+        Volume::Destination { .. } => (Reason::DestinationPVCMissing, "spec.rclone.destinationPVC"),
+    };
+    Some((reason, format!("There is no PVC {name:?} in namespace {namespace}: {field} names it; create it or correct the name")))
 }
 
 /// A claim of this name must be our own: a pull would delete what is in it.

@@ -376,6 +376,12 @@ impl Facts {
         self.claims.iter().find(|c| c.meta.name == name && c.meta.role.is_none() && !c.meta.deleting)
     }
 
+    /// Whether the PVC of the user's that the spec names is not there. Nothing can be tried before it is.
+    pub fn lacks_claim(&self) -> bool {
+        let named = self.spec.as_ref().ok().and_then(Spec::users_claim);
+        named.is_some_and(|name| self.users_claim(name).is_none())
+    }
+
     /// Claims of the object with this role. One of another name is a copy of the manifest, labels and owner included.
     pub fn claims_as(&self, role: Role) -> impl Iterator<Item = &Claim> {
         let name = self.object.claim_name();

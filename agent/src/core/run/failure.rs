@@ -24,7 +24,8 @@ pub(super) fn give_up(decision: &mut Decision<'_>, run: &Run, reason: Reason, me
 fn note(decision: &mut Decision<'_>, reason: Reason, message: String, key: &str) {
     let error = LastError { reason: reason.as_str().to_owned(), message: message.clone(), time: Time(decision.now) };
     let before = decision.status.last_error.replace(error);
-    let failures = decision.status.attempts.unwrap_or(0).saturating_add(1);
+    let counted = decision.status.attempts;
+    let failures = counted.unwrap_or(0).saturating_add(1);
     decision.status.attempts = Some(failures);
     let limit = decision.limits.max_attempts;
     if failures == limit {
@@ -35,8 +36,9 @@ fn note(decision: &mut Decision<'_>, reason: Reason, message: String, key: &str)
             key,
         );
     }
-    // Of an object that is known to be failing, only a new reason is reported.
-    if failures <= limit || before.is_none_or(|b| b.reason != reason.as_str()) {
+    // The same failure in a row is published once; of an object that is known to be failing, only a new reason is.
+    let known = before.filter(|b| counted.is_some() && b.reason == reason.as_str());
+    if known.is_none_or(|b| failures <= limit && b.message != message) {
         decision.event(true, reason, message, key);
     }
 }

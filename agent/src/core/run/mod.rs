@@ -3,6 +3,7 @@
 mod deadline;
 mod ending;
 mod failure;
+mod missing;
 mod obstacles;
 mod report;
 mod retry;
@@ -83,6 +84,9 @@ fn may_be_dropped(facts: &Facts, spec: &Spec, run: &Run) -> bool {
 
 /// The first children of a run or attempt that has just begun, as far as they can be made without waiting.
 pub(super) fn begin(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
+    if missing::claim(decision, spec, run) {
+        return;
+    }
     match run.phase {
         Phase::Capturing => {
             if let Some(step) = children::capture_snapshot(decision.facts, spec, run) {
@@ -127,6 +131,7 @@ fn is_outdated(facts: &Facts, spec: &Spec, run: &Run) -> bool {
 
 /// The next attempt, once its time has come. What the run has captured is used again.
 fn retry(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
+    missing::appeared(decision, spec);
     let (object, status) = (&decision.facts.object, &decision.status);
     let asked = object.has_new_approvals(status, run) || due::asked_to_verify(object.verify_now.as_deref(), run, status);
     let alive = decision.facts.living_mover();
@@ -136,7 +141,7 @@ fn retry(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
     if let Some(pod) = alive {
         return stuck::before_the_next_attempt(decision, run, pod);
     }
-    if !decision.may_start() {
+    if !decision.facts.lacks_claim() && !decision.may_start() {
         return;
     }
     if asked {
