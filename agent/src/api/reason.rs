@@ -91,6 +91,8 @@ reasons! {
     PathTakenOver => State;
     /// An annotation has no effect; the message says why.
     AnnotationIgnored => State;
+    /// An injected container kept a mover's pod running after its mover had terminated.
+    ContainerInjected => State;
 
     /// The spec cannot work; the message names the field.
     InvalidSpec => Stalled;

@@ -83,7 +83,7 @@ fn refuse(decision: &mut Decision<'_>) {
     let passed = decision.status.next_sync_time.as_ref().map(|t| t.0).filter(|t| *t <= now);
     decision.status.next_sync_time = passed.map(Time);
     let Some(open) = decision.status.run.clone() else { return };
-    match decision.facts.living_mover() {
+    match run::working_mover(decision, &open) {
         None => {
             run::suspend(decision, &open);
             decision.status.next_attempt_time = None;

@@ -139,7 +139,7 @@ impl World {
     fn create_snapshot(&mut self, new: &NewSnapshot) {
         assert!(self.claims.iter().any(|c| c.meta.name == new.claim), "a snapshot of a claim that is not there");
         if new.role == Role::Image {
-            assert!(self.pods.iter().all(|p| p.ended), "an image was taken while a mover writes");
+            assert!(self.pods.iter().all(|p| p.ended || p.kept_by.is_some()), "an image was taken while a mover writes");
             let (revision, uid) = new.content.clone().unwrap();
             let held = self.applied.clone().map(|(uid, (remote, number))| (World::revision(&remote, number), uid));
             assert_eq!(held, Some((revision, uid)), "an image of something else than what was pulled");

@@ -339,6 +339,8 @@ pub struct Pod {
     pub finished: Option<Timestamp>,
     /// A container beside the mover's that still runs although that has ended, and so keeps the pod from ending.
     pub kept_by: Option<String>,
+    /// Whether the mover's container ended with exit code 0.
+    pub succeeded: bool,
     /// Whether the mover ended by its own will, be it well or badly; false when it was killed or evicted.
     pub by_itself: bool,
     /// Why the container ended or does not start, as the cluster reports it (`OOMKilled`, `ErrImagePull: …`).

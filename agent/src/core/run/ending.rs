@@ -3,6 +3,7 @@
 use super::deadline;
 use super::failure;
 use super::report;
+use super::stuck;
 use super::waiting;
 use crate::api::reason::Reason;
 use crate::api::status::{MoverStatus, Phase, Run};
@@ -23,6 +24,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use scribe_mover::report::{Outcome, Report};
 
 pub(super) fn of_the_mover(decision: &mut Decision<'_>, spec: &Spec, run: &Run, job: &Job, pod: Option<&Pod>, succeeded: bool) {
+    if let Some(pod) = pod {
+        stuck::report_kept(decision, pod);
+    }
     match pod.and_then(Pod::report) {
         Some(report) if report.result == Outcome::Failed => {
             adoption::bind(decision, &report);
@@ -102,11 +106,12 @@ pub(super) fn publishing(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
     if mixed(decision, spec, run) {
         return;
     }
+    let succeeded = stuck::ended(decision, job, pod) == Some(true);
     match children::image_of(facts, run, job, &report) {
         // The spec was edited, and an image is wanted no more.
         _ if !image_wanted => complete(decision, spec, run, job, &report, pod),
         None if !children::still_there(facts, spec, job) => volume_gone(decision, run),
-        None if job.succeeded == Some(true) && decision.now < deadline => {
+        None if succeeded && decision.now < deadline => {
             image(decision, spec, run, &report, pod);
             decision.plan.wake_at(deadline);
             if let Some(blocked) = &facts.blocked {
@@ -114,7 +119,7 @@ pub(super) fn publishing(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
             }
         }
         // Its name may be taken by another object: the next attempt uses another name.
-        None if job.succeeded == Some(true) => {
+        None if succeeded => {
             decision.plan.needs.extend(Refresh::ALL);
             let waited = deadline::lasted(decision, run);
             let why = facts.blocked.clone().or_else(|| facts.warnings.clone()).unwrap_or_else(|| "its name may be taken".to_owned());

@@ -224,9 +224,9 @@ fn transferring(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
                 mover(decision, spec, run);
             }
         }
-        Some(job) => match job.succeeded {
+        Some(job) => match stuck::ended(decision, job, pod) {
             None => mover_running(decision, run, job, pod),
-            Some(succeeded) => match facts.living_mover() {
+            Some(succeeded) => match working_mover(decision, run) {
                 Some(alive) => stuck::running(decision, run, alive),
                 None => ending::of_the_mover(decision, spec, run, job, pod, succeeded),
             },
@@ -277,11 +277,16 @@ pub(super) fn suspend(decision: &mut Decision<'_>, run: &Run) {
     let (job, pod) = decision.facts.mover_of(run);
     if let Some(report) = pod.and_then(Pod::report) {
         adoption::bind(decision, &report);
-        if report.result == Outcome::Successful && job.is_some_and(|job| job.succeeded == Some(true)) {
+        if report.result == Outcome::Successful && job.is_some_and(|job| stuck::ended(decision, job, pod) == Some(true)) {
             adoption::complete(decision, run);
         }
     }
     failure::hold(decision);
+}
+
+/// A mover pod that may still be writing. Where only an injected container keeps the pod of this attempt running, it does not.
+pub(super) fn working_mover<'a>(decision: &Decision<'a>, run: &Run) -> Option<&'a Pod> {
+    decision.facts.pods.iter().find(|pod| !pod.ended && !(pod.meta.is_of_attempt(run) && stuck::is_kept(decision, pod)))
 }
 
 /// A mover lives although nothing goes on for this object, because its spec is invalid: its deadlines hold all the same.
