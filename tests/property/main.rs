@@ -15,6 +15,7 @@ mod edits;
 mod endings;
 mod failing;
 mod images;
+mod kept;
 mod missing;
 mod published;
 mod queue;

@@ -119,6 +119,7 @@ pub fn claim(claim: &slim::Claim, owner: &str) -> Claim {
             storage_class: claim.spec.storage_class_name.clone(),
         },
         block: claim.spec.volume_mode.as_deref() == Some("Block"),
+        made_from: claim.image().map(str::to_owned),
     }
 }
 

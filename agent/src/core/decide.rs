@@ -5,7 +5,7 @@
 use crate::api::reason::Reason;
 use crate::api::status::{Phase, Run};
 use crate::core::adoption;
-use crate::core::children::{cleanup, images, resize, sharing, terminating};
+use crate::core::children::{cleanup, images, kept, resize, sharing, terminating};
 use crate::core::decision::Decision;
 use crate::core::model::clock;
 use crate::core::model::facts::{Facts, Refresh};
@@ -42,6 +42,7 @@ pub fn decide(facts: &Facts, limits: &Limits, now: Timestamp) -> Plan {
     terminating::report(&mut decision);
     if let Ok(spec) = &facts.spec {
         resize::volume(&mut decision, spec);
+        kept::report(&mut decision, spec);
     }
     decision.finish()
 }
@@ -137,7 +138,9 @@ fn open(decision: &mut Decision<'_>, spec: &Spec, cause: &Cause, superseded: Opt
     // A scheduled time that only asks again for a first push is no news.
     let asks_again = matches!(cause, Cause::Scheduled(_)) && superseded.is_some_and(|old| old.phase == Phase::WaitingForFirstPush);
     let fails_at_once = decision.facts.lacks_claim();
-    if !asks_again && !fails_at_once && decision.status.attempts.is_none_or(|failures| failures < decision.limits.max_attempts) {
+    // Nor is one that comes every minute; how it ends may be.
+    let again = matches!(cause, Cause::Scheduled(_)) && spec.trigger.continuous();
+    if !asks_again && !again && !fails_at_once && decision.status.attempts.is_none_or(|failures| failures < decision.limits.max_attempts) {
         decision.event(false, Reason::SyncStarted, "Sync started".to_owned(), &run.id);
     }
     decision.status.run = Some(run);

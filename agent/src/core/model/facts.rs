@@ -282,6 +282,8 @@ pub struct Claim {
     pub shape: crate::core::model::spec::ClaimShape,
     /// Whether it is a raw block volume, which holds no files.
     pub block: bool,
+    /// Name of the snapshot that it was created from.
+    pub made_from: Option<String>,
 }
 
 /// A `VolumeSnapshot`.

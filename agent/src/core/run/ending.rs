@@ -169,6 +169,10 @@ fn close(decision: &mut Decision<'_>, spec: &Spec, run: &Run, job: &Job, report:
     adoption::complete(decision, run);
     // Of the mover's own spec: a push may have been finished after an edit.
     let synced = children::subject(decision.facts, spec, run, Some(job));
+    // A continuous sync that finds nothing new, as the one before it, is no news.
+    let before = (decision.status.last_sync_time.is_some(), decision.status.last_error.is_some());
+    let asked = run.manual.is_some() || run.verify_now.is_some();
+    let news = report.changed || !spec.trigger.continuous() || asked || before != (true, false);
     let status = &mut decision.status;
     let duration = go_duration::format(now.duration_since(run.start_time.0));
     status.run = None;
@@ -197,7 +201,9 @@ fn close(decision: &mut Decision<'_>, spec: &Spec, run: &Run, job: &Job, report:
     let left_out: Vec<_> = report.skipped.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
     let left_out = if left_out.is_empty() { String::new() } else { format!("; not replicated: {}", left_out.join(", ")) };
     let note = format!("Sync completed in {duration}: {what}, {} files, {} bytes{left_out}", report.files, report.bytes);
-    decision.event(false, Reason::SyncCompleted, note, &run.id);
+    if news {
+        decision.event(false, Reason::SyncCompleted, note, &run.id);
+    }
     if report.took_over {
         let note = format!("The path {path} belonged to another object; this object owns it now");
         decision.event(true, Reason::PathTakenOver, note, &run.id);

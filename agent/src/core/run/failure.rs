@@ -6,7 +6,7 @@ use super::retry;
 use crate::api::reason::Reason;
 use crate::api::status::{LastError, MoverResult, MoverStatus, Phase, Run};
 use crate::core::decision::Decision;
-use crate::core::model::facts::{Job, Pod, Snapshot};
+use crate::core::model::facts::{Job, Pod, Role, Snapshot};
 use crate::core::model::plan::ChildKind;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use scribe_mover::report::Report;
@@ -108,7 +108,8 @@ pub(super) fn pod_not_started(decision: &mut Decision<'_>, run: &Run, job: &Job,
     };
     if let Some(claim) = obstacles::unbound(facts) {
         // Nothing was ever written to it; one that cannot get a volume is made anew, and one that is slow is kept.
-        let refused = obstacles::refused_volume(&why);
+        // Where an image cannot be restored, everything is pulled again.
+        let refused = obstacles::refused_volume(&why) || claim.meta.role == Some(Role::Volume) && claim.made_from.is_some();
         let then = if refused { "The next attempt creates a new one" } else { "It is kept, and the agent keeps waiting for it" };
         let message = format!("PVC {} has no volume after {waited}{limit}: {why}. {then}", claim.meta.name);
         if refused {
