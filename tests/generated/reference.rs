@@ -81,8 +81,15 @@ const CONDITIONS: [Condition; 4] = [
 ];
 
 /// Reasons that stand in events alone.
-const EVENTS: [Reason; 6] =
-    [Reason::SyncStarted, Reason::SyncCompleted, Reason::Failing, Reason::ResizeRefused, Reason::PathTakenOver, Reason::AnnotationIgnored];
+const EVENTS: [Reason; 7] = [
+    Reason::SyncStarted,
+    Reason::SyncCompleted,
+    Reason::Failing,
+    Reason::ResizeRefused,
+    Reason::PathTakenOver,
+    Reason::AnnotationIgnored,
+    Reason::ContainerInjected,
+];
 
 /// What users set on objects beside their spec.
 const ANNOTATIONS: [(&str, &str, &str); 4] = [

@@ -60,6 +60,21 @@ async fn events_that_are_forbidden() {
     assert_eq!(reasons, ["SyncCompleted", "SyncStarted"]);
 }
 
+/// No status can say that none can be written; an event does.
+#[tokio::test]
+async fn a_status_that_may_not_be_written() {
+    let site = Site::start("forbidden-status").await;
+    site.proxy.rule(|call| if call.path.ends_with("/status") { Fault::Forbidden } else { Fault::None });
+    let source = site.source("it", manual("first")).await;
+    until("an event says so", 60, async || {
+        let reasons = reasons(&site).await;
+        if reasons == ["MissingPermission"] { Ok(()) } else { Err(reasons) }
+    })
+    .await;
+    site.proxy.rule(|_| Fault::None);
+    source.until("its sync", 90, |s| s.last_manual_sync.is_some()).await;
+}
+
 /// The status is written, and the connection breaks before the answer: no later decision brings its events again.
 #[tokio::test]
 async fn events_of_a_status_whose_answer_is_lost() {

@@ -110,6 +110,8 @@ reasons! {
     NoSpace => Stalled;
     /// The cluster rejected the mover's pod.
     PodRejected => Stalled;
+    /// An admission policy of the cluster rejected a PVC or VolumeSnapshot.
+    AdmissionDenied => Stalled;
     /// The agent's Role lacks a verb.
     MissingPermission => Stalled;
     /// The cluster does not serve VolumeSnapshots.

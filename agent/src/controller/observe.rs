@@ -161,7 +161,11 @@ pub(super) fn slot(context: &Context, facts: &Facts, take: bool) -> Slot {
 pub(super) fn recalled(context: &Context, mut facts: Facts, now: Timestamp) -> Facts {
     progress::follow(context, &mut facts, now);
     let idle = facts.status.run.is_none();
-    let memory = remember(context, &facts.object.uid, |memory| memory.warning = memory.warning.take().filter(|_| !idle));
+    let memory = remember(context, &facts.object.uid, |memory| {
+        if idle {
+            why::is_over(memory);
+        }
+    });
     facts.troubles = context.troubles(facts.object.kind, &memory);
     hide_what_cannot_be_recorded(context, &mut facts);
     let run = facts.status.run.as_ref().map(|run| (run.id.clone(), run.attempt));

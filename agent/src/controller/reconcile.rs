@@ -12,7 +12,7 @@ use crate::cluster::refusal::Answer;
 use crate::cluster::view::{Replicated, Replication};
 use crate::core::decide::decide;
 use crate::core::model::facts::{Facts, Refresh, Refusal, ResizeRefusal};
-use crate::core::model::plan::{Child, Plan, Step};
+use crate::core::model::plan::{Child, Event, Plan, Step};
 use crate::core::schedule::backoff;
 use crate::manifests::job::Mover;
 use jiff::{SignedDuration, Timestamp};
@@ -266,6 +266,11 @@ async fn steps(context: &Context, facts: &Facts, plan: &Plan, round: &mut Round)
                 return Err(Failure::Write(error));
             }
             Err(Answer::Refused(refusal)) => {
+                if matches!(step, Step::WriteStatus(_)) && recall(context, uid).failures == 0 {
+                    // No status can say so.
+                    let event = Event { warning: true, reason: refusal.reason, note: refusal.message.clone(), key: "status".to_owned() };
+                    events::publish(context, &facts.object, &event).await;
+                }
                 refused(context, facts, step, refusal)?;
                 return Ok(Some(Duration::ZERO));
             }
