@@ -14,8 +14,8 @@ const OBJECTS: usize = 1000;
 /// The defaults of `kubeAPIQPS` and `kubeAPIBurst`.
 const RATE: usize = 20;
 const BURST: usize = 40;
-/// A sync takes two to three seconds where nothing else is to be done.
-const PROMPT: Duration = Duration::from_secs(15);
+/// A sync takes two to three seconds where nothing else is to be done and the machine is idle.
+const PROMPT: Duration = Duration::from_secs(30);
 /// For each object: the object, the list of PVCs, the status, the event.
 const FIRST_REPORT: usize = 4;
 

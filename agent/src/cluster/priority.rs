@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::future::Future;
 
 /// How urgent a request is. What nothing else is known of is urgent: watches and their lists, and what the agent needs to start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Priority {
     /// A sync is under way, and its mover's result may be there.
     #[default]

@@ -13,7 +13,7 @@ use futures::FutureExt;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
-use kube::runtime::reflector::Store;
+use kube::runtime::reflector::{ObjectRef, Store};
 
 /// The stores of both kinds.
 #[derive(Clone)]
@@ -72,6 +72,14 @@ impl Objects {
             all.push((view.candidate(movers, now), RunState::of(view.status)));
         });
         all
+    }
+
+    /// The object of this name, as the watch shows it by now.
+    pub(super) fn named(&self, kind: Kind, namespace: &str, name: &str) -> Option<Replication> {
+        match kind {
+            Kind::Source => self.sources.get(&ObjectRef::new(name).within(namespace)).map(|object| object.replication()),
+            Kind::Destination => self.destinations.get(&ObjectRef::new(name).within(namespace)).map(|object| object.replication()),
+        }
     }
 
     /// Whether an object with this UID is there.
