@@ -205,6 +205,27 @@ async fn a_namesakes_mover_that_never_ends_keeps_nobody_else_waiting() {
     assert_eq!(first.status().await.last_sync_time, None, "it started beside the old mover");
 }
 
+/// A service mesh has injected a container that does not end: the mover's result counts, and its pod is deleted with its Job.
+#[tokio::test]
+async fn a_container_that_outlives_the_mover() {
+    let site = Site::start("injected").await;
+    site.world.record.lock().unwrap().injected = true;
+    let (push, pull) = (site.source("push", manual("0")).await, site.destination("pull", manual("0")).await);
+    for tag in ["1", "2"] {
+        for object in [&push, &pull] {
+            object.sync(tag, 60).await;
+        }
+    }
+    until("the pods are gone", 60, async || match site.children("", "v1", "Pod").await {
+        pods if pods.is_empty() => Ok(()),
+        pods => Err(pods),
+    })
+    .await;
+    assert!(reasons(&site).await.contains(&"ContainerInjected".to_owned()));
+    let record = site.world.record.lock().unwrap();
+    assert_eq!((record.violations.as_slice(), record.movers.values().max()), (&[] as &[String], Some(&1)));
+}
+
 /// A webhook may choose any code to refuse with. It is no reason to ask twice a second for ever, and to say nothing.
 #[tokio::test]
 async fn a_create_that_meets_with_a_conflict_for_ever() {
