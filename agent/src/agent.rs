@@ -2,6 +2,7 @@
 
 use crate::admin;
 use crate::api::reason::Reason;
+use crate::cluster::budget::Budget;
 use crate::cluster::cache::{self, Cache};
 use crate::cluster::client;
 use crate::cluster::identity;
@@ -10,6 +11,7 @@ use crate::cluster::read::Reader;
 use crate::cluster::warnings::Warnings;
 use crate::cluster::watches::Watches;
 use crate::cluster::write::Writer;
+use crate::controller::places::Places;
 use crate::controller::undeclared::Undeclared;
 use crate::controller::wake::Wakes;
 use crate::controller::{self, Context as Shared, Memories, Watched};
@@ -69,7 +71,8 @@ pub async fn run(options: Options) -> Result<()> {
     let stop = shutdown()?;
     let (settings, _settings_watcher) = reload::watch(&options.config);
     let watches = Watches::default();
-    let client = client::client(&watches).await?;
+    let in_force = settings.clone();
+    let client = client::client(&watches, Budget::new(move || in_force.borrow().settings.requests)).await?;
     let watched = controller::watch_objects(&client, &options.namespace, &watches);
     let state =
         Arc::new(admin::State { objects: watched.objects.clone(), metrics: Metrics::default(), settings, ready: AtomicBool::new(false) });
@@ -116,6 +119,7 @@ async fn work(
         started: std::time::Instant::now(),
         slots: Mutex::default(),
         claims: Mutex::default(),
+        places: Places::default(),
         wakes: wakes.sender(),
         memory,
         undeclared: Undeclared::default(),

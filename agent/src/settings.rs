@@ -1,6 +1,6 @@
 //! The agent's settings: from the text of `agent.yaml` to values that can be worked with.
 
-use crate::core::model::limits::Limits;
+use crate::core::model::limits::{Limits, RequestRate};
 use crate::core::syntax::{go_duration, quantity};
 use jiff::SignedDuration;
 use serde::Deserialize;
@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 pub struct Settings {
     /// Durations that decisions depend on.
     pub limits: Limits,
+    /// How many requests the API server gets.
+    pub requests: RequestRate,
     /// What movers are started with.
     pub mover: MoverSettings,
 }
@@ -46,6 +48,10 @@ struct Raw {
     first_push_patience: Option<String>,
     max_attempts: Option<u16>,
     max_concurrent_syncs: Option<u16>,
+    #[serde(rename = "kubeAPIQPS")]
+    kube_api_qps: Option<u16>,
+    #[serde(rename = "kubeAPIBurst")]
+    kube_api_burst: Option<u16>,
     #[serde(default)]
     retry: RawRetry,
     #[serde(default)]
@@ -112,6 +118,11 @@ impl Settings {
         if limits.retry_initial > limits.retry_cap {
             return Err("agent.yaml: retry.initial is longer than retry.max".to_owned());
         }
+        let rate = RequestRate::default();
+        let requests = RequestRate {
+            qps: count("kubeAPIQPS", raw.kube_api_qps, rate.qps)?,
+            burst: count("kubeAPIBurst", raw.kube_api_burst, rate.burst)?,
+        };
         let mover = MoverSettings::default();
         let resources = match raw.mover.resources {
             Some(resources) => checked(&resources)?,
@@ -127,7 +138,7 @@ impl Settings {
         }
         let mover =
             MoverSettings { service_account_name, resources, temporary_space, verify_interval, rehash_interval, heartbeat_interval };
-        Ok(Settings { limits, mover })
+        Ok(Settings { limits, requests, mover })
     }
 }
 
@@ -189,8 +200,15 @@ mod tests {
             "initial",
             "max",
         ];
-        for field in durations.into_iter().chain(["maxAttempts", "maxConcurrentSyncs", "serviceAccountName", "temporarySpace", "resources"])
-        {
+        for field in durations.into_iter().chain([
+            "maxAttempts",
+            "maxConcurrentSyncs",
+            "kubeAPIQPS",
+            "kubeAPIBurst",
+            "serviceAccountName",
+            "temporarySpace",
+            "resources",
+        ]) {
             assert!(shipped.contains(&format!("{field}:")), "{field} is missing from config/agent.yaml");
         }
     }
@@ -204,6 +222,8 @@ mod tests {
             ("rehashInterval: weekly", "rehashInterval"),
             ("maxAttempts: 0", "maxAttempts"),
             ("maxConcurrentSyncs: -1", "maxConcurrentSyncs"),
+            ("kubeAPIQPS: 0", "kubeAPIQPS"),
+            ("kubeAPIBurst: many", "kubeAPIBurst"),
             ("mover: [", "agent.yaml"),
             ("mover: {temporarySpace: none}", "mover.temporarySpace"),
             ("mover: {resources: {limits: {memory: lots}}}", "mover.resources.limits.memory: \"lots\""),

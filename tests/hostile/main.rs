@@ -6,6 +6,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what it needs by failing")]
 
 mod agent;
+mod budget;
 #[path = "../e2e/support/chance.rs"]
 mod chance;
 mod control_plane;

@@ -60,6 +60,21 @@ async fn events_that_are_forbidden() {
     assert_eq!(reasons, ["SyncCompleted", "SyncStarted"]);
 }
 
+/// No status can say that none can be written; an event does.
+#[tokio::test]
+async fn a_status_that_may_not_be_written() {
+    let site = Site::start("forbidden-status").await;
+    site.proxy.rule(|call| if call.path.ends_with("/status") { Fault::Forbidden } else { Fault::None });
+    let source = site.source("it", manual("first")).await;
+    until("an event says so", 60, async || {
+        let reasons = reasons(&site).await;
+        if reasons == ["MissingPermission"] { Ok(()) } else { Err(reasons) }
+    })
+    .await;
+    site.proxy.rule(|_| Fault::None);
+    source.until("its sync", 90, |s| s.last_manual_sync.is_some()).await;
+}
+
 /// The status is written, and the connection breaks before the answer: no later decision brings its events again.
 #[tokio::test]
 async fn events_of_a_status_whose_answer_is_lost() {
@@ -188,6 +203,27 @@ async fn a_namesakes_mover_that_never_ends_keeps_nobody_else_waiting() {
     let second = site.source("second", manual("1")).await;
     second.until("its sync", 60, |s| s.last_manual_sync.is_some()).await;
     assert_eq!(first.status().await.last_sync_time, None, "it started beside the old mover");
+}
+
+/// A service mesh has injected a container that does not end: the mover's result counts, and its pod is deleted with its Job.
+#[tokio::test]
+async fn a_container_that_outlives_the_mover() {
+    let site = Site::start("injected").await;
+    site.world.record.lock().unwrap().injected = true;
+    let (push, pull) = (site.source("push", manual("0")).await, site.destination("pull", manual("0")).await);
+    for tag in ["1", "2"] {
+        for object in [&push, &pull] {
+            object.sync(tag, 60).await;
+        }
+    }
+    until("the pods are gone", 60, async || match site.children("", "v1", "Pod").await {
+        pods if pods.is_empty() => Ok(()),
+        pods => Err(pods),
+    })
+    .await;
+    assert!(reasons(&site).await.contains(&"ContainerInjected".to_owned()));
+    let record = site.world.record.lock().unwrap();
+    assert_eq!((record.violations.as_slice(), record.movers.values().max()), (&[] as &[String], Some(&1)));
 }
 
 /// A webhook may choose any code to refuse with. It is no reason to ask twice a second for ever, and to say nothing.

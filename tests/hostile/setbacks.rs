@@ -2,6 +2,7 @@
 
 use super::agent::Agent;
 use super::proxy::Fault;
+use super::reports::trouble;
 use super::site::{Replication, Site};
 use super::until::until;
 use hyper::Method;
@@ -161,6 +162,8 @@ async fn events_that_cannot_be_read() {
     let source = site.source("it", json!({ "trigger": { "manual": "first" }, "rclone": { "copyMethod": "Direct" } })).await;
     let status = source.until("a second attempt fails", 120, |s| s.attempts >= Some(2)).await;
     assert_eq!(status.last_error.as_ref().unwrap().reason, "PodRejected", "{status:#?}");
+    let lacking = |s: &Status| trouble(s).is_some_and(|t| t.contains("The agent lacks a permission") && t.contains("complete Role"));
+    source.until("it is reported", 90, lacking).await;
     // A list that failed is not asked for again within seconds.
     until("it has asked twice", 60, async || match site.proxy.counted().get(&Fault::Forbidden) {
         Some(2..) => Ok(()),

@@ -17,8 +17,9 @@ use std::time::Duration;
 pub const NAMESPACE: &str = "played";
 /// The agent's own pod.
 pub const POD: &str = "agent-0";
-/// The agent's settings: it tries again soon.
-pub const SETTINGS: &str = "{continuousInterval: 1h, maxConcurrentSyncs: 20, retry: {initial: 1s, max: 4s}}";
+/// The agent's settings: it tries again soon, and is not held up by its own budget.
+pub const SETTINGS: &str =
+    "{continuousInterval: 1h, maxConcurrentSyncs: 20, kubeAPIQPS: 500, kubeAPIBurst: 500, retry: {initial: 1s, max: 4s}}";
 
 const CRDS: [&str; 2] =
     ["kustomize/crds/scribe.backube_replicationsources.yaml", "kustomize/crds/scribe.backube_replicationdestinations.yaml"];

@@ -12,7 +12,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 const WARNINGS: usize = 3000;
 const OBJECTS: usize = 40;
-const LIMIT: u64 = 64 * 1024;
+/// In KiB.
+pub const LIMIT: u64 = 64 * 1024;
 
 fn warning(name: &str, kind: &str, uid: &str, message: &str) -> Value {
     json!({ "apiVersion": "v1", "kind": "Event", "metadata": { "name": name }, "type": "Warning", "reason": "BackOff",
@@ -22,7 +23,7 @@ fn warning(name: &str, kind: &str, uid: &str, message: &str) -> Value {
 }
 
 /// Peak resident memory of the agent, in KiB.
-fn peak(site: &Site) -> u64 {
+pub fn peak(site: &Site) -> u64 {
     let dir = site.plane.dir().to_str().unwrap().to_owned();
     for entry in std::fs::read_dir("/proc").unwrap().flatten() {
         let Ok(command) = std::fs::read_to_string(entry.path().join("cmdline")) else { continue };

@@ -89,8 +89,8 @@ fn the_count_and_the_time_are_data() {
     assert!(next > world.now && next <= world.now + SignedDuration::from_mins(15));
     let condition = status.conditions.iter().find(|c| c.type_ == "Synchronizing").unwrap();
     assert!(condition.message.starts_with("Failing: "), "{}", condition.message);
-    // Each is told until the object is known to be failing; from then on news alone.
-    assert_eq!((told(&world, Reason::Unreachable), told(&world, Reason::Failing)), (5, 1));
+    // The same failure is told once.
+    assert_eq!((told(&world, Reason::Unreachable), told(&world, Reason::Failing)), (1, 1));
     live(&mut world, 1, Ending::Stalled);
     assert_eq!(told(&world, Reason::DeletionGuard), 1);
     script::recover(&mut world);

@@ -16,6 +16,8 @@ mod endings;
 mod failing;
 mod first_push;
 mod images;
+mod kept;
+mod missing;
 mod published;
 mod queue;
 mod ready;

@@ -8,6 +8,7 @@ use crate::script::{self, Happening};
 use crate::world::{Flavour, World};
 use jiff::SignedDuration;
 use rstest::rstest;
+use scribe_agent::api::reason::Reason;
 use scribe_agent::api::status::Phase;
 use scribe_agent::core::model::facts::{Meta, Pod, Role};
 use scribe_agent::core::schedule::queue;
@@ -41,7 +42,7 @@ fn a_lost_node_is_reported_and_waited_for() {
         let condition = world.status.conditions.iter().find(|c| c.type_ == "Synchronizing").unwrap();
         assert!(condition.reason == "Backoff" && condition.message.contains(message), "{condition:?}");
         let told = |reason: &str| world.events.iter().filter(|e| e.reason.as_str() == reason).count();
-        assert_eq!((told("MoverStalled"), told("Failing"), world.movers.len()), (5, 1, 1));
+        assert_eq!((told("MoverStalled"), told("Failing"), world.movers.len()), (1, 1, 1));
         script::recover(&mut world);
         world.assert_settled();
     }
@@ -49,21 +50,53 @@ fn a_lost_node_is_reported_and_waited_for() {
 
 /// A container that something has injected runs on, so that the Job never completes.
 #[test]
-fn a_sidecar_that_keeps_the_pod_running_is_reported() {
-    for flavour in Flavour::ALL {
+fn the_result_of_a_mover_whose_pod_a_sidecar_keeps_running_counts() {
+    for (flavour, ending) in Flavour::ALL.into_iter().flat_map(|flavour| [(flavour, Ending::Good), (flavour, Ending::Failed)]) {
         let mut world = with_a_mover(flavour);
+        controllers::end_movers(&mut world, ending);
         for pod in &mut world.pods {
-            (pod.kept_by, pod.finished) = (Some("istio-proxy".into()), Some(world.now));
+            (pod.kept_by, pod.ended, pod.succeeded) = (Some("istio-proxy".into()), false, ending == Ending::Good);
         }
-        world.now += SignedDuration::from_secs(59);
+        world.now += SignedDuration::from_secs(9);
         agent::look(&mut world, &Look::default());
-        assert!(world.status.last_error.is_none());
+        assert!(world.status.run.as_ref().is_some_and(|run| run.phase == Phase::Transferring), "it may end by itself");
         world.now += SignedDuration::from_secs(2);
-        agent::look(&mut world, &Look::default());
-        let (reason, message) = error(&world);
-        assert!(reason == "MoverStalled" && message.contains("istio-proxy") && message.contains("injection"), "{reason}: {message}");
-        assert!(!queue::under_way(&world.status));
+        for _ in 0..4 {
+            agent::look(&mut world, &Look::default());
+            world.snapshots.iter_mut().for_each(|snapshot| snapshot.ready = true);
+        }
+        let (synced, failed) = (world.status.last_sync_time.is_some(), world.status.last_error.is_some());
+        assert_eq!((synced, failed), (ending == Ending::Good, ending == Ending::Failed), "{flavour:?}: {:#?}", world.status);
+        assert!(world.jobs.iter().all(|job| job.meta.deleting), "{flavour:?}: what ends the pod");
+        let told: Vec<_> = world.events.iter().filter(|event| event.reason == Reason::ContainerInjected).collect();
+        assert!(told.len() == 1 && told[0].note.contains("istio-proxy") && told[0].note.contains("injection"), "{told:#?}");
+        // No other mover starts before the pod has ended.
+        script::edit(&mut world, |world| world.spec.trigger.manual = Some("next".into()));
+        let movers = world.movers.len();
+        for _ in 0..10 {
+            agent::look(&mut world, &Look::default());
+            world.jobs.clear();
+            world.now += SignedDuration::from_secs(60);
+        }
+        assert_eq!(world.movers.len(), movers, "{flavour:?}");
+        world.pods.clear();
+        script::recover(&mut world);
+        world.assert_settled();
     }
+}
+
+/// Also where the spec is invalid by then.
+#[test]
+fn a_sidecar_keeps_no_suspended_run() {
+    let mut world = with_a_mover(Flavour::SourceDirect);
+    controllers::end_movers(&mut world, Ending::Good);
+    for pod in &mut world.pods {
+        (pod.kept_by, pod.ended, pod.succeeded) = (Some("istio-proxy".into()), false, true);
+    }
+    script::edit(&mut world, |world| world.invalid = Some("bad".into()));
+    world.now += SignedDuration::from_secs(11);
+    agent::look(&mut world, &Look::default());
+    assert!(!queue::under_way(&world.status) && world.jobs.iter().all(|job| job.meta.deleting), "{:#?}", world.status);
 }
 
 /// Nor does it keep its place where the spec is invalid by then, and it is reported.

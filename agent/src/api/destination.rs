@@ -97,7 +97,7 @@ pub struct DestinationRclone {
     #[schemars(range(min = 1, max = 100))]
     pub retain: Option<u32>,
 
-    /// Deletes the PVC created for this object after each sync; the next sync then transfers everything again. Default: false.
+    /// Deletes the PVC created for this object after each sync; the next sync creates it from the latest image. Default: false.
     #[serde(default, rename = "cleanupTempPVC", skip_serializing_if = "Option::is_none")]
     pub cleanup_temp_pvc: Option<bool>,
 }

@@ -95,6 +95,8 @@ reasons! {
     SettingsInvalid => State;
     /// An annotation has no effect; the message says why.
     AnnotationIgnored => State;
+    /// An injected container kept a mover's pod running after its mover had terminated.
+    ContainerInjected => State;
 
     /// The spec cannot work; the message names the field.
     InvalidSpec => Stalled;
@@ -115,6 +117,8 @@ reasons! {
     NamesCollide => Stalled;
     /// The cluster rejected the mover's pod.
     PodRejected => Stalled;
+    /// An admission policy of the cluster rejected a PVC or VolumeSnapshot.
+    AdmissionDenied => Stalled;
     /// The agent's Role lacks a verb.
     MissingPermission => Stalled;
     /// The cluster does not serve VolumeSnapshots.

@@ -1,10 +1,13 @@
-//! The client of the API server: kube's, with two layers.
+//! The client of the API server: kube's, with three layers.
+//!
+//! No more requests are made than the settings allow (`budget`).
 //!
 //! A request that meets with a busy API server is made again for some seconds, and not for as long as a `Retry-After` asks.
 //!
 //! A watch whose answer ends at once, without an error and without an event, ends for kube only after a pause. kube asks for such a watch again
 //! in the same instant and reports nothing. A failing proxy, or an API server that is going down, can end watches like that for hours.
 
+use super::budget::Budget;
 use super::watches;
 use crate::core::schedule::backoff;
 use anyhow::{Context as _, Result};
@@ -40,11 +43,11 @@ const RETRIES: u32 = 3;
 /// Requests on their way to the connection; more than there are at any time.
 const BUFFER: usize = 1024;
 
-/// A client from the pod's service account, or else from `KUBECONFIG`. `reported` learns which watches work.
+/// A client from the pod's service account, or else from `KUBECONFIG`. `reported` learns which watches work; every request is of `budget`.
 ///
 /// # Errors
 /// When neither is there, or cannot be used.
-pub async fn client(reported: &watches::Watches) -> Result<Client> {
+pub async fn client(reported: &watches::Watches, budget: Budget) -> Result<Client> {
     let mut config = Config::infer().await.context("finding the API server")?;
     (config.read_timeout, config.reset_reader_on_write) = (Some(READ_TIMEOUT), true);
     // That one waits for as long as `Retry-After` asks, an hour of it.
@@ -52,7 +55,7 @@ pub async fn client(reported: &watches::Watches) -> Result<Client> {
     let builder = ClientBuilder::try_from(config).context("making a client of the API server")?;
     // If the API server is busy (429, 503, 504). What still fails is retried by the agent, with longer delays.
     let retry = RetryPolicy::new(FIRST_RETRY, LAST_RETRY, RETRIES, false).context("making a client of the API server")?;
-    let builder = builder.with_layer(&BufferLayer::new(BUFFER)).with_layer(&RetryLayer::new(retry));
+    let builder = builder.with_layer(&BufferLayer::new(BUFFER)).with_layer(&budget).with_layer(&RetryLayer::new(retry));
     Ok(builder.with_layer(&WatchLayer { short: Arc::default(), reported: reported.clone() }).build())
 }
 

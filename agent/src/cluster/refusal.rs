@@ -54,6 +54,11 @@ fn ending(status: &Status) -> bool {
     causes.iter().any(|c| c.reason == "NamespaceTerminating") || status.message.contains("because it is being terminated")
 }
 
+/// Whether a policy refused this: a webhook may choose any code, and says so in these words.
+fn denied(message: &str) -> bool {
+    message.contains("denied the request") || message.contains("ValidatingAdmissionPolicy")
+}
+
 fn refused(step: &Step, status: &Status) -> Answer {
     let words = status.message.trim();
     let (reason, hint) = match (status.code, step) {
@@ -66,7 +71,12 @@ fn refused(step: &Step, status: &Status) -> Answer {
         (403, _) if words.contains("cannot") && words.contains("is forbidden: User") => (Reason::MissingPermission, COMPLETE_ROLE),
         (_, Step::Resize(..)) => (Reason::ResizeRefused, "the volume keeps its size; syncs continue"),
         (403, Step::Create(Child::Job(_))) => (Reason::PodRejected, "the namespace's policy or quota does not allow the mover"),
-        (403, Step::Create(_)) => (Reason::NoSpace, "the namespace's quota or policy does not allow this volume"),
+        (403, Step::Create(_)) if words.contains("exceeded quota") => (Reason::NoSpace, "the namespace's quota does not allow this volume"),
+        (403, Step::Create(_)) => (Reason::AdmissionDenied, "a policy of the cluster does not allow this volume or snapshot"),
+        (_, Step::Create(Child::Job(_))) if denied(words) => (Reason::PodRejected, "a policy of the cluster does not allow the mover"),
+        (_, Step::Create(_)) if denied(words) => {
+            (Reason::AdmissionDenied, "a policy of the cluster does not allow this volume or snapshot")
+        }
         _ => (Reason::InvalidSpec, "the API server does not accept what the spec asks for"),
     };
     Answer::Refused(Refusal { reason, message: format!("{words} ({hint})") })
@@ -96,6 +106,23 @@ mod tests {
         assert!(matches!(answer(&create(), 403, "Forbidden", words), Answer::Ending));
         let quota = "pods \"x\" is forbidden: exceeded quota";
         assert!(matches!(answer(&create(), 403, "Forbidden", quota), Answer::Refused(r) if r.reason == Reason::NoSpace));
+    }
+
+    /// An outsider saw NoSpace where a policy did not want the labels.
+    #[test]
+    fn a_policy_is_not_a_full_quota() {
+        let reason = |step: &Step, code, words: &str| match answer(step, code, "Forbidden", words) {
+            Answer::Refused(refusal) => Some(refusal.reason),
+            _ => None,
+        };
+        let webhook = "admission webhook \"validate.kyverno.svc\" denied the request: label team is required";
+        let policy = "volumesnapshots \"s\" is forbidden: ValidatingAdmissionPolicy 'teams' with binding 'all' denied request: no team";
+        for (code, words) in [(403, webhook), (400, webhook), (422, policy), (403, policy), (403, "is forbidden: violates something")] {
+            assert_eq!(reason(&create(), code, words), Some(Reason::AdmissionDenied), "{code} {words}");
+        }
+        assert_eq!(reason(&create(), 403, "is forbidden: exceeded quota: q, requested: count/volumesnapshots=1"), Some(Reason::NoSpace));
+        assert_eq!(reason(&create(), 403, "is forbidden: User \"a\" cannot create resource \"x\""), Some(Reason::MissingPermission));
+        assert_eq!(reason(&create(), 422, "spec.source: Required value"), Some(Reason::InvalidSpec));
     }
 
     #[test]

@@ -120,6 +120,7 @@ pub fn claim(claim: &slim::Claim, owner: &str) -> Claim {
             storage_class: claim.spec.storage_class_name.clone(),
         },
         block: claim.spec.volume_mode.as_deref() == Some("Block"),
+        made_from: claim.image().map(str::to_owned),
     }
 }
 
@@ -214,6 +215,7 @@ pub fn pod(pod: &slim::Pod) -> Pod {
         ends_by: time(pod.metadata.deletion_timestamp.as_ref()),
         report: state.terminated.as_ref().and_then(|t| t.message.clone()),
         finished: state.terminated.as_ref().and_then(|t| time(t.finished_at.as_ref())),
+        succeeded: state.terminated.as_ref().is_some_and(|t| t.exit_code == 0),
         // A shell's convention, and the kubelet's: 128 and more is a signal.
         by_itself: state.terminated.as_ref().is_some_and(|t| (0..128).contains(&t.exit_code) && t.reason.as_deref() != Some("OOMKilled")),
         kept_by: running.filter(|_| state.terminated.is_some()).map(|c| c.name.clone()),
@@ -277,6 +279,7 @@ mod tests {
         assert_eq!((ended.report.as_deref(), ended.kept_by), (Some("{}"), None));
         let kept = seen(json!({ "running": {} }), "Running");
         assert_eq!((kept.report.as_deref(), kept.kept_by.as_deref(), kept.ended), (Some("{}"), Some("istio-proxy"), false));
+        assert!(!kept.succeeded, "the sidecar's exit code");
     }
 
     #[test]

@@ -5,10 +5,11 @@
 
 use super::pace::causes;
 use super::read::Reader;
+use super::refusal::missing_permission;
 use super::slim::ClusterEvent;
 use jiff::Timestamp;
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
@@ -26,6 +27,8 @@ const LONGEST_TEXT: usize = 1024;
 pub struct Warnings {
     reader: Reader,
     last: Arc<Mutex<Option<List>>>,
+    /// What to report where the Role does not allow the list.
+    denied: Arc<std::sync::Mutex<Option<String>>>,
 }
 
 /// What a list of warnings says about some objects.
@@ -67,7 +70,7 @@ struct Latest {
 impl Warnings {
     /// The warnings that `reader` reads.
     pub fn new(reader: Reader) -> Self {
-        Warnings { reader, last: Arc::default() }
+        Warnings { reader, last: Arc::default(), denied: Arc::default() }
     }
 
     /// Why something waits for these objects, in groups, of which the first with a warning counts. `all` are the UIDs that anything may wait
@@ -85,8 +88,15 @@ impl Warnings {
         last.as_ref().and_then(|list| list.reason(groups))
     }
 
+    /// What to report, if the last list was forbidden.
+    pub fn denied(&self) -> Option<String> {
+        self.denied.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     async fn read(&self, mut digest: Digest, failed_before: bool) -> Option<Digest> {
         let read = tokio::time::timeout(LONGEST, self.reader.warnings(|event| digest.fold(event))).await;
+        let denied = if let Ok(Err(error)) = &read { missing_permission(error) } else { None };
+        *self.denied.lock().unwrap_or_else(PoisonError::into_inner) = denied;
         let error = match read {
             Ok(Ok(())) => return Some(digest),
             Ok(Err(error)) => causes(&error),

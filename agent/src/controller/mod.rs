@@ -9,11 +9,13 @@ mod kept;
 pub mod memory;
 pub mod objects;
 mod observe;
+pub mod places;
 pub mod progress;
 mod reconcile;
 mod removals;
 pub mod slots;
 mod taken;
+mod turn;
 mod unconfirmed;
 pub mod undeclared;
 mod unread;
@@ -42,6 +44,7 @@ use kube::runtime::{Controller, WatchStreamExt, controller, reflector, watcher};
 use kube::{Api, Client, Resource};
 pub use memory::{Memories, Memory, Warning};
 use objects::Objects;
+use places::Places;
 use serde::de::DeserializeOwned;
 use slots::Slots;
 use std::collections::HashMap;
@@ -58,8 +61,8 @@ const DEBOUNCE: Duration = Duration::from_millis(50);
 /// What has failed less often in a row than this may have been a moment's trouble, and is not reported.
 const FAILURES_THAT_PASS: i64 = 3;
 
-/// For each kind. Every reconcile that writes holds what it has read until its last request is answered.
-const LOOKS_AT_A_TIME: u16 = 16;
+/// Any number of reconciles may look at the cache; those that make requests wait for their turn (`places`).
+const UNLIMITED: u16 = 0;
 
 /// What every reconcile needs.
 pub struct Context {
@@ -89,6 +92,8 @@ pub struct Context {
     pub slots: Mutex<Slots>,
     /// Which destination may write to a PVC.
     pub claims: Mutex<Claims>,
+    /// Which reconciles make requests.
+    pub places: Places,
     /// Wakes objects that may have a slot now.
     pub wakes: wake::Sender,
     /// Per object's UID, what the agent remembers between two reconciles.
@@ -176,7 +181,7 @@ async fn drive<K>(
     K: Resource<DynamicType = ()> + Replicated + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
     Controller::for_stream(stream, store)
-        .with_config(controller::Config::default().debounce(DEBOUNCE).concurrency(LOOKS_AT_A_TIME))
+        .with_config(controller::Config::default().debounce(DEBOUNCE).concurrency(UNLIMITED))
         .reconcile_on(wakes)
         .graceful_shutdown_on(shutdown)
         .run(reconcile::reconcile::<K>, reconcile::again_after_failure::<K>, context)

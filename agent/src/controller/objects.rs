@@ -13,7 +13,7 @@ use futures::FutureExt;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
-use kube::runtime::reflector::Store;
+use kube::runtime::reflector::{ObjectRef, Store};
 
 /// The stores of both kinds.
 #[derive(Clone)]
@@ -34,30 +34,52 @@ impl Objects {
     }
 
     /// Calls `see` with every object, without the cost of reading all of its spec.
-    pub fn each(&self, mut see: impl FnMut(Kind, &str, QueueEntry<'_>)) {
+    pub fn each(&self, see: impl FnMut(Kind, &str, QueueEntry<'_>)) {
+        self.each_with(|_| true, see);
+    }
+
+    /// The same, where it is known which claims are there.
+    fn each_with(&self, there: impl Fn(&str) -> bool, mut see: impl FnMut(Kind, &str, QueueEntry<'_>)) {
+        let lacks = |subject: &Named<'_>| subject.claim().is_some_and(|claim| !there(claim));
         let none = Status::default();
         for object in self.sources.state() {
             let (spec, status) = (&object.spec, object.status.as_ref().unwrap_or(&none));
-            let entry = entry(Kind::Source, &object.metadata, spec.paused, spec.trigger.as_ref(), &Named::by_source(spec), status);
+            let subject = Named::by_source(spec);
+            let mut entry = entry(Kind::Source, &object.metadata, spec.paused, spec.trigger.as_ref(), &subject, status);
+            entry.lacks_claim = lacks(&subject);
             see(Kind::Source, object.metadata.name.as_deref().unwrap_or_default(), entry);
         }
         for object in self.destinations.state() {
             let (spec, status) = (&object.spec, object.status.as_ref().unwrap_or(&none));
             let subject = Named::by_destination(spec);
-            let entry = entry(Kind::Destination, &object.metadata, spec.paused, spec.trigger.as_ref(), &subject, status);
+            let mut entry = entry(Kind::Destination, &object.metadata, spec.paused, spec.trigger.as_ref(), &subject, status);
+            entry.lacks_claim = lacks(&subject);
             see(Kind::Destination, object.metadata.name.as_deref().unwrap_or_default(), entry);
         }
     }
 
     /// All objects as candidates for a slot; `movers` is asked with the UID and the name of the Job of each, and the claim of the
-    /// user's that it pulls into.
-    pub(super) fn candidates(&self, movers: impl Fn(&str, &str, Option<&str>) -> Movers, now: Timestamp) -> Vec<(Candidate, RunState)> {
+    /// user's that it pulls into, and `there` with the name of each claim of the user's that an object needs.
+    pub(super) fn candidates(
+        &self,
+        movers: impl Fn(&str, &str, Option<&str>) -> Movers,
+        there: impl Fn(&str) -> bool,
+        now: Timestamp,
+    ) -> Vec<(Candidate, RunState)> {
         let mut all = Vec::new();
-        self.each(|kind, name, view| {
+        self.each_with(there, |kind, name, view| {
             let movers = movers(view.uid, &kind.job_name(name), view.pulls_into);
             all.push((view.candidate(movers, now), RunState::of(view.status)));
         });
         all
+    }
+
+    /// The object of this name, as the watch shows it by now.
+    pub(super) fn named(&self, kind: Kind, namespace: &str, name: &str) -> Option<Replication> {
+        match kind {
+            Kind::Source => self.sources.get(&ObjectRef::new(name).within(namespace)).map(|object| object.replication()),
+            Kind::Destination => self.destinations.get(&ObjectRef::new(name).within(namespace)).map(|object| object.replication()),
+        }
     }
 
     /// Whether an object with this UID is there.
@@ -136,6 +158,7 @@ fn entry<'a>(
         republishes: due::republishes(subject, status),
         outdated: status.run.as_ref().is_some_and(|run| due::is_of_another(subject, run, generation)),
         pulls_into: subject.pulls_into(),
+        lacks_claim: false,
         starts_at_once: spec::starts_at_once(schedule, manual.is_some(), wait),
         status,
     }

@@ -11,7 +11,7 @@ use crate::core::model::spec::{Spec, Volume};
 use crate::core::schedule::queue::{Movers, QueueEntry};
 use jiff::Timestamp;
 use kube::Resource;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -141,7 +141,10 @@ pub(super) fn slot(context: &Context, facts: &Facts, take: bool) -> Slot {
             (Some(_), Some(_)) => Movers::Running,
         }
     };
-    let mut all = context.objects.candidates(movers, now);
+    let claims = context.cache.claims.state();
+    let claims: HashSet<_> =
+        claims.iter().filter(|c| c.metadata.deletion_timestamp.is_none()).filter_map(|c| c.metadata.name.as_deref()).collect();
+    let mut all = context.objects.candidates(movers, |claim| claims.contains(claim), now);
     {
         // An object whose reconciles fail must not keep the others waiting.
         let memory = context.memory();
@@ -158,7 +161,11 @@ pub(super) fn slot(context: &Context, facts: &Facts, take: bool) -> Slot {
 pub(super) fn recalled(context: &Context, mut facts: Facts, now: Timestamp) -> Facts {
     progress::follow(context, &mut facts, now);
     let idle = facts.status.run.is_none();
-    let memory = remember(context, &facts.object.uid, |memory| memory.warning = memory.warning.take().filter(|_| !idle));
+    let memory = remember(context, &facts.object.uid, |memory| {
+        if idle {
+            why::is_over(memory);
+        }
+    });
     facts.troubles = context.troubles(facts.object.kind, &memory);
     hide_what_cannot_be_recorded(context, &mut facts);
     let run = facts.status.run.as_ref().map(|run| (run.id.clone(), run.attempt));

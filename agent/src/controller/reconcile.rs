@@ -4,14 +4,16 @@ use super::failure::Failure;
 use super::memory::{block, forget_the_deleted, recall, remember};
 use super::observe::Unread;
 use super::removals::{Removals, Round};
-use super::{Context, claims, events, observe, progress, taken, undeclared, unread, why, written};
+use super::{Context, claims, events, observe, progress, taken, turn, undeclared, unread, why, written};
 use crate::api::status::Phase;
 use crate::cluster::pace::causes;
+use crate::cluster::priority::{self, Priority};
 use crate::cluster::refusal::Answer;
 use crate::cluster::view::{Replicated, Replication};
 use crate::core::decide::decide;
 use crate::core::model::facts::{Facts, Refresh, Refusal, ResizeRefusal};
-use crate::core::model::plan::{Child, Plan, Step};
+use crate::core::model::limits::Limits;
+use crate::core::model::plan::{Child, Event, Plan, Step};
 use crate::core::schedule::backoff;
 use crate::manifests::job::Mover;
 use jiff::{SignedDuration, Timestamp};
@@ -29,15 +31,17 @@ const COUNTING: Duration = Duration::from_secs(60);
 const CONFLICTS_THAT_PASS: i64 = 10;
 /// After a conflict the cache is behind; by then it has caught up.
 const AFTER_CONFLICT: Duration = Duration::from_millis(500);
+/// An object that waits for its turn is looked at so often.
+const TURN: Duration = Duration::from_secs(10);
 
 /// Reconciles one object. Everything logged meanwhile names it, and its run.
 pub(super) async fn reconcile<K: Replicated>(object: Arc<K>, context: Arc<Context>) -> Result<Action, Failure> {
-    let replication = object.replication();
-    let uid = replication.object.uid.clone();
-    let run = replication.status.run.as_ref().map(|run| run.id.as_str());
-    let span = tracing::info_span!("reconcile", kind = replication.object.kind.as_str(), object = replication.object.name, run);
-    // The facts make it too large for the stack of every caller.
-    let done = Box::pin(observe_decide_execute(replication, &context)).instrument(span).await;
+    let seen = object.replication();
+    let (uid, kind, name) = (seen.object.uid.clone(), seen.object.kind, seen.object.name.clone());
+    let run = seen.status.run.as_ref().map(|run| run.id.as_str());
+    let span = tracing::info_span!("reconcile", kind = kind.as_str(), object = name, run);
+    let first = if turn::is_under_way(&seen.status) { Priority::UnderWay } else { Priority::Due };
+    let done = priority::with(first, in_turn(seen, &context)).instrument(span).await;
     context.slots().settled(&uid);
     context.claims().settled(&uid);
     forget_the_deleted(&context);
@@ -49,41 +53,100 @@ pub(super) async fn reconcile<K: Replicated>(object: Arc<K>, context: Arc<Contex
     Ok(action)
 }
 
-async fn observe_decide_execute(seen: Replication, context: &Context) -> Result<Action, Failure> {
+/// Looks at the cache, and makes requests only where something is to be written, once it is the object's turn. What either of the two needs is
+/// kept no longer than it takes: any number of objects may be waiting for theirs.
+async fn in_turn(seen: Replication, context: &Context) -> Result<Action, Failure> {
+    let (kind, namespace, name) = (seen.object.kind, seen.object.namespace.clone(), seen.object.name.clone());
+    // The facts make these too large for the stack of every caller.
+    if let Some(action) = Box::pin(look(seen, context)).await {
+        return Ok(action);
+    }
+    let now = || context.objects.named(kind, &namespace, &name);
+    let mut place = Box::pin(context.places.take());
+    let _place = loop {
+        tokio::select! {
+            place = &mut place => break place,
+            () = tokio::time::sleep(TURN) => {}
+        }
+        // What it waits to report may have been put right meanwhile.
+        if let Some(urgency) = now().map(|seen| urgency(context, seen)).filter(|urgency| *urgency < priority::present()) {
+            priority::set(urgency);
+            place = Box::pin(context.places.take());
+        }
+    };
+    match now() {
+        Some(seen) => Box::pin(execute_on_fresh_facts(seen, context)).await,
+        // Gone, and no event of it will come.
+        None => Ok(Action::await_change()),
+    }
+}
+
+/// How urgent an object is, by what the cache shows of it.
+fn urgency(context: &Context, seen: Replication) -> Priority {
     let limits = context.settings.borrow().settings.limits;
-    let (uid, kind, name) = (seen.object.uid.clone(), seen.object.kind, seen.object.name.clone());
+    let mut facts = observe::recalled(context, observe::cached(context, seen), Timestamp::now());
+    let plan = decide_with_slot(context, &mut facts, &limits);
+    turn::of(&facts.status, &plan)
+}
+
+/// Decides by the cache, the slot included if that is needed.
+fn decide_with_slot(context: &Context, facts: &mut Facts, limits: &Limits) -> Plan {
+    let plan = decide(facts, limits, Timestamp::now());
+    if !plan.needs.contains(&Refresh::Slot) {
+        return plan;
+    }
+    facts.slot = observe::slot(context, facts, false);
+    facts.fresh.insert(Refresh::Slot);
+    decide(facts, limits, Timestamp::now())
+}
+
+/// Observes and decides by the cache. Returns when to reconcile again, where nothing is to be written.
+async fn look(seen: Replication, context: &Context) -> Option<Action> {
+    let limits = context.settings.borrow().settings.limits;
+    let uid = seen.object.uid.clone();
     if !context.objects.complete() && context.started.elapsed() < COUNTING {
         // Running syncs cannot be counted yet.
-        return Ok(Action::requeue(AFTER_CONFLICT));
+        return Some(Action::requeue(AFTER_CONFLICT));
     }
     written::settle(context, &seen, false).await;
     undeclared::ask(context, &seen.object).await;
     // Before the decision, which reports what the API server rejects.
     events::publish_kept(context, &seen.object).await;
     let mut facts = observe::recalled(context, observe::cached(context, seen), Timestamp::now());
-    let mut plan = decide(&facts, &limits, Timestamp::now());
-    if plan.asks_why && why::ask(context, &mut facts).await {
-        plan = decide(&facts, &limits, Timestamp::now());
+    let asks_why = decide(&facts, &limits, Timestamp::now()).asks_why;
+    if asks_why {
+        why::ask(context, &mut facts).await;
     }
-    if plan.needs.contains(&Refresh::Slot) {
-        facts.slot = observe::slot(context, &facts, false);
-        facts.fresh.insert(Refresh::Slot);
-        plan = decide(&facts, &limits, Timestamp::now());
-    }
+    let plan = decide_with_slot(context, &mut facts, &limits);
     // What could not be read is read again, also where the report of it was all that there was to do.
     let unread = !recall(context, &uid).unread.is_empty();
     if plan.steps.is_empty() && !unread {
         if all_was_done(context, &uid) {
-            return Ok(Action::requeue(Duration::ZERO));
+            return Some(Action::requeue(Duration::ZERO));
         }
         let asks = plan.asks_why.then(|| why::again(context, &uid)).flatten();
-        return Ok(while_the_mover_runs(context, &facts, wait(&plan).min(asks.unwrap_or(LONGEST_WAIT))).await);
+        return Some(while_the_mover_runs(context, &facts, wait(&plan).min(asks.unwrap_or(LONGEST_WAIT))).await);
     }
     if let Some(delay) = removal_delay(context, &uid)
         && !unread
         && plan.steps.iter().all(|step| step.removes().is_some())
     {
-        return Ok(while_the_mover_runs(context, &facts, wait(&plan).min(delay)).await);
+        return Some(while_the_mover_runs(context, &facts, wait(&plan).min(delay)).await);
+    }
+    priority::set(turn::of(&facts.status, &plan));
+    None
+}
+
+/// Decides again, on fresh reads of what the plan needs, and executes it.
+async fn execute_on_fresh_facts(seen: Replication, context: &Context) -> Result<Action, Failure> {
+    let limits = context.settings.borrow().settings.limits;
+    let (uid, kind, name) = (seen.object.uid.clone(), seen.object.kind, seen.object.name.clone());
+    let facts = observe::recalled(context, observe::cached(context, seen), Timestamp::now());
+    let memory = recall(context, &uid);
+    let plan = decide(&facts, &limits, Timestamp::now());
+    if turn::rests_on_the_cache(&plan) && memory.unread.is_empty() && memory.unconfirmed.is_none() {
+        remember(context, &uid, |memory| memory.refusal = None);
+        return execute(context, &facts, &plan).await;
     }
     let fresh = match context.reader.replication(kind, &name).await {
         Ok(Some(fresh)) => fresh,
@@ -240,6 +303,11 @@ async fn steps(context: &Context, facts: &Facts, plan: &Plan, round: &mut Round)
                 return Err(Failure::Write(error));
             }
             Err(Answer::Refused(refusal)) => {
+                if matches!(step, Step::WriteStatus(_)) && recall(context, uid).failures == 0 {
+                    // No status can say so.
+                    let event = Event { warning: true, reason: refusal.reason, note: refusal.message.clone(), key: "status".to_owned() };
+                    events::publish(context, &facts.object, &event).await;
+                }
                 refused(context, facts, step, refusal)?;
                 return Ok(Some(Duration::ZERO));
             }

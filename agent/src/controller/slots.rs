@@ -120,6 +120,7 @@ mod tests {
             republishes: None,
             outdated: false,
             pulls_into: None,
+            lacks_claim: false,
             status,
         }
     }

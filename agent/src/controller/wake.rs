@@ -4,6 +4,7 @@ use super::objects::Objects;
 use crate::api::{ReplicationDestination, ReplicationSource, labels};
 use crate::cluster::cache::Changes;
 use crate::core::model::facts::Kind;
+use crate::core::schedule::due;
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use futures::{Stream, StreamExt};
 use jiff::Timestamp;
@@ -84,7 +85,7 @@ pub(super) async fn by_children(mut changes: Changes, objects: Objects, sender: 
 pub fn due(objects: &Objects, sender: &Sender, failing: &BTreeSet<String>, slots: usize, now: Timestamp) {
     objects.each(|kind, name, view| {
         let status = view.status;
-        let due = [&status.next_sync_time, &status.next_attempt_time].into_iter().flatten().any(|time| time.0 <= now);
+        let due = due::next_time(status).is_some_and(|time| time <= now);
         if due && status.waiting_since.is_none() && !failing.contains(view.uid) {
             sender.wake(kind, name);
         }

@@ -2,12 +2,21 @@
 //! known already stays, and an attempt is given up all the same.
 
 use super::memory::{recall, remember};
-use super::{Context, Warning, waiting};
+use super::{Context, Memory, Warning, waiting};
 use crate::cluster::slim;
 use crate::cluster::warnings::{AGAIN, Reason, Urgency};
 use crate::core::model::facts::Facts;
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
+
+/// The list of the cluster's events in [`Memory::denied`](super::Memory::denied).
+const EVENTS: &str = "list of events";
+
+/// A run that does not wait needs no events.
+pub(super) fn is_over(memory: &mut Memory) {
+    memory.warning = None;
+    memory.denied.remove(EVENTS);
+}
 
 /// Asks why the run has to wait, unless that was done for this attempt not long ago. Returns whether it did.
 pub(super) async fn ask(context: &Context, facts: &mut Facts) -> bool {
@@ -17,10 +26,18 @@ pub(super) async fn ask(context: &Context, facts: &mut Facts) -> bool {
         return false;
     }
     let reason = read(context, facts, Urgency::Waiting).await;
+    let denied = if reason.is_none() { context.warnings.denied() } else { None };
     let again = reason.as_ref().map_or_else(|| Instant::now() + AGAIN, |reason| reason.again);
     let text = reason.map_or_else(|| facts.warnings.clone(), |reason| reason.text);
     facts.warnings.clone_from(&text);
-    remember(context, &facts.object.uid, |memory| memory.warning = Some(Warning { of, text, again }));
+    let memory = remember(context, &facts.object.uid, |memory| {
+        memory.warning = Some(Warning { of, text, again });
+        match denied {
+            Some(message) => memory.denied.insert(EVENTS, message),
+            None => memory.denied.remove(EVENTS),
+        }
+    });
+    facts.troubles = context.troubles(facts.object.kind, &memory);
     true
 }
 

@@ -27,6 +27,8 @@ fn verdict(holds: bool, reason: Reason, message: impl Into<String>) -> Verdict {
 pub struct Course<'a> {
     /// What did not work, if anything.
     pub problem: Option<&'a str>,
+    /// What works, and may not be what the user expects; sentences.
+    pub notes: &'a str,
     /// What the open run waits for, if that is worth a report.
     pub waiting: Option<&'a str>,
 }
@@ -35,7 +37,7 @@ pub struct Course<'a> {
 pub fn set(status: &mut Status, spec: &Result<Spec, InvalidSpec>, course: Course<'_>, generation: i64, limits: &Limits, now: Timestamp) {
     let (stalled, ready) = (stalled(status, spec, limits), ready(status, spec, generation, limits));
     let all = [
-        ("Reconciled", reconciled(course.problem), generation),
+        ("Reconciled", reconciled(course.problem, course.notes), generation),
         ("Synchronizing", synchronizing(status, spec, course.waiting, limits, now), generation),
         ("Stalled", stalled, generation),
         ("Ready", ready.0, ready.1),
@@ -46,7 +48,7 @@ pub fn set(status: &mut Status, spec: &Result<Spec, InvalidSpec>, course: Course
 
 /// Sets the condition Reconciled alone, where nothing can be found out that the others depend on.
 pub fn report_trouble(status: &mut Status, problem: &str, generation: i64, now: Timestamp) {
-    let reconciled = condition(status, "Reconciled", reconciled(Some(problem)), generation, now);
+    let reconciled = condition(status, "Reconciled", reconciled(Some(problem), ""), generation, now);
     status.conditions.retain(|c| c.type_ != reconciled.type_);
     status.conditions.insert(0, reconciled);
 }
@@ -64,8 +66,9 @@ fn condition(status: &Status, kind: &str, verdict: Verdict, generation: i64, now
     }
 }
 
-fn reconciled(problem: Option<&str>) -> Verdict {
+fn reconciled(problem: Option<&str>, notes: &str) -> Verdict {
     match problem {
+        None if !notes.is_empty() => verdict(true, Reason::ReconcileComplete, format!("Reconcile complete. {notes}")),
         None => verdict(true, Reason::ReconcileComplete, "Reconcile complete"),
         Some(problem) => verdict(false, Reason::ReconcileError, problem),
     }

@@ -5,7 +5,7 @@
 use crate::api::reason::Reason;
 use crate::api::status::{Phase, Run};
 use crate::core::adoption;
-use crate::core::children::{cleanup, images, resize, sharing, terminating};
+use crate::core::children::{cleanup, images, kept, resize, sharing, terminating};
 use crate::core::decision::Decision;
 use crate::core::model::clock;
 use crate::core::model::facts::{Facts, Refresh};
@@ -43,6 +43,7 @@ pub fn decide(facts: &Facts, limits: &Limits, now: Timestamp) -> Plan {
     terminating::report(&mut decision);
     if let Ok(spec) = &facts.spec {
         resize::volume(&mut decision, spec);
+        kept::report(&mut decision, spec);
     }
     decision.finish()
 }
@@ -61,7 +62,8 @@ fn work(decision: &mut Decision<'_>, spec: &Spec) {
     };
     match (cause, run) {
         (Some(cause), run) => {
-            if decision.may_start() {
+            // A failure that is certain takes no slot.
+            if decision.facts.lacks_claim() || decision.may_start() {
                 open(decision, spec, &cause, run.as_ref());
             }
         }
@@ -84,7 +86,7 @@ fn refuse(decision: &mut Decision<'_>) {
     let passed = decision.status.next_sync_time.as_ref().map(|t| t.0).filter(|t| *t <= now);
     decision.status.next_sync_time = passed.map(Time);
     let Some(open) = decision.status.run.clone() else { return };
-    match decision.facts.living_mover() {
+    match run::working_mover(decision, &open) {
         None => {
             run::suspend(decision, &open);
             decision.status.next_attempt_time = None;
@@ -147,12 +149,15 @@ fn open(decision: &mut Decision<'_>, spec: &Spec, cause: &Cause, superseded: Opt
     decision.status.next_attempt_time = None;
     // A scheduled time that only asks again for a first push is no news.
     let asks_again = matches!(cause, Cause::Scheduled(_)) && superseded.is_some_and(|old| old.phase == Phase::WaitingForFirstPush);
-    if !asks_again && decision.status.attempts.is_none_or(|failures| failures < decision.limits.max_attempts) {
+    let fails_at_once = decision.facts.lacks_claim();
+    // Nor is one that comes every minute; how it ends may be.
+    let again = matches!(cause, Cause::Scheduled(_)) && spec.trigger.continuous();
+    if !asks_again && !again && !fails_at_once && decision.status.attempts.is_none_or(|failures| failures < decision.limits.max_attempts) {
         decision.event(false, Reason::SyncStarted, "Sync started".to_owned(), &run.id);
     }
     decision.status.run = Some(run);
     adoption::bind_annotations(decision, spec);
-    let begins = !made_anew || sharing::shared(decision.facts, spec).is_some();
+    let begins = !made_anew || fails_at_once || sharing::shared(decision.facts, spec).is_some();
     if let Some(run) = decision.status.run.clone().filter(|_| begins) {
         run::begin(decision, spec, &run);
     }

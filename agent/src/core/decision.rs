@@ -23,6 +23,8 @@ pub(super) struct Decision<'a> {
     pub(super) plan: Plan,
     /// What did not work, although the spec is valid and syncs go on.
     pub(super) troubles: Vec<String>,
+    /// What works, and may not be what the user expects.
+    pub(super) notes: Vec<String>,
     /// What the run waits for, once that lasts long enough to be reported.
     pub(super) waiting: Option<String>,
     events: Vec<Event>,
@@ -31,7 +33,7 @@ pub(super) struct Decision<'a> {
 impl<'a> Decision<'a> {
     pub(super) fn new(facts: &'a Facts, limits: &'a Limits, now: Timestamp) -> Self {
         let (status, plan, troubles) = (facts.status.clone(), Plan::default(), facts.troubles.clone());
-        Decision { facts, limits, now, status, plan, troubles, waiting: None, events: Vec::new() }
+        Decision { facts, limits, now, status, plan, troubles, notes: Vec::new(), waiting: None, events: Vec::new() }
     }
 
     pub(super) fn wake_for_next_sync(&mut self) {
@@ -87,7 +89,8 @@ impl<'a> Decision<'a> {
         self.status.observed_generation = Some(generation);
         let trouble = (!self.troubles.is_empty()).then(|| self.troubles.join("; "));
         let problem = self.facts.spec.as_ref().err().map(|InvalidSpec(problem)| problem).or(trouble.as_ref()).map(String::as_str);
-        let course = Course { problem, waiting: self.waiting.as_deref() };
+        let notes = self.notes.join(". ");
+        let course = Course { problem, notes: &notes, waiting: self.waiting.as_deref() };
         conditions::set(&mut self.status, &self.facts.spec, course, generation, self.limits, self.now);
         let writes = |status: &Status| status.run.as_ref().is_some_and(claimant::writes);
         if self.facts.object.kind == Kind::Destination && (writes(&self.facts.status) || writes(&self.status)) {

@@ -58,7 +58,13 @@ pub fn destination(spec: &ReplicationDestinationSpec, uid: &str) -> Result<Spec,
     }
     let retain = rclone.retain.and_then(|n| usize::try_from(n).ok()).unwrap_or(1).max(1);
     let volume = Volume::Destination { claim, image, retain, cleanup, plain: rclone.layout == Some(Layout::Plain) };
-    complete(spec.paused, spec.trigger.as_ref(), &rclone.shared, uid, volume)
+    let set = [
+        ("capacity", rclone.capacity.is_some()),
+        ("accessModes", rclone.access_modes.is_some()),
+        ("storageClassName", rclone.storage_class_name.is_some()),
+    ];
+    let unused = set.into_iter().filter(|(_, set)| *set && rclone.destination_pvc.is_some()).map(|(field, _)| field).collect();
+    Ok(Spec { unused, ..complete(spec.paused, spec.trigger.as_ref(), &rclone.shared, uid, volume)? })
 }
 
 /// What both kinds have.

@@ -33,6 +33,18 @@ pub struct Mover {
 
 /// The mover's container. Others may be injected beside it.
 pub const CONTAINER: &str = "mover";
+/// What refuses the containers that service meshes and monitoring inject: they outlive the mover, and may keep it from the network until they
+/// have started. Where a label and an annotation have the same meaning, newer versions read the label.
+const NO_INJECTION: [(&str, &str, &str); 8] = [
+    ("labels", "sidecar.istio.io/inject", "false"),
+    ("labels", "kuma.io/sidecar-injection", "disabled"),
+    ("annotations", "sidecar.istio.io/inject", "false"),
+    ("annotations", "kuma.io/sidecar-injection", "disabled"),
+    ("annotations", "linkerd.io/inject", "disabled"),
+    ("annotations", "consul.hashicorp.com/connect-inject", "false"),
+    ("annotations", "openservicemesh.io/sidecar-injection", "disabled"),
+    ("annotations", "sidecar.opentelemetry.io/inject", "false"),
+];
 const VOLUME: &str = "/volume";
 const SECRET: &str = "/etc/rclone";
 
@@ -87,6 +99,10 @@ pub fn build(owner: &Object, new: &NewJob, mover: &Mover) -> Value {
         pod["imagePullSecrets"] = mover.image_pull_secrets.iter().map(|name| json!({ "name": name })).collect();
     }
     let mut metadata = meta::metadata(owner, &new.name, &all);
+    let mut template = json!({ "labels": all, "annotations": {} });
+    for (place, key, value) in NO_INJECTION {
+        template[place][key] = json!(value);
+    }
     metadata["annotations"] = json!({ labels::SUBJECT: subject::text(&new.subject) });
     if let Some(uid) = &new.claim_uid {
         metadata["annotations"][labels::PVC_UID] = json!(uid);
@@ -100,7 +116,7 @@ pub fn build(owner: &Object, new: &NewJob, mover: &Mover) -> Value {
             "completions": 1,
             "parallelism": 1,
             "podReplacementPolicy": "Failed",
-            "template": { "metadata": { "labels": all }, "spec": pod },
+            "template": { "metadata": template, "spec": pod },
         },
     })
 }

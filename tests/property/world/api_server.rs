@@ -139,7 +139,7 @@ impl World {
     fn create_snapshot(&mut self, new: &NewSnapshot) {
         assert!(self.claims.iter().any(|c| c.meta.name == new.claim), "a snapshot of a claim that is not there");
         if new.role == Role::Image {
-            assert!(self.pods.iter().all(|p| p.ended), "an image was taken while a mover writes");
+            assert!(self.pods.iter().all(|p| p.ended || p.kept_by.is_some()), "an image was taken while a mover writes");
             let (revision, uid) = new.content.clone().unwrap();
             let held = self.applied.clone().map(|(uid, (remote, number))| (World::revision(&remote, number), uid));
             assert_eq!(held, Some((revision, uid)), "an image of something else than what was pulled");
@@ -166,7 +166,13 @@ impl World {
             Origin::Empty => None,
         };
         self.captured.extend(captured.map(|claim| (meta.uid.clone(), claim)));
-        self.claims.push(Claim { meta, shape: new.shape.clone(), ..Claim::default() });
+        let made_from = if let Origin::Snapshot(name) = &new.from { Some(name.clone()) } else { None };
+        if let Some(name) = made_from.as_ref().filter(|_| new.role == Role::Volume) {
+            // It holds what the image holds.
+            let revision = self.snapshots.iter().find(|s| s.meta.name == *name).and_then(|s| s.revision.clone());
+            self.applied = revision.map(|revision| (meta.uid.clone(), World::parsed(&revision)));
+        }
+        self.claims.push(Claim { meta, shape: new.shape.clone(), made_from, ..Claim::default() });
     }
 
     fn meta(&mut self, name: &str, role: Role, run: Option<&str>, attempt: Option<i64>) -> Meta {
@@ -202,7 +208,8 @@ impl World {
                     let used = |p: &Pod| p.meta.run == claim.meta.run && p.started && !p.ended;
                     assert!(!self.pods.iter().any(used), "the claim of a live mover was deleted");
                     assert!(!cleaned || self.pods.iter().all(|p| p.ended), "the volume of a live mover was deleted");
-                    let images = self.snapshots.iter().filter(|s| s.ready && !s.meta.deleting && s.claim_uid.as_ref() == Some(&target.uid));
+                    let of_it = |s: &&Snapshot| s.claim_uid.as_ref() == Some(&target.uid) || claim.made_from.as_ref() == Some(&s.meta.name);
+                    let images = self.snapshots.iter().filter(|s| s.ready && !s.meta.deleting).filter(of_it);
                     let published = images.map(|s| &s.meta.name).any(|name| self.status.images.iter().any(|image| image.name == *name));
                     let holds_data = self.applied.as_ref().is_some_and(|(uid, _)| *uid == target.uid);
                     assert!(!cleaned || !holds_data || published, "the only copy of the data was deleted");

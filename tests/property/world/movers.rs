@@ -19,7 +19,7 @@ impl World {
     }
 
     /// Remote and number of a revision.
-    fn parsed(revision: &str) -> (String, u32) {
+    pub(super) fn parsed(revision: &str) -> (String, u32) {
         let (remote, number) = revision.rsplit_once("-r").unwrap_or_else(|| ("r:p", revision.strip_prefix('r').unwrap()));
         (remote.to_owned(), number.parse().unwrap())
     }

@@ -1,6 +1,7 @@
 //! Deletes children that no run needs any more. Runs after every decision, so that the next reconcile removes what a crash left behind.
 
 use crate::api::status::{Phase, Run};
+use crate::core::children;
 use crate::core::decision::Decision;
 use crate::core::model::facts::{Claim, Kind, Meta, Pod, Refresh, Role, Snapshot};
 use crate::core::model::plan::{ChildKind, ChildRef, Step};
@@ -87,7 +88,7 @@ pub(in crate::core) fn unbound_volume(decision: &mut Decision<'_>) -> bool {
 /// Whether an image of this claim is published: before that, the claim may be the only copy.
 fn is_published(decision: &Decision<'_>, claim: &Claim) -> bool {
     let images = decision.facts.snapshots_as(Role::Image).filter(|image| image.ready && !image.meta.deleting);
-    let of_it = images.filter(|image| image.claim_uid.as_deref() == Some(claim.meta.uid.as_str()));
+    let of_it = images.filter(|image| children::is_of(image, claim));
     let published = |image: &Snapshot| decision.status.images.iter().any(|listed| listed.name == image.meta.name);
     of_it.into_iter().any(published)
 }
@@ -104,9 +105,11 @@ fn old_image(decision: &mut Decision<'_>, image: &Snapshot, current: Option<&str
     // One of an attempt that has ended may hold what another destination wrote.
     let discarded = decision.status.run.as_ref().is_some_and(|run| run.phase != Phase::Publishing);
     let being_made = image.meta.run.is_some() && image.meta.run.as_deref() == current && !discarded;
+    // Some drivers refuse to delete a snapshot while a volume made from it is there; this one goes by itself.
+    let restored = cleanup(decision) && facts.claims_as(Role::Volume).any(|claim| claim.made_from.as_ref() == Some(&image.meta.name));
     if image.keep && !being_made {
         decision.plan.steps.push(Step::Release(ChildRef::of(ChildKind::Snapshot, &image.meta)));
-    } else if !(published || being_made || facts.images_in_use.contains(&image.meta.name)) {
+    } else if !(published || being_made || restored || facts.images_in_use.contains(&image.meta.name)) {
         decision.plan.needs.extend([Refresh::Claims, Refresh::Snapshots]);
         decision.delete(ChildKind::Snapshot, &image.meta);
     }

@@ -2,6 +2,7 @@
 
 pub(super) mod cleanup;
 pub(super) mod images;
+pub(super) mod kept;
 pub(super) mod resize;
 pub(super) mod sharing;
 pub(super) mod terminating;
@@ -21,18 +22,16 @@ use scribe_mover::report::Report;
 /// What keeps the volumes that the spec needs from being used, if anything does.
 pub(super) fn volume_problem(facts: &Facts, spec: &Spec) -> Option<(Reason, String)> {
     match &spec.volume {
-        Volume::Source { claim, capture, .. } => {
-            named(facts, claim, Reason::SourcePVCMissing, "spec.sourcePVC").or_else(|| match capture {
-                Capture::Direct => None,
-                Capture::Clone => taken(facts, &names::capture(&facts.object.name)),
-                Capture::Snapshot(_) => {
-                    let name = names::capture(&facts.object.name);
-                    taken(facts, &name).or_else(|| taken_snapshot(facts, &name))
-                }
-            })
-        }
+        Volume::Source { claim, capture, .. } => named(facts, spec, claim).or_else(|| match capture {
+            Capture::Direct => None,
+            Capture::Clone => taken(facts, &names::capture(&facts.object.name)),
+            Capture::Snapshot(_) => {
+                let name = names::capture(&facts.object.name);
+                taken(facts, &name).or_else(|| taken_snapshot(facts, &name))
+            }
+        }),
         Volume::Destination { claim: DestinationClaim::Existing(claim), .. } => {
-            named(facts, claim, Reason::DestinationPVCMissing, "spec.rclone.destinationPVC").or_else(|| sharing::shared(facts, spec))
+            named(facts, spec, claim).or_else(|| sharing::shared(facts, spec))
         }
         Volume::Destination { claim: DestinationClaim::Private(_), .. } => {
             taken(facts, &names::volume(&facts.object.name)).or_else(|| sharing::shared(facts, spec))
@@ -41,17 +40,24 @@ pub(super) fn volume_problem(facts: &Facts, spec: &Spec) -> Option<(Reason, Stri
 }
 
 /// A claim of the user's has to be there and to hold files.
-fn named(facts: &Facts, name: &str, missing: Reason, field: &str) -> Option<(Reason, String)> {
+fn named(facts: &Facts, spec: &Spec, name: &str) -> Option<(Reason, String)> {
     match facts.users_claim(name) {
-        None => {
-            let namespace = &facts.object.namespace;
-            Some((missing, format!("There is no PVC {name:?} in namespace {namespace}: {field} names it; create it or correct the name")))
-        }
+        None => missing(facts, spec),
         Some(claim) if claim.block => {
             Some((Reason::InvalidSpec, format!("PVC {name:?} is a raw block volume: only volumes with a file system can be replicated")))
         }
         Some(_) => None,
     }
+}
+
+/// What is reported while the claim of the user's that the spec names is not there.
+pub(super) fn missing(facts: &Facts, spec: &Spec) -> Option<(Reason, String)> {
+    let (name, namespace) = (spec.users_claim()?, &facts.object.namespace);
+    let (reason, field) = match spec.volume {
+        Volume::Source { .. } => (Reason::SourcePVCMissing, "spec.sourcePVC"),
+        Volume::Destination { .. } => (Reason::DestinationPVCMissing, "spec.rclone.destinationPVC"),
+    };
+    Some((reason, format!("There is no PVC {name:?} in namespace {namespace}: {field} names it; create it or correct the name")))
 }
 
 /// A claim of this name must be our own: a pull would delete what is in it.
@@ -128,7 +134,7 @@ pub(super) fn mover(facts: &Facts, spec: &Spec, run: &Run, status: &Status) -> V
         }
         Volume::Destination { claim, plain, .. } => {
             if let DestinationClaim::Private(shape) = claim
-                && let Some(step) = destination_volume(facts, shape)
+                && let Some(step) = destination_volume(facts, spec, status, shape)
             {
                 // The Job has to name the very claim that it pulls into, by its UID.
                 return vec![step];
@@ -199,13 +205,34 @@ fn temporary_claim(facts: &Facts, run: &Run, source: &Claim, wanted: &ClaimShape
     (Some(Step::Create(Child::Claim(claim))), None)
 }
 
-fn destination_volume(facts: &Facts, shape: &ClaimShape) -> Option<Step> {
+fn destination_volume(facts: &Facts, spec: &Spec, status: &Status, shape: &ClaimShape) -> Option<Step> {
     if facts.claims_as(Role::Volume).any(|c| !c.meta.deleting) {
         return None;
     }
-    let shape = ClaimShape { access_modes: shape.access_modes.clone().or_else(|| Some(vec!["ReadWriteOnce".to_owned()])), ..shape.clone() };
-    let claim = NewClaim { name: names::volume(&facts.object.name), role: Role::Volume, run: None, from: Origin::Empty, shape };
-    Some(Step::Create(Child::Claim(claim)))
+    let image = last_image(facts, spec, status);
+    let size = shape.size.max(image.and_then(|image| image.restore_size));
+    let access_modes = shape.access_modes.clone().or_else(|| Some(vec!["ReadWriteOnce".to_owned()]));
+    let from = image.map_or(Origin::Empty, |image| Origin::Snapshot(image.meta.name.clone()));
+    let shape = ClaimShape { size, access_modes, storage_class: shape.storage_class.clone() };
+    Some(Step::Create(Child::Claim(NewClaim { name: names::volume(&facts.object.name), role: Role::Volume, run: None, from, shape })))
+}
+
+/// The image that a volume which goes after each sync is created from, so that nothing is transferred twice: that of the last sync. None where
+/// that is not certain, or the last volume that was created so had no success.
+fn last_image<'a>(facts: &'a Facts, spec: &Spec, status: &Status) -> Option<&'a Snapshot> {
+    let Volume::Destination { cleanup: true, image: Some(_), .. } = &spec.volume else { return None };
+    let unbound = status.last_error.as_ref().is_some_and(|error| error.reason == Reason::VolumeNotBound.as_str());
+    if unbound || status.volume_touched || due::needs_new_sync(spec, status) {
+        return None;
+    }
+    let name = &status.latest_image.as_ref()?.name;
+    let of_the_last_sync = |s: &&Snapshot| s.meta.name == *name && s.ready && !s.meta.deleting && s.revision == status.revision;
+    facts.snapshots_as(Role::Image).find(of_the_last_sync).filter(|image| image.revision.is_some())
+}
+
+/// Whether this image was taken from the claim, or the claim was created from it.
+pub(super) fn is_of(image: &Snapshot, claim: &Claim) -> bool {
+    image.claim_uid.as_deref() == Some(claim.meta.uid.as_str()) || claim.made_from.as_deref() == Some(image.meta.name.as_str())
 }
 
 /// Name of the claim that a destination pulls into.
@@ -267,13 +294,9 @@ pub(super) fn image_holds(facts: &Facts, spec: &Spec, status: &Status, report: &
 
 fn published(facts: &Facts, spec: &Spec, status: &Status, revision: &str) -> bool {
     let (Some(claim), Some(image)) = (pulled_into(facts, spec), &status.latest_image) else { return false };
-    facts.snapshots_as(Role::Image).any(|s| {
-        s.meta.name == image.name
-            && !s.meta.deleting
-            && s.ready
-            && s.revision.as_deref() == Some(revision)
-            && s.claim_uid.as_deref() == Some(claim.meta.uid.as_str())
-    })
+    facts
+        .snapshots_as(Role::Image)
+        .any(|s| s.meta.name == image.name && !s.meta.deleting && s.ready && s.revision.as_deref() == Some(revision) && is_of(s, claim))
 }
 
 /// The image that was made of what this report is about. A run may have another one, of an attempt whose report was lost.

@@ -285,6 +285,8 @@ pub struct Claim {
     pub shape: crate::core::model::spec::ClaimShape,
     /// Whether it is a raw block volume, which holds no files.
     pub block: bool,
+    /// Name of the snapshot that it was created from.
+    pub made_from: Option<String>,
 }
 
 /// A `VolumeSnapshot`.
@@ -342,6 +344,8 @@ pub struct Pod {
     pub finished: Option<Timestamp>,
     /// A container beside the mover's that still runs although that has ended, and so keeps the pod from ending.
     pub kept_by: Option<String>,
+    /// Whether the mover's container ended with exit code 0.
+    pub succeeded: bool,
     /// Whether the mover ended by its own will, be it well or badly; false when it was killed or evicted.
     pub by_itself: bool,
     /// Why the container ended or does not start, as the cluster reports it (`OOMKilled`, `ErrImagePull: …`).
@@ -377,6 +381,12 @@ impl Facts {
     /// The PVC of the user's with this name.
     pub fn users_claim(&self, name: &str) -> Option<&Claim> {
         self.claims.iter().find(|c| c.meta.name == name && c.meta.role.is_none() && !c.meta.deleting)
+    }
+
+    /// Whether the PVC of the user's that the spec names is not there. Nothing can be tried before it is.
+    pub fn lacks_claim(&self) -> bool {
+        let named = self.spec.as_ref().ok().and_then(Spec::users_claim);
+        named.is_some_and(|name| self.users_claim(name).is_none())
     }
 
     /// Claims of the object with this role. One of another name is a copy of the manifest, labels and owner included.

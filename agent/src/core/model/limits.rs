@@ -40,3 +40,18 @@ impl Default for Limits {
         }
     }
 }
+
+/// How many requests the API server gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestRate {
+    /// A second, on average.
+    pub qps: u32,
+    /// At once, after a time with fewer.
+    pub burst: u32,
+}
+
+impl Default for RequestRate {
+    fn default() -> Self {
+        RequestRate { qps: 20, burst: 40 }
+    }
+}

@@ -22,6 +22,8 @@ pub struct Spec {
     pub guard: Guard,
     /// Which volume, and how it is handled.
     pub volume: Volume,
+    /// Fields that are set and have no effect.
+    pub unused: Vec<&'static str>,
 }
 
 /// When to sync; neither schedule nor manual means continuously.
@@ -172,7 +174,7 @@ impl Default for Guard {
 impl Spec {
     /// What is left out has its default.
     pub fn new(remote: Remote, volume: Volume) -> Spec {
-        Spec { paused: false, trigger: Trigger::default(), remote, guard: Guard::default(), volume }
+        Spec { paused: false, trigger: Trigger::default(), remote, guard: Guard::default(), volume, unused: Vec::new() }
     }
 
     /// The claim of the user's that a destination pulls into.

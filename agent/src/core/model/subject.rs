@@ -64,6 +64,11 @@ impl<'a> Named<'a> {
         self.publishes.is_some()
     }
 
+    /// The claim of the user's that it names.
+    pub fn claim(&self) -> Option<&'a str> {
+        self.claim
+    }
+
     /// The claim of the user's that a destination pulls into.
     pub fn pulls_into(&self) -> Option<&'a str> {
         self.claim.filter(|_| self.publishes())

@@ -4,6 +4,7 @@ use super::advice;
 use super::deadline;
 use super::failure;
 use super::report;
+use super::stuck;
 use super::waiting;
 use crate::api::Status;
 use crate::api::reason::Reason;
@@ -24,6 +25,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use scribe_mover::report::{Outcome, Report};
 
 pub(super) fn of_the_mover(decision: &mut Decision<'_>, spec: &Spec, run: &Run, job: &Job, pod: Option<&Pod>, succeeded: bool) {
+    if let Some(pod) = pod {
+        stuck::report_kept(decision, pod);
+    }
     match pod.and_then(Pod::report) {
         Some(report) if report.result == Outcome::Failed => {
             adoption::bind(decision, &report);
@@ -109,11 +113,12 @@ pub(super) fn publishing(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
     if mixed(decision, spec, run) {
         return;
     }
+    let succeeded = stuck::ended(decision, job, pod) == Some(true);
     match children::image_of(facts, run, job, &report) {
         // The spec was edited, and an image is wanted no more.
         _ if !image_wanted => complete(decision, spec, run, job, &report, pod),
         None if !children::still_there(facts, spec, job) => volume_gone(decision, run),
-        None if job.succeeded == Some(true) && decision.now < deadline => {
+        None if succeeded && decision.now < deadline => {
             image(decision, spec, run, &report, pod);
             decision.plan.wake_at(deadline);
             if let Some(blocked) = &facts.blocked {
@@ -121,7 +126,7 @@ pub(super) fn publishing(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
             }
         }
         // Its name may be taken by another object: the next attempt uses another name.
-        None if job.succeeded == Some(true) => {
+        None if succeeded => {
             decision.plan.needs.extend(Refresh::ALL);
             let waited = deadline::lasted(decision, run);
             let why = facts.blocked.clone().or_else(|| facts.warnings.clone()).unwrap_or_else(|| "its name may be taken".to_owned());
@@ -171,6 +176,10 @@ fn close(decision: &mut Decision<'_>, spec: &Spec, run: &Run, job: &Job, report:
     adoption::complete(decision, run);
     // Of the mover's own spec: a push may have been finished after an edit.
     let synced = children::subject(decision.facts, spec, run, Some(job));
+    // A continuous sync that finds nothing new, as the one before it, is no news.
+    let before = (decision.status.last_sync_time.is_some(), decision.status.last_error.is_some());
+    let asked = run.manual.is_some() || run.verify_now.is_some();
+    let news = report.changed || !spec.trigger.continuous() || asked || before != (true, false);
     let status = &mut decision.status;
     let duration = go_duration::format(now.duration_since(run.start_time.0));
     status.run = None;
@@ -206,7 +215,9 @@ fn close(decision: &mut Decision<'_>, spec: &Spec, run: &Run, job: &Job, report:
     let left_out: Vec<_> = report.skipped.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
     let left_out = if left_out.is_empty() { String::new() } else { format!("; not replicated: {}", left_out.join(", ")) };
     let note = format!("Sync completed in {duration}: {what}, {} files, {} bytes{left_out}", report.files, report.bytes);
-    decision.event(false, Reason::SyncCompleted, note, &run.id);
+    if news {
+        decision.event(false, Reason::SyncCompleted, note, &run.id);
+    }
     if report.took_over {
         let note = format!("The path {path} belonged to another object; this object owns it now");
         decision.event(true, Reason::PathTakenOver, note, &run.id);

@@ -8,7 +8,7 @@ use crate::api::status::{FirstPush, LastError, MoverResult, MoverStatus, Phase, 
 use crate::core::conditions;
 use crate::core::decision::Decision;
 use crate::core::model::clock::seconds;
-use crate::core::model::facts::{Job, Pod, Snapshot};
+use crate::core::model::facts::{Job, Pod, Role, Snapshot};
 use crate::core::model::plan::ChildKind;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use scribe_mover::report::Report;
@@ -26,7 +26,8 @@ pub(super) fn give_up(decision: &mut Decision<'_>, run: &Run, reason: Reason, me
 fn note(decision: &mut Decision<'_>, reason: Reason, message: String, key: &str) {
     let error = LastError { reason: reason.as_str().to_owned(), message: message.clone(), time: Time(decision.now) };
     let before = decision.status.last_error.replace(error);
-    let failures = decision.status.attempts.unwrap_or(0).saturating_add(1);
+    let counted = decision.status.attempts;
+    let failures = counted.unwrap_or(0).saturating_add(1);
     decision.status.attempts = Some(failures);
     let limit = decision.limits.max_attempts;
     if failures == limit {
@@ -37,8 +38,9 @@ fn note(decision: &mut Decision<'_>, reason: Reason, message: String, key: &str)
             key,
         );
     }
-    // Of an object that is known to be failing, only a new reason is reported.
-    if failures <= limit || before.is_none_or(|b| b.reason != reason.as_str()) {
+    // The same failure in a row is published once; of an object that is known to be failing, only a new reason is.
+    let known = before.filter(|b| counted.is_some() && b.reason == reason.as_str());
+    if known.is_none_or(|b| failures <= limit && b.message != message) {
         decision.event(true, reason, message, key);
     }
 }
@@ -119,7 +121,8 @@ pub(super) fn pod_not_started(decision: &mut Decision<'_>, run: &Run, job: &Job,
     };
     if let Some(claim) = obstacles::unbound(facts) {
         // Nothing was ever written to it; one that cannot get a volume is made anew, and one that is slow is kept.
-        let refused = obstacles::refused_volume(&why);
+        // Where an image cannot be restored, everything is pulled again.
+        let refused = obstacles::refused_volume(&why) || claim.meta.role == Some(Role::Volume) && claim.made_from.is_some();
         let then = if refused { "The next attempt creates a new one" } else { "It is kept, and the agent keeps waiting for it" };
         let message = format!("PVC {} has no volume after {waited}{limit}: {why}. {then}", claim.meta.name);
         if refused {

@@ -4,6 +4,7 @@ mod advice;
 mod deadline;
 mod ending;
 mod failure;
+mod missing;
 mod obstacles;
 mod report;
 mod retry;
@@ -90,6 +91,9 @@ fn may_be_dropped(facts: &Facts, spec: &Spec, run: &Run) -> bool {
 
 /// The first children of a run or attempt that has just begun, as far as they can be made without waiting.
 pub(super) fn begin(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
+    if missing::claim(decision, spec, run) {
+        return;
+    }
     match run.phase {
         Phase::Capturing => {
             if let Some(step) = children::capture_snapshot(decision.facts, spec, run) {
@@ -134,6 +138,7 @@ fn is_outdated(facts: &Facts, spec: &Spec, run: &Run) -> bool {
 
 /// The next attempt, once its time has come. What the run has captured is used again.
 fn retry(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
+    missing::appeared(decision, spec);
     let (object, status) = (&decision.facts.object, &decision.status);
     let asked = object.has_new_approvals(status, run) || due::asked_to_verify(object.verify_now.as_deref(), run, status);
     let alive = decision.facts.living_mover();
@@ -143,7 +148,7 @@ fn retry(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
     if let Some(pod) = alive {
         return stuck::before_the_next_attempt(decision, run, pod);
     }
-    if !decision.may_start() {
+    if !decision.facts.lacks_claim() && !decision.may_start() {
         return;
     }
     if asked {
@@ -226,9 +231,9 @@ fn transferring(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
                 mover(decision, spec, run);
             }
         }
-        Some(job) => match job.succeeded {
+        Some(job) => match stuck::ended(decision, job, pod) {
             None => mover_running(decision, run, job, pod),
-            Some(succeeded) => match facts.living_mover() {
+            Some(succeeded) => match working_mover(decision, run) {
                 Some(alive) => stuck::running(decision, run, alive),
                 None => ending::of_the_mover(decision, spec, run, job, pod, succeeded),
             },
@@ -279,11 +284,16 @@ pub(super) fn suspend(decision: &mut Decision<'_>, run: &Run) {
     let (job, pod) = decision.facts.mover_of(run);
     if let Some(report) = pod.and_then(Pod::report) {
         adoption::bind(decision, &report);
-        if report.result == Outcome::Successful && job.is_some_and(|job| job.succeeded == Some(true)) {
+        if report.result == Outcome::Successful && job.is_some_and(|job| stuck::ended(decision, job, pod) == Some(true)) {
             adoption::complete(decision, run);
         }
     }
     failure::hold(decision);
+}
+
+/// A mover pod that may still be writing. Where only an injected container keeps the pod of this attempt running, it does not.
+pub(super) fn working_mover<'a>(decision: &Decision<'a>, run: &Run) -> Option<&'a Pod> {
+    decision.facts.pods.iter().find(|pod| !pod.ended && !(pod.meta.is_of_attempt(run) && stuck::is_kept(decision, pod)))
 }
 
 /// A mover lives although nothing goes on for this object, because its spec is invalid: its deadlines hold all the same.

@@ -23,6 +23,9 @@ fn overdue(pod: &Pod) -> Option<Timestamp> {
     pod.ends_by.map(|time| time.saturating_add(SLACK).unwrap_or(time))
 }
 
+/// Containers beside the mover's may take so long to end after it.
+const SIDECARS: SignedDuration = SignedDuration::from_secs(10);
+
 /// By this factor a mover whose log cannot be read may be silent for longer than one whose log stands still.
 const UNSEEN: i32 = 6;
 
@@ -35,15 +38,34 @@ fn lost(pod: &Pod) -> String {
     )
 }
 
-/// The mover has terminated, and its pod has not: its Job never completes.
-fn kept(pod: &Pod) -> Option<String> {
-    let (name, container) = (&pod.meta.name, pod.kept_by.as_ref()?);
-    Some(format!(
-        "The mover in pod {name} has terminated, but container {container} keeps the pod running, so its Job does not complete. Disable the \
-         injection of that container for the movers' pods, which have the label {}={}",
+/// How the mover ended, where it has: as its Job shows, or as its own container shows where another one keeps the pod running, so that the Job
+/// never completes.
+pub(super) fn ended(decision: &Decision<'_>, job: &Job, pod: Option<&Pod>) -> Option<bool> {
+    job.succeeded.or_else(|| pod.filter(|pod| is_kept(decision, pod)).map(|pod| pod.succeeded))
+}
+
+/// Whether only a container beside the mover's keeps this pod running. It ends with its Job, which is deleted once the result is recorded.
+pub(super) fn is_kept(decision: &Decision<'_>, pod: &Pod) -> bool {
+    !pod.ended && kept_until(decision, pod).is_some_and(|time| decision.now >= time)
+}
+
+/// When a container that keeps the pod running should have ended.
+fn kept_until(decision: &Decision<'_>, pod: &Pod) -> Option<Timestamp> {
+    pod.kept_by.as_ref()?;
+    Some(deadline::after(pod.finished?.min(decision.now), SIDECARS))
+}
+
+/// Publishes that an injected container kept the pod running: each sync takes longer because of it.
+pub(super) fn report_kept(decision: &mut Decision<'_>, pod: &Pod) {
+    let Some(container) = pod.kept_by.as_ref().filter(|_| is_kept(decision, pod)) else { return };
+    let note = format!(
+        "Container {container} kept pod {} running after the mover had terminated; the pod is deleted. Disable the injection of that container for \
+         the movers' pods, which have the label {}={}",
+        pod.meta.name,
         labels::COMPONENT,
         Role::Mover.as_str()
-    ))
+    );
+    decision.event(true, Reason::ContainerInjected, note, container);
 }
 
 /// The mover of this attempt runs. Ends the attempt if its pod does not go, or if it makes no progress.
@@ -55,12 +77,9 @@ pub(super) fn running(decision: &mut Decision<'_>, run: &Run, pod: &Pod) {
         }
         decision.plan.wake_at(time);
     }
-    if let Some(message) = kept(pod) {
-        let time = deadline::after(pod.finished.unwrap_or(run.phase_time.0).min(decision.now), SLACK);
-        if decision.now >= time {
-            return end(decision, run, message);
-        }
-        decision.plan.wake_at(time);
+    if let Some(time) = kept_until(decision, pod) {
+        // Its mover has ended: it neither hangs nor has a log that goes on.
+        return decision.plan.wake_at(time);
     }
     if let Some(unreadable) = &decision.facts.unreadable {
         return unseen(decision, run, pod, unreadable);

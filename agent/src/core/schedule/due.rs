@@ -126,7 +126,20 @@ pub fn asked_to_verify(annotation: Option<&str>, run: &Run, status: &Status) -> 
 /// Whether scheduled times wait for the next attempt as well: the error requires action, or the run waits for something that a new
 /// one would have to ask for again.
 pub fn schedule_waits(status: &Status) -> bool {
-    status.stalling_error().is_some() || was_slow(status)
+    status.stalling_error().is_some() || was_slow(status) || lacked_claim(status)
+}
+
+/// Whether the last attempt failed because a PVC of the user's was not there. Once it is, the next attempt is due.
+fn lacked_claim(status: &Status) -> bool {
+    let missing = [Reason::SourcePVCMissing, Reason::DestinationPVCMissing].map(Reason::as_str);
+    status.last_error.as_ref().is_some_and(|e| missing.contains(&e.reason.as_str()))
+}
+
+/// When a status asks for something to be done: its next sync or attempt. A scheduled time that waits for the next attempt asks for nothing.
+pub fn next_time(status: &Status) -> Option<Timestamp> {
+    let waits = status.run.as_ref().is_some_and(|run| run.phase == Phase::Backoff) && schedule_waits(status);
+    let slot = status.next_sync_time.as_ref().filter(|_| !waits);
+    slot.into_iter().chain(&status.next_attempt_time).map(|time| time.0).min()
 }
 
 /// Whether the last attempt failed because the cluster takes long over a snapshot or volume.

@@ -79,6 +79,8 @@ pub struct QueueEntry<'a> {
     pub outdated: bool,
     /// The claim of the user's that a destination pulls into.
     pub pulls_into: Option<&'a str>,
+    /// The claim of the user's that the spec names, if it is known not to be there: nothing can start.
+    pub lacks_claim: bool,
     /// Its status.
     pub status: &'a Status,
 }
@@ -133,6 +135,7 @@ impl<'a> QueueEntry<'a> {
                 .as_ref()
                 .is_some_and(|run| spec.is_none_or(|s| due::is_of_another(&Named::by(s), run, object.generation))),
             pulls_into: spec.and_then(Spec::pulls_into),
+            lacks_claim: facts.lacks_claim(),
             status: &facts.status,
         }
     }
@@ -149,7 +152,7 @@ impl<'a> QueueEntry<'a> {
             Lifecycle::Paused => refused || self.outdated || status.run.as_ref().is_none_or(|run| run.phase != Phase::WaitingForSnapshot),
             Lifecycle::Terminating => true,
         };
-        if starts_nothing || under_way(status) {
+        if starts_nothing || self.lacks_claim || under_way(status) {
             return None;
         }
         let due = self.cause(now)?;
@@ -242,6 +245,7 @@ mod tests {
             republishes: None,
             outdated: false,
             pulls_into: None,
+            lacks_claim: false,
             status,
         }
     }
