@@ -20,6 +20,8 @@ pub struct Stop {
 struct Shared {
     requested: AtomicBool,
     steps: AtomicU64,
+    /// The step at which it is requested, see [`Stop::request_after`]; 0 for none.
+    last: AtomicU64,
     // The rclone supervisor waits on a channel: this is how a signal wakes it at once.
     wake: Mutex<Option<Sender<()>>>,
 }
@@ -47,6 +49,11 @@ impl Stop {
         }
     }
 
+    /// Asks everything to stop when so many more steps have been taken: tests stop a sync between any two of them.
+    pub fn request_after(&self, steps: u64) {
+        self.shared.last.store(self.steps() + steps.max(1), Ordering::SeqCst);
+    }
+
     /// Whether a stop was requested.
     pub fn requested(&self) -> bool {
         self.shared.requested.load(Ordering::SeqCst)
@@ -54,7 +61,10 @@ impl Stop {
 
     /// `Err(MoverKilled)` once a stop was requested: called between files, and between parts of large ones. Each call counts as a step.
     pub fn check(&self) -> Result<()> {
-        self.shared.steps.fetch_add(1, Ordering::Relaxed);
+        let before = self.shared.steps.fetch_add(1, Ordering::Relaxed);
+        if before + 1 == self.shared.last.load(Ordering::Relaxed) {
+            self.request();
+        }
         if self.requested() { Err(Failure::killed()) } else { Ok(()) }
     }
 

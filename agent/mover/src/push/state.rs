@@ -202,11 +202,8 @@ fn unlisted(remote: &Remote, name: &str) -> Failure {
     )
 }
 
-/// The claim. It is read even where a listing does not show it: that of another object keeps this push from writing.
+/// The claim. It is read even where a listing does not show it, or shows nothing at all: that of another object keeps this push from writing.
 fn read_claim(remote: &Remote, listing: Option<&Listing>) -> Result<Control<Claim>> {
-    if listing.is_some_and(Listing::is_empty) {
-        return Ok(Control::Absent);
-    }
     match (remote.read_control(CLAIM)?, listing) {
         (Control::Absent, Some(listing)) if shows(listing, CLAIM) => match remote.read_control(CLAIM)? {
             Control::Absent => Err(contradiction(remote, CLAIM)),

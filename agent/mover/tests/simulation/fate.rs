@@ -7,6 +7,9 @@ use scribe_mover::store::{Class, StoreError};
 use crate::faults::Fault;
 use crate::objects::Name;
 
+/// In how many steps a push looks at claim and commit at most, where listings have no sums.
+pub const LOOK: usize = 4;
+
 /// What happens to a sync, and what it has done.
 #[derive(Debug)]
 pub struct Fate {
@@ -15,6 +18,13 @@ pub struct Fate {
     pub steps: u32,
     pub writes: u32,
     pub dead: bool,
+    /// It was stopped while it worked on its volume.
+    pub stopped: bool,
+    /// How many answers were not true.
+    pub lies: u32,
+    /// The numbers of its first and its last steps, among those of all syncs.
+    pub first: u64,
+    pub last: [u64; LOOK],
     /// What no read of this sync finds, and what no listing shows.
     pub hidden: Option<Name>,
     pub unlisted: Option<Name>,
@@ -22,23 +32,27 @@ pub struct Fate {
 
 impl Fate {
     pub fn new(faults: Vec<(u32, Fault)>, seed: u64) -> Self {
-        Self { faults, rng: Rng::with_seed(seed), steps: 0, writes: 0, dead: false, hidden: None, unlisted: None }
+        Self {
+            faults,
+            rng: Rng::with_seed(seed),
+            steps: 0,
+            writes: 0,
+            dead: false,
+            stopped: false,
+            lies: 0,
+            first: 0,
+            last: [0; LOOK],
+            hidden: None,
+            unlisted: None,
+        }
     }
 
     /// What becomes of the next step.
     pub fn next(&mut self, step: &Step) -> Outcome {
         self.steps += 1;
         let now = self.steps;
-        let Some(at) = self.faults.iter().position(|(at, _)| *at <= now) else { return Outcome::Done };
+        let Some(at) = self.faults.iter().position(|(at, fault)| *at <= now && fault.fits(step)) else { return Outcome::Done };
         let (_, fault) = self.faults[at];
-        let fits = match step {
-            Step::Read | Step::List => fault != Fault::Miscopied,
-            Step::Write(_) => !fault.is_lie() && fault != Fault::Miscopied,
-            Step::Copy(_) => !fault.is_lie(),
-        };
-        if !fits {
-            return Outcome::Done;
-        }
         self.faults.remove(at);
         let unreachable = || StoreError::new(Class::Unreachable, "no answer");
         let (whole, partly, error) = match fault {
@@ -47,7 +61,14 @@ impl Fate {
             Fault::During => (false, true, killed()),
             Fault::Refused => (false, false, unreachable()),
             Fault::Lost => (true, false, unreachable()),
-            lie => return Outcome::Lie(lie),
+            Fault::Stopped(after) => {
+                self.stopped = true;
+                return Outcome::Stops(after.into());
+            }
+            lie => {
+                self.lies += 1;
+                return Outcome::Lie(lie);
+            }
         };
         self.dead = matches!(fault, Fault::Before | Fault::After | Fault::During);
         Outcome::Error { whole, partly, error }
@@ -68,6 +89,8 @@ pub enum Outcome {
     Done,
     /// An answer that is not true.
     Lie(Fault),
+    /// The sync is stopped so many steps of its own later.
+    Stops(u64),
     /// It has its effect, or a part of it, and this error.
     Error {
         whole: bool,

@@ -154,3 +154,32 @@ fn a_file_of_a_dead_push_where_a_live_volume_has_a_folder(#[case] kind: Kind) {
         }
     }
 }
+
+/// A push was killed right after its claim. A listing that the push of another object makes shows nothing: the claim is read all the same.
+#[rstest]
+#[case(S3)]
+#[case(LOCAL)]
+fn an_empty_listing_of_a_path_that_is_claimed(#[case] kind: Kind) {
+    for dies in 3..8 {
+        for fault in [Fault::Gone, Fault::Old(1), Fault::Old(2), Fault::Old(3)] {
+            let first = epoch(&[], &[sync(Who::Push(1), &[(dies, Fault::Before)])]);
+            holds(kind, &[first, epoch(&[], &[push(&[(2, fault)])])]);
+        }
+    }
+}
+
+/// Content under its hash was lost, a push has sent it again, and died before it was put in place. No listing of the next push shows it: the
+/// commit says that something waits until that is there.
+#[rstest]
+#[case(S3)]
+#[case(SFTP)]
+fn lost_content_that_waits_and_is_listed_nowhere(#[case] kind: Kind) {
+    let first = epoch(&[file("odd\nname", "o")], &[push(&[])]);
+    for dies in 12..28 {
+        for at in 0..9 {
+            let again = Sync { verify: true, ..push(&[(dies, Fault::Before)]) };
+            let second = Epoch { hands: Some(Hands::Delete(0)), ..epoch(&[file("a", "a")], &[again]) };
+            holds(kind, &[first.clone(), second, epoch(&[], &[push(&[(1, Fault::Unlisted(at))])])]);
+        }
+    }
+}

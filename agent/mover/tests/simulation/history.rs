@@ -4,6 +4,7 @@ use fastrand::Rng;
 
 use crate::faults::Fault;
 use crate::objects::Kind;
+use crate::style::Style;
 use crate::volume::Edit;
 
 pub const S3: Kind = Kind { folders: false, destroys: false, renames: false, no_sums: false, own_times: false };
@@ -54,6 +55,13 @@ pub enum Hands {
     Add(u8),
 }
 
+impl Hands {
+    /// Whether it may leave objects that no manifest has.
+    fn leave_something(self) -> bool {
+        matches!(self, Self::Rollback(_) | Self::Change(_))
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct Sync {
     pub who: Who,
@@ -79,7 +87,11 @@ impl History {
         let mut rng = Rng::with_seed(seed);
         let kinds = [S3, LOCAL, WEBDAV, SFTP];
         let kind = kinds[rng.usize(0..kinds.len())];
-        let epochs = (0..rng.usize(2..8)).map(|at| Epoch::any(&mut rng, at)).collect();
+        let style = Style::any(&mut rng);
+        let mut epochs: Vec<Epoch> = Vec::new();
+        for at in 0..rng.usize(2..8) {
+            epochs.push(Epoch::any(&mut rng, &style, at, epochs.last()));
+        }
         Self { kind, bucket: rng.u8(0..4) > 0, verified: rng.bool(), helped: true, epochs }
     }
 }
@@ -89,30 +101,44 @@ impl Epoch {
     pub fn is_undisturbed(&self) -> bool {
         let lies = |sync: &Sync| sync.faults.iter().any(|(_, fault)| fault.is_lie());
         let pushes = self.syncs.iter().filter(|sync| matches!(sync.who, Who::Push(_)));
-        self.hands.is_none() && pushes.clone().count() < 2 && !pushes.clone().any(lies)
+        !self.hands.is_some_and(Hands::leave_something) && pushes.clone().count() < 2 && !pushes.clone().any(lies)
     }
 
-    fn any(rng: &mut Rng, at: usize) -> Self {
-        let edits = (0..rng.usize(0..5)).map(|_| (usize::from(rng.u8(0..8) == 0), Edit::any(rng))).collect();
+    /// Whether a sync may have left something in the middle of its work: a pull, or a push.
+    fn is_unfinished(&self, is_pull: bool) -> bool {
+        let ends = |sync: &Sync| sync.faults.iter().any(|(_, fault)| fault.ends());
+        self.syncs.iter().any(|sync| matches!(sync.who, Who::Pull(_)) == is_pull && ends(sync))
+    }
+
+    fn any(rng: &mut Rng, style: &Style, at: usize, before: Option<&Self>) -> Self {
+        let edits = (0..rng.usize(0..5)).map(|_| (usize::from(rng.u8(0..8) == 0), Edit::any(rng, style))).collect();
         let passes = [5, 600, 4_000, 90_000, 1_000_000][rng.usize(0..5)];
-        let hands = (at > 1 && rng.u8(0..6) == 0).then(|| match rng.u8(0..6) {
+        let mut hands = (at > 1 && rng.u8(0..style.hands) == 0).then(|| match rng.u8(0..6) {
             5 => Hands::Add(rng.u8(..)),
             0 | 1 => Hands::Rollback(rng.usize(1..3)),
             2 => Hands::Delete(rng.u8(..)),
             3 => Hands::Change(rng.u8(..)),
             _ => Hands::Recreate,
         });
-        let whos: &[Who] = match rng.u8(0..20) {
-            0..9 => &[Who::Push(0)],
-            9..11 => &[Who::Pull(0)],
-            11 => &[Who::Pull(1)],
-            12..16 => &[Who::Push(0), Who::Pull(0)],
-            16 => &[Who::Push(0), Who::Pull(0), Who::Pull(1)],
-            17 => &[Who::Push(1)],
-            18 => &[Who::Push(0), Who::Push(1)],
-            _ => &[Who::Push(0), Who::Push(0), Who::Pull(0)],
+        if before.is_some_and(|before| before.is_unfinished(true)) && rng.bool() {
+            hands = Some(Hands::Rollback(rng.usize(1..3)));
+        }
+        let finishes = before.is_some_and(|before| before.is_unfinished(false));
+        let whos: &[Who] = match (hands, rng.u8(0..4)) {
+            // What a destination had is from a state that is no more.
+            (Some(Hands::Rollback(_)), 0 | 1) => &[Who::Pull(0)],
+            // Two of them finish what another one has begun.
+            (_, 2) if finishes => &[Who::Push(0), Who::Push(0)],
+            _ => style.whos(rng),
         };
-        let mut syncs: Vec<Sync> = whos.iter().map(|who| Sync::any(rng, *who)).collect();
+        let mut syncs: Vec<Sync> = whos.iter().map(|who| Sync::any(rng, style, *who)).collect();
+        if let [Sync { who: Who::Push(_), faults, .. }] = &mut *syncs
+            && finishes
+            && rng.u8(0..4) == 0
+        {
+            // What it has to finish is not shown.
+            *faults = vec![(1, Fault::Unlisted(rng.u8(..)))];
+        }
         if syncs.iter().filter(|sync| matches!(sync.who, Who::Push(_))).count() > 1 {
             // Each would have to know what the other one's volume becomes.
             for sync in &mut syncs {
@@ -124,20 +150,27 @@ impl Epoch {
 }
 
 impl Sync {
-    fn any(rng: &mut Rng, who: Who) -> Self {
+    fn any(rng: &mut Rng, style: &Style, who: Who) -> Self {
         let skew = [0, 0, 0, 0, -7_200, 7_200, -40_000_000, 400_000_000][rng.usize(0..8)];
         let mut faults: Vec<(u32, Fault)> = Vec::new();
         for _ in 0..[0, 1, 1, 2][rng.usize(0..4)] {
-            let fault = Fault::any(rng);
+            let fault = style.fault(rng);
             // What is concluded rests on two witnesses: no more than one of them lies. And what a lie seems to have damaged is replaced by a
             // copy in its place, which is a second one if it is not what was copied.
-            let is_wrong = |fault: Fault| fault.is_lie() || fault == Fault::Miscopied;
+            let is_wrong = |fault: Fault| fault.is_lie() || matches!(fault, Fault::Miscopied | Fault::Ignored);
             if !is_wrong(fault) || !faults.iter().any(|(_, fault)| is_wrong(*fault)) {
-                faults.push((rng.u32(1..36), fault));
+                let step = match rng.u8(0..3) {
+                    0 => rng.u32(1..8),
+                    _ => rng.u32(1..36),
+                };
+                faults.push((step, fault));
             }
         }
+        if matches!(who, Who::Pull(_)) && rng.u8(0..4) == 0 {
+            faults.push((rng.u32(1..4), Fault::Stopped(rng.u8(1..40))));
+        }
         let live = matches!(who, Who::Push(_)) && rng.u8(0..6) == 0;
-        let edits = if live { (0..rng.usize(1..4)).map(|_| (rng.u32(1..30), Edit::any(rng))).collect() } else { Vec::new() };
+        let edits = if live { (0..rng.usize(1..4)).map(|_| (rng.u32(1..30), Edit::any(rng, style))).collect() } else { Vec::new() };
         Self { who, skew, verify: rng.u8(0..8) == 0, edits, faults, seed: rng.u64(..) }
     }
 }

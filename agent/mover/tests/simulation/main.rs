@@ -13,7 +13,9 @@ mod history;
 mod memory;
 mod objects;
 mod play;
+mod rules;
 mod shrink;
+mod style;
 mod volume;
 mod world;
 

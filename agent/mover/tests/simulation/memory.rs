@@ -8,13 +8,15 @@ use std::sync::{Arc, Mutex};
 use jiff::Timestamp;
 use scribe_mover::error::Failure;
 use scribe_mover::scratch::Scratch;
+use scribe_mover::stop::Stop;
 use scribe_mover::store::{Class, Features, Fetch, List, Listed, Names, Place, Put, Replacing, Result, Store, StoreError, Sum, Upload};
 use scribe_mover::volume::hash::md5_hex;
 
 use crate::baton::Baton;
-use crate::fate::{Fate, Outcome, Step, killed};
+use crate::fate::{Fate, LOOK, Outcome, Step, killed};
 use crate::faults::Fault;
 use crate::objects::{Kind, Name, Object, Objects};
+use crate::rules::{Write, Writer};
 use crate::volume::{Edit, Tree, tree};
 use crate::world::World;
 
@@ -30,6 +32,8 @@ pub struct Memory {
     pub volume: Option<PathBuf>,
     pub edits: Mutex<Vec<(u32, Edit)>>,
     pub held: Mutex<Vec<Arc<Tree>>>,
+    pub stop: Stop,
+    pub writer: Writer,
     pub fate: Arc<Mutex<Fate>>,
 }
 
@@ -40,12 +44,14 @@ impl Memory {
             baton.wait();
         }
         let mut fate = self.fate.lock().unwrap();
-        if fate.dead {
+        if fate.dead || self.stop.requested() {
             return Err(killed());
         }
         let outcome = fate.next(step);
         self.edit(fate.steps);
         let mut world = self.world.lock().unwrap();
+        let last = world.takes_step(&mut fate);
+        let looked = if self.kind.no_sums { last[0] } else { last[LOOK - 1] };
         let is_write = matches!(step, Step::Write(_) | Step::Copy(_));
         if is_write {
             fate.writes += 1;
@@ -58,6 +64,7 @@ impl Memory {
         };
         let shown = match (&outcome, result.as_ref().err()) {
             (Outcome::Lie(fault), _) => format!(" LIE {fault:?}"),
+            (Outcome::Stops(steps), _) => format!(" STOPS after {steps} steps"),
             (_, Some(error)) => format!(" -> {error}"),
             _ => String::new(),
         };
@@ -65,7 +72,10 @@ impl Memory {
         if let Step::Write(name) | Step::Copy(name) = step
             && world.has_changed()
         {
-            world.check(name, &self.held.lock().unwrap());
+            world.check(Write { name, by: &self.writer, first: fate.first, looked, lies: fate.lies }, &self.held.lock().unwrap());
+        }
+        if let Outcome::Stops(steps) = outcome {
+            self.stop.request_after(steps);
         }
         result
     }
@@ -96,7 +106,7 @@ impl Memory {
                     world.now.put(kind, &partial, Object::new(&content[..content.len() / 2], time))
                 }
                 // As S3 does: nothing of it.
-                Outcome::Error { whole: false, .. } => Ok(()),
+                Outcome::Error { whole: false, .. } | Outcome::Lie(_) => Ok(()),
                 _ => world.now.put(kind, name, Object::new(content, time)),
             }
         })
@@ -233,7 +243,7 @@ impl Store for Memory {
         let kind = self.kind;
         self.step(&format!("rename {from} {to}"), &Step::Write(to.as_bytes()), |world, outcome| {
             let Some(object) = world.now.get(from.as_bytes()).cloned() else { return missing(1, 1) };
-            if !matches!(outcome, Outcome::Error { whole: false, .. }) {
+            if !matches!(outcome, Outcome::Error { whole: false, .. } | Outcome::Lie(_)) {
                 world.now.put(kind, to.as_bytes(), object)?;
                 world.now.remove(from.as_bytes());
             }
@@ -365,6 +375,7 @@ impl Drop for Memory {
     fn drop(&mut self) {
         let (steps, name) = (self.fate.lock().unwrap().steps, self.name.clone());
         if let Ok(mut world) = self.world.lock() {
+            world.has_ended(self.writer.sync);
             world.note(|| format!("{name:8} ends after {steps} steps"));
         }
     }

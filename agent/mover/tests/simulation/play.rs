@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use assert_fs::TempDir;
-use fastrand::Rng;
 use jiff::{SignedDuration, Timestamp};
 use scribe_mover::format::documents::Owner;
 use scribe_mover::format::names::is_content;
@@ -18,12 +17,14 @@ use scribe_mover::scratch::Scratch;
 use scribe_mover::stop::Stop;
 use scribe_mover::store::Context;
 use scribe_mover::store::progress::Progress;
+use scribe_mover::volume::STAGING_DIR;
 
 use crate::baton::{Baton, batons};
 use crate::fate::Fate;
 use crate::history::{DESTINATIONS, Epoch, Hands, History, SOURCES, Sync, Who};
 use crate::memory::Memory;
 use crate::objects::{Name, Object, Objects};
+use crate::rules::Writer;
 use crate::volume::{Tree, tree};
 use crate::world::World;
 
@@ -66,6 +67,10 @@ struct Ended {
     result: Outcome,
     steps: u32,
     writes: u32,
+    /// It was stopped while it worked on its volume.
+    stopped: bool,
+    /// Something was committed as it began.
+    committed: bool,
     /// Of a pull: what the volume held before.
     before: Tree,
 }
@@ -130,13 +135,17 @@ impl Play<'_> {
             world.note(|| format!("--- {} seconds later, {:?}, {:?}", epoch.passes, epoch.edits, epoch.hands));
             self.past.push(world.now.clone());
             world.remember();
+            world.settle();
         }
         if let Some(hands) = epoch.hands {
             self.meddle(hands);
         }
         // No write can be made conditional on what was read before it: one of two pushes at the same time is refused sooner or later, and
         // may have damaged what the other committed.
-        self.world.lock().unwrap().meddled |= epoch.syncs.iter().filter(|sync| matches!(sync.who, Who::Push(_))).count() > 1;
+        if epoch.syncs.iter().filter(|sync| matches!(sync.who, Who::Push(_))).count() > 1 {
+            let mut world = self.world.lock().unwrap();
+            (world.meddled, world.lax) = (true, true);
+        }
         for ended in self.sync(&epoch.syncs, epoch.order) {
             self.note(ended);
         }
@@ -173,7 +182,7 @@ impl Play<'_> {
             }
             Hands::Add(at) if world.committed => {
                 let (name, object) = (format!("theirs/{at}").into_bytes(), Object::new(&[at], world.time));
-                if world.now.put(self.history.kind, &name, object.clone()).is_ok() {
+                if world.now.get(&name).is_none() && world.now.put(self.history.kind, &name, object.clone()).is_ok() {
                     world.foreign.push((name, object));
                 }
             }
@@ -184,6 +193,7 @@ impl Play<'_> {
                 source.pushed = None;
             }
         }
+        world.settle();
     }
 
     /// Runs syncs at the same time.
@@ -196,7 +206,7 @@ impl Play<'_> {
         let runs: Vec<_> = syncs.iter().zip(batons).map(|(sync, baton)| self.prepare(sync, Some(baton))).collect();
         std::thread::scope(|scope| {
             let threads: Vec<_> = runs.into_iter().map(|run| scope.spawn(run)).collect();
-            leader.lead(Rng::with_seed(order));
+            leader.lead(order);
             threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         })
     }
@@ -211,11 +221,14 @@ impl Play<'_> {
             Who::Push(at) => (format!("push {at}"), self.sources[at].volume.clone()),
             Who::Pull(at) => (format!("pull {at}"), self.destinations[at].volume.clone()),
         };
+        let committed = self.world.lock().unwrap().commit().is_some();
         let before = tree(&volume);
         let held = Mutex::new(vec![Arc::new(before.clone())]);
         let (edits, pushed) = (Mutex::new(sync.edits.clone()), matches!(who, Who::Push(_)).then(|| volume.clone()));
         let (kind, world) = (self.history.kind, Arc::clone(&self.world));
-        let memory = Memory { name, kind, world, scratch, baton, volume: pushed, edits, held, fate: Arc::clone(&fate) };
+        let writer = self.writer(who);
+        let (stop, shared) = (context.stop.clone(), Arc::clone(&fate));
+        let memory = Memory { name, kind, world, scratch, baton, volume: pushed, edits, held, stop, writer, fate: shared };
         let remote = Remote::new(context, Box::new(memory), "s:bucket/path");
         let guard = Guard { percent: 100, floor: 1000, allowed: None };
         let run: Box<dyn FnOnce() -> Outcome + Send> = match who {
@@ -248,8 +261,15 @@ impl Play<'_> {
         move || {
             let result = run();
             let fate = fate.lock().unwrap();
-            Ended { who, result, steps: fate.steps, writes: fate.writes, before }
+            Ended { who, result, steps: fate.steps, writes: fate.writes, stopped: fate.stopped, committed, before }
         }
+    }
+
+    fn writer(&self, who: Who) -> Writer {
+        let sync = usize::try_from(self.scratches).unwrap();
+        let Who::Push(at) = who else { return Writer { sync, owner: None, adopts: false, follows: false } };
+        let Source { owner, pushed, adopts, .. } = &self.sources[at];
+        Writer { sync, owner: Some(owner.clone()), adopts: *adopts, follows: pushed.is_none() }
     }
 
     /// What the agent learns, and what must hold of a sync that has ended.
@@ -272,9 +292,26 @@ impl Play<'_> {
                 if !self.world.lock().unwrap().trees.is_empty() && self.destinations[at].applied.is_some() {
                     self.fail("a pull that had applied a revision waits for the first push".into());
                 }
+                let world = self.world.lock().unwrap();
+                let (is_there, lax) = (world.commit().is_some(), world.lax);
+                drop(world);
+                if ended.committed && is_there && !lax {
+                    self.fail("a pull waits for the first push, and there is a commit".into());
+                }
                 self.must_be(at, &ended.before);
             }
+            (Who::Pull(at), Err(_)) if ended.stopped => self.must_be_marked(at, &ended.before),
             (Who::Pull(at), Err(_)) => self.must_be(at, &ended.before),
+        }
+    }
+
+    /// What a pull that was stopped has left: one revision, or a mark that it is none.
+    fn must_be_marked(&self, destination: usize, before: &Tree) {
+        let volume = &self.destinations[destination].volume;
+        let (held, marked) = (tree(volume), volume.join(STAGING_DIR).exists());
+        let is_one = held == *before || self.world.lock().unwrap().trees.values().flatten().any(|tree| **tree == held);
+        if !is_one && !marked {
+            self.fail(format!("a pull that was stopped left {held:?}, which is no revision, and no mark"));
         }
     }
 

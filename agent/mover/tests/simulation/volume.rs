@@ -11,6 +11,7 @@ use fastrand::Rng;
 use scribe_mover::digest::Digest;
 
 use crate::objects::sha256;
+use crate::style::Style;
 
 /// What a path is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +25,7 @@ pub enum Node {
 pub type Tree = BTreeMap<Vec<u8>, Node>;
 
 /// Few, so that edits meet: a file may become a folder, and one of them cannot be an object's name.
-const NAMES: [&str; 8] = ["a", "b", "d", "d/x", "d/y", "e/f/g", "odd\nname", "c"];
+pub const NAMES: [&str; 8] = ["a", "b", "d", "d/x", "d/y", "e/f/g", "odd\nname", "c"];
 
 #[derive(Clone, Debug)]
 pub enum Edit {
@@ -37,10 +38,11 @@ pub enum Edit {
 }
 
 impl Edit {
-    pub fn any(rng: &mut Rng) -> Self {
-        let name = NAMES[rng.usize(0..NAMES.len())];
-        let content = vec![b'a' + rng.u8(0..6); rng.usize(0..3)];
+    pub fn any(rng: &mut Rng, style: &Style) -> Self {
+        let name = style.names[rng.usize(0..style.names.len())];
+        let content = vec![b'a' + rng.u8(0..6); if style.alike { 1 } else { rng.usize(0..3) }];
         match rng.u8(0..10) {
+            0..7 if style.alike => Self::Dated(name, content),
             0..4 => Self::File(name, content),
             4..7 => Self::Dated(name, content),
             7 => Self::Link(name),

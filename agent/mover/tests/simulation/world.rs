@@ -1,18 +1,19 @@
 //! The remote path as it really is, what it was before, and what must hold of it at every moment.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use scribe_mover::format::documents::{Claim, Commit, Control, Owner, unseal};
+use scribe_mover::digest::Digest;
+use scribe_mover::format::documents::{Commit, Owner};
 use scribe_mover::format::manifest;
 use scribe_mover::format::names::{self, CONTROL_DIR, StagedDir};
 use scribe_mover::format::revision::Revision;
 use scribe_mover::volume::entry::{Kind as EntryKind, Location};
 
-use serde::de::DeserializeOwned;
-
+use crate::fate::{Fate, LOOK};
 use crate::objects::{Name, Object, Objects, sha256};
+use crate::rules::{self, Write};
 use crate::volume::{Node, Tree};
 
 /// How many states a lie may go back to.
@@ -29,8 +30,17 @@ pub struct World {
     pub trees: HashMap<String, Vec<Arc<Tree>>>,
     /// There is a commit, unless it was lost.
     pub committed: bool,
-    /// Something else has changed our objects, or two pushes wrote at the same time: the revision may not be whole before a verification.
+    /// Something else has changed our objects, or two pushes wrote at the same time.
     pub meddled: bool,
+    /// Of two pushes at the same time one may have damaged what the other committed: the revision may not be whole before a verification.
+    pub lax: bool,
+    /// What something else has damaged of the committed revision.
+    damaged: Missing,
+    /// How many steps were taken, and at which of them each sync ended.
+    steps: u64,
+    ended: HashMap<usize, u64>,
+    /// Which sync has made each revision.
+    makers: HashMap<String, usize>,
     /// Objects that are no sync's to change.
     pub foreign: Vec<(Name, Object)>,
     /// What has been found wrong first.
@@ -40,6 +50,9 @@ pub struct World {
     /// Manifests that were read already.
     manifests: HashMap<Name, Arc<Vec<Needed>>>,
 }
+
+/// Objects of the committed revision that are not there, by name and content.
+type Missing = BTreeSet<(Name, Digest)>;
 
 /// What an entry of a manifest says.
 #[derive(Debug)]
@@ -63,6 +76,11 @@ impl World {
             trees: HashMap::new(),
             committed: false,
             meddled: false,
+            lax: false,
+            damaged: Missing::new(),
+            steps: 0,
+            ended: HashMap::new(),
+            makers: HashMap::new(),
             foreign: Vec::new(),
             wrong: None,
             log: log.then(Vec::new),
@@ -100,29 +118,51 @@ impl World {
     }
 
     pub fn commit(&self) -> Option<Commit> {
-        self.document(names::COMMIT)
+        rules::commit(&self.now)
     }
 
-    /// Whose the path is: who committed there, or began to.
+    /// Whose the path is.
     pub fn owner(&self) -> Option<Owner> {
-        let committed = self.commit().map(|commit| commit.owner);
-        committed.or_else(|| self.document::<Claim>(names::CLAIM).map(|claim| claim.owner))
+        rules::owner(&self.now)
     }
 
-    fn document<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
-        match unseal(&self.now.get(&control(name))?.content) {
-            Ok(Control::Present(document)) => Some(document),
-            _ => None,
+    /// Some sync takes its next step; gives the numbers of those before.
+    pub fn takes_step(&mut self, fate: &mut Fate) -> [u64; LOOK] {
+        self.steps += 1;
+        if fate.first == 0 {
+            fate.first = self.steps;
         }
+        let before = fate.last;
+        fate.last.rotate_left(1);
+        fate.last[LOOK - 1] = self.steps;
+        before
+    }
+
+    pub fn has_ended(&mut self, sync: usize) {
+        self.ended.insert(sync, self.steps);
     }
 
     /// What must hold after every change.
-    pub fn check(&mut self, name: &[u8], captured: &[Arc<Tree>]) {
-        if name == control(names::COMMIT)
+    pub fn check(&mut self, write: Write, captured: &[Arc<Tree>]) {
+        let before = self.past.back().cloned().unwrap_or_default();
+        if write.name == control(names::COMMIT)
             && let Some(commit) = self.commit()
         {
             self.committed = true;
-            self.trees.entry(commit.revision).or_insert_with(|| captured.to_vec());
+            self.trees.entry(commit.revision.clone()).or_insert_with(|| captured.to_vec());
+            self.makers.entry(commit.revision.clone()).or_insert(write.by.sync);
+            let follows = if self.lax { self.is_seen(&before, &commit, write) } else { rules::may_follow(&before, &commit) };
+            if let Err(what) = follows {
+                return self.fail(what);
+            }
+        }
+        if !self.lax
+            && write.lies < 2
+            && write.name == control(names::CLAIM)
+            && self.now.get(write.name).is_some()
+            && let Err(what) = rules::may_claim(&before, write.by)
+        {
+            return self.fail(what);
         }
         for (name, object) in &self.foreign {
             if self.now.get(name) != Some(object) {
@@ -130,36 +170,75 @@ impl World {
                 return self.fail(format!("{name}, which is not ours, was changed or deleted"));
             }
         }
-        if !self.meddled
-            && let Err(what) = self.whole()
-        {
-            self.fail(format!("the committed revision is not whole: {what}"));
+        if self.lax {
+            return;
+        }
+        match self.state() {
+            Ok(missing) => {
+                if let Some((name, _)) = missing.difference(&self.damaged).next() {
+                    let what = format!("the committed revision is not whole: {} is not there", name.escape_ascii());
+                    return self.fail(what);
+                }
+                self.damaged = missing;
+            }
+            Err(what) => self.fail(format!("the committed revision is not whole: {what}")),
+        }
+    }
+
+    /// Of pushes at the same time, each looks before it commits: what one has committed that had ended before another one looked,
+    /// that one does not replace unless it began later.
+    fn is_seen(&self, before: &Objects, new: &Commit, write: Write) -> Result<(), String> {
+        let Some(old) = rules::commit(before).filter(|old| !rules::knows(new, old)) else { return Ok(()) };
+        let maker = self.makers.get(&old.revision).filter(|maker| **maker != write.by.sync);
+        let ended = maker.and_then(|maker| self.ended.get(maker));
+        if write.lies > 0 || ended.is_none_or(|ended| *ended >= write.looked || *ended < write.first) {
+            return Ok(());
+        }
+        Err(format!("{} was replaced by {}, whose push could have seen it", old.revision, new.revision))
+    }
+
+    /// Something else may have changed anything, or nothing has for a while.
+    pub fn settle(&mut self) {
+        match self.state() {
+            Ok(missing) if !self.lax || missing.is_empty() => (self.damaged, self.lax) = (missing, false),
+            Ok(_) => {}
+            Err(_) => self.lax = true,
         }
     }
 
     /// Whether the committed revision is there, and what its source held.
     pub fn whole(&mut self) -> Result<(), String> {
+        match self.state()?.first() {
+            Some((name, _)) => Err(format!("{} is not there", name.escape_ascii())),
+            None => Ok(()),
+        }
+    }
+
+    /// What is not there of the committed revision, if that can be read and is what its source held.
+    fn state(&mut self) -> Result<Missing, String> {
         let Some(commit) = self.commit() else {
-            return if self.committed { Err("there was a commit, and there is none that can be read".into()) } else { Ok(()) };
+            let what = "there was a commit, and there is none that can be read";
+            return if self.committed { Err(what.into()) } else { Ok(Missing::new()) };
         };
         let revision = Revision::parse(&commit.revision).ok_or("an impossible revision")?;
         let needed = self.needed(&revision, &commit)?;
         let staged = StagedDir::of(&revision);
-        let mut tree = Tree::new();
+        let (mut tree, mut missing) = (Tree::new(), Missing::new());
         for Needed { path, node, at } in needed.iter() {
             tree.insert(path.clone(), node.clone());
             let Node::File(digest) = node else { continue };
             let fits = |name: &[u8]| self.now.get(name).is_some_and(|object| object.sha256 == *digest);
-            let there = match at {
-                Location::Own => fits(path),
-                Location::Staged => fits(path) || commit.staged && fits(&staged.name(path)),
-                Location::Object => {
-                    let object = [names::objects_dir().as_bytes(), digest.hex().as_bytes()].concat();
-                    fits(&object) || commit.staged && fits(&staged.object(digest))
-                }
+            let name = match at {
+                Location::Own | Location::Staged => path.clone(),
+                Location::Object => [names::objects_dir().as_bytes(), digest.hex().as_bytes()].concat(),
             };
-            if !there {
-                return Err(format!("{:?} of {revision} is not there ({at:?})", String::from_utf8_lossy(path)));
+            let waits = || match at {
+                Location::Own => false,
+                Location::Staged => fits(&staged.name(path)),
+                Location::Object => fits(&staged.object(digest)),
+            };
+            if !(fits(&name) || commit.staged && waits()) {
+                missing.insert((name, *digest));
             }
         }
         let captured = self.trees.get_mut(&commit.revision).ok_or_else(|| format!("{revision} was committed by nobody"))?;
@@ -167,7 +246,7 @@ impl World {
             return Err(format!("{revision} is not what was captured: {tree:?} instead of {captured:?}"));
         }
         captured.retain(|captured| **captured == tree);
-        Ok(())
+        Ok(missing)
     }
 
     /// An object that neither the committed revision needs nor anybody else has put there.
