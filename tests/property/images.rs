@@ -142,8 +142,12 @@ fn a_temporary_volume_goes_after_each_sync() {
     let first = syncs(&mut world, 1).remove(0);
     let volumes = |world: &World| world.claims.iter().filter(|c| c.meta.role == Some(Role::Volume)).count();
     assert_eq!(volumes(&world), 0);
+    // What is published already is not published again.
+    assert_eq!((sync(&mut world), volumes(&world)), (first.clone(), 0));
+    script::play(&mut world, &Happening::Push);
     let second = sync(&mut world);
     assert_ne!(first, second);
+    script::calm_down(&mut world);
     assert_eq!((there(&world), volumes(&world)), (vec![second], 0));
 }
 

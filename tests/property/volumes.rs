@@ -90,7 +90,7 @@ fn a_volume_is_made_as_the_spec_says() {
 /// Where it is certain; and only there.
 #[rstest]
 #[case(Flavour::DestinationImage, Some("r1"))]
-#[case(Flavour::DestinationCleanup, None)]
+#[case(Flavour::DestinationCleanup, Some("r1"))]
 #[case(Flavour::DestinationDirect, None)]
 #[case(Flavour::DestinationExisting, None)]
 fn a_pull_is_told_what_the_volume_holds(#[case] flavour: Flavour, #[case] expected: Option<&str>) {

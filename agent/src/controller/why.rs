@@ -26,17 +26,10 @@ pub(super) async fn ask(context: &Context, facts: &mut Facts) -> bool {
         return false;
     }
     let reason = read(context, facts, Urgency::Waiting).await;
-    let denied = if reason.is_none() { context.warnings.denied() } else { None };
     let again = reason.as_ref().map_or_else(|| Instant::now() + AGAIN, |reason| reason.again);
     let text = reason.map_or_else(|| facts.warnings.clone(), |reason| reason.text);
     facts.warnings.clone_from(&text);
-    let memory = remember(context, &facts.object.uid, |memory| {
-        memory.warning = Some(Warning { of, text, again });
-        match denied {
-            Some(message) => memory.denied.insert(EVENTS, message),
-            None => memory.denied.remove(EVENTS),
-        }
-    });
+    let memory = remember(context, &facts.object.uid, |memory| memory.warning = Some(Warning { of, text, again }));
     facts.troubles = context.troubles(facts.object.kind, &memory);
     true
 }
@@ -57,7 +50,13 @@ async fn read(context: &Context, facts: &Facts, urgency: Urgency) -> Option<Reas
     if groups.iter().all(Vec::is_empty) {
         return Some(Reason { text: None, again: Instant::now() + AGAIN });
     }
-    context.warnings.about(&groups, || all(context), urgency).await
+    let reason = context.warnings.about(&groups, || all(context), urgency).await;
+    let denied = if reason.is_none() { context.warnings.denied() } else { None };
+    remember(context, &facts.object.uid, |memory| match denied {
+        Some(message) => memory.denied.insert(EVENTS, message),
+        None => memory.denied.remove(EVENTS),
+    });
+    reason
 }
 
 /// UIDs of everything that any object may be waiting for.

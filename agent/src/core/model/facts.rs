@@ -329,6 +329,7 @@ pub struct Job {
 
 /// A mover's pod.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "each answers a question of its own")]
 pub struct Pod {
     /// Common part.
     pub meta: Meta,

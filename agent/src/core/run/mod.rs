@@ -293,7 +293,7 @@ pub(super) fn suspend(decision: &mut Decision<'_>, run: &Run) {
 
 /// A mover pod that may still be writing. Where only an injected container keeps the pod of this attempt running, it does not.
 pub(super) fn working_mover<'a>(decision: &Decision<'a>, run: &Run) -> Option<&'a Pod> {
-    decision.facts.pods.iter().find(|pod| !pod.ended && !(pod.meta.is_of_attempt(run) && stuck::is_kept(decision, pod)))
+    decision.facts.pods.iter().find(|pod| !(pod.ended || pod.meta.is_of_attempt(run) && stuck::is_kept(decision, pod)))
 }
 
 /// A mover lives although nothing goes on for this object, because its spec is invalid: its deadlines hold all the same.
