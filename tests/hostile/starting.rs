@@ -242,7 +242,7 @@ async fn it_works_by_the_defaults_where_its_settings_are_invalid() {
     let site = Site::start_with("bad-settings", "maxAttempts: many").await;
     let events = site.api("events.k8s.io", "v1", "Event");
     until("the event", 60, async || {
-        let all = events.list(&Default::default()).await.unwrap();
+        let all = events.list(&kube::api::ListParams::default()).await.unwrap();
         let told = all.items.iter().find(|event| event.data["reason"] == "SettingsInvalid").cloned();
         told.filter(|event| event.data["regarding"]["kind"] == "Pod" && event.data["note"].as_str().unwrap().contains("maxAttempts"))
             .ok_or(all.items.len())

@@ -124,7 +124,7 @@ pub fn end_movers(world: &mut World, ending: Ending) {
             Ending::Failed | Ending::Stalled | Ending::Foreign | Ending::NothingPushedYet => {
                 report.result = Outcome::Failed;
                 if matches!(ending, Ending::Stalled) {
-                    report.message = "allow it once by the annotation scribe.backube/allow-deletions: token".to_owned();
+                    "allow it once by the annotation scribe.backube/allow-deletions: token".clone_into(&mut report.message);
                 }
                 report.reason = Some(match ending {
                     Ending::Stalled => Reason::DeletionGuard,

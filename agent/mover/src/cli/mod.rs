@@ -185,12 +185,7 @@ fn run_pull(remote: &Remote, args: &PullArgs) -> Result<Report> {
     let pulled = match outcome? {
         PullOutcome::Done(pulled) => pulled,
         PullOutcome::WaitingForFirstPush => {
-            let bucket = match (remote.lacks_bucket(), remote.has_buckets()) {
-                (true, _) => ": its bucket does not exist",
-                (false, true) => "; its bucket exists",
-                (false, false) => "",
-            };
-            let message = format!("Nothing has been pushed to {} yet{bucket}", remote.name());
+            let message = format!("Nothing has been pushed to {} yet", remote.name());
             return Ok(Report::new(Outcome::WaitingForFirstPush, message));
         }
     };

@@ -33,9 +33,6 @@ pub fn contradiction(remote: &Remote, name: &str) -> Failure {
 /// Backends that speak HTTP to a server of the user's choice, and whose listing of a folder that does not exist is a failure.
 const OF_HTTP: [&str; 2] = ["s3", "webdav"];
 
-/// Backends whose paths begin with the name of a bucket or container.
-const OF_BUCKETS: [&str; 7] = ["s3", "google cloud storage", "azureblob", "b2", "swift", "oracleobjectstorage", "qingstor"];
-
 /// Whether the answer is that of some other kind of server.
 fn speaks_another_protocol(error: &StoreError) -> bool {
     ["deserialization failed", "failed to decode response body", "StatusCode: 404", "404 Not Found", "stopped after 10 redirects"]
@@ -76,17 +73,6 @@ impl Remote {
             Ok(true) if self.knows_everything()? => Err(self.wrong_server("it answers as if every path existed, and lists none")),
             _ => Ok(()),
         }
-    }
-
-    /// Whether the first part of the path is the name of a bucket.
-    pub fn has_buckets(&self) -> bool {
-        self.backend().is_some_and(|backend| OF_BUCKETS.contains(&backend))
-    }
-
-    /// Whether the bucket that the path lies in is there, where the backend has buckets and says so.
-    pub fn lacks_bucket(&self) -> bool {
-        let listed = self.store.list(Place::Path(""), List::default(), &mut |_| {});
-        listed.is_err_and(|error| error.class == Class::BucketMissing)
     }
 
     /// Makes sure that an empty path is not one whose names, and all others of the section, are encrypted with another password.

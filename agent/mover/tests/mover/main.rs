@@ -17,7 +17,6 @@ mod daemon_process;
 mod dead_pushes;
 mod encrypted;
 mod failures;
-mod first_push;
 mod folding;
 mod guards;
 mod heartbeat;
