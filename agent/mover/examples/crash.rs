@@ -131,6 +131,9 @@ fn main() {
     }
 }
 
+/// Flags of a call that makes or empties a file.
+const MAKES: i32 = libc::O_CREAT | libc::O_TRUNC;
+
 /// The call that this thread is about to make, if it changes something below `dir`.
 fn change(thread: Pid, dir: &Path) -> Option<String> {
     let text = fs::read_to_string(format!("/proc/{thread}/syscall")).ok()?;
@@ -138,7 +141,6 @@ fn change(thread: Pid, dir: &Path) -> Option<String> {
     let number: i64 = words.next()?.parse().ok()?;
     let (_, verb, names) = *CALLS.iter().find(|(call, ..)| *call == number)?;
     let args: Vec<u64> = words.map_while(|word| u64::from_str_radix(word.strip_prefix("0x")?, 16).ok()).collect();
-    const MAKES: i32 = libc::O_CREAT | libc::O_TRUNC;
     let path = match names {
         Names::Path(at) => named(thread, string(thread, args[at])?)?,
         Names::How(at) if word(thread, args[at + 2])? & u64::from(MAKES.cast_unsigned()) == 0 => return None,

@@ -44,7 +44,7 @@ pub fn run(args: MoverArgs) -> ExitCode {
     report.adopted_state = adopted_state.into_inner();
     let elapsed = started.elapsed();
     report.duration_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
-    report.logs = report_file::summary(&moved(stats, &report), report.deleted, elapsed);
+    report.logs = report_file::summary(&moved(&stats, &report), report.deleted, elapsed);
     if report.result == Outcome::Failed {
         report.logs = format!("{}\n{}", report.message, report.logs);
     }
@@ -60,11 +60,11 @@ pub fn run(args: MoverArgs) -> ExitCode {
 }
 
 /// What was moved of the volume's content. rclone counts what it moves on the remote as well: replaced files would count twice.
-fn moved(stats: Stats, report: &Report) -> Stats {
+fn moved(stats: &Stats, report: &Report) -> Stats {
     let transfers = stats.transfers.saturating_sub(stats.server_side_copies);
     let known = report.result != Outcome::Failed;
     let bytes = if known { report.transferred } else { stats.bytes.saturating_sub(stats.server_side_copy_bytes) };
-    Stats { bytes, transfers, ..stats }
+    Stats { bytes, transfers, ..stats.clone() }
 }
 
 /// The result, with what was transferred until then.

@@ -1,5 +1,7 @@
 //! Makes the volume's tree the committed one: every file is complete, with its metadata, before a rename puts it in place.
 
+#![allow(clippy::redundant_closure_for_method_calls, reason = "a method of `Place` by its path is one of a single lifetime")]
+
 use std::io;
 
 use super::plan::{Action, PullPlan, Step};

@@ -282,7 +282,7 @@ pub(super) fn plan(entries: impl Iterator<Item = Result<Entry>>, facts: Differen
     let Differences { there, inodes, shared, mut early, mut late, before, lost, lost_names, left_out, fixed, .. } = facts;
     early.reverse();
     late.reverse();
-    let mut plan = PullPlan { early, late, before, lost, lost_names, fixed, ..PullPlan::default() };
+    let mut plan = PullPlan { early, late, fixed, before, lost, lost_names, ..PullPlan::default() };
     // First names whose inode stays.
     let mut kept: HashMap<RelPath, Inode> = HashMap::new();
     for ((number, entry), there) in entries.enumerate().zip(there) {

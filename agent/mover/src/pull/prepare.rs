@@ -1,6 +1,8 @@
 //! Makes all that a pull is going to put in place, in the staging folder and with its metadata: files, directories, links and pipes, and the
 //! room that their names take. What a volume cannot take shows there, before anything of it is changed.
 
+#![allow(clippy::redundant_closure_for_method_calls, reason = "a method of `Place` by its path is one of a single lifetime")]
+
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::io;

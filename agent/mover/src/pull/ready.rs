@@ -1,5 +1,7 @@
 //! Something in the staging folder that is ready to be put in place, and how that is done.
 
+#![allow(clippy::redundant_closure_for_method_calls, reason = "a method of `Place` by its path is one of a single lifetime")]
+
 use std::io;
 use std::path::PathBuf;
 

@@ -69,7 +69,9 @@ impl OldTrees {
             }
             let file = File::open(file).map_err(|e| Failure::scratch(&e))?;
             let (mut whole, mut needed) = (true, false);
-            for entry in manifest::read(file, revision.as_str()).map_or_else(|failure| Entry::Failed(Some(failure)), Entry::Read) {
+            for entry in manifest::read(file, revision.as_str())
+                .map_or_else(|failure| Entry::Failed(Some(failure)), |reader| Entry::Read(Box::new(reader)))
+            {
                 let Ok(entry) = entry else {
                     whole = false;
                     break;
@@ -99,7 +101,7 @@ impl OldTrees {
 
 /// The entries of a manifest, or why there are none.
 enum Entry {
-    Read(manifest::Reader<File>),
+    Read(Box<manifest::Reader<File>>),
     Failed(Option<Failure>),
 }
 

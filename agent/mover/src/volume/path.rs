@@ -55,6 +55,7 @@ impl RelPath {
     }
 
     /// An entry of it, by a name that a folder lists.
+    #[must_use]
     pub fn child(&self, name: impl AsRef<OsStr>) -> Self {
         let name = name.as_ref().as_bytes();
         Self(if self.is_root() { name.into() } else { [&*self.0, b"/", name].concat().into() })
@@ -66,6 +67,7 @@ impl RelPath {
     }
 
     /// What lies here, as `path` lies below the root.
+    #[must_use]
     pub fn join(&self, path: &Self) -> Self {
         if path.is_root() { self.clone() } else { self.child(OsStr::from_bytes(&path.0)) }
     }

@@ -132,7 +132,8 @@ fn with_ever_more_room(image: &Image, fill: impl Fn(u64) -> bool) {
             }
         }
         fs::remove_dir_all(&filler).unwrap();
-        fs::remove_dir_all(image.path().join(".scribe-staging")).unwrap();
+        // There may have been no inode for it.
+        let _ = fs::remove_dir_all(image.path().join(".scribe-staging"));
     }
     assert!(refused > 3, "{refused}");
 }
