@@ -179,7 +179,9 @@ fn what_is_mounted_below_the_root_is_left_out_and_told() {
 fn forge(site: &Site, entries: &[Entry]) {
     forge_manifest(site, |revision| {
         let mut writer = Writer::new(Vec::new(), revision).unwrap();
-        entries.iter().for_each(|entry| writer.push(entry).unwrap());
+        for entry in entries {
+            writer.push(entry).unwrap();
+        }
         writer.finish().unwrap()
     });
 }

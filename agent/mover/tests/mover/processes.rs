@@ -78,7 +78,9 @@ fn every_rclone_ends_with_a_mover_that_is_killed() {
     assert_eq!(children.len(), 2, "the daemon, and the one that lists");
     let ends: Vec<OwnedFd> = children.into_iter().map(|pid| pidfd_open(pid, PidfdFlags::empty()).unwrap()).collect();
     // Else they would find by themselves that nothing reads their messages any more.
-    ends.iter().for_each(|process| pidfd_send_signal(process, Signal::STOP).unwrap());
+    for process in &ends {
+        pidfd_send_signal(process, Signal::STOP).unwrap();
+    }
     mover.kill().unwrap();
     mover.wait().unwrap();
     let long = Timespec { tv_sec: 10, tv_nsec: 0 };
