@@ -1,7 +1,7 @@
 //! Puts content that was sent in its place, by copies that the server makes, and believes none of them unseen: their source is deleted
 //! afterwards, and then they are all there is.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
 
@@ -119,9 +119,9 @@ impl Remote {
             Err(error) if self.deciphers(&error)? => return Ok(false),
             Err(error) => return Err(error.into()),
         }
-        let mut wrong: HashMap<&[u8], Option<&Seen>> = names.iter().map(|name| (*name, sent.get(*name))).collect();
+        let mut wrong: HashSet<&[u8]> = names.iter().copied().collect();
         let mut look = |name: &[u8], seen: Seen| {
-            if wrong.get(name).is_some_and(|sent| sent.is_some_and(|sent| agree(sent, &seen))) {
+            if sent.get(name).is_some_and(|sent| agree(sent, &seen)) {
                 wrong.remove(name);
             }
         };
@@ -135,7 +135,20 @@ impl Remote {
                 look(name, seen);
             })?;
         }
-        let Some(name) = wrong.keys().min() else { return Ok(true) };
+        if !sums && !wrong.is_empty() {
+            // A server may show the time at which it has received an object until it has set the one that the object is to have.
+            let again: Vec<&[u8]> = wrong.iter().copied().collect();
+            let mut sent = HashMap::new();
+            self.looked(from, &again, sums, &mut |name, seen| {
+                sent.insert(name.to_vec(), seen);
+            })?;
+            self.looked(to, &again, sums, &mut |name, seen| {
+                if sent.get(name).is_some_and(|sent| agree(sent, &seen)) {
+                    wrong.remove(name);
+                }
+            })?;
+        }
+        let Some(name) = wrong.iter().min() else { return Ok(true) };
         Err(Failure::new(
             Reason::RemoteInconsistent,
             format!(
