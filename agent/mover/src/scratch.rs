@@ -102,6 +102,7 @@ fn locked(dir: &Path) -> io::Result<File> {
 pub fn remove_dead(parent: &Path) {
     let entries = match fs::read_dir(parent) {
         Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return,
         Err(error) => {
             return tracing::warn!(dir = %parent.display(), %error, "cannot look for temporary directories of movers that were killed");
         }

@@ -4,6 +4,7 @@ mod args;
 mod report_file;
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::OnceLock;
 use std::time::Instant;
@@ -18,7 +19,7 @@ use crate::pull::{PullOptions, PullOutcome, pull, pull_plain};
 use crate::push::{PushOptions, Pusher, push};
 use crate::rclone::environment::Environment;
 use crate::rclone::options::Direction;
-use crate::rclone::{self, OURSELVES, Rclone, RcloneStore, environment, memory};
+use crate::rclone::{self, MEMORY, OURSELVES, Rclone, RcloneStore, environment, memory};
 use crate::remote::Remote;
 use crate::report::{Outcome, Reason, Report};
 use crate::scratch;
@@ -121,6 +122,7 @@ fn open(args: &CommonArgs, direction: Direction) -> Result<(Remote, Environment)
         tracing::warn!(%error, "cannot start the thread that shows progress; only transfers are shown");
     }
     scratch::remove_dead(&std::env::temp_dir());
+    scratch::remove_dead(Path::new(MEMORY));
     let context = Context::new(stop, progress)?;
     let rclone = Rclone { binary: args.rclone.clone(), program: OURSELVES.into(), environment, context: context.clone() };
     let opened = rclone::open(rclone, &args.remote.section)?;

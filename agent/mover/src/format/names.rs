@@ -1,5 +1,7 @@
 //! The names on the remote: where our own objects lie, and which of a volume's names can be trusted to rclone.
 
+use unicode_normalization::is_nfc;
+
 use crate::digest::Digest;
 use crate::format::revision::Revision;
 use crate::volume::path::RelPath;
@@ -112,6 +114,7 @@ pub fn trusted(path: &RelPath) -> bool {
     text.len() <= LONGEST
         && !is_named_like_ours(text)
         && !kept_by_servers(text)
+        && !merged_by_some(text)
         && text.split('/').all(|part| part.len() <= LONGEST_COMPONENT)
         && !mangled(text)
 }
@@ -134,6 +137,12 @@ fn is_named_like_ours(name: &str) -> bool {
 /// listed.
 fn kept_by_servers(name: &str) -> bool {
     name.contains('\\') || name.split('/').any(|part| matches!(part, ".uploads" | ".sgwtmp") || part.ends_with(".versions"))
+}
+
+/// Whether some remotes take this name for another one that they would keep: of the forms that Unicode has for one text, WebDAV and SMB
+/// servers on macOS keep one, and Windows cuts dots and blanks at the end. The form that most names are in is kept.
+fn merged_by_some(name: &str) -> bool {
+    name.split('/').any(|part| part.ends_with(['.', ' '])) || !is_nfc(name)
 }
 
 /// Whether rclone makes another name of this one on its way, or none, see [`trusted`]. Its length is another matter: what others could write
@@ -164,6 +173,15 @@ mod tests {
             assert!(!trust(name.as_bytes()), "{name}");
         }
         assert!(trust(b"uploads/x") && trust(b"versions/x"));
+    }
+
+    #[test]
+    fn of_names_that_some_remotes_merge_one_is_kept() {
+        for (kept, merged) in
+            [("\u{e9}", "e\u{301}"), ("\u{c5}", "\u{212b}"), ("\u{ac00}", "\u{1100}\u{1161}"), ("a/b", "a./b"), ("a", "a ")]
+        {
+            assert!(trust(kept.as_bytes()) && !trust(merged.as_bytes()), "{kept} {merged}");
+        }
     }
 
     #[test]

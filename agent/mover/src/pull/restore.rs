@@ -6,10 +6,11 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use rustix::fs::Access;
+use rustix::fs::{Access, FileType};
 use rustix::io::Errno;
 
 use crate::error::{Failure, Result};
+use crate::report::Reason;
 use crate::volume::beneath::{Held, Root};
 use crate::volume::entry::{Entry, Kind, Meta};
 use crate::volume::path::RelPath;
@@ -28,6 +29,11 @@ pub(super) fn restore(root: &Root, path: &RelPath, entry: &Entry, tally: &mut Ta
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         held => held.map_err(|e| Failure::volume("read the metadata of", &root.shown(path), &e))?,
     };
+    let seen = held.look().map_err(|e| Failure::volume("read the metadata of", &root.shown(path), &e))?;
+    if seen.kind != kind_of(entry) {
+        let what = "is something else than it was when the pull began: an application changes the volume; the next pull compares all of it";
+        return Err(Failure::new(Reason::VolumeUnreadable, format!("{} {what}", root.shown(path).display())));
+    }
     let work = Change { root, path, held, link: matches!(entry.kind, Kind::Symlink(_)), dir: entry.kind == Kind::Dir };
     let before = work.state()?;
     if before == *wanted {
@@ -42,6 +48,15 @@ pub(super) fn restore(root: &Root, path: &RelPath, entry: &Entry, tally: &mut Ta
     let after = work.state()?;
     count(&after, wanted, tally);
     Ok(after != before)
+}
+
+fn kind_of(entry: &Entry) -> FileType {
+    match entry.kind {
+        Kind::Dir => FileType::Directory,
+        Kind::File(_) => FileType::RegularFile,
+        Kind::Symlink(_) => FileType::Symlink,
+        Kind::Fifo => FileType::Fifo,
+    }
 }
 
 fn count(after: &Meta, wanted: &Meta, tally: &mut Tally) {

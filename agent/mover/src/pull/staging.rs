@@ -21,6 +21,8 @@ use crate::volume::path::RelPath;
 const INCOMING: &str = "in";
 const VERIFIED: &str = "ok";
 const TEMPORARY: &str = "tmp";
+/// How often a folder that is not ours is removed.
+const ATTEMPTS: usize = 10;
 
 /// The folder. Its parts are open, so that they stay these whatever takes their names.
 #[derive(Debug)]
@@ -180,19 +182,26 @@ fn clear(folder: &Root) -> Result<()> {
     names.iter().try_for_each(|name| remove(folder, &all.child(name)))
 }
 
-/// Makes a folder, and opens it. What a link of that name leads to is none of ours: everything in these folders is going to be deleted.
+/// Makes a folder, and opens it. What a link of that name leads to is none of ours: everything in these folders is going to be deleted. One
+/// that is there and that others may write to is not ours, either: they could make rclone write elsewhere, or exchange what was verified.
 fn folder(root: &Root, path: &RelPath) -> Result<Root> {
     let open = || {
-        let place = root.at(path)?;
-        match place.make_folder(0o700) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                if place.remove_unless_folder()? {
-                    place.make_folder(0o700)?;
+        for _ in 0..ATTEMPTS {
+            match root.at(path)?.make_folder(0o700) {
+                Ok(()) => return root.below(path),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+            if let Ok(folder) = root.below(path) {
+                // Of the folder that was opened, not of the name.
+                let seen = folder.hold(&RelPath::root())?.look()?;
+                if seen.mode & 0o077 == 0 && seen.uid == rustix::process::geteuid().as_raw() {
+                    return Ok(folder);
                 }
             }
-            made => made?,
+            root.remove_tree(path)?;
         }
-        root.below(path)
+        Err(io::Error::other("something else makes it again and again"))
     };
     open().map_err(|e| Failure::volume("make the folder", &root.shown(path), &e))
 }

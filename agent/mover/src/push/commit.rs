@@ -230,7 +230,7 @@ pub(super) fn repair(work: &PushContext, tree: Tree, plan: PushPlan, mut uploade
         (commit.verified_time, commit.latest_listed, commit.staged) = (options.started, work.latest_listed, false);
         // A source that is synced no more often than it is verified comes by here each time: its hints come of age here, or never.
         (commit.hints_time, commit.rehashed_time) = (options.captured(), Some(work.rehashed));
-        commit.checked_time = Some(options.captured());
+        commit.checked_time = Some(options.checked(&commit));
         remote.write_object(COMMIT, &seal(&commit)?)?;
         if changes {
             hold.check_committed(&commit)?;

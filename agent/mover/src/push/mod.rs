@@ -81,6 +81,12 @@ impl PushOptions {
         self.data_time.min(self.started)
     }
 
+    /// The latest capture that is known to have had the content of `commit`, where this one has it: a copy may be older than one that was
+    /// pushed before. A time in the future is none.
+    fn checked(&self, commit: &Commit) -> Timestamp {
+        past(commit.last_checked(), self.started).map_or(self.captured(), |last| last.max(self.captured()))
+    }
+
     /// Whether the volume may be written to while it is pushed: what was captured before is a copy that does not change.
     fn is_live(&self) -> bool {
         self.captured() >= self.started
@@ -184,7 +190,8 @@ fn renew(remote: &Remote, options: &PushOptions, committed: &Committed, tree: &T
     let Commit { rehashed_time, hints_time, .. } = committed.commit;
     let captured = options.captured();
     let reread = rehash.done() != rehashed_time.unwrap_or(committed.commit.verified_time);
-    let beat = is_due(committed.commit.last_checked(), options.heartbeat_interval, captured);
+    let checked = options.checked(&committed.commit);
+    let beat = checked != committed.commit.last_checked() && is_due(committed.commit.last_checked(), options.heartbeat_interval, captured);
     if !beat && !reread && !hints::came_of_age(&committed.entries, &tree.entries, hints_time, captured)? {
         return Ok(None);
     }
@@ -193,7 +200,7 @@ fn renew(remote: &Remote, options: &PushOptions, committed: &Committed, tree: &T
     if !manifests.has(&committed.revision) {
         return Ok(None);
     }
-    let (checked_time, rehashed_time) = (Some(captured), Some(rehash.done()));
+    let (checked_time, rehashed_time) = (Some(checked), Some(rehash.done()));
     let commit = Commit { checked_time, hints_time: captured, rehashed_time, ..committed.commit.clone() };
     remote.write_object(COMMIT, &seal(&commit)?)?;
     manifests.check(remote, options, &commit)?;

@@ -48,13 +48,11 @@ pub(super) fn recover(hold: &Hold, committed: &mut Committed, listing: &mut List
             if file.at == Location::Object {
                 let object = object_name(&entry.path, file);
                 let there = size_of(listing, &dir.object(&file.sha256), objects.get(file.sha256.hex().as_bytes()));
-                if fits(listing.get(&object).copied(), file.size) {
-                    continue;
-                }
+                // What lies under its hash may have been altered, in its size: that was the reason to send it again.
                 if fits(there, file.size) {
                     lost.insert(file.sha256);
                     listing.insert(object, file.size);
-                } else {
+                } else if !fits(listing.get(&object).copied(), file.size) {
                     // Listed nowhere: it may wait in the staged folder all the same.
                     missing += 1;
                 }

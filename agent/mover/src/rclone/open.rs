@@ -46,7 +46,7 @@ fn sections(daemon: &Daemon, environment: &Environment) -> Result<Sections> {
             return StoreError::from(error).into();
         };
         let said = answer.error.strip_prefix(PANIC).unwrap_or(&answer.error);
-        // A mounted Secret's is read from memory, whose path says nothing.
+        // A mounted Secret's is read from a copy, whose path says nothing.
         let said = environment
             .vars
             .get(OsStr::new("RCLONE_CONFIG"))

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Failure, Result};
 use crate::rclone::options::{is_ignored, is_refused};
-use crate::rclone::sealed::Sealed;
+use crate::rclone::private::Private;
 use crate::report::Reason;
 
 /// The key of the Secret that holds rclone's configuration.
@@ -33,7 +33,7 @@ pub struct Variables {
     /// The lines of the file as they stand there.
     pub(crate) lines: Vec<String>,
     /// The file that rclone reads, where it is a mounted Secret's. A person's own is read where it is: rclone writes refreshed tokens there.
-    pub(crate) sealed: Option<Sealed>,
+    pub(crate) private: Option<Private>,
 }
 
 impl Variables {
@@ -88,9 +88,9 @@ pub(crate) fn from_mount(dir: &Path, secret: Option<&str>, own: &[(OsString, OsS
             &format!("must not set {}: these change what is transferred, not how fast; remove them", refused.join(", ")),
         ));
     }
-    let sealed = Sealed::new(conf).map_err(|e| Failure::new(Reason::MoverFailed, format!("cannot keep {KEY} in memory: {e}")))?;
-    given.insert("RCLONE_CONFIG".into(), sealed.path().into());
-    Ok(Variables { given, holder: format!("of {secret}"), secret, lines: lines(conf), sealed: Some(sealed) })
+    let private = Private::new(conf)?;
+    given.insert("RCLONE_CONFIG".into(), private.path().into());
+    Ok(Variables { given, holder: format!("of {secret}"), secret, lines: lines(conf), private: Some(private) })
 }
 
 /// Of a person's own rclone setup, for use by hand.
@@ -124,7 +124,7 @@ pub(crate) fn from_process(own: &[(OsString, OsString)]) -> Result<Variables> {
         Err(error) => return Err(invalid(&called, &format!("cannot be read: {error}"))),
     };
     given.insert("RCLONE_CONFIG".into(), config.into());
-    Ok(Variables { given, secret: called, holder: "in the environment".to_owned(), lines: lines(&conf), sealed: None })
+    Ok(Variables { given, secret: called, holder: "in the environment".to_owned(), lines: lines(&conf), private: None })
 }
 
 /// Our own environment: where credentials are, whom to trust, which proxy to use, where to put temporary files.

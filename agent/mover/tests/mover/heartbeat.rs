@@ -54,6 +54,12 @@ fn an_unchanged_source_renews_the_time_at_which_it_was_checked() {
     assert_eq!((pulled.changed, pulled.checked_time), (false, Some(began + HOUR)));
     assert_eq!(site.proxy.take().len(), 1, "a destination learns of it without a request more");
 
+    // A copy that was captured before: the latest one is still known.
+    let mut older = PushOptions { data_time: began, started: began + HOUR * 3, heartbeat_interval: HOUR, ..site.push_options() };
+    older.pusher.pushed = Some(first.revision.clone());
+    assert_eq!(push(&site.remote(), &older).unwrap().checked_time, Some(began + HOUR));
+    assert_eq!(commit(&site).checked_time, Some(began + HOUR));
+
     // A clock that was ahead: the time is put right by the next push.
     let ahead = Commit { checked_time: Some(began + HOUR * 10_000), ..renewed };
     site.meddle("rcat", ".scribe/commit.json", &seal(&ahead).unwrap());

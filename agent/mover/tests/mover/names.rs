@@ -34,6 +34,19 @@ pub(crate) fn hostile() -> Vec<Vec<u8>> {
     names
 }
 
+/// Some servers keep one of the forms that Unicode has for a text, or no dots and blanks at the end of a name.
+#[test]
+fn of_names_that_some_remotes_merge_one_is_a_name_there() {
+    let site = Site::with_bucket();
+    for name in ["\u{e9}", "e\u{301}", "a", "a.", "b", "b "] {
+        write(site.source.path(), name, format!("content of {name}"));
+    }
+    site.push();
+    assert_eq!(site.user_objects(), ["a", "b", "\u{e9}"]);
+    site.pull();
+    assert_same(site.source.path(), site.dest.path());
+}
+
 #[test]
 fn hostile_names_survive_on_every_type_of_entry_and_at_every_depth() {
     let site = Site::with_bucket();

@@ -2,10 +2,11 @@
 //! written into a manifest.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use assert_fs::TempDir;
 use jiff::Timestamp;
@@ -96,6 +97,65 @@ fn planted_links_lead_nowhere(#[values(".scribe-staging", ".scribe-staging/ok", 
     site.pull();
     assert_same(site.source.path(), site.dest.path());
     assert_eq!(snapshot(outside.path()), before);
+}
+
+/// Folders that others may write to: they could let rclone write elsewhere, or exchange what was verified.
+#[rstest]
+#[case::everybodys(0o777, 0)]
+#[case::of_another_user(0o700, 65_534)]
+fn a_planted_folder_is_replaced(#[case] mode: u32, #[case] uid: u32) {
+    let site = site();
+    let planted = [".scribe-staging", ".scribe-staging/in", ".scribe-staging/ok"].map(|name| site.dest.path().join(name));
+    for folder in &planted {
+        fs::create_dir(folder).unwrap();
+        fs::set_permissions(folder, fs::Permissions::from_mode(mode)).unwrap();
+        chown(folder, Some(uid), None).unwrap();
+    }
+    let (seen, note) = (Arc::new(Mutex::new(Vec::new())), planted.clone());
+    let noted = Arc::clone(&seen);
+    site.proxy.rule(move |request| {
+        if request.is("GET", "path/d/f") {
+            noted
+                .lock()
+                .unwrap()
+                .extend(note.iter().map(|folder| fs::metadata(folder).unwrap()).map(|meta| (meta.mode() & 0o777, meta.uid())));
+        }
+        Action::Pass
+    });
+    site.pull();
+    assert_eq!(*seen.lock().unwrap(), [(0o700, 0); 3]);
+    assert_same(site.source.path(), site.dest.path());
+}
+
+/// While the content is on its way, a file takes the name of a folder: it does not get the folder's mode.
+#[test]
+fn what_takes_the_name_of_a_folder_keeps_its_mode() {
+    let site = Site::with_bucket();
+    fs::create_dir_all(site.source.path().join("home/d")).unwrap();
+    fs::set_permissions(site.source.path().join("home/d"), fs::Permissions::from_mode(0o777)).unwrap();
+    write(site.source.path(), "z", "old");
+    site.push();
+    site.pull();
+    write(site.source.path(), "z", "newer");
+    site.push();
+    let home = site.dest.path().join("home");
+    write(&home, "secret", SECRET);
+    fs::set_permissions(home.join("secret"), fs::Permissions::from_mode(0o600)).unwrap();
+    let moving = home.clone();
+    let mut moved = false;
+    site.proxy.rule(move |request| {
+        if request.is("GET", "path/z") && !std::mem::replace(&mut moved, true) {
+            fs::rename(moving.join("d"), moving.join("e")).unwrap();
+            fs::rename(moving.join("secret"), moving.join("d")).unwrap();
+        }
+        Action::Pass
+    });
+    let failure = site.try_pull().unwrap_err();
+    assert_eq!(failure.reason, Reason::VolumeUnreadable, "{failure}");
+    assert_eq!(fs::metadata(home.join("d")).unwrap().mode() & 0o777, 0o600);
+    site.proxy.behave();
+    site.pull();
+    assert_same(site.source.path(), site.dest.path());
 }
 
 /// Exchanges `d` and a link to `target` again and again, until told to stop; then `d` is the folder.

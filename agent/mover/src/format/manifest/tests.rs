@@ -71,6 +71,16 @@ fn entries_that_would_leave_their_directory_are_refused() {
 }
 
 #[test]
+fn a_name_that_pulls_keep_for_themselves_is_refused() {
+    let root = entry(b"", Kind::Dir);
+    for path in [&b".scribe-staging"[..], b".scribe-staging/ok"] {
+        let text = packed(&[root.clone(), entry(path, Kind::Dir)]);
+        let failure = read(&text, "R").unwrap_err();
+        assert!(failure.message.contains("a name that pulls keep for themselves"), "{failure}");
+    }
+}
+
+#[test]
 fn older_manifests_have_neither_attributes_nor_holes() {
     let text = format!(
         "{}\n{}\n{}\n",
