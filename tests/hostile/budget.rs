@@ -14,8 +14,9 @@ const OBJECTS: usize = 1000;
 /// The defaults of `kubeAPIQPS` and `kubeAPIBurst`.
 const RATE: usize = 20;
 const BURST: usize = 40;
-/// A sync takes two to three seconds where nothing else is to be done and the machine is idle.
-const PROMPT: Duration = Duration::from_secs(30);
+/// A sync takes two to three seconds where nothing else is to be done and the machine is idle, and seven among the others; in a suite whose
+/// other tests keep the machine busy, up to forty. Without a budget it waited in vain.
+const PROMPT: Duration = Duration::from_secs(120);
 /// For each object: the object, the list of PVCs, the status, the event.
 const FIRST_REPORT: usize = 4;
 
@@ -63,7 +64,7 @@ async fn a_thousand_sources_without_their_claims() {
         while began.elapsed() < Duration::from_secs(60) {
             tag += 1;
             let started = Instant::now();
-            healthy.sync(&tag.to_string(), 60).await;
+            healthy.sync(&tag.to_string(), PROMPT.as_secs()).await;
             slowest = slowest.max(started.elapsed());
             let pause = Instant::now();
             until("some time has passed", 10, async || if pause.elapsed() >= Duration::from_secs(5) { Ok(()) } else { Err(()) }).await;
@@ -94,7 +95,7 @@ async fn a_thousand_sources_without_their_claims() {
     let late = json!({ "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": { "name": "missing-7" },
         "spec": { "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "1Gi" } } } });
     site.api("", "v1", "PersistentVolumeClaim").create(&PostParams::default(), &serde_json::from_value(late).unwrap()).await.unwrap();
-    until("it syncs", 30, async || {
+    until("it syncs", 120, async || {
         let object = sources.get("o7").await.unwrap();
         if object.data["status"]["lastSyncTime"].is_string() { Ok(()) } else { Err(object.data["status"].clone()) }
     })

@@ -127,8 +127,9 @@ async fn an_object_that_cannot_be_read() {
     assert!(bad.spec().await["sourcePVC"].is_array(), "the API server does not take it");
     let good = site.source("good-too", manual("first")).await;
     good.until("its sync", 60, |s| s.last_manual_sync.is_some()).await;
-    // The lists of a new start hold it, too.
+    // The lists of a new start hold it, too. The API server may have ended the watches, for the new CRD, before the rule was made.
     site.proxy.rule(|call| if call.watch { Fault::Expired } else { Fault::None });
+    site.proxy.cut();
     let third = site.source("third", manual("first")).await;
     until("lists were read again", 60, async || match site.proxy.counted().get(&Fault::Expired) {
         Some(5..) => Ok(()),
