@@ -134,7 +134,18 @@ pub(super) fn publishing(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
                 format!("The image of the new data could not be created in time, after {waited}: {why}. The volume is pulled again");
             failure::give_up(decision, run, Reason::SnapshotNotReady, message, None);
         }
-        None => {}
+        // Its mover is not known to have succeeded. The Job may not show that yet, but not for ever.
+        None if decision.now < deadline => decision.plan.wake_at(deadline),
+        None => {
+            decision.plan.needs.extend(Refresh::ALL);
+            let waited = deadline::lasted(decision, run);
+            let why = pod.and_then(|pod| pod.cause.clone()).unwrap_or_else(|| job.message.clone());
+            let why = if why.is_empty() { format!("Job {} does not show it", job.meta.name) } else { why };
+            let message = format!(
+                "No image of the new data was created: after {waited} the mover is not known to have succeeded: {why}. The volume is pulled again"
+            );
+            failure::give_up(decision, run, Reason::MoverKilled, message, None);
+        }
         Some(snapshot) if snapshot.ready => {
             images::publish(decision, snapshot, &report);
             close(decision, spec, run, job, &report);
