@@ -149,15 +149,16 @@ fn a_job_that_fails_while_its_image_is_made_changes_nothing() {
 /// Whatever the reason: a run whose mover is not known to have succeeded does not wait for its image for ever.
 #[test]
 fn an_image_that_cannot_be_asked_for_is_given_up() {
-    for verdict in [Some(false), None] {
+    for (verdict, reason) in [(Some(false), "MoverKilled"), (None, "MoverStalled")] {
         let mut world = before_its_image();
         world.jobs[0].succeeded = verdict;
+        world.cluster.hangs_since = Some(world.now);
         agent::look(&mut world, &Look::default());
         assert_eq!(world.status.run.as_ref().unwrap().phase, Phase::Publishing);
         world.now += SignedDuration::from_hours(24);
         agent::look(&mut world, &Look::default());
         let error = world.status.last_error.as_ref().map(|error| error.reason.as_str());
-        assert_eq!((error, world.status.run.as_ref().unwrap().phase), (Some("MoverKilled"), Phase::Backoff), "{verdict:?}");
+        assert_eq!((error, world.status.run.as_ref().unwrap().phase), (Some(reason), Phase::Backoff), "{verdict:?}");
         assert!(world.snapshots.is_empty());
     }
 }
