@@ -5,6 +5,7 @@ use crate::controllers::{self, Ending};
 use crate::edits::{volume, with_a_mover};
 use crate::script::{self, Happening};
 use crate::world::{Flavour, USERS_CLAIM, World};
+use jiff::SignedDuration;
 use scribe_agent::api::status::Phase;
 use scribe_agent::core::model::spec::DestinationClaim;
 
@@ -112,6 +113,54 @@ fn a_report_of_success_is_not_believed_of_a_failed_job() {
     world.jobs[0].succeeded = Some(false);
     agent::look(&mut world, &Look::default());
     assert_eq!((world.status.last_sync_time.clone(), world.status.attempts), (None, Some(1)));
+}
+
+/// The container beside the mover's is killed for want of memory, or exits with an error: pod and Job are Failed.
+#[test]
+fn the_movers_own_exit_code_counts_whatever_a_sidecar_does() {
+    for flavour in Flavour::ALL {
+        let mut world = with_a_mover(flavour);
+        controllers::end_movers(&mut world, Ending::Good);
+        controllers::note_ended(&mut world);
+        world.jobs[0].succeeded = Some(false);
+        world.pods.iter_mut().for_each(|pod| pod.succeeded = true);
+        for _ in 0..4 {
+            agent::look(&mut world, &Look::default());
+            world.snapshots.iter_mut().for_each(|snapshot| snapshot.ready = true);
+        }
+        let status = &world.status;
+        assert_eq!((status.last_sync_time.is_some(), status.last_error.is_some()), (true, false), "{flavour:?}: {status:#?}");
+    }
+}
+
+/// A sidecar kept the pod, so that the run went on to its image; then the sidecar fails, and the Job with it.
+#[test]
+fn a_job_that_fails_while_its_image_is_made_changes_nothing() {
+    let mut world = before_its_image();
+    world.jobs[0].succeeded = Some(false);
+    world.pods.iter_mut().for_each(|pod| pod.succeeded = true);
+    for _ in 0..4 {
+        agent::look(&mut world, &Look::default());
+        world.snapshots.iter_mut().for_each(|snapshot| snapshot.ready = true);
+    }
+    assert!(world.status.latest_image.is_some() && world.status.last_error.is_none(), "{:#?}", world.status);
+}
+
+/// Whatever the reason: a run whose mover is not known to have succeeded does not wait for its image for ever.
+#[test]
+fn an_image_that_cannot_be_asked_for_is_given_up() {
+    for (verdict, reason) in [(Some(false), "MoverKilled"), (None, "MoverStalled")] {
+        let mut world = before_its_image();
+        world.jobs[0].succeeded = verdict;
+        world.cluster.hangs_since = Some(world.now);
+        agent::look(&mut world, &Look::default());
+        assert_eq!(world.status.run.as_ref().unwrap().phase, Phase::Publishing);
+        world.now += SignedDuration::from_hours(24);
+        agent::look(&mut world, &Look::default());
+        let error = world.status.last_error.as_ref().map(|error| error.reason.as_str());
+        assert_eq!((error, world.status.run.as_ref().unwrap().phase), (Some(reason), Phase::Backoff), "{verdict:?}");
+        assert!(world.snapshots.is_empty());
+    }
 }
 
 /// The Job may be told of its end before the pod has stopped.

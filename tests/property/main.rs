@@ -18,6 +18,7 @@ mod first_push;
 mod images;
 mod kept;
 mod missing;
+mod old_crd;
 mod published;
 mod queue;
 mod ready;

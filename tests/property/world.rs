@@ -247,6 +247,7 @@ impl World {
             images_in_use: self.in_use.clone(),
             fresh: BTreeSet::new(),
             warnings: None,
+            undeclared: BTreeSet::new(),
             slot: Slot::Taken,
             resize_refused: self.refused_size.clone(),
             refusal: None,

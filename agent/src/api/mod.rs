@@ -8,6 +8,7 @@ pub mod guard;
 pub mod labels;
 pub mod rclone;
 pub mod reason;
+pub mod recorded;
 pub mod source;
 pub mod status;
 pub mod trigger;

@@ -18,7 +18,7 @@ pub enum Priority {
 
 const ALL: [Priority; 3] = [Priority::UnderWay, Priority::Due, Priority::Report];
 
-/// Of so many that are served, one is of the least urgent: these must come to an end as well.
+/// Of so many that are served, one is not of the most urgent: the others must come to an end as well, and they take turns at it.
 const SHARE: u32 = 4;
 
 tokio::task_local! {
@@ -46,11 +46,13 @@ pub fn present() -> Priority {
 pub struct Queue<T> {
     lines: [VecDeque<T>; ALL.len()],
     served: u32,
+    /// The line that the last such turn was given to.
+    last: usize,
 }
 
 impl<T> Default for Queue<T> {
     fn default() -> Self {
-        Queue { lines: Default::default(), served: 0 }
+        Queue { lines: Default::default(), served: 0, last: 0 }
     }
 }
 
@@ -70,11 +72,18 @@ impl<T> Queue<T> {
     /// Takes the next one.
     pub fn pop(&mut self) -> Option<T> {
         self.served = self.served.wrapping_add(1);
-        if self.served.is_multiple_of(SHARE) {
-            self.lines.iter_mut().rev().find_map(VecDeque::pop_front)
-        } else {
-            self.lines.iter_mut().find_map(VecDeque::pop_front)
+        let mut waiting = self.lines.iter().enumerate().filter(|(_, line)| !line.is_empty()).map(|(number, _)| number);
+        let first = waiting.next()?;
+        if !self.served.is_multiple_of(SHARE) {
+            return self.lines.get_mut(first)?.pop_front();
         }
+        let others: Vec<_> = waiting.collect();
+        let after_the_last = others.iter().find(|number| **number > self.last);
+        let next = after_the_last.or_else(|| others.first()).copied();
+        if let Some(next) = next {
+            self.last = next;
+        }
+        self.lines.get_mut(next.unwrap_or(first))?.pop_front()
     }
 }
 
@@ -92,12 +101,34 @@ mod tests {
         }
         let order: Vec<_> = std::iter::from_fn(|| queue.pop()).collect();
         let first: Vec<_> = order[..8].iter().map(|(what, _)| *what).collect();
-        assert_eq!(first, ["under way", "under way", "under way", "report", "under way", "under way", "under way", "report"]);
+        assert_eq!(first, ["under way", "under way", "under way", "due", "under way", "under way", "under way", "report"]);
         for what in ["report", "due", "under way"] {
             let numbers: Vec<_> = order.iter().filter(|(other, _)| *other == what).map(|(_, number)| *number).collect();
             assert_eq!(numbers, [0, 1, 2, 3, 4, 5], "{what}");
         }
         assert!(queue.is_empty());
+    }
+
+    /// What is due starts, however many syncs are under way and however many failures are to be reported.
+    #[test]
+    fn no_line_starves() {
+        for (lines, shares) in [
+            (vec![Priority::UnderWay, Priority::Due, Priority::Report], [75, 13, 12]),
+            (vec![Priority::UnderWay, Priority::Due], [75, 25, 0]),
+            (vec![Priority::UnderWay, Priority::Report], [75, 0, 25]),
+            (vec![Priority::Due, Priority::Report], [0, 75, 25]),
+            (vec![Priority::Report], [0, 0, 100]),
+        ] {
+            let mut queue = Queue::default();
+            let served: Vec<_> = (0..100)
+                .filter_map(|_| {
+                    // Each line is never empty.
+                    lines.iter().for_each(|line| queue.push(*line, *line));
+                    queue.pop()
+                })
+                .collect();
+            assert_eq!(ALL.map(|line| served.iter().filter(|one| **one == line).count()), shares, "{lines:?}");
+        }
     }
 
     #[tokio::test]

@@ -195,7 +195,8 @@ pub fn pod(pod: &slim::Pod) -> Pod {
     let label = |key: &str| pod.metadata.labels.as_ref().and_then(|l| l.get(key)).cloned();
     let status = &pod.status;
     let state = status.container_statuses.iter().find(|c| c.name == CONTAINER).map(|c| c.state.clone()).unwrap_or_default();
-    let running = status.container_statuses.iter().find(|c| c.state.running.is_some());
+    // One whose image cannot be pulled keeps the pod from ending as well as one that runs.
+    let unended = status.container_statuses.iter().find(|c| c.name != CONTAINER && c.state.terminated.is_none());
     let ended = matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"));
     Pod {
         meta: Meta {
@@ -218,7 +219,7 @@ pub fn pod(pod: &slim::Pod) -> Pod {
         succeeded: state.terminated.as_ref().is_some_and(|t| t.exit_code == 0),
         // A shell's convention, and the kubelet's: 128 and more is a signal.
         by_itself: state.terminated.as_ref().is_some_and(|t| (0..128).contains(&t.exit_code) && t.reason.as_deref() != Some("OOMKilled")),
-        kept_by: running.filter(|_| state.terminated.is_some()).map(|c| c.name.clone()),
+        kept_by: unended.filter(|_| state.terminated.is_some() && !ended).map(|c| c.name.clone()),
         cause: pod_cause(status, &state),
     }
 }
@@ -280,6 +281,12 @@ mod tests {
         let kept = seen(json!({ "running": {} }), "Running");
         assert_eq!((kept.report.as_deref(), kept.kept_by.as_deref(), kept.ended), (Some("{}"), Some("istio-proxy"), false));
         assert!(!kept.succeeded, "the sidecar's exit code");
+        // One that never starts keeps the pod just the same, until the kubelet has said what becomes of it.
+        for state in [json!({ "waiting": { "reason": "ImagePullBackOff" } }), json!({})] {
+            let kept = seen(state.clone(), "Pending");
+            assert_eq!((kept.kept_by.as_deref(), kept.ended), (Some("istio-proxy"), false), "{state}");
+        }
+        assert_eq!(seen(terminated(0, "none of ours"), "Running").kept_by, None, "its phase follows");
     }
 
     #[test]

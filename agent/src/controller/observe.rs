@@ -30,6 +30,7 @@ pub(super) fn cached(context: &Context, replication: Replication) -> Facts {
         images_in_use: BTreeSet::new(),
         fresh: BTreeSet::new(),
         warnings: None,
+        undeclared: BTreeSet::new(),
         slot: Slot::default(),
         resize_refused: None,
         refusal: None,
@@ -167,6 +168,7 @@ pub(super) fn recalled(context: &Context, mut facts: Facts, now: Timestamp) -> F
         }
     });
     facts.troubles = context.troubles(facts.object.kind, &memory);
+    facts.undeclared = context.undeclared.fields(facts.object.kind, Instant::now());
     hide_what_cannot_be_recorded(context, &mut facts);
     let run = facts.status.run.as_ref().map(|run| (run.id.clone(), run.attempt));
     facts.warnings = memory.warning.filter(|warning| Some(&warning.of) == run.as_ref()).and_then(|warning| warning.text);

@@ -4,16 +4,19 @@
 
 use super::Context;
 use super::memory::{Followed, recall, remember};
+use crate::api::recorded;
 use crate::api::status::{Phase, Run};
 use crate::cluster::pace::causes;
 use crate::cluster::refusal::missing_permission;
 use crate::core::model::facts::{Facts, Pod, Unreadable};
+use crate::core::model::plan::{Plan, Step};
 use jiff::{SignedDuration, Timestamp};
+use kube::runtime::controller::Action;
 use serde::Deserialize;
 use std::time::{Duration, Instant};
 
 /// The log is read, and the status written, no more often than this.
-pub(super) const INTERVAL: Duration = Duration::from_secs(10);
+const INTERVAL: Duration = Duration::from_secs(10);
 
 /// What the agent may not do, in [`Memory::denied`](super::Memory::denied).
 const LOG: &str = "log";
@@ -60,16 +63,64 @@ pub(super) fn follow(context: &Context, facts: &mut Facts, now: Timestamp) {
 }
 
 /// The mover that runs, if it has run for a while and its log is to be read again.
-pub(super) fn to_show<'a>(context: &Context, facts: &'a Facts, now: Timestamp) -> Option<(&'a Run, &'a Pod)> {
-    let (run, pod) = started(facts).filter(|(_, pod)| !pod.ended)?;
+fn to_show<'a>(context: &Context, facts: &'a Facts, now: Timestamp) -> Option<(&'a Run, &'a Pod)> {
+    // One that has ended has a result, which waits for no log.
+    let (run, pod) = started(facts).filter(|(_, pod)| !pod.ended && pod.finished.is_none())?;
     let long = now.duration_since(run.phase_time.0) >= SignedDuration::try_from(INTERVAL).unwrap_or(SignedDuration::ZERO);
     let followed = recall(context, &facts.object.uid).progress;
     let looked = followed.and_then(|followed| followed.looked);
     (long && looked.is_none_or(|looked| looked.elapsed() >= INTERVAL)).then_some((run, pod))
 }
 
+/// A plan is about to be executed. The log is read first, whether or not that works, and whatever is written: a mover whose log is not read
+/// seems to hang, and is given up.
+pub(super) async fn before_the_plan(context: &Context, facts: &Facts, plan: &Plan) {
+    let Some((run, pod)) = to_show(context, facts, Timestamp::now()) else { return };
+    if plan.steps.iter().any(|step| matches!(step, Step::WriteStatus(_))) {
+        // Written twice, the status that was planned would meet with a conflict.
+        read(context, facts, pod).await;
+    } else {
+        show(context, facts, run, pod).await;
+    }
+}
+
+/// When to look at the object again, where that would be `otherwise`.
+pub(super) fn next_look(facts: &Facts, otherwise: Duration) -> Duration {
+    if is_transferring(facts) { otherwise.min(INTERVAL) } else { otherwise }
+}
+
+/// Nothing is to be done but to show how far a long transfer is.
+pub(super) async fn while_the_mover_runs(context: &Context, facts: &Facts, otherwise: Duration) -> Action {
+    if let Some((run, pod)) = to_show(context, facts, Timestamp::now()) {
+        show(context, facts, run, pod).await;
+    }
+    Action::requeue(next_look(facts, otherwise))
+}
+
+fn is_transferring(facts: &Facts) -> bool {
+    facts.status.run.as_ref().is_some_and(|run| run.phase == Phase::Transferring) && facts.mover_lives()
+}
+
 /// Reads how far the mover of `pod` is, and shows it if it has moved on.
-pub(super) async fn show(context: &Context, facts: &Facts, run: &Run, pod: &Pod) {
+async fn show(context: &Context, facts: &Facts, run: &Run, pod: &Pod) {
+    let Some(line) = read(context, facts, pod).await else { return };
+    let mut status = facts.status.clone();
+    status.run = Some(Run { bytes_done: Some(line.bytes_done), bytes_total: Some(line.bytes_total), ..run.clone() });
+    if recorded::same(&status, &facts.status, &facts.undeclared) {
+        return;
+    }
+    match context.writer.status(&facts.object, &status).await {
+        Ok(dropped) => {
+            context.undeclared.sent(facts.object.kind, &status, &dropped, Instant::now());
+        }
+        // The object has changed, or is gone; another reconcile follows.
+        Err(kube::Error::Api(answer)) if matches!(answer.code, 404 | 409) => {}
+        Err(error) => tracing::warn!(name = facts.object.name, %error, "cannot report the mover's progress"),
+    }
+}
+
+/// Reads the last line of progress of the mover of `pod`, and notes whether it has moved on.
+async fn read(context: &Context, facts: &Facts, pod: &Pod) -> Option<Line> {
     let name = facts.object.name.as_str();
     let change = |change: &dyn Fn(&mut Followed)| {
         remember(context, &facts.object.uid, |memory| memory.progress.iter_mut().for_each(change)).progress
@@ -87,25 +138,14 @@ pub(super) async fn show(context: &Context, facts: &Facts, run: &Run, pod: &Pod)
                     memory.denied.insert(LOG, message);
                 }
             });
-            return;
+            return None;
         }
     };
     remember(context, &facts.object.uid, |memory| memory.denied.remove(LOG));
     change(&|followed| followed.unreadable = None);
-    let Some((text, line)) = last_line(&log) else { return };
+    let (text, line) = last_line(&log)?;
     change(&|followed| followed.see(text));
-    let (done, total) = (Some(line.bytes_done), Some(line.bytes_total));
-    if (run.bytes_done, run.bytes_total) == (done, total) {
-        return;
-    }
-    let mut status = facts.status.clone();
-    status.run = Some(Run { bytes_done: done, bytes_total: total, ..run.clone() });
-    match context.writer.status(&facts.object, &status).await {
-        Ok(_) => {}
-        // The object has changed, or is gone; another reconcile follows.
-        Err(kube::Error::Api(answer)) if matches!(answer.code, 404 | 409) => {}
-        Err(error) => tracing::warn!(name, %error, "cannot report the mover's progress"),
-    }
+    Some(line)
 }
 
 impl Followed {

@@ -5,7 +5,6 @@ use super::memory::{block, forget_the_deleted, recall, remember};
 use super::observe::Unread;
 use super::removals::{Removals, Round};
 use super::{Context, claims, events, observe, progress, taken, turn, undeclared, unread, why, written};
-use crate::api::status::Phase;
 use crate::cluster::pace::causes;
 use crate::cluster::priority::{self, Priority};
 use crate::cluster::refusal::Answer;
@@ -125,14 +124,15 @@ async fn look(seen: Replication, context: &Context) -> Option<Action> {
             return Some(Action::requeue(Duration::ZERO));
         }
         let asks = plan.asks_why.then(|| why::again(context, &uid)).flatten();
-        return Some(while_the_mover_runs(context, &facts, wait(&plan).min(asks.unwrap_or(LONGEST_WAIT))).await);
+        return Some(progress::while_the_mover_runs(context, &facts, wait(&plan).min(asks.unwrap_or(LONGEST_WAIT))).await);
     }
     if let Some(delay) = removal_delay(context, &uid)
         && !unread
         && plan.steps.iter().all(|step| step.removes().is_some())
     {
-        return Some(while_the_mover_runs(context, &facts, wait(&plan).min(delay)).await);
+        return Some(progress::while_the_mover_runs(context, &facts, wait(&plan).min(delay)).await);
     }
+    progress::before_the_plan(context, &facts, &plan).await;
     priority::set(turn::of(&facts.status, &plan));
     None
 }
@@ -190,21 +190,6 @@ fn removal_delay(context: &Context, uid: &str) -> Option<Duration> {
     recall(context, uid).removals.and_then(|removals| removals.delay(Instant::now()))
 }
 
-fn is_transferring(facts: &Facts) -> bool {
-    facts.status.run.as_ref().is_some_and(|run| run.phase == Phase::Transferring) && facts.mover_lives()
-}
-
-/// Nothing is to be done but to show how far a long transfer is.
-async fn while_the_mover_runs(context: &Context, facts: &Facts, otherwise: Duration) -> Action {
-    if !is_transferring(facts) {
-        return Action::requeue(otherwise);
-    }
-    if let Some((run, pod)) = progress::to_show(context, facts, Timestamp::now()) {
-        progress::show(context, facts, run, pod).await;
-    }
-    Action::requeue(otherwise.min(progress::INTERVAL))
-}
-
 async fn execute(context: &Context, facts: &Facts, plan: &Plan) -> Result<Action, Failure> {
     let mut round = Round::default();
     let ended = steps(context, facts, plan, &mut round).await;
@@ -212,7 +197,7 @@ async fn execute(context: &Context, facts: &Facts, plan: &Plan) -> Result<Action
     Ok(Action::requeue(match (ended?, left) {
         (Some(delay), _) | (None, Some(delay)) => delay,
         (None, None) if all_was_done(context, &facts.object.uid) => Duration::ZERO,
-        (None, None) => wait(plan),
+        (None, None) => progress::next_look(facts, wait(plan)),
     }))
 }
 
@@ -329,8 +314,7 @@ fn after_removals(context: &Context, facts: &Facts, round: Round, otherwise: Dur
     }
     let delay = memory.removals.and_then(|removals| removals.delay(now)).unwrap_or(otherwise);
     // A deletion that fails must not keep the mover's progress from being seen.
-    let shown = if is_transferring(facts) { progress::INTERVAL } else { otherwise };
-    otherwise.min(delay).min(shown)
+    progress::next_look(facts, otherwise.min(delay))
 }
 
 /// The API server's answer to a deletion, and whether the same request can never work.

@@ -1,9 +1,9 @@
 //! Status writes whose answer was lost. The status may be written all the same, and no later decision brings its events again: they are
 //! published once a read shows that status.
 
-use crate::api::Status;
+use crate::api::{Status, recorded};
 use crate::core::model::plan::Event;
-use serde_json::json;
+use std::collections::BTreeSet;
 
 /// A status write whose answer was lost.
 #[derive(Debug, PartialEq)]
@@ -28,11 +28,11 @@ pub(super) enum Verdict {
 }
 
 impl Unconfirmed {
-    /// What `seen` says about it; the cache may be behind, a `fresh` read is not.
-    pub(super) fn verdict(&self, seen: &Status, fresh: bool) -> Verdict {
+    /// What `seen` says about it, whose CRD does not declare these fields; the cache may be behind, a `fresh` read is not.
+    pub(super) fn verdict(&self, seen: &Status, undeclared: &BTreeSet<String>, fresh: bool) -> Verdict {
         match fresh {
             // As they are stored: the API server keeps less of a time than memory does.
-            _ if json!(seen) == json!(self.sent) => Verdict::Written,
+            _ if recorded::stored(seen, undeclared) == recorded::stored(&self.sent, undeclared) => Verdict::Written,
             true => Verdict::Lost,
             false => Verdict::Open,
         }
@@ -44,6 +44,7 @@ mod tests {
     use super::*;
     use jiff::Timestamp;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use serde_json::json;
 
     #[test]
     fn only_a_fresh_read_shows_that_a_status_was_not_written() {
@@ -52,10 +53,14 @@ mod tests {
         let sent = Status { observed_generation: Some(1), last_sync_start_time: time, ..Status::default() };
         let stored: Status = serde_json::from_value(json!(sent)).unwrap();
         let unconfirmed = Unconfirmed { before: before.clone(), sent: sent.clone(), events: Vec::new() };
+        let all = BTreeSet::new();
         for fresh in [false, true] {
-            assert_eq!(unconfirmed.verdict(&stored, fresh), Verdict::Written);
+            assert_eq!(unconfirmed.verdict(&stored, &all, fresh), Verdict::Written);
         }
-        assert_eq!(unconfirmed.verdict(&before, false), Verdict::Open);
-        assert_eq!(unconfirmed.verdict(&before, true), Verdict::Lost);
+        assert_eq!(unconfirmed.verdict(&before, &all, false), Verdict::Open);
+        assert_eq!(unconfirmed.verdict(&before, &all, true), Verdict::Lost);
+        // An older CRD has dropped a field of it.
+        let pruned = Status { observed_generation: None, ..stored };
+        assert_eq!(unconfirmed.verdict(&pruned, &BTreeSet::from(["observedGeneration".to_owned()]), true), Verdict::Written);
     }
 }

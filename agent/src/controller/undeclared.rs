@@ -77,6 +77,13 @@ impl Undeclared {
         self.all().get(&kind).is_some_and(|crd| fields.iter().any(|field| crd.lacks(field, now)))
     }
 
+    /// Paths of the fields that the CRD lacks, as far as that was not too long ago to be believed.
+    pub fn fields(&self, kind: Kind, now: Instant) -> BTreeSet<String> {
+        let all = self.all();
+        let lacking = all.get(&kind).into_iter().flat_map(|crd| crd.lacks.keys().filter(|field| crd.lacks(field, now)));
+        lacking.cloned().collect()
+    }
+
     /// The status with which to ask whether the CRD still lacks a field, if it is time for that.
     pub fn question(&self, kind: Kind, now: Instant) -> Option<Arc<Status>> {
         let mut all = self.all();
@@ -176,6 +183,7 @@ mod tests {
         assert!(known.lacks(KIND, &[HANDLED], now), "it was not sent");
         known.sent(KIND, &status(), &fields(&["adoptedPath"]), now);
         assert!(!known.lacks(KIND, &[HANDLED], now) && known.lacks(KIND, &["adoptedPath"], now));
+        assert_eq!((known.fields(KIND, now), known.fields(KIND, now + TRY_AGAIN)), (fields(&["adoptedPath"]), fields(&[])));
         known.sent(KIND, &status(), &fields(&[]), now);
         assert_eq!(known.trouble(KIND, now), None);
     }

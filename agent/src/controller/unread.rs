@@ -4,6 +4,7 @@ use super::failure::Failure;
 use super::memory::{recall, remember};
 use super::observe::Unread;
 use super::{Context, FAILURES_THAT_PASS};
+use crate::api::recorded;
 use crate::cluster::pace::causes;
 use crate::cluster::refusal::missing_permission;
 use crate::core::conditions;
@@ -24,7 +25,7 @@ pub(super) async fn report(context: &Context, facts: &Facts, unread: Unread) -> 
     let mut status = facts.status.clone();
     let troubles = context.troubles(facts.object.kind, &memory).join("; ");
     conditions::report_trouble(&mut status, &troubles, facts.object.generation, Timestamp::now());
-    if status != facts.status
+    if !recorded::same(&status, &facts.status, &facts.undeclared)
         && let Err(error) = context.writer.status(&facts.object, &status).await
     {
         tracing::warn!(name = facts.object.name, %error, "cannot report a read that failed");

@@ -79,6 +79,7 @@ mod tests {
             images_in_use: BTreeSet::new(),
             fresh: BTreeSet::new(),
             warnings: None,
+            undeclared: BTreeSet::new(),
             slot: Slot::default(),
             resize_refused: None,
             refusal: None,

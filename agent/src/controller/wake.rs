@@ -61,19 +61,16 @@ impl Sender {
     }
 }
 
-/// Wakes the owner of every changed child, and the objects that use a changed claim of the user's.
+/// Wakes the owner of every changed child, and the objects that use a changed claim, be it another object's child or not.
 pub(super) async fn by_children(mut changes: Changes, objects: Objects, sender: Sender) {
     while let Some(child) = changes.next().await {
-        let owner = child.labels.as_ref().and_then(|l| l.get(labels::OWNER_UID));
-        let concerned = match (owner, &child.name) {
-            (Some(owner), name) => match (objects.owner(owner), name) {
-                (Some(object), _) => vec![object],
-                // What an object left behind may stand in the way of the next one of its name.
-                (None, name) => objects.heir(name.as_deref().unwrap_or_default()).into_iter().collect(),
-            },
-            (None, Some(claim)) => objects.users_of(claim),
-            (None, None) => Vec::new(),
-        };
+        let name = child.name.as_deref().unwrap_or_default();
+        // A claim may be one object's child, or have the labels of one, and be named in the spec of others.
+        let mut concerned = objects.users_of(name);
+        if let Some(owner) = child.labels.as_ref().and_then(|l| l.get(labels::OWNER_UID)) {
+            // What an object left behind may stand in the way of the next one of its name.
+            concerned.extend(objects.owner(owner).or_else(|| objects.heir(name)));
+        }
         for (kind, name) in concerned {
             sender.wake(kind, &name);
         }

@@ -47,7 +47,7 @@ pub(super) fn unconfirmed(context: &Context, facts: &Facts, plan: &Plan, step: &
 pub(super) async fn settle(context: &Context, seen: &Replication, fresh: bool) {
     let (object, uid) = (&seen.object, &seen.object.uid);
     let Some(unconfirmed) = recall(context, uid).unconfirmed else { return };
-    let verdict = unconfirmed.verdict(&seen.status, fresh);
+    let verdict = unconfirmed.verdict(&seen.status, &context.undeclared.fields(object.kind, Instant::now()), fresh);
     if verdict == Verdict::Open {
         return;
     }

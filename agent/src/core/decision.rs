@@ -2,6 +2,7 @@
 
 use crate::api::Status;
 use crate::api::reason::Reason;
+use crate::api::recorded;
 use crate::api::status::Phase;
 use crate::core::conditions::{self, Course};
 use crate::core::model::claimant;
@@ -98,7 +99,7 @@ impl<'a> Decision<'a> {
             self.plan.needs.insert(Refresh::Sharing);
         }
         let mut steps = Vec::new();
-        if self.status != self.facts.status {
+        if !recorded::same(&self.status, &self.facts.status, &self.facts.undeclared) {
             steps.push(Step::WriteStatus(Box::new(self.status)));
         }
         steps.extend(self.events.into_iter().map(Step::Publish));

@@ -37,6 +37,8 @@ pub struct Facts {
     pub warnings: Option<String>,
     /// Whether the agent may start one more sync; determined only on request ([`Refresh::Slot`]).
     pub slot: Slot,
+    /// Paths of the status fields that the cluster's CRD does not declare: they are never stored.
+    pub undeclared: BTreeSet<String>,
     /// The API server refused to let the destination's volume grow.
     pub resize_refused: Option<ResizeRefusal>,
     /// The API server refused one of the last plan's writes, and why.
@@ -343,7 +345,7 @@ pub struct Pod {
     pub report: Option<String>,
     /// When the mover's container ended.
     pub finished: Option<Timestamp>,
-    /// A container beside the mover's that still runs although that has ended, and so keeps the pod from ending.
+    /// A container beside the mover's that has not ended although the mover's has, and so keeps the pod from ending: it runs, or never starts.
     pub kept_by: Option<String>,
     /// Whether the mover's container ended with exit code 0.
     pub succeeded: bool,

@@ -113,7 +113,8 @@ pub(super) fn publishing(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
     if mixed(decision, spec, run) {
         return;
     }
-    let succeeded = stuck::ended(decision, job, pod) == Some(true);
+    let ended = stuck::ended(decision, job, pod);
+    let succeeded = ended == Some(true);
     match children::image_of(facts, run, job, &report) {
         // The spec was edited, and an image is wanted no more.
         _ if !image_wanted => complete(decision, spec, run, job, &report, pod),
@@ -134,7 +135,19 @@ pub(super) fn publishing(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
                 format!("The image of the new data could not be created in time, after {waited}: {why}. The volume is pulled again");
             failure::give_up(decision, run, Reason::SnapshotNotReady, message, None);
         }
-        None => {}
+        // The Job may not show yet that its mover has succeeded, but not for ever.
+        None if ended.is_none() => pod.into_iter().for_each(|pod| stuck::unnoticed(decision, run, job, pod)),
+        None if decision.now < deadline => decision.plan.wake_at(deadline),
+        None => {
+            decision.plan.needs.extend(Refresh::ALL);
+            let waited = deadline::lasted(decision, run);
+            let why = pod.and_then(|pod| pod.cause.clone()).unwrap_or_else(|| job.message.clone());
+            let why = if why.is_empty() { format!("Job {} does not show it", job.meta.name) } else { why };
+            let message = format!(
+                "No image of the new data was created: after {waited} the mover is not known to have succeeded: {why}. The volume is pulled again"
+            );
+            failure::give_up(decision, run, Reason::MoverKilled, message, None);
+        }
         Some(snapshot) if snapshot.ready => {
             images::publish(decision, snapshot, &report);
             close(decision, spec, run, job, &report);

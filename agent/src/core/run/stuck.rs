@@ -38,18 +38,20 @@ fn lost(pod: &Pod) -> String {
     )
 }
 
-/// How the mover ended, where it has: as its Job shows, or as its own container shows where another one keeps the pod running, so that the Job
-/// never completes.
+/// Whether the mover succeeded, where it has ended: as its own container shows, as long as its pod is there. A container beside it that fails
+/// makes its Job fail, and one that does not end keeps its Job from completing.
 pub(super) fn ended(decision: &Decision<'_>, job: &Job, pod: Option<&Pod>) -> Option<bool> {
-    job.succeeded.or_else(|| pod.filter(|pod| is_kept(decision, pod)).map(|pod| pod.succeeded))
+    // A Job does not complete before each of its containers has succeeded.
+    let of_the_job = job.succeeded.map(|succeeded| succeeded || pod.is_some_and(|pod| pod.succeeded));
+    of_the_job.or_else(|| pod.filter(|pod| is_kept(decision, pod)).map(|pod| pod.succeeded))
 }
 
-/// Whether only a container beside the mover's keeps this pod running. It ends with its Job, which is deleted once the result is recorded.
+/// Whether only a container beside the mover's keeps this pod from ending. It ends with its Job, which is deleted once the result is recorded.
 pub(super) fn is_kept(decision: &Decision<'_>, pod: &Pod) -> bool {
     !pod.ended && kept_until(decision, pod).is_some_and(|time| decision.now >= time)
 }
 
-/// When a container that keeps the pod running should have ended.
+/// When a container that keeps the pod from ending should have ended.
 fn kept_until(decision: &Decision<'_>, pod: &Pod) -> Option<Timestamp> {
     pod.kept_by.as_ref()?;
     Some(deadline::after(pod.finished?.min(decision.now), SIDECARS))

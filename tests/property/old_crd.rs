@@ -1,0 +1,31 @@
+//! A CRD that is older than the agent drops fields of its status: what it can never keep is not written again and again.
+
+use crate::agent::{self, Look};
+use crate::edits::with_a_mover;
+use crate::world::{Flavour, World};
+use scribe_agent::core::decide::decide;
+use scribe_agent::core::model::facts::Facts;
+use scribe_agent::core::model::plan::Step;
+use std::collections::BTreeSet;
+
+fn writes(facts: &Facts, world: &World) -> bool {
+    decide(facts, &World::limits(), world.now).steps.iter().any(|step| matches!(step, Step::WriteStatus(_)))
+}
+
+#[test]
+fn what_the_crd_drops_is_not_written_again() {
+    for flavour in Flavour::ALL {
+        let mut world = with_a_mover(flavour);
+        for _ in 0..2 {
+            agent::look(&mut world, &Look::default());
+        }
+        assert!(!writes(&world.facts(), &world), "{flavour:?}");
+        let mut facts = world.facts();
+        (facts.status.trigger, facts.status.reason, facts.status.message) = (None, None, None);
+        assert!(writes(&facts, &world), "{flavour:?}: it is not known that the CRD drops them");
+        facts.undeclared = BTreeSet::from(["trigger", "reason", "message"].map(str::to_owned));
+        assert!(!writes(&facts, &world), "{flavour:?}");
+        facts.object.generation += 1;
+        assert!(writes(&facts, &world), "{flavour:?}: another field has changed");
+    }
+}
