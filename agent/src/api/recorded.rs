@@ -12,7 +12,9 @@ pub fn same(one: &Status, other: &Status, undeclared: &BTreeSet<String>) -> bool
 /// The status as such a CRD keeps it.
 pub fn stored(status: &Status, undeclared: &BTreeSet<String>) -> Value {
     let mut stored = json!(status);
-    undeclared.iter().for_each(|path| remove(&mut stored, path));
+    for path in undeclared {
+        remove(&mut stored, path);
+    }
     stored
 }
 

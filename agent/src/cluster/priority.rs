@@ -123,7 +123,9 @@ mod tests {
             let served: Vec<_> = (0..100)
                 .filter_map(|_| {
                     // Each line is never empty.
-                    lines.iter().for_each(|line| queue.push(*line, *line));
+                    for line in &lines {
+                        queue.push(*line, *line);
+                    }
                     queue.pop()
                 })
                 .collect();

@@ -195,7 +195,7 @@ fn folder(root: &Root, path: &RelPath) -> Result<Root> {
             if let Ok(folder) = root.below(path) {
                 // Of the folder that was opened, not of the name.
                 let seen = folder.hold(&RelPath::root())?.look()?;
-                if seen.mode & 0o077 == 0 && seen.uid == rustix::process::geteuid().as_raw() {
+                if (seen.mode & 0o777) | 0o700 == 0o700 && seen.uid == rustix::process::geteuid().as_raw() {
                     return Ok(folder);
                 }
             }
