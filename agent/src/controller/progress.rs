@@ -76,11 +76,16 @@ fn to_show<'a>(context: &Context, facts: &'a Facts, now: Timestamp) -> Option<(&
 /// seems to hang, and is given up.
 pub(super) async fn before_the_plan(context: &Context, facts: &Facts, plan: &Plan) {
     let Some((run, pod)) = to_show(context, facts, Timestamp::now()) else { return };
+    let readable = recall(context, &facts.object.uid).progress.is_some_and(|followed| followed.unreadable.is_none());
     if plan.steps.iter().any(|step| matches!(step, Step::WriteStatus(_))) {
         // Written twice, the status that was planned would meet with a conflict.
         read(context, facts, pod).await;
     } else {
         show(context, facts, run, pod).await;
+    }
+    if readable {
+        // What the log showed before counts for this plan: a log that can be read now and then must not put off its end for ever.
+        remember(context, &facts.object.uid, |memory| memory.progress.iter_mut().for_each(|followed| followed.unreadable = None));
     }
 }
 
