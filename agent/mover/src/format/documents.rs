@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::format::manifest::{FORMAT, check_format};
+use crate::report::Synced;
 
 /// Whose path it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -154,6 +155,15 @@ impl Commit {
     /// The latest capture that is known to have had this content.
     pub fn last_checked(&self) -> Timestamp {
         self.checked_time.unwrap_or(self.data_time)
+    }
+}
+
+/// The result of a sync that ends with this commit, so far.
+impl From<&Commit> for Synced {
+    fn from(commit: &Commit) -> Self {
+        let checked_time = Some(commit.last_checked());
+        let (revision, data_time) = (commit.revision.clone(), commit.data_time);
+        Self { revision, data_time, checked_time, files: commit.files, bytes: commit.bytes, ..Self::default() }
     }
 }
 

@@ -137,6 +137,16 @@ impl Applier<'_> {
         Ok(())
     }
 
+    /// Puts all that is prepared in the place of what is there. Where the volume `merges` names, a name that goes may be another one's that
+    /// comes, and goes first.
+    pub(super) fn put(&mut self, prepared: Prepared, plan: &PullPlan, entries: &Entries, merges: bool) -> Result<()> {
+        self.clear(&plan.early)?;
+        let (first, last): (&[RelPath], &[RelPath]) = if merges { (&plan.late, &[]) } else { (&[], &plan.late) };
+        self.remove(first)?;
+        self.steps(prepared, plan.steps(entries.read()?))?;
+        self.remove(last)
+    }
+
     /// Removes what the manifest does not hold.
     pub(super) fn remove(&mut self, late: &[RelPath]) -> Result<()> {
         for path in late {

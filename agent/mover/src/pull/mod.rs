@@ -102,7 +102,7 @@ pub fn pull(remote: &Remote, options: &PullOptions) -> Result<PullOutcome> {
         let staging_left = Staging::is_left(&root)?;
         if options.private && options.applied.as_ref() == Some(&commit.revision) && !staging_left {
             tracing::info!(revision = commit.revision, "nothing changed");
-            return Ok(PullOutcome::Done(Synced::of(&commit)));
+            return Ok(PullOutcome::Done(Synced::from(&commit)));
         }
         // A failure with the same commit as before is no race with a push, so it is tried just once more.
         if let Some((before, failure)) = &last
@@ -202,7 +202,7 @@ fn attempt(
         hashed: hasher.bytes_read(),
         deleted,
         skipped,
-        ..Synced::of(&committed.commit)
+        ..Synced::from(&committed.commit)
     }))
 }
 
@@ -262,12 +262,7 @@ fn replace(
             Ok(Err(path)) => return Ok(Err(path)),
             Ok(Ok(prepared)) => {
                 *transferred += size;
-                work.clear(&plan.early)?;
-                // A name that goes may be another one's there.
-                let (first, last): (&[RelPath], &[RelPath]) = if merges { (&plan.late, &[]) } else { (&[], &plan.late) };
-                work.remove(first)?;
-                work.steps(prepared, plan.steps(entries.read()?))?;
-                work.remove(last)?;
+                work.put(prepared, plan, entries, merges)?;
                 return work.finish(entries).map(Ok);
             }
         }
@@ -384,12 +379,4 @@ fn gone(remote: &Remote, left: usize, applied: &str) -> Failure {
             "{what}, but revision {applied} was pulled from it before. The volume and its images are kept. Check whether the bucket was emptied, and which path rcloneDestPath and rclone.conf name"
         ),
     )
-}
-
-impl Synced {
-    fn of(commit: &Commit) -> Self {
-        let checked_time = Some(commit.last_checked());
-        let (revision, data_time) = (commit.revision.clone(), commit.data_time);
-        Self { revision, data_time, checked_time, files: commit.files, bytes: commit.bytes, ..Self::default() }
-    }
 }

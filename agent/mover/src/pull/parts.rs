@@ -82,7 +82,7 @@ fn ready(
         }
     }
     let size = due.values().map(|fetch| fetch.size).sum();
-    let needed = due.values().fold(Room::default(), |needed, fetch| needed.plus(Room::of_content(fetch.size)));
+    let needed = Room::of_all(due.values().map(|fetch| fetch.size));
     progress.phase("fetching", size);
     if let Fetched::Inconsistent(path) = fetching.fetch(&due).map_err(|failure| space::explain(failure, root, needed))? {
         return Ok(Err(path));

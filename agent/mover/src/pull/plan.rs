@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::guard::{Count, NamesSum};
 use crate::volume::entry::{Entry, Kind, Location};
 use crate::volume::path::RelPath;
-use crate::volume::walk::{Found, FoundKind};
+use crate::volume::walk::{Found, FoundKind, Inode};
 
 /// What is known of a file's content on the volume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,9 +53,6 @@ enum There {
         meta: bool,
     },
 }
-
-/// The file system of an inode, and its number there.
-type Inode = ((u32, u32), u64);
 
 /// How the volume differs from the manifest.
 #[derive(Debug, Default)]
@@ -132,7 +129,7 @@ impl Differences {
             self.late.push(found.path.clone());
         }
         if let Some(wanted) = wanted.filter(|_| is_file && found.links > 1) {
-            let inode = (found.device, found.hints.inode);
+            let inode = found.inode();
             self.inodes.insert(self.there.len(), inode);
             let group = wanted.file().and_then(|file| file.link.as_ref()).unwrap_or(&wanted.path);
             if self.groups.entry(inode).or_insert_with(|| group.clone()) != group {

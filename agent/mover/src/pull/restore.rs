@@ -29,13 +29,12 @@ pub(super) fn restore(root: &Root, path: &RelPath, entry: &Entry, tally: &mut Ta
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         held => held.map_err(|e| Failure::volume("read the metadata of", &root.shown(path), &e))?,
     };
-    let seen = held.look().map_err(|e| Failure::volume("read the metadata of", &root.shown(path), &e))?;
-    if seen.kind != kind_of(entry) {
+    let work = Change { root, path, held, link: matches!(entry.kind, Kind::Symlink(_)), dir: entry.kind == Kind::Dir };
+    let (kind, before) = work.state()?;
+    if kind != kind_of(entry) {
         let what = "is something else than it was when the pull began: an application changes the volume; the next pull compares all of it";
         return Err(Failure::new(Reason::VolumeUnreadable, format!("{} {what}", root.shown(path).display())));
     }
-    let work = Change { root, path, held, link: matches!(entry.kind, Kind::Symlink(_)), dir: entry.kind == Kind::Dir };
-    let before = work.state()?;
     if before == *wanted {
         return Ok(false);
     }
@@ -45,7 +44,7 @@ pub(super) fn restore(root: &Root, path: &RelPath, entry: &Entry, tally: &mut Ta
     // A change of owner clears it, so it comes after.
     work.attributes(AttributeKind::Capability, &before.attributes, &wanted.attributes)?;
     work.time(wanted)?;
-    let after = work.state()?;
+    let (_, after) = work.state()?;
     count(&after, wanted, tally);
     Ok(after != before)
 }
@@ -91,9 +90,12 @@ struct Change<'a> {
 }
 
 impl Change<'_> {
-    fn state(&self) -> Result<Meta> {
-        let look = || meta(&self.held, &self.held.look()?);
-        look().map(|(meta, _)| meta).map_err(|e| self.failure("read the metadata of", &e))
+    fn state(&self) -> Result<(FileType, Meta)> {
+        let look = || {
+            let seen = self.held.look()?;
+            Ok((seen.kind, meta(&self.held, &seen)?.0))
+        };
+        look().map_err(|e| self.failure("read the metadata of", &e))
     }
 
     fn failure(&self, doing: &str, error: &io::Error) -> Failure {

@@ -29,6 +29,11 @@ impl Room {
         Self { bytes, inodes: 1 }
     }
 
+    /// That of files of these sizes.
+    pub(super) fn of_all(sizes: impl Iterator<Item = u64>) -> Self {
+        sizes.map(Self::of_content).fold(Self::default(), Self::plus)
+    }
+
     /// What a step adds to the volume, content that has arrived included. The blocks of directories, which some file systems do without, show
     /// when they are made.
     pub(super) fn of((action, entry): &Step) -> Self {

@@ -3,19 +3,18 @@
 use std::fs;
 use std::path::Path;
 
+use super::Synced;
 use super::hold::{Hold, Manifests, check_unchanged, check_unclaimed, claim_name, rival};
 use super::neighbours::refuse_inside;
-use super::object_names::{Name, emptied, names, object};
+use super::object_names::{Name, emptied, manifest_object, names, object};
 use super::observe::Tree;
 use super::plan::PushPlan;
 use super::upload::{Purpose, PushContext};
 use super::uploaded::Uploaded;
-use super::{Synced, synced};
 use crate::error::{Failure, Result};
 use crate::format::documents::{Claim, Commit, ManifestRef, seal};
 use crate::format::manifest::FORMAT;
-use crate::format::names::{CLAIM, COMMIT, CONTROL_DIR, Folder, StagedDir, manifest};
-use crate::format::revision::Revision;
+use crate::format::names::{CLAIM, COMMIT, Folder, StagedDir};
 use crate::remote::committed::read_commit;
 use crate::remote::{BATCH, ControlSums, Remote, Waiting};
 use crate::report::Reason;
@@ -62,7 +61,7 @@ pub(super) fn write(work: &PushContext, tree: Tree, plan: PushPlan, mut uploaded
     let waiting = match hold.check_before(committed, unreadable, waits(&plan)) {
         Err(failure) if failure.reason == Reason::PathNotOurs && !uploaded.confirmed => {
             // Nothing of it is in anybody's way, nor of use: it goes, and the claim after it.
-            delete(remote, uploaded.staged_names(&staged)?.chain([Ok(manifest_name(revision))]))?;
+            delete(remote, uploaded.staged_names(&staged)?.chain([Ok(manifest_object(revision))]))?;
             hold.withdraw()?;
             return Err(failure);
         }
@@ -87,17 +86,12 @@ pub(super) fn write(work: &PushContext, tree: Tree, plan: PushPlan, mut uploaded
         remote.write_object(COMMIT, &seal(&commit)?)?;
         hold.check_committed(&commit)?;
     }
-    let parent: Option<Name> = work.committed.map(|parent| manifest_name(&parent.revision));
+    let parent: Option<Name> = work.committed.map(|parent| manifest_object(&parent.revision));
     let old = parent.into_iter().chain(work.leftovers.iter().cloned());
     // The claim goes last.
     delete(remote, uploaded.staged_names(&staged)?.chain(old.chain([claim_name()]).map(Ok)))?;
     remove_staged_folders(remote, &plan, &staged)?;
-    Ok(Synced { changed: true, transferred: plan.bytes_to_send, deleted: plan.deleted, skipped: tree.skipped, ..synced(&commit) })
-}
-
-/// The object of a revision's manifest.
-fn manifest_name(revision: &Revision) -> Name {
-    format!("{CONTROL_DIR}/{}", manifest(revision)).into_bytes().into()
+    Ok(Synced { changed: true, transferred: plan.bytes_to_send, deleted: plan.deleted, skipped: tree.skipped, ..Synced::from(&commit) })
 }
 
 /// How many objects wait to be put in place after the commit, with those that are listed with them.
@@ -243,7 +237,7 @@ pub(super) fn repair(work: &PushContext, tree: Tree, plan: PushPlan, mut uploade
     let old = old().filter(|_| changes).cloned();
     delete(remote, uploaded.staged_names(&staged)?.chain(old.chain(claim).map(Ok)))?;
     remove_staged_folders(remote, &plan, &staged)?;
-    Ok(Synced { changed: lost > 0, transferred: plan.bytes_to_send, deleted: plan.deleted, skipped: tree.skipped, ..synced(&commit) })
+    Ok(Synced { changed: lost > 0, transferred: plan.bytes_to_send, deleted: plan.deleted, skipped: tree.skipped, ..Synced::from(&commit) })
 }
 
 /// A push that could not put everything in place is not begun: its commit could never be finished.

@@ -7,11 +7,11 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use super::PushOptions;
-use super::object_names::Name;
+use super::object_names::{Name, manifest_object};
 use crate::clock::since_boot;
 use crate::error::{Failure, Result};
 use crate::format::documents::{Claim, Commit, Control, Owner, seal};
-use crate::format::names::{CLAIM, COMMIT, CONTROL_DIR, is_manifest, manifest};
+use crate::format::names::{CLAIM, COMMIT, CONTROL_DIR, is_manifest};
 use crate::format::revision::Revision;
 use crate::remote::committed::read_commit;
 use crate::remote::{ControlSums, Listing, Remote, Waiting};
@@ -194,8 +194,7 @@ impl Manifests {
     }
 
     pub(super) fn has(&self, revision: &Revision) -> bool {
-        let name = format!("{CONTROL_DIR}/{}", manifest(revision));
-        self.0.iter().any(|there| **there == *name.as_bytes())
+        self.0.contains(&manifest_object(revision))
     }
 
     /// That no other one has come, and none has gone, since these were seen and `commit` was written.

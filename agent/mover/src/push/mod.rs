@@ -101,13 +101,6 @@ impl PushOptions {
     }
 }
 
-/// The result of a push of this commit, so far.
-fn synced(commit: &Commit) -> Synced {
-    let checked_time = Some(commit.last_checked());
-    let (revision, data_time) = (commit.revision.clone(), commit.data_time);
-    Synced { revision, data_time, checked_time, files: commit.files, bytes: commit.bytes, ..Synced::default() }
-}
-
 /// Pushes the volume.
 pub fn push(remote: &Remote, options: &PushOptions) -> Result<Synced> {
     let root = Root::open(&options.volume)?;
@@ -131,7 +124,7 @@ pub fn push(remote: &Remote, options: &PushOptions) -> Result<Synced> {
         tracing::info!(revision = %committed.revision, "nothing changed");
         let renewed = renew(remote, options, committed, &tree, &rehash)?;
         let commit = renewed.as_ref().unwrap_or(&committed.commit);
-        return Ok(Synced { hashed: hasher.bytes_read(), skipped: tree.skipped, ..synced(commit) });
+        return Ok(Synced { hashed: hasher.bytes_read(), skipped: tree.skipped, ..Synced::from(commit) });
     }
 
     // From here on something is going to be written.

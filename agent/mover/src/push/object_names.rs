@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::format::entries::Entries;
-use crate::format::names::objects_dir;
+use crate::format::names::{CONTROL_DIR, manifest, objects_dir};
+use crate::format::revision::Revision;
 use crate::volume::entry::{FileEntry, Location};
 use crate::volume::path::RelPath;
 
@@ -23,6 +24,11 @@ pub(super) fn object_name(path: &RelPath, file: &FileEntry) -> Name {
 /// The object name of content kept under its hash, below the path.
 pub(super) fn object(digest: &Digest) -> Name {
     format!("{}{}", objects_dir(), digest.hex()).into_bytes().into()
+}
+
+/// The object name of a revision's manifest, below the path.
+pub(super) fn manifest_object(revision: &Revision) -> Name {
+    format!("{CONTROL_DIR}/{}", manifest(revision)).into_bytes().into()
 }
 
 /// The object names of a tree's files, promoted.

@@ -22,7 +22,7 @@ use crate::volume::holes;
 use crate::volume::merge_join::join;
 use crate::volume::path::RelPath;
 use crate::volume::vanished::{EYES, settle};
-use crate::volume::walk::{Found, FoundKind, Walk, walk};
+use crate::volume::walk::{Found, FoundKind, Inode, Walk, walk};
 
 /// Entries whose content is hashed side by side.
 const BATCH: usize = 4096;
@@ -147,13 +147,6 @@ fn refuse_unfinished_pull(root: &Root, walk: &Walk) -> Result<()> {
     ))
 }
 
-/// The file system of an inode, and its number there.
-type Inode = ((u32, u32), u64);
-
-fn inode(found: &Found) -> Inode {
-    (found.device, found.hints.inode)
-}
-
 /// Names of one inode share their content: the first is hashed.
 struct First {
     path: RelPath,
@@ -186,8 +179,8 @@ impl<'a> Pass<'a> {
     fn add(&mut self, found: Found, digest: Option<Digest>) -> Result<()> {
         let mut further = false;
         if matches!(found.kind, FoundKind::File(_)) && found.links > 1 {
-            further = self.firsts.contains_key(&inode(&found));
-            self.firsts.entry(inode(&found)).or_insert_with(|| First { path: found.path.clone(), digest: None });
+            further = self.firsts.contains_key(&found.inode());
+            self.firsts.entry(found.inode()).or_insert_with(|| First { path: found.path.clone(), digest: None });
         }
         self.batch.push(Observed { found, digest, further });
         if self.batch.len() >= BATCH { self.finish_batch() } else { Ok(()) }
@@ -210,7 +203,7 @@ impl<'a> Pass<'a> {
 
     fn write(&mut self, seen: Observed) -> Result<()> {
         let Observed { found, mut digest, further } = seen;
-        let inode = inode(&found);
+        let inode = found.inode();
         let kind = match found.kind {
             FoundKind::Dir => Kind::Dir,
             FoundKind::Fifo => Kind::Fifo,

@@ -9,7 +9,7 @@ use super::{ControlSums, Remote};
 use crate::error::{Failure, Result};
 use crate::format::names::{CONTROL_DIR, Folder, below_ours};
 use crate::report::Reason;
-use crate::store::{self, Class, Features, List, Listed, Place, slices};
+use crate::store::{self, Features, List, Listed, Place, slices};
 
 /// Objects that a listing shows with one request, on S3; where fewer were copied than it takes requests, they are looked at one by one.
 const PAGE: u64 = 1_000;
@@ -56,20 +56,15 @@ impl Remote {
             return Ok(None);
         }
         let (mut sums, mut waiting) = (ControlSums::new(), Waiting::default());
-        let (ours, what) = (format!("{CONTROL_DIR}/"), List { recursive: true, sums: true, ..List::default() });
-        let listed = self.store.list(Place::Path(&ours), what, &mut |listed| {
+        let listed = self.each_of_ours(true, &mut |listed| {
             if listed.name.contains('/') {
                 let (name, seen) = seen(listed);
-                waiting.0.insert([ours.as_bytes(), &name].concat(), seen);
+                waiting.0.insert([CONTROL_DIR.as_bytes(), b"/", &name].concat(), seen);
             } else {
                 sums.insert(listed.name, listed.md5.unwrap_or_default());
             }
-        });
-        match listed {
-            Ok(()) => Ok(Some((sums, waiting))),
-            Err(error) if error.class == Class::Mover => Err(error.into()),
-            Err(_) => Ok(None),
-        }
+        })?;
+        Ok(listed.then_some((sums, waiting)))
     }
 
     /// Copies `names` from one folder of the path to another, on the server where it can. The path has some `objects` in all. Returns what
@@ -120,11 +115,7 @@ impl Remote {
             Err(error) => return Err(error.into()),
         }
         let mut wrong: HashSet<&[u8]> = names.iter().copied().collect();
-        let mut look = |name: &[u8], seen: Seen| {
-            if sent.get(name).is_some_and(|sent| agree(sent, &seen)) {
-                wrong.remove(name);
-            }
-        };
+        let mut look = |name: &[u8], seen: Seen| settle(&mut wrong, &sent, name, &seen);
         if !sums || names.len() as u64 <= objects / PAGE {
             self.looked(to, names, sums, &mut look)?;
         } else {
@@ -142,11 +133,7 @@ impl Remote {
             self.looked(from, &again, sums, &mut |name, seen| {
                 sent.insert(name.to_vec(), seen);
             })?;
-            self.looked(to, &again, sums, &mut |name, seen| {
-                if sent.get(name).is_some_and(|sent| agree(sent, &seen)) {
-                    wrong.remove(name);
-                }
-            })?;
+            self.looked(to, &again, sums, &mut |name, seen| settle(&mut wrong, &sent, name, &seen))?;
         }
         let Some(name) = wrong.iter().min() else { return Ok(true) };
         Err(Failure::new(
@@ -192,6 +179,13 @@ fn control_document(name: &[u8]) -> Option<&str> {
 
 fn seen(listed: Listed) -> (Vec<u8>, Seen) {
     (listed.name.into_bytes(), Seen { size: listed.size, sum: listed.md5, time: listed.time.parse().ok() })
+}
+
+/// What is found as it was `sent` is not `wrong`.
+fn settle(wrong: &mut HashSet<&[u8]>, sent: &HashMap<Vec<u8>, Seen>, name: &[u8], seen: &Seen) {
+    if sent.get(name).is_some_and(|sent| agree(sent, seen)) {
+        wrong.remove(name);
+    }
 }
 
 /// Whether `copy` may be one of `sent`: as far as is known of both. Where there are no sums (crypt, many WebDAV servers), the older object of

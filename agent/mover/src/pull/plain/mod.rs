@@ -111,7 +111,7 @@ impl Attempt<'_> {
 
         let due: BTreeMap<&RelPath, &Detail> = listing.files.iter().filter(|(path, _)| !there.contains_key(path)).collect();
         let size = due.values().map(|detail| detail.size).sum();
-        let needed = due.values().fold(Room::default(), |needed, detail| needed.plus(Room::of_content(detail.size)));
+        let needed = Room::of_all(due.values().map(|detail| detail.size));
         let staging = if left || !due.is_empty() { Some(Staging::open(root)?) } else { None };
         if let Some(staging) = &staging {
             // The content of a pull that was killed has no known hash.
@@ -236,14 +236,10 @@ fn apply(root: &Root, tree: &Entries, plan: &PullPlan, staging: Option<Staging>,
             if merges {
                 names::check(&staging, tree, stop)?;
             }
-            let (first, last): (&[RelPath], &[RelPath]) = if merges { (&plan.late, &[]) } else { (&[], &plan.late) };
             let mut work = apply::begin(root, plan, &staging, stop);
             let prepared = work.prepare(plan.steps(tree.read()?), true)?;
             root.sync()?;
-            work.clear(&plan.early)?;
-            work.remove(first)?;
-            work.steps(prepared, plan.steps(tree.read()?))?;
-            work.remove(last)?;
+            work.put(prepared, plan, tree, merges)?;
             work.finish(tree)?
         }
     };

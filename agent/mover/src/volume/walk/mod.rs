@@ -51,6 +51,16 @@ pub struct Found {
     pub fixed: bool,
 }
 
+/// The file system of an inode, and its number there.
+pub type Inode = ((u32, u32), u64);
+
+impl Found {
+    /// The inode that this is a name of.
+    pub fn inode(&self) -> Inode {
+        (self.device, self.hints.inode)
+    }
+}
+
 impl PartialEq for Found {
     fn eq(&self, other: &Self) -> bool {
         let Self { path, kind, meta, hints, links, device: _, sparse: _, fixed: _ } = self;
