@@ -183,3 +183,32 @@ fn lost_content_that_waits_and_is_listed_nowhere(#[case] kind: Kind) {
         }
     }
 }
+
+/// A push was killed right after its claim. A read that does not find that claim, which a listing shows, is no reason to replace it.
+#[rstest]
+#[case(S3)]
+#[case(LOCAL)]
+fn a_claim_that_one_read_does_not_find(#[case] kind: Kind) {
+    for dies in 3..8 {
+        for at in 1..8 {
+            let first = epoch(&[], &[sync(Who::Push(1), &[(dies, Fault::Before)])]);
+            holds(kind, &[first, epoch(&[], &[push(&[(at, Fault::Gone)])])]);
+        }
+    }
+}
+
+/// Two pushes died after their commits, before they had cleaned up, and one read of the commit gives that of the first. What waits in its
+/// folder is older than what is committed by now.
+#[test]
+fn an_old_commit_whose_files_still_wait() {
+    let edited = |content, faults: &[(u32, Fault)]| epoch(&[file("a", content)], &[push(faults)]);
+    for first in 9..13 {
+        for second in 24..29 {
+            for ago in 4..12 {
+                let begun = [edited("1", &[]), edited("2", &[(first, Fault::Before)]), edited("3", &[(second, Fault::Before)])];
+                let again = epoch(&[], &[push(&[(1, Fault::Old(ago))])]);
+                holds(S3, &[begun.as_slice(), &[again]].concat());
+            }
+        }
+    }
+}
