@@ -48,15 +48,21 @@ impl OldTrees {
         if revisions.is_empty() {
             return Ok(old);
         }
-        let (mut accounted, mut folders) = (NameSet::default(), NameSet::default());
-        for entries in committed.map(|committed| &committed.entries).into_iter().chain([tree]) {
-            for entry in entries.read()? {
-                let entry = entry?;
-                // An object of the name of a folder, or of a link, has to go.
-                if entry.file().is_some() {
-                    accounted.insert(entry.path.as_bytes());
-                    above(entry.path.as_bytes()).for_each(|folder| folders.insert(folder.as_bytes()));
-                }
+        // Files of either tree, files of the committed one, and the folders that these lie in.
+        let (mut accounted, mut standing, mut folders) = (NameSet::default(), NameSet::default(), NameSet::default());
+        for entry in committed.map(|committed| committed.entries.read()).transpose()?.into_iter().flatten() {
+            let entry = entry?;
+            // An object of the name of a folder, or of a link, has to go.
+            if entry.file().is_some() {
+                accounted.insert(entry.path.as_bytes());
+                standing.insert(entry.path.as_bytes());
+                above(entry.path.as_bytes()).for_each(|folder| folders.insert(folder.as_bytes()));
+            }
+        }
+        for entry in tree.read()? {
+            let entry = entry?;
+            if entry.file().is_some() {
+                accounted.insert(entry.path.as_bytes());
             }
         }
         let objects: Vec<String> = revisions.iter().map(manifest_name).collect();
@@ -81,8 +87,9 @@ impl OldTrees {
                     old.names.insert(name);
                     needed |= half_written.contains(name) || listing.contains_key(name) && !accounted.contains(name);
                     // Content under its hash is found by that, whatever names it. And where objects are files of a file system, none can
-                    // be where something of the trees lies, in whose way it would be, or which would be in its way.
-                    let clear = || !folders.contains(name) && !above(name).any(|folder| accounted.contains(folder.as_bytes()));
+                    // be where something of the committed tree lies, in whose way it would be, or which would be in its way. The new tree
+                    // does not lie there yet.
+                    let clear = || !folders.contains(name) && !above(name).any(|folder| standing.contains(folder.as_bytes()));
                     if file.at != Location::Object && !listing.contains_key(name) && !accounted.contains(name) && clear() {
                         old.unlisted.push(name.into());
                     }

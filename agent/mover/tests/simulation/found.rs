@@ -212,3 +212,21 @@ fn an_old_commit_whose_files_still_wait() {
         }
     }
 }
+
+/// The same, where nothing is committed yet and what the listing leaves out is in the way of the new tree: a file where a folder goes, or a
+/// file in a folder where a file goes.
+#[rstest]
+#[case(LOCAL, "d", "d/x")]
+#[case(LOCAL, "d/x", "d")]
+#[case(WEBDAV, "d", "d/x")]
+#[case(WEBDAV, "d/x", "d")]
+fn an_object_of_a_dead_first_push_that_one_listing_leaves_out(#[case] kind: Kind, #[case] was: &'static str, #[case] is: &'static str) {
+    for dies in 7..14 {
+        for lies in 1..6 {
+            for fault in [Fault::Half, Fault::Unlisted(0), Fault::Unlisted(1), Fault::Unlisted(2), Fault::Unlisted(3)] {
+                let first = epoch(&[file(was, "dd")], &[push(&[(dies, Fault::Before)])]);
+                holds(kind, &[first, epoch(&[file(is, "x")], &[push(&[(lies, fault)])]), epoch(&[], &[push(&[])])]);
+            }
+        }
+    }
+}
