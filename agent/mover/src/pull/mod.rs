@@ -37,7 +37,7 @@ use apply::Applied;
 use fetch::{Fetched, Fetching};
 use observe::observe;
 pub use plain::pull_plain;
-use plan::{PullPlan, plan};
+use plan::{PullPlan, Writers, plan};
 use prepare::Prepared;
 use space::Room;
 use staging::Staging;
@@ -142,7 +142,8 @@ fn attempt(
     // An unfinished pull may have put something of another revision in place, and the path may have been put back since.
     let unfinished = Staging::is_left(root)?;
     let applied = options.applied.as_deref().filter(|_| options.private && !unfinished).and_then(Revision::parse);
-    let seen = observe(root, &committed, applied.as_ref(), hasher, stop)?;
+    let writers = Writers::of(options.private);
+    let seen = observe(root, &committed, (applied.as_ref(), writers), hasher, stop)?;
     let plan = plan(committed.entries.read()?, seen.facts)?;
     options.guard.check(&Deletions {
         place: "the volume",
@@ -229,24 +230,28 @@ fn replace(
 ) -> Result<std::result::Result<Applied, RelPath>> {
     let Fetching { remote, committed, staging, verifier } = fetching;
     let (stop, entries) = (&remote.context.stop, &committed.entries);
-    let kept = staging.keep(plan, verifier, stop)?;
+    let mut kept = staging.keep(plan, verifier, stop)?;
     let mut work = apply::begin(root, plan, staging, stop);
     let mut needed = Room::default();
     for step in plan.steps(entries.read()?) {
         needed = needed.plus(Room::of(&step?));
     }
     // What is there takes no more room, and needs no fetching.
-    let mut size = 0;
     for fetch in plan.fetches(entries.read()?) {
         let (digest, fetch) = fetch?;
         if kept.contains(&digest) {
             needed = needed.minus(Room::of_content(fetch.size));
-        } else {
-            size += fetch.size;
         }
     }
     if !private || space::fits(root, needed)? {
         space::check(root, needed)?;
+        let copied = staging.copy(root, plan, &kept, stop).map_err(|failure| space::explain(failure, root, needed))?;
+        kept.extend(copied);
+        let mut size = 0;
+        for fetch in plan.fetches(entries.read()?) {
+            let (digest, fetch) = fetch?;
+            size += if kept.contains(&digest) { 0 } else { fetch.size };
+        }
         match at_once(fetching, root, plan, &kept, size, &mut work) {
             // Not all that a file system takes can be known before.
             Err(failure) if private && failure.reason == Reason::NoSpace => {

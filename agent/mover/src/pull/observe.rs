@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::plan::{Content, Differences, compare};
+use super::plan::{Content, Differences, Writers, compare};
 use crate::error::{Failure, Result};
 use crate::format::revision::Revision;
 use crate::remote::committed::Committed;
@@ -29,12 +29,18 @@ pub(super) struct Observation {
     pub(super) staging: bool,
 }
 
-/// Compares the volume at `root` with `committed`; it is known to hold the revision `applied`, if any.
-pub(super) fn observe(root: &Root, committed: &Committed, applied: Option<&Revision>, hasher: &Hasher, stop: &Stop) -> Result<Observation> {
+/// Compares the volume at `root` with `committed`; it is known to hold the revision `applied`, if any, and `writers` write to it.
+pub(super) fn observe(
+    root: &Root,
+    committed: &Committed,
+    (applied, writers): (Option<&Revision>, Writers),
+    hasher: &Hasher,
+    stop: &Stop,
+) -> Result<Observation> {
     let mut walk = walk(root, stop)?;
     // Of a revision that is none of the committed one's ancestors, nothing is known but by reading.
     let held = applied.filter(|applied| committed.descends_from(applied)).map(Revision::generation);
-    let mut facts = Differences::default();
+    let mut facts = Differences::of(writers);
     let mut batch = Vec::new();
     // The walk leaves this directory out, and nothing else can have its name.
     let own = has_lost_and_found(root)?;

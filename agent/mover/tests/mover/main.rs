@@ -41,6 +41,7 @@ mod processes;
 mod property;
 mod providers;
 mod requests;
+mod rights;
 mod rivals;
 mod roundtrip;
 mod s3_servers;

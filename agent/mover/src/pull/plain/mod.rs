@@ -6,12 +6,12 @@ mod facl;
 mod listing;
 mod shape;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use jiff::Timestamp;
 
 use super::apply::Applied;
-use super::plan::{Differences, PullPlan, plan};
+use super::plan::{Differences, PullPlan, Writers, plan};
 use super::space::Room;
 use super::staging::Staging;
 use super::{ATTEMPTS, PullOptions, PullOutcome, Synced, apply, names, refuse_fixed, space};
@@ -155,7 +155,7 @@ impl Attempt<'_> {
             tree.push(&entry)?;
         }
         let tree = tree.finish()?;
-        let mut facts = Differences::default();
+        let mut facts = Differences::of(Writers::of(options.private));
         for pair in join(tree.read()?, found.into_iter().map(Ok)) {
             let (entry, found) = pair?;
             facts.add(entry.as_ref(), found.as_ref(), entry.as_ref().is_none_or(|entry| !fetched.contains_key(&entry.path)));
@@ -235,6 +235,12 @@ fn apply(root: &Root, tree: &Entries, plan: &PullPlan, staging: Option<Staging>,
             let merges = names::merges(&staging)?;
             if merges {
                 names::check(&staging, tree, stop)?;
+            }
+            space::check(root, Room::of_all(plan.copies.iter().map(|(_, _, size)| *size)))?;
+            let copied = staging.copy(root, plan, &HashSet::new(), stop)?;
+            if let Some((_, path, _)) = plan.copies.iter().find(|(digest, ..)| !copied.contains(digest)) {
+                let what = "changed since it was compared: an application changes the volume; the next pull compares all of it";
+                return Err(Failure::new(Reason::VolumeUnreadable, format!("{} {what}", root.shown(path).display())));
             }
             let mut work = apply::begin(root, plan, &staging, stop);
             let prepared = work.prepare(plan.steps(tree.read()?), true)?;

@@ -1,12 +1,13 @@
 //! An entry of a volume, held by a descriptor: its metadata is read and changed, a link's own too, whatever has taken its name by then.
 
 use std::fmt;
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use rustix::fs::{
-    Access, AtFlags, CWD, FileType, Gid, Mode, StatxAttributes, StatxFlags, StatxTimestamp, Timespec, Timestamps, UTIME_OMIT, Uid,
-    XattrFlags, accessat, chmodat, chownat, getxattr, listxattr, readlinkat, removexattr, setxattr, statx, utimensat,
+    Access, AtFlags, CWD, FileType, Gid, Mode, OFlags, StatxAttributes, StatxFlags, StatxTimestamp, Timespec, Timestamps, UTIME_OMIT, Uid,
+    XattrFlags, accessat, chmodat, chownat, getxattr, listxattr, openat, readlinkat, removexattr, setxattr, statx, utimensat,
 };
 
 use crate::volume::entry::Time;
@@ -84,6 +85,11 @@ impl Held {
             ctime: time(seen.stx_ctime)?,
             fixed: seen.stx_attributes.intersects(StatxAttributes::IMMUTABLE | StatxAttributes::APPEND),
         })
+    }
+
+    /// Its content, to be read; of a regular file.
+    pub fn open(&self) -> io::Result<File> {
+        Ok(openat(CWD, &self.by_proc, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?.into())
     }
 
     /// Where a link leads to.
