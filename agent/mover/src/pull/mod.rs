@@ -158,13 +158,7 @@ fn attempt(
     let mut applied;
     if seen.staging || !plan.is_metadata_alone() {
         let staging = Staging::open(root)?;
-        let merges = names::merges(&staging)?;
-        if merges && let Err(failure) = names::check(&staging, &committed.entries, stop) {
-            if !seen.staging {
-                Staging::remove(root)?;
-            }
-            return Err(failure);
-        }
+        let merges = names::check((root, &staging, seen.staging), &committed.entries, plan.gone(), &seen.alike, stop)?;
         let fetching = Fetching { remote, committed: &committed, staging: &staging, verifier: &Hasher::default() };
         applied = match replace(&fetching, root, (options.private, merges), &plan, transferred)? {
             Ok(applied) => applied,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::names::Alike;
 use super::plan::{Content, Differences, Writers, compare};
 use crate::error::{Failure, Result};
 use crate::format::revision::Revision;
@@ -27,6 +28,8 @@ pub(super) struct Observation {
     pub(super) skipped: BTreeMap<String, u64>,
     /// Whether an unfinished pull left its staging folder behind.
     pub(super) staging: bool,
+    /// Names of both together that are alike.
+    pub(super) alike: Alike,
 }
 
 /// Compares the volume at `root` with `committed`; it is known to hold the revision `applied`, if any, and `writers` write to it.
@@ -41,11 +44,15 @@ pub(super) fn observe(
     // Of a revision that is none of the committed one's ancestors, nothing is known but by reading.
     let held = applied.filter(|applied| committed.descends_from(applied)).map(Revision::generation);
     let mut facts = Differences::of(writers);
+    let mut alike = Alike::default();
     let mut batch = Vec::new();
     // The walk leaves this directory out, and nothing else can have its name.
     let own = has_lost_and_found(root)?;
     for pair in join(committed.entries.read()?, walk.by_ref()) {
         let (entry, found) = pair?;
+        if let Some(path) = entry.as_ref().map(|entry| &entry.path).or(found.as_ref().map(|found| &found.path)) {
+            alike.add(path);
+        }
         if let Some(entry) = entry.as_ref().filter(|entry| own && entry.path.first() == LOST_AND_FOUND.as_bytes()) {
             settle(root, std::mem::take(&mut batch), &mut facts, hasher, stop)?;
             facts.leave_out(entry);
@@ -65,7 +72,7 @@ pub(super) fn observe(
     if facts.left_out() > 0 {
         *skipped.entry(LEFT_LOST_AND_FOUND.into()).or_default() += 1;
     }
-    Ok(Observation { facts, skipped, staging: walk.staging })
+    Ok(Observation { facts, skipped, staging: walk.staging, alike })
 }
 
 struct Pair {

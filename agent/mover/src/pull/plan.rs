@@ -297,12 +297,17 @@ impl PullPlan {
                 return Ok(Some(fixed));
             }
         }
-        Ok(self.early.iter().chain(&self.late).find_map(blocked))
+        Ok(self.gone().find_map(blocked))
     }
 
     /// As what a file was compared that must not have changed before it gets its metadata; `None` where that does not matter.
     pub(super) fn guard(&self, path: &RelPath) -> Option<Hints> {
         if self.guarded.is_empty() { None } else { self.guarded.get(&key(path.as_bytes())).copied() }
+    }
+
+    /// What is on the volume and goes.
+    pub(super) fn gone(&self) -> impl Iterator<Item = &RelPath> {
+        self.early.iter().chain(&self.late)
     }
 
     /// Whether a file to put consists of this.

@@ -28,6 +28,7 @@ mod lost_control;
 mod lying;
 mod measured;
 mod memory;
+mod merging;
 mod names;
 mod neighbours;
 mod no_empty_path;
