@@ -4,6 +4,7 @@ mod apply;
 mod fetch;
 mod names;
 mod observe;
+mod obstacles;
 mod parts;
 mod plain;
 mod plan;
@@ -21,7 +22,6 @@ pub use crate::report::Synced;
 use crate::digest::Digest;
 use crate::error::{Failure, Result};
 use crate::format::documents::{Claim, Commit, Control};
-use crate::format::entries::Entries;
 use crate::format::names::{CLAIM, COMMIT, CONTROL_DIR, is_content, is_manifest, is_ours, revision_of_manifest};
 use crate::format::revision::Revision;
 use crate::guard::{Deletions, Guard};
@@ -154,7 +154,7 @@ fn attempt(
         // Of the manifest itself: what the commit says of it is not pinned by anything.
         after: committed.entries.totals().count(),
     })?;
-    refuse_fixed(root, &plan, &committed.entries)?;
+    obstacles::refuse(root, &plan, &committed.entries, stop)?;
     let mut applied;
     if seen.staging || !plan.is_metadata_alone() {
         let staging = Staging::open(root)?;
@@ -199,18 +199,6 @@ fn attempt(
         skipped,
         ..Synced::from(&committed.commit)
     }))
-}
-
-/// Refuses a plan that meets what the file system lets nobody change, before it has changed anything else.
-fn refuse_fixed(root: &Root, plan: &PullPlan, entries: &Entries) -> Result<()> {
-    let Some(fixed) = plan.blocked_by(entries.read()?)? else { return Ok(()) };
-    Err(Failure::new(
-        Reason::VolumeUnreadable,
-        format!(
-            "{} is immutable or append-only, so this revision cannot be put in its place, and nothing was changed; clear that flag with chattr -i -a",
-            root.shown(&fixed).display()
-        ),
-    ))
 }
 
 /// Fetches, verifies and applies what the plan says: in one go, or in parts where a private volume is short of space. The inner error is
@@ -295,6 +283,8 @@ fn at_once(
     }
     remote.context.progress.phase("applying", 0);
     let prepared = work.prepare(plan.steps(committed.entries.read()?), true)?;
+    // Fetching may have taken hours.
+    obstacles::refuse(root, plan, &committed.entries, &remote.context.stop)?;
     // A crash of the node must not leave a name in place whose content was still on its way to the disk.
     root.sync()?;
     Ok(Ok(prepared))

@@ -6,6 +6,7 @@
 
 mod attributes;
 mod backends;
+mod blocked;
 mod blocks;
 mod changing;
 mod commits;

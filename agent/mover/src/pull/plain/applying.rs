@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use super::super::apply::{self, Applied};
 use super::super::names::{self, Alike};
+use super::super::obstacles;
 use super::super::plan::PullPlan;
 use super::super::space::{self, Room};
 use super::super::staging::Staging;
@@ -57,6 +58,7 @@ impl Applying<'_> {
         }
         let mut work = apply::begin(root, plan, staging, stop);
         let prepared = work.prepare(plan.steps(tree.read()?), true)?;
+        obstacles::refuse(root, plan, tree, stop)?;
         root.sync()?;
         work.put(prepared, plan, tree, merges)?;
         let applied = work.finish(tree)?;

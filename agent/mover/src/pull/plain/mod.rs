@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use super::plan::{Differences, PullPlan, Writers, plan};
 use super::space::Room;
 use super::staging::Staging;
-use super::{ATTEMPTS, PullOptions, PullOutcome, Synced, names, refuse_fixed, space};
+use super::{ATTEMPTS, PullOptions, PullOutcome, Synced, names, obstacles, space};
 use crate::digest::Digest;
 use crate::error::{Failure, Result};
 use crate::format::entries::EntriesWriter;
@@ -169,7 +169,7 @@ impl Attempt<'_> {
             facts.add(entry.as_ref(), found.as_ref(), entry.as_ref().is_none_or(|entry| !fetched.contains_key(&entry.path)));
         }
         let plan = plan(tree.read()?, facts)?;
-        refuse_fixed(root, &plan, &tree)?;
+        obstacles::refuse(root, &plan, &tree, stop)?;
         remote.context.progress.phase("applying", 0);
         let staging = staging.zip(merges);
         let applied = Applying { root, tree: &tree, plan: &plan, alike: &alike, stop }.apply(staging)?;

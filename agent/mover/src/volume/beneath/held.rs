@@ -10,6 +10,8 @@ use rustix::fs::{
     XattrFlags, accessat, chmodat, chownat, getxattr, listxattr, openat, readlinkat, removexattr, setxattr, statx, utimensat,
 };
 
+use rustix::io::Errno;
+
 use crate::volume::entry::Time;
 
 /// See the module.
@@ -100,6 +102,11 @@ impl Held {
     /// Whether we may do this with it.
     pub fn allows(&self, access: Access) -> bool {
         accessat(CWD, &self.by_proc, access, AtFlags::EACCESS).is_ok()
+    }
+
+    /// Whether the file system says that we may not do this with it; not where it cannot be asked.
+    pub fn denies(&self, access: Access) -> bool {
+        accessat(CWD, &self.by_proc, access, AtFlags::EACCESS) == Err(Errno::ACCESS)
     }
 
     /// Sets the mode. Of a link, which has none, it fails.
