@@ -40,25 +40,28 @@ impl Applied {
 /// Counts directories that hold what is not replicated, and stay for that.
 const IN_USE: &str = "directoriesInUse";
 
-/// Begins to apply `plan`.
+/// Begins to apply `plan`. A request to stop is heeded until the volume is changed, and not then: a user's volume would be left with a mix of
+/// two revisions, and what is ready is put in place in little time.
 pub(super) fn begin<'a>(root: &'a Root, plan: &'a PullPlan, staging: &'a Staging, stop: &'a Stop) -> Applier<'a> {
     Applier {
         root,
         plan,
         preparer: Preparer::new(root, plan, staging, stop),
-        stop,
+        stop: stop.unheeded(),
         // Metadata may turn out not to be changeable here, and a pull that changes nothing says so.
         applied: Applied { changed: !plan.is_metadata_alone(), ..Applied::default() },
     }
 }
 
-/// Applies a plan that [changes metadata alone](PullPlan::is_metadata_alone), or nothing; calls `mark` after the first change.
+/// Applies a plan that [changes metadata alone](PullPlan::is_metadata_alone), or nothing; calls `mark` after the first change, and heeds no
+/// request to stop from then on.
 pub(super) fn metadata(root: &Root, entries: &Entries, plan: &PullPlan, mark: impl Fn() -> Result<()>, stop: &Stop) -> Result<Applied> {
     let mut applied = Applied::default();
+    let unheeded = stop.unheeded();
     let mut finish = |entry: &Entry| {
-        stop.check()?;
         let changed = applied.changed;
-        finish_guarded(root, entry, plan, stop, &mut applied)?;
+        if changed { &unheeded } else { stop }.check()?;
+        finish_guarded(root, entry, plan, &unheeded, &mut applied)?;
         if applied.changed && !changed { mark() } else { Ok(()) }
     };
     if plan.actions.contains(&Action::Meta) {
@@ -98,7 +101,7 @@ pub(super) struct Applier<'a> {
     root: &'a Root,
     plan: &'a PullPlan,
     preparer: Preparer<'a>,
-    stop: &'a Stop,
+    stop: Stop,
     applied: Applied,
 }
 
@@ -133,7 +136,7 @@ impl Applier<'_> {
                     ready.drop_name()?;
                 }
             } else if action == Action::Meta {
-                finish_guarded(self.root, &entry, self.plan, self.stop, &mut self.applied)?;
+                finish_guarded(self.root, &entry, self.plan, &self.stop, &mut self.applied)?;
             }
         }
         Ok(())

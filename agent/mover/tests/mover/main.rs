@@ -51,6 +51,7 @@ mod sections;
 mod servers;
 mod skew;
 mod space;
+mod stopped;
 mod support;
 mod torn;
 mod unions;
