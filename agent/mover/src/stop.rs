@@ -14,6 +14,7 @@ use crate::error::{Failure, Result};
 #[derive(Clone, Debug, Default)]
 pub struct Stop {
     shared: Arc<Shared>,
+    unheeded: bool,
 }
 
 #[derive(Debug, Default)]
@@ -59,13 +60,19 @@ impl Stop {
         self.shared.requested.load(Ordering::SeqCst)
     }
 
+    /// The same for what must not end in the middle: steps count, and a request is not heeded.
+    #[must_use]
+    pub fn unheeded(&self) -> Self {
+        Self { unheeded: true, ..self.clone() }
+    }
+
     /// `Err(MoverKilled)` once a stop was requested: called between files, and between parts of large ones. Each call counts as a step.
     pub fn check(&self) -> Result<()> {
         let before = self.shared.steps.fetch_add(1, Ordering::Relaxed);
         if before + 1 == self.shared.last.load(Ordering::Relaxed) {
             self.request();
         }
-        if self.requested() { Err(Failure::killed()) } else { Ok(()) }
+        if self.requested() && !self.unheeded { Err(Failure::killed()) } else { Ok(()) }
     }
 
     /// How many steps were taken so far: every loop that may take long counts here, so a number that does not change is a mover that hangs.

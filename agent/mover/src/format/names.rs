@@ -145,6 +145,11 @@ fn merged_by_some(name: &str) -> bool {
     name.split('/').any(|part| part.ends_with(['.', ' '])) || !is_nfc(name)
 }
 
+/// The text without the difference of upper and lower case: up and down again, because some letters have two forms in one case.
+pub fn without_case(text: &str) -> String {
+    text.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
+}
+
 /// Whether rclone makes another name of this one on its way, or none, see [`trusted`]. Its length is another matter: what others could write
 /// can be read.
 pub fn mangled(name: &str) -> bool {

@@ -7,7 +7,7 @@ use std::io;
 use super::plan::{Action, PullPlan, Step};
 use super::prepare::{Prepared, Preparer};
 use super::ready::insist;
-use super::restore::{Tally, restore};
+use super::restore::{Tally, Unchanged, restore, restore_unchanged};
 use super::staging::Staging;
 use crate::digest::Digest;
 use crate::error::{Failure, Result};
@@ -40,24 +40,28 @@ impl Applied {
 /// Counts directories that hold what is not replicated, and stay for that.
 const IN_USE: &str = "directoriesInUse";
 
-/// Begins to apply `plan`.
+/// Begins to apply `plan`. A request to stop is heeded until the volume is changed, and not then: a user's volume would be left with a mix of
+/// two revisions, and what is ready is put in place in little time.
 pub(super) fn begin<'a>(root: &'a Root, plan: &'a PullPlan, staging: &'a Staging, stop: &'a Stop) -> Applier<'a> {
     Applier {
         root,
+        plan,
         preparer: Preparer::new(root, plan, staging, stop),
-        stop,
+        stop: stop.unheeded(),
         // Metadata may turn out not to be changeable here, and a pull that changes nothing says so.
         applied: Applied { changed: !plan.is_metadata_alone(), ..Applied::default() },
     }
 }
 
-/// Applies a plan that [changes metadata alone](PullPlan::is_metadata_alone), or nothing; calls `mark` after the first change.
+/// Applies a plan that [changes metadata alone](PullPlan::is_metadata_alone), or nothing; calls `mark` after the first change, and heeds no
+/// request to stop from then on.
 pub(super) fn metadata(root: &Root, entries: &Entries, plan: &PullPlan, mark: impl Fn() -> Result<()>, stop: &Stop) -> Result<Applied> {
     let mut applied = Applied::default();
+    let unheeded = stop.unheeded();
     let mut finish = |entry: &Entry| {
-        stop.check()?;
         let changed = applied.changed;
-        finish(root, entry, &mut applied)?;
+        if changed { &unheeded } else { stop }.check()?;
+        finish_guarded(root, entry, plan, &unheeded, &mut applied)?;
         if applied.changed && !changed { mark() } else { Ok(()) }
     };
     if plan.actions.contains(&Action::Meta) {
@@ -95,8 +99,9 @@ pub(super) fn finish_root(root: &Root, entries: &Entries, applied: &mut Applied)
 /// A plan that is being applied.
 pub(super) struct Applier<'a> {
     root: &'a Root,
+    plan: &'a PullPlan,
     preparer: Preparer<'a>,
-    stop: &'a Stop,
+    stop: Stop,
     applied: Applied,
 }
 
@@ -131,7 +136,7 @@ impl Applier<'_> {
                     ready.drop_name()?;
                 }
             } else if action == Action::Meta {
-                finish(self.root, &entry, &mut self.applied)?;
+                finish_guarded(self.root, &entry, self.plan, &self.stop, &mut self.applied)?;
             }
         }
         Ok(())
@@ -174,6 +179,13 @@ impl Applier<'_> {
 /// Gives an entry that is in place its metadata.
 fn finish(root: &Root, entry: &Entry, applied: &mut Applied) -> Result<()> {
     applied.changed |= restore(root, &entry.path, entry, &mut applied.skipped)?;
+    Ok(())
+}
+
+/// The same, of one that may be a file which must not have changed since it was compared.
+fn finish_guarded(root: &Root, entry: &Entry, plan: &PullPlan, stop: &Stop, applied: &mut Applied) -> Result<()> {
+    let Some(hints) = plan.guard(&entry.path) else { return finish(root, entry, applied) };
+    applied.changed |= restore_unchanged(root, entry, Unchanged { hints, stop }, &mut applied.skipped)?;
     Ok(())
 }
 

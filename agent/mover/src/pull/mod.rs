@@ -4,6 +4,7 @@ mod apply;
 mod fetch;
 mod names;
 mod observe;
+mod obstacles;
 mod parts;
 mod plain;
 mod plan;
@@ -21,7 +22,6 @@ pub use crate::report::Synced;
 use crate::digest::Digest;
 use crate::error::{Failure, Result};
 use crate::format::documents::{Claim, Commit, Control};
-use crate::format::entries::Entries;
 use crate::format::names::{CLAIM, COMMIT, CONTROL_DIR, is_content, is_manifest, is_ours, revision_of_manifest};
 use crate::format::revision::Revision;
 use crate::guard::{Deletions, Guard};
@@ -37,7 +37,7 @@ use apply::Applied;
 use fetch::{Fetched, Fetching};
 use observe::observe;
 pub use plain::pull_plain;
-use plan::{PullPlan, plan};
+use plan::{PullPlan, Writers, plan};
 use prepare::Prepared;
 use space::Room;
 use staging::Staging;
@@ -142,7 +142,8 @@ fn attempt(
     // An unfinished pull may have put something of another revision in place, and the path may have been put back since.
     let unfinished = Staging::is_left(root)?;
     let applied = options.applied.as_deref().filter(|_| options.private && !unfinished).and_then(Revision::parse);
-    let seen = observe(root, &committed, applied.as_ref(), hasher, stop)?;
+    let writers = Writers::of(options.private);
+    let seen = observe(root, &committed, (applied.as_ref(), writers), hasher, stop)?;
     let plan = plan(committed.entries.read()?, seen.facts)?;
     options.guard.check(&Deletions {
         place: "the volume",
@@ -153,17 +154,11 @@ fn attempt(
         // Of the manifest itself: what the commit says of it is not pinned by anything.
         after: committed.entries.totals().count(),
     })?;
-    refuse_fixed(root, &plan, &committed.entries)?;
+    obstacles::refuse(root, &plan, &committed.entries, stop)?;
     let mut applied;
     if seen.staging || !plan.is_metadata_alone() {
         let staging = Staging::open(root)?;
-        let merges = names::merges(&staging)?;
-        if merges && let Err(failure) = names::check(&staging, &committed.entries, stop) {
-            if !seen.staging {
-                Staging::remove(root)?;
-            }
-            return Err(failure);
-        }
+        let merges = names::check((root, &staging, seen.staging), &committed.entries, plan.gone(), &seen.alike, stop)?;
         let fetching = Fetching { remote, committed: &committed, staging: &staging, verifier: &Hasher::default() };
         applied = match replace(&fetching, root, (options.private, merges), &plan, transferred)? {
             Ok(applied) => applied,
@@ -206,18 +201,6 @@ fn attempt(
     }))
 }
 
-/// Refuses a plan that meets what the file system lets nobody change, before it has changed anything else.
-fn refuse_fixed(root: &Root, plan: &PullPlan, entries: &Entries) -> Result<()> {
-    let Some(fixed) = plan.blocked_by(entries.read()?)? else { return Ok(()) };
-    Err(Failure::new(
-        Reason::VolumeUnreadable,
-        format!(
-            "{} is immutable or append-only, so this revision cannot be put in its place, and nothing was changed; clear that flag with chattr -i -a",
-            root.shown(&fixed).display()
-        ),
-    ))
-}
-
 /// Fetches, verifies and applies what the plan says: in one go, or in parts where a private volume is short of space. The inner error is
 /// the name whose content is not on the remote.
 fn replace(
@@ -229,24 +212,28 @@ fn replace(
 ) -> Result<std::result::Result<Applied, RelPath>> {
     let Fetching { remote, committed, staging, verifier } = fetching;
     let (stop, entries) = (&remote.context.stop, &committed.entries);
-    let kept = staging.keep(plan, verifier, stop)?;
+    let mut kept = staging.keep(plan, verifier, stop)?;
     let mut work = apply::begin(root, plan, staging, stop);
     let mut needed = Room::default();
     for step in plan.steps(entries.read()?) {
         needed = needed.plus(Room::of(&step?));
     }
     // What is there takes no more room, and needs no fetching.
-    let mut size = 0;
     for fetch in plan.fetches(entries.read()?) {
         let (digest, fetch) = fetch?;
         if kept.contains(&digest) {
             needed = needed.minus(Room::of_content(fetch.size));
-        } else {
-            size += fetch.size;
         }
     }
     if !private || space::fits(root, needed)? {
         space::check(root, needed)?;
+        let copied = staging.copy(root, plan, &kept, stop).map_err(|failure| space::explain(failure, root, needed))?;
+        kept.extend(copied);
+        let mut size = 0;
+        for fetch in plan.fetches(entries.read()?) {
+            let (digest, fetch) = fetch?;
+            size += if kept.contains(&digest) { 0 } else { fetch.size };
+        }
         match at_once(fetching, root, plan, &kept, size, &mut work) {
             // Not all that a file system takes can be known before.
             Err(failure) if private && failure.reason == Reason::NoSpace => {
@@ -296,6 +283,8 @@ fn at_once(
     }
     remote.context.progress.phase("applying", 0);
     let prepared = work.prepare(plan.steps(committed.entries.read()?), true)?;
+    // Fetching may have taken hours.
+    obstacles::refuse(root, plan, &committed.entries, &remote.context.stop)?;
     // A crash of the node must not leave a name in place whose content was still on its way to the disk.
     root.sync()?;
     Ok(Ok(prepared))

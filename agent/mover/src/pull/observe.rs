@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::plan::{Content, Differences, compare};
+use super::names::Alike;
+use super::plan::{Content, Differences, Writers, compare};
 use crate::error::{Failure, Result};
 use crate::format::revision::Revision;
 use crate::remote::committed::Committed;
@@ -27,19 +28,31 @@ pub(super) struct Observation {
     pub(super) skipped: BTreeMap<String, u64>,
     /// Whether an unfinished pull left its staging folder behind.
     pub(super) staging: bool,
+    /// Names of both together that are alike.
+    pub(super) alike: Alike,
 }
 
-/// Compares the volume at `root` with `committed`; it is known to hold the revision `applied`, if any.
-pub(super) fn observe(root: &Root, committed: &Committed, applied: Option<&Revision>, hasher: &Hasher, stop: &Stop) -> Result<Observation> {
+/// Compares the volume at `root` with `committed`; it is known to hold the revision `applied`, if any, and `writers` write to it.
+pub(super) fn observe(
+    root: &Root,
+    committed: &Committed,
+    (applied, writers): (Option<&Revision>, Writers),
+    hasher: &Hasher,
+    stop: &Stop,
+) -> Result<Observation> {
     let mut walk = walk(root, stop)?;
     // Of a revision that is none of the committed one's ancestors, nothing is known but by reading.
     let held = applied.filter(|applied| committed.descends_from(applied)).map(Revision::generation);
-    let mut facts = Differences::default();
+    let mut facts = Differences::of(writers);
+    let mut alike = Alike::default();
     let mut batch = Vec::new();
     // The walk leaves this directory out, and nothing else can have its name.
     let own = has_lost_and_found(root)?;
     for pair in join(committed.entries.read()?, walk.by_ref()) {
         let (entry, found) = pair?;
+        if let Some(path) = entry.as_ref().map(|entry| &entry.path).or(found.as_ref().map(|found| &found.path)) {
+            alike.add(path);
+        }
         if let Some(entry) = entry.as_ref().filter(|entry| own && entry.path.first() == LOST_AND_FOUND.as_bytes()) {
             settle(root, std::mem::take(&mut batch), &mut facts, hasher, stop)?;
             facts.leave_out(entry);
@@ -59,7 +72,7 @@ pub(super) fn observe(root: &Root, committed: &Committed, applied: Option<&Revis
     if facts.left_out() > 0 {
         *skipped.entry(LEFT_LOST_AND_FOUND.into()).or_default() += 1;
     }
-    Ok(Observation { facts, skipped, staging: walk.staging })
+    Ok(Observation { facts, skipped, staging: walk.staging, alike })
 }
 
 struct Pair {

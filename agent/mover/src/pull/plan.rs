@@ -8,9 +8,11 @@ use std::collections::{HashMap, HashSet};
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::guard::{Count, NamesSum};
-use crate::volume::entry::{Entry, Kind, Location};
+use crate::name_set::key;
+use crate::volume::entry::{Entry, Hints, Kind, Location, Meta};
 use crate::volume::path::RelPath;
 use crate::volume::walk::{Found, FoundKind, Inode};
+use crate::volume::xattrs::CAPABILITY;
 
 /// What is known of a file's content on the volume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +54,25 @@ enum There {
         /// Whether its metadata is the same, too.
         meta: bool,
     },
+    /// A file with the same content that is to run with another's rights: who has it open could change what does.
+    Lent,
+}
+
+/// Who writes to a volume while a pull works on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Writers {
+    /// Nobody but this pull.
+    #[default]
+    None,
+    /// Its users. Where the pull may make any file anybody's (`gives`), it can make files run with the rights of others.
+    Others { gives: bool },
+}
+
+impl Writers {
+    /// Those of a volume that is `private` or not, for this process.
+    pub(super) fn of(private: bool) -> Self {
+        if private { Self::None } else { Self::Others { gives: rustix::process::geteuid().is_root() } }
+    }
 }
 
 /// How the volume differs from the manifest.
@@ -76,9 +97,16 @@ pub(super) struct Differences {
     left_out: HashSet<RelPath>,
     /// What the file system lets nobody change.
     fixed: HashSet<RelPath>,
+    writers: Writers,
+    guarded: HashMap<u128, Hints>,
 }
 
 impl Differences {
+    /// None yet, of a volume that these write to.
+    pub(super) fn of(writers: Writers) -> Self {
+        Self { writers, ..Self::default() }
+    }
+
     /// Adds what stands at the next path: an entry of the manifest, something on the volume, or both. `right` says whether a
     /// file's content is the committed one.
     pub(super) fn add(&mut self, entry: Option<&Entry>, found: Option<&Found>, right: bool) {
@@ -86,8 +114,29 @@ impl Differences {
             self.found(found, entry);
         }
         if let Some(entry) = entry {
-            self.there.push(there(entry, found, right));
+            let there = match there(entry, found, right) {
+                There::Same { meta: false } => self.watched(entry, found),
+                there => there,
+            };
+            self.there.push(there);
         }
+    }
+
+    /// An entry whose metadata alone is another: where that gives power over a file, or the power of one, the file must be the one that was
+    /// compared.
+    fn watched(&mut self, entry: &Entry, found: Option<&Found>) -> There {
+        let same = There::Same { meta: false };
+        let (Writers::Others { gives }, Some(found), Kind::File(_)) = (self.writers, found, &entry.kind) else { return same };
+        let power = |meta: &Meta| (meta.uid, meta.gid, meta.mode & 0o6000, meta.attributes.get(CAPABILITY).map(<[u8]>::to_vec));
+        let (wanted, there) = (power(&entry.meta), power(&found.meta));
+        let lends = wanted.2 != 0 || wanted.3.is_some();
+        if lends && wanted != there && gives {
+            return There::Lent;
+        }
+        if lends || (wanted.0, wanted.1) != (there.0, there.1) {
+            self.guarded.insert(key(entry.path.as_bytes()), found.hints);
+        }
+        same
     }
 
     /// Adds an entry of the manifest that this volume cannot have; the walk did not find what is in its place.
@@ -206,8 +255,12 @@ pub(super) struct PullPlan {
     wanted: Vec<(Digest, usize)>,
     /// First names that others are made of.
     pub(super) linked: HashSet<RelPath>,
+    /// Content that lies on the volume, in files that get a new inode: where, and its size.
+    pub(super) copies: Vec<(Digest, RelPath, u64)>,
     /// What the file system lets nobody change.
     fixed: HashSet<RelPath>,
+    /// Files whose metadata is not for another content than was compared, by the [`key`] of their path: as they were then.
+    guarded: HashMap<u128, Hints>,
     /// Entries on the volume before: for the guard.
     pub(super) before: Count,
     /// Those of them without a successor of the same type.
@@ -244,7 +297,17 @@ impl PullPlan {
                 return Ok(Some(fixed));
             }
         }
-        Ok(self.early.iter().chain(&self.late).find_map(blocked))
+        Ok(self.gone().find_map(blocked))
+    }
+
+    /// As what a file was compared that must not have changed before it gets its metadata; `None` where that does not matter.
+    pub(super) fn guard(&self, path: &RelPath) -> Option<Hints> {
+        if self.guarded.is_empty() { None } else { self.guarded.get(&key(path.as_bytes())).copied() }
+    }
+
+    /// What is on the volume and goes.
+    pub(super) fn gone(&self) -> impl Iterator<Item = &RelPath> {
+        self.early.iter().chain(&self.late)
     }
 
     /// Whether a file to put consists of this.
@@ -276,10 +339,10 @@ impl PullPlan {
 
 /// Decides the actions.
 pub(super) fn plan(entries: impl Iterator<Item = Result<Entry>>, facts: Differences) -> Result<PullPlan> {
-    let Differences { there, inodes, shared, mut early, mut late, before, lost, lost_names, left_out, fixed, .. } = facts;
+    let Differences { there, inodes, shared, mut early, mut late, before, lost, lost_names, left_out, fixed, guarded, .. } = facts;
     early.reverse();
     late.reverse();
-    let mut plan = PullPlan { early, late, fixed, before, lost, lost_names, ..PullPlan::default() };
+    let mut plan = PullPlan { early, late, fixed, guarded, before, lost, lost_names, ..PullPlan::default() };
     // First names whose inode stays.
     let mut kept: HashMap<RelPath, Inode> = HashMap::new();
     for ((number, entry), there) in entries.enumerate().zip(there) {
@@ -292,7 +355,7 @@ pub(super) fn plan(entries: impl Iterator<Item = Result<Entry>>, facts: Differen
         let stays = |meta| if meta { Action::Keep } else { Action::Meta };
         let action = match (&entry.kind, there) {
             (Kind::Dir, There::Same { .. }) => Action::Keep,
-            (Kind::Dir, There::Other) => Action::MakeDir,
+            (Kind::Dir, There::Other | There::Lent) => Action::MakeDir,
             (Kind::File(file), there) => match (file.link.as_ref().filter(|first| !left_out.contains(first)), there) {
                 (Some(first), _) if inode.is_some() && kept.get(first) == inode => Action::Keep,
                 (Some(first), _) => {
@@ -303,16 +366,19 @@ pub(super) fn plan(entries: impl Iterator<Item = Result<Entry>>, facts: Differen
                     kept.extend(inode.map(|inode| (entry.path.clone(), *inode)));
                     stays(meta)
                 }
-                (None, _) => {
+                (None, there) => {
                     if file.size > 0 {
                         plan.wanted.push((file.sha256, number));
+                        if there == There::Lent {
+                            plan.copies.push((file.sha256, entry.path.clone(), file.size));
+                        }
                     }
                     Action::PutFile
                 }
             },
             (Kind::Symlink(_) | Kind::Fifo, There::Same { meta }) => stays(meta),
-            (Kind::Symlink(_), There::Other) => Action::PutSymlink,
-            (Kind::Fifo, There::Other) => Action::PutFifo,
+            (Kind::Symlink(_), There::Other | There::Lent) => Action::PutSymlink,
+            (Kind::Fifo, There::Other | There::Lent) => Action::PutFifo,
         };
         plan.actions.push(action);
     }

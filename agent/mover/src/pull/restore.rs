@@ -11,42 +11,78 @@ use rustix::io::Errno;
 
 use crate::error::{Failure, Result};
 use crate::report::Reason;
-use crate::volume::beneath::{Held, Root};
-use crate::volume::entry::{Entry, Kind, Meta};
+use crate::stop::Stop;
+use crate::volume::beneath::{Held, Root, Seen};
+use crate::volume::entry::{Entry, Hints, Kind, Meta};
+use crate::volume::hash::of_open;
 use crate::volume::path::RelPath;
 use crate::volume::walk::meta;
-use crate::volume::xattrs::{ACL_ACCESS, AttributeKind, Attributes};
+use crate::volume::xattrs::{ACL_ACCESS, AttributeKind, Attributes, CAPABILITY};
 
 /// What could not be restored, by kind: `owners`, `modes`, `setuidBits`, `times`, `acls`, `capabilities`, `trustedAttributes`,
-/// `userAttributes`. One entry counts once for each.
+/// `userAttributes`, and `changedMeanwhile`. One entry counts once for each.
 pub(super) type Tally = BTreeMap<String, u64>;
 
 /// Makes the metadata of what is at `path` that of `entry`; says whether anything is another than before. What an application has removed
 /// meanwhile is left at that.
 pub(super) fn restore(root: &Root, path: &RelPath, entry: &Entry, tally: &mut Tally) -> Result<bool> {
+    change(root, path, entry, None, tally)
+}
+
+/// What must hold of a file in place whose content was compared a while ago, before and after it gets its metadata.
+#[derive(Clone, Copy)]
+pub(super) struct Unchanged<'a> {
+    /// As what it was compared.
+    pub(super) hints: Hints,
+    pub(super) stop: &'a Stop,
+}
+
+/// As [`restore`], of a file that others may have written to since it was compared: then it is left as it is, and counted. It would give what
+/// they wrote to another owner, or run it with his rights.
+pub(super) fn restore_unchanged(root: &Root, entry: &Entry, unchanged: Unchanged, tally: &mut Tally) -> Result<bool> {
+    change(root, &entry.path, entry, Some(unchanged), tally)
+}
+
+fn change(root: &Root, path: &RelPath, entry: &Entry, unchanged: Option<Unchanged>, tally: &mut Tally) -> Result<bool> {
     let wanted = &entry.meta;
     let held = match root.hold(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         held => held.map_err(|e| Failure::volume("read the metadata of", &root.shown(path), &e))?,
     };
     let work = Change { root, path, held, link: matches!(entry.kind, Kind::Symlink(_)), dir: entry.kind == Kind::Dir };
-    let (kind, before) = work.state()?;
-    if kind != kind_of(entry) {
+    let (mut seen, before) = work.state()?;
+    if seen.kind != kind_of(entry) {
         let what = "is something else than it was when the pull began: an application changes the volume; the next pull compares all of it";
         return Err(Failure::new(Reason::VolumeUnreadable, format!("{} {what}", root.shown(path).display())));
     }
     if before == *wanted {
         return Ok(false);
     }
+    if let Some(unchanged) = unchanged {
+        match work.as_compared(seen, entry, unchanged)? {
+            Some(now) => seen = now,
+            None => return Ok(changed_meanwhile(entry, tally, false)),
+        }
+    }
     work.owner(&before, wanted)?;
     work.plain_attributes(&before, wanted)?;
     work.permissions(&before.attributes, wanted)?;
     // A change of owner clears it, so it comes after.
     work.attributes(AttributeKind::Capability, &before.attributes, &wanted.attributes)?;
+    if unchanged.is_some() && work.was_written(&seen)? {
+        work.take_back(&before)?;
+        return Ok(changed_meanwhile(entry, tally, true));
+    }
     work.time(wanted)?;
     let (_, after) = work.state()?;
     count(&after, wanted, tally);
     Ok(after != before)
+}
+
+fn changed_meanwhile(entry: &Entry, tally: &mut Tally, changed: bool) -> bool {
+    tracing::info!(path = %entry.path, "changed since it was compared, so it keeps its owner; the next pull compares it again");
+    *tally.entry("changedMeanwhile".into()).or_default() += 1;
+    changed
 }
 
 fn kind_of(entry: &Entry) -> FileType {
@@ -90,12 +126,46 @@ struct Change<'a> {
 }
 
 impl Change<'_> {
-    fn state(&self) -> Result<(FileType, Meta)> {
+    fn state(&self) -> Result<(Seen, Meta)> {
         let look = || {
             let seen = self.held.look()?;
-            Ok((seen.kind, meta(&self.held, &seen)?.0))
+            let meta = meta(&self.held, &seen)?.0;
+            Ok((seen, meta))
         };
         look().map_err(|e| self.failure("read the metadata of", &e))
+    }
+
+    /// What is known of the file now, if it still has the content that was compared. The pull itself touches an inode by its other names, so
+    /// one that was touched is read again.
+    fn as_compared(&self, seen: Seen, entry: &Entry, Unchanged { hints, stop }: Unchanged) -> Result<Option<Seen>> {
+        if (seen.ctime, seen.inode) == (hints.ctime, hints.inode) {
+            return Ok(Some(seen));
+        }
+        let Some(file) = entry.file() else { return Ok(Some(seen)) };
+        let content = self.held.open().map_err(|e| self.failure("read", &e))?;
+        let digest = of_open(content, stop)?.map_err(|e| self.failure("read", &e))?;
+        let now = self.held.look().map_err(|e| self.failure("read", &e))?;
+        Ok((digest == file.sha256 && now.ctime == seen.ctime).then_some(now))
+    }
+
+    /// Whether the content was written to, as far as its time and size show: all that was done here changes neither.
+    fn was_written(&self, before: &Seen) -> Result<bool> {
+        let now = self.held.look().map_err(|e| self.failure("read", &e))?;
+        Ok((now.mtime, now.size) != (before.mtime, before.size))
+    }
+
+    /// Takes the power from a file that it got too early, and gives it back to its owner.
+    fn take_back(&self, before: &Meta) -> Result<()> {
+        let now = self.held.look().map_err(|e| self.failure("read", &e))?;
+        self.held.set_mode(now.mode & !0o6000).map_err(|e| self.failure("set the mode of", &e))?;
+        match self.held.remove_attribute(CAPABILITY) {
+            Ok(()) | Err(Errno::NODATA | Errno::NOTSUP) => {}
+            Err(errno) => return Err(self.failure("remove the capabilities of", &errno.into())),
+        }
+        if (now.uid, now.gid) == (before.uid, before.gid) {
+            return Ok(());
+        }
+        self.held.set_owner(Some(before.uid), before.gid).map_err(|e| self.failure("set the owner of", &e))
     }
 
     fn failure(&self, doing: &str, error: &io::Error) -> Failure {

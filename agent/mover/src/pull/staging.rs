@@ -3,8 +3,10 @@
 //! `.scribe-staging/in/` is what rclone writes, believed by its hash alone; `ok/<sha256>` is what was verified; `tmp/` is made ready
 //! there for its rename. Its presence says that the volume is not a whole revision.
 
+#![allow(clippy::redundant_closure_for_method_calls, reason = "a method of `Place` by its path is one of a single lifetime")]
+
 use std::collections::HashSet;
-use std::io;
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 use super::plan::PullPlan;
@@ -15,7 +17,7 @@ use crate::spill::batches;
 use crate::stop::Stop;
 use crate::volume::STAGING_DIR;
 use crate::volume::beneath::Root;
-use crate::volume::hash::Hasher;
+use crate::volume::hash::{Hasher, read_through};
 use crate::volume::path::RelPath;
 
 const INCOMING: &str = "in";
@@ -143,6 +145,33 @@ impl Staging {
         Ok(wrong)
     }
 
+    /// Copies content that lies on the volume and gets a new inode, but for what was `kept`: what of it is there, verified. A file that was
+    /// written to since it was compared has none.
+    pub(super) fn copy(&self, root: &Root, plan: &PullPlan, kept: &HashSet<Digest>, stop: &Stop) -> Result<HashSet<Digest>> {
+        let mut copied = HashSet::new();
+        let to = RelPath::own("copy");
+        for (digest, path, _) in plan.copies.iter().filter(|(digest, ..)| !kept.contains(digest)) {
+            if copied.contains(digest) {
+                continue;
+            }
+            let failed = |e: io::Error| Failure::volume("copy", &root.shown(path), &e);
+            let mut out = self.incoming.at(&to).and_then(|place| place.make_file()).map_err(failed)?;
+            let mut written = Ok(());
+            let whole = read_through(root, path, stop, |part| {
+                if written.is_ok() {
+                    written = out.write_all(part);
+                }
+            })?;
+            written.map_err(failed)?;
+            if whole && self.verify(&[(*digest, to.clone())], &Hasher::default(), stop)?.is_empty() {
+                copied.insert(*digest);
+            } else {
+                remove(&self.incoming, &to)?;
+            }
+        }
+        Ok(copied)
+    }
+
     /// Puts a file whose content this is among what is verified.
     pub(super) fn accept(&self, folder: &Root, file: &RelPath, digest: &Digest) -> Result<()> {
         let to = Self::content(digest);
@@ -208,4 +237,31 @@ fn folder(root: &Root, path: &RelPath) -> Result<Root> {
 
 fn remove(root: &Root, path: &RelPath) -> Result<()> {
     root.remove_tree(path).map_err(|e| Failure::volume("remove", &root.shown(path), &e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use assert_fs::TempDir;
+    use sha2::{Digest as _, Sha256};
+
+    #[test]
+    fn of_the_volume_only_what_is_wanted_is_copied() {
+        let dir = TempDir::new().unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let staging = Staging::open(&root).unwrap();
+        let digest = |text: &str| Digest(Sha256::digest(text).into());
+        let mut plan = PullPlan::default();
+        for (name, written) in [("same", "same"), ("other", "written since"), ("again", "same")] {
+            std::fs::write(dir.path().join(name), written).unwrap();
+            let wanted = if name == "again" { "same" } else { name };
+            plan.copies.push((digest(wanted), RelPath::root().child(name), 4));
+        }
+        plan.copies.push((digest("gone"), RelPath::own("gone"), 4));
+        let copied = staging.copy(&root, &plan, &HashSet::new(), &Stop::default()).unwrap();
+        assert_eq!(copied, HashSet::from([digest("same")]));
+        assert!(staging.has(&digest("same")).unwrap() && !staging.has(&digest("other")).unwrap());
+        assert_eq!(staging.arrived().names(&RelPath::root()).unwrap().len(), 0);
+        assert!(staging.copy(&root, &plan, &copied, &Stop::default()).unwrap().is_empty());
+    }
 }

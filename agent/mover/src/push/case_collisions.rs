@@ -7,6 +7,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::error::Result;
 use crate::format::entries::Entries;
+use crate::format::names::without_case;
 use crate::volume::merge_join::join;
 use crate::volume::path::RelPath;
 
@@ -47,9 +48,7 @@ impl CaseCollisions {
 }
 
 fn folded(name: &[u8]) -> u64 {
-    // Up and down again: some letters have two forms in one case.
-    let text = String::from_utf8_lossy(name);
-    hash(text.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect::<String>().as_bytes())
+    hash(without_case(&String::from_utf8_lossy(name)).as_bytes())
 }
 
 fn hash(bytes: &[u8]) -> u64 {

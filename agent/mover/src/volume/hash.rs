@@ -103,15 +103,19 @@ pub fn both(root: &Root, path: &RelPath, stop: &Stop) -> Result<Option<(Digest, 
     Ok(whole.then(|| (Digest(sha.finalize().into()), hex(&md5.finalize()))))
 }
 
+/// The digest of an open file, from where it stands.
+pub fn of_open(file: File, stop: &Stop) -> Result<io::Result<Digest>> {
+    let mut sha = Sha256::new();
+    Ok(read_all(file, stop, |part| sha.update(part))?.map(|()| Digest(sha.finalize().into())))
+}
+
 /// The digest of a file of the temporary directory.
 pub fn of_scratch(file: File, stop: &Stop) -> Result<Digest> {
-    let mut sha = Sha256::new();
-    read_all(file, stop, |part| sha.update(part))?.map_err(|e| Failure::scratch(&e))?;
-    Ok(Digest(sha.finalize().into()))
+    of_open(file, stop)?.map_err(|e| Failure::scratch(&e))
 }
 
 /// Shows a file's content part by part; false when there is no regular file of that name.
-fn read_through(root: &Root, path: &RelPath, stop: &Stop, part: impl FnMut(&[u8])) -> Result<bool> {
+pub fn read_through(root: &Root, path: &RelPath, stop: &Stop, part: impl FnMut(&[u8])) -> Result<bool> {
     let Some(file) = root.file(path)? else { return Ok(false) };
     read_all(file, stop, part)?.map_err(|e| Failure::volume("read", &root.shown(path), &e))?;
     Ok(true)

@@ -17,13 +17,13 @@ use crate::support::proxy::Action;
 use crate::support::tree::{acl, assert_same, capability, differences, set, snapshot, varied, write};
 use crate::support::{Site, rclone};
 
-const NOBODY: u32 = 1000;
+pub(crate) const NOBODY: u32 = 1000;
 
 /// Programs that this user may run: a home directory, where the build puts them, is closed to others.
-struct Programs(TempDir);
+pub(crate) struct Programs(TempDir);
 
 impl Programs {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dir = TempDir::new().unwrap();
         for (name, from) in [("mover", program().as_path()), ("rclone", rclone())] {
             let to = dir.path().join(name);
@@ -34,7 +34,7 @@ impl Programs {
     }
 
     /// Runs the mover as that user, with no capability and no further group.
-    fn run(&self, site: &Site, verb: &str, volume: &Path) -> Report {
+    pub(crate) fn run(&self, site: &Site, verb: &str, volume: &Path) -> Report {
         let mut command = self.command(site, verb, volume, std::process::Command::new(self.0.path().join("mover")));
         report(&command.uid(NOBODY).gid(NOBODY).output().unwrap())
     }
@@ -62,7 +62,7 @@ fn open_to_all(dir: &Path) {
     fs::set_permissions(dir, Permissions::from_mode(0o755)).unwrap();
 }
 
-fn own(path: &Path) {
+pub(crate) fn own(path: &Path) {
     lchown(path, Some(NOBODY), Some(NOBODY)).unwrap();
 }
 

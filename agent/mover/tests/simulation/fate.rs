@@ -18,8 +18,6 @@ pub struct Fate {
     pub steps: u32,
     pub writes: u32,
     pub dead: bool,
-    /// It was stopped while it worked on its volume.
-    pub stopped: bool,
     /// How many answers were not true.
     pub lies: u32,
     /// The numbers of its first and its last steps, among those of all syncs.
@@ -38,7 +36,6 @@ impl Fate {
             steps: 0,
             writes: 0,
             dead: false,
-            stopped: false,
             lies: 0,
             first: 0,
             last: [0; LOOK],
@@ -62,7 +59,6 @@ impl Fate {
             Fault::Refused => (false, false, unreachable()),
             Fault::Lost => (true, false, unreachable()),
             Fault::Stopped(after) => {
-                self.stopped = true;
                 return Outcome::Stops(after.into());
             }
             lie => {

@@ -2,6 +2,7 @@
 //!
 //! What differs is fetched into the staging folder, checked by size and by the backend's hash, and applied as a pull of our own layout is.
 
+mod applying;
 mod facl;
 mod listing;
 mod shape;
@@ -10,14 +11,13 @@ use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
 
-use super::apply::Applied;
-use super::plan::{Differences, PullPlan, plan};
+use super::plan::{Differences, PullPlan, Writers, plan};
 use super::space::Room;
 use super::staging::Staging;
-use super::{ATTEMPTS, PullOptions, PullOutcome, Synced, apply, names, refuse_fixed, space};
+use super::{ATTEMPTS, PullOptions, PullOutcome, Synced, names, obstacles, space};
 use crate::digest::Digest;
 use crate::error::{Failure, Result};
-use crate::format::entries::{Entries, EntriesWriter};
+use crate::format::entries::EntriesWriter;
 use crate::format::names::Folder;
 use crate::guard::Deletions;
 use crate::remote::{Detail, Remote};
@@ -31,9 +31,10 @@ use crate::volume::merge_join::join;
 use crate::volume::path::RelPath;
 use crate::volume::walk::{Found, FoundKind, LEFT_LOST_AND_FOUND, OTHER_ATTRIBUTES, meta, walk};
 use crate::volume::xattrs::{ACL_ACCESS, ACL_DEFAULT, Attributes};
+use applying::Applying;
 use facl::Access;
 use listing::Listing;
-use shape::{Shape, There, Tree, counts, named, shape};
+use shape::{Shape, There, Tree, alike, counts, named, shape};
 
 /// Pulls what the path holds into the volume.
 pub fn pull_plain(remote: &Remote, options: &PullOptions) -> Result<PullOutcome> {
@@ -113,6 +114,13 @@ impl Attempt<'_> {
         let size = due.values().map(|detail| detail.size).sum();
         let needed = Room::of_all(due.values().map(|detail| detail.size));
         let staging = if left || !due.is_empty() { Some(Staging::open(root)?) } else { None };
+        let alike = alike(&found, &wanted);
+        let check = |staging: &Staging| {
+            let gone = found.iter().map(|found| &found.path).filter(|path| !wanted.contains_key(path));
+            names::check((root, staging, left), &wanted, gone, &alike, stop)
+        };
+        // Before anything is fetched: it is fetched under its names.
+        let merges = staging.as_ref().map(check).transpose()?;
         if let Some(staging) = &staging {
             // The content of a pull that was killed has no known hash.
             staging.keep(&PullPlan::default(), &Hasher::default(), stop)?;
@@ -155,15 +163,16 @@ impl Attempt<'_> {
             tree.push(&entry)?;
         }
         let tree = tree.finish()?;
-        let mut facts = Differences::default();
+        let mut facts = Differences::of(Writers::of(options.private));
         for pair in join(tree.read()?, found.into_iter().map(Ok)) {
             let (entry, found) = pair?;
             facts.add(entry.as_ref(), found.as_ref(), entry.as_ref().is_none_or(|entry| !fetched.contains_key(&entry.path)));
         }
         let plan = plan(tree.read()?, facts)?;
-        refuse_fixed(root, &plan, &tree)?;
+        obstacles::refuse(root, &plan, &tree, stop)?;
         remote.context.progress.phase("applying", 0);
-        let applied = apply(root, &tree, &plan, staging, stop)?;
+        let staging = staging.zip(merges);
+        let applied = Applying { root, tree: &tree, plan: &plan, alike: &alike, stop }.apply(staging)?;
         let deleted = applied.removed(&plan);
         skipped.extend(applied.skipped);
         Ok(Ok(Synced { changed: applied.changed, transferred: size, hashed, deleted, skipped, ..pulled(listing) }))
@@ -224,34 +233,6 @@ impl Attempt<'_> {
             None => There::Nothing,
         }))
     }
-}
-
-/// Makes the volume's tree this one. Where nothing differs it is not touched: a folder that comes and goes is a change of the root, too.
-fn apply(root: &Root, tree: &Entries, plan: &PullPlan, staging: Option<Staging>, stop: &Stop) -> Result<Applied> {
-    let mut applied = match staging {
-        None if plan.is_metadata_alone() => apply::metadata(root, tree, plan, || Staging::open(root).map(drop), stop)?,
-        staging => {
-            let staging = staging.map_or_else(|| Staging::open(root), Ok)?;
-            let merges = names::merges(&staging)?;
-            if merges {
-                names::check(&staging, tree, stop)?;
-            }
-            let mut work = apply::begin(root, plan, &staging, stop);
-            let prepared = work.prepare(plan.steps(tree.read()?), true)?;
-            root.sync()?;
-            work.put(prepared, plan, tree, merges)?;
-            work.finish(tree)?
-        }
-    };
-    if Staging::is_left(root)? {
-        root.sync()?;
-        Staging::remove(root)?;
-    }
-    apply::finish_root(root, tree, &mut applied)?;
-    if applied.changed {
-        root.sync()?;
-    }
-    Ok(applied)
 }
 
 /// The tree that the volume is to hold, with the metadata that is known of each entry.

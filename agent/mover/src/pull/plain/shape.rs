@@ -4,10 +4,12 @@
 //! Neither of the two sources says all: a listing of a backend without folders of its own (S3) has no empty directories, and getfacl does
 //! not say which of its entries are directories.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use super::super::names::{self, Alike, Wanted};
 use super::facl::Access;
 use super::listing::{FACLS, Listing};
+use crate::error::Result;
 use crate::guard::{Count, NamesSum};
 use crate::volume::entry::Kind;
 use crate::volume::path::RelPath;
@@ -54,6 +56,22 @@ pub(super) fn shape(found: &[Found], listing: &Listing, named: Vec<RelPath>) -> 
         }
     }
     tree
+}
+
+/// Names of the tree and of the volume that are alike.
+pub(super) fn alike(found: &[Found], tree: &Tree) -> Alike {
+    let mut alike = Alike::default();
+    let all: BTreeSet<&RelPath> = found.iter().map(|found| &found.path).chain(tree.keys()).collect();
+    for path in all {
+        alike.add(path);
+    }
+    alike
+}
+
+impl names::Tree for Tree {
+    fn names(&self) -> Result<impl Iterator<Item = Result<Wanted>>> {
+        Ok(self.iter().map(|(path, shape)| Ok(Wanted { path: path.clone(), is_dir: *shape == Shape::Dir })))
+    }
 }
 
 fn add_ancestors(tree: &mut Tree, path: &RelPath) {

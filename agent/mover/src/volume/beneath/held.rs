@@ -1,13 +1,16 @@
 //! An entry of a volume, held by a descriptor: its metadata is read and changed, a link's own too, whatever has taken its name by then.
 
 use std::fmt;
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use rustix::fs::{
-    Access, AtFlags, CWD, FileType, Gid, Mode, StatxAttributes, StatxFlags, StatxTimestamp, Timespec, Timestamps, UTIME_OMIT, Uid,
-    XattrFlags, accessat, chmodat, chownat, getxattr, listxattr, readlinkat, removexattr, setxattr, statx, utimensat,
+    Access, AtFlags, CWD, FileType, Gid, Mode, OFlags, StatxAttributes, StatxFlags, StatxTimestamp, Timespec, Timestamps, UTIME_OMIT, Uid,
+    XattrFlags, accessat, chmodat, chownat, getxattr, listxattr, openat, readlinkat, removexattr, setxattr, statx, utimensat,
 };
+
+use rustix::io::Errno;
 
 use crate::volume::entry::Time;
 
@@ -86,6 +89,11 @@ impl Held {
         })
     }
 
+    /// Its content, to be read; of a regular file.
+    pub fn open(&self) -> io::Result<File> {
+        Ok(openat(CWD, &self.by_proc, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?.into())
+    }
+
     /// Where a link leads to.
     pub fn target(&self) -> io::Result<Box<[u8]>> {
         Ok(readlinkat(&self.entry, c"", Vec::new())?.into_bytes().into())
@@ -94,6 +102,11 @@ impl Held {
     /// Whether we may do this with it.
     pub fn allows(&self, access: Access) -> bool {
         accessat(CWD, &self.by_proc, access, AtFlags::EACCESS).is_ok()
+    }
+
+    /// Whether the file system says that we may not do this with it; not where it cannot be asked.
+    pub fn denies(&self, access: Access) -> bool {
+        accessat(CWD, &self.by_proc, access, AtFlags::EACCESS) == Err(Errno::ACCESS)
     }
 
     /// Sets the mode. Of a link, which has none, it fails.
