@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 const SCHEDULE: &str = "write five cron fields (minute hour day-of-month month day-of-week) such as '*/6 * * * *', a descriptor such as '@hourly', or '@every 90m'";
 const SECTION: &str = "write the name of a section of rclone.conf as it stands between the brackets, without a colon";
-const PATH: &str = "write a path such as 'bucket/database', without '.' or '..' components and control characters";
+const PATH: &str = "write a path such as 'bucket/database', without '.', '..' or '.scribe' components and control characters";
 const SIZE: &str = "write a size such as '10Gi'";
 const ZONE: &str = "write an IANA time zone name such as 'Europe/Berlin' or 'UTC'";
 const SNAPSHOT_CLASS: &str = "volumeSnapshotClassName only has a meaning with copyMethod Snapshot: remove it or change copyMethod";

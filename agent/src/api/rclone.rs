@@ -30,8 +30,8 @@ pub struct RcloneSpec {
 
     /// Path on the remote, for example `bucket/database`. Each source needs a path of its own, not inside the path of another source; any
     /// number of destinations pull from it.
-    #[x_kube(validation = Rule::new(r"!self.matches('[\\x00-\\x1f\\x7f]') && !self.matches('(^|/)\\.\\.?(/|$)') && !self.matches('^/*$')")
-        .message("write a path such as 'bucket/database', without '.' or '..' components and control characters"))]
+    #[x_kube(validation = Rule::new(r"!self.matches('[\\x00-\\x1f\\x7f]') && !self.matches('(?i)(^|/)\\.(\\.|scribe)?(/|$)') && !self.matches('^/*$')")
+        .message("write a path such as 'bucket/database', without '.', '..' or '.scribe' components and control characters"))]
     #[schemars(length(min = 1, max = 1024))]
     pub rclone_dest_path: String,
 

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::format::documents::Owner;
+use crate::format::names::CONTROL_DIR;
 
 /// What the mover is to do.
 #[derive(Clone, Debug, clap::Subcommand)]
@@ -137,6 +138,9 @@ impl FromStr for RemoteArg {
         if path.is_empty() {
             return Err("the path is empty: a whole remote is never replicated".into());
         }
+        if let Some(part) = path.split('/').find(|part| matches!(*part, "." | "..") || part.eq_ignore_ascii_case(CONTROL_DIR)) {
+            return Err(format!("the path has a component {part:?}, which no path of a replication has"));
+        }
         Ok(Self { section: section.to_owned(), path: path.to_owned() })
     }
 }
@@ -177,7 +181,7 @@ mod tests {
     #[test]
     fn remotes_and_owners_are_checked_when_read() {
         assert_eq!("s3:b/p/".parse(), Ok(RemoteArg { section: "s3".into(), path: "b/p".into() }));
-        for bad in ["s3", "s3:", "s3:/", ":local:/x", "s3,endpoint=x:b", "-s:b"] {
+        for bad in ["s3", "s3:", "s3:/", "s3:b/.scribe", "s3:b/.SCRIBE/p", "s3:b/../p", "s3:./p", ":local:/x", "s3,endpoint=x:b", "-s:b"] {
             assert!(bad.parse::<RemoteArg>().is_err(), "{bad}");
         }
         assert!("ns/a".parse::<OwnerArg>().is_ok());

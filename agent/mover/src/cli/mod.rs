@@ -121,13 +121,20 @@ fn open(args: &CommonArgs, direction: Direction) -> Result<(Remote, Environment)
     if let Err(error) = progress.follow(&stop) {
         tracing::warn!(%error, "cannot start the thread that shows progress; only transfers are shown");
     }
-    scratch::remove_dead(&std::env::temp_dir());
+    // One that cannot be followed is reported once it is opened.
+    let volume = args.volume.canonicalize().unwrap_or_else(|_| args.volume.clone());
+    let temporary = std::env::temp_dir();
+    if temporary.canonicalize().is_ok_and(|temporary| temporary.starts_with(&volume)) {
+        let what = "lies in the volume: set TMPDIR to a directory elsewhere";
+        return Err(Failure::new(Reason::MoverFailed, format!("the temporary directory {} {what}", temporary.display())));
+    }
+    scratch::remove_dead(&temporary);
     scratch::remove_dead(Path::new(MEMORY));
     let context = Context::new(stop, progress)?;
     let rclone = Rclone { binary: args.rclone.clone(), program: OURSELVES.into(), environment, context: context.clone() };
     let opened = rclone::open(rclone, &args.remote.section)?;
     let environment = opened.0.environment.clone();
-    environment.check_place(&args.remote.section, &args.remote.path, direction)?;
+    environment.check_place((&args.remote.section, &args.remote.path), &volume, direction)?;
     let path = format!("{}:{}", args.remote.section, args.remote.path);
     Ok((Remote::new(context, Box::new(RcloneStore::new(opened, &path)), &path), environment))
 }

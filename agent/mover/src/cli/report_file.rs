@@ -55,8 +55,11 @@ pub(crate) fn fit(mut report: Report) -> Result<String, serde_json::Error> {
             keep_end(&mut report.logs, logs.saturating_sub(over));
         } else if message > 0 {
             shorten(&mut report.message, message.saturating_sub(over + 5));
-        } else {
+        } else if !report.skipped.is_empty() {
             report.skipped.clear();
+        } else {
+            // Nothing else has a length of its own.
+            return Ok(text);
         }
     }
 }
@@ -146,5 +149,12 @@ mod tests {
             prop_assert!(back.logs.len() <= MAX_LOGS);
             if message.len() < 400 { prop_assert_eq!(back.message, message); }
         }
+    }
+
+    #[test]
+    fn what_nothing_can_be_left_out_of_is_reported_as_it_is() {
+        let long = Report { revision: Some("1".repeat(MAX_REPORT_BYTES)), ..report("message".into(), "log".into()) };
+        let text = fit(long).unwrap();
+        assert!(text.len() > MAX_REPORT_BYTES && text.contains("\"message\":\"\""));
     }
 }

@@ -72,10 +72,19 @@ impl Entries {
         let mut totals = Totals::default();
         let mut reader = entries.read()?;
         let mut firsts = Firsts::default();
+        let damaged = |what: &str| Failure::new(Reason::RemoteInconsistent, format!("the manifest of {revision} is damaged: {what}"));
+        let mut root = false;
         for entry in reader.by_ref() {
             let entry = entry?;
+            root |= entry.path.is_root();
+            if entry.path.as_bytes().contains(&b'\n') && entry.file().is_some_and(|file| file.at != Location::Object) {
+                return Err(damaged("it has content under a name with a line break, which no push gives to an object"));
+            }
             totals.add(&entry);
             firsts.want(&entry);
+        }
+        if !root {
+            return Err(damaged("it has no root"));
         }
         // Sums over parts of a tree are made in many places: none of them can overflow where all of it does not.
         if i64::try_from(totals.bytes).is_err() {
@@ -263,7 +272,8 @@ pub(crate) mod tests {
         let scratch = Scratch::new().unwrap();
         let mut last = tree(&scratch, &[]);
         for number in 0..ANCESTORS + 10 {
-            let writer = EntriesWriter::following(&scratch, &number.to_string(), Some(&last)).unwrap();
+            let mut writer = EntriesWriter::following(&scratch, &number.to_string(), Some(&last)).unwrap();
+            writer.push(&Entry { path: RelPath::root(), meta: Meta::default(), kind: Kind::Dir }).unwrap();
             last = writer.finish().unwrap();
         }
         let names: Vec<String> = (9..ANCESTORS + 9).rev().map(|number| number.to_string()).collect();

@@ -10,6 +10,9 @@ use jiff::Timestamp;
 use crate::error::Result;
 use crate::random::random;
 
+/// The largest generation.
+const LAST: u64 = u64::MAX / 2;
+
 /// One committed state of a remote path.
 #[derive(Clone, PartialEq, Eq, Debug, Hash)]
 pub struct Revision {
@@ -24,8 +27,9 @@ impl Revision {
         let random = random()?;
         let [fresh, salt] = [random >> 32, random & 0xffff].map(|part| u32::try_from(part).unwrap_or(0));
         let (lineage, generation) = match parent {
-            Some(parent) => (parent.lineage, parent.generation.saturating_add(1)),
-            None => (fresh, 1),
+            // One that no number of pushes reaches has no follower of its own.
+            Some(parent) if parent.generation < LAST => (parent.lineage, parent.generation + 1),
+            _ => (fresh, 1),
         };
         let time = now.strftime("%Y%m%dT%H%M%SZ");
         Ok(Self { text: format!("{time}-{lineage:08x}-{generation}-{salt:04x}"), lineage, generation })
@@ -40,11 +44,11 @@ impl Revision {
         if parts.next().is_some() || !plain(time, 16) || !plain(lineage, 8) || !plain(salt, 4) {
             return None;
         }
-        if generation.is_empty() || !generation.bytes().all(|b| b.is_ascii_digit()) {
+        // As `next` writes it, of which there is one for each number.
+        if generation.starts_with('0') || !generation.bytes().all(|b| b.is_ascii_digit()) {
             return None;
         }
-        // One that no number of pushes reaches: the next would have no number of its own.
-        let generation = generation.parse().ok().filter(|generation| *generation <= u64::MAX / 2)?;
+        let generation = generation.parse().ok().filter(|generation| *generation <= LAST)?;
         Some(Self { text: text.to_owned(), lineage: u32::from_str_radix(lineage, 16).ok()?, generation })
     }
 
@@ -87,5 +91,17 @@ mod tests {
         for text in ["", "a-b-c-d", "20261123T042858Z-1c9a77e0-17", "../../../x-1c9a77e0-17-5f2e", "20261123T042858Z-1c9a77e0-+7-5f2e"] {
             assert_eq!(Revision::parse(text), None, "{text}");
         }
+    }
+
+    /// A number has one form, so that no revision is longer than the mover's report can take; and one that nothing follows has a follower.
+    #[test]
+    fn a_generation_is_a_number_that_pushes_reach() {
+        let of = |generation: &str| Revision::parse(&format!("20261123T042858Z-1c9a77e0-{generation}-5f2e"));
+        assert!(["1", "17", "9223372036854775807"].iter().all(|generation| of(generation).is_some()));
+        for bad in ["0", "01", "", "+1", "9223372036854775808", &format!("{}1", "0".repeat(4000))] {
+            assert_eq!(of(bad), None, "{bad}");
+        }
+        let next = Revision::next(of("9223372036854775807").as_ref(), Timestamp::UNIX_EPOCH).unwrap();
+        assert_eq!((next.generation(), Revision::parse(next.as_str()).as_ref()), (1, Some(&next)));
     }
 }

@@ -73,6 +73,7 @@ pub enum PullOutcome {
 /// Pulls the committed revision into the volume.
 pub fn pull(remote: &Remote, options: &PullOptions) -> Result<PullOutcome> {
     let root = Root::open(&options.volume)?;
+    let _alone = root.lock()?;
     let hasher = Hasher::default();
     let mut transferred = 0;
     let mut last: Option<(Commit, Failure)> = None;

@@ -22,10 +22,15 @@ pub(super) fn refuse(root: &Root, plan: &PullPlan, entries: &Entries, stop: &Sto
         return Err(blocked(root, &fixed, what, "clear that flag with chattr -i -a"));
     }
     let mut way = Way { root, user: rustix::process::geteuid().as_raw(), owns_all: may_change_all(), folder: None };
+    let longest = root.space()?.f_namemax;
     for step in plan.steps(entries.read()?) {
         stop.check()?;
         let (action, entry) = step?;
         if action != Action::Meta {
+            if longest > 0 && entry.path.name().len() as u64 > longest {
+                let what = format!("has a name longer than the {longest} bytes that the volume's file system takes");
+                return Err(blocked(root, &entry.path, &what, "rename it at the source"));
+            }
             way.check(&entry.path, action == Action::MakeDir)?;
         }
     }

@@ -10,6 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
+use sha2::{Digest as _, Sha256};
 
 use super::plan::{Action, PullPlan, Step};
 use super::ready::Ready;
@@ -176,6 +177,7 @@ impl<'a> Preparer<'a> {
 
     fn file(&mut self, entry: &Entry, file: &FileEntry, ready: Ready<'a>, tally: &mut Tally) -> Result<Made> {
         let verified = Ready { root: self.staging.verified(), path: Staging::content(&file.sha256) };
+        Self::check_size(&verified, entry, file)?;
         let last = self.uses.get_mut(&file.sha256).is_none_or(|left| {
             *left = left.saturating_sub(1);
             *left == 0
@@ -201,6 +203,21 @@ impl<'a> Preparer<'a> {
             self.firsts.insert(entry.path.clone(), ready);
         }
         Ok(made)
+    }
+
+    /// The content is what the hash says. If the size that the manifest has is another one, the volume would not be what it says.
+    fn check_size(verified: &Ready, entry: &Entry, file: &FileEntry) -> Result<()> {
+        let size = if file.size == 0 {
+            if file.sha256 == Digest(Sha256::digest(b"").into()) { 0 } else { return Err(Self::of_another_size(entry)) }
+        } else {
+            let failed = |e| Failure::volume("read", &verified.shown(), &e);
+            verified.root.hold(&verified.path).and_then(|held| held.look()).map_err(failed)?.size
+        };
+        if size == file.size { Ok(()) } else { Err(Self::of_another_size(entry)) }
+    }
+
+    fn of_another_size(entry: &Entry) -> Failure {
+        Failure::new(Reason::RemoteInconsistent, format!("the manifest gives {} another size than its content has", entry.path))
     }
 
     /// A directory that gets a name more may have to grow by a block, and there is nothing that can be put back then.

@@ -40,8 +40,8 @@ pub(super) fn list(
     tree: &Entries,
 ) -> Result<(Listing, Option<Timestamp>)> {
     // Where sums are slow, the backend would read all it has for them.
-    let Features { slow_sums, keeps_times: times, .. } = remote.features()?;
-    let sums = !slow_sums;
+    let Features { slow_sums, noted_sums, keeps_times: times, .. } = remote.features()?;
+    let sums = !slow_sums && !noted_sums;
     let since = verified_since(&committed.commit, options.started, times.is_some());
     let no_time = options.verify_now;
     let is_recent = |written: Option<Timestamp>| no_time || written.is_none_or(|written| since.is_none_or(|since| written >= since));

@@ -71,9 +71,9 @@ impl Environment {
         self.redaction.apply(text)
     }
 
-    /// Makes sure, before anything runs, that this path of this section lies on a remote.
-    pub fn check_place(&self, section: &str, path: &str, direction: Direction) -> Result<()> {
-        let checked = places::check(&self.configuration, &self.user.secret, section, path, direction);
+    /// Makes sure, before anything runs, that this path of this section lies on a remote, and not in this volume.
+    pub fn check_place(&self, remote: (&str, &str), volume: &Path, direction: Direction) -> Result<()> {
+        let checked = places::check(&self.configuration, &self.user.secret, remote, volume, direction);
         checked.map_err(|failure| redacted(failure, &self.redaction))
     }
 

@@ -40,6 +40,7 @@ impl Backend {
             folds_case: self.has("CaseInsensitive"),
             tells_sums: self.hashes.iter().flatten().any(|kind| kind == "md5"),
             slow_sums: self.has("SlowHash"),
+            noted_sums: false,
             keeps_times: Some(self.precision).filter(|precision| !self.has("SlowModTime") && *precision <= COARSEST),
             is_overlay: self.has("Overlay"),
         }

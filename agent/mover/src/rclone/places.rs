@@ -4,6 +4,8 @@
 //! rclone takes a missing `remote` and a relative path for its working directory, and what does not exist for an empty remote: a push would
 //! succeed, and a pull would wait for the first push for ever.
 
+use std::path::Path;
+
 use crate::error::{Failure, Result};
 use crate::rclone::base::{Form, form};
 use crate::rclone::configuration::{Configuration, DEEPEST};
@@ -30,13 +32,21 @@ struct Walk<'a> {
     /// What holds the configuration, in messages.
     secret: &'a str,
     direction: Direction,
+    /// The volume, which no remote may lie in or hold: a pull would delete it, a push would grow by what it has pushed.
+    volume: &'a Path,
     /// How many more sections it may have.
     steps: usize,
 }
 
-/// That `section:path` leads to a remote.
-pub(crate) fn check(configuration: &Configuration, secret: &str, section: &str, path: &str, direction: Direction) -> Result<()> {
-    Walk { configuration, secret, direction, steps: DEEPEST }.remote(&Remote::of_section(section), path, None)
+/// That `section:path` leads to a remote, for a volume with this path.
+pub(crate) fn check(
+    configuration: &Configuration,
+    secret: &str,
+    (section, path): (&str, &str),
+    volume: &Path,
+    direction: Direction,
+) -> Result<()> {
+    Walk { configuration, secret, direction, volume, steps: DEEPEST }.remote(&Remote::of_section(section), path, None)
 }
 
 impl<'a> Walk<'a> {
@@ -57,7 +67,7 @@ impl<'a> Walk<'a> {
         let option = |name: &str| walk.configuration.option(remote, &kind, name).map(|value| value.text).filter(|text| !text.is_empty());
         let missing = |name: &'a str| walk.wrong(blamed(name), &format!("a remote of type {kind} needs an option {name}"));
         match (kind.as_str(), form(&kind)) {
-            ("local", _) => walk.folder(&remote.name, path, named_by),
+            ("local", _) => walk.folder(&remote.name, path, path, named_by),
             ("memory", _) => Err(walk.wrong(blamed("type"), MEMORY)),
             (_, Some(form @ (Form::Transparent | Form::Opaque | Form::ByPath))) => match option("remote") {
                 Some(target) => walk.target(blamed("remote"), &target, path),
@@ -147,7 +157,7 @@ impl<'a> Walk<'a> {
             (folder, path) => format!("{}/{}", folder.trim_end_matches('/'), path.trim_start_matches('/')),
         };
         match target_of(target) {
-            Some(Target::Folder(folder)) => self.folder(option.1, &folder, Some(option)),
+            Some(Target::Folder(folder)) => self.folder(option.1, &folder, &below(&folder), Some(option)),
             Some(Target::Remote(remote, folder)) if self.configuration.kind(&remote).is_some() => {
                 self.remote(&remote, &below(&folder), Some(option))
             }
@@ -160,7 +170,13 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn folder(self, section: &str, path: &str, named_by: Option<Named<'_>>) -> Result<()> {
+    /// `all` is the folder that the replication's path is in the end.
+    fn folder(self, section: &str, path: &str, all: &str, named_by: Option<Named<'_>>) -> Result<()> {
+        let all = Path::new(all);
+        if path.starts_with('/') && (all.starts_with(self.volume) || self.volume.starts_with(all)) {
+            let why = "lies in the volume itself, or holds it: a pull would delete what it pulls from";
+            return Err(self.failure(&format!("has a section [{section}] in its rclone.conf by which the path {why}")));
+        }
         if path.starts_with('/') {
             return Ok(());
         }
@@ -261,15 +277,19 @@ remote = var,remote='s3:x':y
 ";
 
     fn check(conf: &str, vars: &[(&str, &str)], section: &str, path: &str) -> Option<String> {
-        let failure = super::check(&of_lines(conf, vars), "Secret \"creds\"", section, path, Direction::Push).err()?;
+        let failure =
+            super::check(&of_lines(conf, vars), "Secret \"creds\"", (section, path), Path::new("/srv/volume"), Direction::Push).err()?;
         assert_eq!(failure.reason, Reason::SecretInvalid);
         Some(failure.message)
     }
 
     #[rstest]
     #[case("abs", "x", None)]
-    #[case("dir", "/srv", None)]
+    #[case("dir", "/srv", Some("or holds it"))]
     #[case("dir", "srv", Some("[dir]"))]
+    #[case("dir", "/srv/volume/x", Some("lies in the volume"))]
+    #[case("dir", "/srv/volume2", None)]
+    #[case("abs", "volume", Some("[abs]"))]
     #[case("s3", "bucket/x", None)]
     #[case("round", "x", Some("remote in section [round]"))]
     #[case("mem", "x", Some("type in section [mem]"))]
@@ -280,6 +300,7 @@ remote = var,remote='s3:x':y
     #[case("below", "x", None)]
     #[case("enc", "x", Some("remote in section [enc]"))]
     #[case("enc", "/x", None)]
+    #[case("enc", "/srv/volume", Some("[dir]"))]
     #[case("odd", "x", None)]
     #[case("free", "x", Some("create_policy in section [free]"))]
     #[case("made", "x", None)]

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use super::base::is_end;
+use super::base::{Form, form, is_end};
 use super::daemon::{Check, Daemon, Found, Fs, Kind, Links};
 use super::lines::{self, Backend};
 use super::process::{BULK_IDLE, CONTROL_IDLE, Rclone};
@@ -112,7 +112,9 @@ impl Store for RcloneStore {
     }
 
     fn features(&self) -> Result<Features> {
-        Ok(self.backend()?.features())
+        // Of a chain that cannot be followed, the worst is assumed.
+        let noted_sums = self.rclone.environment.base.as_deref().is_none_or(|base| form(base) == Some(Form::Opaque));
+        Ok(Features { noted_sums, ..self.backend()?.features() })
     }
 
     fn replacing(&self) -> Result<Replacing> {

@@ -132,6 +132,8 @@ pub struct Features {
     pub tells_sums: bool,
     /// It reads the objects for their sums.
     pub slow_sums: bool,
+    /// It tells the sums that it noted with each object as that was sent: what has become of the content since, they do not show.
+    pub noted_sums: bool,
     /// How finely it keeps a file's own time, in nanoseconds, where its listings show that one: not that of the upload.
     pub keeps_times: Option<u64>,
     /// It shows what other remotes hold.

@@ -1,6 +1,7 @@
 //! Nothing outside the volume is read, written or deleted, whatever is put in the place of a folder, planted on the volume, mounted there, or
 //! written into a manifest.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
@@ -283,6 +284,46 @@ fn a_forged_hard_link_leads_nowhere(#[values("s/f", "s")] first: &str) {
     assert!(failure.message.contains("hard link"), "{failure}");
     assert_eq!(snapshot(outside.path()), before);
     assert_eq!(fs::read_dir(site.dest.path()).unwrap().count(), 0);
+}
+
+/// What no push writes, and no volume could hold as it is said: refused before the volume is changed.
+#[rstest]
+#[case::name_too_long(&[b'x'; 300], Location::Object, 6, "longer than the 255 bytes")]
+#[case::line_break(b"a\nb", Location::Own, 6, "a line break")]
+#[case::another_size(b"a", Location::Own, 7, "another size")]
+#[case::no_size(b"a", Location::Own, 0, "another size")]
+fn a_forged_file_is_refused(#[case] name: &[u8], #[case] at: Location, #[case] size: u64, #[case] words: &str) {
+    let site = Site::on(Backend::Local);
+    let content = b"secret";
+    write(site.source.path(), "a", content);
+    site.push();
+    site.pull();
+    let before = snapshot(site.dest.path());
+    let digest = Digest(Sha256::digest(content).into());
+    write(&site.object(""), format!(".scribe/objects/{}", digest.hex()), content);
+    let entry = |path: &[u8], kind| Entry { path: RelPath::new(path).unwrap(), meta: Meta { mode: 0o755, ..Meta::default() }, kind };
+    let file = FileEntry { size, sha256: digest, at, changed: 1, link: None, holes: Box::default(), hints: None };
+    forge(&site, &[entry(b"", Kind::Dir), entry(name, Kind::File(file))]);
+    let failure = site.try_pull().unwrap_err();
+    assert!(failure.message.contains(words), "{failure}");
+    let held = |tree: &BTreeMap<Vec<u8>, String>| {
+        tree.keys().filter(|name| !name.is_empty() && !name.starts_with(b".scribe-staging")).cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(held(&snapshot(site.dest.path())), held(&before));
+    assert_eq!(fs::read(site.dest.path().join("a")).unwrap(), content);
+}
+
+/// Everything would have to be deleted for it, the volume itself too.
+#[test]
+fn a_forged_tree_without_a_root_is_refused() {
+    let site = Site::on(Backend::Local);
+    write(site.source.path(), "a", "a");
+    site.push();
+    site.pull();
+    forge(&site, &[]);
+    let failure = site.try_pull().unwrap_err();
+    assert_eq!(failure.reason, Reason::RemoteInconsistent, "{failure}");
+    assert!(failure.message.contains("no root") && site.dest.path().join("a").exists(), "{failure}");
 }
 
 #[rstest]

@@ -5,6 +5,7 @@ use std::fs;
 use std::time::SystemTime;
 
 use rstest::rstest;
+use scribe_mover::push::{PushOptions, push};
 use scribe_mover::report::Reason;
 
 use crate::support::Site;
@@ -43,6 +44,29 @@ fn a_file_that_shrinks_behind_chunker(
     site.pull();
     assert_same(site.source.path(), site.dest.path());
     assert!(!site.push().changed);
+}
+
+/// The sums that such a section tells are those that it noted with the object. A verification that is asked for reads the content.
+#[rstest]
+#[case::chunker(CHUNKER, 2_500_000)]
+#[case::compress(COMPRESS, 40_000)]
+fn content_that_is_altered_behind_noted_sums_is_found(#[case] options: &str, #[case] size: usize) {
+    let site = behind(Backend::Local, options);
+    let mut random = fastrand::Rng::with_seed(7);
+    let content: Vec<u8> = (0..size).map(|_| random.u8(..)).collect();
+    write(site.source.path(), "f", content);
+    site.push();
+    let below = std::path::PathBuf::from(site.server.path("bucket/below"));
+    let largest = walkdir::WalkDir::new(below).into_iter().map(|entry| entry.unwrap());
+    let largest = largest.filter(|entry| entry.file_type().is_file()).max_by_key(|entry| entry.metadata().unwrap().len()).unwrap();
+    let mut altered = fs::read(largest.path()).unwrap();
+    let middle = altered.len() / 2;
+    altered[middle] ^= 1;
+    fs::write(largest.path(), altered).unwrap();
+    let options = PushOptions { verify_now: true, ..site.push_options() };
+    assert!(push(&site.remote(), &options).unwrap().changed);
+    site.pull();
+    assert_same(site.source.path(), site.dest.path());
 }
 
 /// The same behind names and content that are encrypted.

@@ -1,7 +1,7 @@
 //! Paths that plain rclone, Scribe or VolSync wrote.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::Command;
 
@@ -197,6 +197,33 @@ fn a_pull_that_dies_is_completed_by_the_next(#[values(When::Before, When::After)
         plain(&round);
         assert_eq!(files(round.dest.path()), files(site.source.path()));
     }
+}
+
+/// Of a user who does not exist here. And without a list, a file that is replaced stays its owner's, and as private as it was.
+#[test]
+fn nobody_else_gets_the_power_of_an_unknown_owner() {
+    let site = Site::with_bucket();
+    write(site.source.path(), "tool", "content");
+    let entry = |name: &str| {
+        format!("# file: {name}\n# owner: nobody-here\n# group: none-here\n# flags: ss-\nuser::rwx\ngroup::rwx\nother::r-x\n\n")
+    };
+    write(site.source.path(), "permissions.facl", entry(".") + &entry("tool"));
+    sync(&site);
+    let pulled = plain(&site);
+    let mode = |name: &str| site.dest.path().join(name).symlink_metadata().unwrap().mode() & 0o7777;
+    assert_eq!(mode("tool"), 0o775, "{:?}", pulled.skipped);
+    assert_eq!(pulled.skipped.get("owners"), Some(&4));
+
+    fs::remove_file(site.source.path().join("permissions.facl")).unwrap();
+    write(site.source.path(), "tool", "another content");
+    sync(&site);
+    let tool = site.dest.path().join("tool");
+    std::os::unix::fs::chown(&tool, Some(1000), Some(2000)).unwrap();
+    fs::set_permissions(&tool, fs::Permissions::from_mode(0o4700)).unwrap();
+    plain(&site);
+    let meta = tool.symlink_metadata().unwrap();
+    assert_eq!((meta.mode() & 0o7777, meta.uid(), meta.gid()), (0o700, 1000, 2000));
+    assert_eq!(fs::read(&tool).unwrap(), b"another content");
 }
 
 /// As VolSync writes it: with the path of the mount, and beside the data.

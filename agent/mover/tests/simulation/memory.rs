@@ -172,6 +172,7 @@ impl Store for Memory {
             folds_case: false,
             tells_sums: !self.kind.no_sums,
             slow_sums: self.kind.no_sums,
+            noted_sums: false,
             keeps_times: self.kind.own_times.then_some(1),
             is_overlay: false,
         })

@@ -125,6 +125,9 @@ pub(super) fn decode(line: Line) -> std::result::Result<Entry, String> {
         if nanos < 1_000_000_000 { Ok(Time { secs, nanos }) } else { Err(format!("{path}: an impossible time")) }
     };
     let attributes = attributes(line.x, line.xx).ok_or_else(|| format!("{path}: impossible attributes"))?;
+    if [line.o.0, line.o.1].contains(&u32::MAX) {
+        return Err(format!("{path}: an impossible owner"));
+    }
     let meta = Meta { mode: line.m & 0o7777, uid: line.o.0, gid: line.o.1, mtime: time(line.mt.0, line.mt.1)?, attributes };
     let kind = match line.t.as_str() {
         "d" => Kind::Dir,

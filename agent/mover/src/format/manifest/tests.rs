@@ -80,6 +80,16 @@ fn a_name_that_pulls_keep_for_themselves_is_refused() {
     }
 }
 
+/// The kernel takes that number for "as it is".
+#[test]
+fn an_owner_that_is_none_is_refused() {
+    for (uid, gid) in [(u32::MAX, 0), (0, u32::MAX)] {
+        let mut root = entry(b"", Kind::Dir);
+        (root.meta.uid, root.meta.gid) = (uid, gid);
+        assert!(read(&packed(&[root]), "R").unwrap_err().message.contains("an impossible owner"));
+    }
+}
+
 #[test]
 fn older_manifests_have_neither_attributes_nor_holes() {
     let text = format!(

@@ -73,7 +73,8 @@ fn entry(lines: &[&[u8]], users: &HashMap<String, u32>, groups: &HashMap<String,
     let number = |known: &HashMap<String, u32>, name: &str| {
         let name = unescape(name.as_bytes())?;
         let name = String::from_utf8_lossy(&name);
-        name.parse().ok().or_else(|| known.get(&*name).copied())
+        // The kernel takes the last number for none.
+        name.parse().ok().or_else(|| known.get(&*name).copied()).filter(|number| *number != NOBODY)
     };
     let mut access = Access::default();
     let (mut rules, mut defaults) = (Vec::new(), Vec::new());

@@ -41,6 +41,7 @@ pub fn pull_plain(remote: &Remote, options: &PullOptions) -> Result<PullOutcome>
     let hashes = !remote.features()?.slow_sums;
     let mut reasons = String::new();
     let root = &Root::open(&options.volume)?;
+    let _alone = root.lock()?;
     let longest = listing::longest(&Staging::incoming_on(root));
     for _ in 0..ATTEMPTS {
         remote.context.progress.phase("reading", 0);
@@ -249,7 +250,7 @@ fn entries(
     let of_file = |path: &RelPath, old: Option<Meta>| {
         let detail = listing.files.get(path)?;
         let (sha256, meta) = match (there.get(path), fetched.get(path)) {
-            (_, Some((digest, meta))) => (*digest, meta.clone()),
+            (_, Some((digest, meta))) => (*digest, replacing(meta, old)),
             (Some(digest), None) => (*digest, old.unwrap_or_default()),
             (None, None) => return None,
         };
@@ -259,7 +260,7 @@ fn entries(
     let entries = tree.into_iter().filter_map(|(path, shape)| {
         let old = before.get(&path);
         let (kind, mut meta) = match shape {
-            Shape::File => of_file(&path, old.map(|old| old.meta.clone()))?,
+            Shape::File => of_file(&path, old.filter(|old| matches!(old.kind, FoundKind::File(_))).map(|old| old.meta.clone()))?,
             Shape::Dir => (Kind::Dir, old.filter(|old| old.kind == FoundKind::Dir).map_or_else(new_dir, |old| old.meta.clone())),
             Shape::Stays(kind) => (kind, old.map(|old| old.meta.clone()).unwrap_or_default()),
         };
@@ -270,13 +271,26 @@ fn entries(
             let acl = |name: &[u8]| name == ACL_ACCESS || name == ACL_DEFAULT;
             let others = meta.attributes.iter().filter(|attribute| !acl(&attribute.name)).cloned();
             meta.attributes = Attributes::new(others.chain(access.acls.iter().cloned()).collect());
-            (meta.mode, meta.uid, meta.gid) = (access.mode, access.uid.unwrap_or(meta.uid), access.gid.unwrap_or(meta.gid));
+            let mut mode = access.mode;
+            if matches!(kind, Kind::File(_)) {
+                // It would lend its power to another owner.
+                mode &= !(if access.uid.is_none() { 0o4000 } else { 0 } | if access.gid.is_none() { 0o2000 } else { 0 });
+            }
+            (meta.mode, meta.uid, meta.gid) = (mode, access.uid.unwrap_or(meta.uid), access.gid.unwrap_or(meta.gid));
         }
         Some(Entry { path, meta, kind })
     });
     let entries = entries.collect();
     skipped.retain(|_, count| *count > 0);
     entries
+}
+
+/// Of a file that takes another one's place, and of which nothing but its time is known: owner and permissions stay what they were, but for
+/// those that lend the owner's power to its content.
+fn replacing(fetched: &Meta, old: Option<Meta>) -> Meta {
+    let Some(old) = old else { return fetched.clone() };
+    let acls = old.attributes.iter().filter(|attribute| *attribute.name == *ACL_ACCESS).cloned().collect();
+    Meta { mode: old.mode & !0o6000, attributes: Attributes::new(acls), mtime: fetched.mtime, ..old }
 }
 
 fn new_dir() -> Meta {

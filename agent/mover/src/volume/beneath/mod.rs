@@ -15,7 +15,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Dir, Mode, OFlags, ResolveFlags, StatVfs, fstatvfs, openat, openat2, syncfs};
+use rustix::fs::{CWD, Dir, FlockOperation, Mode, OFlags, ResolveFlags, StatVfs, flock, fstatvfs, openat, openat2, syncfs};
 use rustix::io::Errno;
 
 pub use files::Files;
@@ -165,6 +165,26 @@ impl Root {
     /// Its room.
     pub fn space(&self) -> Result<StatVfs> {
         fstatvfs(&self.dir).map_err(|errno| Failure::volume("read the free space of", &self.path, &errno.into()))
+    }
+
+    /// Keeps other pulls out of the volume for as long as what it returns is kept, where the file system has locks of this kind (`flock`): two
+    /// at a time would leave a mixture, and each could report its own revision.
+    pub fn lock(&self) -> Result<Option<Folder>> {
+        let Ok(folder) = self.folder(&RelPath::root()) else { return Ok(None) };
+        match flock(&folder.0, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(folder)),
+            Err(Errno::WOULDBLOCK) => Err(Failure::new(
+                Reason::VolumeUnreadable,
+                format!(
+                    "another pull is writing to {}; this one has changed nothing. Give each destination a volume of its own",
+                    self.path.display()
+                ),
+            )),
+            Err(errno) => {
+                tracing::info!(%errno, "the volume's file system has no locks that would keep another pull out");
+                Ok(None)
+            }
+        }
     }
 
     fn follow(&self, path: &RelPath, flags: OFlags) -> rustix::io::Result<OwnedFd> {
