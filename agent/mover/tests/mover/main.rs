@@ -25,6 +25,7 @@ mod hints;
 mod history;
 mod identity;
 mod late;
+mod leased;
 mod lost_control;
 mod lying;
 mod measured;
