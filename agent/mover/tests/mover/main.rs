@@ -4,6 +4,7 @@
 // Clippy excuses test functions, but not the helpers they share.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod altered;
 mod attributes;
 mod backends;
 mod blocked;
