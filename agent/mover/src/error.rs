@@ -42,6 +42,9 @@ impl Failure {
     pub fn volume(doing: &str, path: &Path, error: &io::Error) -> Self {
         let what = match error.raw_os_error().map(Errno::from_raw_os_error) {
             Some(Errno::LOOP) => "a symbolic link has taken the place of a directory of its path".to_owned(),
+            Some(Errno::AGAIN) => {
+                "another program has a lease on it (fcntl F_SETLEASE), as file servers take, and does not give it up, or its folders are moved all the time".to_owned()
+            }
             Some(Errno::XDEV) => "another file system is mounted there, or above it".to_owned(),
             _ => error.to_string(),
         };

@@ -1,11 +1,13 @@
 //! A private temporary directory for the lists and control objects handed to rclone, removed when dropped. That of a mover that was killed
-//! is removed by the next one: each holds a lock on a file in its own, which the kernel releases when it ends.
+//! is removed by the next one: each holds a lock on a file in its own, which the kernel releases when it ends. One without such a file, of a
+//! mover that was killed before it had locked it or of an old version, goes when nothing was made or removed in it for a day.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use crate::error::{Failure, Result};
 use crate::random::random;
@@ -16,6 +18,9 @@ const PREFIX: &str = "scribe-mover-";
 const LOCK: &str = "lock";
 /// The same until it is locked.
 const UNLOCKED: &str = "unlocked";
+/// How long a directory without a lock is left alone. A mover locks its file in the instant after it made the directory; one that was held up
+/// in between for a day fails at its next step, before it has read or written anything.
+const UNUSED: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The directory; every file in it has a name of its own.
 #[derive(Debug)]
@@ -115,12 +120,10 @@ pub fn remove_dead(parent: &Path) {
             continue;
         }
         // Kept until all is gone: a mover that starts at the same time leaves it to this one.
-        let lock = match File::open(dir.join(LOCK)).map(|lock| lock.try_lock().map(|()| lock)) {
-            Ok(Ok(lock)) => lock,
-            // Its mover lives, or has not locked it yet.
-            Ok(Err(TryLockError::WouldBlock)) => continue,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Ok(Err(TryLockError::Error(error))) | Err(error) => {
+        let lock = match fate(&dir) {
+            Ok(Fate::Dead(lock)) => lock,
+            Ok(Fate::Alive) => continue,
+            Err(error) => {
                 tracing::warn!(dir = %dir.display(), %error, "cannot look whether the mover of this temporary directory lives");
                 continue;
             }
@@ -131,6 +134,35 @@ pub fn remove_dead(parent: &Path) {
             Err(error) => tracing::warn!(dir = %dir.display(), %error, "cannot remove the temporary directory of a mover that was killed"),
         }
         drop(lock);
+    }
+}
+
+/// What became of a mover.
+enum Fate {
+    /// It lives, or has just begun.
+    Alive,
+    /// It has ended, as the lock on its file shows, or that there is none and has not been for long.
+    Dead(Option<File>),
+}
+
+fn fate(dir: &Path) -> io::Result<Fate> {
+    let lock = |name: &str| match File::open(dir.join(name)).map(|file| file.try_lock().map(|()| file)) {
+        Ok(Ok(file)) => Ok(Fate::Dead(Some(file))),
+        Ok(Err(TryLockError::WouldBlock)) => Ok(Fate::Alive),
+        // As where locks are not supported: its mover may live, and have none.
+        Ok(Err(TryLockError::Error(error))) | Err(error) => Err(error),
+    };
+    match lock(LOCK) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        locked => return locked,
+    }
+    // Whatever a mover does makes or removes files in it. A clock that was put back makes it wait longer.
+    if !fs::symlink_metadata(dir)?.modified()?.elapsed().is_ok_and(|unused| unused > UNUSED) {
+        return Ok(Fate::Alive);
+    }
+    match lock(UNLOCKED) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Fate::Dead(None)),
+        locked => locked,
     }
 }
 
@@ -171,6 +203,40 @@ mod tests {
         assert!(alive.list([&b"a"[..]]).unwrap().exists());
         drop(alive);
         assert!(!left(&parent).contains(&name));
+    }
+
+    /// Makes it as if nothing had been made in it for so long.
+    fn age(dir: &Path, hours: u64) {
+        let then = std::time::SystemTime::now() - Duration::from_secs(hours * 60 * 60);
+        File::open(dir).unwrap().set_modified(then).unwrap();
+    }
+
+    #[test]
+    fn one_without_a_lock_goes_when_nothing_was_done_in_it_for_a_day() {
+        let parent = TempDir::new().unwrap();
+        let path = |name: &str| parent.path().join(name);
+        for (name, files, hours) in [
+            ("scribe-mover-starts", &[UNLOCKED][..], 23),
+            ("scribe-mover-began", &[UNLOCKED], 25),
+            ("scribe-mover-bare", &[], 25),
+            ("scribe-mover-older", &["list-1"], 25),
+            ("scribe-mover-works", &["list-1"], 1),
+            ("scribe-mover-held", &[UNLOCKED, "list-1"], 25),
+            ("another", &[], 25),
+        ] {
+            dir(&parent, name, files);
+            age(&path(name), hours);
+        }
+        // It could be locked, and not be renamed.
+        let held = File::open(path("scribe-mover-held").join(UNLOCKED)).unwrap();
+        held.try_lock().unwrap();
+        let alive = Scratch::within(&parent).unwrap();
+        age(alive.dir(), 1000);
+        remove_dead(&parent);
+        let name = alive.dir().file_name().unwrap().to_str().unwrap().to_owned();
+        let mut kept = ["another", "scribe-mover-held", "scribe-mover-starts", "scribe-mover-works", &name];
+        kept.sort_unstable();
+        assert_eq!(left(&parent), kept);
     }
 
     #[test]

@@ -9,15 +9,13 @@ use crate::format::revision::Revision;
 use crate::remote::committed::Committed;
 use crate::stop::Stop;
 use crate::volume::LOST_AND_FOUND;
+use crate::volume::batch::Batch;
 use crate::volume::beneath::Root;
 use crate::volume::entry::Entry;
 use crate::volume::hash::Hasher;
 use crate::volume::merge_join::join;
 use crate::volume::path::RelPath;
 use crate::volume::walk::{Found, LEFT_LOST_AND_FOUND, walk};
-
-/// Pairs whose content is hashed side by side.
-const BATCH: usize = 4096;
 
 /// The result of comparing the volume.
 #[derive(Debug)]
@@ -45,7 +43,7 @@ pub(super) fn observe(
     let held = applied.filter(|applied| committed.descends_from(applied)).map(Revision::generation);
     let mut facts = Differences::of(writers);
     let mut alike = Alike::default();
-    let mut batch = Vec::new();
+    let mut batch = Batch::default();
     // The walk leaves this directory out, and nothing else can have its name.
     let own = has_lost_and_found(root)?;
     for pair in join(committed.entries.read()?, walk.by_ref()) {
@@ -54,7 +52,7 @@ pub(super) fn observe(
             alike.add(path);
         }
         if let Some(entry) = entry.as_ref().filter(|entry| own && entry.path.first() == LOST_AND_FOUND.as_bytes()) {
-            settle(root, std::mem::take(&mut batch), &mut facts, hasher, stop)?;
+            settle(root, batch.take(), &mut facts, hasher, stop)?;
             facts.leave_out(entry);
             continue;
         }
@@ -62,12 +60,12 @@ pub(super) fn observe(
             let changed = entry.file().map_or(0, |file| file.changed);
             compare(entry, found.as_ref(), held.map(|generation| changed <= generation))
         });
-        batch.push(Pair { entry, found, content });
-        if batch.len() >= BATCH {
-            settle(root, std::mem::take(&mut batch), &mut facts, hasher, stop)?;
+        let bytes = entry.as_ref().map_or(0, Entry::bytes) + found.as_ref().map_or(0, Found::bytes);
+        if batch.push(Pair { entry, found, content }, bytes) {
+            settle(root, batch.take(), &mut facts, hasher, stop)?;
         }
     }
-    settle(root, batch, &mut facts, hasher, stop)?;
+    settle(root, batch.take(), &mut facts, hasher, stop)?;
     let mut skipped = walk.skipped;
     if facts.left_out() > 0 {
         *skipped.entry(LEFT_LOST_AND_FOUND.into()).or_default() += 1;

@@ -12,6 +12,8 @@ use crate::volume::path::RelPath;
 
 /// Content takes whole blocks. What a file system calls one may be larger, but is not what a small file takes then.
 const BLOCK: u64 = 4096;
+/// Memory for the steps of a part, in bytes, as far as attributes and long names make them large.
+const MEMORY: usize = 16 << 20;
 /// Bytes of a target that go into the inode of a symbolic link, on most file systems.
 const SHORT_TARGET: usize = 59;
 
@@ -120,7 +122,8 @@ pub(super) fn next_part(
     mut room: Room,
 ) -> Result<Vec<Step>> {
     let mut part = Vec::new();
-    while part.len() < BATCH {
+    let mut bytes = 0;
+    while part.len() < BATCH && bytes < MEMORY {
         let fits = steps.next_if(|step| match step {
             Ok(step) if room.has(takes(step)) => {
                 room = room.minus(takes(step));
@@ -130,7 +133,11 @@ pub(super) fn next_part(
             Err(_) => true,
         });
         match fits {
-            Some(step) => part.push(step?),
+            Some(step) => {
+                let step = step?;
+                bytes += step.1.bytes();
+                part.push(step);
+            }
             None => break,
         }
     }

@@ -1,6 +1,7 @@
 //! A push: observe the volume, decide, write, commit, tidy up. The order of the writes is what keeps the promise that the
 //! committed revision is whole at every moment; `docs/remote-format.md` walks through it.
 
+mod altered;
 mod case_collisions;
 mod commit;
 mod doubt;

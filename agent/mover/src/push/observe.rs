@@ -15,6 +15,7 @@ use crate::remote::Listing;
 use crate::report::Reason;
 use crate::scratch::Scratch;
 use crate::stop::Stop;
+use crate::volume::batch::Batch;
 use crate::volume::beneath::Root;
 use crate::volume::entry::{Entry, FileEntry, Kind, Location};
 use crate::volume::hash::Hasher;
@@ -23,9 +24,6 @@ use crate::volume::merge_join::join;
 use crate::volume::path::RelPath;
 use crate::volume::vanished::{EYES, settle};
 use crate::volume::walk::{Found, FoundKind, Inode, Walk, walk};
-
-/// Entries whose content is hashed side by side.
-const BATCH: usize = 4096;
 
 /// A volume as one pass found it.
 #[derive(Debug)]
@@ -163,7 +161,7 @@ struct Observed {
 struct Pass<'a> {
     look: ObserveContext<'a>,
     out: EntriesWriter,
-    batch: Vec<Observed>,
+    batch: Batch<Observed>,
     /// Of inodes with several names.
     firsts: HashMap<Inode, First>,
     /// Files that the walk found and that could not be opened a moment later.
@@ -173,7 +171,7 @@ struct Pass<'a> {
 impl<'a> Pass<'a> {
     fn new(look: ObserveContext<'a>) -> Result<Self> {
         let out = EntriesWriter::new(look.scratch, "look")?;
-        Ok(Self { look, out, batch: Vec::new(), firsts: HashMap::new(), unopened: Vec::new() })
+        Ok(Self { look, out, batch: Batch::default(), firsts: HashMap::new(), unopened: Vec::new() })
     }
 
     fn add(&mut self, found: Found, digest: Option<Digest>) -> Result<()> {
@@ -182,13 +180,13 @@ impl<'a> Pass<'a> {
             further = self.firsts.contains_key(&found.inode());
             self.firsts.entry(found.inode()).or_insert_with(|| First { path: found.path.clone(), digest: None });
         }
-        self.batch.push(Observed { found, digest, further });
-        if self.batch.len() >= BATCH { self.finish_batch() } else { Ok(()) }
+        let bytes = found.bytes();
+        if self.batch.push(Observed { found, digest, further }, bytes) { self.finish_batch() } else { Ok(()) }
     }
 
     fn finish_batch(&mut self) -> Result<()> {
         let ObserveContext { root, hasher, stop, .. } = self.look;
-        let mut batch = std::mem::take(&mut self.batch);
+        let mut batch = self.batch.take();
         let unknown = |seen: &&mut Observed| matches!(seen.found.kind, FoundKind::File(_)) && seen.digest.is_none() && !seen.further;
         let unknown: Vec<&mut Observed> = batch.iter_mut().filter(unknown).collect();
         let paths: Vec<_> = unknown.iter().map(|seen| seen.found.path.clone()).collect();

@@ -236,7 +236,11 @@ impl<'a> Planner<'a> {
         let was_dir = before.is_some_and(|before| before.kind == Kind::Dir);
         // It was refused before, or may be now.
         let refused = is_long(path) && (self.state.refuses_long_names || old.is_some_and(|old| old.at == Location::Object));
-        if refused || !trusted(path) || self.state.collisions.is_some_and(|collisions| collisions.contains(path)) {
+        if refused
+            || !trusted(path)
+            || self.state.altered.contains(path.as_bytes())
+            || self.state.collisions.is_some_and(|collisions| collisions.contains(path))
+        {
             file.at = Location::Object;
             let name = object(&file.sha256);
             let there = self.committed_objects.contains(&file.sha256) && self.state.intact(&name, file.size);

@@ -15,7 +15,7 @@ use crate::remote::{BATCH, Listing, Remote};
 use crate::report::Reason;
 use crate::spill::batches;
 use crate::store::slices;
-use crate::volume::entry::{Entry, Location};
+use crate::volume::entry::{Entry, Location, Meta};
 
 /// Brings the path into the state a finished push leaves, and the listing with it; returns how many strays were in the way and are gone.
 ///
@@ -40,7 +40,9 @@ pub(super) fn recover(hold: &Hold, committed: &mut Committed, listing: &mut List
         Ok(entry) => entry.file().is_some_and(|file| matches!(file.at, Location::Staged | Location::Object)),
         Err(_) => true,
     };
-    for batch in batches(committed.entries.read()?.filter(waits), BATCH) {
+    // Of the metadata nothing is needed, and it may be large.
+    let bare = |entry: Result<Entry>| entry.map(|entry| Entry { meta: Meta::default(), ..entry });
+    for batch in batches(committed.entries.read()?.filter(waits).map(bare), BATCH) {
         let batch = batch?;
         let (mut files, mut lost) = (Vec::new(), HashSet::<Digest>::new());
         for entry in &batch {

@@ -27,6 +27,8 @@ pub(super) struct RemoteState<'a> {
     pub(super) folders: bool,
     /// Whether it has refused a name for its length.
     pub(super) refuses_long_names: bool,
+    /// Names that the remote was found to store under another one.
+    pub(super) altered: &'a NameSet,
     /// Names that the remote takes for one, if it is of that kind.
     pub(super) collisions: Option<&'a CaseCollisions>,
 }

@@ -103,6 +103,7 @@ impl PushContext<'_> {
             there: &uploaded.there,
             folders: self.folders,
             refuses_long_names: uploaded.refuses_long_names,
+            altered: &uploaded.altered,
             collisions: collisions.as_ref(),
         };
         plan(state, &tree.entries, self.revision.generation(), self.revision.as_str(), self.scratch())
@@ -223,7 +224,9 @@ impl PushContext<'_> {
         };
         let of_dead =
             moved.iter().map(|moved| &moved.path).filter(|path| uploaded.there.contains(path.as_bytes()) || stray(path.as_bytes()));
-        let abandoned = uploaded.drop_abandoned(plan, of_dead.cloned().collect(), staged, committed, self.scratch())?;
+        let mut abandoned = uploaded.drop_abandoned(plan, of_dead.cloned().collect(), staged, committed, self.scratch())?;
+        // What lies there by now may be another file's.
+        abandoned.retain(|name| !uploaded.altered.contains(name));
         if abandoned.is_empty() {
             return Ok(());
         }
@@ -299,15 +302,22 @@ impl PushContext<'_> {
                 continue;
             }
             if moving.is_empty() {
-                return match error {
-                    Some(error) if matches!(error.class, Class::Obstructed | Class::Other) => Err(error.into()),
-                    Some(error) => Err(Failure::new(
-                        Reason::MoverFailed,
-                        format!("rclone could not send every file, and none of them changed: {}", error.message),
-                    )),
-                    None if again.unsettled.is_empty() => Ok((tree, plan)),
-                    None => Err(unreadable(&again.unsettled)),
-                };
+                match error {
+                    Some(error) if matches!(error.class, Class::Obstructed | Class::Other) => return Err(error.into()),
+                    Some(error) => {
+                        let what = format!("rclone could not send every file, and none of them changed: {}", error.message);
+                        return Err(Failure::new(Reason::MoverFailed, what));
+                    }
+                    None if again.unsettled.is_empty() => {
+                        if !self.are_altered(uploaded)? {
+                            return Ok((tree, plan));
+                        }
+                        plan = self.plan(&tree, uploaded)?;
+                        self.drop_abandoned(&plan, &[], purpose.staged(), uploaded)?;
+                        continue;
+                    }
+                    None => return Err(unreadable(&again.unsettled)),
+                }
             }
             uploaded.forget(&moving, self.scratch())?;
             tracing::info!(count = moving.len(), first = ?moving.first(), "the volume changed while it was read");

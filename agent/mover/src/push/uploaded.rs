@@ -10,7 +10,7 @@ use crate::digest::Digest;
 use crate::error::Result;
 use crate::format::entries::Entries;
 use crate::format::names::StagedDir;
-use crate::name_set::ContentSet;
+use crate::name_set::{ContentSet, NameSet};
 use crate::scratch::Scratch;
 use crate::spill::{Record, Records, Spill, SpillWriter};
 use crate::volume::entry::Location;
@@ -64,6 +64,10 @@ pub(super) struct Uploaded {
     pub(super) confirmed: bool,
     /// Whether the remote has refused a name for its length.
     pub(super) refuses_long_names: bool,
+    /// Names under which nothing is listed of what was sent to them: the remote stores it under another one.
+    pub(super) altered: NameSet,
+    /// Names that were found to be listed.
+    pub(super) listed: NameSet,
 }
 
 impl Uploaded {
@@ -79,6 +83,8 @@ impl Uploaded {
             announced: false,
             confirmed: false,
             refuses_long_names: false,
+            altered: NameSet::default(),
+            listed: NameSet::default(),
         })
     }
 
@@ -135,6 +141,17 @@ impl Uploaded {
             needed
         });
         Ok(names)
+    }
+
+    /// All that was sent to its own name may have been replaced by something else since.
+    pub(super) fn doubt_own(&mut self, scratch: &Scratch) -> Result<()> {
+        let mut out = SpillWriter::new(scratch)?;
+        for uploaded in self.own.files()? {
+            out.push(&SentFile { whole: false, ..uploaded? })?;
+        }
+        self.own.0 = out.finish()?;
+        self.there = ContentSet::default();
+        Ok(())
     }
 
     /// What changed under the upload may have been sent in any state, even if it reads as before by now.

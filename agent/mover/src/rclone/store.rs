@@ -124,9 +124,9 @@ impl Store for RcloneStore {
         Ok(Replacing { destroys, renames: base != Some("s3") && self.backend()?.has("PartialUploads") })
     }
 
-    fn read(&self, name: &str) -> Result<Option<PathBuf>> {
+    fn read(&self, name: &str, most: u64) -> Result<Option<PathBuf>> {
         let (daemon, to) = (self.daemon()?, self.rclone.context.scratch.fresh("object"));
-        let read = daemon.read(&self.path(""), name, &to).map_err(|error| {
+        let read = daemon.read(&self.path(""), name, &to, most).map_err(|error| {
             if error.class != Class::NoSpace {
                 return error.into();
             }

@@ -57,7 +57,7 @@ pub fn read_manifest(remote: &Remote, commit: Commit) -> Result<Manifest> {
         let what = format!("the commit names an impossible revision {:?}", commit.revision);
         return Ok(Manifest::Damaged(commit, what));
     };
-    let file = match remote.read_object(&names::manifest(&revision))? {
+    let file = match remote.read_object(&names::manifest(&revision), commit.manifest.size)? {
         Read::Absent => return Ok(Manifest::Missing(commit)),
         Read::Damaged(what) => {
             let what = format!("the manifest of {} is damaged ({what})", commit.revision);

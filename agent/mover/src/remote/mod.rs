@@ -25,7 +25,7 @@ pub use reading::Read;
 use crate::error::{Failure, Result};
 use crate::format::names::{COMMIT, Folder};
 use crate::report::Reason;
-use crate::store::{self, Class, Context, Features, Fetch, Put, Store, Upload};
+use crate::store::{self, Class, Context, DOCUMENT, Features, Fetch, Put, Store, Upload};
 
 /// Names handed to the store at a time: it keeps all of them in memory, and each verb has a cost of its own.
 pub const BATCH: usize = 20_000;
@@ -132,7 +132,7 @@ impl Remote {
         if let Some(found) = self.found_to_fold.get() {
             return Ok(*found);
         }
-        let found = match self.read_object(&control.to_uppercase())? {
+        let found = match self.read_object(&control.to_uppercase(), DOCUMENT)? {
             Read::Content(path) => fs::metadata(path).map_err(|e| Failure::scratch(&e))?.len() > 0,
             Read::Damaged(_) => true,
             Read::Absent => false,

@@ -13,7 +13,7 @@ use super::Remote;
 use crate::error::{Failure, Result};
 use crate::format::documents::{Control, unseal};
 use crate::format::names::{CLAIM, COMMIT, CONTROL_DIR};
-use crate::store::{Class, Fetch, StoreError, slices};
+use crate::store::{Class, DOCUMENT, Fetch, StoreError, slices};
 
 /// What a damaged object is said to be.
 const UNDECIPHERABLE: &str = "it cannot be decrypted, or unpacked";
@@ -33,7 +33,7 @@ pub enum Read {
 impl Remote {
     /// Reads a control document with one request, on S3.
     pub fn read_control<T: DeserializeOwned>(&self, name: &str) -> Result<Control<T>> {
-        match self.read_object(name)? {
+        match self.read_object(name, DOCUMENT)? {
             Read::Absent => Ok(Control::Absent),
             Read::Damaged(what) => Ok(Control::Corrupt(what)),
             Read::Content(path) => self.unsealed(&fs::read(path).map_err(|e| Failure::scratch(&e))?),
@@ -49,15 +49,20 @@ impl Remote {
         Ok(control)
     }
 
-    /// Reads one object below [`CONTROL_DIR`].
-    pub fn read_object(&self, name: &str) -> Result<Read> {
-        match self.store.read(&format!("{CONTROL_DIR}/{name}")) {
+    /// Reads one object below [`CONTROL_DIR`]. One of more than `most` bytes is damaged.
+    pub fn read_object(&self, name: &str, most: u64) -> Result<Read> {
+        match self.store.read(&format!("{CONTROL_DIR}/{name}"), most) {
             Ok(None) => Ok(Read::Absent),
             Ok(Some(path)) => {
                 if fs::metadata(&path).map_err(|e| Failure::scratch(&e))?.len() > 0 {
                     self.deciphered.get_or_init(|| ());
                 }
                 Ok(Read::Content(path))
+            }
+            Err(error) if error.class == Class::TooLarge => {
+                // It may be the page of a web server.
+                self.confirm_root()?;
+                Ok(Read::Damaged(format!("it has more than {most} bytes")))
             }
             Err(error) if self.deciphers(&error)? => Ok(Read::Damaged(UNDECIPHERABLE.to_owned())),
             Err(error) => Err(self.explain(error)),
@@ -94,7 +99,7 @@ impl Remote {
     pub fn read_controls<A: DeserializeOwned, B: DeserializeOwned>(&self, names: [&str; 2]) -> Result<(Control<A>, Control<B>)> {
         let dir = match self.fetch_control(&names.map(str::to_owned), Fetch::Documents)? {
             (dir, None) => dir,
-            (dir, Some(error)) if error.is_absence() || error.class == Class::Undecipherable => dir,
+            (dir, Some(error)) if error.is_absence() || matches!(error.class, Class::Undecipherable | Class::TooLarge) => dir,
             (_, Some(error)) => return Err(self.explain(error)),
         };
         let [a, b] = names;

@@ -32,6 +32,8 @@ pub enum Class {
     Configuration,
     /// An object is not what a wrapping backend (crypt, compress) has written, or not with this password.
     Undecipherable,
+    /// An object is larger than was asked for.
+    TooLarge,
     /// Killed from outside.
     Killed,
     /// Of the mover itself, such as a full temporary directory, or a stop.
@@ -53,7 +55,7 @@ impl Class {
             Self::VolumeUnreadable => Reason::VolumeUnreadable,
             // Where nothing else could be read, either: see the reading of control objects.
             Self::Configuration | Self::Undecipherable => Reason::SecretInvalid,
-            Self::NotFound | Self::Obstructed | Self::NameTooLong => Reason::RemoteInconsistent,
+            Self::NotFound | Self::Obstructed | Self::NameTooLong | Self::TooLarge => Reason::RemoteInconsistent,
             Self::Killed | Self::Mover | Self::Other => Reason::MoverFailed,
         }
     }

@@ -68,6 +68,9 @@ pub struct Listed {
     pub is_folder: bool,
 }
 
+/// Bytes of a document: a commit or a claim has less than two thousand.
+pub const DOCUMENT: u64 = 64 << 10;
+
 /// What is fetched, and so how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fetch {
@@ -154,10 +157,12 @@ pub trait Store: Debug + Send + Sync {
     /// How an upload replaces an object. Asks no server.
     fn replacing(&self) -> Result<Replacing>;
 
-    /// Reads one object into a temporary file; `None` if it is not found.
-    fn read(&self, name: &str) -> Result<Option<PathBuf>>;
+    /// Reads one object into a temporary file; `None` if it is not found. One of more than `most` bytes is [`Class::TooLarge`], and not read to
+    /// its end.
+    fn read(&self, name: &str, most: u64) -> Result<Option<PathBuf>>;
 
-    /// Fetches `names` from the folder `from` into the local folder `to`. One that does not exist is left out.
+    /// Fetches `names` from the folder `from` into the local folder `to`. One that does not exist is left out. Documents that have more bytes
+    /// together than [`DOCUMENT`] for each are [`Class::TooLarge`].
     fn fetch(&self, from: &str, to: &Path, names: &Names, how: Fetch) -> Result<()>;
 
     /// Sends `files` to the folder `to`, replacing what is there. An error unless all of them were sent.

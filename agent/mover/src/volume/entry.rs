@@ -119,6 +119,16 @@ impl Entry {
         }
     }
 
+    /// About the memory that it takes, in bytes.
+    pub fn bytes(&self) -> usize {
+        let more = match &self.kind {
+            Kind::Symlink(target) => target.len(),
+            Kind::File(file) => file.link.as_ref().map_or(0, |first| first.as_bytes().len()) + size_of_val(&*file.holes),
+            Kind::Dir | Kind::Fifo => 0,
+        };
+        size_of::<Self>() + self.path.as_bytes().len() + self.meta.attributes.bytes() + more
+    }
+
     /// Whether both are of one type.
     pub fn same_type(&self, other: &Self) -> bool {
         std::mem::discriminant(&self.kind) == std::mem::discriminant(&other.kind)

@@ -1,5 +1,6 @@
 //! A volume: its paths and entries, how they are walked, read and hashed.
 
+pub mod batch;
 pub mod beneath;
 pub mod entry;
 pub mod hash;

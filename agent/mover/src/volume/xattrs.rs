@@ -18,6 +18,8 @@ pub const CAPABILITY: &[u8] = b"security.capability";
 
 /// The largest list, and the largest value, that Linux knows.
 const LARGEST: usize = 65536;
+/// Bytes of all of one entry together that are read: more than a manifest holds of one.
+const MOST: usize = 2 << 20;
 /// Holds the names of nearly every entry, and most values, at the first try.
 const USUAL: usize = 1024;
 
@@ -78,6 +80,11 @@ impl Attributes {
         self.0.iter()
     }
 
+    /// The memory that they take, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.iter().map(|attribute| attribute.name.len() + attribute.value.len()).sum()
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -109,16 +116,22 @@ pub struct ReadAttributes {
 /// Labels that a site gives its files by itself (`security.*`: SELinux, IMA, Smack) are left out: at another site they would be wrong.
 pub fn read(entry: &Held) -> io::Result<ReadAttributes> {
     let mut seen = ReadAttributes::default();
-    let mut attributes = Vec::new();
+    let (mut attributes, mut room) = (Vec::new(), MOST);
     for name in list(entry)?.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
         if AttributeKind::of(name).is_none() {
             seen.others |= !name.starts_with(b"security.");
         } else if let Some(value) = value(entry, name)? {
+            room = room.checked_sub(name.len() + value.len()).ok_or_else(too_many)?;
             attributes.push(Attribute { name: name.into(), value });
         }
     }
     seen.attributes = Attributes::new(attributes);
     Ok(seen)
+}
+
+fn too_many() -> io::Error {
+    let what = "it has more extended attributes than can be replicated, a megabyte: remove some of them";
+    io::Error::new(io::ErrorKind::FileTooLarge, what)
 }
 
 /// The names, each with a NUL behind it.

@@ -15,7 +15,7 @@ use scribe_mover::rclone::daemon::{CallError, Check, Daemon, Found, Kind};
 use scribe_mover::rclone::{COPY_IDLE, Rclone};
 use scribe_mover::report::Reason;
 use scribe_mover::scratch::Scratch;
-use scribe_mover::store::{Class, StoreError};
+use scribe_mover::store::{Class, DOCUMENT, StoreError};
 use serde_json::{Value, json};
 
 use crate::support::program::{example, program};
@@ -303,7 +303,7 @@ fn starting_and_small_calls_are_quick() {
     let (from, at) = (files.fresh("from"), daemon.fs(&site.name));
     fs::write(&from, "12345").unwrap();
     let write = each("write", &|| daemon.write(&from, &at, "a", Check::Ours).unwrap());
-    let read = each("read", &|| assert_eq!(daemon.read(&at, "a", &files.fresh("got")).unwrap(), Found::Content));
+    let read = each("read", &|| assert_eq!(daemon.read(&at, "a", &files.fresh("got"), DOCUMENT).unwrap(), Found::Content));
     each("range", &|| drop(daemon.range(&at, "a", 1..3).unwrap()));
     println!("after: {}", memory());
     assert!(noop < Duration::from_millis(100) && write.max(read) < Duration::from_millis(500), "{noop:?} {write:?} {read:?}");

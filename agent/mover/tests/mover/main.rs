@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod alone;
+mod altered;
 mod attributes;
 mod backends;
 mod blocked;
@@ -26,6 +27,7 @@ mod hints;
 mod history;
 mod identity;
 mod late;
+mod leased;
 mod lost_control;
 mod lying;
 mod measured;

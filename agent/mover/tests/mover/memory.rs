@@ -19,6 +19,38 @@ use crate::support::program::{mover, report};
 use crate::support::server::Backend;
 use crate::support::tree::{assert_same, write};
 
+/// A commit or claim of a size that none has, which whoever may write to the bucket can put there: it is not fetched to its end.
+#[rstest]
+fn a_document_of_absurd_size_is_named(
+    #[values("commit.json", "claim.json")] name: &str,
+    #[values("push", "pull")] verb: &str,
+    #[values(Backend::Local, Backend::S3)] backend: Backend,
+) {
+    let site = Site::on(backend);
+    if backend == Backend::S3 {
+        site.make_bucket();
+    }
+    write(site.source.path(), "a", "a");
+    site.push();
+    if name == "claim.json" {
+        // Without a commit, the claim says whose path it is.
+        site.meddle("deletefile", ".scribe/commit.json", b"");
+    }
+    let object = site.object(&format!(".scribe/{name}"));
+    File::create(&object).unwrap().set_len(3 << 29).unwrap();
+    let volume = if verb == "push" { site.source.path() } else { site.dest.path() };
+    let group = Cgroup::new(64 << 20).unwrap();
+    let output = group.enter(&mover(&site, verb, volume, &[])).output().unwrap();
+    assert_eq!(group.killed().unwrap(), 0, "{}", String::from_utf8_lossy(&output.stdout));
+    let report = report(&output);
+    assert_eq!(report.result, Outcome::Failed);
+    assert!(matches!(report.reason, Some(Reason::RemoteInconsistent | Reason::PathNotOurs)), "{:?} {}", report.reason, report.message);
+    // Where there is no commit, that may be what is said, whatever the claim is.
+    assert!(report.message.contains("commit.json") || report.message.contains(name), "{}", report.message);
+    let largest = walkdir::WalkDir::new(site.scratch.path()).into_iter().map(|entry| entry.unwrap().metadata().unwrap().len()).max();
+    assert!(largest < Some(1 << 20), "{largest:?}");
+}
+
 /// Runs the mover within `mib`, and fails when any process of it was killed for want of memory.
 fn run_within(mib: u64, site: &Site, verb: &str, volume: &Path) {
     let group = Cgroup::new(mib << 20).unwrap();

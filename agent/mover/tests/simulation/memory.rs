@@ -182,8 +182,11 @@ impl Store for Memory {
         Ok(Replacing { destroys: self.kind.destroys, renames: self.kind.renames })
     }
 
-    fn read(&self, name: &str) -> Result<Option<PathBuf>> {
+    fn read(&self, name: &str, most: u64) -> Result<Option<PathBuf>> {
         let Some(object) = self.get_one(name.as_bytes())? else { return Ok(None) };
+        if object.content.len() as u64 > most {
+            return Err(StoreError::new(Class::TooLarge, "more than was asked for"));
+        }
         let path = self.scratch.fresh("read");
         scratch(fs::write(&path, &object.content))?;
         Ok(Some(path))

@@ -63,6 +63,7 @@ fn with(old: &[Entry], listing: Option<&Listing>, ours: &[&str], new: &[Entry]) 
         there: &there,
         folders: true,
         refuses_long_names: false,
+        altered: &NameSet::default(),
         collisions: None,
         unreadable: None,
     };
@@ -196,6 +197,7 @@ fn what_a_path_without_a_manifest_holds_is_not_written_over_before_the_commit() 
         there: &there,
         folders: true,
         refuses_long_names: false,
+        altered: &NameSet::default(),
         collisions: None,
         unreadable: None,
     };

@@ -9,13 +9,13 @@ use serde_json::{Value, json};
 use super::Daemon;
 use super::error::{CallError, Kind, Sides};
 use super::links::Links;
-use super::objects::moved;
+use super::objects::{limited, moved};
 use super::place::{Fs, links, local};
 use crate::error::Failure;
 use crate::rclone::options::TIMEOUT;
 use crate::rclone::process::{BULK_IDLE, CONTROL_IDLE, COPY_IDLE};
 use crate::store::stats::Stats;
-use crate::store::{Class, Fetch, Names};
+use crate::store::{Class, DOCUMENT, Fetch, Names};
 
 const COPY: &str = "sync/copy";
 const DELETE: &str = "operations/delete";
@@ -38,8 +38,12 @@ impl Daemon {
             "NoUpdateDirModTime": !checked,
         });
         let from = if blind { from.blind() } else { from.plain() };
-        let idle = if how == Fetch::Documents { CONTROL_IDLE } else { BULK_IDLE };
-        self.listed(COPY, json!({ "srcFs": from, "dstFs": local(COPY, to)? }), names, config, idle).map(drop)
+        let params = json!({ "srcFs": from, "dstFs": local(COPY, to)? });
+        if how == Fetch::Documents {
+            let config = limited(config, DOCUMENT.saturating_mul(names.len() as u64));
+            return self.listed(COPY, params, names, config, CONTROL_IDLE).map(drop).map_err(CallError::of_limited);
+        }
+        self.listed(COPY, params, names, config, BULK_IDLE).map(drop)
     }
 
     /// Sends all `files`, over what is there. One PUT each on S3 (more for what is sent in parts), which does not make the bucket.

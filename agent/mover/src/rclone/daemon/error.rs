@@ -139,6 +139,8 @@ const OBJECT_MISSING: [&str; 2] = ["object not found", "failed to open source ob
 /// The same of a listing; a combination of remotes says in between where it looked.
 const LISTING: &str = "error in ListJSON: ";
 const NO_FOLDER: &str = "directory not found";
+/// What rclone says of a transfer that is longer than it may be.
+const LIMIT: &str = "max transfer limit reached";
 
 #[derive(Deserialize)]
 struct Structured {
@@ -186,6 +188,14 @@ impl CallError {
 
     pub(super) fn new(method: &str, sides: Sides, kind: Kind, class: Class, what: &str) -> Self {
         Self { method: method.to_owned(), sides, kind, class, message: format!("rclone {method}: {what}") }
+    }
+
+    /// Of a call that may move so many bytes and no more.
+    pub(super) fn of_limited(mut self) -> Self {
+        if matches!(&self.kind, Kind::Answered(answer) if answer.error.contains(LIMIT)) {
+            self.class = Class::TooLarge;
+        }
+        self
     }
 
     /// The mover could not prepare it.

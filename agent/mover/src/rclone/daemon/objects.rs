@@ -42,8 +42,9 @@ pub enum Check {
 
 impl Daemon {
     /// Reads one object into the file `to`, which must not exist. One GET on S3, where its size is not asked for first: a connection that
-    /// ends too early is noticed there, and what else may be wrong with the content is for the caller to find.
-    pub fn read(&self, from: &Fs, name: &str, to: &Path) -> Result<Found, CallError> {
+    /// ends too early is noticed there, and what else may be wrong with the content is for the caller to find. One of more than `most` bytes is
+    /// given up, as [`Class::TooLarge`].
+    pub fn read(&self, from: &Fs, name: &str, to: &Path, most: u64) -> Result<Found, CallError> {
         let (folder, file) = match (to.parent(), to.file_name().and_then(|file| file.to_str())) {
             (Some(folder), Some(file)) => (local(COPY, folder)?, file),
             _ => return Err(CallError::refused(COPY, &format!("{} is no name for a file", to.display()))),
@@ -53,15 +54,18 @@ impl Daemon {
         }
         let params = json!({
             "srcFs": from.blind(), "srcRemote": name, "dstFs": folder, "dstRemote": file,
-            "_config": self.small(json!({
+            "_config": self.small(limited(json!({
                 "NoCheckDest": true, "NoTraverse": true, "Inplace": true, "IgnoreChecksum": true, "IgnoreSize": true,
-            })),
+            }), most)),
         });
         let sides = Sides { reads: Some(Side::Remote), writes: Some(Side::Mover) };
         let error = match self.call_for(COPY, params, CONTROL_IDLE) {
-            Ok(_) if fs::symlink_metadata(to).is_ok() => return Ok(Found::Content),
+            Ok(_) if fs::symlink_metadata(to).is_ok_and(|meta| meta.len() <= most) => return Ok(Found::Content),
+            Ok(_) if fs::symlink_metadata(to).is_ok() => {
+                CallError::new(COPY, sides, Kind::TooLong, Class::TooLarge, "more than was asked for")
+            }
             Ok(_) => CallError::new(COPY, sides, Kind::Incomplete { moved: 0, asked: 1 }, Class::Other, "success, and there is no file"),
-            Err(error) => error,
+            Err(error) => error.of_limited(),
         };
         // rclone has removed what it could not finish, unless it was killed.
         match fs::remove_file(to) {
@@ -137,6 +141,16 @@ impl Daemon {
         }
         Ok(reply.body)
     }
+}
+
+/// What a call may move in bytes, tries that failed included; then it fails as [`CallError::of_limited`] knows.
+pub(super) fn limited(mut config: Value, most: u64) -> Value {
+    // Of three tries that all but end.
+    if let Some(fields) = config.as_object_mut() {
+        fields.insert("MaxTransfer".to_owned(), most.saturating_mul(3).min(i64::MAX.unsigned_abs()).into());
+        fields.insert("CutoffMode".to_owned(), "HARD".into());
+    }
+    config
 }
 
 /// rclone leaves out what it cannot find and calls that success: it must have moved as many files as it was given. Some backends count what

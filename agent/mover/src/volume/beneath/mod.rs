@@ -14,6 +14,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{CWD, Dir, FlockOperation, Mode, OFlags, ResolveFlags, StatVfs, flock, fstatvfs, openat, openat2, syncfs};
 use rustix::io::Errno;
@@ -26,8 +27,12 @@ use crate::error::{Failure, Result};
 use crate::report::Reason;
 use crate::volume::path::RelPath;
 
-/// A change anywhere in the file system while the path is followed may be reason to follow it again.
+/// A change anywhere in the file system while the path is followed may be reason to follow it again, and so is a file on which another program
+/// has a lease: that one is told to give it up, which takes it a moment.
 const ATTEMPTS: usize = 100;
+/// Attempts that follow each other at once, and the pause between the others: all together they take four seconds.
+const AT_ONCE: usize = 20;
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// How every name is followed.
 const BENEATH: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_XDEV);
@@ -223,14 +228,15 @@ impl Folder {
 
 fn follow(dir: BorrowedFd, path: &[u8], flags: OFlags) -> rustix::io::Result<OwnedFd> {
     let open = || openat2(dir, path, flags | OFlags::CLOEXEC, Mode::empty(), BENEATH);
-    let mut opened = open();
-    for _ in 1..ATTEMPTS {
-        if !matches!(opened, Err(Errno::AGAIN | Errno::INTR)) {
-            break;
+    for attempt in 1..ATTEMPTS {
+        match open() {
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) if attempt < AT_ONCE => {}
+            Err(Errno::AGAIN) => std::thread::sleep(PAUSE),
+            opened => return opened,
         }
-        opened = open();
     }
-    opened
+    open()
 }
 
 fn unsupported() -> Failure {

@@ -55,6 +55,12 @@ pub struct Found {
 pub type Inode = ((u32, u32), u64);
 
 impl Found {
+    /// About the memory that it takes, in bytes.
+    pub fn bytes(&self) -> usize {
+        let target = if let FoundKind::Symlink(target) = &self.kind { target.len() } else { 0 };
+        size_of::<Self>() + self.path.as_bytes().len() + self.meta.attributes.bytes() + target
+    }
+
     /// The inode that this is a name of.
     pub fn inode(&self) -> Inode {
         (self.device, self.hints.inode)

@@ -249,8 +249,8 @@ impl Store for Liar {
         self.store.replacing()
     }
 
-    fn read(&self, name: &str) -> Result<Option<PathBuf>> {
-        self.verb(&Verb::Read(name), Some(Ok(None)), || self.store.read(name))
+    fn read(&self, name: &str, most: u64) -> Result<Option<PathBuf>> {
+        self.verb(&Verb::Read(name), Some(Ok(None)), || self.store.read(name, most))
     }
 
     fn fetch(&self, from: &str, to: &Path, names: &Names, how: Fetch) -> Result<()> {

@@ -1,5 +1,6 @@
 //! What the tests share: a server, a proxy in front of it, volumes, and a way to see whether two trees are the same.
 
+pub(crate) mod altering;
 pub(crate) mod cgroup;
 pub(crate) mod liar;
 pub(crate) mod objects;
@@ -126,6 +127,12 @@ impl Site {
     pub(crate) fn lying(&self, rule: Rule) -> Remote {
         let (context, store) = store(self.secret.path(), &self.name);
         Remote::new(context, Box::new(Liar::new(store, rule)), &self.name)
+    }
+
+    /// One that stores these names under another one.
+    pub(crate) fn altering(&self, alter: altering::Alter) -> Remote {
+        let (context, store) = store(self.secret.path(), &self.name);
+        Remote::new(context, Box::new(altering::Altering { store, alter }), &self.name)
     }
 
     /// The rclone of another section of the configuration.

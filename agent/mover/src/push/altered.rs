@@ -1,0 +1,70 @@
+//! Names that a remote stores under another one, of which nobody has thought: that shows where what was sent is listed. Their content goes to
+//! `objects/`, as that of names which are known for it does.
+
+use super::upload::PushContext;
+use super::uploaded::Uploaded;
+use crate::error::Result;
+use crate::store::slices;
+
+impl PushContext<'_> {
+    /// Whether names that were sent to are listed under themselves: the unusual ones of a first push, and of one that lists the path anyway. All
+    /// others would cost a listing. Notes those that are not, with what else may have been replaced by them.
+    pub(super) fn are_altered(&self, uploaded: &mut Uploaded) -> Result<bool> {
+        let first = self.committed.is_none();
+        if !first && self.listing.is_none() {
+            return Ok(false);
+        }
+        let mut doubtful: Vec<Box<[u8]>> = Vec::new();
+        for sent in uploaded.own.files()? {
+            let name: Box<[u8]> = sent?.upload.path.as_bytes().into();
+            if is_unusual(&name) && !uploaded.listed.contains(&name) && !uploaded.altered.contains(&name) {
+                doubtful.push(name);
+            }
+        }
+        // What one listing does not show, another one may.
+        let mut altered = Vec::new();
+        for _ in 0..2 {
+            if doubtful.is_empty() {
+                break;
+            }
+            let listing = self.remote.list("")?;
+            let (listed, missing): (Vec<_>, Vec<_>) = doubtful.into_iter().partition(|name| listing.contains_key(name));
+            for name in &listed {
+                uploaded.listed.insert(name);
+            }
+            altered.clone_from(&missing);
+            doubtful = missing;
+        }
+        let Some(one) = altered.first() else { return Ok(false) };
+        let (name, count) = (String::from_utf8_lossy(one), altered.len());
+        tracing::warn!(count, %name, "the remote lists names under other ones; their content goes under its hash, and all is sent again");
+        for name in &altered {
+            uploaded.altered.insert(name);
+        }
+        if first {
+            // Also what lies there under the name of another file, which is sent again.
+            self.remote.delete(&slices(&altered))?;
+        }
+        // The other name may have been that of another file.
+        uploaded.doubt_own(self.scratch())?;
+        Ok(true)
+    }
+}
+
+/// Whether a name has any character that some server might not store as it is.
+fn is_unusual(name: &[u8]) -> bool {
+    !name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"._-/ ".contains(byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_every_server_stores_is_usual() {
+        assert!(!is_unusual(b"Some Folder/file-1_2.tar.gz"));
+        for name in ["\u{e9}", "a+b", "a!", "b\\c", "a?"] {
+            assert!(is_unusual(name.as_bytes()), "{name}");
+        }
+    }
+}
