@@ -101,6 +101,10 @@ async fn a_remote_is_refused(#[values(Source, Destination)] kind: Kind, #[case] 
 #[case::a_size_of_no_temporary_claim(json!({"rclone": {"copyMethod": "Direct", "capacity": "1Gi"}}), "spec.rclone", TEMPORARY)]
 #[case::a_class_of_no_temporary_claim(json!({"rclone": {"copyMethod": "None", "storageClassName": "s"}}), "spec.rclone", TEMPORARY)]
 #[case::modes_of_no_temporary_claim(json!({"rclone": {"copyMethod": "None", "accessModes": ["ReadOnlyMany"]}}), "spec.rclone", TEMPORARY)]
+#[case::no_pattern_at_all(json!({"rclone": {"exclude": []}}), "exclude", "at least 1 items")]
+#[case::an_empty_pattern(json!({"rclone": {"exclude": [""]}}), "exclude", "at least 1 chars long")]
+#[case::a_pattern_that_is_too_long(json!({"rclone": {"exclude": ["a".repeat(257)]}}), "exclude", "may not be more than 256")]
+#[case::too_many_patterns(json!({"rclone": {"exclude": vec!["a"; 101]}}), "exclude", "must have at most 100 items")]
 #[case::a_snapshot_class_for_a_clone(
     json!({"rclone": {"copyMethod": "Clone", "volumeSnapshotClassName": "c"}}),
     "spec.rclone",

@@ -65,6 +65,12 @@ pub struct SourceRclone {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub copy_method: Option<SourceCopyMethod>,
 
+    /// What to leave out of the revisions: patterns as in a `.gitignore` in the volume's root, for example `["*.tmp", "/cache/"]`. The last one
+    /// that matches decides, and `!` takes back what an earlier one leaves out. Default: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 100), inner(length(min = 1, max = 256)))]
+    pub exclude: Option<Vec<String>>,
+
     /// Minimum size of the temporary PVC, for example `10Gi`. Default: the size of the source or of the snapshot, whichever is larger.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new(SIZE).message(SIZE_MESSAGE))]

@@ -12,6 +12,7 @@ use crate::core::model::spec::{Capture, ClaimShape, DestinationClaim, Guard, Inv
 use crate::core::syntax::cron::Schedule;
 use crate::core::syntax::quantity;
 use jiff::SignedDuration;
+use scribe_mover::volume::exclude::Exclude;
 use sha2::{Digest, Sha256};
 
 /// Reads the spec of the source with this UID.
@@ -27,7 +28,9 @@ pub fn source(spec: &ReplicationSourceSpec, uid: &str) -> Result<Spec, InvalidSp
     };
     let temporary = shape(rclone.capacity.as_deref(), rclone.access_modes.as_deref(), rclone.storage_class_name.as_deref())?;
     let volume = Volume::Source { claim: spec.source_pvc.clone(), capture, temporary };
-    complete(spec.paused, spec.trigger.as_ref(), &rclone.shared, uid, volume)
+    let exclude = rclone.exclude.clone().unwrap_or_default();
+    Exclude::check(&exclude).map_err(|problem| InvalidSpec(format!("spec.rclone.exclude: {problem}")))?;
+    Ok(Spec { exclude, ..complete(spec.paused, spec.trigger.as_ref(), &rclone.shared, uid, volume)? })
 }
 
 /// Reads the spec of the destination with this UID.
@@ -175,6 +178,17 @@ mod tests {
         }
         let guard = json!({ "deletionGuard": { "percent": 50, "floor": 3 } });
         assert_eq!(read_source(guard, &Value::Null).unwrap().guard, Guard { percent: 50, floor: 3 });
+    }
+
+    #[test]
+    fn a_source_says_what_it_leaves_out() {
+        assert!(read_source(json!({}), &Value::Null).unwrap().exclude.is_empty());
+        assert_eq!(read_source(json!({ "exclude": ["*.tmp", "!keep.tmp"] }), &Value::Null).unwrap().exclude, ["*.tmp", "!keep.tmp"]);
+        for (pattern, advice) in [("[a", "\\["), ("a**/b", "**"), ("# note", "\\#")] {
+            let error = read_source(json!({ "exclude": ["fine", pattern] }), &Value::Null).unwrap_err();
+            let begins = error.starts_with(&format!("spec.rclone.exclude: pattern {pattern:?} "));
+            assert!(begins && error.contains(advice), "{error}");
+        }
     }
 
     #[test]

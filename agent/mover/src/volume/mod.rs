@@ -2,6 +2,7 @@
 
 pub mod beneath;
 pub mod entry;
+pub mod exclude;
 pub mod hash;
 pub mod holes;
 pub mod merge_join;

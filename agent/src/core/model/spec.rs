@@ -22,6 +22,8 @@ pub struct Spec {
     pub guard: Guard,
     /// Which volume, and how it is handled.
     pub volume: Volume,
+    /// What a source leaves out: patterns of gitignore, in their order.
+    pub exclude: Vec<String>,
     /// Fields that are set and have no effect.
     pub unused: Vec<&'static str>,
 }
@@ -174,7 +176,8 @@ impl Default for Guard {
 impl Spec {
     /// What is left out has its default.
     pub fn new(remote: Remote, volume: Volume) -> Spec {
-        Spec { paused: false, trigger: Trigger::default(), remote, guard: Guard::default(), volume, unused: Vec::new() }
+        let (trigger, guard) = (Trigger::default(), Guard::default());
+        Spec { paused: false, trigger, remote, guard, volume, exclude: Vec::new(), unused: Vec::new() }
     }
 
     /// The claim of the user's that a destination pulls into.

@@ -65,6 +65,7 @@ fn with(old: &[Entry], listing: Option<&Listing>, ours: &[&str], new: &[Entry]) 
         refuses_long_names: false,
         collisions: None,
         unreadable: None,
+        exclude: &Exclude::default(),
     };
     read(&plan(state, &new, 2, "r", &scratch).unwrap())
 }
@@ -87,7 +88,7 @@ fn against(old: &[Entry], new: &[Entry]) -> Read {
 
 fn same(old: &[Entry], new: &[Entry]) -> bool {
     let scratch = Scratch::new().unwrap();
-    unchanged(&stored(&scratch, old), &stored(&scratch, new)).unwrap()
+    unchanged(&stored(&scratch, old), &stored(&scratch, new), &Exclude::default()).unwrap()
 }
 
 #[test]
@@ -198,6 +199,7 @@ fn what_a_path_without_a_manifest_holds_is_not_written_over_before_the_commit() 
         refuses_long_names: false,
         collisions: None,
         unreadable: None,
+        exclude: &Exclude::default(),
     };
     let plan = read(&plan(state, &new, 1, "r", &scratch).unwrap());
     assert_eq!((plan.own, plan.staged), (vec!["new".to_owned()], vec!["a".to_owned(), "d".into(), "f/x".into()]));
