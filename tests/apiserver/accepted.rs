@@ -64,6 +64,8 @@ async fn a_remote_is_accepted(#[values(Source, Destination)] kind: Kind, #[case]
 #[case::kept_as_the_claim(Destination, json!({"copyMethod": "Direct"}))]
 #[case::kept_as_the_claim_by_another_word(Destination, json!({"copyMethod": "None"}))]
 #[case::three_images_and_no_claim(Destination, json!({"retain": 3, "cleanupTempPVC": true}))]
+#[case::images_by_age(Destination, json!({"retention": {"last": 3, "hourly": 24, "daily": 7, "weekly": 4, "monthly": 6, "maxAge": "90d"}}))]
+#[case::images_by_one_rule(Destination, json!({"retention": {"daily": 7}}))]
 #[case::no_cleaning_up(Destination, json!({"copyMethod": "Direct", "cleanupTempPVC": false}))]
 #[case::an_existing_claim_instead_of_a_size(Destination, json!({"destinationPVC": "claim", "capacity": null}))]
 #[case::read_and_written_by_many(Destination, json!({"accessModes": ["ReadWriteMany", "ReadWriteOnce"], "storageClassName": "s"}))]
@@ -76,4 +78,11 @@ async fn a_way_of_copying_is_accepted(#[case] kind: Kind, #[case] rclone: Value)
 #[tokio::test]
 async fn a_pause_is_accepted(#[values(Source, Destination)] kind: Kind, #[values(true, false)] paused: bool) {
     tried(kind, &changed(kind, &json!({ "paused": paused }))).await.unwrap();
+}
+
+/// Retention counts days in it.
+#[tokio::test]
+async fn a_zone_without_a_schedule_is_accepted_beside_retention() {
+    let spec = json!({ "trigger": { "timeZone": "Europe/Berlin" }, "rclone": { "retention": { "daily": 7 } } });
+    tried(Destination, &changed(Destination, &spec)).await.unwrap();
 }

@@ -32,6 +32,8 @@ use serde::{Deserialize, Serialize};
     printcolumn = r#"{"name":"Reason","type":"string","jsonPath":".status.reason","description":"What it is at, or why it is stalled"}"#,
     printcolumn = r#"{"name":"Message","type":"string","jsonPath":".status.message","description":"The same in a sentence","priority":1}"#
 )]
+#[x_kube(validation = Rule::new("!has(self.trigger) || !has(self.trigger.timeZone) || has(self.trigger.schedule)")
+    .message("trigger.timeZone only has a meaning beside trigger.schedule: add schedule or remove timeZone"))]
 pub struct ReplicationSourceSpec {
     /// Name of the `PersistentVolumeClaim` to replicate.
     #[serde(rename = "sourcePVC")]
@@ -66,7 +68,7 @@ pub struct SourceRclone {
     pub copy_method: Option<SourceCopyMethod>,
 
     /// What to leave out of the revisions: patterns as in a `.gitignore` in the volume's root, for example `["*.tmp", "/cache/"]`. The last one
-    /// that matches decides, and `!` takes back what an earlier one leaves out. Default: nothing.
+    /// that matches decides, and `!` takes back what an earlier one leaves out. Default: nothing is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 100), inner(length(min = 1, max = 256)))]
     pub exclude: Option<Vec<String>>,

@@ -1,5 +1,6 @@
 //! What a user wants: a spec of either kind, parsed and with its defaults. [`crate::core::validate`] makes it.
 
+use crate::core::model::retention::Retention;
 use crate::core::syntax::cron::Schedule;
 use jiff::{SignedDuration, Timestamp};
 use thiserror::Error;
@@ -122,8 +123,8 @@ pub enum Volume {
         claim: DestinationClaim,
         /// Whether each good copy becomes a snapshot, and of which class.
         image: Option<SnapshotClass>,
-        /// How many of these snapshots are kept.
-        retain: usize,
+        /// Which of these snapshots are kept.
+        retain: Retention,
         /// Whether the claim made for this object goes after each sync.
         cleanup: bool,
         /// Whether the path was not written by a source of ours.
