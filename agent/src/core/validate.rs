@@ -251,7 +251,7 @@ mod tests {
     fn a_destination_says_which_images_are_kept() {
         let retain = |rclone: Value, trigger: &Value| match read_destination(rclone, trigger)?.volume {
             Volume::Destination { retain, .. } => Ok::<_, String>(retain),
-            volume => panic!("{volume:?}"),
+            volume @ Volume::Source { .. } => panic!("{volume:?}"),
         };
         let all =
             json!({ "capacity": "1", "retention": { "last": 3, "hourly": 24, "daily": 7, "weekly": 4, "monthly": 6, "maxAge": "90d" } });

@@ -25,6 +25,8 @@ pub struct Retention {
 
 /// What tells two periods of one kind apart, in the order of time.
 type Period = (i16, i16, i64);
+/// Of how many periods the newest copy is kept, and of which kind they are.
+type Rule = (usize, fn(&Zoned) -> Period);
 
 impl Retention {
     /// Only the newest ones.
@@ -50,8 +52,7 @@ impl Retention {
             kept[*at] = true;
         }
         let local: Vec<(usize, Zoned)> = left.iter().filter_map(|at| Some((*at, times[*at]?.to_zoned(self.zone.clone())))).collect();
-        let rules: [(usize, fn(&Zoned) -> Period); 4] =
-            [(self.hourly, hour), (self.daily, day), (self.weekly, week), (self.monthly, month)];
+        let rules: [Rule; 4] = [(self.hourly, hour), (self.daily, day), (self.weekly, week), (self.monthly, month)];
         for (count, period) in rules {
             let latest: BTreeSet<Period> = local.iter().map(|(_, time)| period(time)).collect();
             let mut open: BTreeSet<Period> = latest.into_iter().rev().take(count).collect();
