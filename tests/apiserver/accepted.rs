@@ -59,10 +59,13 @@ async fn a_remote_is_accepted(#[values(Source, Destination)] kind: Kind, #[case]
 #[case::copied_by_clone(Source, json!({"copyMethod": "Clone", "capacity": "1Gi", "accessModes": ["ReadWriteOncePod"]}))]
 #[case::read_in_place(Source, json!({"copyMethod": "Direct"}))]
 #[case::read_in_place_by_another_word(Source, json!({"copyMethod": "None"}))]
+#[case::patterns(Source, json!({"exclude": ["*.tmp", "!keep.tmp", "/cache/", "a/**/b"]}))]
 #[case::kept_as_a_snapshot(Destination, json!({"copyMethod": "Snapshot", "volumeSnapshotClassName": "c"}))]
 #[case::kept_as_the_claim(Destination, json!({"copyMethod": "Direct"}))]
 #[case::kept_as_the_claim_by_another_word(Destination, json!({"copyMethod": "None"}))]
 #[case::three_images_and_no_claim(Destination, json!({"retain": 3, "cleanupTempPVC": true}))]
+#[case::images_by_age(Destination, json!({"retention": {"last": 3, "hourly": 24, "daily": 7, "weekly": 4, "monthly": 6, "maxAge": "90d"}}))]
+#[case::images_by_one_rule(Destination, json!({"retention": {"daily": 7}}))]
 #[case::no_cleaning_up(Destination, json!({"copyMethod": "Direct", "cleanupTempPVC": false}))]
 #[case::an_existing_claim_instead_of_a_size(Destination, json!({"destinationPVC": "claim", "capacity": null}))]
 #[case::read_and_written_by_many(Destination, json!({"accessModes": ["ReadWriteMany", "ReadWriteOnce"], "storageClassName": "s"}))]
@@ -75,4 +78,11 @@ async fn a_way_of_copying_is_accepted(#[case] kind: Kind, #[case] rclone: Value)
 #[tokio::test]
 async fn a_pause_is_accepted(#[values(Source, Destination)] kind: Kind, #[values(true, false)] paused: bool) {
     tried(kind, &changed(kind, &json!({ "paused": paused }))).await.unwrap();
+}
+
+/// Retention counts days in it.
+#[tokio::test]
+async fn a_zone_without_a_schedule_is_accepted_beside_retention() {
+    let spec = json!({ "trigger": { "timeZone": "Europe/Berlin" }, "rclone": { "retention": { "daily": 7 } } });
+    tried(Destination, &changed(Destination, &spec)).await.unwrap();
 }

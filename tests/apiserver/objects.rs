@@ -63,6 +63,10 @@ fn merge(into: &mut Value, change: &Value) {
         *into = change.clone();
         return;
     };
+    if !into.is_object() {
+        // An object without fields is one, too.
+        *into = json!({});
+    }
     for (key, value) in change {
         if value.is_null() {
             into.as_object_mut().unwrap().remove(key);

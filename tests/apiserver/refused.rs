@@ -10,6 +10,7 @@ const SECTION: &str = "write the name of a section of rclone.conf as it stands b
 const PATH: &str = "write a path such as 'bucket/database', without '.', '..' or '.scribe' components and control characters";
 const SIZE: &str = "write a size such as '10Gi'";
 const ZONE: &str = "write an IANA time zone name such as 'Europe/Berlin' or 'UTC'";
+const RETENTION: &str = "write at least one of last, hourly, daily, weekly and monthly, such as {last: 3, daily: 7}";
 const SNAPSHOT_CLASS: &str = "volumeSnapshotClassName only has a meaning with copyMethod Snapshot: remove it or change copyMethod";
 const TEMPORARY: &str = "capacity, accessModes and storageClassName describe the temporary PVC, and copyMethod Direct or None makes none: remove them or use Snapshot or Clone";
 
@@ -35,7 +36,7 @@ async fn refuses(kind: Kind, spec: Value, field: &str, message: &str) {
 #[case::a_zone_without_a_schedule(
     json!({"timeZone": "UTC", "manual": "a"}),
     "trigger",
-    "timeZone only has a meaning beside schedule: add schedule or remove timeZone"
+    "trigger.timeZone only has a meaning beside trigger.schedule"
 )]
 #[case::two_zones(
     json!({"schedule": "TZ=UTC @daily", "timeZone": "Europe/Berlin"}),
@@ -101,6 +102,10 @@ async fn a_remote_is_refused(#[values(Source, Destination)] kind: Kind, #[case] 
 #[case::a_size_of_no_temporary_claim(json!({"rclone": {"copyMethod": "Direct", "capacity": "1Gi"}}), "spec.rclone", TEMPORARY)]
 #[case::a_class_of_no_temporary_claim(json!({"rclone": {"copyMethod": "None", "storageClassName": "s"}}), "spec.rclone", TEMPORARY)]
 #[case::modes_of_no_temporary_claim(json!({"rclone": {"copyMethod": "None", "accessModes": ["ReadOnlyMany"]}}), "spec.rclone", TEMPORARY)]
+#[case::no_pattern_at_all(json!({"rclone": {"exclude": []}}), "exclude", "at least 1 items")]
+#[case::an_empty_pattern(json!({"rclone": {"exclude": [""]}}), "exclude", "at least 1 chars long")]
+#[case::a_pattern_that_is_too_long(json!({"rclone": {"exclude": ["a".repeat(257)]}}), "exclude", "may not be more than 256")]
+#[case::too_many_patterns(json!({"rclone": {"exclude": vec!["a"; 101]}}), "exclude", "must have at most 100 items")]
 #[case::a_snapshot_class_for_a_clone(
     json!({"rclone": {"copyMethod": "Clone", "volumeSnapshotClassName": "c"}}),
     "spec.rclone",
@@ -128,6 +133,21 @@ async fn a_source_is_refused(#[case] spec: Value, #[case] field: &str, #[case] m
     "retain counts the VolumeSnapshots to keep, and copyMethod Direct or None makes none: remove it or use Snapshot"
 )]
 #[case::not_one_image(json!({"rclone": {"retain": 0}}), "retain", "greater than or equal to 1")]
+#[case::no_rule_at_all(json!({"rclone": {"retention": {}}}), "retention", RETENTION)]
+#[case::an_age_alone(json!({"rclone": {"retention": {"maxAge": "90d"}}}), "retention", RETENTION)]
+#[case::none_of_the_last(json!({"rclone": {"retention": {"last": 0}}}), "last", "greater than or equal to 1")]
+#[case::too_many_hours(json!({"rclone": {"retention": {"hourly": 101}}}), "hourly", "less than or equal to 100")]
+#[case::an_age_in_words(json!({"rclone": {"retention": {"last": 1, "maxAge": "3 months"}}}), "maxAge", "write a duration such as '90d', '36h' or '1d12h'")]
+#[case::both_forms(
+    json!({"rclone": {"retain": 3, "retention": {"last": 3}}}),
+    "spec.rclone",
+    "retain is the short form of retention with last alone: remove retain, or write its number as retention.last"
+)]
+#[case::no_images_to_keep(
+    json!({"rclone": {"copyMethod": "Direct", "retention": {"last": 3}}}),
+    "spec.rclone",
+    "retention says which VolumeSnapshots to keep, and copyMethod Direct or None makes none: remove it or use Snapshot"
+)]
 #[case::the_only_copy_cleaned_up(
     json!({"rclone": {"copyMethod": "None", "cleanupTempPVC": true}}),
     "spec.rclone",

@@ -12,6 +12,7 @@ mod chaos;
 mod copy_methods;
 mod deletion;
 mod drivers;
+mod exclude;
 mod failures;
 mod first_push;
 mod guard;

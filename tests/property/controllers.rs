@@ -93,7 +93,7 @@ pub fn end_movers(world: &mut World, ending: Ending) {
             took_over: false,
             adopted_state: None,
             revision: None,
-            data_time: None,
+            data_time: world.data_time,
             files: 1,
             bytes: 1,
             transferred: 0,

@@ -8,6 +8,7 @@ use jiff::SignedDuration;
 use rstest::rstest;
 use scribe_agent::api::status::Phase;
 use scribe_agent::core::model::facts::{Kind, Role};
+use scribe_agent::core::model::plan::MoverTask;
 use scribe_agent::core::model::spec::{Capture, ClaimShape, DestinationClaim, SnapshotClass, Volume};
 
 pub fn volume(
@@ -41,6 +42,7 @@ pub fn step(world: &mut World, number: usize) {
 #[case::secret(|w: &mut World| w.spec.remote.secret = "other".into())]
 #[case::section(|w: &mut World| w.spec.remote.section = "other".into())]
 #[case::guard(|w: &mut World| w.spec.guard.percent = 10)]
+#[case::exclude(|w: &mut World| w.spec.exclude = vec!["*.tmp".into()])]
 #[case::schedule(|w: &mut World| w.spec.trigger.wait_for_schedule = false)]
 #[case::in_place(|w: &mut World| volume(w, |c| *c = Capture::Direct, |_, image| *image = None))]
 #[case::by_snapshot(|w: &mut World| volume(w, |c| *c = Capture::Snapshot(SnapshotClass(Some("other".into()))), |_, image| *image = Some(SnapshotClass(None))))]
@@ -66,6 +68,9 @@ fn an_edit_at_any_moment_is_followed(#[case] edit: impl Fn(&mut World)) {
             script::recover(&mut world);
             let mover = world.movers.last().unwrap();
             assert_eq!((&mover.remote, &mover.guard), (&world.spec.remote, &world.spec.guard), "{flavour:?} at {moment}");
+            if let MoverTask::Push { exclude, .. } = &mover.work {
+                assert_eq!(exclude, &world.spec.exclude, "{flavour:?} at {moment}");
+            }
         }
     }
 }

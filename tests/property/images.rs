@@ -4,10 +4,13 @@ use crate::agent::{self, Look};
 use crate::controllers::{self, Ending};
 use crate::script::{self, Happening};
 use crate::world::{Flavour, World};
+use jiff::SignedDuration;
 use scribe_agent::api::status::Phase;
 use scribe_agent::core::decide::decide;
 use scribe_agent::core::model::facts::{Facts, Role};
 use scribe_agent::core::model::plan::Step;
+use scribe_agent::core::model::retention::Retention;
+use scribe_agent::core::model::spec::Volume;
 
 /// One sync of a new tag. Gives the name of the latest image afterwards.
 fn sync(world: &mut World) -> String {
@@ -247,4 +250,44 @@ fn snapshots_that_are_no_longer_served_are_reported() {
     let plan = decide(&unknown, &World::limits(), late);
     let Some(Step::WriteStatus(status)) = plan.steps.first() else { panic!("{plan:#?}") };
     assert_eq!(status.last_error.as_ref().unwrap().reason, "SnapshotsUnsupported");
+}
+
+/// Whether the rules count days or an age: what they do not keep goes, but for the latest image and those that somebody needs or wants.
+#[test]
+fn images_are_kept_by_the_age_of_their_data() {
+    let mut world = World::new(Flavour::DestinationImages);
+    let retain = |world: &mut World, rules: Retention| {
+        script::edit(world, |world| {
+            if let Volume::Destination { retain, .. } = &mut world.spec.volume {
+                *retain = rules.clone();
+            }
+        });
+    };
+    retain(&mut world, Retention { daily: 3, ..Retention::last(1) });
+    let mut last_of_days = Vec::new();
+    for day in 0..5 {
+        // All of them are published within the hour: what counts is when their data was captured.
+        world.data_time = Some(world.now - SignedDuration::from_hours(24 * (10 - day)));
+        last_of_days.insert(0, syncs(&mut world, 3).remove(0));
+    }
+    assert_eq!((listed(&world), there(&world)), (last_of_days[..3].to_vec(), last_of_days[..3].to_vec()));
+
+    // A claim is being made from the oldest, and the age is up for all.
+    world.in_use.insert(last_of_days[2].clone());
+    retain(&mut world, Retention { daily: 3, max_age: Some(SignedDuration::from_hours(24 * 5)), ..Retention::last(3) });
+    finish(&mut world);
+    assert_eq!((listed(&world), there(&world)), (last_of_days[..1].to_vec(), vec![last_of_days[0].clone(), last_of_days[2].clone()]));
+    script::play(&mut world, &Happening::Restore(false));
+    finish(&mut world);
+    assert_eq!(there(&world), last_of_days[..1]);
+    assert_eq!(world.status.latest_image.as_ref().unwrap().name, last_of_days[0]);
+
+    // One that is wanted is let go before its age is up.
+    world.data_time = Some(world.now);
+    let wanted = syncs(&mut world, 1).remove(0);
+    script::play(&mut world, &Happening::Keep);
+    syncs(&mut world, 1);
+    script::play(&mut world, &Happening::Clock(6 * 86_400));
+    finish(&mut world);
+    assert!(world.snapshots.iter().any(|s| s.meta.name == wanted && !s.meta.deleting));
 }

@@ -17,7 +17,7 @@ fn ready(world: &World) -> &Condition {
 /// `kubectl wait` compares the condition's generation with the object's.
 #[rstest]
 #[case::paused(|w: &mut World| w.spec.paused = true)]
-#[case::retain(|w: &mut World| if let Volume::Destination { retain, .. } = &mut w.spec.volume { *retain += 1 })]
+#[case::retain(|w: &mut World| if let Volume::Destination { retain, .. } = &mut w.spec.volume { retain.last += 1 })]
 #[case::a_schedule(|w: &mut World| w.spec.trigger.schedule = Some(Schedule::parse("@weekly", None).unwrap()))]
 #[case::no_tag(|w: &mut World| w.spec.trigger.manual = None)]
 fn an_edit_that_asks_for_no_sync_is_ready_at_once(#[case] edit: impl Fn(&mut World)) {

@@ -6,6 +6,7 @@ use crate::world::{OTHER_CLAIM, USERS_CLAIM, World};
 use jiff::SignedDuration;
 use proptest::prelude::*;
 use scribe_agent::core::model::facts::{Kind, Meta, Object, Role, Slot};
+use scribe_agent::core::model::retention::Retention;
 use scribe_agent::core::model::spec::{Capture, DestinationClaim, SnapshotClass, Volume};
 
 /// One thing that happens.
@@ -186,7 +187,7 @@ pub fn play(world: &mut World, happening: &Happening) {
         }
         Happening::Retain(count) => edit(world, |world| {
             if let Volume::Destination { retain, .. } = &mut world.spec.volume {
-                *retain = *count;
+                *retain = Retention::last(*count);
             }
         }),
         Happening::Rival(first) => world.others.rival = first.then(|| "other".into()),

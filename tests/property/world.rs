@@ -9,6 +9,7 @@ use scribe_agent::core::model::facts::{
 };
 use scribe_agent::core::model::limits::Limits;
 use scribe_agent::core::model::plan::{Event, NewJob, Step};
+use scribe_agent::core::model::retention::Retention;
 use scribe_agent::core::model::spec::{Capture, ClaimShape, DestinationClaim, InvalidSpec, Remote, SnapshotClass, Spec, Trigger, Volume};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -38,7 +39,7 @@ impl Flavour {
     ];
 
     fn volume(self) -> Volume {
-        let class = SnapshotClass(None);
+        let (class, last) = (SnapshotClass(None), Retention::last);
         let shape = ClaimShape { size: Some(1 << 30), ..ClaimShape::default() };
         let source = |capture| Volume::Source { claim: USERS_CLAIM.into(), capture, temporary: ClaimShape::default() };
         let destination = |claim, image, retain| Volume::Destination { claim, image, retain, cleanup: false, plain: false };
@@ -46,13 +47,17 @@ impl Flavour {
             Flavour::SourceSnapshot => source(Capture::Snapshot(class)),
             Flavour::SourceClone => source(Capture::Clone),
             Flavour::SourceDirect => source(Capture::Direct),
-            Flavour::DestinationImage => destination(DestinationClaim::Private(shape), Some(class), 1),
-            Flavour::DestinationImages => destination(DestinationClaim::Private(shape), Some(class), 3),
-            Flavour::DestinationCleanup => {
-                Volume::Destination { claim: DestinationClaim::Private(shape), image: Some(class), retain: 1, cleanup: true, plain: false }
-            }
-            Flavour::DestinationDirect => destination(DestinationClaim::Private(shape), None, 1),
-            Flavour::DestinationExisting => destination(DestinationClaim::Existing(USERS_CLAIM.into()), Some(class), 1),
+            Flavour::DestinationImage => destination(DestinationClaim::Private(shape), Some(class), last(1)),
+            Flavour::DestinationImages => destination(DestinationClaim::Private(shape), Some(class), last(3)),
+            Flavour::DestinationCleanup => Volume::Destination {
+                claim: DestinationClaim::Private(shape),
+                image: Some(class),
+                retain: last(1),
+                cleanup: true,
+                plain: false,
+            },
+            Flavour::DestinationDirect => destination(DestinationClaim::Private(shape), None, last(1)),
+            Flavour::DestinationExisting => destination(DestinationClaim::Existing(USERS_CLAIM.into()), Some(class), last(1)),
         }
     }
 
@@ -103,6 +108,8 @@ pub struct World {
     pub edited: bool,
     /// What is wrong with the spec, if anything is.
     pub invalid: Option<String>,
+    /// When the source of what is pulled was captured, as movers report it.
+    pub data_time: Option<Timestamp>,
     /// All movers that were ever started, the last one last.
     pub movers: Vec<NewJob>,
     /// The tokens that movers were started with, without repetitions.
@@ -167,6 +174,7 @@ impl World {
             refusals: 0,
             edited: false,
             invalid: None,
+            data_time: None,
             movers: Vec::new(),
             allowed: Vec::new(),
             in_use: BTreeSet::new(),
@@ -328,7 +336,7 @@ impl World {
         assert_eq!(images, status.images.iter().map(|i| &i.name).collect(), "images other than those of the list");
         assert_eq!(images.len(), status.images.len(), "an image twice in the list");
         if let Volume::Destination { image: Some(_), retain, .. } = &self.spec.volume {
-            assert!(images.len() <= *retain, "{images:?}");
+            assert!(images.len() <= retain.most(), "{images:?}");
             let latest = status.latest_image.as_ref().map(|i| &i.name);
             assert_eq!(latest, status.images.first().map(|image| &image.name));
             assert!(self.snapshots.iter().filter(|s| Some(&s.meta.name) == latest).all(|s| s.ready));

@@ -1,6 +1,7 @@
 //! `ReplicationDestination`: pulls what a source pushed and keeps a snapshot of the last good copy.
 
 use super::rclone::{AccessMode, RcloneSpec, SIZE, SIZE_MESSAGE, SNAPSHOT_CLASS, SNAPSHOT_CLASS_MESSAGE};
+use super::retention::RetentionSpec;
 use super::status::Status;
 use super::trigger::TriggerSpec;
 use kube::{CustomResource, KubeSchema};
@@ -31,6 +32,8 @@ use serde::{Deserialize, Serialize};
     printcolumn = r#"{"name":"Reason","type":"string","jsonPath":".status.reason","description":"What it is at, or why it is stalled"}"#,
     printcolumn = r#"{"name":"Message","type":"string","jsonPath":".status.message","description":"The same in a sentence","priority":1}"#
 )]
+#[x_kube(validation = Rule::new("!has(self.trigger) || !has(self.trigger.timeZone) || has(self.trigger.schedule) || has(self.rclone.retention)")
+    .message("trigger.timeZone only has a meaning beside trigger.schedule or rclone.retention: add one of them or remove timeZone"))]
 pub struct ReplicationDestinationSpec {
     /// Suspends the object: while true, no sync starts. A running mover finishes. Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -52,6 +55,10 @@ pub struct ReplicationDestinationSpec {
 #[x_kube(validation = Rule::new(SNAPSHOT_CLASS).message(SNAPSHOT_CLASS_MESSAGE))]
 #[x_kube(validation = Rule::new("!has(self.retain) || !has(self.copyMethod) || self.copyMethod == 'Snapshot'")
     .message("retain counts the VolumeSnapshots to keep, and copyMethod Direct or None makes none: remove it or use Snapshot"))]
+#[x_kube(validation = Rule::new("!has(self.retention) || !has(self.copyMethod) || self.copyMethod == 'Snapshot'")
+    .message("retention says which VolumeSnapshots to keep, and copyMethod Direct or None makes none: remove it or use Snapshot"))]
+#[x_kube(validation = Rule::new("!has(self.retain) || !has(self.retention)")
+    .message("retain is the short form of retention with last alone: remove retain, or write its number as retention.last"))]
 #[x_kube(validation = Rule::new("!has(self.cleanupTempPVC) || !self.cleanupTempPVC || !has(self.copyMethod) || self.copyMethod == 'Snapshot'")
     .message("cleanupTempPVC would delete the only copy with copyMethod Direct or None: remove it or use Snapshot"))]
 #[x_kube(validation = Rule::new("!has(self.cleanupTempPVC) || !self.cleanupTempPVC || !has(self.destinationPVC)")
@@ -92,10 +99,14 @@ pub struct DestinationRclone {
     #[schemars(length(min = 1, max = 253))]
     pub destination_pvc: Option<String>,
 
-    /// Number of images to keep, the newest ones, 1 to 100. Default: 1.
+    /// Number of images to keep, the newest ones, 1 to 100: the short form of `retention` with `last` alone. Default: 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100))]
     pub retain: Option<u32>,
+
+    /// Which images to keep, by their age. Default: as `retain` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention: Option<RetentionSpec>,
 
     /// Deletes the PVC created for this object after each sync; the next sync creates it from the latest image. Default: false.
     #[serde(default, rename = "cleanupTempPVC", skip_serializing_if = "Option::is_none")]

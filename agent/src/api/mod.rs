@@ -9,6 +9,7 @@ pub mod labels;
 pub mod rclone;
 pub mod reason;
 pub mod recorded;
+pub mod retention;
 pub mod source;
 pub mod status;
 pub mod trigger;

@@ -32,6 +32,8 @@ use serde::{Deserialize, Serialize};
     printcolumn = r#"{"name":"Reason","type":"string","jsonPath":".status.reason","description":"What it is at, or why it is stalled"}"#,
     printcolumn = r#"{"name":"Message","type":"string","jsonPath":".status.message","description":"The same in a sentence","priority":1}"#
 )]
+#[x_kube(validation = Rule::new("!has(self.trigger) || !has(self.trigger.timeZone) || has(self.trigger.schedule)")
+    .message("trigger.timeZone only has a meaning beside trigger.schedule: add schedule or remove timeZone"))]
 pub struct ReplicationSourceSpec {
     /// Name of the `PersistentVolumeClaim` to replicate.
     #[serde(rename = "sourcePVC")]
@@ -64,6 +66,12 @@ pub struct SourceRclone {
     /// How the volume is captured: from a `VolumeSnapshot` (the default), from a clone, or read in place (`Direct`, or its synonym `None`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub copy_method: Option<SourceCopyMethod>,
+
+    /// What to leave out of the revisions: patterns as in a `.gitignore` in the volume's root, for example `["*.tmp", "/cache/"]`. The last one
+    /// that matches decides, and `!` takes back what an earlier one leaves out. Default: nothing is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 100), inner(length(min = 1, max = 256)))]
+    pub exclude: Option<Vec<String>>,
 
     /// Minimum size of the temporary PVC, for example `10Gi`. Default: the size of the source or of the snapshot, whichever is larger.
     #[serde(default, skip_serializing_if = "Option::is_none")]

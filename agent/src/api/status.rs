@@ -116,7 +116,7 @@ pub struct Status {
     #[serde(default, rename = "latestImageUID", skip_serializing_if = "Option::is_none")]
     pub latest_image_uid: Option<String>,
 
-    /// The images that are kept, the newest first; `spec.rclone.retain` limits their number.
+    /// The images that are kept, the newest first; `spec.rclone.retention` or `retain` says which.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<Image>,
 

@@ -6,8 +6,6 @@ use serde::{Deserialize, Serialize};
 /// When a sync starts. Without `schedule` and `manual`, syncs run continuously, one after another.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!has(self.timeZone) || has(self.schedule)")
-    .message("timeZone only has a meaning beside schedule: add schedule or remove timeZone"))]
 #[x_kube(validation = Rule::new("!has(self.timeZone) || !has(self.schedule) || !self.schedule.contains('TZ=')")
     .message("the time zone is given twice: keep either timeZone or the TZ= prefix of schedule"))]
 #[x_kube(validation = Rule::new("!has(self.jitterSeconds) || self.jitterSeconds == 0 || has(self.schedule)")
@@ -22,7 +20,8 @@ pub struct TriggerSpec {
     #[schemars(length(max = 256))]
     pub schedule: Option<String>,
 
-    /// IANA name of the time zone that `schedule` is read in, for example `Europe/Berlin`. Default: UTC.
+    /// IANA name of the time zone that `schedule` is read in, and in which a destination's `retention` counts, for example `Europe/Berlin`.
+    /// Default: UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new(r"self.matches('^[A-Za-z][A-Za-z0-9_+/-]*$')")
         .message("write an IANA time zone name such as 'Europe/Berlin' or 'UTC'"))]

@@ -2,16 +2,18 @@
 //!
 //! Both kinds become one [`Spec`], so that one state machine serves both.
 
-use crate::api::destination::{DestinationCopyMethod, Layout};
+use crate::api::destination::{DestinationCopyMethod, DestinationRclone, Layout};
 use crate::api::guard::DeletionGuard;
 use crate::api::rclone::{AccessMode, RcloneSpec};
 use crate::api::source::SourceCopyMethod;
 use crate::api::trigger::TriggerSpec;
 use crate::api::{ReplicationDestinationSpec, ReplicationSourceSpec};
+use crate::core::model::retention::Retention;
 use crate::core::model::spec::{Capture, ClaimShape, DestinationClaim, Guard, InvalidSpec, Remote, SnapshotClass, Spec, Trigger, Volume};
-use crate::core::syntax::cron::Schedule;
-use crate::core::syntax::quantity;
+use crate::core::syntax::cron::{self, Schedule};
+use crate::core::syntax::{go_duration, quantity};
 use jiff::SignedDuration;
+use scribe_mover::volume::exclude::Exclude;
 use sha2::{Digest, Sha256};
 
 /// Reads the spec of the source with this UID.
@@ -27,7 +29,9 @@ pub fn source(spec: &ReplicationSourceSpec, uid: &str) -> Result<Spec, InvalidSp
     };
     let temporary = shape(rclone.capacity.as_deref(), rclone.access_modes.as_deref(), rclone.storage_class_name.as_deref())?;
     let volume = Volume::Source { claim: spec.source_pvc.clone(), capture, temporary };
-    complete(spec.paused, spec.trigger.as_ref(), &rclone.shared, uid, volume)
+    let exclude = rclone.exclude.clone().unwrap_or_default();
+    Exclude::check(&exclude).map_err(|problem| InvalidSpec(format!("spec.rclone.exclude: {problem}")))?;
+    Ok(Spec { exclude, ..complete(spec.paused, spec.trigger.as_ref(), &rclone.shared, uid, volume)? })
 }
 
 /// Reads the spec of the destination with this UID.
@@ -56,7 +60,7 @@ pub fn destination(spec: &ReplicationDestinationSpec, uid: &str) -> Result<Spec,
             "spec.rclone: cleanupTempPVC would delete the only copy with copyMethod Direct: remove it or use Snapshot".to_owned(),
         ));
     }
-    let retain = rclone.retain.and_then(|n| usize::try_from(n).ok()).unwrap_or(1).max(1);
+    let retain = retain(rclone, spec.trigger.as_ref())?;
     let volume = Volume::Destination { claim, image, retain, cleanup, plain: rclone.layout == Some(Layout::Plain) };
     let set = [
         ("capacity", rclone.capacity.is_some()),
@@ -65,6 +69,24 @@ pub fn destination(spec: &ReplicationDestinationSpec, uid: &str) -> Result<Spec,
     ];
     let unused = set.into_iter().filter(|(_, set)| *set && rclone.destination_pvc.is_some()).map(|(field, _)| field).collect();
     Ok(Spec { unused, ..complete(spec.paused, spec.trigger.as_ref(), &rclone.shared, uid, volume)? })
+}
+
+/// Which images a destination keeps.
+fn retain(rclone: &DestinationRclone, trigger: Option<&TriggerSpec>) -> Result<Retention, InvalidSpec> {
+    let count = |number: Option<u32>| number.and_then(|number| usize::try_from(number).ok()).unwrap_or(0);
+    let Some(rules) = &rclone.retention else { return Ok(Retention::last(count(rclone.retain).max(1))) };
+    let invalid = |what: &str| InvalidSpec(format!("spec.rclone.retention: {what}"));
+    if rclone.retain.is_some() {
+        return Err(invalid("retain is its short form: remove retain, or write its number as retention.last"));
+    }
+    let [last, hourly, daily, weekly, monthly] = [rules.last, rules.hourly, rules.daily, rules.weekly, rules.monthly].map(count);
+    if [last, hourly, daily, weekly, monthly].iter().all(|count| *count == 0) {
+        return Err(invalid("write at least one of last, hourly, daily, weekly and monthly, such as {last: 3, daily: 7}"));
+    }
+    let max_age = rules.max_age.as_deref().map(go_duration::parse).transpose().map_err(|what| invalid(&format!("maxAge {what}")))?;
+    let (schedule, time_zone) = trigger.map_or((None, None), |trigger| (trigger.schedule.as_deref(), trigger.time_zone.as_deref()));
+    let zone = cron::zone(schedule, time_zone).map_err(|what| InvalidSpec(format!("spec.trigger: {what}")))?;
+    Ok(Retention { last, hourly, daily, weekly, monthly, max_age, zone })
 }
 
 /// What both kinds have.
@@ -178,6 +200,17 @@ mod tests {
     }
 
     #[test]
+    fn a_source_says_what_it_leaves_out() {
+        assert!(read_source(json!({}), &Value::Null).unwrap().exclude.is_empty());
+        assert_eq!(read_source(json!({ "exclude": ["*.tmp", "!keep.tmp"] }), &Value::Null).unwrap().exclude, ["*.tmp", "!keep.tmp"]);
+        for (pattern, advice) in [("[a", "\\["), ("a**/b", "**"), ("# note", "\\#")] {
+            let error = read_source(json!({ "exclude": ["fine", pattern] }), &Value::Null).unwrap_err();
+            let begins = error.starts_with(&format!("spec.rclone.exclude: pattern {pattern:?} "));
+            assert!(begins && error.contains(advice), "{error}");
+        }
+    }
+
+    #[test]
     fn a_claim_is_described() {
         let rclone = json!({ "capacity": "1Gi", "accessModes": ["ReadWriteMany"], "storageClassName": "fast" });
         let shape =
@@ -199,18 +232,50 @@ mod tests {
     fn a_destination_says_what_becomes_of_the_data() {
         let private = DestinationClaim::Private(ClaimShape { size: Some(1), ..ClaimShape::default() });
         let image = |name: Option<&str>| Some(SnapshotClass(name.map(str::to_owned)));
+        let last = Retention::last;
         let volume = |claim, image, retain, cleanup, plain| Volume::Destination { claim, image, retain, cleanup, plain };
         for (rclone, expected) in [
-            (json!({ "capacity": "1" }), volume(private.clone(), image(None), 1, false, false)),
-            (json!({ "capacity": "1", "retain": 3, "layout": "Files" }), volume(private.clone(), image(None), 3, false, false)),
-            (json!({ "capacity": "1", "volumeSnapshotClassName": "c" }), volume(private.clone(), image(Some("c")), 1, false, false)),
-            (json!({ "capacity": "1", "cleanupTempPVC": true }), volume(private.clone(), image(None), 1, true, false)),
-            (json!({ "capacity": "1", "copyMethod": "Direct", "layout": "Plain" }), volume(private.clone(), None, 1, false, true)),
-            (json!({ "capacity": "1", "copyMethod": "None", "cleanupTempPVC": false }), volume(private, None, 1, false, false)),
-            (json!({ "destinationPVC": "mine" }), volume(DestinationClaim::Existing("mine".into()), image(None), 1, false, false)),
+            (json!({ "capacity": "1" }), volume(private.clone(), image(None), last(1), false, false)),
+            (json!({ "capacity": "1", "retain": 3, "layout": "Files" }), volume(private.clone(), image(None), last(3), false, false)),
+            (json!({ "capacity": "1", "volumeSnapshotClassName": "c" }), volume(private.clone(), image(Some("c")), last(1), false, false)),
+            (json!({ "capacity": "1", "cleanupTempPVC": true }), volume(private.clone(), image(None), last(1), true, false)),
+            (json!({ "capacity": "1", "copyMethod": "Direct", "layout": "Plain" }), volume(private.clone(), None, last(1), false, true)),
+            (json!({ "capacity": "1", "copyMethod": "None", "cleanupTempPVC": false }), volume(private, None, last(1), false, false)),
+            (json!({ "destinationPVC": "mine" }), volume(DestinationClaim::Existing("mine".into()), image(None), last(1), false, false)),
         ] {
             assert_eq!(read_destination(rclone, &Value::Null).unwrap().volume, expected);
         }
+    }
+
+    #[test]
+    fn a_destination_says_which_images_are_kept() {
+        let retain = |rclone: Value, trigger: &Value| match read_destination(rclone, trigger)?.volume {
+            Volume::Destination { retain, .. } => Ok::<_, String>(retain),
+            volume @ Volume::Source { .. } => panic!("{volume:?}"),
+        };
+        let all =
+            json!({ "capacity": "1", "retention": { "last": 3, "hourly": 24, "daily": 7, "weekly": 4, "monthly": 6, "maxAge": "90d" } });
+        let berlin = jiff::tz::TimeZone::get("Europe/Berlin").unwrap();
+        let expected = |zone| {
+            let max_age = Some(SignedDuration::from_hours(90 * 24));
+            Retention { last: 3, hourly: 24, daily: 7, weekly: 4, monthly: 6, max_age, zone }
+        };
+        assert_eq!(retain(all.clone(), &Value::Null), Ok(expected(jiff::tz::TimeZone::UTC)));
+        for trigger in [json!({ "timeZone": "Europe/Berlin" }), json!({ "schedule": "TZ=Europe/Berlin @daily" })] {
+            assert_eq!(retain(all.clone(), &trigger), Ok(expected(berlin.clone())));
+        }
+        let retention = |rules: Value| json!({ "capacity": "1", "retention": rules });
+        for (rclone, advice) in [
+            (retention(json!({})), "at least one of last"),
+            (retention(json!({ "maxAge": "1d" })), "at least one of last"),
+            (retention(json!({ "last": 1, "maxAge": "soon" })), "maxAge \"soon\""),
+            (json!({ "capacity": "1", "retain": 2, "retention": { "last": 2 } }), "short form"),
+        ] {
+            let error = retain(rclone, &Value::Null).unwrap_err();
+            assert!(error.starts_with("spec.rclone.retention: ") && error.contains(advice), "{error}");
+        }
+        let error = retain(all, &json!({ "timeZone": "Berlin" })).unwrap_err();
+        assert!(error.starts_with("spec.trigger: there is no time zone"), "{error}");
     }
 
     /// An older CRD lets more through than the newest.

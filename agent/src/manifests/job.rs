@@ -125,7 +125,7 @@ fn arguments(owner: &Object, new: &NewJob, mover: &Mover) -> Vec<String> {
     let mut arguments = Vec::new();
     let mut add = |parts: &[&str]| arguments.extend(parts.iter().map(|part| (*part).to_owned()));
     match &new.work {
-        MoverTask::Push { captured, pushed, adopt, adopt_state, verify_now } => {
+        MoverTask::Push { captured, pushed, adopt, adopt_state, verify_now, exclude } => {
             add(&["mover", "push", "--owner", &format!("{}/{}", owner.namespace, owner.name), "--owner-uid", &owner.uid]);
             if let Some(revision) = pushed {
                 add(&["--pushed-revision", revision]);
@@ -144,6 +144,10 @@ fn arguments(owner: &Object, new: &NewJob, mover: &Mover) -> Vec<String> {
             }
             if let Some(state) = adopt_state {
                 add(&[&format!("--adopt-state={state}")]);
+            }
+            for pattern in exclude {
+                // A single argument each: one may begin with a dash.
+                add(&[&format!("--exclude={pattern}")]);
             }
         }
         MoverTask::Pull { applied, private, plain } => {

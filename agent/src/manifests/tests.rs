@@ -108,8 +108,9 @@ fn destination_volume() {
 #[test]
 fn push_job() {
     let captured = Some("2026-01-01T00:00:00Z".parse().unwrap());
-    let work =
-        MoverTask::Push { captured, pushed: Some("revision".into()), adopt: true, adopt_state: Some("-state".into()), verify_now: true };
+    let (pushed, adopt_state) = (Some("revision".into()), Some("-state".into()));
+    let exclude = vec!["--*.tmp".into(), "!$(HOME)".into()];
+    let work = MoverTask::Push { captured, pushed, adopt: true, adopt_state, verify_now: true, exclude };
     assert_yaml_snapshot!(job::build(&owner(Kind::Source), &new_job(work), &mover()));
 }
 

@@ -74,6 +74,9 @@ pub struct PushArgs {
     /// List the remote path and repair it in this push
     #[arg(long)]
     pub verify_now: bool,
+    /// What to leave out: a pattern as in a .gitignore in the volume's root; may be repeated, the last one that matches decides
+    #[arg(long, value_name = "PATTERN")]
+    pub exclude: Vec<String>,
     /// When the volume was captured [default: now]
     #[arg(long, value_name = "RFC3339")]
     pub data_time: Option<Timestamp>,

@@ -27,6 +27,7 @@ use crate::stop::Stop;
 use crate::store::Context;
 use crate::store::progress::Progress;
 use crate::store::stats::Stats;
+use crate::volume::exclude::Exclude;
 use args::{CommonArgs, Layout, PullArgs, PushArgs};
 
 /// Pushes or pulls, and writes the report in every case. Exits 0 unless it failed.
@@ -151,6 +152,7 @@ fn run_push(remote: &Remote, args: &PushArgs, adopted_state: &OnceLock<String>) 
     let started = Timestamp::now();
     let options = PushOptions {
         volume: volume(&args.common)?,
+        exclude: Exclude::new(&args.exclude).map_err(|what| Failure::new(Reason::MoverFailed, format!("--exclude: {what}")))?,
         pusher: Pusher {
             owner: args.owner.with_uid(&args.owner_uid),
             pushed: args.pushed_revision.clone(),

@@ -64,6 +64,10 @@ pub struct Commit {
     pub latest_listed: Option<Timestamp>,
     /// Whose it is.
     pub owner: Owner,
+    /// The sha256 of the patterns by which the source left something out, see [`crate::volume::exclude`]. Absent where it had none, and
+    /// where an older program wrote the commit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exclude: Option<String>,
     /// The list of entries.
     pub manifest: ManifestRef,
     /// Regular files.

@@ -49,6 +49,7 @@ pub(super) fn write(work: &PushContext, tree: Tree, plan: PushPlan, mut uploaded
         verified_time,
         latest_listed,
         owner: options.pusher.owner.clone(),
+        exclude: options.exclude.digest().map(str::to_owned),
         manifest: reference(work, plan.entries.file())?,
         files: plan.entries.totals().files,
         entries: Some(plan.entries.totals().entries),
@@ -225,6 +226,7 @@ pub(super) fn repair(work: &PushContext, tree: Tree, plan: PushPlan, mut uploade
         // A source that is synced no more often than it is verified comes by here each time: its hints come of age here, or never.
         (commit.hints_time, commit.rehashed_time) = (options.captured(), Some(work.rehashed));
         commit.checked_time = Some(options.checked(&commit));
+        commit.exclude = options.exclude.digest().map(str::to_owned);
         remote.write_object(COMMIT, &seal(&commit)?)?;
         if changes {
             hold.check_committed(&commit)?;

@@ -40,6 +40,7 @@ use crate::guard::{Deletions, Guard};
 use crate::remote::Remote;
 use crate::remote::committed::Committed;
 use crate::volume::beneath::Root;
+use crate::volume::exclude::Exclude;
 use crate::volume::hash::Hasher;
 use hold::{Hold, Manifests, check_unchanged};
 use observe::{Known, ObserveContext, Tree, observe};
@@ -58,6 +59,8 @@ use uploaded::Uploaded;
 pub struct PushOptions {
     /// The volume's root.
     pub volume: PathBuf,
+    /// What of it is left out.
+    pub exclude: Exclude,
     /// Who pushes.
     pub pusher: Pusher,
     /// When the volume was captured.
@@ -114,12 +117,13 @@ pub fn push(remote: &Remote, options: &PushOptions) -> Result<Synced> {
     // Hints that were held against a capture in the future have no known age.
     let hints = own.and_then(|committed| Some((committed, past(committed.commit.hints_time, options.captured())?)));
     let known = hints.map_or_else(Known::default, |(committed, time)| Known::of_committed(&committed.entries, time, &rehash));
-    let look = ObserveContext { root: &root, hasher: &hasher, scratch: &remote.context.scratch, stop: &remote.context.stop };
+    let (exclude, context) = (&options.exclude, &remote.context);
+    let look = ObserveContext { root: &root, exclude, hasher: &hasher, scratch: &context.scratch, stop: &context.stop };
     let mut tree = observe(look, &known)?;
     if let (Some(committed), Terms::Own) = (&found.committed, found.terms)
         && !options.verification_due(&committed.commit)
         && tree.unsettled.is_empty()
-        && unchanged(&committed.entries, &tree.entries)?
+        && unchanged(&committed.entries, &tree.entries, exclude)?
         && !died_first(remote, options)?
     {
         tracing::info!(revision = %committed.revision, "nothing changed");
@@ -179,14 +183,17 @@ pub fn push(remote: &Remote, options: &PushOptions) -> Result<Synced> {
 }
 
 /// Says in the commit that the source still has this content, once it is time for that, and what need not be read again by the next
-/// pushes: hints that have come of age, and what was due to be read again. The revision stays what it was. Gives what was written.
+/// pushes: hints that have come of age, and what was due to be read again; and under which patterns it was found. The revision stays what it
+/// was. Gives what was written.
 fn renew(remote: &Remote, options: &PushOptions, committed: &Committed, tree: &Tree, rehash: &Rehash) -> Result<Option<Commit>> {
     let Commit { rehashed_time, hints_time, .. } = committed.commit;
+    let exclude = options.exclude.digest().map(str::to_owned);
     let captured = options.captured();
     let reread = rehash.done() != rehashed_time.unwrap_or(committed.commit.verified_time);
     let checked = options.checked(&committed.commit);
     let beat = checked != committed.commit.last_checked() && is_due(committed.commit.last_checked(), options.heartbeat_interval, captured);
-    if !beat && !reread && !hints::came_of_age(&committed.entries, &tree.entries, hints_time, captured)? {
+    let same_exclude = exclude == committed.commit.exclude;
+    if same_exclude && !beat && !reread && !hints::came_of_age(&committed.entries, &tree.entries, hints_time, captured)? {
         return Ok(None);
     }
     // Another push may have committed since this one read.
@@ -195,7 +202,7 @@ fn renew(remote: &Remote, options: &PushOptions, committed: &Committed, tree: &T
         return Ok(None);
     }
     let (checked_time, rehashed_time) = (Some(checked), Some(rehash.done()));
-    let commit = Commit { checked_time, hints_time: captured, rehashed_time, ..committed.commit.clone() };
+    let commit = Commit { checked_time, hints_time: captured, rehashed_time, exclude, ..committed.commit.clone() };
     remote.write_object(COMMIT, &seal(&commit)?)?;
     manifests.check(remote, options, &commit)?;
     Ok(Some(commit))

@@ -18,6 +18,7 @@ use crate::stop::Stop;
 use crate::volume::batch::Batch;
 use crate::volume::beneath::Root;
 use crate::volume::entry::{Entry, FileEntry, Kind, Location};
+use crate::volume::exclude::Exclude;
 use crate::volume::hash::Hasher;
 use crate::volume::holes;
 use crate::volume::merge_join::join;
@@ -43,6 +44,8 @@ pub(super) struct Tree {
 pub(super) struct ObserveContext<'a> {
     /// The volume.
     pub(super) root: &'a Root,
+    /// What of it is left out.
+    pub(super) exclude: &'a Exclude,
     pub(super) hasher: &'a Hasher,
     pub(super) scratch: &'a Scratch,
     pub(super) stop: &'a Stop,
@@ -116,7 +119,7 @@ impl Doubts<'_> {
 /// Looks at the volume.
 pub(super) fn observe(look: ObserveContext, known: &Known) -> Result<Tree> {
     let began = Timestamp::now();
-    let mut walk = walk(look.root, look.stop)?;
+    let mut walk = walk(look.root, look.stop)?.without(look.exclude);
     let before = known.entries.map(Entries::read).transpose()?.into_iter().flatten();
     let mut work = Pass::new(look)?;
     for pair in join(walk.by_ref(), before) {
@@ -238,12 +241,12 @@ pub(super) struct Moved {
 
 /// The names that differ between two passes. A file's change shows in its hints, whatever was changed: in the time of its last change, as some
 /// file systems have other inode numbers each time. A file whose number is another one than before was read again by the later pass.
-pub(super) fn differing(before: &Entries, after: &Entries) -> Result<Vec<Moved>> {
+pub(super) fn differing(before: &Entries, after: &Entries, exclude: &Exclude) -> Result<Vec<Moved>> {
     let hints = |entry: &Entry| entry.file().and_then(|file| Some(file.hints?.ctime));
     let mut moved = Vec::new();
     for pair in join(before.read()?, after.read()?) {
         let (before, after) = pair?;
-        let same = matches!((&before, &after), (Some(a), Some(b)) if a.same_result(b) && hints(a) == hints(b));
+        let same = matches!((&before, &after), (Some(a), Some(b)) if exclude.same_result(a, b) && hints(a) == hints(b));
         if !same {
             let was = before.as_ref().and_then(|entry| Some(entry.file()?.sha256));
             moved.extend(before.or(after).map(|entry| Moved { path: entry.path, was }));
@@ -265,16 +268,19 @@ mod tests {
         hasher: Hasher,
         scratch: Scratch,
         stop: Stop,
+        exclude: Exclude,
     }
 
     impl Volume {
         fn new() -> Self {
-            Self { dir: TempDir::new().unwrap(), hasher: Hasher::default(), scratch: Scratch::new().unwrap(), stop: Stop::default() }
+            let (hasher, scratch, stop) = (Hasher::default(), Scratch::new().unwrap(), Stop::default());
+            Self { dir: TempDir::new().unwrap(), hasher, scratch, stop, exclude: Exclude::default() }
         }
 
         fn try_look(&self, known: &Known) -> Result<Tree> {
             let root = Root::open(self.dir.path())?;
-            observe(ObserveContext { root: &root, hasher: &self.hasher, scratch: &self.scratch, stop: &self.stop }, known)
+            let Self { hasher, scratch, stop, exclude, .. } = self;
+            observe(ObserveContext { root: &root, exclude, hasher, scratch, stop }, known)
         }
 
         fn look(&self, known: &Known) -> Tree {
@@ -294,12 +300,13 @@ mod tests {
         assert_eq!(entries[2].file().unwrap().link, Some(entries[1].path.clone()));
         let second = volume.look(&Known::of(&first.entries));
         assert_eq!((volume.hasher.bytes_read(), all(&second.entries)), (4, entries));
-        assert_eq!(differing(&first.entries, &second.entries).unwrap(), []);
+        assert_eq!(differing(&first.entries, &second.entries, &volume.exclude).unwrap(), []);
         std::fs::write(file("a"), "bbbb").unwrap();
         std::fs::write(file("c"), "").unwrap();
         let third = volume.look(&Known::of(&first.entries));
         assert_eq!(volume.hasher.bytes_read(), 8);
-        let moved: Vec<String> = differing(&first.entries, &third.entries).unwrap().iter().map(|moved| moved.path.to_string()).collect();
+        let moved: Vec<String> =
+            differing(&first.entries, &third.entries, &volume.exclude).unwrap().iter().map(|moved| moved.path.to_string()).collect();
         assert_eq!(moved[1..], ["a", "b", "c"], "and the directory that holds them");
     }
 
@@ -321,9 +328,9 @@ mod tests {
         let numbered = numbered.finish().unwrap();
         let second = volume.look(&Known::of(&numbered));
         assert_eq!(volume.hasher.bytes_read(), 4, "all was read again");
-        assert_eq!(differing(&numbered, &second.entries).unwrap(), []);
+        assert_eq!(differing(&numbered, &second.entries, &volume.exclude).unwrap(), []);
         std::fs::write(volume.dir.path().join("b"), "c").unwrap();
-        assert_eq!(differing(&numbered, &volume.look(&Known::of(&numbered)).entries).unwrap().len(), 1);
+        assert_eq!(differing(&numbered, &volume.look(&Known::of(&numbered)).entries, &volume.exclude).unwrap().len(), 1);
     }
 
     #[test]

@@ -19,6 +19,7 @@ use crate::remote::Listing;
 use crate::scratch::Scratch;
 use crate::spill::{Spill, SpillWriter};
 use crate::volume::entry::{Entry, FileEntry, Kind, Location};
+use crate::volume::exclude::Exclude;
 use crate::volume::merge_join::join;
 use crate::volume::path::RelPath;
 
@@ -55,9 +56,9 @@ pub(super) struct PushPlan {
 }
 
 /// Whether a pull of either tree gives the same result.
-pub(super) fn unchanged(committed: &Entries, tree: &Entries) -> Result<bool> {
+pub(super) fn unchanged(committed: &Entries, tree: &Entries, exclude: &Exclude) -> Result<bool> {
     for pair in join(committed.read()?, tree.read()?) {
-        if !matches!(pair?, (Some(before), Some(entry)) if before.same_result(&entry)) {
+        if !matches!(pair?, (Some(before), Some(entry)) if exclude.same_result(&before, &entry)) {
             return Ok(false);
         }
     }
@@ -180,7 +181,7 @@ impl<'a> Planner<'a> {
 
     /// An entry of the volume, and what was committed in its place.
     fn entry(&mut self, before: Option<&Entry>, mut entry: Entry) -> Result<()> {
-        self.differs |= before.is_none_or(|before| !before.same_result(&entry));
+        self.differs |= before.is_none_or(|before| !self.state.exclude.same_result(before, &entry));
         if self.blocked.as_ref().is_some_and(|dir| !entry.path.is_below(dir)) {
             self.blocked = None;
         }

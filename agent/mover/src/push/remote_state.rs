@@ -9,6 +9,7 @@ use crate::format::entries::Entries;
 use crate::format::names::{is_content, is_ours};
 use crate::name_set::{ContentSet, NameSet};
 use crate::remote::Listing;
+use crate::volume::exclude::Exclude;
 
 /// What is known of the remote path.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +32,8 @@ pub(super) struct RemoteState<'a> {
     pub(super) altered: &'a NameSet,
     /// Names that the remote takes for one, if it is of that kind.
     pub(super) collisions: Option<&'a CaseCollisions>,
+    /// What of the volume is left out.
+    pub(super) exclude: &'a Exclude,
 }
 
 /// Which of the objects below the path that neither tree accounts for are deleted. All others are left alone.

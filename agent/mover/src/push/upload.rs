@@ -87,8 +87,8 @@ impl PushContext<'_> {
 
     /// Looks at the volume.
     pub(super) fn observe(&self, known: &Known) -> Result<Tree> {
-        let (root, stop) = (self.root, &self.remote.context.stop);
-        observe(ObserveContext { root, hasher: self.hasher, scratch: self.scratch(), stop }, known)
+        let (root, exclude, stop) = (self.root, &self.options.exclude, &self.remote.context.stop);
+        observe(ObserveContext { root, exclude, hasher: self.hasher, scratch: self.scratch(), stop }, known)
     }
 
     /// What is to be done for this state of the volume.
@@ -105,6 +105,7 @@ impl PushContext<'_> {
             refuses_long_names: uploaded.refuses_long_names,
             altered: &uploaded.altered,
             collisions: collisions.as_ref(),
+            exclude: &self.options.exclude,
         };
         plan(state, &tree.entries, self.revision.generation(), self.revision.as_str(), self.scratch())
     }
@@ -295,7 +296,7 @@ impl PushContext<'_> {
                 Err(error) => return Err(error.into()),
             };
             let again = self.observe(&self.known_once_sent(&tree, &plan))?;
-            moving = differing(&tree.entries, &again.entries)?;
+            moving = differing(&tree.entries, &again.entries, &self.options.exclude)?;
             if moving.is_empty() && error.is_some() && !std::mem::replace(&mut cleared, true) && self.remote.has_folders()? {
                 // An empty folder may be where a file is to go, and is listed nowhere.
                 self.remote.remove_all_empty()?;

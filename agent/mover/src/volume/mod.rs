@@ -3,6 +3,7 @@
 pub mod batch;
 pub mod beneath;
 pub mod entry;
+pub mod exclude;
 pub mod hash;
 pub mod holes;
 pub mod merge_join;

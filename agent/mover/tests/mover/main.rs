@@ -19,6 +19,8 @@ mod daemon;
 mod daemon_process;
 mod dead_pushes;
 mod encrypted;
+mod exclude;
+mod exclude_git;
 mod failures;
 mod folding;
 mod guards;

@@ -17,6 +17,7 @@ use scribe_mover::scratch::Scratch;
 use scribe_mover::stop::Stop;
 use scribe_mover::store::Context;
 use scribe_mover::store::progress::Progress;
+use scribe_mover::volume::exclude::Exclude;
 
 use crate::baton::{Baton, batons};
 use crate::fate::Fate;
@@ -234,6 +235,7 @@ impl Play<'_> {
                 let (owner, pushed) = (owner.clone(), pushed.clone());
                 let options = PushOptions {
                     volume,
+                    exclude: Exclude::default(),
                     pusher: Pusher { owner, pushed, adopt: *adopts, adopt_state: None, adopted_state: OnceLock::new() },
                     data_time: started - SignedDuration::from_secs(i64::from(sync.edits.is_empty())),
                     started,

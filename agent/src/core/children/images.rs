@@ -1,11 +1,14 @@
 //! The images of a destination: which of them are published, in the order of their publishing, and which one is the latest.
 
+use crate::api::Status;
 use crate::api::status::{Image, ImageRef};
 use crate::core::children;
 use crate::core::decision::Decision;
 use crate::core::model::clock::seconds;
 use crate::core::model::facts::{Refresh, Role, Snapshot};
+use crate::core::model::retention::Retention;
 use crate::core::model::spec::{Spec, Volume};
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use scribe_mover::report::Report;
 
@@ -31,7 +34,7 @@ pub(in crate::core) fn publish(decision: &mut Decision<'_>, snapshot: &Snapshot,
 }
 
 /// Brings the list in line with what is there: an image that was deleted or released is no longer published, and of the others
-/// only as many as the spec asks for. While nothing is known of them the list stays as it is. An image leaves the list before it is
+/// only those that the spec keeps. While nothing is known of them the list stays as it is. An image leaves the list before it is
 /// deleted, see `tidy`.
 pub(in crate::core) fn review(decision: &mut Decision<'_>, spec: Option<&Spec>) {
     if let Some(spec) = spec {
@@ -51,7 +54,7 @@ pub(in crate::core) fn review(decision: &mut Decision<'_>, spec: Option<&Spec>) 
     }
     status.images.retain(|image| there(&image.name));
     if let Some(Volume::Destination { image: Some(_), retain, .. }) = spec.map(|s| &s.volume) {
-        status.images.truncate(*retain);
+        thin_out(status, retain, decision.now);
     }
     if latest.is_some_and(|name| status.images.iter().all(|i| i.name != name)) {
         status.latest_image = status.images.first().map(|image| reference(image.name.clone()));
@@ -59,6 +62,16 @@ pub(in crate::core) fn review(decision: &mut Decision<'_>, spec: Option<&Spec>) 
     if before != (status.images.clone(), status.latest_image.clone()) {
         decision.plan.needs.insert(Refresh::Snapshots);
     }
+}
+
+/// Takes from the list what the spec does not keep. The time of an image is that of its data; where no source has told it, that of its
+/// publishing.
+fn thin_out(status: &mut Status, retain: &Retention, now: Timestamp) {
+    let time = |image: &Image| image.data_time.as_ref().or(image.ready_time.as_ref()).map(|time| time.0);
+    let times: Vec<_> = status.images.iter().map(time).collect();
+    let latest = status.latest_image.as_ref().map(|latest| &latest.name);
+    let mut kept = retain.kept(&times, now).into_iter();
+    status.images.retain(|image| kept.next().unwrap_or(true) || Some(&image.name) == latest);
 }
 
 /// A volume that is published itself is so no more once it is gone, or replaced by another of its name.

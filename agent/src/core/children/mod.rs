@@ -130,7 +130,8 @@ pub(super) fn mover(facts: &Facts, spec: &Spec, run: &Run, status: &Status) -> V
             };
             let adopt = approvals::still_adopts(&facts.object, run);
             let adopt_state = run.adopted_state.clone().filter(|_| adopt);
-            (mounted, MoverTask::Push { captured, pushed: pushed(spec, status), adopt, adopt_state, verify_now: run.verify_now.is_some() })
+            let (pushed, verify_now, exclude) = (pushed(spec, status), run.verify_now.is_some(), spec.exclude.clone());
+            (mounted, MoverTask::Push { captured, pushed, adopt, adopt_state, verify_now, exclude })
         }
         Volume::Destination { claim, plain, .. } => {
             if let DestinationClaim::Private(shape) = claim

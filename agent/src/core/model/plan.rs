@@ -161,6 +161,8 @@ pub enum MoverTask {
         adopt_state: Option<String>,
         /// Whether the user asks it to list the path and repair it.
         verify_now: bool,
+        /// What of the volume it leaves out: patterns of gitignore, in their order.
+        exclude: Vec<String>,
     },
     /// Remote to volume.
     Pull {

@@ -1,5 +1,6 @@
 //! What a user wants: a spec of either kind, parsed and with its defaults. [`crate::core::validate`] makes it.
 
+use crate::core::model::retention::Retention;
 use crate::core::syntax::cron::Schedule;
 use jiff::{SignedDuration, Timestamp};
 use thiserror::Error;
@@ -22,6 +23,8 @@ pub struct Spec {
     pub guard: Guard,
     /// Which volume, and how it is handled.
     pub volume: Volume,
+    /// What a source leaves out: patterns of gitignore, in their order.
+    pub exclude: Vec<String>,
     /// Fields that are set and have no effect.
     pub unused: Vec<&'static str>,
 }
@@ -120,8 +123,8 @@ pub enum Volume {
         claim: DestinationClaim,
         /// Whether each good copy becomes a snapshot, and of which class.
         image: Option<SnapshotClass>,
-        /// How many of these snapshots are kept.
-        retain: usize,
+        /// Which of these snapshots are kept.
+        retain: Retention,
         /// Whether the claim made for this object goes after each sync.
         cleanup: bool,
         /// Whether the path was not written by a source of ours.
@@ -174,7 +177,8 @@ impl Default for Guard {
 impl Spec {
     /// What is left out has its default.
     pub fn new(remote: Remote, volume: Volume) -> Spec {
-        Spec { paused: false, trigger: Trigger::default(), remote, guard: Guard::default(), volume, unused: Vec::new() }
+        let (trigger, guard) = (Trigger::default(), Guard::default());
+        Spec { paused: false, trigger, remote, guard, volume, exclude: Vec::new(), unused: Vec::new() }
     }
 
     /// The claim of the user's that a destination pulls into.

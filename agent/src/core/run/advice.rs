@@ -33,6 +33,7 @@ pub(super) fn no_space(object: &Object, spec: &Spec, message: &str) -> Option<St
 mod tests {
     use super::*;
     use crate::core::model::facts::Kind;
+    use crate::core::model::retention::Retention;
     use crate::core::model::spec::{Capture, ClaimShape, Remote, SnapshotClass};
 
     fn advice(kind: Kind, volume: Volume, message: &str) -> Option<String> {
@@ -41,7 +42,7 @@ mod tests {
     }
 
     fn destination(claim: DestinationClaim, image: bool) -> Volume {
-        Volume::Destination { claim, image: image.then(SnapshotClass::default), retain: 1, cleanup: false, plain: false }
+        Volume::Destination { claim, image: image.then(SnapshotClass::default), retain: Retention::last(1), cleanup: false, plain: false }
     }
 
     #[test]

@@ -27,10 +27,8 @@ impl Schedule {
     /// # Errors
     /// A sentence that says what is wrong and what to write instead.
     pub fn parse(text: &str, time_zone: Option<&str>) -> Result<Schedule, String> {
-        let (prefix, expression) = split_zone(text.trim());
-        let zone_name = prefix.or(time_zone).unwrap_or("UTC");
-        let zone = TimeZone::get(zone_name)
-            .map_err(|_| format!("there is no time zone {zone_name:?}: write an IANA name such as Europe/Berlin"))?;
+        let (_, expression) = split_zone(text.trim());
+        let zone = zone(Some(text), time_zone)?;
         if let Some(every) = expression.strip_prefix("@every") {
             return Ok(Schedule { rule: Rule::Every(go_duration::parse(every.trim()).map_err(|e| format!("schedule {text:?}: {e}"))?) });
         }
@@ -73,6 +71,15 @@ impl Schedule {
             }
         }
     }
+}
+
+/// The zone of a schedule, if there is one, or the one that is given beside it, and else UTC.
+///
+/// # Errors
+/// A sentence that says what to write.
+pub fn zone(schedule: Option<&str>, time_zone: Option<&str>) -> Result<TimeZone, String> {
+    let name = schedule.and_then(|text| split_zone(text.trim()).0).or(time_zone).unwrap_or("UTC");
+    TimeZone::get(name).map_err(|_| format!("there is no time zone {name:?}: write an IANA name such as Europe/Berlin"))
 }
 
 fn split_zone(text: &str) -> (Option<&str>, &str) {

@@ -66,6 +66,7 @@ fn with(old: &[Entry], listing: Option<&Listing>, ours: &[&str], new: &[Entry]) 
         altered: &NameSet::default(),
         collisions: None,
         unreadable: None,
+        exclude: &Exclude::default(),
     };
     read(&plan(state, &new, 2, "r", &scratch).unwrap())
 }
@@ -88,7 +89,7 @@ fn against(old: &[Entry], new: &[Entry]) -> Read {
 
 fn same(old: &[Entry], new: &[Entry]) -> bool {
     let scratch = Scratch::new().unwrap();
-    unchanged(&stored(&scratch, old), &stored(&scratch, new)).unwrap()
+    unchanged(&stored(&scratch, old), &stored(&scratch, new), &Exclude::default()).unwrap()
 }
 
 #[test]
@@ -200,6 +201,7 @@ fn what_a_path_without_a_manifest_holds_is_not_written_over_before_the_commit() 
         altered: &NameSet::default(),
         collisions: None,
         unreadable: None,
+        exclude: &Exclude::default(),
     };
     let plan = read(&plan(state, &new, 1, "r", &scratch).unwrap());
     assert_eq!((plan.own, plan.staged), (vec!["new".to_owned()], vec!["a".to_owned(), "d".into(), "f/x".into()]));

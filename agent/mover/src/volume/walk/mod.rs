@@ -12,6 +12,7 @@ use crate::report::Reason;
 use crate::stop::Stop;
 use crate::volume::beneath::{Folder, Held, Root, Seen, is_elsewhere, is_gone};
 use crate::volume::entry::{Hints, Meta};
+use crate::volume::exclude::Exclude;
 use crate::volume::path::RelPath;
 use crate::volume::vanished::{EYES, Eyes, settle};
 use crate::volume::{LONGEST_PATH, LOST_AND_FOUND, STAGING_DIR, xattrs};
@@ -79,6 +80,7 @@ impl PartialEq for Found {
 pub struct Walk<'a> {
     root: &'a Root,
     stop: &'a Stop,
+    exclude: Option<&'a Exclude>,
     device: (u32, u32),
     began: bool,
     /// The directories above the next entry, the root first.
@@ -121,6 +123,7 @@ fn walk_with<'a>(root: &'a Root, stop: &'a Stop, eyes: Eyes) -> Result<Walk<'a>>
     Ok(Walk {
         root,
         stop,
+        exclude: None,
         device,
         began: false,
         above: Vec::new(),
@@ -146,6 +149,14 @@ impl Iterator for Walk<'_> {
     }
 }
 
+impl<'a> Walk<'a> {
+    /// Leaves out what `exclude` does. A directory among that is not opened; an entry that is, whatever its type, is not even looked at.
+    #[must_use]
+    pub fn without(self, exclude: &'a Exclude) -> Self {
+        Self { exclude: Some(exclude).filter(|exclude| !exclude.is_empty()), ..self }
+    }
+}
+
 impl Walk<'_> {
     fn found(&mut self) -> Result<Option<Found>> {
         if !std::mem::replace(&mut self.began, true) {
@@ -166,6 +177,10 @@ impl Walk<'_> {
                 continue;
             };
             let path = level.path.child(&name);
+            // That of a pull that is unfinished is told whatever is left out.
+            if path.as_bytes() != STAGING_DIR.as_bytes() && self.exclude.is_some_and(|exclude| exclude.leaves_out_any(&path)) {
+                continue;
+            }
             let folder = match &level.folder {
                 Some(folder) => folder,
                 None => match self.root.folder(&level.path) {
@@ -243,6 +258,9 @@ impl Walk<'_> {
         };
         if path.as_bytes() == STAGING_DIR.as_bytes() {
             self.staging = true;
+            return Ok(None);
+        }
+        if self.exclude.is_some_and(|exclude| exclude.leaves_out(&path, seen.is_dir())) {
             return Ok(None);
         }
         if seen.is_dir() && seen.device != self.device {

@@ -124,3 +124,29 @@ fn a_missing_volume_is_named() {
     assert_eq!(failure.reason, Reason::VolumeUnreadable);
     assert!(failure.message.contains("/nonexistent/volume"));
 }
+
+/// What is left out whatever its type is not looked at: a name that cannot be read may be left out, and a folder is not opened.
+#[test]
+fn what_is_left_out_is_not_looked_at() {
+    let dir = TempDir::new().unwrap();
+    for name in ["kept", "broken", "folder/below", "sub/broken"] {
+        std::fs::create_dir_all(dir.path().join(name).parent().unwrap()).unwrap();
+        std::fs::write(dir.path().join(name), "x").unwrap();
+    }
+    let broken = Eyes {
+        hold: |folder, name| match name.to_str() {
+            Some("broken" | "below") => Err(Errno::IO.into()),
+            _ => folder.hold(name),
+        },
+        ..EYES
+    };
+    let (root, stop) = (Root::open(dir.path()).unwrap(), Stop::default());
+    let names = |patterns: &[&str]| {
+        let exclude = Exclude::new(patterns).unwrap();
+        let walk = walk_with(&root, &stop, broken).unwrap().without(&exclude);
+        walk.map(|found| Ok(found?.path.to_string())).collect::<Result<Vec<_>>>()
+    };
+    assert!(names(&["folder"]).unwrap_err().message.contains("broken"));
+    assert_eq!(names(&["broken", "folder/"]).unwrap()[1..], ["kept", "sub"]);
+    assert!(names(&["broken", "folder", "!below"]).unwrap().len() == 3, "nothing below it is taken back");
+}

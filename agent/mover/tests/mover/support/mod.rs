@@ -33,6 +33,7 @@ use scribe_mover::remote::Remote;
 use scribe_mover::stop::Stop;
 use scribe_mover::store::progress::Progress;
 use scribe_mover::store::{Context, Store};
+use scribe_mover::volume::exclude::Exclude;
 use server::{Backend, KEY, Server};
 
 /// The rclone this project is tested with.
@@ -220,6 +221,7 @@ fn push_options(volume: &Path) -> PushOptions {
     let started = Timestamp::now() + 150.seconds();
     PushOptions {
         volume: volume.into(),
+        exclude: Exclude::default(),
         pusher: Pusher { owner: owner("db", "uid-1"), pushed: None, adopt: false, adopt_state: None, adopted_state: OnceLock::default() },
         data_time: started,
         started,
