@@ -84,7 +84,7 @@ const CONDITIONS: [Condition; 4] = [
 ];
 
 /// Reasons that stand in events alone.
-const EVENTS: [Reason; 9] = [
+const EVENTS: [Reason; 10] = [
     Reason::SyncStarted,
     Reason::SyncCompleted,
     Reason::Failing,
@@ -93,6 +93,7 @@ const EVENTS: [Reason; 9] = [
     Reason::ResizeRefused,
     Reason::PathTakenOver,
     Reason::AnnotationIgnored,
+    Reason::MoverDisrupted,
     Reason::ContainerInjected,
 ];
 

@@ -11,6 +11,7 @@ mod controllers;
 mod copies;
 mod deadlines;
 mod diagram;
+mod disrupted;
 mod edits;
 mod endings;
 mod failing;

@@ -84,6 +84,8 @@ pub fn happenings() -> impl Strategy<Value = Vec<Happening>> {
         1 => Just(Ending::Stalled),
         1 => Just(Ending::Foreign),
         1 => Just(Ending::WithoutReport),
+        1 => Just(Ending::Disrupted),
+        1 => Just(Ending::Evicted),
         1 => Just(Ending::NothingPushedYet)
     ];
     let one = prop_oneof![

@@ -95,6 +95,8 @@ reasons! {
     SettingsInvalid => State;
     /// An annotation has no effect; the message says why.
     AnnotationIgnored => State;
+    /// The mover's pod was evicted, preempted or drained before the mover had finished; the next attempt starts at once.
+    MoverDisrupted => State;
     /// An injected container kept a mover's pod running after its mover had terminated.
     ContainerInjected => State;
 

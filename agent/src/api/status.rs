@@ -229,6 +229,10 @@ pub struct Run {
     /// The state of that path that the first such attempt found; later attempts take over no other state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adopted_state: Option<String>,
+
+    /// How many attempts of this sync ended because the mover's pod was evicted, preempted or drained. The first three are no failures.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disruptions: Option<i64>,
 }
 
 /// What a sync is doing. `docs/development.md` has the state diagram.

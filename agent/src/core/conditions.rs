@@ -137,6 +137,7 @@ fn backoff(status: &Status, limits: &Limits, problem: &str) -> String {
         Some(failures) if failures >= limits.max_attempts => {
             format!("Failing: {failures} attempts in a row failed; next attempt{time}: {problem}")
         }
+        _ if problem.is_empty() => format!("The mover's pod was evicted, preempted or drained; next attempt{time}"),
         _ => format!("Next attempt{time}: {problem}"),
     }
 }
@@ -303,6 +304,7 @@ mod tests {
             verify_now: None,
             adopt: None,
             adopted_state: None,
+            disruptions: None,
         }
     }
 

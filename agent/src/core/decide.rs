@@ -140,6 +140,7 @@ fn open(decision: &mut Decision<'_>, spec: &Spec, cause: &Cause, superseded: Opt
         // A new run does not end an adoption: it stays bound to what its first push saw.
         adopt: superseded.and_then(|old| old.adopt.clone()),
         adopted_state: superseded.and_then(|old| old.adopted_state.clone()),
+        disruptions: None,
     };
     if matches!(spec.volume, Volume::Destination { .. }) && due::needs_new_sync(spec, &decision.status) {
         decision.status.volume_touched = true;
