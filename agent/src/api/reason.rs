@@ -83,6 +83,8 @@ reasons! {
     SyncStarted => State;
     /// A sync succeeded.
     SyncCompleted => State;
+    /// The annotation `scribe.backube/abort` ended a sync.
+    SyncAborted => State;
     /// `maxAttempts` attempts in a row have failed.
     Failing => State;
     /// An edit changed what starts syncs: a schedule, the continuous interval, or a person alone.

@@ -80,6 +80,7 @@ fn object(kind: Kind, meta: &ObjectMeta, destination_pvc: Option<String>) -> Obj
         sync_now: annotation(labels::SYNC_NOW),
         // A destination verifies all that it pulls.
         verify_now: annotation(labels::VERIFY_NOW).filter(|_| kind == Kind::Source),
+        abort: annotation(labels::ABORT),
         destination_pvc,
     }
 }

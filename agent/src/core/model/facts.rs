@@ -164,6 +164,8 @@ pub struct Object {
     pub sync_now: Option<String>,
     /// A new value asks a source's next push, by the user's annotation, to list its path and repair it.
     pub verify_now: Option<String>,
+    /// The run that is to end, by the user's annotation.
+    pub abort: Option<String>,
     /// The PVC of the user's that a destination's spec names, be the spec valid or not.
     pub destination_pvc: Option<String>,
 }
@@ -184,6 +186,7 @@ impl Object {
             allow_deletions: None,
             sync_now: None,
             verify_now: None,
+            abort: None,
             destination_pvc: None,
         }
     }

@@ -9,6 +9,7 @@ use super::waiting;
 use crate::api::Status;
 use crate::api::reason::Reason;
 use crate::api::status::{MoverStatus, Phase, Run};
+use crate::core::abort;
 use crate::core::adoption;
 use crate::core::children;
 use crate::core::children::{images, sharing};
@@ -248,6 +249,7 @@ fn close(decision: &mut Decision<'_>, spec: &Spec, run: &Run, job: &Job, report:
     if news {
         decision.event(false, Reason::SyncCompleted, note, &run.id);
     }
+    abort::after_success(decision);
     if report.took_over {
         let note = format!("The path {path} belonged to another object; this object owns it now");
         decision.event(true, Reason::PathTakenOver, note, &run.id);
