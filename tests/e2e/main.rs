@@ -7,11 +7,13 @@
 #[allow(dead_code, reason = "shared with the measurements, which need other parts of it")]
 mod support;
 
+mod aborted;
 mod agent_killed;
 mod chaos;
 mod copy_methods;
 mod deletion;
 mod drivers;
+mod evicted;
 mod exclude;
 mod failures;
 mod first_push;

@@ -84,7 +84,7 @@ const CONDITIONS: [Condition; 4] = [
 ];
 
 /// Reasons that stand in events alone.
-const EVENTS: [Reason; 9] = [
+const EVENTS: [Reason; 11] = [
     Reason::SyncStarted,
     Reason::SyncCompleted,
     Reason::Failing,
@@ -93,12 +93,15 @@ const EVENTS: [Reason; 9] = [
     Reason::ResizeRefused,
     Reason::PathTakenOver,
     Reason::AnnotationIgnored,
+    Reason::SyncAborted,
+    Reason::MoverDisrupted,
     Reason::ContainerInjected,
 ];
 
 /// What users set on objects beside their spec.
-const ANNOTATIONS: [(&str, &str, &str); 5] = [
+const ANNOTATIONS: [(&str, &str, &str); 6] = [
     (labels::SYNC_NOW, "annotation of both kinds", "Any new value: one sync follows at once, whatever the trigger."),
+    (labels::ABORT, "annotation of both kinds", "The id of the running sync (`status.run.id`): ends that sync."),
     (labels::ALLOW_DELETIONS, "annotation of both kinds", "The token of a `DeletionGuard` message: approves that one deletion."),
     (
         labels::ADOPT_PATH,

@@ -15,6 +15,10 @@ pub enum Ending {
     Foreign,
     WithoutReport,
     NothingPushedYet,
+    /// The cluster ends its pod: it reports that it was stopped.
+    Disrupted,
+    /// The same, and the pod is gone when the Job shows it.
+    Evicted,
 }
 
 /// Snapshots become ready, claims bind, Jobs learn of their pods, and what is being deleted goes when nothing holds it.
@@ -38,8 +42,11 @@ pub fn note_ended(world: &mut World) {
         let pod = world.pods.iter().find(|p| p.meta.run == job.meta.run && p.meta.attempt == job.meta.attempt);
         if let Some(pod) = pod.filter(|p| p.ended) {
             job.succeeded = Some(pod.report.as_deref().is_some_and(|r| !r.contains("\"Failed\"")));
+            job.disrupted = pod.disrupted;
         }
     }
+    // Without its report: one that was deleted and has ended goes as soon as its Job has counted it.
+    world.pods.retain(|pod| !(pod.disrupted && pod.meta.deleting && pod.ended));
 }
 
 /// Jobs that are being deleted go, their pods before them; and pods whose Job has gone with the object that it belonged to.
@@ -120,6 +127,13 @@ pub fn end_movers(world: &mut World, ending: Ending) {
             Ending::NothingPushedYet if destination => {
                 report.message = format!("Nothing has been pushed to {from} yet");
                 report.result = Outcome::WaitingForFirstPush;
+            }
+            Ending::Evicted => {
+                (pod.disrupted, pod.meta.deleting) = (true, true);
+                continue;
+            }
+            Ending::Disrupted => {
+                (pod.disrupted, report.result, report.reason) = (true, Outcome::Failed, Some(Reason::MoverKilled));
             }
             Ending::Failed | Ending::Stalled | Ending::Foreign | Ending::NothingPushedYet => {
                 report.result = Outcome::Failed;

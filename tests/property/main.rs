@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, reason = "a test")]
 
+mod aborted;
 mod agent;
 mod annotations;
 mod cleanup;
@@ -11,6 +12,7 @@ mod controllers;
 mod copies;
 mod deadlines;
 mod diagram;
+mod disrupted;
 mod edits;
 mod endings;
 mod failing;
@@ -83,8 +85,11 @@ proptest! {
         }
         script::calm_down(&mut world);
         world.assert_settled_without_a_tag();
-        prop_assert_eq!(&world.status.last_handled_sync_now, &world.object.sync_now);
-        prop_assert_eq!(&world.status.last_handled_verify_now, &world.object.verify_now);
+        let aborted = world.status.aborted.clone();
+        let handled = |handled: &Option<String>, asked: &Option<String>, aborted: Option<String>| handled == asked || aborted.is_some() && aborted == *asked;
+        let (syncs, verifies) = (aborted.clone().and_then(|aborted| aborted.sync_now), aborted.and_then(|aborted| aborted.verify_now));
+        prop_assert!(handled(&world.status.last_handled_sync_now, &world.object.sync_now, syncs), "{:#?}", world.status);
+        prop_assert!(handled(&world.status.last_handled_verify_now, &world.object.verify_now, verifies), "{:#?}", world.status);
     }
 
     /// Nothing is written while nothing changes: no self-made noise.

@@ -266,10 +266,12 @@ proptest! {
             let mut next = world.clone();
             agent::look(&mut next, &Look::default());
             let gone = world.status.latest_image != next.status.latest_image;
+            // A run that is to be aborted leaves the queue by that.
+            let aborted = world.status.last_handled_abort != next.status.last_handled_abort;
             let leaves = || !is_queued(&next) || asks_for_a_slot(&next);
             // An edit, or the next attempt, waits for an older mover to end; the agent takes it out of the queue meanwhile.
             prop_assert!(
-                asks == due || due && world.facts().mover_lives() || asks && (unseen || gone) || due && unseen && leaves(),
+                asks == due || due && world.facts().mover_lives() || asks && (unseen || gone) || due && (unseen || aborted) && leaves(),
                 "{:#?}",
                 world.status
             );

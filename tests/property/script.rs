@@ -67,6 +67,8 @@ pub enum Happening {
     Retain(usize),
     /// Another destination of the same claim goes first, or no longer.
     Rival(bool),
+    /// The user ends the sync that runs, or one that does not.
+    Abort(bool),
     /// Somebody deletes children by hand.
     HandDelete(Role),
 }
@@ -85,6 +87,8 @@ pub fn happenings() -> impl Strategy<Value = Vec<Happening>> {
         1 => Just(Ending::Stalled),
         1 => Just(Ending::Foreign),
         1 => Just(Ending::WithoutReport),
+        1 => Just(Ending::Disrupted),
+        1 => Just(Ending::Evicted),
         1 => Just(Ending::NothingPushedYet)
     ];
     let one = prop_oneof![
@@ -117,6 +121,7 @@ pub fn happenings() -> impl Strategy<Value = Vec<Happening>> {
         1 => Just(Happening::Keep),
         1 => (1usize..4).prop_map(Happening::Retain),
         1 => any::<bool>().prop_map(Happening::Rival),
+        1 => any::<bool>().prop_map(Happening::Abort),
         1 => prop_oneof![Just(Role::Capture), Just(Role::Mover), Just(Role::Image), Just(Role::Volume)].prop_map(Happening::HandDelete),
     ];
     proptest::collection::vec(one, 0..60)
@@ -191,6 +196,10 @@ pub fn play(world: &mut World, happening: &Happening) {
             }
         }),
         Happening::Rival(first) => world.others.rival = first.then(|| "other".into()),
+        Happening::Abort(current) => {
+            let run = world.status.run.as_ref().filter(|_| *current).map_or_else(|| "another".to_owned(), |run| run.id.clone());
+            annotate(world, |object| object.abort = Some(run));
+        }
         Happening::HandDelete(role) => hand_delete(world, *role),
     }
 }
@@ -292,6 +301,14 @@ pub fn recover(world: &mut World) {
 
 /// The same without a new tag: nothing asks for a sync but what has happened.
 pub fn calm_down(world: &mut World) {
+    // A mover that has done its work comes first.
+    for _ in 0..4 {
+        agent::look(world, &Look::default());
+    }
+    if world.status.aborted.as_ref().is_some_and(|aborted| aborted.generation.is_some() || aborted.manual.is_some()) {
+        // What was aborted is not asked for again, so that something else must.
+        play(world, &Happening::Tag);
+    }
     all_goes_well(world, 60);
 }
 

@@ -41,7 +41,9 @@ pub fn assert_reported(mut world: World) {
     }
     let status = &world.status;
     let waits_for_a_push = status.run.as_ref().is_some_and(|run| run.phase == Phase::WaitingForFirstPush);
-    let done = status.run.is_none() && status.last_manual_sync == world.spec.trigger.manual;
+    let aborted = status.aborted.as_ref().and_then(|aborted| aborted.manual.as_ref());
+    let answered = status.last_manual_sync == world.spec.trigger.manual || aborted == world.spec.trigger.manual.as_ref();
+    let done = status.run.is_none() && answered;
     assert!(done || waits_for_a_push || status.last_error.is_some(), "waits in silence: {status:#?}");
 }
 

@@ -33,9 +33,10 @@ fn asked() -> impl Strategy<Value = Asked> {
     prop_oneof![Just(Asked::Continuous), Just(Asked::Weekly), Just(Asked::WeeklyFromTheFirstSlotOn), Just(Asked::Manual)]
 }
 
-/// A new tag or annotation is what no script of these may bring: it would start the sync by itself.
+/// A new tag or annotation is what no script of these may bring: it would start the sync by itself. Nor may a sync be aborted, which waits
+/// for one.
 fn brings_a_tag(happening: &Happening) -> bool {
-    matches!(happening, Happening::Tag | Happening::SyncNow(_))
+    matches!(happening, Happening::Tag | Happening::SyncNow(_) | Happening::Abort(true))
 }
 
 proptest! {

@@ -20,7 +20,7 @@ const AGENT: &[&str] = &[
     "core::summary",
     "core::conditions",
     "core::decision",
-    "core::adoption core::children core::syncing",
+    "core::abort core::adoption core::children core::syncing",
     "core::run",
     "core::decide",
     "manifests metrics settings",

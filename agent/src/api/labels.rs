@@ -29,5 +29,7 @@ pub const ALLOW_DELETIONS: &str = "scribe.backube/allow-deletions";
 pub const ADOPT_PATH: &str = "scribe.backube/adopt-path";
 /// Annotation set by users: a new value starts one sync at once, whatever the trigger.
 pub const SYNC_NOW: &str = "scribe.backube/sync-now";
+/// Annotation set by users: the id of the running sync (`status.run.id`), which ends it.
+pub const ABORT: &str = "scribe.backube/abort";
 /// Annotation set by users on a source: a new value makes the next push, due at once, list its path and repair it.
 pub const VERIFY_NOW: &str = "scribe.backube/verify-now";

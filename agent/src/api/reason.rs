@@ -83,6 +83,8 @@ reasons! {
     SyncStarted => State;
     /// A sync succeeded.
     SyncCompleted => State;
+    /// The annotation `scribe.backube/abort` ended a sync.
+    SyncAborted => State;
     /// `maxAttempts` attempts in a row have failed.
     Failing => State;
     /// An edit changed what starts syncs: a schedule, the continuous interval, or a person alone.
@@ -95,6 +97,8 @@ reasons! {
     SettingsInvalid => State;
     /// An annotation has no effect; the message says why.
     AnnotationIgnored => State;
+    /// The mover's pod was evicted, preempted or drained before the mover had finished; the next attempt starts at once.
+    MoverDisrupted => State;
     /// An injected container kept a mover's pod running after its mover had terminated.
     ContainerInjected => State;
 

@@ -69,6 +69,15 @@ pub struct Status {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_verify_now: Option<String>,
 
+    /// The value of the annotation `scribe.backube/abort` that was handled last, whether or not it named the running sync.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_handled_abort: Option<String>,
+
+    /// The last sync that the annotation `scribe.backube/abort` ended. Cleared by the next success, or once what had asked for that sync
+    /// has changed, whichever comes last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aborted: Option<Aborted>,
+
     /// What the last successful sync replicated. When the spec names something else, a sync is due at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub synced: Option<Subject>,
@@ -159,6 +168,42 @@ impl Status {
     }
 }
 
+/// A sync that the annotation `scribe.backube/abort` ended.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Aborted {
+    /// Identity of that sync.
+    pub run: String,
+
+    /// When it was ended.
+    pub time: Time,
+
+    /// `metadata.generation` at that time. While it is present, the next sync waits for a trigger; absent once the spec has been edited, or
+    /// a sync has succeeded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<i64>,
+
+    /// The value of `spec.trigger.manual` that started it: not synced, and not tried again before it changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manual: Option<String>,
+
+    /// The value of the annotation `scribe.backube/sync-now` that it handled: not handled again before it changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sync_now: Option<String>,
+
+    /// The value of the annotation `scribe.backube/verify-now` that it handled: not handled again before it changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verify_now: Option<String>,
+
+    /// The path that it was taking over because of the annotation `scribe.backube/adopt-path`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adopt: Option<String>,
+
+    /// The state of that path that its first attempt found; the next sync takes over no other state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adopted_state: Option<String>,
+}
+
 /// What is replicated: the part of a spec that determines which data are copied, and from where to where.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
@@ -229,6 +274,10 @@ pub struct Run {
     /// The state of that path that the first such attempt found; later attempts take over no other state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adopted_state: Option<String>,
+
+    /// How many attempts of this sync ended because the mover's pod was evicted, preempted or drained. The first three are no failures.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disruptions: Option<i64>,
 }
 
 /// What a sync is doing. `docs/development.md` has the state diagram.

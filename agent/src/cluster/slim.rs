@@ -125,6 +125,8 @@ pub struct JobCondition {
     pub kind: String,
     /// `True` or not.
     pub status: String,
+    /// Why, in CamelCase.
+    pub reason: Option<String>,
     /// The controller's message.
     pub message: Option<String>,
 }

@@ -7,9 +7,12 @@ use crate::core::model::names;
 use crate::core::model::spec::{ClaimShape, InvalidSpec, Spec};
 use crate::core::syntax::quantity;
 use crate::core::validate;
-use crate::manifests::job::CONTAINER;
+use crate::manifests::job::{CONTAINER, DISRUPTED};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+/// Why a Job failed, where that was its `podFailurePolicy`: the agent's Jobs have a rule for disrupted pods, and no other.
+const FAILED_BY_POLICY: &str = "PodFailurePolicy";
 
 /// One of the two kinds, reduced to what they share.
 #[derive(Clone, Debug)]
@@ -77,6 +80,7 @@ fn object(kind: Kind, meta: &ObjectMeta, destination_pvc: Option<String>) -> Obj
         sync_now: annotation(labels::SYNC_NOW),
         // A destination verifies all that it pulls.
         verify_now: annotation(labels::VERIFY_NOW).filter(|_| kind == Kind::Source),
+        abort: annotation(labels::ABORT),
         destination_pvc,
     }
 }
@@ -159,6 +163,7 @@ pub fn job(job: &slim::Job, owner: &str) -> Job {
         subject: annotation(labels::SUBJECT),
         succeeded: if failed.is_some() { Some(false) } else { condition("Complete").map(|_| true) },
         message: failed.and_then(|c| c.message.clone()).unwrap_or_default(),
+        disrupted: failed.and_then(|c| c.reason.as_deref()) == Some(FAILED_BY_POLICY),
     }
 }
 
@@ -220,6 +225,7 @@ pub fn pod(pod: &slim::Pod) -> Pod {
         // A shell's convention, and the kubelet's: 128 and more is a signal.
         by_itself: state.terminated.as_ref().is_some_and(|t| (0..128).contains(&t.exit_code) && t.reason.as_deref() != Some("OOMKilled")),
         kept_by: unended.filter(|_| state.terminated.is_some() && !ended).map(|c| c.name.clone()),
+        disrupted: status.conditions.iter().any(|c| c.kind == DISRUPTED && c.status == "True"),
         cause: pod_cause(status, &state),
     }
 }
@@ -287,6 +293,20 @@ mod tests {
             assert_eq!((kept.kept_by.as_deref(), kept.ended), (Some("istio-proxy"), false), "{state}");
         }
         assert_eq!(seen(terminated(0, "none of ours"), "Running").kept_by, None, "its phase follows");
+    }
+
+    /// Drained, preempted or evicted: the pod shows it, and its Job once the pod is gone.
+    #[test]
+    fn a_disruption_is_seen_on_the_pod_and_on_the_job() {
+        let condition = |kind: &str, status: &str, reason: &str| json!({ "type": kind, "status": status, "reason": reason });
+        let pod = |status: &str| json!({ "metadata": {}, "status": { "conditions": [condition("DisruptionTarget", status, "EvictionByEvictionAPI")] } });
+        let seen = |status: &str| super::pod(&serde_json::from_value(pod(status)).unwrap()).disrupted;
+        assert!(seen("True") && !seen("False"));
+        for (reason, disrupted) in [("PodFailurePolicy", true), ("BackoffLimitExceeded", false)] {
+            let job = json!({ "metadata": {}, "status": { "conditions": [condition("Failed", "True", reason)] } });
+            let seen = super::job(&serde_json::from_value(job).unwrap(), "owner");
+            assert_eq!((seen.disrupted, seen.succeeded), (disrupted, Some(false)), "{reason}");
+        }
     }
 
     #[test]

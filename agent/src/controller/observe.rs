@@ -190,6 +190,9 @@ pub(super) fn hide_what_cannot_be_recorded(context: &Context, facts: &mut Facts)
     if lacks(&["lastHandledVerifyNow", "run.verifyNow"]) {
         hidden |= object.verify_now.take().is_some();
     }
+    if lacks(&["lastHandledAbort", "aborted"]) {
+        hidden |= object.abort.take().is_some();
+    }
     if lacks(&["adoptedPath", "run.adopt", "run.adoptedState"]) && facts.status.adopted_path.is_none() {
         hidden |= object.adopt_path.take().is_some();
     }

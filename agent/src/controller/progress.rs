@@ -35,7 +35,7 @@ struct Line {
 /// The mover of the run, once it has started.
 fn started(facts: &Facts) -> Option<(&Run, &Pod)> {
     let run = facts.status.run.as_ref().filter(|run| run.phase == Phase::Transferring)?;
-    facts.pods.iter().filter(|pod| pod.meta.is_of_attempt(run)).find(|pod| pod.started || pod.ended).map(|pod| (run, pod))
+    facts.pod_of(run).filter(|pod| pod.started || pod.ended).map(|pod| (run, pod))
 }
 
 /// Notes when the mover moved on last; one that is seen for the first time, or that has ended, has just done so. The time is taken from a

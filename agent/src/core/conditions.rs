@@ -137,6 +137,7 @@ fn backoff(status: &Status, limits: &Limits, problem: &str) -> String {
         Some(failures) if failures >= limits.max_attempts => {
             format!("Failing: {failures} attempts in a row failed; next attempt{time}: {problem}")
         }
+        _ if problem.is_empty() => format!("The mover's pod was evicted, preempted or drained; next attempt{time}"),
         _ => format!("Next attempt{time}: {problem}"),
     }
 }
@@ -148,13 +149,16 @@ fn idle(status: &Status, spec: &Spec, now: Timestamp) -> Verdict {
     if due::cause(&spec.trigger, status, now).is_some() {
         return verdict(true, Reason::SyncInProgress, "Starting");
     }
-    if spec.trigger.schedule.is_some() {
-        verdict(false, Reason::WaitingForSchedule, "Waiting for the next scheduled time")
+    let aborted = status.aborted.as_ref().filter(|_| due::waits_for_a_trigger(status));
+    let aborted = aborted.map_or_else(String::new, |aborted| format!("The last sync was aborted at {}. ", aborted.time.0));
+    let (reason, words) = if spec.trigger.schedule.is_some() {
+        (Reason::WaitingForSchedule, "Waiting for the next scheduled time")
     } else if spec.trigger.manual.is_some() {
-        verdict(false, Reason::WaitingForManual, "No schedule: the next sync starts with a new value of spec.trigger.manual")
+        (Reason::WaitingForManual, "No schedule: the next sync starts with a new value of spec.trigger.manual")
     } else {
-        verdict(false, Reason::WaitingForInterval, "Waiting for the continuous interval to pass")
-    }
+        (Reason::WaitingForInterval, "Waiting for the continuous interval to pass")
+    };
+    verdict(false, reason, format!("{aborted}{words}"))
 }
 
 /// The last error, and its reason, if a person should look at it: it requires action, or `maxAttempts` attempts in a row have failed,
@@ -193,7 +197,7 @@ fn ready(status: &Status, spec: &Result<Spec, InvalidSpec>, generation: i64, lim
     }
     let missing = due::republishes(&Named::by(spec), status).is_some();
     if missing && status.latest_image.is_none() {
-        return (verdict(false, Reason::NotPublished, not_published(spec)), generation);
+        return (verdict(false, Reason::NotPublished, not_published(status, spec)), generation);
     }
     if due::is_touched(spec, status) && matches!(spec.volume, Volume::Destination { image: None, .. }) {
         return (verdict(false, Reason::NotPublished, last_sync(status, spec)), generation);
@@ -203,7 +207,7 @@ fn ready(status: &Status, spec: &Result<Spec, InvalidSpec>, generation: i64, lim
     }
     let before = status.conditions.iter().find(|c| c.type_ == "Ready" && c.status == "True");
     // A volume that the pull of another spec has touched needs a sync, even if the spec has been changed back.
-    let asks = due::is_stale(&Named::by(spec), status) || due::new_tag(&spec.trigger, status).is_some();
+    let asks = due::is_stale(&Named::by(spec), status) || due::is_unsynced(&spec.trigger, status);
     // Not every agent has recorded it.
     let last = status.last_sync_generation.or(before.and_then(|c| c.observed_generation));
     let synced = last.map(|last| if asks { last } else { generation });
@@ -220,16 +224,20 @@ fn ready(status: &Status, spec: &Result<Spec, InvalidSpec>, generation: i64, lim
 }
 
 /// What follows the announcement of a sync that is due.
-const fn once_resumed(spec: &Spec) -> &'static str {
-    if spec.paused { " once spec.paused is false" } else { "" }
+fn once_resumed(status: &Status, spec: &Spec) -> &'static str {
+    match () {
+        () if spec.paused => " once spec.paused is false",
+        () if due::waits_for_a_trigger(status) => " with the next trigger, because the last one was aborted",
+        () => "",
+    }
 }
 
-fn not_published(spec: &Spec) -> String {
+fn not_published(status: &Status, spec: &Spec) -> String {
     let what = match &spec.volume {
         Volume::Destination { image: None, .. } => "The PVC that the last sync pulled into was deleted or replaced",
         _ => "The image of the last sync was deleted or released",
     };
-    format!("{what}; a sync follows{}", once_resumed(spec))
+    format!("{what}; a sync follows{}", once_resumed(status, spec))
 }
 
 fn not_of_this_spec(status: &Status, spec: &Spec) -> String {
@@ -242,17 +250,21 @@ fn not_of_this_spec(status: &Status, spec: &Spec) -> String {
 /// What the last sync was of, where that is not what the spec names; otherwise how it ended, and what came after it.
 fn last_sync(status: &Status, spec: &Spec) -> String {
     if let Some(synced) = status.synced.as_ref().filter(|_| due::needs_new_sync(spec, status)) {
-        let then = once_resumed(spec);
+        let then = once_resumed(status, spec);
         return format!("The last successful sync used an earlier spec ({}); a sync of the current spec follows{then}", synced.remote);
     }
     if due::is_touched(spec, status) {
-        return format!("Another destination may have pulled into the PVC since the last sync; a sync follows{}", once_resumed(spec));
+        let what = match &status.aborted {
+            Some(_) if due::waits_for_a_trigger(status) => "The sync that was aborted may have changed the PVC",
+            _ => "Another destination may have pulled into the PVC since the last sync",
+        };
+        return format!("{what}; a sync follows{}", once_resumed(status, spec));
     }
     let (Some(error), Some(time)) = (&status.last_error, &status.last_sync_time) else {
         if due::republishes(&Named::by(spec), status).is_some() {
             return format!(
                 "The image of the last sync was deleted or released, and an earlier image is published; a sync follows{}",
-                once_resumed(spec)
+                once_resumed(status, spec)
             );
         }
         return "The last sync succeeded".to_owned();
@@ -303,6 +315,7 @@ mod tests {
             verify_now: None,
             adopt: None,
             adopted_state: None,
+            disruptions: None,
         }
     }
 

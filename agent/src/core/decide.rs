@@ -4,6 +4,7 @@
 
 use crate::api::reason::Reason;
 use crate::api::status::{Phase, Run};
+use crate::core::abort;
 use crate::core::adoption;
 use crate::core::children::{cleanup, images, kept, resize, sharing, terminating};
 use crate::core::decision::Decision;
@@ -35,9 +36,11 @@ pub fn decide(facts: &Facts, limits: &Limits, now: Timestamp) -> Plan {
     adoption::withdraw(&mut decision);
     sharing::mark_touched(&mut decision);
     images::review(&mut decision, facts.spec.as_ref().ok());
-    match &facts.spec {
-        Ok(spec) => work(&mut decision, spec),
-        Err(_) => refuse(&mut decision),
+    if !abort::handle(&mut decision) {
+        match &facts.spec {
+            Ok(spec) => work(&mut decision, spec),
+            Err(_) => refuse(&mut decision),
+        }
     }
     cleanup::children(&mut decision);
     terminating::report(&mut decision);
@@ -71,7 +74,8 @@ fn work(decision: &mut Decision<'_>, spec: &Spec) {
         (None, None) if spec.paused => {}
         (None, None) => {
             decision.wake_for_next_sync();
-            if let Some(time) = due::republishes(&Named::by(spec), &decision.status) {
+            let republishes = due::republishes(&Named::by(spec), &decision.status);
+            if let Some(time) = republishes.filter(|_| !due::waits_for_a_trigger(&decision.status)) {
                 decision.plan.wake_at(due::possible(time, decision.now));
             }
         }
@@ -113,10 +117,16 @@ fn open(decision: &mut Decision<'_>, spec: &Spec, cause: &Cause, superseded: Opt
         // The wait was for a push to another path.
         decision.status.first_push = None;
     }
+    let aborted = decision.status.aborted.as_ref();
+    let (adopt, adopted_state) = match (superseded, aborted) {
+        (Some(old), _) => (old.adopt.clone(), old.adopted_state.clone()),
+        (None, Some(aborted)) => (aborted.adopt.clone(), aborted.adopted_state.clone()),
+        (None, None) => (None, None),
+    };
     let before = Before {
         generation,
         synced: decision.status.last_sync_time.as_ref().map(|t| t.0),
-        superseded: superseded.map(|old| old.id.as_str()),
+        superseded: superseded.map(|old| old.id.as_str()).or(aborted.map(|aborted| aborted.run.as_str())),
     };
     let run = Run {
         id: run_id(&decision.facts.object.uid, cause, before),
@@ -138,8 +148,9 @@ fn open(decision: &mut Decision<'_>, spec: &Spec, cause: &Cause, superseded: Opt
         sync_now: due::new_sync_now(decision.facts.object.sync_now.as_deref(), &decision.status).map(str::to_owned),
         verify_now: None,
         // A new run does not end an adoption: it stays bound to what its first push saw.
-        adopt: superseded.and_then(|old| old.adopt.clone()),
-        adopted_state: superseded.and_then(|old| old.adopted_state.clone()),
+        adopt,
+        adopted_state,
+        disruptions: None,
     };
     if matches!(spec.volume, Volume::Destination { .. }) && due::needs_new_sync(spec, &decision.status) {
         decision.status.volume_touched = true;

@@ -3,6 +3,7 @@
 //! Nothing here reads a clock, a file or the cluster, so property tests can drive it through every crash.
 //! Read it in this order: [`model::facts`] → [`decide`] → [`model::plan`].
 
+mod abort;
 mod adoption;
 mod children;
 pub mod conditions;

@@ -33,6 +33,8 @@ pub struct Mover {
 
 /// The mover's container. Others may be injected beside it.
 pub const CONTAINER: &str = "mover";
+/// The condition of a pod that the cluster ends for reasons of its own: drain, preemption, eviction.
+pub const DISRUPTED: &str = "DisruptionTarget";
 /// What refuses the containers that service meshes and monitoring inject: they outlive the mover, and may keep it from the network until they
 /// have started. Where a label and an annotation have the same meaning, newer versions read the label.
 const NO_INJECTION: [(&str, &str, &str); 8] = [
@@ -116,6 +118,9 @@ pub fn build(owner: &Object, new: &NewJob, mover: &Mover) -> Value {
             "completions": 1,
             "parallelism": 1,
             "podReplacementPolicy": "Failed",
+            // A pod that was evicted is soon gone: so its Job shows why it failed. Its own controller must not start another one, which
+            // nothing would limit, and which would go on by what may not be the spec any more.
+            "podFailurePolicy": { "rules": [{ "action": "FailJob", "onPodConditions": [{ "type": DISRUPTED, "status": "True" }] }] },
             "template": { "metadata": template, "spec": pod },
         },
     })

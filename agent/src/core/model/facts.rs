@@ -164,6 +164,8 @@ pub struct Object {
     pub sync_now: Option<String>,
     /// A new value asks a source's next push, by the user's annotation, to list its path and repair it.
     pub verify_now: Option<String>,
+    /// The run that is to end, by the user's annotation.
+    pub abort: Option<String>,
     /// The PVC of the user's that a destination's spec names, be the spec valid or not.
     pub destination_pvc: Option<String>,
 }
@@ -184,6 +186,7 @@ impl Object {
             allow_deletions: None,
             sync_now: None,
             verify_now: None,
+            abort: None,
             destination_pvc: None,
         }
     }
@@ -327,6 +330,8 @@ pub struct Job {
     pub subject: Option<String>,
     /// The Job controller's message on a failure.
     pub message: String,
+    /// Whether it failed because its pod was disrupted, see [`Pod::disrupted`]: the Job shows that also once the pod is gone.
+    pub disrupted: bool,
 }
 
 /// A mover's pod.
@@ -351,6 +356,8 @@ pub struct Pod {
     pub succeeded: bool,
     /// Whether the mover ended by its own will, be it well or badly; false when it was killed or evicted.
     pub by_itself: bool,
+    /// Whether the cluster ended the pod for reasons of its own: a drain or another eviction, preemption, or a node that shuts down.
+    pub disrupted: bool,
     /// Why the container ended or does not start, as the cluster reports it (`OOMKilled`, `ErrImagePull: …`).
     pub cause: Option<String>,
 }
@@ -419,8 +426,13 @@ impl Facts {
     /// The Job of this very attempt, and its pod.
     pub fn mover_of(&self, run: &Run) -> (Option<&Job>, Option<&Pod>) {
         let job = self.movers().find(|j| !j.meta.deleting && j.meta.is_of_attempt(run));
-        let pod = self.pods.iter().find(|p| p.meta.is_of_attempt(run));
-        (job, pod)
+        (job, self.pod_of(run))
+    }
+
+    /// The pod of this very attempt: the newest one. A Job whose pod was lost before it was counted makes another; one that has not ended
+    /// is newer than those that have, whatever the clocks of the API servers say.
+    pub fn pod_of(&self, run: &Run) -> Option<&Pod> {
+        self.pods.iter().filter(|pod| pod.meta.is_of_attempt(run)).max_by_key(|pod| (!pod.ended, pod.meta.created))
     }
 
     /// A mover pod of the object that may still be writing.

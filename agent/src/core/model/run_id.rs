@@ -30,7 +30,7 @@ pub struct Before<'a> {
     pub generation: i64,
     /// `status.lastSyncTime`
     pub synced: Option<Timestamp>,
-    /// The run that is superseded.
+    /// The run that is superseded, or was aborted last.
     pub superseded: Option<&'a str>,
 }
 

@@ -9,6 +9,7 @@ use super::waiting;
 use crate::api::Status;
 use crate::api::reason::Reason;
 use crate::api::status::{MoverStatus, Phase, Run};
+use crate::core::abort;
 use crate::core::adoption;
 use crate::core::children;
 use crate::core::children::{images, sharing};
@@ -22,13 +23,17 @@ use crate::core::schedule::due;
 use crate::core::syntax::go_duration;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use scribe_mover::report::{Outcome, Report};
+use scribe_mover::report::{Outcome, Reason as MoverReason, Report};
 
 pub(super) fn of_the_mover(decision: &mut Decision<'_>, spec: &Spec, run: &Run, job: &Job, pod: Option<&Pod>, succeeded: bool) {
     if let Some(pod) = pod {
         stuck::report_kept(decision, pod);
     }
-    match pod.and_then(Pod::report) {
+    let report = pod.and_then(Pod::report);
+    if !succeeded && disrupted(decision, run, job, pod, report.as_ref()) {
+        return;
+    }
+    match report {
         Some(report) if report.result == Outcome::Failed => {
             adoption::bind(decision, &report);
             let reason = report.reason.map_or(Reason::MoverFailed, Reason::from);
@@ -64,6 +69,19 @@ pub(super) fn of_the_mover(decision: &mut Decision<'_>, spec: &Spec, run: &Run, 
             failure::no_report(decision, run, job, pod);
         }
     }
+}
+
+/// Whether the attempt ends, uncounted, because the cluster ended the mover's pod. What the mover itself had found before is its result.
+fn disrupted(decision: &mut Decision<'_>, run: &Run, job: &Job, pod: Option<&Pod>, report: Option<&Report>) -> bool {
+    let of_its_own = report.is_some_and(|report| report.result != Outcome::Failed || report.reason != Some(MoverReason::MoverKilled));
+    if of_its_own || !(job.disrupted || pod.is_some_and(|pod| pod.disrupted)) {
+        return false;
+    }
+    if let Some(report) = report {
+        adoption::bind(decision, report);
+    }
+    decision.plan.needs.extend([Refresh::Jobs, Refresh::Pods]);
+    failure::disrupted(decision, run, report)
 }
 
 /// The remote path of this Job, if the last successful sync was of that very path: what was there once is no first push to wait for.
@@ -231,6 +249,7 @@ fn close(decision: &mut Decision<'_>, spec: &Spec, run: &Run, job: &Job, report:
     if news {
         decision.event(false, Reason::SyncCompleted, note, &run.id);
     }
+    abort::after_success(decision);
     if report.took_over {
         let note = format!("The path {path} belonged to another object; this object owns it now");
         decision.event(true, Reason::PathTakenOver, note, &run.id);

@@ -13,6 +13,9 @@ use crate::core::model::plan::ChildKind;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use scribe_mover::report::Report;
 
+/// So many disruptions of one run are no failures. A mover that is evicted again and again is not helped by attempts without a pause.
+const DISRUPTIONS: i64 = 3;
+
 /// Ends the attempt. The run's snapshot and PVC stay for the next one; its Job goes.
 pub(super) fn give_up(decision: &mut Decision<'_>, run: &Run, reason: Reason, message: String, report: Option<&Report>) {
     if let Some(report) = report {
@@ -20,6 +23,28 @@ pub(super) fn give_up(decision: &mut Decision<'_>, run: &Run, reason: Reason, me
     }
     note(decision, reason, message, &format!("{}/{}", run.id, run.attempt));
     next_attempt(decision, Phase::Backoff);
+}
+
+/// The cluster ended the mover's pod for reasons of its own (drain, preemption, eviction): the next attempt follows at once, and nothing is
+/// counted. Where that goes on, or the CRD does not let the agent count it, it is a failure like any other: returns false.
+pub(super) fn disrupted(decision: &mut Decision<'_>, run: &Run, report: Option<&Report>) -> bool {
+    let before = run.disruptions.unwrap_or(0);
+    if before >= DISRUPTIONS || decision.facts.undeclared.contains("run.disruptions") {
+        return false;
+    }
+    if let Some(report) = report {
+        decision.status.latest_mover_status = Some(MoverStatus { result: MoverResult::Failed, logs: report.logs.clone() });
+    }
+    let note = "The mover's pod was evicted, preempted or drained; the next attempt starts at once and continues from there".to_owned();
+    decision.event(false, Reason::MoverDisrupted, note, &format!("{}/{}", run.id, run.attempt));
+    next_attempt(decision, Phase::Backoff);
+    if let Some(run) = decision.status.run.as_mut() {
+        run.disruptions = Some(before + 1);
+    }
+    let now = decision.now;
+    decision.status.next_attempt_time = Some(Time(seconds(now)));
+    decision.plan.wake_at(now);
+    true
 }
 
 /// Counts a failure and reports it. The phase of the run stays as it is.

@@ -23,7 +23,13 @@ pub fn cause(trigger: &Trigger, status: &Status, now: Timestamp) -> Option<Cause
     {
         return Some(Cause::Scheduled(next.0));
     }
-    (never_synced(status) && trigger.starts_at_once()).then_some(Cause::Created)
+    (never_synced(status) && trigger.starts_at_once() && !waits_for_a_trigger(status)).then_some(Cause::Created)
+}
+
+/// Whether a sync was aborted and nothing follows by itself: the next one starts at a scheduled time or the end of the interval, with a new
+/// tag or annotation, or after an edit of the spec.
+pub fn waits_for_a_trigger(status: &Status) -> bool {
+    status.aborted.as_ref().is_some_and(|aborted| aborted.generation.is_some())
 }
 
 /// What makes a sync due beside the trigger, if anything does: a sync or a verification that the user wants, a spec that names something else
@@ -34,6 +40,9 @@ pub fn cause_beside_trigger(spec: &Spec, object: &Object, status: &Status, now: 
     }
     if let Some(value) = new_verification(object.verify_now.as_deref(), status) {
         return Some(Cause::VerifyNow(value.to_owned()));
+    }
+    if waits_for_a_trigger(status) {
+        return None;
     }
     if is_stale(&Named::by(spec), status) {
         return Some(Cause::SpecChanged(object.generation));
@@ -93,9 +102,10 @@ pub fn is_of_another(subject: &Named<'_>, run: &Run, generation: i64) -> bool {
     run.subject.as_ref().map_or(run.generation != generation, |captured| !subject.is(captured))
 }
 
-/// The value of the annotation `scribe.backube/sync-now`, where no successful sync was started with it yet.
+/// The value of the annotation `scribe.backube/sync-now`, where no sync that was started with it has succeeded or was aborted yet.
 pub fn new_sync_now<'a>(annotation: Option<&'a str>, status: &Status) -> Option<&'a str> {
-    annotation.filter(|value| status.last_handled_sync_now.as_deref() != Some(*value))
+    let aborted = status.aborted.as_ref().and_then(|aborted| aborted.sync_now.as_deref());
+    annotation.filter(|value| status.last_handled_sync_now.as_deref() != Some(*value) && aborted != Some(*value))
 }
 
 /// Whether the user wants a sync at once that this run was not opened with.
@@ -103,9 +113,10 @@ pub fn asked_to_sync(annotation: Option<&str>, run: &Run, status: &Status) -> bo
     new_sync_now(annotation, status).is_some_and(|value| run.sync_now.as_deref() != Some(value))
 }
 
-/// The value of the annotation `scribe.backube/verify-now`, where no successful sync was started with it yet.
+/// The value of the annotation `scribe.backube/verify-now`, where no sync that was started with it has succeeded or was aborted yet.
 pub fn new_verification<'a>(annotation: Option<&'a str>, status: &Status) -> Option<&'a str> {
-    annotation.filter(|value| status.last_handled_verify_now.as_deref() != Some(*value))
+    let aborted = status.aborted.as_ref().and_then(|aborted| aborted.verify_now.as_deref());
+    annotation.filter(|value| status.last_handled_verify_now.as_deref() != Some(*value) && aborted != Some(*value))
 }
 
 /// Whether no sync of the object has ever succeeded. One that was started may have been given up, because its spec was invalid for a moment.
@@ -113,9 +124,20 @@ pub fn never_synced(status: &Status) -> bool {
     status.last_sync_time.is_none()
 }
 
-/// The manual tag, where it is not the one that was synced last.
+/// The manual tag, where it is not the one that was synced last, nor the one whose sync was aborted.
 pub fn new_tag<'a>(trigger: &'a Trigger, status: &Status) -> Option<&'a str> {
-    trigger.manual.as_deref().filter(|tag| status.last_manual_sync.as_deref() != Some(*tag))
+    trigger.manual.as_deref().filter(|tag| is_new_tag(tag, status))
+}
+
+/// The same of a tag that is at hand.
+pub fn is_new_tag(tag: &str, status: &Status) -> bool {
+    let aborted = status.aborted.as_ref().and_then(|aborted| aborted.manual.as_deref());
+    status.last_manual_sync.as_deref() != Some(tag) && aborted != Some(tag)
+}
+
+/// Whether the manual tag is not the one that was synced last: it may have been aborted.
+pub fn is_unsynced(trigger: &Trigger, status: &Status) -> bool {
+    trigger.manual.is_some() && trigger.manual != status.last_manual_sync
 }
 
 /// Whether the user wants a verification that the last attempt of this run did not know of.
@@ -161,7 +183,7 @@ pub fn next_sync_time(trigger: &Trigger, status: &Status, limits: &Limits, spec_
     let current = status.next_sync_time.as_ref().map(|t| t.0);
     let latest = match &trigger.schedule {
         Some(_) => trigger.first_time(now)?,
-        None if trigger.continuous() && status.run.is_none() && status.last_sync_time.is_some() => {
+        None if trigger.continuous() && status.run.is_none() && (status.last_sync_time.is_some() || waits_for_a_trigger(status)) => {
             now.checked_add(limits.continuous_interval).ok()?
         }
         None => return None,

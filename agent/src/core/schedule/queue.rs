@@ -164,12 +164,15 @@ impl<'a> QueueEntry<'a> {
         let status = self.status;
         let passed = |time: Option<Timestamp>| time.filter(|t| *t <= now);
         let slot = passed(status.next_sync_time.as_ref().map(|t| t.0));
-        let new_tag = self.tag.filter(|tag| status.last_manual_sync.as_deref() != Some(*tag));
+        let new_tag = self.tag.filter(|tag| due::is_new_tag(tag, status));
         let verification = due::new_verification(self.verify_now, status).or(due::new_sync_now(self.sync_now, status));
         let Some(run) = &status.run else {
-            let created = (due::never_synced(status) && self.starts_at_once).then(|| self.created.unwrap_or(now));
-            let asked = new_tag.is_some() || verification.is_some() || self.stale;
-            return slot.or(created).or(passed(self.republishes.map(|time| due::possible(time, now)))).or(asked.then_some(now));
+            // An edit since then ends the wait.
+            let waits = status.aborted.as_ref().is_some_and(|aborted| aborted.generation == Some(self.generation));
+            let created = (due::never_synced(status) && self.starts_at_once && !waits).then(|| self.created.unwrap_or(now));
+            let asked = new_tag.is_some() || verification.is_some() || self.stale && !waits;
+            let republishes = self.republishes.filter(|_| !waits).map(|time| due::possible(time, now));
+            return slot.or(created).or(passed(republishes)).or(asked.then_some(now));
         };
         match run.phase {
             // The status does not show whether its snapshot is ready; an object that needs a slot has recorded that.
