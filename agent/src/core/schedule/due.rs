@@ -130,7 +130,7 @@ pub fn schedule_waits(status: &Status) -> bool {
 }
 
 /// Whether the last attempt failed because a PVC of the user's was not there. Once it is, the next attempt is due.
-fn lacked_claim(status: &Status) -> bool {
+pub fn lacked_claim(status: &Status) -> bool {
     let missing = [Reason::SourcePVCMissing, Reason::DestinationPVCMissing].map(Reason::as_str);
     status.last_error.as_ref().is_some_and(|e| missing.contains(&e.reason.as_str()))
 }
