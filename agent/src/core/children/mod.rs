@@ -231,8 +231,7 @@ fn destination_volume(facts: &Facts, spec: &Spec, status: &Status, shape: &Claim
 /// that is not certain, or the last volume that was created so had no success.
 fn last_image<'a>(facts: &'a Facts, spec: &Spec, status: &Status) -> Option<&'a Snapshot> {
     let Volume::Destination { cleanup: true, image: Some(_), .. } = &spec.volume else { return None };
-    let unbound = status.last_error.as_ref().is_some_and(|error| error.reason == Reason::VolumeNotBound.as_str());
-    if unbound || status.volume_touched || due::needs_new_sync(spec, status) {
+    if status.failed_for(Reason::VolumeNotBound) || status.volume_touched || due::needs_new_sync(spec, status) {
         return None;
     }
     let name = &status.latest_image.as_ref()?.name;
