@@ -17,6 +17,7 @@ mod daemon_process;
 mod dead_pushes;
 mod encrypted;
 mod failures;
+mod first_push;
 mod folding;
 mod guards;
 mod heartbeat;
