@@ -149,6 +149,16 @@ const GAUGES: &[(&str, &str, Reading)] = &[
     ("scribe_last_success_timestamp_seconds", "When the last successful sync ended", |s, _| {
         s.status.last_sync_time.as_ref().map(|t| unix(t.0))
     }),
+    (
+        "scribe_never_synced_since_timestamp_seconds",
+        "When an object that has never synced successfully was created; absent from its first success on",
+        |s, _| s.object.created.filter(|_| s.status.last_sync_time.is_none()).map(unix),
+    ),
+    (
+        "scribe_first_push_overdue",
+        "Whether a destination has waited for the first push to its path for longer than firstPushPatience",
+        |s, _| (s.object.kind == Kind::Destination).then(|| flag(s.status.first_push.as_ref().is_some_and(|wait| wait.overdue))),
+    ),
     ("scribe_sync_duration_seconds", "How long the last successful sync took", |s, _| {
         s.status.last_sync_duration.as_deref().and_then(go_duration::seconds)
     }),
@@ -175,6 +185,7 @@ fn flag(on: bool) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::status::FirstPush;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
     fn object(name: &str) -> Object {
@@ -226,5 +237,32 @@ mod tests {
         }
         assert!(!text.contains("gone"));
         assert!(!text_of(&[]).contains("name="));
+    }
+
+    /// An alert on what was last synced says nothing of what was never synced.
+    #[test]
+    fn what_was_never_synced_can_be_told() {
+        let created: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let text_of = |kind: Kind, status: &Status| {
+            let object = Object { created: Some(created), ..Object::new(kind, "ns", "a", "a") };
+            Metrics::default().exposition(&[Sample { object: &object, status, paused: false }], true, created).unwrap()
+        };
+        let never =
+            |kind: Kind| format!(r#"scribe_never_synced_since_timestamp_seconds{{kind="{}",name="a"}} 1767225600.0"#, kind.as_str());
+        let late = |overdue: u8| format!(r#"scribe_first_push_overdue{{kind="ReplicationDestination",name="a"}} {overdue}.0"#);
+        for kind in [Kind::Source, Kind::Destination] {
+            assert!(text_of(kind, &Status::default()).contains(&never(kind)));
+            let synced = Status { last_sync_time: Some(Time(created)), ..Status::default() };
+            assert!(!text_of(kind, &synced).contains("scribe_never_synced_since_timestamp_seconds{"));
+        }
+        for overdue in [false, true] {
+            let wait = FirstPush { since: Time(created), message: "Nothing has been pushed to r:p yet".into(), overdue };
+            // Also of one that had another path before.
+            let status = Status { first_push: Some(wait), last_sync_time: Some(Time(created)), ..Status::default() };
+            let text = text_of(Kind::Destination, &status);
+            assert!(text.contains(&late(overdue.into())), "{text}");
+        }
+        assert!(text_of(Kind::Destination, &Status::default()).contains(&late(0)), "a series from the start");
+        assert!(!text_of(Kind::Source, &Status::default()).contains("scribe_first_push_overdue{"));
     }
 }

@@ -1,10 +1,11 @@
 //! The agent's settings: from the text of `agent.yaml` to values that can be worked with.
 
 use crate::core::model::limits::{Limits, RequestRate};
-use crate::core::syntax::{go_duration, quantity};
+use crate::core::syntax::{go_duration, object_name, quantity};
 use jiff::SignedDuration;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// Settings that are known to make sense.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -34,7 +35,7 @@ pub struct MoverSettings {
     pub heartbeat_interval: SignedDuration,
 }
 
-/// The file as it is written. Every field has a default.
+/// The file as it is written. Every field has a default, which also holds where its value is null: a section without fields reads so.
 #[derive(Deserialize, Debug, Default)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Raw {
@@ -52,10 +53,8 @@ struct Raw {
     kube_api_qps: Option<u16>,
     #[serde(rename = "kubeAPIBurst")]
     kube_api_burst: Option<u16>,
-    #[serde(default)]
-    retry: RawRetry,
-    #[serde(default)]
-    mover: RawMover,
+    retry: Option<RawRetry>,
+    mover: Option<RawMover>,
 }
 
 #[derive(Deserialize, Debug, Default)]
@@ -73,13 +72,14 @@ struct RawMover {
     resources: Option<RawResources>,
 }
 
+/// By resource, such as `memory`.
+type Amounts = BTreeMap<String, Option<String>>;
+
 #[derive(Deserialize, Debug, Default)]
 #[serde(deny_unknown_fields)]
 struct RawResources {
-    #[serde(default)]
-    requests: std::collections::BTreeMap<String, String>,
-    #[serde(default)]
-    limits: std::collections::BTreeMap<String, String>,
+    requests: Option<Amounts>,
+    limits: Option<Amounts>,
 }
 
 impl Default for MoverSettings {
@@ -103,14 +103,15 @@ impl Settings {
     pub fn parse(text: &str) -> Result<Settings, String> {
         let empty = text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'));
         let raw: Raw = if empty { Raw::default() } else { serde_saphyr::from_str(text).map_err(|e| format!("agent.yaml: {e}"))? };
+        let (retry, mover) = (raw.retry.unwrap_or_default(), raw.mover.unwrap_or_default());
         let default = Limits::default();
         let limits = Limits {
             continuous_interval: duration("continuousInterval", raw.continuous_interval.as_deref(), default.continuous_interval)?,
             snapshot_timeout: duration("snapshotTimeout", raw.snapshot_timeout.as_deref(), default.snapshot_timeout)?,
             pod_start_timeout: duration("podStartTimeout", raw.pod_start_timeout.as_deref(), default.pod_start_timeout)?,
             stall_timeout: duration("stallTimeout", raw.stall_timeout.as_deref(), default.stall_timeout)?,
-            retry_initial: duration("retry.initial", raw.retry.initial.as_deref(), default.retry_initial)?,
-            retry_cap: duration("retry.max", raw.retry.max.as_deref(), default.retry_cap)?,
+            retry_initial: duration("retry.initial", retry.initial.as_deref(), default.retry_initial)?,
+            retry_cap: duration("retry.max", retry.max.as_deref(), default.retry_cap)?,
             first_push_patience: duration("firstPushPatience", raw.first_push_patience.as_deref(), default.first_push_patience)?,
             max_attempts: count("maxAttempts", raw.max_attempts, default.max_attempts)?,
             max_concurrent_syncs: count("maxConcurrentSyncs", raw.max_concurrent_syncs, default.max_concurrent_syncs)?,
@@ -123,21 +124,15 @@ impl Settings {
             qps: count("kubeAPIQPS", raw.kube_api_qps, rate.qps)?,
             burst: count("kubeAPIBurst", raw.kube_api_burst, rate.burst)?,
         };
-        let mover = MoverSettings::default();
-        let resources = match raw.mover.resources {
-            Some(resources) => checked(&resources)?,
-            None => mover.resources,
+        let default = MoverSettings::default();
+        let mover = MoverSettings {
+            service_account_name: mover.service_account_name.map(|name| named("mover.serviceAccountName", name)).transpose()?,
+            resources: mover.resources.map_or(Ok(default.resources), checked)?,
+            temporary_space: mover.temporary_space.map_or(Ok(default.temporary_space), |size| temporary_space(&size))?,
+            verify_interval: duration("verifyInterval", raw.verify_interval.as_deref(), default.verify_interval)?,
+            rehash_interval: duration("rehashInterval", raw.rehash_interval.as_deref(), default.rehash_interval)?,
+            heartbeat_interval: duration("heartbeatInterval", raw.heartbeat_interval.as_deref(), default.heartbeat_interval)?,
         };
-        let service_account_name = raw.mover.service_account_name;
-        let verify_interval = duration("verifyInterval", raw.verify_interval.as_deref(), mover.verify_interval)?;
-        let rehash_interval = duration("rehashInterval", raw.rehash_interval.as_deref(), mover.rehash_interval)?;
-        let heartbeat_interval = duration("heartbeatInterval", raw.heartbeat_interval.as_deref(), mover.heartbeat_interval)?;
-        let temporary_space = raw.mover.temporary_space.unwrap_or(mover.temporary_space);
-        if quantity::bytes(&temporary_space).is_none_or(|size| size == 0) {
-            return Err(format!("agent.yaml: mover.temporarySpace: {temporary_space:?} is no size: write for example 4Gi"));
-        }
-        let mover =
-            MoverSettings { service_account_name, resources, temporary_space, verify_interval, rehash_interval, heartbeat_interval };
         Ok(Settings { limits, requests, mover })
     }
 }
@@ -146,22 +141,45 @@ fn default_resources() -> Value {
     json!({ "requests": { "cpu": "10m", "memory": "64Mi", "ephemeral-storage": "64Mi" }, "limits": { "memory": "384Mi" } })
 }
 
+fn named(field: &str, name: String) -> Result<String, String> {
+    object_name::check(&name).map_err(|e| format!("agent.yaml: {field}: {e}"))?;
+    Ok(name)
+}
+
+fn temporary_space(text: &str) -> Result<String, String> {
+    let size = text.trim();
+    if quantity::bytes(size).is_none_or(|bytes| bytes == 0) {
+        return Err(format!("agent.yaml: mover.temporarySpace: {size:?} is no size: write for example 4Gi"));
+    }
+    Ok(size.to_owned())
+}
+
 /// The API server would refuse every mover with resources that it cannot read, or that request more than their limit.
-fn checked(resources: &RawResources) -> Result<Value, String> {
-    let mut limits = std::collections::BTreeMap::new();
-    for (field, amounts) in [("limits", &resources.limits), ("requests", &resources.requests)] {
-        for (resource, text) in amounts {
-            let place = format!("agent.yaml: mover.resources.{field}.{resource}");
-            let amount =
-                quantity::amount(text).ok_or_else(|| format!("{place}: {text:?} is no quantity: write for example 10m or 64Mi"))?;
-            if field == "limits" {
-                limits.insert(resource, amount);
-            } else if limits.get(resource).is_some_and(|limit| amount > *limit) {
-                return Err(format!("{place}: {text} is more than its limit, {}", resources.limits[resource]));
-            }
+fn checked(resources: RawResources) -> Result<Value, String> {
+    let limits = amounts("limits", resources.limits.unwrap_or_default())?;
+    let requests = amounts("requests", resources.requests.unwrap_or_default())?;
+    for (resource, (text, amount)) in &requests {
+        if let Some((most, _)) = limits.get(resource).filter(|(_, limit)| amount > limit) {
+            return Err(format!("agent.yaml: mover.resources.requests.{resource}: {text} is more than its limit, {most}"));
         }
     }
-    Ok(json!({ "requests": resources.requests, "limits": resources.limits }))
+    let texts = |amounts: BTreeMap<String, (String, f64)>| amounts.into_iter().map(|(resource, (text, _))| (resource, text)).collect();
+    let (requests, limits): (BTreeMap<_, _>, BTreeMap<_, _>) = (texts(requests), texts(limits));
+    Ok(json!({ "requests": requests, "limits": limits }))
+}
+
+/// Each amount as text and as a number.
+fn amounts(field: &str, amounts: Amounts) -> Result<BTreeMap<String, (String, f64)>, String> {
+    let read = |(resource, text): (String, Option<String>)| {
+        let place = format!("agent.yaml: mover.resources.{field}.{resource}");
+        if resource.is_empty() || !resource.chars().all(|c| c.is_ascii_alphanumeric() || "-_./".contains(c)) {
+            return Err(format!("{place}: {resource:?} is no resource: write for example memory or ephemeral-storage"));
+        }
+        let text = text.as_deref().unwrap_or_default().trim();
+        let amount = quantity::amount(text).ok_or_else(|| format!("{place}: {text:?} is no quantity: write for example 10m or 64Mi"))?;
+        Ok((resource, (text.to_owned(), amount)))
+    };
+    amounts.into_iter().map(read).collect()
 }
 
 fn count<N: Copy + From<u16>>(field: &str, number: Option<u16>, default: N) -> Result<N, String> {
@@ -175,7 +193,7 @@ fn count<N: Copy + From<u16>>(field: &str, number: Option<u16>, default: N) -> R
 fn duration(field: &str, text: Option<&str>, default: SignedDuration) -> Result<SignedDuration, String> {
     match text {
         None => Ok(default),
-        Some(text) => go_duration::parse(text).map_err(|e| format!("agent.yaml: {field}: {e}")),
+        Some(text) => go_duration::parse(text.trim()).map_err(|e| format!("agent.yaml: {field}: {e}")),
     }
 }
 
@@ -213,6 +231,27 @@ mod tests {
         }
     }
 
+    /// A section whose fields are all commented out is null.
+    #[test]
+    fn an_empty_section_means_the_defaults() {
+        for text in
+            ["mover:", "retry:", "mover: null\nretry: ~", "mover:\n  # serviceAccountName: other\nmaxAttempts:", "mover: {resources: }"]
+        {
+            assert_eq!(Settings::parse(text).as_ref(), Ok(&Settings::default()), "{text}");
+        }
+        let none = Settings::parse("mover: {resources: {limits: , requests: {cpu: 1}}}").unwrap().mover.resources;
+        assert_eq!(none, json!({ "limits": {}, "requests": { "cpu": "1" } }));
+    }
+
+    /// The API server refuses a mover's Job with one in such a place.
+    #[test]
+    fn blanks_around_a_value_do_not_reach_a_job() {
+        let text = "retry: {max: ' 1h '}\nmover: {temporarySpace: ' 8Gi ', resources: {limits: {memory: ' 1Gi '}}}";
+        let settings = Settings::parse(text).unwrap();
+        assert_eq!((settings.limits.retry_cap, settings.mover.temporary_space.as_str()), (SignedDuration::from_hours(1), "8Gi"));
+        assert_eq!(settings.mover.resources["limits"]["memory"], "1Gi");
+    }
+
     #[test]
     fn mistakes_are_named() {
         for (text, expected) in [
@@ -226,6 +265,11 @@ mod tests {
             ("kubeAPIBurst: many", "kubeAPIBurst"),
             ("mover: [", "agent.yaml"),
             ("mover: {temporarySpace: none}", "mover.temporarySpace"),
+            ("mover: {serviceAccountName: 'scribe-mover '}", "mover.serviceAccountName: \"scribe-mover \" begins or ends with a blank"),
+            ("mover: {serviceAccountName: ''}", "mover.serviceAccountName: the name is empty"),
+            ("mover: {serviceAccountName: Scribe_Mover}", "mover.serviceAccountName: \"Scribe_Mover\" is no name"),
+            ("mover: {resources: {limits: {memory: }}}", "mover.resources.limits.memory: \"\" is no quantity"),
+            ("mover: {resources: {limits: {'memory ': 1Gi}}}", "mover.resources.limits.memory : \"memory \" is no resource"),
             ("mover: {resources: {limits: {memory: lots}}}", "mover.resources.limits.memory: \"lots\""),
             ("mover: {resources: {requests: {memory: 2Gi}, limits: {memory: 1024Mi}}}", "mover.resources.requests.memory: 2Gi is more"),
         ] {

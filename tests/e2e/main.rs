@@ -23,6 +23,7 @@ mod images;
 mod mover_killed;
 mod names;
 mod outages;
+mod overlays;
 mod ownership;
 mod plain;
 mod progress;

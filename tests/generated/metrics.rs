@@ -28,13 +28,16 @@ Useful alerts, for sites that sync at least once an hour:
 | An object requires action, or has failed `maxAttempts` times in a row | `scribe_stalled == 1` |
 | A site's data is old although its source has newer, or its source is dead | `time() - scribe_source_checked_timestamp_seconds > 4 * 3600` |
 | Nothing has succeeded here for long, although nothing is paused | `time() - scribe_last_success_timestamp_seconds > 4 * 3600 unless scribe_paused == 1` |
+| A destination still waits for its first push, after `firstPushPatience` | `scribe_first_push_overdue == 1` |
+| No sync has ever succeeded, long after the object was created | `time() - scribe_never_synced_since_timestamp_seconds > 4 * 3600 unless scribe_paused == 1` |
 | Attempts fail | `increase(scribe_sync_failures_total[1h]) > 3` |
 | The settings have a mistake | `scribe_config_reload_success == 0` |
 ";
 
 fn page() -> String {
     let now: jiff::Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
-    let (object, time) = (Object::new(Kind::Source, "ns", "a", "uid"), || Some(Time(now)));
+    let object = |kind| Object { created: Some(now), ..Object::new(kind, "ns", "a", "uid") };
+    let (source, destination, time) = (object(Kind::Source), object(Kind::Destination), || Some(Time(now)));
     let status = Status {
         data_time: time(),
         source_checked_time: time(),
@@ -43,7 +46,9 @@ fn page() -> String {
         last_sync_duration: Some("1s".into()),
         ..Status::default()
     };
-    let text = Metrics::default().exposition(&[Sample { object: &object, status: &status, paused: false }], true, now).unwrap();
+    let new = Status::default();
+    let samples = [(&source, &status), (&destination, &new)].map(|(object, status)| Sample { object, status, paused: false });
+    let text = Metrics::default().exposition(&samples, true, now).unwrap();
     let mut metrics: BTreeMap<&str, (&str, String, &str)> = BTreeMap::new();
     for line in text.lines() {
         if let Some((name, help)) = line.strip_prefix("# HELP ").and_then(|line| line.split_once(' ')) {

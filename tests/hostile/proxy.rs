@@ -61,6 +61,8 @@ pub enum Fault {
     Empty,
     /// A mover's log: it is there, and its last line does not change.
     Log,
+    /// A mover's log: it is there, and its last line is another one each time.
+    MovingLog,
     /// A page of a list: 410, the list has expired.
     ListExpired,
 }
@@ -192,6 +194,10 @@ async fn answer(shared: &Shared, request: Request<Incoming>) -> Result<Answer, s
             return Ok(whole(StatusCode::OK, list.to_string()));
         }
         Fault::Log => return Ok(whole(StatusCode::OK, "{\"bytesDone\":1,\"bytesTotal\":9}\n".to_owned())),
+        Fault::MovingLog => {
+            let reads = shared.counted.lock().unwrap()[&fault];
+            return Ok(whole(StatusCode::OK, format!("{{\"bytesDone\":{reads},\"bytesTotal\":999}}\n")));
+        }
         Fault::ListExpired => {
             let words = "The provided continue parameter is too old to display a consistent list result";
             return Ok(refuse(410, "Expired", words));

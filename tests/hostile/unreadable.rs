@@ -1,7 +1,8 @@
 //! Movers whose logs cannot be read, so that it is unknown whether they hang.
 
-use super::proxy::Fault;
+use super::proxy::{Call, Fault};
 use super::site::{Replication, Site};
+use super::until::until;
 use scribe_agent::api::Status;
 use serde_json::json;
 
@@ -56,6 +57,26 @@ async fn a_hung_mover_whose_log_can_be_read_now_and_then() {
     let status = source.until("it ends", 100, |s| s.last_error.is_some()).await;
     let error = status.last_error.unwrap();
     assert!(error.reason == "MoverStalled" && error.message.contains("has made no progress for 40s"), "{error:?}");
+}
+
+/// There is something to write all the time, and none of it can be written. The log is read all the same: otherwise the mover seems to hang
+/// once it can.
+#[tokio::test]
+async fn a_mover_that_works_while_no_status_can_be_written() {
+    let site = Site::start_with("unwritten-progress", SETTINGS).await;
+    site.world.record.lock().unwrap().hung = true;
+    let log = |call: &Call| if call.path.ends_with("/log") { Fault::MovingLog } else { Fault::None };
+    site.proxy.rule(log);
+    let source = site.source("it", json!({ "trigger": { "manual": "1" }, "rclone": { "copyMethod": "Direct" } })).await;
+    let began = source.until("its progress", 60, |s| s.run.as_ref().is_some_and(|run| run.bytes_done.is_some())).await.run.unwrap();
+    site.proxy.rule(move |call| if call.writes() && call.path.ends_with("/it/status") { Fault::ServerError } else { log(call) });
+    source.edit(json!({ "rclone": { "deletionGuard": { "percent": 80 } } })).await;
+    let since = tokio::time::Instant::now();
+    let long = std::time::Duration::from_secs(40);
+    until("more than twice stallTimeout has passed", 60, async || if since.elapsed() >= long { Ok(()) } else { Err(()) }).await;
+    site.proxy.rule(log);
+    let status = source.until("the edit is noted", 90, |s| s.observed_generation == Some(2)).await;
+    assert_eq!((status.last_error, status.run.map(|run| (run.id, run.attempt))), (None, Some((began.id, began.attempt))));
 }
 
 /// A Role without `pods/log` is reported like any other verb that is missing, and no longer once it is complete.

@@ -2,6 +2,7 @@
 
 use crate::agent::{self, Look};
 use crate::controllers::{self, Ending};
+use crate::deadlines::minutes;
 use crate::script;
 use crate::world::{Flavour, USERS_CLAIM, World};
 use jiff::SignedDuration;
@@ -109,6 +110,77 @@ fn an_image_that_cannot_be_restored_is_done_without() {
         }
     }
     panic!("it waits for ever: {:#?}", world.status);
+}
+
+/// One that has synced, whose next volume waits to be restored from the image.
+fn restoring() -> World {
+    let mut world = synced(Flavour::DestinationCleanup);
+    script::edit(&mut world, |world| world.spec.trigger.manual = Some("again".into()));
+    (world.cluster.slow, world.cluster.warning) = (true, None);
+    for _ in 0..3 {
+        agent::look(&mut world, &Look::default());
+        controllers::start_pods(&mut world);
+    }
+    assert!(world.claims.iter().any(|claim| claim.made_from.is_some() && !claim.bound), "{:#?}", world.claims);
+    world
+}
+
+fn to(world: &mut World, now: jiff::Timestamp) {
+    world.now = now;
+    agent::look(world, &Look::default());
+}
+
+/// Image, deadline, setting, and what follows: while it lasts, and once it is over.
+#[test]
+fn a_slow_restore_is_announced_and_explained() {
+    let mut world = restoring();
+    let (quarter, hour) = (minutes(&world, 15), minutes(&world, 60));
+    let image = world.status.latest_image.clone().unwrap().name;
+    to(&mut world, quarter);
+    let message = world.status.conditions.iter().find(|c| c.type_ == "Synchronizing").unwrap().message.clone();
+    let until = scribe_agent::core::model::clock::seconds(hour).to_string();
+    for said in ["PVC scribe-dest-db", &image, &until, "podStartTimeout in agent.yaml", "everything is pulled"] {
+        assert!(message.contains(said), "{said}: {message}");
+    }
+    to(&mut world, hour);
+    let error = world.status.last_error.clone().unwrap();
+    assert_eq!(error.reason, "VolumeNotBound");
+    for said in ["PVC scribe-dest-db", &image, "1h0m0s", "podStartTimeout", "pulls everything", "cleanupTempPVC"] {
+        assert!(error.message.contains(said), "{said}: {}", error.message);
+    }
+    // With a reason that lasts, sooner; the setting is not what ended it then.
+    let mut world = restoring();
+    world.cluster.warning = Some("FailedScheduling: 0/1 nodes are available".into());
+    let ten = minutes(&world, 10);
+    to(&mut world, ten);
+    let message = world.status.last_error.clone().unwrap().message;
+    assert!(!message.contains("longer than podStartTimeout") && message.contains("0/1 nodes"), "{message}");
+}
+
+/// Otherwise the next attempt would restore again, and be given up again, without end.
+#[test]
+fn a_slow_restore_is_not_tried_again_while_its_volume_does_not_go() {
+    let mut world = restoring();
+    let hour = minutes(&world, 60);
+    to(&mut world, hour);
+    // The driver keeps it for half an hour.
+    for _ in 0..30 {
+        controllers::stop_deleted(&mut world);
+        let next = world.now + SignedDuration::from_secs(60);
+        to(&mut world, next);
+        world.past.clear();
+    }
+    assert!(world.claims.iter().any(|claim| claim.meta.deleting), "{:#?}", world.claims);
+    assert!(world.status.attempts > Some(1), "{:#?}", world.status);
+    controllers::collect(&mut world);
+    for _ in 0..30 {
+        let next = world.now + SignedDuration::from_secs(60);
+        to(&mut world, next);
+    }
+    let volumes: Vec<_> = world.claims.iter().filter(|claim| claim.meta.role == Some(Role::Volume)).collect();
+    assert!(matches!(volumes[..], [claim] if claim.made_from.is_none()), "{volumes:#?}");
+    script::calm_down(&mut world);
+    world.assert_settled_without_a_tag();
 }
 
 /// Without a trigger a sync a minute would bury everything else in `kubectl describe`.

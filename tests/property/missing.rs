@@ -82,6 +82,62 @@ fn what_the_cache_does_not_show_is_read() {
     assert!(scribe_agent::core::decide::decide(&facts, &World::limits(), world.now).needs.contains(&Refresh::Claims));
 }
 
+fn terminates(world: &mut World) {
+    let now = world.now;
+    for claim in world.claims.iter_mut().filter(|claim| claim.meta.name == USERS_CLAIM) {
+        (claim.meta.deleting, claim.meta.deleting_since) = (true, Some(now));
+        claim.meta.held_by = vec!["kubernetes.io/pvc-protection".into()];
+    }
+}
+
+/// It exists, and whoever looks finds it; no mover's pod could mount it.
+#[rstest]
+#[case(Flavour::SourceSnapshot, Reason::SourcePVCMissing, "spec.sourcePVC")]
+#[case(Flavour::SourceDirect, Reason::SourcePVCMissing, "spec.sourcePVC")]
+#[case(Flavour::DestinationExisting, Reason::DestinationPVCMissing, "spec.rclone.destinationPVC")]
+fn one_that_is_being_deleted_is_not_said_to_be_missing(#[case] flavour: Flavour, #[case] reason: Reason, #[case] field: &str) {
+    let mut world = World::new(flavour);
+    terminates(&mut world);
+    agent::look(&mut world, &Look::default());
+    let error = world.status.last_error.clone().unwrap();
+    assert_eq!(error.reason, reason.as_str());
+    for words in [USERS_CLAIM, field, "is being deleted since", "held by kubernetes.io/pvc-protection"] {
+        assert!(error.message.contains(words), "{words}: {}", error.message);
+    }
+    assert!(!error.message.contains("There is no PVC"), "{}", error.message);
+}
+
+/// Whatever was said of the one before: the words of a failure decide nothing.
+#[rstest]
+#[case(Flavour::SourceSnapshot)]
+#[case(Flavour::DestinationExisting)]
+fn it_is_tried_as_soon_as_one_replaces_the_deleted_one(#[case] flavour: Flavour) {
+    let mut world = World::new(flavour);
+    terminates(&mut world);
+    for _ in 0..20 {
+        agent::look(&mut world, &Look::default());
+        world.now += SignedDuration::from_secs(60);
+    }
+    agent::look(&mut world, &Look::default());
+    let plan = agent::plan(&world);
+    assert!(plan.needs.is_empty(), "{:?}", plan.needs);
+    world.claims.retain(|claim| claim.meta.name != USERS_CLAIM);
+    world.put_claim(USERS_CLAIM, false);
+    agent::look(&mut world, &Look::default());
+    assert!(matches!(phase(&world), Some(Phase::Capturing | Phase::Transferring)), "{:#?}", world.status);
+}
+
+/// An agent of another version may have worded it otherwise.
+#[test]
+fn it_is_tried_at_once_whatever_the_words() {
+    let mut world = without_claim(Flavour::SourceDirect);
+    agent::look(&mut world, &Look::default());
+    world.status.last_error.as_mut().unwrap().message = "PVC data not found".into();
+    world.put_claim(USERS_CLAIM, false);
+    agent::look(&mut world, &Look::default());
+    assert_eq!(phase(&world), Some(Phase::Transferring), "{:#?}", world.status);
+}
+
 /// As soon as there is a slot.
 #[rstest]
 #[case(Flavour::SourceSnapshot)]

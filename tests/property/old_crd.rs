@@ -2,6 +2,7 @@
 
 use crate::agent::{self, Look};
 use crate::edits::with_a_mover;
+use crate::script;
 use crate::world::{Flavour, World};
 use scribe_agent::core::decide::decide;
 use scribe_agent::core::model::facts::Facts;
@@ -28,4 +29,17 @@ fn what_the_crd_drops_is_not_written_again() {
         facts.object.generation += 1;
         assert!(writes(&facts, &world), "{flavour:?}: another field has changed");
     }
+}
+
+/// What it drops of the items of a list as well.
+#[test]
+fn nor_what_it_drops_within_a_list() {
+    let mut world = World::new(Flavour::DestinationImages);
+    script::recover(&mut world);
+    assert!(!writes(&world.facts(), &world));
+    let mut facts = world.facts();
+    facts.status.conditions.iter_mut().for_each(|condition| condition.observed_generation = None);
+    assert!(writes(&facts, &world), "it is not known that the CRD drops them");
+    facts.undeclared = BTreeSet::from(["conditions.observedGeneration".to_owned()]);
+    assert!(!writes(&facts, &world));
 }

@@ -134,9 +134,9 @@ reasons! {
     Throttled => Passing;
     /// The bucket does not exist and could not be created.
     BucketMissing => Passing;
-    /// The PVC to replicate does not exist.
+    /// The PVC to replicate does not exist, or is being deleted.
     SourcePVCMissing => Passing;
-    /// The PVC to pull into does not exist.
+    /// The PVC to pull into does not exist, or is being deleted.
     DestinationPVCMissing => Passing;
     /// A volume was not bound in time.
     VolumeNotBound => Passing;

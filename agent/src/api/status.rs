@@ -166,6 +166,11 @@ impl Status {
         let reason = Reason::parse(&error.reason)?;
         (reason.policy() == Policy::Stalled).then_some((reason, error))
     }
+
+    /// Whether the last error, which no success has cleared, has this reason.
+    pub fn failed_for(&self, reason: Reason) -> bool {
+        self.last_error.as_ref().is_some_and(|error| error.reason == reason.as_str())
+    }
 }
 
 /// A sync that the annotation `scribe.backube/abort` ended.

@@ -1,7 +1,7 @@
 //! Does what a plan says, one request a step, in order.
 
 use super::refusal::{Answer, classify};
-use crate::api::{ReplicationDestination, ReplicationSource, Status, labels};
+use crate::api::{ReplicationDestination, ReplicationSource, Status, labels, recorded};
 use crate::core::model::facts::{Kind, Object};
 use crate::core::model::plan::{Child, ChildKind, ChildRef, Event, Step};
 use crate::manifests::{claim, event, job, snapshot};
@@ -93,7 +93,8 @@ impl Writer {
                 json!(api.patch_status(&object.name, &params, &patch).await?.status)
             }
         };
-        Ok(dropped("", &status, &kept))
+        // The API server drops without an error what the CRD does not declare.
+        Ok(recorded::dropped(&status, &kept))
     }
 
     async fn create(&self, object: &Object, child: &Child, mover: &job::Mover) -> kube::Result<()> {
@@ -161,35 +162,5 @@ impl Writer {
     fn api(&self, group: &str, version: &str, kind: &str) -> Api<DynamicObject> {
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
         Api::namespaced_with(self.client.clone(), &self.namespace, &resource)
-    }
-}
-
-/// Paths of the fields in `sent` that `kept` lacks: the API server drops without an error what the CRD does not declare. The items of lists
-/// are not compared, it may order them anew.
-fn dropped(path: &str, sent: &Value, kept: &Value) -> BTreeSet<String> {
-    let mut fields = BTreeSet::new();
-    for (name, value) in sent.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null()) {
-        let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-        match kept.get(name) {
-            None | Some(Value::Null) => {
-                fields.insert(path);
-            }
-            Some(kept) => fields.extend(dropped(&path, value, kept)),
-        }
-    }
-    fields
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn fields_that_the_crd_does_not_declare_are_named() {
-        let sent =
-            json!({ "run": { "id": "a", "adopt": "p", "verifyNow": null }, "adoptedPath": "p", "images": [{ "name": "x" }], "files": 0 });
-        let kept = json!({ "run": { "id": "a" }, "images": [{}], "files": 0 });
-        assert_eq!(dropped("", &sent, &kept).into_iter().collect::<Vec<_>>(), ["adoptedPath", "run.adopt"]);
-        assert!(dropped("", &sent, &sent).is_empty());
     }
 }

@@ -24,6 +24,15 @@ const LOG: &str = "log";
 /// Stands for the last line of a mover that has ended.
 const ENDED: &str = "ended";
 
+/// What a read that fails means.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Failed {
+    /// From now on it is not known whether the mover moves on.
+    Counts,
+    /// Nothing: what was known before it still holds.
+    Passes,
+}
+
 /// The line that the mover prints as it goes.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -76,16 +85,16 @@ fn to_show<'a>(context: &Context, facts: &'a Facts, now: Timestamp) -> Option<(&
 /// seems to hang, and is given up.
 pub(super) async fn before_the_plan(context: &Context, facts: &Facts, plan: &Plan) {
     let Some((run, pod)) = to_show(context, facts, Timestamp::now()) else { return };
-    let readable = recall(context, &facts.object.uid).progress.is_some_and(|followed| followed.unreadable.is_none());
+    // What the log showed before counts for this plan: a log that can be read now and then must not put off its end for ever.
+    let failed = match recall(context, &facts.object.uid).progress {
+        Some(followed) if followed.unreadable.is_none() => Failed::Passes,
+        _ => Failed::Counts,
+    };
     if plan.steps.iter().any(|step| matches!(step, Step::WriteStatus(_))) {
         // Written twice, the status that was planned would meet with a conflict.
-        read(context, facts, pod).await;
+        read(context, facts, pod, failed).await;
     } else {
-        show(context, facts, run, pod).await;
-    }
-    if readable {
-        // What the log showed before counts for this plan: a log that can be read now and then must not put off its end for ever.
-        remember(context, &facts.object.uid, |memory| memory.progress.iter_mut().for_each(|followed| followed.unreadable = None));
+        show(context, facts, run, pod, failed).await;
     }
 }
 
@@ -97,7 +106,7 @@ pub(super) fn next_look(facts: &Facts, otherwise: Duration) -> Duration {
 /// Nothing is to be done but to show how far a long transfer is.
 pub(super) async fn while_the_mover_runs(context: &Context, facts: &Facts, otherwise: Duration) -> Action {
     if let Some((run, pod)) = to_show(context, facts, Timestamp::now()) {
-        show(context, facts, run, pod).await;
+        show(context, facts, run, pod, Failed::Counts).await;
     }
     Action::requeue(next_look(facts, otherwise))
 }
@@ -107,8 +116,8 @@ fn is_transferring(facts: &Facts) -> bool {
 }
 
 /// Reads how far the mover of `pod` is, and shows it if it has moved on.
-async fn show(context: &Context, facts: &Facts, run: &Run, pod: &Pod) {
-    let Some(line) = read(context, facts, pod).await else { return };
+async fn show(context: &Context, facts: &Facts, run: &Run, pod: &Pod, failed: Failed) {
+    let Some(line) = read(context, facts, pod, failed).await else { return };
     let mut status = facts.status.clone();
     status.run = Some(Run { bytes_done: Some(line.bytes_done), bytes_total: Some(line.bytes_total), ..run.clone() });
     if recorded::same(&status, &facts.status, &facts.undeclared) {
@@ -125,7 +134,7 @@ async fn show(context: &Context, facts: &Facts, run: &Run, pod: &Pod) {
 }
 
 /// Reads the last line of progress of the mover of `pod`, and notes whether it has moved on.
-async fn read(context: &Context, facts: &Facts, pod: &Pod) -> Option<Line> {
+async fn read(context: &Context, facts: &Facts, pod: &Pod, failed: Failed) -> Option<Line> {
     let name = facts.object.name.as_str();
     let change = |change: &dyn Fn(&mut Followed)| {
         remember(context, &facts.object.uid, |memory| memory.progress.iter_mut().for_each(change)).progress
@@ -138,7 +147,9 @@ async fn read(context: &Context, facts: &Facts, pod: &Pod) -> Option<Line> {
                 tracing::warn!(name, error = causes(&error), "cannot read the mover's progress");
             }
             remember(context, &facts.object.uid, |memory| {
-                memory.progress.iter_mut().for_each(|followed| followed.hide(&causes(&error)));
+                if failed == Failed::Counts {
+                    memory.progress.iter_mut().for_each(|followed| followed.hide(&causes(&error)));
+                }
                 if let Some(message) = missing_permission(&error) {
                     memory.denied.insert(LOG, message);
                 }

@@ -6,9 +6,9 @@
 
 use super::Context;
 use super::memory::TRY_AGAIN;
-use crate::api::Status;
+use crate::api::{Status, recorded};
 use crate::core::model::facts::{Kind, Object};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -59,7 +59,7 @@ impl Undeclared {
         let news = dropped.iter().any(|field| !crd.lacks(field, now));
         let before = crd.lacks.len();
         let body = json!(status);
-        crd.lacks.retain(|field, _| !has(&body, field) || is_below(field, dropped));
+        crd.lacks.retain(|field, _| !recorded::has(&body, field) || is_below(field, dropped));
         if crd.lacks.len() < before {
             // It is another CRD than before: the other fields are worth a question at once.
             crd.asked = None;
@@ -125,11 +125,6 @@ pub(super) async fn ask(context: &Context, object: &Object) {
     }
 }
 
-/// Whether the field with this path was sent.
-fn has(body: &Value, path: &str) -> bool {
-    path.split('.').try_fold(body, |value, name| value.get(name)).is_some_and(|value| !value.is_null())
-}
-
 /// Whether the field was dropped, or one that it is part of.
 fn is_below(field: &str, dropped: &BTreeSet<String>) -> bool {
     dropped.iter().any(|path| field.strip_prefix(path.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
@@ -185,6 +180,19 @@ mod tests {
         assert!(!known.lacks(KIND, &[HANDLED], now) && known.lacks(KIND, &["adoptedPath"], now));
         assert_eq!((known.fields(KIND, now), known.fields(KIND, now + TRY_AGAIN)), (fields(&["adoptedPath"]), fields(&[])));
         known.sent(KIND, &status(), &fields(&[]), now);
+        assert_eq!(known.trouble(KIND, now), None);
+    }
+
+    /// It is news once, however many objects and images have it.
+    #[test]
+    fn a_field_of_a_list_is_known_and_forgotten_as_any_other() {
+        let (known, now) = (Undeclared::default(), Instant::now());
+        let images: Status = serde_json::from_value(json!({ "images": [{ "name": "a" }, { "name": "b", "revision": "r" }] })).unwrap();
+        assert!(known.sent(KIND, &images, &fields(&["images.revision"]), now));
+        assert!(!known.sent(KIND, &images, &fields(&["images.revision"]), now));
+        known.sent(KIND, &Status::default(), &fields(&[]), now);
+        assert!(known.trouble(KIND, now).is_some_and(|trouble| trouble.contains("(images.revision)")), "it was not sent");
+        known.sent(KIND, &images, &fields(&[]), now);
         assert_eq!(known.trouble(KIND, now), None);
     }
 

@@ -105,3 +105,58 @@ pub(super) fn queue(objects: &Objects, sender: &Sender, slots: usize, now: Times
         sender.wake(*kind, name);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+    use kube::runtime::reflector::{Store, store};
+    use kube::runtime::watcher::Event;
+    use serde_json::json;
+
+    fn holding<K>(objects: Vec<serde_json::Value>) -> Store<K>
+    where
+        K: kube::Resource<DynamicType = ()> + serde::de::DeserializeOwned + Clone + 'static,
+    {
+        let (reader, mut writer) = store();
+        for object in objects {
+            writer.apply_watcher_event(&Event::Apply(serde_json::from_value(object).unwrap()));
+        }
+        reader
+    }
+
+    fn object(kind: &str, name: &str, rclone: &serde_json::Value) -> serde_json::Value {
+        let mut rclone = rclone.clone();
+        (rclone["rcloneConfig"], rclone["rcloneConfigSection"], rclone["rcloneDestPath"]) = (json!("s"), json!("r"), json!("p"));
+        json!({ "apiVersion": "scribe.backube/v1alpha1", "kind": kind, "metadata": { "name": name, "namespace": "ns", "uid": name },
+            "spec": { "sourcePVC": "shared", "rclone": rclone } })
+    }
+
+    /// Everything that is woken by the change of a claim with this name, which has the labels of this owner.
+    async fn woken(claim: &str, owner: Option<&str>) -> BTreeSet<String> {
+        let objects = Objects {
+            sources: holding(vec![object("ReplicationSource", "push", &json!({}))]),
+            destinations: holding(vec![
+                object("ReplicationDestination", "owner", &json!({ "capacity": "1Gi" })),
+                object("ReplicationDestination", "user", &json!({ "destinationPVC": "scribe-dest-owner" })),
+            ]),
+        };
+        let labels = owner.map(|owner| [(labels::OWNER_UID.to_owned(), owner.to_owned())].into());
+        let changed = ObjectMeta { name: Some(claim.to_owned()), labels, ..ObjectMeta::default() };
+        let wakes = Wakes::new("ns");
+        by_children(futures::stream::iter([changed]).boxed(), objects, wakes.sender()).await;
+        let (sources, destinations) = wakes.split();
+        let (sources, destinations) = (sources.map(|object| object.name), destinations.map(|object| object.name));
+        futures::stream::select(sources, destinations).collect().await
+    }
+
+    /// A destination that names the volume of another one learnt only a minute later that it was there.
+    #[tokio::test]
+    async fn a_claim_wakes_its_owner_and_all_that_name_it() {
+        let names = |names: &[&str]| -> BTreeSet<String> { names.iter().map(|name| (*name).to_owned()).collect() };
+        assert_eq!(woken("scribe-dest-owner", Some("owner")).await, names(&["owner", "user"]));
+        assert_eq!(woken("shared", None).await, names(&["push"]));
+        assert_eq!(woken("shared", Some("owner")).await, names(&["owner", "push"]), "a copy with the labels of a child");
+        assert_eq!(woken("scribe-dest-owner", Some("gone")).await, names(&["owner", "user"]), "the next one of its name");
+    }
+}

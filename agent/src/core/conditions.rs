@@ -120,7 +120,7 @@ pub fn first_push(wait: &FirstPush) -> String {
         return message.clone();
     }
     format!(
-        "{message}, and that since {}, longer than firstPushPatience in agent.yaml: check that rcloneConfigSection and rcloneDestPath are those of a source, and that the source works",
+        "{message}. That has lasted since {}, longer than firstPushPatience in agent.yaml: check that rcloneConfigSection and rcloneDestPath are those of a source, and that the source works",
         since.0
     )
 }

@@ -13,6 +13,8 @@ pub struct Overlay<'a> {
     pub settings: &'a str,
     /// Number of agents: one, or none.
     pub replicas: usize,
+    /// What else the kustomization says, such as `namePrefix: x-`; lines of YAML.
+    pub more: &'a str,
 }
 
 impl Overlay<'_> {
@@ -22,7 +24,7 @@ impl Overlay<'_> {
         std::fs::create_dir_all(&folder).unwrap();
         let base = relative_to(&folder, "kustomize/base");
         let (name, tag) = self.image.rsplit_once(':').unwrap_or_else(|| panic!("an image without a tag: {}", self.image));
-        let Overlay { namespace, replicas, .. } = self;
+        let Overlay { namespace, replicas, more, .. } = self;
         let kustomization = format!(
             "apiVersion: kustomize.config.k8s.io/v1beta1\n\
              kind: Kustomization\n\
@@ -31,7 +33,8 @@ impl Overlay<'_> {
              images: [{{name: localhost/scribe-agent, newName: {name}, newTag: \"{tag}\"}}]\n\
              replicas: [{{name: scribe-agent, count: {replicas}}}]\n\
              configMapGenerator: [{{name: scribe-agent-config, behavior: replace, files: [agent.yaml]}}]\n\
-             generatorOptions: {{disableNameSuffixHash: true}}\n",
+             generatorOptions: {{disableNameSuffixHash: true}}\n\
+             {more}\n",
             base = base.display()
         );
         std::fs::write(folder.join("kustomization.yaml"), kustomization).unwrap();

@@ -42,10 +42,19 @@ pub async fn site_with(name: &str, settings: &str, test: impl AsyncFnOnce(&Site)
 
 /// The same for a test that may take longer than most.
 pub async fn site_for(longest: Duration, name: &str, settings: &str, test: impl AsyncFnOnce(&Site)) {
+    site_in(longest, name, settings, "", test).await;
+}
+
+/// The same with an agent whose kustomization says `more`.
+pub async fn site_overlaid(name: &str, more: &str, test: impl AsyncFnOnce(&Site)) {
+    site_in(LONGEST_TEST, name, SETTINGS, more, test).await;
+}
+
+async fn site_in(longest: Duration, name: &str, settings: &str, more: &str, test: impl AsyncFnOnce(&Site)) {
     let namespace = format!("{name}-{}", random());
     let client = cluster::client().await;
     removed_afterwards(&client, &[&namespace], async || {
-        let all = async { test(&Site::new(&client, &namespace, settings).await).await };
+        let all = async { test(&Site::overlaid(&client, &namespace, settings, more).await).await };
         assert!(tokio::time::timeout(longest, all).await.is_ok(), "not over after {longest:?}");
     })
     .await;
@@ -54,17 +63,26 @@ pub async fn site_for(longest: Duration, name: &str, settings: &str, test: impl 
 impl Site {
     /// Makes the namespace and what belongs into it. Does not wait for the agent: it finds whatever is there when it starts.
     pub async fn new(client: &Client, namespace: &str, settings: &str) -> Site {
+        Site::overlaid(client, namespace, settings, "").await
+    }
+
+    /// The same with an agent whose kustomization says `more`.
+    pub async fn overlaid(client: &Client, namespace: &str, settings: &str, more: &str) -> Site {
         create(client, namespace).await;
         let s3 = s3::server(client).await;
         let site = Site { client: client.clone(), namespace: namespace.to_owned(), s3, path: format!("{namespace}/data") };
-        site.install(settings);
+        site.install_as(settings, more);
         site.secret(SECRET, &[("rclone.conf", &s3.config())]);
         site
     }
 
     /// Installs the agent.
     pub fn install(&self, settings: &str) {
-        Overlay { namespace: &self.namespace, image: &given("E2E_IMAGE"), settings, replicas: 1 }.apply();
+        self.install_as(settings, "");
+    }
+
+    fn install_as(&self, settings: &str, more: &str) {
+        Overlay { namespace: &self.namespace, image: &given("E2E_IMAGE"), settings, replicas: 1, more }.apply();
     }
 
     /// Makes or replaces a Secret.

@@ -196,7 +196,16 @@ fn run_pull(remote: &Remote, args: &PullArgs) -> Result<Report> {
     let pulled = match outcome? {
         PullOutcome::Done(pulled) => pulled,
         PullOutcome::WaitingForFirstPush => {
-            let message = format!("Nothing has been pushed to {} yet", remote.name());
+            let bucket = match (remote.bucket(), remote.has_bucket()) {
+                (Some(bucket), Some(false)) => {
+                    format!(
+                        ": its bucket {bucket} is not among those that this section lists, so it does not exist, or belongs to another account"
+                    )
+                }
+                (_, Some(true)) => "; its bucket exists".to_owned(),
+                _ => String::new(),
+            };
+            let message = format!("Nothing has been pushed to {} yet{bucket}", remote.name());
             return Ok(Report::new(Outcome::WaitingForFirstPush, message));
         }
     };

@@ -33,6 +33,9 @@ pub fn contradiction(remote: &Remote, name: &str) -> Failure {
 /// Backends that speak HTTP to a server of the user's choice, and whose listing of a folder that does not exist is a failure.
 const OF_HTTP: [&str; 2] = ["s3", "webdav"];
 
+/// Backends whose paths begin with the name of a bucket or container, and whose root is the list of these.
+const OF_BUCKETS: [&str; 7] = ["s3", "google cloud storage", "azureblob", "b2", "swift", "oracleobjectstorage", "qingstor"];
+
 /// Whether the answer is that of some other kind of server.
 fn speaks_another_protocol(error: &StoreError) -> bool {
     ["deserialization failed", "failed to decode response body", "StatusCode: 404", "404 Not Found", "stopped after 10 redirects"]
@@ -109,9 +112,28 @@ impl Remote {
 
     /// Lists the root of the section; whether it is empty.
     fn list_root(&self) -> store::Result<bool> {
-        let mut empty = true;
-        self.store.list(Place::Section(""), List { folders: true, ..List::default() }, &mut |_| empty = false)?;
+        let (mut empty, mut listed) = (true, false);
+        let bucket = self.bucket();
+        self.store.list(Place::Section(""), List { folders: true, ..List::default() }, &mut |found| {
+            empty = false;
+            listed |= Some(found.name.trim_end_matches('/')) == bucket;
+        })?;
+        if bucket.is_some() {
+            self.bucket_listed.get_or_init(|| listed);
+        }
         Ok(empty)
+    }
+
+    /// The name of the bucket that the path lies in, where the backend has such.
+    pub fn bucket(&self) -> Option<&str> {
+        let path = self.name().get(self.section().len() + 1..).filter(|_| self.backend().is_some_and(|b| OF_BUCKETS.contains(&b)))?;
+        path.trim_start_matches('/').split('/').next().filter(|bucket| !bucket.is_empty())
+    }
+
+    /// Whether the section lists the bucket of the path; unknown where its root was not listed, because that was not necessary or is not
+    /// allowed. A bucket of another account is not listed either. Costs no request: [`Self::confirm_root`] lists that root in any case.
+    pub fn has_bucket(&self) -> Option<bool> {
+        self.bucket_listed.get().copied()
     }
 
     /// Whether the server lists even what cannot exist. Asked only where its root is empty.

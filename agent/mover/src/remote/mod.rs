@@ -57,12 +57,21 @@ pub struct Remote {
     found_to_fold: OnceLock<bool>,
     /// Something that lies there could be read.
     deciphered: OnceLock<()>,
+    /// See [`Self::has_bucket`].
+    bucket_listed: OnceLock<bool>,
 }
 
 impl Remote {
     /// The path `section:path`, which is where `store` leads.
     pub fn new(context: Context, store: Box<dyn Store>, root: &str) -> Self {
-        Self { context, store, root: root.trim_end_matches('/').to_owned(), found_to_fold: OnceLock::new(), deciphered: OnceLock::new() }
+        Self {
+            context,
+            store,
+            root: root.trim_end_matches('/').to_owned(),
+            found_to_fold: OnceLock::new(),
+            deciphered: OnceLock::new(),
+            bucket_listed: OnceLock::new(),
+        }
     }
 
     /// As the user wrote it.

@@ -22,6 +22,7 @@ mod encrypted;
 mod exclude;
 mod exclude_git;
 mod failures;
+mod first_push;
 mod folding;
 mod guards;
 mod heartbeat;

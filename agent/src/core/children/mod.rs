@@ -50,14 +50,24 @@ fn named(facts: &Facts, spec: &Spec, name: &str) -> Option<(Reason, String)> {
     }
 }
 
-/// What is reported while the claim of the user's that the spec names is not there.
+/// What is reported while the claim of the user's that the spec names is not there, or on its way out.
 pub(super) fn missing(facts: &Facts, spec: &Spec) -> Option<(Reason, String)> {
     let (name, namespace) = (spec.users_claim()?, &facts.object.namespace);
     let (reason, field) = match spec.volume {
         Volume::Source { .. } => (Reason::SourcePVCMissing, "spec.sourcePVC"),
         Volume::Destination { .. } => (Reason::DestinationPVCMissing, "spec.rclone.destinationPVC"),
     };
-    Some((reason, format!("There is no PVC {name:?} in namespace {namespace}: {field} names it; create it or correct the name")))
+    let message = match facts.claims.iter().find(|c| c.meta.name == name && c.meta.role.is_none() && c.meta.deleting) {
+        Some(Claim { meta, .. }) => {
+            let since = meta.deleting_since.map_or_else(String::new, |since| format!(" since {since}"));
+            format!(
+                "PVC {name:?} in namespace {namespace}, which {field} names, is being deleted{since}{}: once it has gone, create it again, or correct the name",
+                meta.held()
+            )
+        }
+        None => format!("There is no PVC {name:?} in namespace {namespace}: {field} names it; create it or correct the name"),
+    };
+    Some((reason, message))
 }
 
 /// A claim of this name must be our own: a pull would delete what is in it.
@@ -222,8 +232,7 @@ fn destination_volume(facts: &Facts, spec: &Spec, status: &Status, shape: &Claim
 /// that is not certain, or the last volume that was created so had no success.
 fn last_image<'a>(facts: &'a Facts, spec: &Spec, status: &Status) -> Option<&'a Snapshot> {
     let Volume::Destination { cleanup: true, image: Some(_), .. } = &spec.volume else { return None };
-    let unbound = status.last_error.as_ref().is_some_and(|error| error.reason == Reason::VolumeNotBound.as_str());
-    if unbound || status.volume_touched || due::needs_new_sync(spec, status) {
+    if status.failed_for(Reason::VolumeNotBound) || status.volume_touched || due::needs_new_sync(spec, status) {
         return None;
     }
     let name = &status.latest_image.as_ref()?.name;

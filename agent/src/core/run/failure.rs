@@ -8,7 +8,7 @@ use crate::api::status::{FirstPush, LastError, MoverResult, MoverStatus, Phase, 
 use crate::core::conditions;
 use crate::core::decision::Decision;
 use crate::core::model::clock::seconds;
-use crate::core::model::facts::{Job, Pod, Role, Snapshot};
+use crate::core::model::facts::{Job, Pod, Snapshot};
 use crate::core::model::plan::ChildKind;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use scribe_mover::report::Report;
@@ -147,10 +147,18 @@ pub(super) fn pod_not_started(decision: &mut Decision<'_>, run: &Run, job: &Job,
     if let Some(claim) = obstacles::unbound(facts) {
         // Nothing was ever written to it; one that cannot get a volume is made anew, and one that is slow is kept.
         // Where an image cannot be restored, everything is pulled again.
-        let refused = obstacles::refused_volume(&why) || claim.meta.role == Some(Role::Volume) && claim.made_from.is_some();
-        let then = if refused { "The next attempt creates a new one" } else { "It is kept, and the agent keeps waiting for it" };
-        let message = format!("PVC {} has no volume after {waited}{limit}: {why}. {then}", claim.meta.name);
-        if refused {
+        let (refused, image) = (obstacles::refused_volume(&why), obstacles::restored_from(claim));
+        let then = match image {
+            Some(_) if refused => "The next attempt creates an empty one and pulls everything",
+            Some(_) => {
+                "The next attempt creates an empty one and pulls everything: if the driver needs longer for a restore, raise podStartTimeout, or set spec.rclone.cleanupTempPVC to false"
+            }
+            None if refused => "The next attempt creates a new one",
+            None => "It is kept, and the agent keeps waiting for it",
+        };
+        let from = image.map_or_else(String::new, |image| format!(" from VolumeSnapshot {image}"));
+        let message = format!("PVC {} has no volume{from} after {waited}{limit}: {why}. {then}", claim.meta.name);
+        if refused || image.is_some() {
             decision.delete(ChildKind::Claim, &claim.meta);
         }
         give_up(decision, run, Reason::VolumeNotBound, message, None);

@@ -227,7 +227,10 @@ fn transferring(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
                     Some(_) => {}
                 }
             }
-            if !waiting::hindered(decision, run, decision.limits.pod_start_timeout, Reason::PodPending) {
+            // While the volume that got none is on its way out, the next one is still not to be created as that one was.
+            let unbound = decision.status.failed_for(Reason::VolumeNotBound);
+            let reason = if unbound { Reason::VolumeNotBound } else { Reason::PodPending };
+            if !waiting::hindered(decision, run, decision.limits.pod_start_timeout, reason) {
                 mover(decision, spec, run);
             }
         }

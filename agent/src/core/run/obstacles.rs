@@ -13,16 +13,22 @@ pub(super) fn unbound(facts: &Facts) -> Option<&Claim> {
     claims.into_iter().find(|c| !c.bound && !c.meta.deleting)
 }
 
+/// The image that a destination's own volume is created from.
+pub(super) fn restored_from(claim: &Claim) -> Option<&str> {
+    claim.made_from.as_deref().filter(|_| claim.meta.role == Some(Role::Volume))
+}
+
 /// Whether this is the message of a provisioner that failed for good: the claim is replaced.
 pub(super) fn refused_volume(why: &str) -> bool {
     why.starts_with("ProvisioningFailed") && !provisioning(why)
 }
 
 /// Whether the volume is being made all the same. With these codes of CSI, the driver may still be at work; external-provisioner then
-/// goes on as well.
+/// goes on as well. A scheduler waits ten minutes for a volume that is created for the node which it has chosen, and then begins anew.
 pub(super) fn provisioning(why: &str) -> bool {
     let under_way = ["DeadlineExceeded", "Aborted", "Unavailable", "Canceled"].iter().any(|code| why.contains(&format!("code = {code}")));
-    why.starts_with("ProvisioningFailed") && under_way || why.contains("unbound immediate PersistentVolumeClaims")
+    why.starts_with("ProvisioningFailed") && under_way
+        || ["unbound immediate PersistentVolumeClaims", "binding volumes: "].iter().any(|words| why.contains(words))
 }
 
 #[cfg(test)]
@@ -41,6 +47,7 @@ mod tests {
             assert_eq!(refused_volume(why), refused, "{why}");
         }
         assert!(provisioning("FailedScheduling: pod has unbound immediate PersistentVolumeClaims"));
+        assert!(provisioning("FailedScheduling: running PreBind plugin \"VolumeBinding\": binding volumes: context deadline exceeded"));
         assert!(!provisioning("FailedScheduling: 0/1 nodes are available: insufficient memory"));
     }
 }

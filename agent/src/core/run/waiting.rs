@@ -11,9 +11,10 @@ use crate::api::reason::Reason;
 use crate::api::status::{Phase, Run};
 use crate::core::children;
 use crate::core::decision::Decision;
+use crate::core::model::clock::seconds;
 use crate::core::model::facts::{Claim, Job, Pod, Refresh, Role, Snapshot};
 use crate::core::schedule::due;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 /// How long a source's run keeps its slot while its snapshot is being created.
 const SLOT_KEPT: SignedDuration = SignedDuration::from_mins(2);
@@ -77,11 +78,23 @@ pub(super) fn for_pod(decision: &mut Decision<'_>, run: &Run, job: &Job, pod: Op
     }
     decision.plan.wake_at(deadline);
     let what = match (claim, pod) {
+        (Some(claim), _) if obstacles::restored_from(claim).is_some() => restore(decision, claim, deadline, since),
         (Some(claim), _) => format!("PVC {} to get its volume", claim.meta.name),
         (None, None) => format!("the pod of Job {}", job.meta.name),
         (None, Some(pod)) => format!("pod {} to start", pod.meta.name),
     };
     report::report(decision, run, &what, why.as_deref());
+}
+
+/// A volume that is created from the latest image: what follows if that takes too long is not what follows elsewhere.
+fn restore(decision: &Decision<'_>, claim: &Claim, deadline: Timestamp, since: Timestamp) -> String {
+    let (name, image) = (&claim.meta.name, obstacles::restored_from(claim).unwrap_or_default());
+    let setting =
+        if deadline == deadline::after(since, decision.limits.pod_start_timeout) { " (podStartTimeout in agent.yaml)" } else { "" };
+    format!(
+        "PVC {name} to get its volume from VolumeSnapshot {image}; at {} at the latest{setting} an empty one replaces it and everything is pulled",
+        seconds(deadline)
+    )
 }
 
 /// How long the pod may take, by what the cluster reports. Only what is slow without a known reason gets all of the time.
@@ -95,7 +108,7 @@ fn pod_patience(decision: &Decision<'_>, claim: Option<&Claim>, pod: Option<&Pod
         (_, _, Some(_)) => report::TROUBLED,
     };
     // The volume goes on being made between attempts; each of them is only there for a provisioner that waits for a pod.
-    let again = claim.is_some() && decision.status.last_error.as_ref().is_some_and(|e| e.reason == Reason::VolumeNotBound.as_str());
+    let again = claim.is_some() && decision.status.failed_for(Reason::VolumeNotBound);
     patience.min(limit).min(if again { SLOT_KEPT } else { limit })
 }
 

@@ -152,9 +152,8 @@ pub fn schedule_waits(status: &Status) -> bool {
 }
 
 /// Whether the last attempt failed because a PVC of the user's was not there. Once it is, the next attempt is due.
-fn lacked_claim(status: &Status) -> bool {
-    let missing = [Reason::SourcePVCMissing, Reason::DestinationPVCMissing].map(Reason::as_str);
-    status.last_error.as_ref().is_some_and(|e| missing.contains(&e.reason.as_str()))
+pub fn lacked_claim(status: &Status) -> bool {
+    [Reason::SourcePVCMissing, Reason::DestinationPVCMissing].into_iter().any(|missing| status.failed_for(missing))
 }
 
 /// When a status asks for something to be done: its next sync or attempt. A scheduled time that waits for the next attempt asks for nothing.
@@ -166,8 +165,7 @@ pub fn next_time(status: &Status) -> Option<Timestamp> {
 
 /// Whether the last attempt failed because the cluster takes long over a snapshot or volume.
 pub fn was_slow(status: &Status) -> bool {
-    let slow = [Reason::SnapshotNotReady, Reason::VolumeNotBound].map(Reason::as_str);
-    status.last_error.as_ref().is_some_and(|e| slow.contains(&e.reason.as_str()))
+    [Reason::SnapshotNotReady, Reason::VolumeNotBound].into_iter().any(|slow| status.failed_for(slow))
 }
 
 /// Whether the image that this run waits for has been reported as late.

@@ -2,4 +2,5 @@
 
 pub mod cron;
 pub mod go_duration;
+pub mod object_name;
 pub mod quantity;
