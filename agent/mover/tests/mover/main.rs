@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod attributes;
+mod authority;
 mod backends;
 mod blocks;
 mod changing;
