@@ -6,9 +6,11 @@ use crate::script::{self, Happening};
 use crate::world::{Flavour, USERS_CLAIM, World};
 use jiff::SignedDuration;
 use rstest::rstest;
+use scribe_agent::api::mover::MoverPod;
 use scribe_agent::api::status::Phase;
 use scribe_agent::core::model::facts::{Kind, Role};
 use scribe_agent::core::model::spec::{Capture, ClaimShape, DestinationClaim, SnapshotClass, Volume};
+use serde_json::json;
 
 pub fn volume(
     world: &mut World,
@@ -23,6 +25,20 @@ pub fn volume(
             destination(claim, image);
         }
     }
+}
+
+/// All that a spec can say of the mover's pod.
+fn movers_pod() -> MoverPod {
+    let fields = json!({
+        "moverResources": { "limits": { "memory": "1Gi" } },
+        "moverSecurityContext": { "runAsUser": 1000 },
+        "moverServiceAccount": "other",
+        "moverPodLabels": { "team": "storage" },
+        "moverAffinity": { "nodeAffinity": {} },
+        "customCA": { "secretName": "ca", "key": "ca.crt" },
+        "moverVolumes": [{ "mountPath": "keys", "volumeSource": { "secret": { "secretName": "keys" } } }],
+    });
+    serde_json::from_value(fields).unwrap()
 }
 
 /// Short steps of an undisturbed sync.
@@ -41,6 +57,7 @@ pub fn step(world: &mut World, number: usize) {
 #[case::secret(|w: &mut World| w.spec.remote.secret = "other".into())]
 #[case::section(|w: &mut World| w.spec.remote.section = "other".into())]
 #[case::guard(|w: &mut World| w.spec.guard.percent = 10)]
+#[case::the_movers_pod(|w: &mut World| w.spec.pod = movers_pod())]
 #[case::schedule(|w: &mut World| w.spec.trigger.wait_for_schedule = false)]
 #[case::in_place(|w: &mut World| volume(w, |c| *c = Capture::Direct, |_, image| *image = None))]
 #[case::by_snapshot(|w: &mut World| volume(w, |c| *c = Capture::Snapshot(SnapshotClass(Some("other".into()))), |_, image| *image = Some(SnapshotClass(None))))]
@@ -66,6 +83,7 @@ fn an_edit_at_any_moment_is_followed(#[case] edit: impl Fn(&mut World)) {
             script::recover(&mut world);
             let mover = world.movers.last().unwrap();
             assert_eq!((&mover.remote, &mover.guard), (&world.spec.remote, &world.spec.guard), "{flavour:?} at {moment}");
+            assert_eq!(mover.pod, world.spec.pod, "{flavour:?} at {moment}");
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What a user wants: a spec of either kind, parsed and with its defaults. [`crate::core::validate`] makes it.
 
+use crate::api::mover::MoverPod;
 use crate::core::syntax::cron::Schedule;
 use jiff::{SignedDuration, Timestamp};
 use thiserror::Error;
@@ -20,6 +21,8 @@ pub struct Spec {
     pub remote: Remote,
     /// How much a sync may delete unasked.
     pub guard: Guard,
+    /// What the mover's pod is to be like.
+    pub pod: MoverPod,
     /// Which volume, and how it is handled.
     pub volume: Volume,
     /// Fields that are set and have no effect.
@@ -174,7 +177,8 @@ impl Default for Guard {
 impl Spec {
     /// What is left out has its default.
     pub fn new(remote: Remote, volume: Volume) -> Spec {
-        Spec { paused: false, trigger: Trigger::default(), remote, guard: Guard::default(), volume, unused: Vec::new() }
+        let (trigger, guard, pod) = (Trigger::default(), Guard::default(), MoverPod::default());
+        Spec { paused: false, trigger, remote, guard, pod, volume, unused: Vec::new() }
     }
 
     /// The claim of the user's that a destination pulls into.

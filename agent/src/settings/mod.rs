@@ -1,10 +1,15 @@
 //! The agent's settings: from the text of `agent.yaml` to values that can be worked with.
 
+pub mod mover;
+
+use crate::api::mover::{MoverPod, MoverResources};
+use crate::api::quantity::Quantity;
 use crate::core::model::limits::{Limits, RequestRate};
+use crate::core::model::pod::PodOptions;
 use crate::core::syntax::{go_duration, quantity};
 use jiff::SignedDuration;
+use mover::RawMover;
 use serde::Deserialize;
-use serde_json::{Value, json};
 
 /// Settings that are known to make sense.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -20,10 +25,11 @@ pub struct Settings {
 /// What movers are started with.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MoverSettings {
-    /// `ServiceAccount` of the movers' pods; that of the agent's Deployment where it is not set.
-    pub service_account_name: Option<String>,
-    /// `resources` of the movers' container.
-    pub resources: Value,
+    /// What their pods are like where the spec of an object does not say otherwise. Where no `ServiceAccount` and no security context are
+    /// set, those of the agent's Deployment.
+    pub pod: MoverPod,
+    /// And what of it no spec can say.
+    pub options: PodOptions,
     /// Size of the temporary directory in which a mover keeps lists of entries.
     pub temporary_space: String,
     /// How often a push lists its remote path and repairs it.
@@ -65,28 +71,11 @@ struct RawRetry {
     max: Option<String>,
 }
 
-#[derive(Deserialize, Debug, Default)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct RawMover {
-    service_account_name: Option<String>,
-    temporary_space: Option<String>,
-    resources: Option<RawResources>,
-}
-
-#[derive(Deserialize, Debug, Default)]
-#[serde(deny_unknown_fields)]
-struct RawResources {
-    #[serde(default)]
-    requests: std::collections::BTreeMap<String, String>,
-    #[serde(default)]
-    limits: std::collections::BTreeMap<String, String>,
-}
-
 impl Default for MoverSettings {
     fn default() -> Self {
         MoverSettings {
-            service_account_name: None,
-            resources: default_resources(),
+            pod: MoverPod { resources: Some(default_resources()), ..MoverPod::default() },
+            options: PodOptions::default(),
             temporary_space: "4Gi".to_owned(),
             verify_interval: SignedDuration::from_hours(24),
             rehash_interval: SignedDuration::from_hours(168),
@@ -124,11 +113,7 @@ impl Settings {
             burst: count("kubeAPIBurst", raw.kube_api_burst, rate.burst)?,
         };
         let mover = MoverSettings::default();
-        let resources = match raw.mover.resources {
-            Some(resources) => checked(&resources)?,
-            None => mover.resources,
-        };
-        let service_account_name = raw.mover.service_account_name;
+        let (pod, options) = (raw.mover.pod(mover.pod)?, raw.mover.options()?);
         let verify_interval = duration("verifyInterval", raw.verify_interval.as_deref(), mover.verify_interval)?;
         let rehash_interval = duration("rehashInterval", raw.rehash_interval.as_deref(), mover.rehash_interval)?;
         let heartbeat_interval = duration("heartbeatInterval", raw.heartbeat_interval.as_deref(), mover.heartbeat_interval)?;
@@ -136,32 +121,19 @@ impl Settings {
         if quantity::bytes(&temporary_space).is_none_or(|size| size == 0) {
             return Err(format!("agent.yaml: mover.temporarySpace: {temporary_space:?} is no size: write for example 4Gi"));
         }
-        let mover =
-            MoverSettings { service_account_name, resources, temporary_space, verify_interval, rehash_interval, heartbeat_interval };
+        let mover = MoverSettings { pod, options, temporary_space, verify_interval, rehash_interval, heartbeat_interval };
         Ok(Settings { limits, requests, mover })
     }
 }
 
-fn default_resources() -> Value {
-    json!({ "requests": { "cpu": "10m", "memory": "64Mi", "ephemeral-storage": "64Mi" }, "limits": { "memory": "384Mi" } })
-}
-
-/// The API server would refuse every mover with resources that it cannot read, or that request more than their limit.
-fn checked(resources: &RawResources) -> Result<Value, String> {
-    let mut limits = std::collections::BTreeMap::new();
-    for (field, amounts) in [("limits", &resources.limits), ("requests", &resources.requests)] {
-        for (resource, text) in amounts {
-            let place = format!("agent.yaml: mover.resources.{field}.{resource}");
-            let amount =
-                quantity::amount(text).ok_or_else(|| format!("{place}: {text:?} is no quantity: write for example 10m or 64Mi"))?;
-            if field == "limits" {
-                limits.insert(resource, amount);
-            } else if limits.get(resource).is_some_and(|limit| amount > *limit) {
-                return Err(format!("{place}: {text} is more than its limit, {}", resources.limits[resource]));
-            }
-        }
+fn default_resources() -> MoverResources {
+    let amounts = |amounts: &[(&str, &str)]| {
+        Some(amounts.iter().map(|(resource, amount)| ((*resource).to_owned(), Quantity((*amount).to_owned()))).collect())
+    };
+    MoverResources {
+        requests: amounts(&[("cpu", "10m"), ("memory", "64Mi"), ("ephemeral-storage", "64Mi")]),
+        limits: amounts(&[("memory", "384Mi")]),
     }
-    Ok(json!({ "requests": resources.requests, "limits": resources.limits }))
 }
 
 fn count<N: Copy + From<u16>>(field: &str, number: Option<u16>, default: N) -> Result<N, String> {
@@ -185,7 +157,7 @@ mod tests {
 
     #[test]
     fn the_shipped_file_says_what_the_defaults_are() {
-        let shipped = include_str!("../../config/agent.yaml");
+        let shipped = include_str!("../../../config/agent.yaml");
         assert_eq!(Settings::parse(shipped).unwrap(), Settings::default());
         assert_eq!(Settings::parse("").unwrap(), Settings::default());
         let durations = [
@@ -208,9 +180,36 @@ mod tests {
             "serviceAccountName",
             "temporarySpace",
             "resources",
+            "securityContext",
+            "podLabels",
+            "podAnnotations",
+            "nodeSelector",
+            "affinity",
+            "tolerations",
+            "priorityClassName",
+            "hostUsers",
+            "volumes",
+            "customCA",
         ]) {
             assert!(shipped.contains(&format!("{field}:")), "{field} is missing from config/agent.yaml");
         }
+    }
+
+    /// What stands there as an example is one that can be used.
+    #[test]
+    fn the_examples_of_the_shipped_file_are_settings() {
+        let shipped = include_str!("../../../config/agent.yaml");
+        let is_example = |line: &&str| {
+            line.strip_prefix("  # ").is_some_and(|rest| {
+                rest.split_once(": ").is_some_and(|(name, value)| {
+                    name.chars().all(char::is_alphanumeric) && name.starts_with(char::is_lowercase) && !value.contains(". ")
+                })
+            })
+        };
+        let examples: Vec<_> = shipped.lines().filter(is_example).map(|line| line.replacen("# ", "", 1)).collect();
+        let mover = Settings::parse(&format!("mover:\n{}\n", examples.join("\n"))).unwrap().mover;
+        assert_eq!(examples.len(), 11, "{examples:#?}");
+        assert!(mover.pod.custom_ca.is_some() && mover.options.host_users == Some(false));
     }
 
     #[test]
