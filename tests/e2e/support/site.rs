@@ -64,7 +64,12 @@ impl Site {
 
     /// Installs the agent.
     pub fn install(&self, settings: &str) {
-        Overlay { namespace: &self.namespace, image: &given("E2E_IMAGE"), settings, replicas: 1 }.apply();
+        self.install_with(settings, &[]);
+    }
+
+    /// Installs the agent with components of `kustomize/components`, or adds them to it.
+    pub fn install_with(&self, settings: &str, components: &[&str]) {
+        Overlay { namespace: &self.namespace, image: &given("E2E_IMAGE"), settings, replicas: 1, components }.apply();
     }
 
     /// Makes or replaces a Secret.
