@@ -1,6 +1,7 @@
 //! Puts the agent together: settings, watches, controller, ticker and health endpoint, from start to shutdown.
 
 use crate::admin;
+use crate::api::mover::MoverPod;
 use crate::api::reason::Reason;
 use crate::cluster::budget::Budget;
 use crate::cluster::cache::{self, Cache};
@@ -17,10 +18,12 @@ use crate::controller::wake::Wakes;
 use crate::controller::{self, Context as Shared, Memories, Watched};
 use crate::metrics::Metrics;
 use crate::reload::{self, Current};
+use crate::settings;
 use crate::triggers;
 use anyhow::{Context, Result};
 use clap::Args;
 use futures::FutureExt;
+use k8s_openapi::api::core::v1::PodSecurityContext;
 use kube::Client;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -56,6 +59,9 @@ pub struct Options {
     /// The `ServiceAccount` of the movers' pods, unless the settings name one.
     #[arg(long, env = "MOVER_SERVICE_ACCOUNT", default_value = "scribe-mover")]
     pub mover_service_account: String,
+    /// The security context of the movers' pods, as YAML, unless the settings or an object's spec say another.
+    #[arg(long, env = "MOVER_SECURITY_CONTEXT", value_parser = settings::mover::security_context)]
+    pub mover_security_context: Option<PodSecurityContext>,
     /// The agent's own pod: its image and pull secrets are those of the movers.
     #[arg(long, env = "POD_NAME")]
     pub pod: String,
@@ -113,7 +119,11 @@ async fn work(
         watches,
         settings: state.settings.clone(),
         inherited,
-        mover_service_account: options.mover_service_account.clone(),
+        movers: MoverPod {
+            service_account: Some(options.mover_service_account.clone()),
+            security_context: options.mover_security_context.clone().map(Box::new),
+            ..MoverPod::default()
+        },
         metrics: state.metrics.clone(),
         objects: objects.clone(),
         started: std::time::Instant::now(),

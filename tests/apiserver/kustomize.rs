@@ -2,9 +2,10 @@
 
 use crate::support::cluster::{self, client, kubectl, relative_to};
 use crate::support::namespace::in_new_namespace;
-use serde_json::Value;
+use scribe_agent::core::model::pod::is_unprivileged;
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// An overlay with these lines on `kustomize/base`, for as long as `test` runs.
 fn overlay<T>(name: &str, lines: &str, test: impl FnOnce(&str) -> T) -> T {
@@ -76,6 +77,35 @@ fn no_user_is_fixed() {
     });
     let image = std::fs::read_to_string(cluster::root().join("Dockerfile")).unwrap();
     assert!(image.contains("\nUSER 65532:65532\n"), "runAsNonRoot needs a number in the image");
+}
+
+/// The component for restricted namespaces tells the agent what its movers are to be like, whatever else an overlay changes, and nothing else.
+#[test]
+fn restricted_movers_run_without_root() {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    let component = relative_to(&folder, "kustomize/components/restricted");
+    // From the overlay's own folder, which is one further down.
+    let lines = format!("components: [{}]\nnamePrefix: teamx-\n", Path::new("..").join(component).display());
+    overlay("restricted", &lines, |folder| {
+        let objects = built(folder);
+        let context = scribe_agent::settings::mover::security_context(&environment(&objects, "MOVER_SECURITY_CONTEXT")).unwrap();
+        assert!(is_unprivileged(&context) && context.run_as_non_root == Some(true) && context.fs_group.is_some(), "{context:?}");
+        assert_eq!(environment(&objects, "MOVER_SERVICE_ACCOUNT"), "teamx-scribe-mover");
+        overlay("unrestricted", "namePrefix: teamx-\n", |folder| {
+            let mut plain = built(folder);
+            let variable = json!({ "name": "MOVER_SECURITY_CONTEXT", "value": environment(&objects, "MOVER_SECURITY_CONTEXT") });
+            let deployment = &mut plain.get_mut("Deployment").unwrap()[0];
+            deployment["spec"]["template"]["spec"]["containers"][0]["env"].as_array_mut().unwrap().push(variable);
+            for (kind, objects) in &objects {
+                let without = |object: &Value| {
+                    let mut object = object.clone();
+                    object["metadata"]["annotations"] = Value::Null;
+                    object
+                };
+                assert_eq!(objects.iter().map(without).collect::<Vec<_>>(), plain[kind].iter().map(without).collect::<Vec<_>>());
+            }
+        });
+    });
 }
 
 /// One field that differs between what is sent and what is stored makes each of them take the other's for a change.

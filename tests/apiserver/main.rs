@@ -12,6 +12,7 @@ mod accepted;
 mod columns;
 mod kustomize;
 mod messages;
+mod mover_pod;
 mod objects;
 mod refused;
 mod role;

@@ -15,7 +15,7 @@ const SNAPSHOT_CLASS: &str = "volumeSnapshotClassName only has a meaning with co
 const TEMPORARY: &str = "capacity, accessModes and storageClassName describe the temporary PVC, and copyMethod Direct or None makes none: remove them or use Snapshot or Clone";
 
 /// The object is refused, the message is in the refusal, and the refusal names the field.
-async fn refuses(kind: Kind, spec: Value, field: &str, message: &str) {
+pub async fn refuses(kind: Kind, spec: Value, field: &str, message: &str) {
     match tried(kind, &changed(kind, &spec)).await {
         Ok(_) => panic!("accepted: {spec}"),
         Err(refusal) => {

@@ -94,7 +94,7 @@ async fn may(client: &Client, account: &str, namespace: &str, verb: &str, group:
 async fn the_server_lets_the_agent_do_its_work_in_its_namespace_alone() {
     let client = cluster::client().await;
     in_new_namespace(&client, "apiserver-role", async |namespace| {
-        Overlay { namespace, image: "localhost/none:1", settings: "", replicas: 0, more: "" }.apply();
+        Overlay { namespace, image: "localhost/none:1", settings: "", replicas: 0, more: "", components: &[] }.apply();
         let agent = format!("system:serviceaccount:{namespace}:scribe-agent");
         for (group, resource, sub, verbs) in USED {
             for verb in *verbs {

@@ -33,6 +33,10 @@ const DEFAULTS: [(&str, Option<&str>); 10] = [
     ("spec.rclone.capacity", None),
 ];
 
+/// Objects of Kubernetes, whose fields are described where it describes pods.
+const AS_IN_A_POD: [&str; 3] =
+    ["spec.rclone.moverSecurityContext", "spec.rclone.moverAffinity", "spec.rclone.moverVolumes[].volumeSource.secret"];
+
 /// The conditions, what each says, and which reasons it has when it is true and when it is false; none: those in words.
 struct Condition {
     kind: &'static str,
@@ -209,6 +213,7 @@ fn fields<'a>(path: &str, schema: &'a Value, found: &mut Vec<Field<'a>>) {
         let required = required.is_some_and(|names| names.iter().any(|n| n == name));
         found.push(Field { path: path.clone(), required, schema });
         match text(schema, "type") {
+            _ if AS_IN_A_POD.contains(&path.as_str()) => {}
             "array" => fields(&format!("{path}[]"), &schema["items"], found),
             _ => fields(&path, schema, found),
         }

@@ -6,10 +6,12 @@ use crate::script::{self, Happening};
 use crate::world::{Flavour, USERS_CLAIM, World};
 use jiff::SignedDuration;
 use rstest::rstest;
+use scribe_agent::api::mover::MoverPod;
 use scribe_agent::api::status::Phase;
 use scribe_agent::core::model::facts::{Kind, Role};
 use scribe_agent::core::model::plan::MoverTask;
 use scribe_agent::core::model::spec::{Capture, ClaimShape, DestinationClaim, SnapshotClass, Volume};
+use serde_json::json;
 
 pub fn volume(
     world: &mut World,
@@ -24,6 +26,20 @@ pub fn volume(
             destination(claim, image);
         }
     }
+}
+
+/// All that a spec can say of the mover's pod.
+fn movers_pod() -> MoverPod {
+    let fields = json!({
+        "moverResources": { "limits": { "memory": "1Gi" } },
+        "moverSecurityContext": { "runAsUser": 1000 },
+        "moverServiceAccount": "other",
+        "moverPodLabels": { "team": "storage" },
+        "moverAffinity": { "nodeAffinity": {} },
+        "customCA": { "secretName": "ca", "key": "ca.crt" },
+        "moverVolumes": [{ "mountPath": "keys", "volumeSource": { "secret": { "secretName": "keys" } } }],
+    });
+    serde_json::from_value(fields).unwrap()
 }
 
 /// Short steps of an undisturbed sync.
@@ -43,6 +59,7 @@ pub fn step(world: &mut World, number: usize) {
 #[case::section(|w: &mut World| w.spec.remote.section = "other".into())]
 #[case::guard(|w: &mut World| w.spec.guard.percent = 10)]
 #[case::exclude(|w: &mut World| w.spec.exclude = vec!["*.tmp".into()])]
+#[case::the_movers_pod(|w: &mut World| w.spec.pod = movers_pod())]
 #[case::schedule(|w: &mut World| w.spec.trigger.wait_for_schedule = false)]
 #[case::in_place(|w: &mut World| volume(w, |c| *c = Capture::Direct, |_, image| *image = None))]
 #[case::by_snapshot(|w: &mut World| volume(w, |c| *c = Capture::Snapshot(SnapshotClass(Some("other".into()))), |_, image| *image = Some(SnapshotClass(None))))]
@@ -71,6 +88,7 @@ fn an_edit_at_any_moment_is_followed(#[case] edit: impl Fn(&mut World)) {
             if let MoverTask::Push { exclude, .. } = &mover.work {
                 assert_eq!(exclude, &world.spec.exclude, "{flavour:?} at {moment}");
             }
+            assert_eq!(mover.pod, world.spec.pod, "{flavour:?} at {moment}");
         }
     }
 }

@@ -6,6 +6,8 @@ pub mod crd;
 pub mod destination;
 pub mod guard;
 pub mod labels;
+pub mod mover;
+pub mod quantity;
 pub mod rclone;
 pub mod reason;
 pub mod recorded;

@@ -1,6 +1,7 @@
 //! The part of `spec.rclone` that both kinds share, and the rules of fields that both have.
 
 use super::guard::DeletionGuard;
+use super::mover::MoverPod;
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -14,7 +15,7 @@ pub(super) const SNAPSHOT_CLASS: &str = "!has(self.volumeSnapshotClassName) || !
 pub(super) const SNAPSHOT_CLASS_MESSAGE: &str =
     "volumeSnapshotClassName only has a meaning with copyMethod Snapshot: remove it or change copyMethod";
 
-/// The remote, how much may be deleted, and the class of snapshots.
+/// The remote, how much may be deleted, the class of snapshots, and the mover's pod.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct RcloneSpec {
@@ -43,6 +44,10 @@ pub struct RcloneSpec {
     /// How much a sync may delete without approval. The annotation `scribe.backube/allow-deletions` approves one refused deletion.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletion_guard: Option<DeletionGuard>,
+
+    /// The mover's pod.
+    #[serde(flatten)]
+    pub pod: MoverPod,
 }
 
 /// The access modes of Kubernetes.

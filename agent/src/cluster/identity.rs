@@ -1,12 +1,14 @@
 //! Who the agent itself is: what its movers inherit from its own pod.
 
 use super::pace::{Pace, Pacing, Trouble, causes};
+use super::proxies;
 use super::slim::resource;
 use anyhow::{Context, Result};
 use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Api, Client, Resource};
 use serde::Deserialize;
+use serde_json::Value;
 use std::borrow::Cow;
 use std::time::Instant;
 
@@ -21,6 +23,8 @@ pub struct Inherited {
     pub image_pull_policy: Option<String>,
     /// Names of Secrets to pull it with.
     pub image_pull_secrets: Vec<String>,
+    /// The proxies of its environment.
+    pub proxies: Vec<Value>,
 }
 
 #[derive(Deserialize, Clone, Debug)]
@@ -44,6 +48,10 @@ struct OwnContainer {
     name: String,
     image: String,
     image_pull_policy: Option<String>,
+    #[serde(default)]
+    env: Vec<Value>,
+    #[serde(default)]
+    env_from: Vec<Value>,
 }
 
 #[derive(Deserialize, Clone, Debug)]
@@ -80,6 +88,7 @@ pub async fn inherited(client: &Client, namespace: &str, pod: &str) -> Result<In
         uid: own.metadata.uid.clone().unwrap_or_default(),
         image: container.image.clone(),
         image_pull_policy: container.image_pull_policy.clone(),
+        proxies: proxies::of(&container.env, &container.env_from, |name| std::env::var_os(name).is_some()),
         image_pull_secrets: own.spec.image_pull_secrets.into_iter().map(|s| s.name).collect(),
     })
 }

@@ -8,6 +8,7 @@ pub mod identity;
 pub mod notices;
 pub mod pace;
 pub mod priority;
+pub mod proxies;
 pub mod read;
 pub mod refusal;
 pub mod slim;

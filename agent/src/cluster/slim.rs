@@ -168,6 +168,9 @@ pub struct PodVolume {
 pub struct ClaimVolume {
     /// Its name.
     pub claim_name: String,
+    /// Whether the pod only reads it.
+    #[serde(default)]
+    pub read_only: bool,
 }
 
 /// Status of a `Pod`.

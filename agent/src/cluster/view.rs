@@ -186,8 +186,10 @@ pub fn will_pull_into(job: &slim::Job, claim: &str) -> bool {
     !ended && job.metadata.name.as_deref().is_some_and(names::is_destination_job) && mounts(&job.spec.template.spec, claim)
 }
 
+/// Claims beside its volume are only read (`moverVolumes`).
 fn mounts(pod: &slim::PodSpec, claim: &str) -> bool {
-    pod.volumes.iter().filter_map(|volume| volume.persistent_volume_claim.as_ref()).any(|used| used.claim_name == claim)
+    let claims = pod.volumes.iter().filter_map(|volume| volume.persistent_volume_claim.as_ref());
+    claims.filter(|used| !used.read_only).any(|used| used.claim_name == claim)
 }
 
 /// UID of the object that this pod is a mover of.
@@ -257,6 +259,18 @@ mod tests {
 
     fn owned_by(kind: &str, name: &str, uid: &str) -> serde_json::Value {
         json!([{ "apiVersion": "v1", "kind": kind, "name": name, "uid": uid }])
+    }
+
+    /// A claim that a mover only reads is in nobody's way.
+    #[test]
+    fn a_destination_pulls_into_its_volume_alone() {
+        let pod: slim::PodSpec = serde_json::from_value(json!({ "volumes": [
+            { "name": "volume", "persistentVolumeClaim": { "claimName": "data" } },
+            { "name": "mnt-0", "persistentVolumeClaim": { "claimName": "keys", "readOnly": true } },
+            { "name": "mnt-1", "secret": { "secretName": "keys" } },
+        ] }))
+        .unwrap();
+        assert!(mounts(&pod, "data") && !mounts(&pod, "keys"));
     }
 
     /// A claim of an earlier object of this name is garbage-collected; one that belongs to something else, or lost its owner reference, stays.

@@ -24,6 +24,7 @@ pub mod wake;
 mod why;
 mod written;
 
+use crate::api::mover::MoverPod;
 use crate::api::{ReplicationDestination, ReplicationSource};
 use crate::cluster::cache::{Cache, Changes};
 use crate::cluster::guarded;
@@ -80,8 +81,8 @@ pub struct Context {
     pub settings: watch::Receiver<Current>,
     /// What movers inherit from the agent's pod.
     pub inherited: Inherited,
-    /// The movers' ServiceAccount, unless the settings name one.
-    pub mover_service_account: String,
+    /// What the movers' pods are like by the agent's Deployment, unless the settings say otherwise.
+    pub movers: MoverPod,
     /// Counters.
     pub metrics: Metrics,
     /// When the agent started.

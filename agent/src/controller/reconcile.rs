@@ -13,6 +13,7 @@ use crate::core::decide::decide;
 use crate::core::model::facts::{Facts, Refresh, Refusal, ResizeRefusal};
 use crate::core::model::limits::Limits;
 use crate::core::model::plan::{Child, Event, Plan, Step};
+use crate::core::model::pod;
 use crate::core::schedule::backoff;
 use crate::manifests::job::Mover;
 use jiff::{SignedDuration, Timestamp};
@@ -208,8 +209,9 @@ async fn steps(context: &Context, facts: &Facts, plan: &Plan, round: &mut Round)
         image: context.inherited.image.clone(),
         image_pull_policy: context.inherited.image_pull_policy.clone(),
         image_pull_secrets: context.inherited.image_pull_secrets.clone(),
-        service_account: settings.service_account_name.unwrap_or_else(|| context.mover_service_account.clone()),
-        resources: settings.resources,
+        pod: pod::over(&settings.pod, &context.movers),
+        options: settings.options,
+        environment: context.inherited.proxies.clone(),
         temporary_space: settings.temporary_space,
         verify_interval: settings.verify_interval,
         rehash_interval: settings.rehash_interval,

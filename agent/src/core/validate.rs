@@ -8,6 +8,7 @@ use crate::api::rclone::{AccessMode, RcloneSpec};
 use crate::api::source::SourceCopyMethod;
 use crate::api::trigger::TriggerSpec;
 use crate::api::{ReplicationDestinationSpec, ReplicationSourceSpec};
+use crate::core::model::pod;
 use crate::core::model::retention::Retention;
 use crate::core::model::spec::{Capture, ClaimShape, DestinationClaim, Guard, InvalidSpec, Remote, SnapshotClass, Spec, Trigger, Volume};
 use crate::core::syntax::cron::{self, Schedule};
@@ -96,7 +97,9 @@ fn complete(paused: bool, when: Option<&TriggerSpec>, shared: &RcloneSpec, uid: 
         section: shared.rclone_config_section.clone(),
         path: shared.rclone_dest_path.clone(),
     };
-    Ok(Spec { paused, trigger: trigger(when, uid)?, guard: guard(shared.deletion_guard.as_ref()), ..Spec::new(remote, volume) })
+    let (trigger, guard, pod) = (trigger(when, uid)?, guard(shared.deletion_guard.as_ref()), shared.pod.clone());
+    pod::check(&pod, |field| format!("spec.rclone.{field}")).map_err(InvalidSpec)?;
+    Ok(Spec { paused, trigger, guard, pod, ..Spec::new(remote, volume) })
 }
 
 fn trigger(trigger: Option<&TriggerSpec>, uid: &str) -> Result<Trigger, InvalidSpec> {

@@ -1,9 +1,12 @@
 //! The mover's `Job`: one pod, no retries of its own, no access to the API server.
 
-use super::meta;
+use super::pod::SECRET_VOLUME;
+use super::{meta, pod};
 use crate::api::labels;
+use crate::api::mover::MoverPod;
 use crate::core::model::facts::{Object, Role};
 use crate::core::model::plan::{MoverTask, NewJob};
+use crate::core::model::pod::PodOptions;
 use crate::core::model::subject;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
@@ -17,10 +20,12 @@ pub struct Mover {
     pub image_pull_policy: Option<String>,
     /// Names of the Secrets that the agent's own image was pulled with.
     pub image_pull_secrets: Vec<String>,
-    /// ServiceAccount without any rights.
-    pub service_account: String,
-    /// `resources` of the container.
-    pub resources: Value,
+    /// What the settings say of the pods of all movers, their `ServiceAccount` included.
+    pub pod: MoverPod,
+    /// And what of it no spec can say.
+    pub options: PodOptions,
+    /// `env` of the container.
+    pub environment: Vec<Value>,
     /// Limit of its temporary directory.
     pub temporary_space: String,
     /// How often a push lists its remote path and repairs it.
@@ -59,18 +64,16 @@ pub fn build(owner: &Object, new: &NewJob, mover: &Mover) -> Value {
         // Of the claim, too, not of the mount alone: else the kubelet gives all files the pod's fsGroup before a push could read theirs.
         claim["readOnly"] = json!(true);
     }
-    let mut pod = json!({
+    let mut spec = json!({
         "restartPolicy": "Never",
         "automountServiceAccountToken": false,
         "enableServiceLinks": false,
-        "serviceAccountName": mover.service_account,
         "terminationGracePeriodSeconds": 10,
         "securityContext": { "seccompProfile": { "type": "RuntimeDefault" } },
         "containers": [{
             "name": CONTAINER,
             "image": mover.image,
             "args": arguments(owner, new, mover),
-            "resources": mover.resources,
             "terminationMessagePolicy": "File",
             // Root with the few capabilities that it takes to read and restore foreign owners' files.
             "securityContext": {
@@ -83,28 +86,29 @@ pub fn build(owner: &Object, new: &NewJob, mover: &Mover) -> Value {
             },
             "volumeMounts": [
                 { "name": "volume", "mountPath": VOLUME, "readOnly": read_only },
-                { "name": "rclone", "mountPath": SECRET, "readOnly": true },
+                { "name": SECRET_VOLUME, "mountPath": SECRET, "readOnly": true },
                 { "name": "tmp", "mountPath": "/tmp" },
             ],
         }],
         "volumes": [
             { "name": "volume", "persistentVolumeClaim": claim },
             // Optional, so that a missing Secret becomes the mover's precise error instead of a pod that never starts.
-            { "name": "rclone", "secret": { "secretName": new.remote.secret, "optional": true, "defaultMode": 0o400 } },
+            { "name": SECRET_VOLUME, "secret": { "secretName": new.remote.secret, "optional": true, "defaultMode": 0o400 } },
             { "name": "tmp", "emptyDir": { "sizeLimit": mover.temporary_space } },
         ],
     });
     if let Some(policy) = &mover.image_pull_policy {
-        pod["containers"][0]["imagePullPolicy"] = json!(policy);
+        spec["containers"][0]["imagePullPolicy"] = json!(policy);
     }
     if !mover.image_pull_secrets.is_empty() {
-        pod["imagePullSecrets"] = mover.image_pull_secrets.iter().map(|name| json!({ "name": name })).collect();
+        spec["imagePullSecrets"] = mover.image_pull_secrets.iter().map(|name| json!({ "name": name })).collect();
     }
     let mut metadata = meta::metadata(owner, &new.name, &all);
-    let mut template = json!({ "labels": all, "annotations": {} });
+    let mut template = json!({ "metadata": { "labels": all, "annotations": {} }, "spec": spec });
     for (place, key, value) in NO_INJECTION {
-        template[place][key] = json!(value);
+        template["metadata"][place][key] = json!(value);
     }
+    pod::apply(&mut template, &new.pod, &mover.pod, &mover.options, &mover.environment);
     metadata["annotations"] = json!({ labels::SUBJECT: subject::text(&new.subject) });
     if let Some(uid) = &new.claim_uid {
         metadata["annotations"][labels::PVC_UID] = json!(uid);
@@ -121,7 +125,7 @@ pub fn build(owner: &Object, new: &NewJob, mover: &Mover) -> Value {
             // A pod that was evicted is soon gone: so its Job shows why it failed. Its own controller must not start another one, which
             // nothing would limit, and which would go on by what may not be the spec any more.
             "podFailurePolicy": { "rules": [{ "action": "FailJob", "onPodConditions": [{ "type": DISRUPTED, "status": "True" }] }] },
-            "template": { "metadata": template, "spec": pod },
+            "template": template,
         },
     })
 }

@@ -2,14 +2,17 @@
 
 use super::job::Mover;
 use super::{claim, event, job, snapshot};
+use crate::api::mover::MoverPod;
 use crate::api::reason::Reason;
 use crate::api::status::Subject;
 use crate::core::model::facts::{Kind, Object, Role};
 use crate::core::model::plan::{Event, MoverTask, NewClaim, NewJob, NewSnapshot, Origin};
+use crate::core::model::pod::PodOptions;
 use crate::core::model::spec::{ClaimShape, Guard, Remote, SnapshotClass};
 use insta::assert_yaml_snapshot;
 use jiff::SignedDuration;
-use serde_json::json;
+use rstest::rstest;
+use serde_json::{Value, json};
 
 fn owner(kind: Kind) -> Object {
     Object { resource_version: "41".into(), ..Object::new(kind, "edge-7", "database", "0b3c8f1e-4a43-4d6e-9d53-1f4d6f1f7a11") }
@@ -30,8 +33,13 @@ fn new_job(work: MoverTask) -> NewJob {
         remote: Remote { secret: "rclone-secret".into(), section: "aws-s3-bucket".into(), path: "bucket/database".into() },
         guard: Guard { percent: 90, floor: 10 },
         allow_deletions: None,
+        pod: MoverPod::default(),
         work,
     }
+}
+
+fn pod(fields: Value) -> MoverPod {
+    serde_json::from_value(fields).unwrap()
 }
 
 fn mover() -> Mover {
@@ -39,9 +47,10 @@ fn mover() -> Mover {
         image: "example.org/scribe-agent:1".into(),
         image_pull_policy: Some("IfNotPresent".into()),
         image_pull_secrets: vec!["pull".into()],
-        service_account: "scribe-mover".into(),
+        pod: pod(json!({ "moverServiceAccount": "scribe-mover", "moverResources": { "requests": { "memory": "64Mi" } } })),
+        options: PodOptions::default(),
+        environment: Vec::new(),
         temporary_space: "4Gi".into(),
-        resources: json!({ "requests": { "memory": "64Mi" } }),
         verify_interval: SignedDuration::from_hours(24),
         heartbeat_interval: SignedDuration::from_hours(1),
         rehash_interval: SignedDuration::from_hours(168),
@@ -149,4 +158,82 @@ fn a_path_reaches_the_mover_as_it_is() {
     let remote = arguments.iter().filter_map(|a| a.as_str()).find(|a| a.contains("bucket/")).unwrap();
     assert!(!remote.replace("$$", "").contains('$'), "{remote}");
     assert!(remote.replace("$$", "$").ends_with(path), "{remote}");
+}
+
+/// All that a spec and the settings can say of a pod, and both of them of one thing.
+#[test]
+fn pull_job_with_a_pod_of_the_users() {
+    let secret = |folder: &str, name: &str| json!({ "mountPath": folder, "volumeSource": { "secret": { "secretName": name } } });
+    let claim =
+        |folder: &str, name: &str| json!({ "mountPath": folder, "volumeSource": { "persistentVolumeClaim": { "claimName": name } } });
+    let spec = pod(json!({
+        "moverResources": { "limits": { "memory": "1Gi", "cpu": 2 } },
+        "moverSecurityContext": { "runAsUser": 1000, "runAsGroup": 1001, "fsGroup": 1002, "fsGroupChangePolicy": "OnRootMismatch" },
+        "moverServiceAccount": "keyless",
+        "moverPodLabels": { "team": "storage", "sidecar.istio.io/inject": "true" },
+        "moverAffinity": { "nodeAffinity": { "requiredDuringSchedulingIgnoredDuringExecution": {
+            "nodeSelectorTerms": [{ "matchExpressions": [{ "key": "pool", "operator": "In", "values": ["backup"] }] }],
+        } } },
+        "customCA": { "secretName": "ca", "key": "ca.crt" },
+        "moverVolumes": [secret("keys", "ssh"), claim("other", "other"), claim("itself", "data"), claim("again", "other")],
+    }));
+    let settings = Mover {
+        pod: pod(json!({
+            "moverServiceAccount": "scribe-mover",
+            "moverResources": { "requests": { "memory": "64Mi" } },
+            "moverSecurityContext": { "runAsNonRoot": true },
+            "moverPodLabels": { "team": "none", "site": "edge-7" },
+            "moverVolumes": [secret("keys", "of-the-settings"), secret("common", "common")],
+        })),
+        options: PodOptions {
+            node_selector: [("disk".to_owned(), "ssd".to_owned())].into(),
+            tolerations: serde_json::from_value(json!([{ "key": "backup", "operator": "Exists" }])).unwrap(),
+            priority_class: Some("low".into()),
+            annotations: [("example.org/scrape".to_owned(), "no".to_owned())].into(),
+            host_users: Some(false),
+        },
+        environment: vec![json!({ "name": "HTTPS_PROXY", "value": "http://proxy:3128" })],
+        ..mover()
+    };
+    let work = MoverTask::Pull { applied: None, private: false, plain: false };
+    let new = NewJob { pod: spec, ..new_job(work) };
+    assert_yaml_snapshot!(job::build(&owner(Kind::Destination), &new, &settings));
+}
+
+/// The rights of the mover under a security context of the user's, and who can read its Secret.
+#[rstest]
+#[case::none(json!(null), Some((0, Some(0))), 0o400)]
+#[case::root_with_a_group(json!({ "runAsUser": 0, "runAsGroup": 5, "fsGroup": 6 }), Some((0, None)), 0o400)]
+#[case::a_user(json!({ "runAsUser": 1000 }), None, 0o440)]
+#[case::a_user_and_its_group(json!({ "runAsUser": 1000, "runAsGroup": 1000 }), None, 0o444)]
+#[case::a_user_and_a_group_of_files(json!({ "runAsUser": 1000, "runAsGroup": 1000, "fsGroup": 1000 }), None, 0o440)]
+#[case::the_images_user(json!({ "runAsNonRoot": true }), None, 0o444)]
+#[case::the_images_user_with_roots_group(json!({ "runAsNonRoot": true, "supplementalGroups": [0] }), None, 0o440)]
+fn a_mover_has_no_more_rights_than_its_user(#[case] context: Value, #[case] root: Option<(i64, Option<i64>)>, #[case] mode: i64) {
+    let work = MoverTask::Pull { applied: None, private: false, plain: false };
+    let new = NewJob { pod: pod(json!({ "moverSecurityContext": context })), ..new_job(work) };
+    let job = job::build(&owner(Kind::Destination), &new, &mover());
+    let spec = &job["spec"]["template"]["spec"];
+    let rights = &spec["containers"][0]["securityContext"];
+    for (field, value) in context.as_object().into_iter().flatten() {
+        assert_eq!(&spec["securityContext"][field], value, "{field}");
+    }
+    assert_eq!(spec["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
+    let user = rights["runAsUser"].as_i64().map(|user| (user, rights["runAsGroup"].as_i64()));
+    assert_eq!((user, rights["runAsGroup"].as_i64()), (root, root.and_then(|root| root.1)));
+    assert_eq!((&rights["runAsNonRoot"], rights["capabilities"]["add"].is_array()), (&json!(root.is_none()), root.is_some()));
+    assert_eq!((&rights["capabilities"]["drop"], &rights["allowPrivilegeEscalation"]), (&json!(["ALL"]), &json!(false)));
+    assert_eq!(spec["volumes"][1]["secret"]["defaultMode"], mode);
+}
+
+#[test]
+fn a_config_map_of_certificates() {
+    let work = MoverTask::Pull { applied: None, private: false, plain: false };
+    let new = NewJob { pod: pod(json!({ "customCA": { "configMapName": "ca", "key": "bundle.pem" } })), ..new_job(work) };
+    let job = job::build(&owner(Kind::Destination), &new, &mover());
+    let spec = &job["spec"]["template"]["spec"];
+    let volume = json!({ "name": "custom-ca", "configMap": { "name": "ca", "optional": true, "items": [{ "key": "bundle.pem", "path": "ca.crt" }] } });
+    assert_eq!(spec["volumes"][3], volume);
+    let arguments: Vec<_> = spec["containers"][0]["args"].as_array().unwrap().iter().rev().take(4).rev().collect();
+    assert_eq!(arguments, ["--custom-ca", "/etc/custom-ca/ca.crt", "--custom-ca-name", "key \"bundle.pem\" of ConfigMap \"ca\""]);
 }

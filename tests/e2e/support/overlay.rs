@@ -15,6 +15,8 @@ pub struct Overlay<'a> {
     pub replicas: usize,
     /// What else the kustomization says, such as `namePrefix: x-`; lines of YAML.
     pub more: &'a str,
+    /// Components, by their folders in `kustomize/components`.
+    pub components: &'a [&'a str],
 }
 
 impl Overlay<'_> {
@@ -25,11 +27,14 @@ impl Overlay<'_> {
         let base = relative_to(&folder, "kustomize/base");
         let (name, tag) = self.image.rsplit_once(':').unwrap_or_else(|| panic!("an image without a tag: {}", self.image));
         let Overlay { namespace, replicas, more, .. } = self;
+        let component = |name: &&str| relative_to(&folder, &format!("kustomize/components/{name}")).display().to_string();
+        let components = self.components.iter().map(component).collect::<Vec<_>>().join(", ");
         let kustomization = format!(
             "apiVersion: kustomize.config.k8s.io/v1beta1\n\
              kind: Kustomization\n\
              namespace: {namespace}\n\
              resources: [{base}]\n\
+             components: [{components}]\n\
              images: [{{name: localhost/scribe-agent, newName: {name}, newTag: \"{tag}\"}}]\n\
              replicas: [{{name: scribe-agent, count: {replicas}}}]\n\
              configMapGenerator: [{{name: scribe-agent-config, behavior: replace, files: [agent.yaml]}}]\n\

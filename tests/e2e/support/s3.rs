@@ -35,7 +35,7 @@ pub async fn start(client: kube::Client, namespace: &str) -> Server {
         }
         let secret = [random(), random(), random()].concat();
         let server = Server { endpoint: format!("http://s3.{namespace}.svc:9000"), key: "e2e".to_owned(), secret };
-        apply(&manifest(&server, namespace));
+        apply(&manifest(&server, namespace, None));
     }
     let field = |name: &str| {
         let path = format!("--output=go-template={{{{.data.{name} | base64decode}}}}");
@@ -46,9 +46,18 @@ pub async fn start(client: kube::Client, namespace: &str) -> Server {
     server
 }
 
-fn manifest(server: &Server, namespace: &str) -> Value {
+/// A server in this namespace with this certificate and its key, in PEM.
+pub fn start_secured(namespace: &str, (certificate, key): (&str, &str)) -> Server {
+    let secret = [random(), random()].concat();
+    let server = Server { endpoint: format!("https://s3.{namespace}.svc:9000"), key: "e2e".to_owned(), secret };
+    apply(&manifest(&server, namespace, Some((certificate, key))));
+    kubectl(&["--namespace", namespace, "rollout", "status", "deployment/s3", "--timeout=60s"]);
+    server
+}
+
+fn manifest(server: &Server, namespace: &str, certificate: Option<(&str, &str)>) -> Value {
     let Server { endpoint, key, secret } = server;
-    let data = json!({
+    let mut data = json!({
         "endpoint": endpoint,
         "key": key,
         "secret": secret,
@@ -57,10 +66,19 @@ fn manifest(server: &Server, namespace: &str) -> Value {
         "rclone.conf": server.config(),
     });
     let labels = json!({ "app": "s3" });
+    let mut items = vec![json!({ "key": "rclone.conf", "path": "rclone.conf" })];
+    let mut command = vec!["/usr/local/bin/rclone", "serve", "s3", "--addr=:9000", "/buckets"];
+    if let Some((certificate, key)) = certificate {
+        for (name, content) in [("tls.crt", certificate), ("tls.key", key)] {
+            data[name] = json!(content);
+            items.push(json!({ "key": name, "path": name }));
+        }
+        command.extend(["--cert=/etc/rclone/tls.crt", "--key=/etc/rclone/tls.key"]);
+    }
     let container = json!({
         "name": "server",
         "image": given("E2E_IMAGE"),
-        "command": ["/usr/local/bin/rclone", "serve", "s3", "--addr=:9000", "/buckets"],
+        "command": command,
         "env": [
             { "name": "RCLONE_CONFIG", "value": CONFIG },
             { "name": "RCLONE_AUTH_KEY", "valueFrom": { "secretKeyRef": { "name": "s3", "key": "auth-key" } } },
@@ -80,7 +98,7 @@ fn manifest(server: &Server, namespace: &str) -> Value {
         "volumes": [
             { "name": "buckets", "emptyDir": {} },
             { "name": "tmp", "emptyDir": {} },
-            { "name": "config", "secret": { "secretName": "s3", "items": [{ "key": "rclone.conf", "path": "rclone.conf" }] } },
+            { "name": "config", "secret": { "secretName": "s3", "items": items } },
         ],
     });
     let meta = json!({ "name": "s3", "namespace": namespace });
@@ -117,6 +135,12 @@ pub fn list(path: &str) -> Vec<String> {
     let mut paths: Vec<_> = listed.lines().map(str::to_owned).collect();
     paths.sort();
     paths
+}
+
+/// Whether nothing lies below `path`, not even a folder.
+pub fn is_empty(path: &str) -> bool {
+    let listed = try_kubectl(&[&EXEC, &["lsf", &remote(path)][..]].concat());
+    !listed.status.success() && String::from_utf8_lossy(&listed.stderr).contains("directory not found")
 }
 
 /// Content of one object.

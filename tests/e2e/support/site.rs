@@ -78,11 +78,16 @@ impl Site {
 
     /// Installs the agent.
     pub fn install(&self, settings: &str) {
-        self.install_as(settings, "");
+        self.install_as(settings, "", &[]);
     }
 
-    fn install_as(&self, settings: &str, more: &str) {
-        Overlay { namespace: &self.namespace, image: &given("E2E_IMAGE"), settings, replicas: 1, more }.apply();
+    /// Installs the agent with components of `kustomize/components`, or adds them to it.
+    pub fn install_with(&self, settings: &str, components: &[&str]) {
+        self.install_as(settings, "", components);
+    }
+
+    fn install_as(&self, settings: &str, more: &str, components: &[&str]) {
+        Overlay { namespace: &self.namespace, image: &given("E2E_IMAGE"), settings, replicas: 1, more, components }.apply();
     }
 
     /// Makes or replaces a Secret.

@@ -33,6 +33,12 @@ pub struct CommonArgs {
     /// Mounted Secret: rclone.conf, and RCLONE_* keys for rclone's environment [default: rclone's own configuration]
     #[arg(long, value_name = "DIR")]
     pub config_dir: Option<PathBuf>,
+    /// Certificates in PEM that rclone trusts beside those of the system
+    #[arg(long, value_name = "FILE")]
+    pub custom_ca: Option<PathBuf>,
+    /// What holds these, for messages [default: the path of the file]
+    #[arg(long, value_name = "TEXT", requires = "custom_ca")]
+    pub custom_ca_name: Option<String>,
     /// File to write the report to [default: last line of standard output]
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,

@@ -117,6 +117,10 @@ fn open(args: &CommonArgs, direction: Direction) -> Result<(Remote, Environment)
         Some(dir) => environment::from_mount(dir, args.secret_name.as_deref(), &own)?,
         None => environment::from_process(&own)?,
     };
+    let environment = match &args.custom_ca {
+        Some(file) => environment.trusting(file, args.custom_ca_name.as_deref().unwrap_or(&file.to_string_lossy()))?,
+        None => environment,
+    };
     let environment = environment.tuned(memory::limit(), direction);
     let progress = Progress::on_stdout();
     if let Err(error) = progress.follow(&stop) {
@@ -135,6 +139,7 @@ fn open(args: &CommonArgs, direction: Direction) -> Result<(Remote, Environment)
     let rclone = Rclone { binary: args.rclone.clone(), program: OURSELVES.into(), environment, context: context.clone() };
     let opened = rclone::open(rclone, &args.remote.section)?;
     let environment = opened.0.environment.clone();
+    environment.check_trust()?;
     environment.check_place((&args.remote.section, &args.remote.path), &volume, direction)?;
     let path = format!("{}:{}", args.remote.section, args.remote.path);
     Ok((Remote::new(context, Box::new(RcloneStore::new(opened, &path)), &path), environment))

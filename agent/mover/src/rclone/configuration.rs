@@ -164,7 +164,7 @@ pub(crate) fn plain(text: &str) -> Sections {
 #[cfg(test)]
 pub(crate) fn of_lines(text: &str, vars: &[(&str, &str)]) -> Configuration {
     let given = vars.iter().map(|(name, value)| (name.into(), value.into())).collect();
-    let variables = Variables { given, secret: String::new(), holder: String::new(), lines: Vec::new(), private: None };
+    let variables = Variables { given, secret: String::new(), holder: String::new(), lines: Vec::new(), private: None, authority: None };
     Configuration::new(plain(text), &variables)
 }
 

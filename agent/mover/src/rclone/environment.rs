@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use crate::error::{Failure, Result};
+use crate::rclone::authority;
 use crate::rclone::base::base;
 use crate::rclone::configuration::{Configuration, Sections};
 use crate::rclone::options::{ASKS_METADATA, Direction, FORCED, NO_METADATA, Setting, tuning};
@@ -120,6 +121,22 @@ impl Environment {
     #[must_use]
     pub fn tuned(self, limit: Option<u64>, direction: Direction) -> Self {
         Self { tuning: Some((limit, direction)), ..self }.completed()
+    }
+
+    /// Trusts the certificates in this file as well; `name` says in messages what holds it.
+    pub fn trusting(mut self, file: &Path, name: &str) -> Result<Self> {
+        self.user.trust(authority::read(file, name)?);
+        Ok(self.completed())
+    }
+
+    /// Makes sure that certificates which are to be trusted are: with this option rclone trusts no others than those that it names.
+    pub fn check_trust(&self) -> Result<()> {
+        let overruled = self.user.authority.is_some() && self.is_set(&("RCLONE_CA_CERT", "", String::new()));
+        if !overruled {
+            return Ok(());
+        }
+        let what = "sets ca_cert (RCLONE_CA_CERT), with which rclone would not trust customCA: remove one of the two";
+        Err(invalid(&self.user.secret, what))
     }
 
     /// The user's variables, and ours.

@@ -1,5 +1,6 @@
 //! rclone: its process, its environment, what it says of its configuration, and what its log reports.
 
+mod authority;
 mod base;
 mod classify;
 mod configuration;

@@ -2,7 +2,7 @@
 //! configuration says: rclone reads that. Values never reach a log, a message or a command line.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
@@ -17,6 +17,9 @@ pub(crate) const KEY: &str = "rclone.conf";
 
 /// How often a Secret is read that becomes another one meanwhile.
 const READS: usize = 4;
+
+/// Folders of certificates, separated by colons.
+const TRUSTED: &str = "SSL_CERT_DIR";
 
 /// How systemd speaks with the mover, and not with what the mover starts.
 const OURS: [&str; 4] = ["LISTEN_FDNAMES", "LISTEN_FDS", "LISTEN_PID", "NOTIFY_SOCKET"];
@@ -34,9 +37,22 @@ pub struct Variables {
     pub(crate) lines: Vec<String>,
     /// The file that rclone reads, where it is a mounted Secret's. A person's own is read where it is: rclone writes refreshed tokens there.
     pub(crate) private: Option<Private>,
+    /// Certificates that rclone trusts beside those of the system.
+    pub(crate) authority: Option<Private>,
 }
 
 impl Variables {
+    /// Go, and so rclone, reads the certificates of all files in these folders, beside its own file of the system's.
+    pub(crate) fn trust(&mut self, authority: Private) {
+        let mut folders = OsString::from(authority.path().parent().unwrap_or(Path::new("/")));
+        if let Some(others) = self.given.get(OsStr::new(TRUSTED)).filter(|others| !others.is_empty()) {
+            folders.push(":");
+            folders.push(others);
+        }
+        self.given.insert(TRUSTED.into(), folders);
+        self.authority = Some(authority);
+    }
+
     /// Those that are rclone's own, as text.
     pub(crate) fn of_rclone(&self) -> impl Iterator<Item = (String, String)> {
         let text = |text: &OsString| text.to_string_lossy().into_owned();
@@ -90,7 +106,7 @@ pub(crate) fn from_mount(dir: &Path, secret: Option<&str>, own: &[(OsString, OsS
     }
     let private = Private::new(conf)?;
     given.insert("RCLONE_CONFIG".into(), private.path().into());
-    Ok(Variables { given, holder: format!("of {secret}"), secret, lines: lines(conf), private: Some(private) })
+    Ok(Variables { given, holder: format!("of {secret}"), secret, lines: lines(conf), private: Some(private), authority: None })
 }
 
 /// Of a person's own rclone setup, for use by hand.
@@ -124,7 +140,7 @@ pub(crate) fn from_process(own: &[(OsString, OsString)]) -> Result<Variables> {
         Err(error) => return Err(invalid(&called, &format!("cannot be read: {error}"))),
     };
     given.insert("RCLONE_CONFIG".into(), config.into());
-    Ok(Variables { given, secret: called, holder: "in the environment".to_owned(), lines: lines(&conf), private: None })
+    Ok(Variables { given, secret: called, holder: "in the environment".to_owned(), lines: lines(&conf), private: None, authority: None })
 }
 
 /// Our own environment: where credentials are, whom to trust, which proxy to use, where to put temporary files.

@@ -7,6 +7,7 @@
 mod alone;
 mod altered;
 mod attributes;
+mod authority;
 mod backends;
 mod blocked;
 mod blocks;

@@ -164,6 +164,7 @@ pub(super) fn mover(facts: &Facts, spec: &Spec, run: &Run, status: &Status) -> V
         remote: spec.remote.clone(),
         guard: spec.guard,
         allow_deletions: facts.object.allow_deletions.clone(),
+        pod: spec.pod.clone(),
         work,
     }))));
     steps

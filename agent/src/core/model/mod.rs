@@ -7,6 +7,7 @@ pub mod facts;
 pub mod limits;
 pub mod names;
 pub mod plan;
+pub mod pod;
 pub mod retention;
 pub mod run_id;
 pub mod spec;

@@ -1,6 +1,7 @@
 //! What is to be done: an ordered list of writes, each safe to repeat.
 
 use crate::api::Status;
+use crate::api::mover::MoverPod;
 use crate::api::reason::Reason;
 use crate::api::status::Subject;
 use crate::core::model::facts::{Meta, Refresh, Role};
@@ -142,6 +143,8 @@ pub struct NewJob {
     pub guard: Guard,
     /// The token of a refused deletion that it may go on with.
     pub allow_deletions: Option<String>,
+    /// What the spec says of the mover's pod.
+    pub pod: MoverPod,
     /// What the mover does.
     pub work: MoverTask,
 }

@@ -1,5 +1,6 @@
 //! What a user wants: a spec of either kind, parsed and with its defaults. [`crate::core::validate`] makes it.
 
+use crate::api::mover::MoverPod;
 use crate::core::model::retention::Retention;
 use crate::core::syntax::cron::Schedule;
 use jiff::{SignedDuration, Timestamp};
@@ -21,6 +22,8 @@ pub struct Spec {
     pub remote: Remote,
     /// How much a sync may delete unasked.
     pub guard: Guard,
+    /// What the mover's pod is to be like.
+    pub pod: MoverPod,
     /// Which volume, and how it is handled.
     pub volume: Volume,
     /// What a source leaves out: patterns of gitignore, in their order.
@@ -177,8 +180,8 @@ impl Default for Guard {
 impl Spec {
     /// What is left out has its default.
     pub fn new(remote: Remote, volume: Volume) -> Spec {
-        let (trigger, guard) = (Trigger::default(), Guard::default());
-        Spec { paused: false, trigger, remote, guard, volume, exclude: Vec::new(), unused: Vec::new() }
+        let (trigger, guard, pod) = (Trigger::default(), Guard::default(), MoverPod::default());
+        Spec { paused: false, trigger, remote, guard, pod, volume, exclude: Vec::new(), unused: Vec::new() }
     }
 
     /// The claim of the user's that a destination pulls into.

@@ -1,6 +1,7 @@
 //! The servers that stand for a remote: an rclone of its own on a port the kernel picks, or another one's program.
 
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -63,6 +64,12 @@ impl Server {
         Self::with(Backend::WebDav, TempDir::new().unwrap(), &["--vfs-case-insensitive"])
     }
 
+    /// rclone's S3 server with a certificate and its key.
+    pub(crate) fn secured(certificate: &Path, key: &Path) -> Self {
+        let more = ["--cert", certificate.to_str().unwrap(), "--key", key.to_str().unwrap()];
+        Self::with(Backend::S3, TempDir::new().unwrap(), &more)
+    }
+
     /// With the folders of this directory as buckets. What is put there later goes unseen by a server that has looked before.
     pub(crate) fn on(backend: Backend, buckets: TempDir) -> Self {
         if backend == Backend::S3 { Self::of(S3::chosen(), buckets) } else { Self::with(backend, buckets, &[]) }
@@ -93,7 +100,7 @@ impl Server {
             Backend::S3 => {
                 // To S3, names that differ only in Unicode normal form are different names; to this server they are one unless told so.
                 command.args(["serve", "s3", "--no-unicode-normalization", "--auth-key", &format!("{KEY},{SECRET}")]);
-                "http://"
+                "://"
             }
             Backend::WebDav => {
                 command.args(["serve", "webdav", "--no-unicode-normalization", "--user", KEY, "--pass", SECRET]);

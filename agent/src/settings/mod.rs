@@ -1,11 +1,15 @@
 //! The agent's settings: from the text of `agent.yaml` to values that can be worked with.
 
+pub mod mover;
+
+use crate::api::mover::{MoverPod, MoverResources};
+use crate::api::quantity::Quantity;
 use crate::core::model::limits::{Limits, RequestRate};
-use crate::core::syntax::{go_duration, object_name, quantity};
+use crate::core::model::pod::PodOptions;
+use crate::core::syntax::{go_duration, quantity};
 use jiff::SignedDuration;
+use mover::RawMover;
 use serde::Deserialize;
-use serde_json::{Value, json};
-use std::collections::BTreeMap;
 
 /// Settings that are known to make sense.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -21,10 +25,11 @@ pub struct Settings {
 /// What movers are started with.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MoverSettings {
-    /// `ServiceAccount` of the movers' pods; that of the agent's Deployment where it is not set.
-    pub service_account_name: Option<String>,
-    /// `resources` of the movers' container.
-    pub resources: Value,
+    /// What their pods are like where the spec of an object does not say otherwise. Where no `ServiceAccount` and no security context are
+    /// set, those of the agent's Deployment.
+    pub pod: MoverPod,
+    /// And what of it no spec can say.
+    pub options: PodOptions,
     /// Size of the temporary directory in which a mover keeps lists of entries.
     pub temporary_space: String,
     /// How often a push lists its remote path and repairs it.
@@ -64,29 +69,11 @@ struct RawRetry {
     max: Option<String>,
 }
 
-#[derive(Deserialize, Debug, Default)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct RawMover {
-    service_account_name: Option<String>,
-    temporary_space: Option<String>,
-    resources: Option<RawResources>,
-}
-
-/// By resource, such as `memory`.
-type Amounts = BTreeMap<String, Option<String>>;
-
-#[derive(Deserialize, Debug, Default)]
-#[serde(deny_unknown_fields)]
-struct RawResources {
-    requests: Option<Amounts>,
-    limits: Option<Amounts>,
-}
-
 impl Default for MoverSettings {
     fn default() -> Self {
         MoverSettings {
-            service_account_name: None,
-            resources: default_resources(),
+            pod: MoverPod { resources: Some(default_resources()), ..MoverPod::default() },
+            options: PodOptions::default(),
             temporary_space: "4Gi".to_owned(),
             verify_interval: SignedDuration::from_hours(24),
             rehash_interval: SignedDuration::from_hours(168),
@@ -125,9 +112,10 @@ impl Settings {
             burst: count("kubeAPIBurst", raw.kube_api_burst, rate.burst)?,
         };
         let default = MoverSettings::default();
+        let (pod, options) = (mover.pod(default.pod)?, mover.options()?);
         let mover = MoverSettings {
-            service_account_name: mover.service_account_name.map(|name| named("mover.serviceAccountName", name)).transpose()?,
-            resources: mover.resources.map_or(Ok(default.resources), checked)?,
+            pod,
+            options,
             temporary_space: mover.temporary_space.map_or(Ok(default.temporary_space), |size| temporary_space(&size))?,
             verify_interval: duration("verifyInterval", raw.verify_interval.as_deref(), default.verify_interval)?,
             rehash_interval: duration("rehashInterval", raw.rehash_interval.as_deref(), default.rehash_interval)?,
@@ -137,13 +125,14 @@ impl Settings {
     }
 }
 
-fn default_resources() -> Value {
-    json!({ "requests": { "cpu": "10m", "memory": "64Mi", "ephemeral-storage": "64Mi" }, "limits": { "memory": "384Mi" } })
-}
-
-fn named(field: &str, name: String) -> Result<String, String> {
-    object_name::check(&name).map_err(|e| format!("agent.yaml: {field}: {e}"))?;
-    Ok(name)
+fn default_resources() -> MoverResources {
+    let amounts = |amounts: &[(&str, &str)]| {
+        Some(amounts.iter().map(|(resource, amount)| ((*resource).to_owned(), Quantity((*amount).to_owned()))).collect())
+    };
+    MoverResources {
+        requests: amounts(&[("cpu", "10m"), ("memory", "64Mi"), ("ephemeral-storage", "64Mi")]),
+        limits: amounts(&[("memory", "384Mi")]),
+    }
 }
 
 fn temporary_space(text: &str) -> Result<String, String> {
@@ -152,34 +141,6 @@ fn temporary_space(text: &str) -> Result<String, String> {
         return Err(format!("agent.yaml: mover.temporarySpace: {size:?} is no size: write for example 4Gi"));
     }
     Ok(size.to_owned())
-}
-
-/// The API server would refuse every mover with resources that it cannot read, or that request more than their limit.
-fn checked(resources: RawResources) -> Result<Value, String> {
-    let limits = amounts("limits", resources.limits.unwrap_or_default())?;
-    let requests = amounts("requests", resources.requests.unwrap_or_default())?;
-    for (resource, (text, amount)) in &requests {
-        if let Some((most, _)) = limits.get(resource).filter(|(_, limit)| amount > limit) {
-            return Err(format!("agent.yaml: mover.resources.requests.{resource}: {text} is more than its limit, {most}"));
-        }
-    }
-    let texts = |amounts: BTreeMap<String, (String, f64)>| amounts.into_iter().map(|(resource, (text, _))| (resource, text)).collect();
-    let (requests, limits): (BTreeMap<_, _>, BTreeMap<_, _>) = (texts(requests), texts(limits));
-    Ok(json!({ "requests": requests, "limits": limits }))
-}
-
-/// Each amount as text and as a number.
-fn amounts(field: &str, amounts: Amounts) -> Result<BTreeMap<String, (String, f64)>, String> {
-    let read = |(resource, text): (String, Option<String>)| {
-        let place = format!("agent.yaml: mover.resources.{field}.{resource}");
-        if resource.is_empty() || !resource.chars().all(|c| c.is_ascii_alphanumeric() || "-_./".contains(c)) {
-            return Err(format!("{place}: {resource:?} is no resource: write for example memory or ephemeral-storage"));
-        }
-        let text = text.as_deref().unwrap_or_default().trim();
-        let amount = quantity::amount(text).ok_or_else(|| format!("{place}: {text:?} is no quantity: write for example 10m or 64Mi"))?;
-        Ok((resource, (text.to_owned(), amount)))
-    };
-    amounts.into_iter().map(read).collect()
 }
 
 fn count<N: Copy + From<u16>>(field: &str, number: Option<u16>, default: N) -> Result<N, String> {
@@ -200,10 +161,11 @@ fn duration(field: &str, text: Option<&str>, default: SignedDuration) -> Result<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn the_shipped_file_says_what_the_defaults_are() {
-        let shipped = include_str!("../../config/agent.yaml");
+        let shipped = include_str!("../../../config/agent.yaml");
         assert_eq!(Settings::parse(shipped).unwrap(), Settings::default());
         assert_eq!(Settings::parse("").unwrap(), Settings::default());
         let durations = [
@@ -226,6 +188,16 @@ mod tests {
             "serviceAccountName",
             "temporarySpace",
             "resources",
+            "securityContext",
+            "podLabels",
+            "podAnnotations",
+            "nodeSelector",
+            "affinity",
+            "tolerations",
+            "priorityClassName",
+            "hostUsers",
+            "volumes",
+            "customCA",
         ]) {
             assert!(shipped.contains(&format!("{field}:")), "{field} is missing from config/agent.yaml");
         }
@@ -234,22 +206,40 @@ mod tests {
     /// A section whose fields are all commented out is null.
     #[test]
     fn an_empty_section_means_the_defaults() {
-        for text in
-            ["mover:", "retry:", "mover: null\nretry: ~", "mover:\n  # serviceAccountName: other\nmaxAttempts:", "mover: {resources: }"]
-        {
+        for text in [
+            "mover:",
+            "retry:",
+            "mover: null\nretry: ~",
+            "mover:\n  # serviceAccountName: other\nmaxAttempts:",
+            "mover: {resources: , nodeSelector: , podAnnotations: }",
+        ] {
             assert_eq!(Settings::parse(text).as_ref(), Ok(&Settings::default()), "{text}");
         }
-        let none = Settings::parse("mover: {resources: {limits: , requests: {cpu: 1}}}").unwrap().mover.resources;
-        assert_eq!(none, json!({ "limits": {}, "requests": { "cpu": "1" } }));
+        let none = Settings::parse("mover: {resources: {limits: , requests: {cpu: 1}}}").unwrap().mover.pod.resources;
+        assert_eq!(json!(none), json!({ "requests": { "cpu": "1" } }));
     }
 
-    /// The API server refuses a mover's Job with one in such a place.
     #[test]
     fn blanks_around_a_value_do_not_reach_a_job() {
-        let text = "retry: {max: ' 1h '}\nmover: {temporarySpace: ' 8Gi ', resources: {limits: {memory: ' 1Gi '}}}";
-        let settings = Settings::parse(text).unwrap();
+        let settings = Settings::parse("retry: {max: ' 1h '}\nmover: {temporarySpace: ' 8Gi '}").unwrap();
         assert_eq!((settings.limits.retry_cap, settings.mover.temporary_space.as_str()), (SignedDuration::from_hours(1), "8Gi"));
-        assert_eq!(settings.mover.resources["limits"]["memory"], "1Gi");
+    }
+
+    /// What stands there as an example is one that can be used.
+    #[test]
+    fn the_examples_of_the_shipped_file_are_settings() {
+        let shipped = include_str!("../../../config/agent.yaml");
+        let is_example = |line: &&str| {
+            line.strip_prefix("  # ").is_some_and(|rest| {
+                rest.split_once(": ").is_some_and(|(name, value)| {
+                    name.chars().all(char::is_alphanumeric) && name.starts_with(char::is_lowercase) && !value.contains(". ")
+                })
+            })
+        };
+        let examples: Vec<_> = shipped.lines().filter(is_example).map(|line| line.replacen("# ", "", 1)).collect();
+        let mover = Settings::parse(&format!("mover:\n{}\n", examples.join("\n"))).unwrap().mover;
+        assert_eq!(examples.len(), 11, "{examples:#?}");
+        assert!(mover.pod.custom_ca.is_some() && mover.options.host_users == Some(false));
     }
 
     #[test]
@@ -268,7 +258,7 @@ mod tests {
             ("mover: {serviceAccountName: 'scribe-mover '}", "mover.serviceAccountName: \"scribe-mover \" begins or ends with a blank"),
             ("mover: {serviceAccountName: ''}", "mover.serviceAccountName: the name is empty"),
             ("mover: {serviceAccountName: Scribe_Mover}", "mover.serviceAccountName: \"Scribe_Mover\" is no name"),
-            ("mover: {resources: {limits: {memory: }}}", "mover.resources.limits.memory: \"\" is no quantity"),
+            ("mover: {resources: {limits: {memory: }}}", "mover.resources: "),
             ("mover: {resources: {limits: {'memory ': 1Gi}}}", "mover.resources.limits.memory : \"memory \" is no resource"),
             ("mover: {resources: {limits: {memory: lots}}}", "mover.resources.limits.memory: \"lots\""),
             ("mover: {resources: {requests: {memory: 2Gi}, limits: {memory: 1024Mi}}}", "mover.resources.requests.memory: 2Gi is more"),
