@@ -25,7 +25,8 @@ pub struct Status {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trigger: Option<String>,
 
-    /// In one word what the object is at: the reason of the condition `Stalled` if that is True, otherwise of `Synchronizing`.
+    /// In one word what the object is at: the reason of the condition `Stalled` if that is True, otherwise of `Synchronizing`, or while that is
+    /// `Backoff`, of the last error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 

@@ -1,6 +1,7 @@
 //! What `kubectl get` shows of a status: one reason, its message, and when something starts next.
 
 use crate::api::Status;
+use crate::api::reason::Reason;
 use crate::api::status::Phase;
 use crate::core::model::spec::{InvalidSpec, Spec};
 use crate::core::schedule::due;
@@ -12,6 +13,10 @@ pub(super) fn set(status: &mut Status, spec: &Result<Spec, InvalidSpec>, now: Ti
     let stalled = status.conditions.iter().find(|c| c.type_ == "Stalled" && c.status == "True");
     let shown = stalled.or_else(|| status.conditions.iter().find(|c| c.type_ == "Synchronizing"));
     (status.reason, status.message) = shown.map(|c| (c.reason.clone(), c.message.clone())).unzip();
+    // That the next attempt is waited for says nothing of what to do before it.
+    if let Some(error) = status.last_error.as_ref().filter(|_| status.reason.as_deref() == Some(Reason::Backoff.as_str())) {
+        status.reason = Some(error.reason.clone());
+    }
     let paused = spec.as_ref().is_ok_and(|spec| spec.paused);
     status.next_start_time = next(status).filter(|time| *time > now && spec.is_ok() && !paused).map(Time);
 }
@@ -53,6 +58,23 @@ mod tests {
         };
         set(&mut status, &Ok(spec), Timestamp::from_second(now).unwrap());
         status.next_start_time.map(|time| time.0.as_second())
+    }
+
+    /// The outsider's typing errors all looked alike in `kubectl get`.
+    #[test]
+    fn what_waits_for_its_next_attempt_says_why() {
+        let reason = |kind: &str, holds: &str, of_condition: &str, error: Option<&str>| {
+            let condition = |kind: &str, holds: &str, reason: &str| serde_json::json!({ "type": kind, "status": holds, "reason": reason, "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z" });
+            let conditions = [condition(kind, holds, of_condition)];
+            let mut status: Status = serde_json::from_value(serde_json::json!({ "conditions": conditions })).unwrap();
+            status.last_error = error.map(|reason| LastError { reason: reason.into(), message: String::new(), time: at(0) });
+            set(&mut status, &Err(InvalidSpec(String::new())), at(1).0);
+            status.reason
+        };
+        assert_eq!(reason("Synchronizing", "False", "Backoff", Some("SourcePVCMissing")).as_deref(), Some("SourcePVCMissing"));
+        assert_eq!(reason("Synchronizing", "False", "Backoff", None).as_deref(), Some("Backoff"));
+        assert_eq!(reason("Synchronizing", "True", "SyncInProgress", Some("Unreachable")).as_deref(), Some("SyncInProgress"));
+        assert_eq!(reason("Stalled", "True", "AccessDenied", Some("AccessDenied")).as_deref(), Some("AccessDenied"));
     }
 
     #[test]

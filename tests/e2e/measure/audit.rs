@@ -73,6 +73,11 @@ impl Requests {
         self.0.iter().filter(|((verb, _), _)| wanted(verb)).map(|(_, count)| count).sum()
     }
 
+    /// All but watches.
+    pub fn total(&self) -> usize {
+        self.sum(|verb| verb != "watch")
+    }
+
     /// Totals, and what they are made of.
     pub fn describe(&self) -> String {
         let is_read = |verb: &str| ["get", "list"].contains(&verb);

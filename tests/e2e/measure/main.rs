@@ -1,5 +1,7 @@
 //! What replication costs, measured on a real node and printed as a Markdown table for `docs/performance.md`.
 //!
+//! With `BUDGET_MINUTES=10`, what a thousand objects cost that cannot work, for so many minutes, instead of the rest.
+//!
 //! Not a test: nothing fails because a number is bad. Needs what the end-to-end tests need, and a node with nothing else to do.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "it has nobody to report a failure to")]
@@ -9,6 +11,7 @@
 mod support;
 
 mod audit;
+mod budget;
 mod bytes_read;
 mod requests;
 mod seconds;
@@ -34,18 +37,26 @@ async fn main() {
     let namespace = format!("measure-{}", random());
     removed_afterwards(&client, &[&namespace], async || {
         let site = &Site::new(&client, &namespace, SETTINGS).await;
-        let pair = Pair::set_up(site).await;
-        let mut rows = requests::of_syncs(site, &pair).await;
-        rows.extend(requests::of_an_idle_minute(site, &pair).await);
-        rows.extend(sizes(site).await);
-        rows.extend(seconds::of_a_push(site, &pair).await);
-        rows.extend(bytes_read::by_an_unchanged_push(site, &pair).await);
+        let rows = match budget::minutes() {
+            Some(minutes) => budget::of_missing_claims(site, minutes).await,
+            None => of_a_pair(site).await,
+        };
         println!("| what | measured |\n|---|---|");
         for Row { what, figure } in rows {
             println!("| {what} | {figure} |");
         }
     })
     .await;
+}
+
+async fn of_a_pair(site: &Site) -> Vec<Row> {
+    let pair = Pair::set_up(site).await;
+    let mut rows = requests::of_syncs(site, &pair).await;
+    rows.extend(requests::of_an_idle_minute(site, &pair).await);
+    rows.extend(sizes(site).await);
+    rows.extend(seconds::of_a_push(site, &pair).await);
+    rows.extend(bytes_read::by_an_unchanged_push(site, &pair).await);
+    rows
 }
 
 /// A source and a destination that have synced once, and a hand in the source's volume.

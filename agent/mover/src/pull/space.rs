@@ -97,16 +97,21 @@ pub(super) fn explain(failure: Failure, root: &Root, needed: Room) -> Failure {
     match free(root) {
         Ok(free) if failure.reason == Reason::NoSpace => {
             let Failure { reason, message, .. } = failure;
-            let (bytes, inodes) = (free.bytes, free.inodes);
-            Failure::new(
-                reason,
-                format!(
-                    "the volume has {bytes} bytes and {inodes} inodes free, and {} bytes and {} inodes were needed: {message}",
-                    needed.bytes, needed.inodes
-                ),
-            )
+            Failure::new(reason, format!("{}: {message}", figures(free, needed)))
         }
         _ => failure,
+    }
+}
+
+/// What is free and what was needed, of that which was too little. A volume that is limited by a quota may have a file system with room.
+fn figures(free: Room, needed: Room) -> String {
+    match (free.bytes < needed.bytes, free.inodes < needed.inodes) {
+        (true, _) => format!("the volume has {} bytes free, and {} were needed", free.bytes, needed.bytes),
+        (_, true) => format!("the volume has {} inodes free, and {} were needed", free.inodes, needed.inodes),
+        _ => format!(
+            "the volume is full although its file system has room for the {} bytes and {} inodes that were needed, so its own size or a quota limits it",
+            needed.bytes, needed.inodes
+        ),
     }
 }
 
@@ -147,4 +152,19 @@ pub(super) fn next_part(
 /// The file that a step puts in place.
 pub(super) fn put((action, entry): &Step) -> Option<&FileEntry> {
     entry.file().filter(|_| *action == Action::PutFile)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An outsider read of 18446744073709551615 inodes, and of 16 GB that were free while 5 MB did not fit.
+    #[test]
+    fn the_figures_are_of_what_was_too_little() {
+        let room = |bytes, inodes| Room { bytes, inodes };
+        assert_eq!(figures(room(10, u64::MAX), room(20, 1)), "the volume has 10 bytes free, and 20 were needed");
+        assert_eq!(figures(room(u64::MAX, 0), room(20, 1)), "the volume has 0 inodes free, and 1 were needed");
+        let quota = figures(room(16_604_409_856, u64::MAX), room(5_001_216, 1));
+        assert!(quota.contains("5001216 bytes") && quota.contains("quota") && !quota.contains("16604409856"), "{quota}");
+    }
 }
