@@ -23,6 +23,7 @@ mod mover_killed;
 mod names;
 mod outages;
 mod ownership;
+mod placement;
 mod plain;
 mod progress;
 mod second_sync;

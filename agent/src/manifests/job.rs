@@ -1,6 +1,6 @@
 //! The mover's `Job`: one pod, no retries of its own, no access to the API server.
 
-use super::meta;
+use super::{meta, pin};
 use crate::api::labels;
 use crate::core::model::facts::{Object, Role};
 use crate::core::model::plan::{MoverTask, NewJob};
@@ -106,6 +106,10 @@ pub fn build(owner: &Object, new: &NewJob, mover: &Mover) -> Value {
         template[place][key] = json!(value);
     }
     metadata["annotations"] = json!({ labels::SUBJECT: subject::text(&new.subject) });
+    if let Some(placed) = &new.pin {
+        pin::onto(&mut pod, placed);
+        metadata["annotations"][labels::PLACEMENT] = json!(placed.why);
+    }
     if let Some(uid) = &new.claim_uid {
         metadata["annotations"][labels::PVC_UID] = json!(uid);
     }

@@ -5,6 +5,7 @@ use super::{claim, event, job, snapshot};
 use crate::api::reason::Reason;
 use crate::api::status::Subject;
 use crate::core::model::facts::{Kind, Object, Role};
+use crate::core::model::placement::Pin;
 use crate::core::model::plan::{Event, MoverTask, NewClaim, NewJob, NewSnapshot, Origin};
 use crate::core::model::spec::{ClaimShape, Guard, Remote, SnapshotClass};
 use insta::assert_yaml_snapshot;
@@ -30,6 +31,7 @@ fn new_job(work: MoverTask) -> NewJob {
         remote: Remote { secret: "rclone-secret".into(), section: "aws-s3-bucket".into(), path: "bucket/database".into() },
         guard: Guard { percent: 90, floor: 10 },
         allow_deletions: None,
+        pin: None,
         work,
     }
 }
@@ -148,4 +150,21 @@ fn a_path_reaches_the_mover_as_it_is() {
     let remote = arguments.iter().filter_map(|a| a.as_str()).find(|a| a.contains("bucket/")).unwrap();
     assert!(!remote.replace("$$", "").contains('$'), "{remote}");
     assert!(remote.replace("$$", "$").ends_with(path), "{remote}");
+}
+
+/// The pin comes on top, and the Job says why.
+#[test]
+fn a_mover_is_kept_to_a_node() {
+    let pin = Pin {
+        node: "far".into(),
+        tolerations: vec![json!({ "operator": "Exists" })],
+        why: "on node far, where pod app uses PVC data".into(),
+    };
+    let work = MoverTask::Pull { applied: None, private: false, plain: false };
+    let job = job::build(&owner(Kind::Destination), &NewJob { pin: Some(pin), ..new_job(work) }, &mover());
+    assert_eq!(job["metadata"]["annotations"]["scribe.backube/placement"], "on node far, where pod app uses PVC data");
+    let pod = &job["spec"]["template"]["spec"];
+    assert_eq!(pod["tolerations"], json!([{ "operator": "Exists" }]));
+    let terms = &pod["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"];
+    assert_eq!(*terms, json!([{ "matchFields": [{ "key": "metadata.name", "operator": "In", "values": ["far"] }] }]));
 }

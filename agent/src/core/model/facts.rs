@@ -5,6 +5,7 @@ use crate::api::reason::Reason;
 use crate::api::status::Run;
 use crate::core::model::claimant::Sharing;
 use crate::core::model::names;
+use crate::core::model::placement::Consumer;
 use crate::core::model::spec::{InvalidSpec, Spec};
 use jiff::Timestamp;
 use scribe_mover::report::Report;
@@ -53,6 +54,8 @@ pub struct Facts {
     pub sharing: Sharing,
     /// Names of other destinations' Jobs that mount the same PVC and have not ended: their pods may come at any time.
     pub foreign_jobs: Vec<String>,
+    /// Pods that use the volume which the object's mover is to mount; read only on request ([`Refresh::Consumers`]).
+    pub consumers: Vec<Consumer>,
     /// When the run's mover was last seen to move on, by a clock that no step of the time of day changes.
     pub progress: Option<Timestamp>,
     /// The log of the run's mover cannot be read, so that nothing is known of its progress.
@@ -89,6 +92,9 @@ pub enum Refresh {
     Jobs,
     /// The object's mover pods, and those of others that pull into the same PVC.
     Pods,
+    /// The pods that use the volume which a mover is to mount. One list of all pods of the namespace: asked for where a mover is about to
+    /// start, and its volume can be used on one node only.
+    Consumers,
     /// Warnings of the cluster about children.
     Warnings,
     /// Whether the agent has room for one more sync. It stands in the cache: no request is made.
@@ -328,6 +334,8 @@ pub struct Job {
     pub claim_uid: Option<String>,
     /// What its mover replicates, as [`subject::text`](crate::core::model::subject::text) wrote it; none on a Job of an older agent.
     pub subject: Option<String>,
+    /// The node that its pod is kept to, and why, see [`Pin::why`](crate::core::model::placement::Pin::why).
+    pub placement: Option<String>,
     /// The Job controller's message on a failure.
     pub message: String,
     /// Whether it failed because its pod was disrupted, see [`Pod::disrupted`]: the Job shows that also once the pod is gone.

@@ -4,6 +4,7 @@ use crate::api::Status;
 use crate::api::reason::Reason;
 use crate::api::status::Subject;
 use crate::core::model::facts::{Meta, Refresh, Role};
+use crate::core::model::placement::Pin;
 use crate::core::model::spec::{ClaimShape, Guard, Remote, SnapshotClass};
 use jiff::Timestamp;
 use std::collections::BTreeSet;
@@ -142,6 +143,8 @@ pub struct NewJob {
     pub guard: Guard,
     /// The token of a refused deletion that it may go on with.
     pub allow_deletions: Option<String>,
+    /// The node that it is kept to, where its volume can be used on that one only.
+    pub pin: Option<Pin>,
     /// What the mover does.
     pub work: MoverTask,
 }

@@ -79,9 +79,14 @@ pub(super) fn for_pod(decision: &mut Decision<'_>, run: &Run, job: &Job, pod: Op
     let what = match (claim, pod) {
         (Some(claim), _) => format!("PVC {} to get its volume", claim.meta.name),
         (None, None) => format!("the pod of Job {}", job.meta.name),
-        (None, Some(pod)) => format!("pod {} to start", pod.meta.name),
+        (None, Some(pod)) => format!("pod {} to start{}", pod.meta.name, placed(job)),
     };
     report::report(decision, run, &what, why.as_deref());
+}
+
+/// What follows "to start" where a mover is kept to a node.
+pub(super) fn placed(job: &Job) -> String {
+    job.placement.as_ref().map_or_else(String::new, |placement| format!(" {placement}"))
 }
 
 /// How long the pod may take, by what the cluster reports. Only what is slow without a known reason gets all of the time.
