@@ -5,7 +5,7 @@ use crate::objects::{Kind, client_with_crds, stored};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, Time};
 use kube::Client;
 use rstest::rstest;
-use scribe_agent::api::status::{FirstPush, Image, ImageRef, LastError, MoverResult, MoverStatus, Phase, Run, Status, Subject};
+use scribe_agent::api::status::{Aborted, FirstPush, Image, ImageRef, LastError, MoverResult, MoverStatus, Phase, Run, Status, Subject};
 use scribe_agent::cluster::read::Reader;
 use scribe_agent::cluster::refusal::Answer;
 use scribe_agent::cluster::view::Replication;
@@ -35,6 +35,17 @@ fn full(kind: Kind) -> Status {
         // Only a source is asked for these, and only a destination has a volume to touch.
         last_handled_verify_now: (kind == Source).then(|| "once".to_owned()),
         last_sync_generation: Some(1),
+        last_handled_abort: Some("89abcdef01234567".to_owned()),
+        aborted: Some(Aborted {
+            run: "89abcdef01234567".to_owned(),
+            time: time("2021-01-19T22:14:00Z"),
+            generation: Some(5),
+            manual: Some("aborted".to_owned()),
+            sync_now: Some("sooner".to_owned()),
+            verify_now: Some("once more".to_owned()),
+            adopt: Some("bucket/other".to_owned()),
+            adopted_state: Some("another commit".to_owned()),
+        }),
         synced: Some(subject("s3:bucket/old")),
         volume_touched: kind == Destination,
         adopted_path: (kind == Source).then(|| "bucket/old".to_owned()),
@@ -56,6 +67,7 @@ fn full(kind: Kind) -> Status {
             verify_now: Some("again".to_owned()),
             adopt: Some("bucket/new".to_owned()),
             adopted_state: Some("a commit".to_owned()),
+            disruptions: Some(2),
         }),
         first_push: (kind == Destination).then(|| FirstPush {
             since: time("2021-01-18T22:17:00Z"),

@@ -28,6 +28,7 @@ mod names;
 mod outages;
 mod overlays;
 mod ownership;
+mod placement;
 mod plain;
 mod progress;
 mod restricted;

@@ -13,6 +13,7 @@ mod control_plane;
 mod five_hundred;
 mod idle;
 mod images;
+mod in_place;
 mod lasting;
 #[path = "../../agent/mover/tests/mover/support/ports.rs"]
 mod ports;

@@ -88,11 +88,8 @@ fn a_sync_is_aborted_at_any_moment() {
                 let ended = status.aborted.as_ref().is_some_and(|aborted| aborted.run == run.id);
                 assert_eq!((ended, events(&world, Reason::SyncAborted)), if ended { (true, 1) } else { (false, 0) }, "{of}");
                 assert_eq!(status.last_sync_time.is_some(), !ended, "{of}: completed, or aborted: {status:#?}");
-                if ended {
-                    aborted += 1
-                } else {
-                    completed += 1
-                }
+                aborted += usize::from(ended);
+                completed += usize::from(!ended);
                 idle(&mut world);
                 assert_eq!(world.movers.len(), movers, "{of}: something follows by itself");
                 assert!(world.jobs.is_empty(), "{of}");

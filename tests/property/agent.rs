@@ -65,6 +65,10 @@ pub fn look(world: &mut World, how: &Look) {
                 }
                 Refresh::Jobs => (facts.jobs, facts.foreign_jobs) = (world.jobs.clone(), world.foreign_jobs.clone()),
                 Refresh::Pods => facts.pods.clone_from(&world.pods),
+                Refresh::Consumers => {
+                    facts.consumers.clone_from(&world.consumers);
+                    world.lists_of_pods += 1;
+                }
                 Refresh::Warnings => facts.warnings = world.warnings(),
                 Refresh::Slot => facts.slot = world.slot,
                 Refresh::Sharing => facts.sharing = world.sharing(),

@@ -21,6 +21,7 @@ mod images;
 mod kept;
 mod missing;
 mod old_crd;
+mod placement;
 mod published;
 mod queue;
 mod ready;

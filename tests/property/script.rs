@@ -306,8 +306,8 @@ pub fn calm_down(world: &mut World) {
         agent::look(world, &Look::default());
     }
     if world.status.aborted.as_ref().is_some_and(|aborted| aborted.generation.is_some() || aborted.manual.is_some()) {
-        // What was aborted is not asked for again, so that something else must.
-        play(world, &Happening::Tag);
+        // What was aborted is not asked for again, so that something else must: a tag that was never there.
+        edit(world, |world| world.spec.trigger.manual = Some((100 + world.movers.len()).to_string()));
     }
     all_goes_well(world, 60);
 }

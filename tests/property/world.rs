@@ -8,6 +8,7 @@ use scribe_agent::core::model::facts::{
     Claim, Facts, Job, Kind, Meta, Object, Pod, Refresh, ResizeRefusal, Role, Slot, Snapshot, Unreadable,
 };
 use scribe_agent::core::model::limits::Limits;
+use scribe_agent::core::model::placement::Consumer;
 use scribe_agent::core::model::plan::{Event, NewJob, Step};
 use scribe_agent::core::model::retention::Retention;
 use scribe_agent::core::model::spec::{Capture, ClaimShape, DestinationClaim, InvalidSpec, Remote, SnapshotClass, Spec, Trigger, Volume};
@@ -121,6 +122,9 @@ pub struct World {
     /// What other destinations do with the same claim, as if this one did not write to it, and their Jobs.
     pub others: Sharing,
     pub foreign_jobs: Vec<String>,
+    /// Pods of the user's that use the claim, and how often they were asked for.
+    pub consumers: Vec<Consumer>,
+    pub lists_of_pods: usize,
     /// Deletions that failed, as the agent knows them.
     pub undeleted: BTreeMap<String, String>,
     pub cluster: Cluster,
@@ -181,6 +185,8 @@ impl World {
             blocked: None,
             others: Sharing::default(),
             foreign_jobs: Vec::new(),
+            consumers: Vec::new(),
+            lists_of_pods: 0,
             undeleted: BTreeMap::new(),
             cluster: Cluster { warning: Some("words".into()), ..Cluster::default() },
             closed: BTreeSet::new(),
@@ -264,6 +270,7 @@ impl World {
             troubles: Vec::new(),
             sharing: self.sharing(),
             foreign_jobs: self.foreign_jobs.clone(),
+            consumers: Vec::new(),
             progress: Some(self.cluster.hangs_since.unwrap_or(self.now)),
             unreadable: unreadable.map(|since| Unreadable { since, why: "the kubelet does not answer".into() }),
         }

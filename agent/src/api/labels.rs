@@ -23,6 +23,8 @@ pub const REVISION: &str = "scribe.backube/revision";
 pub const PVC_UID: &str = "scribe.backube/pvc-uid";
 /// Annotation on a Job: what its mover replicates, a [`Subject`](super::status::Subject) as JSON.
 pub const SUBJECT: &str = "scribe.backube/subject";
+/// Annotation on a Job: the node that its pod is kept to, and why, in words.
+pub const PLACEMENT: &str = "scribe.backube/placement";
 /// Annotation set by users: the token of a refused deletion, which lets that one through.
 pub const ALLOW_DELETIONS: &str = "scribe.backube/allow-deletions";
 /// Annotation set by users on a source: the path whose files it may take over, once for each time that it is set.

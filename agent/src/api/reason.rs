@@ -142,6 +142,8 @@ reasons! {
     VolumeNotBound => Passing;
     /// A snapshot was not ready in time.
     SnapshotNotReady => Passing;
+    /// A pod uses the volume in a way that keeps the mover from mounting it.
+    VolumeInUse => Passing;
     /// The mover's pod did not start in time.
     PodPending => Passing;
     /// A mover makes no progress, or its pod does not end.

@@ -3,6 +3,7 @@
 pub mod budget;
 pub mod cache;
 pub mod client;
+pub mod consumers;
 pub mod guarded;
 pub mod identity;
 pub mod notices;

@@ -1,5 +1,6 @@
 //! Fresh reads, for decisions that a cache must not make.
 
+use super::consumers::User;
 use super::slim;
 use super::view::{Replicated, Replication};
 use crate::api::{ReplicationDestination, ReplicationSource, labels};
@@ -87,6 +88,14 @@ impl Reader {
     /// What the API server says.
     pub async fn movers(&self, see: impl FnMut(Vec<slim::Pod>)) -> kube::Result<()> {
         self.pages(&movers(), see).await
+    }
+
+    /// Shows `see` all pods of the namespace, whoever they belong to, a page at a time.
+    ///
+    /// # Errors
+    /// What the API server says.
+    pub async fn pods(&self, see: impl FnMut(Vec<User>)) -> kube::Result<()> {
+        self.pages(&ListParams::default(), see).await
     }
 
     /// The last lines that a mover printed.

@@ -161,6 +161,7 @@ pub fn job(job: &slim::Job, owner: &str) -> Job {
         meta: meta(&job.metadata, owner),
         claim_uid: annotation(labels::PVC_UID),
         subject: annotation(labels::SUBJECT),
+        placement: annotation(labels::PLACEMENT),
         succeeded: if failed.is_some() { Some(false) } else { condition("Complete").map(|_| true) },
         message: failed.and_then(|c| c.message.clone()).unwrap_or_default(),
         disrupted: failed.and_then(|c| c.reason.as_deref()) == Some(FAILED_BY_POLICY),

@@ -3,10 +3,12 @@
 use super::memory::{TRY_AGAIN, remember};
 use super::{Context, claims, progress, why};
 use crate::api::labels;
+use crate::cluster::consumers::{User, consumer};
 use crate::cluster::slim;
 use crate::cluster::view::{self, Replication};
 use crate::core::model::claimant::Sharing;
 use crate::core::model::facts::{Claim, Facts, Job, Kind, Pod, Refresh, Slot};
+use crate::core::model::in_place;
 use crate::core::model::spec::{Spec, Volume};
 use crate::core::schedule::queue::{Movers, QueueEntry};
 use jiff::Timestamp;
@@ -39,6 +41,7 @@ pub(super) fn cached(context: &Context, replication: Replication) -> Facts {
         troubles: Vec::new(),
         sharing: Sharing::default(),
         foreign_jobs: Vec::new(),
+        consumers: Vec::new(),
         progress: None,
         unreadable: None,
         object,
@@ -59,6 +62,7 @@ pub(super) const fn what(facts: Refresh) -> &'static str {
         Refresh::Snapshots => "VolumeSnapshots",
         Refresh::Jobs => "Jobs",
         Refresh::Pods => "pods",
+        Refresh::Consumers => "pods that use the volume",
         Refresh::Warnings => "events",
         Refresh::Slot => "slots",
         Refresh::Sharing => "other destinations",
@@ -116,6 +120,14 @@ pub(super) async fn refresh(context: &Context, facts: &mut Facts, needs: &BTreeS
                 let see = |page: Vec<slim::Pod>| pods.extend(pods_of(facts, page.iter()));
                 context.reader.movers(see).await.map_err(unread)?;
                 facts.pods = pods;
+            }
+            Refresh::Consumers => {
+                let mut consumers = Vec::new();
+                if let Some(claim) = in_place::claim(facts).map(|claim| claim.meta.name.clone()) {
+                    let see = |page: Vec<User>| consumers.extend(page.iter().filter_map(|pod| consumer(pod, &claim, &owner)));
+                    context.reader.pods(see).await.map_err(unread)?;
+                }
+                facts.consumers = consumers;
             }
             Refresh::Warnings => facts.warnings = why::for_giving_up(context, facts).await,
             Refresh::Slot => facts.slot = slot(context, facts, true),

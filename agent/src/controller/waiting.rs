@@ -88,6 +88,7 @@ mod tests {
             troubles: Vec::new(),
             sharing: Sharing::default(),
             foreign_jobs: Vec::new(),
+            consumers: Vec::new(),
             progress: None,
             unreadable: None,
         }

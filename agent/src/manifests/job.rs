@@ -1,7 +1,7 @@
 //! The mover's `Job`: one pod, no retries of its own, no access to the API server.
 
 use super::pod::SECRET_VOLUME;
-use super::{meta, pod};
+use super::{meta, pin, pod};
 use crate::api::labels;
 use crate::api::mover::MoverPod;
 use crate::core::model::facts::{Object, Role};
@@ -110,6 +110,10 @@ pub fn build(owner: &Object, new: &NewJob, mover: &Mover) -> Value {
     }
     pod::apply(&mut template, &new.pod, &mover.pod, &mover.options, &mover.environment);
     metadata["annotations"] = json!({ labels::SUBJECT: subject::text(&new.subject) });
+    if let Some(placed) = &new.pin {
+        pin::onto(&mut template["spec"], placed);
+        metadata["annotations"][labels::PLACEMENT] = json!(placed.why);
+    }
     if let Some(uid) = &new.claim_uid {
         metadata["annotations"][labels::PVC_UID] = json!(uid);
     }

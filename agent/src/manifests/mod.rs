@@ -6,6 +6,7 @@ pub mod claim;
 pub mod event;
 pub mod job;
 pub mod meta;
+pub mod pin;
 pub mod pod;
 pub mod snapshot;
 #[cfg(test)]

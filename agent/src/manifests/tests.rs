@@ -6,6 +6,7 @@ use crate::api::mover::MoverPod;
 use crate::api::reason::Reason;
 use crate::api::status::Subject;
 use crate::core::model::facts::{Kind, Object, Role};
+use crate::core::model::placement::Pin;
 use crate::core::model::plan::{Event, MoverTask, NewClaim, NewJob, NewSnapshot, Origin};
 use crate::core::model::pod::PodOptions;
 use crate::core::model::spec::{ClaimShape, Guard, Remote, SnapshotClass};
@@ -34,6 +35,7 @@ fn new_job(work: MoverTask) -> NewJob {
         guard: Guard { percent: 90, floor: 10 },
         allow_deletions: None,
         pod: MoverPod::default(),
+        pin: None,
         work,
     }
 }
@@ -236,4 +238,21 @@ fn a_config_map_of_certificates() {
     assert_eq!(spec["volumes"][3], volume);
     let arguments: Vec<_> = spec["containers"][0]["args"].as_array().unwrap().iter().rev().take(4).rev().collect();
     assert_eq!(arguments, ["--custom-ca", "/etc/custom-ca/ca.crt", "--custom-ca-name", "key \"bundle.pem\" of ConfigMap \"ca\""]);
+}
+
+/// The pin comes on top, and the Job says why.
+#[test]
+fn a_mover_is_kept_to_a_node() {
+    let pin = Pin {
+        node: "far".into(),
+        tolerations: vec![json!({ "operator": "Exists" })],
+        why: "on node far, where pod app uses PVC data".into(),
+    };
+    let work = MoverTask::Pull { applied: None, private: false, plain: false };
+    let job = job::build(&owner(Kind::Destination), &NewJob { pin: Some(pin), ..new_job(work) }, &mover());
+    assert_eq!(job["metadata"]["annotations"]["scribe.backube/placement"], "on node far, where pod app uses PVC data");
+    let pod = &job["spec"]["template"]["spec"];
+    assert_eq!(pod["tolerations"], json!([{ "operator": "Exists" }]));
+    let terms = &pod["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"];
+    assert_eq!(*terms, json!([{ "matchFields": [{ "key": "metadata.name", "operator": "In", "values": ["far"] }] }]));
 }

@@ -87,7 +87,8 @@ impl World {
                 self.allowed.dedup();
                 let meta = self.meta(&new.name, Role::Mover, Some(&new.run), Some(new.attempt));
                 let subject = Some(subject::text(&new.subject));
-                self.jobs.push(Job { meta, claim_uid: new.claim_uid.clone(), subject, ..Job::default() });
+                let placement = new.pin.as_ref().map(|pin| pin.why.clone());
+                self.jobs.push(Job { meta, claim_uid: new.claim_uid.clone(), subject, placement, ..Job::default() });
             }
         }
     }

@@ -3,6 +3,7 @@
 pub(super) mod cleanup;
 pub(super) mod images;
 pub(super) mod kept;
+pub(super) mod placement;
 pub(super) mod resize;
 pub(super) mod sharing;
 pub(super) mod terminating;
@@ -11,6 +12,7 @@ use crate::api::Status;
 use crate::api::reason::Reason;
 use crate::api::status::{Run, Subject};
 use crate::core::model::facts::{Claim, Facts, Job, Meta, Role, Snapshot};
+use crate::core::model::placement::Pin;
 use crate::core::model::plan::{Child, MoverTask, NewClaim, NewJob, NewSnapshot, Origin, Step};
 use crate::core::model::spec::{Capture, ClaimShape, DestinationClaim, Spec, Volume};
 use crate::core::model::subject::{self, Named};
@@ -44,10 +46,25 @@ fn named(facts: &Facts, spec: &Spec, name: &str) -> Option<(Reason, String)> {
     match facts.users_claim(name) {
         None => missing(facts, spec),
         Some(claim) if claim.block => {
-            Some((Reason::InvalidSpec, format!("PVC {name:?} is a raw block volume: only volumes with a file system can be replicated")))
+            let message = format!(
+                "PVC {name:?} is a raw block volume (volumeMode Block), which holds no files: name a PVC with volumeMode Filesystem, such as one \
+                 that the application writes its dumps or backups to. Block devices are replicated by the storage system, or by VolSync's rsync-tls mover"
+            );
+            Some((Reason::InvalidSpec, message))
+        }
+        Some(claim) if matches!(spec.volume, Volume::Destination { .. }) && is_read_only(claim) => {
+            let message = format!(
+                "PVC {name:?} is ReadOnlyMany, and a destination writes to its PVC: name one that is ReadWriteOnce or ReadWriteMany"
+            );
+            Some((Reason::InvalidSpec, message))
         }
         Some(_) => None,
     }
+}
+
+/// Whether nothing can be written to it, by its access modes.
+fn is_read_only(claim: &Claim) -> bool {
+    claim.shape.access_modes.as_ref().is_some_and(|modes| !modes.is_empty() && modes.iter().all(|mode| mode == "ReadOnlyMany"))
 }
 
 /// What is reported while the claim of the user's that the spec names is not there, or on its way out.
@@ -112,7 +129,7 @@ pub(super) fn capture_snapshot(facts: &Facts, spec: &Spec, run: &Run) -> Option<
 /// The volume that the mover needs, if it is not there, and the mover's Job. The Job never waits for the volume to be bound: the volume may be waiting for the Job's pod.
 ///
 /// Nothing while a fixed name is still taken by a child on its way out.
-pub(super) fn mover(facts: &Facts, spec: &Spec, run: &Run, status: &Status) -> Vec<Step> {
+pub(super) fn mover(facts: &Facts, spec: &Spec, run: &Run, status: &Status, pin: Option<Pin>) -> Vec<Step> {
     let mut steps = Vec::new();
     let name = facts.object.job_name();
     if in_the_way(facts, run).is_some() {
@@ -165,6 +182,7 @@ pub(super) fn mover(facts: &Facts, spec: &Spec, run: &Run, status: &Status) -> V
         guard: spec.guard,
         allow_deletions: facts.object.allow_deletions.clone(),
         pod: spec.pod.clone(),
+        pin,
         work,
     }))));
     steps

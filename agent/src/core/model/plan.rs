@@ -5,6 +5,7 @@ use crate::api::mover::MoverPod;
 use crate::api::reason::Reason;
 use crate::api::status::Subject;
 use crate::core::model::facts::{Meta, Refresh, Role};
+use crate::core::model::placement::Pin;
 use crate::core::model::spec::{ClaimShape, Guard, Remote, SnapshotClass};
 use jiff::Timestamp;
 use std::collections::BTreeSet;
@@ -145,6 +146,8 @@ pub struct NewJob {
     pub allow_deletions: Option<String>,
     /// What the spec says of the mover's pod.
     pub pod: MoverPod,
+    /// The node that it is kept to, where its volume can be used on that one only.
+    pub pin: Option<Pin>,
     /// What the mover does.
     pub work: MoverTask,
 }

@@ -3,6 +3,7 @@
 use super::deadline;
 use super::obstacles;
 use super::retry;
+use super::waiting;
 use crate::api::reason::Reason;
 use crate::api::status::{FirstPush, LastError, MoverResult, MoverStatus, Phase, Run};
 use crate::core::conditions;
@@ -166,7 +167,8 @@ pub(super) fn pod_not_started(decision: &mut Decision<'_>, run: &Run, job: &Job,
         let message = format!("Job {} has no pod after {waited}{limit}: {why}", job.meta.name);
         give_up(decision, run, Reason::PodRejected, message, None);
     } else {
-        let message = format!("The mover's pod has not started after {waited}{limit}: {why}");
+        let placed = waiting::placed(job);
+        let message = format!("The mover's pod has not started{placed} after {waited}{limit}: {why}");
         give_up(decision, run, Reason::PodPending, message, None);
     }
 }

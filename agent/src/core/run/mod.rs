@@ -6,6 +6,7 @@ mod ending;
 mod failure;
 mod missing;
 mod obstacles;
+mod placing;
 mod report;
 mod retry;
 mod stuck;
@@ -230,7 +231,7 @@ fn transferring(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
             // While the volume that got none is on its way out, the next one is still not to be created as that one was.
             let unbound = decision.status.failed_for(Reason::VolumeNotBound);
             let reason = if unbound { Reason::VolumeNotBound } else { Reason::PodPending };
-            if !waiting::hindered(decision, run, decision.limits.pod_start_timeout, reason) {
+            if !waiting::hindered(decision, run, decision.limits.pod_start_timeout, reason) && !placing::waits(decision, spec, run) {
                 mover(decision, spec, run);
             }
         }
@@ -269,7 +270,9 @@ fn mover(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
     if decision.facts.mover_lives() {
         return;
     }
-    let steps = children::mover(decision.facts, spec, run, &decision.status);
+    placing::ask(decision);
+    let Ok(pin) = placing::pin(decision, spec, run) else { return };
+    let steps = children::mover(decision.facts, spec, run, &decision.status, pin);
     if steps.iter().any(|s| matches!(s, Step::Create(Child::Claim(claim)) if matches!(claim.from, Origin::Snapshot(_)))) {
         decision.plan.needs.insert(Refresh::Snapshots);
     }
@@ -314,7 +317,12 @@ pub(super) fn supervise(decision: &mut Decision<'_>, run: &Run, alive: &Pod) {
 fn mover_running(decision: &mut Decision<'_>, run: &Run, job: &Job, pod: Option<&Pod>) {
     match pod {
         Some(pod) if pod.ended => stuck::unnoticed(decision, run, job, pod),
-        Some(pod) if pod.started => stuck::running(decision, run, pod),
+        Some(pod) if pod.started => {
+            if let Some(placement) = &job.placement {
+                report::tell(decision, run, format!("Moving data {placement}"));
+            }
+            stuck::running(decision, run, pod);
+        }
         _ => waiting::for_pod(decision, run, job, pod),
     }
 }

@@ -20,3 +20,12 @@ pub(super) fn report(decision: &mut Decision<'_>, run: &Run, what: &str, why: Op
     let why = why.map_or_else(String::new, |why| format!(": {}", why.trim()));
     decision.waiting = Some(format!("Waiting for {what}{why}"));
 }
+
+/// Reports how the phase goes on, once it has lasted long enough to be worth a report.
+pub(super) fn tell(decision: &mut Decision<'_>, run: &Run, what: String) {
+    let explained = deadline(run, QUIET);
+    if decision.now < explained {
+        return decision.plan.wake_at(explained);
+    }
+    decision.waiting = Some(what);
+}

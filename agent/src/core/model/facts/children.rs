@@ -125,6 +125,8 @@ pub struct Job {
     pub claim_uid: Option<String>,
     /// What its mover replicates, as [`subject::text`](crate::core::model::subject::text) wrote it; none on a Job of an older agent.
     pub subject: Option<String>,
+    /// The node that its pod is kept to, and why, see [`Pin::why`](crate::core::model::placement::Pin::why).
+    pub placement: Option<String>,
     /// The Job controller's message on a failure.
     pub message: String,
     /// Whether it failed because its pod was disrupted, see [`Pod::disrupted`]: the Job shows that also once the pod is gone.

@@ -9,6 +9,7 @@ use crate::api::reason::Reason;
 use crate::api::status::Run;
 use crate::core::model::claimant::Sharing;
 use crate::core::model::names;
+use crate::core::model::placement::Consumer;
 use crate::core::model::spec::{InvalidSpec, Spec};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -56,6 +57,8 @@ pub struct Facts {
     pub sharing: Sharing,
     /// Names of other destinations' Jobs that mount the same PVC and have not ended: their pods may come at any time.
     pub foreign_jobs: Vec<String>,
+    /// Pods that use the volume which the object's mover is to mount; read only on request ([`Refresh::Consumers`]).
+    pub consumers: Vec<Consumer>,
     /// When the run's mover was last seen to move on, by a clock that no step of the time of day changes.
     pub progress: Option<Timestamp>,
     /// The log of the run's mover cannot be read, so that nothing is known of its progress.
@@ -92,6 +95,9 @@ pub enum Refresh {
     Jobs,
     /// The object's mover pods, and those of others that pull into the same PVC.
     Pods,
+    /// The pods that use the volume which a mover is to mount. One list of all pods of the namespace: asked for where a mover is about to
+    /// start, and its volume can be used on one node only.
+    Consumers,
     /// Warnings of the cluster about children.
     Warnings,
     /// Whether the agent has room for one more sync. It stands in the cache: no request is made.
