@@ -71,7 +71,7 @@ impl Site {
         create(client, namespace).await;
         let s3 = s3::server(client).await;
         let site = Site { client: client.clone(), namespace: namespace.to_owned(), s3, path: format!("{namespace}/data") };
-        site.install_as(settings, more);
+        site.install_as(settings, more, &[]);
         site.secret(SECRET, &[("rclone.conf", &s3.config())]);
         site
     }
