@@ -3,7 +3,6 @@
 use super::deadline;
 use super::obstacles;
 use super::retry;
-use super::waiting;
 use crate::api::reason::Reason;
 use crate::api::status::{FirstPush, LastError, MoverResult, MoverStatus, Phase, Run};
 use crate::core::conditions;
@@ -167,7 +166,7 @@ pub(super) fn pod_not_started(decision: &mut Decision<'_>, run: &Run, job: &Job,
         let message = format!("Job {} has no pod after {waited}{limit}: {why}", job.meta.name);
         give_up(decision, run, Reason::PodRejected, message, None);
     } else {
-        let placed = waiting::placed(job);
+        let placed = job.placed();
         let message = format!("The mover's pod has not started{placed} after {waited}{limit}: {why}");
         give_up(decision, run, Reason::PodPending, message, None);
     }

@@ -81,7 +81,7 @@ pub(super) fn for_pod(decision: &mut Decision<'_>, run: &Run, job: &Job, pod: Op
         (Some(claim), _) if obstacles::restored_from(claim).is_some() => restore(decision, claim, deadline, since),
         (Some(claim), _) => format!("PVC {} to get its volume", claim.meta.name),
         (None, None) => format!("the pod of Job {}", job.meta.name),
-        (None, Some(pod)) => format!("pod {} to start{}", pod.meta.name, placed(job)),
+        (None, Some(pod)) => format!("pod {} to start{}", pod.meta.name, job.placed()),
     };
     report::report(decision, run, &what, why.as_deref());
 }
@@ -95,11 +95,6 @@ fn restore(decision: &Decision<'_>, claim: &Claim, deadline: Timestamp, since: T
         "PVC {name} to get its volume from VolumeSnapshot {image}; at {} at the latest{setting} an empty one replaces it and everything is pulled",
         seconds(deadline)
     )
-}
-
-/// What follows "to start" where a mover is kept to a node.
-pub(super) fn placed(job: &Job) -> String {
-    job.placement.as_ref().map_or_else(String::new, |placement| format!(" {placement}"))
 }
 
 /// How long the pod may take, by what the cluster reports. Only what is slow without a known reason gets all of the time.

@@ -133,6 +133,13 @@ pub struct Job {
     pub disrupted: bool,
 }
 
+impl Job {
+    /// What follows "to start" in a message where its pod is kept to a node.
+    pub fn placed(&self) -> String {
+        self.placement.as_ref().map_or_else(String::new, |placement| format!(" {placement}"))
+    }
+}
+
 /// A mover's pod.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 #[allow(clippy::struct_excessive_bools, reason = "each answers a question of its own")]
