@@ -105,6 +105,10 @@ fn secure(pod: &mut Value, context: Option<&PodSecurityContext>) {
     if context.seccomp_profile.is_none() {
         written["seccompProfile"] = pod["securityContext"]["seccompProfile"].clone();
     }
+    if context.fs_group.is_some() && context.fs_group_change_policy.is_none() {
+        // Otherwise the kubelet gives every file the group at each mount, and the next pull takes it back.
+        written["fsGroupChangePolicy"] = json!("OnRootMismatch");
+    }
     pod["securityContext"] = written;
     let rights = &mut pod["containers"][0]["securityContext"];
     if !is_unprivileged(context) {

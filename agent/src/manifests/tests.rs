@@ -221,6 +221,8 @@ fn a_mover_has_no_more_rights_than_its_user(#[case] context: Value, #[case] root
         assert_eq!(&spec["securityContext"][field], value, "{field}");
     }
     assert_eq!(spec["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
+    let policy = if context["fsGroup"].is_null() { json!(null) } else { json!("OnRootMismatch") };
+    assert_eq!(spec["securityContext"]["fsGroupChangePolicy"], policy, "unless it is set");
     let user = rights["runAsUser"].as_i64().map(|user| (user, rights["runAsGroup"].as_i64()));
     assert_eq!((user, rights["runAsGroup"].as_i64()), (root, root.and_then(|root| root.1)));
     assert_eq!((&rights["runAsNonRoot"], rights["capabilities"]["add"].is_array()), (&json!(root.is_none()), root.is_some()));

@@ -80,7 +80,12 @@ pub(super) struct Log {
     /// What is no error, such as a warning about the configuration: explains a failure only where nothing else does.
     notices: Vec<Message>,
     latest: Option<Message>,
+    /// The first symbolic link that it has left out, of a remote that is a folder here.
+    pub(super) link: Option<String>,
 }
+
+/// What rclone's backend `local` says of a link, which it then leaves out (`backend/local/local.go`, 1.75.2).
+const LEFT_OUT: &str = "Can't follow symlink";
 
 impl Log {
     /// Takes note of a line; returns what it says if it is an error.
@@ -101,6 +106,9 @@ impl Log {
         if error.is_some() || line.level == "critical" || message.object.is_none() && message.text.starts_with("Failed to ") {
             self.keep(message);
         } else if !message.text.trim().is_empty() {
+            if self.link.is_none() && message.text.starts_with(LEFT_OUT) {
+                self.link = Some(message.object.clone().unwrap_or_default());
+            }
             if self.notices.len() < KEPT {
                 self.notices.push(message.clone());
             }

@@ -61,6 +61,8 @@ pub struct Finished {
     pub stdout: PathBuf,
     /// Its last statistics.
     pub stats: Stats,
+    /// See [`super::log::Log`]: a link of the remote that it left out.
+    pub link: Option<String>,
 }
 
 enum Event {
@@ -109,7 +111,7 @@ impl Rclone {
                 let (class, message) = super::classify::classify(Some(1), &events.messages(), redaction);
                 Err(StoreError::new(class, message))
             }
-            Ended::ByItself if status.success() => Ok(Finished { stdout, stats: events.stats }),
+            Ended::ByItself if status.success() => Ok(Finished { stdout, stats: events.stats, link: events.link }),
             Ended::ByItself if status.code() == Some(shim::NOT_STARTED.into()) => {
                 let said = redaction.apply(&events.last_message());
                 Err(Failure::new(Reason::MoverFailed, format!("cannot start rclone ({}){said}", self.binary.display())).into())

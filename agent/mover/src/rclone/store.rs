@@ -85,7 +85,12 @@ impl RcloneStore {
     /// A command of its own, for what rclone would build up whole in memory before it is seen.
     fn command(&self, mut args: Vec<OsString>, place: Place) -> Result<PathBuf> {
         args.push(self.fs(place).plain().into());
-        Ok(self.rclone.run(&args, BULK_IDLE)?.stdout)
+        let ran = self.rclone.run(&args, BULK_IDLE)?;
+        // What is behind it could be anybody's: not to be written through, nor to be taken for a name that is free.
+        ran.link.map_or(Ok(ran.stdout), |link| {
+            let what = "is a symbolic link on the remote, and none is followed: remove it, or put what it leads to in its place";
+            Err(StoreError::new(Class::Obstructed, format!("{link} {what}")))
+        })
     }
 
     fn list_apart(&self, place: Place, what: List, each: &mut dyn FnMut(Listed)) -> Result<()> {

@@ -49,6 +49,7 @@ mod process;
 mod processes;
 mod property;
 mod providers;
+mod remote_links;
 mod requests;
 mod rights;
 mod rivals;
