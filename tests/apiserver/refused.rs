@@ -138,11 +138,6 @@ async fn a_source_is_refused(#[case] spec: Value, #[case] field: &str, #[case] m
 #[case::none_of_the_last(json!({"rclone": {"retention": {"last": 0}}}), "last", "greater than or equal to 1")]
 #[case::too_many_hours(json!({"rclone": {"retention": {"hourly": 101}}}), "hourly", "less than or equal to 100")]
 #[case::an_age_in_words(json!({"rclone": {"retention": {"last": 1, "maxAge": "3 months"}}}), "maxAge", "write a duration such as '90d', '36h' or '1d12h'")]
-#[case::both_forms(
-    json!({"rclone": {"retain": 3, "retention": {"last": 3}}}),
-    "spec.rclone",
-    "retain is the short form of retention with last alone: remove retain, or write its number as retention.last"
-)]
 #[case::no_images_to_keep(
     json!({"rclone": {"copyMethod": "Direct", "retention": {"last": 3}}}),
     "spec.rclone",

@@ -4,7 +4,7 @@ use crate::agent::{self, Look};
 use crate::controllers::{self, Ending};
 use crate::script::{self, Happening};
 use crate::world::{Flavour, World};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use scribe_agent::api::status::Phase;
 use scribe_agent::core::decide::decide;
 use scribe_agent::core::model::facts::{Facts, Role};
@@ -290,4 +290,30 @@ fn images_are_kept_by_the_age_of_their_data() {
     script::play(&mut world, &Happening::Clock(6 * 86_400));
     finish(&mut world);
     assert!(world.snapshots.iter().any(|s| s.meta.name == wanted && !s.meta.deleting));
+}
+
+/// Neither a source whose clock is a little ahead, nor an agent's clock that jumps, lets images of a day go one after another.
+#[test]
+fn images_stay_in_their_day() {
+    let mut world = World::new(Flavour::DestinationImages);
+    script::edit(&mut world, |world| {
+        if let Volume::Destination { retain, .. } = &mut world.spec.volume {
+            *retain = Retention { daily: 7, max_age: Some(SignedDuration::from_hours(24 * 90)), ..Retention::last(1) };
+        }
+    });
+    let start = world.now.duration_since(Timestamp::UNIX_EPOCH).as_hours() / 24;
+    for day in 1..6 {
+        world.now = Timestamp::UNIX_EPOCH + SignedDuration::from_hours((start + day) * 24) - SignedDuration::from_secs(90);
+        for _ in 0..3 {
+            world.data_time = Some(world.now + SignedDuration::from_secs(61));
+            syncs(&mut world, 1);
+        }
+    }
+    let kept = listed(&world);
+    assert_eq!(kept.len(), 6, "five days, and the one that has just begun: {:?}", world.status.images);
+    for hours in [-24 * 45, 24 * 200, -24 * 155] {
+        script::play(&mut world, &Happening::Clock(hours * 3600));
+        finish(&mut world);
+        assert_eq!(listed(&world), kept, "{hours} hours later");
+    }
 }

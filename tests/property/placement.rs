@@ -110,7 +110,6 @@ fn the_pod_that_has_the_volume_decides() {
     for (consumers, node) in [
         (vec![starting("new", "a"), running("old", "b")], "b"),
         (vec![leaving("old", "a"), starting("new", "b")], "b"),
-        (vec![leaving("old", "a")], "a"),
         (vec![starting("new", "a"), pending("other")], "a"),
     ] {
         let mut world = world(Flavour::SourceDirect, "ReadWriteOnce");
@@ -118,6 +117,24 @@ fn the_pod_that_has_the_volume_decides() {
         script::begin(&mut world);
         let (pinned, why) = pin(&world).unwrap();
         assert!(pinned == node && !why.contains("two nodes"), "{why}");
+    }
+}
+
+/// While a pod is replaced, a mover on its node would keep the volume there. If it does not go, the volume does not, either.
+#[test]
+fn a_pod_that_is_being_deleted_is_waited_for() {
+    for replaced in [false, true] {
+        let mut world = world(Flavour::SourceDirect, "ReadWriteOnce");
+        world.consumers = vec![Consumer { deleting: true, ..running("old", "a") }, pending("new")];
+        script::begin(&mut world);
+        assert!(world.movers.is_empty());
+        wait(&mut world, 20);
+        assert!(told(&world).starts_with("Waiting for pod old, which uses PVC data, to be deleted"), "{}", told(&world));
+        if replaced {
+            world.consumers = vec![running("new", "b")];
+        }
+        wait(&mut world, if replaced { 60 } else { 110 });
+        assert_eq!(pin(&world).unwrap().0, if replaced { "b" } else { "a" });
     }
 }
 

@@ -57,8 +57,6 @@ pub struct ReplicationDestinationSpec {
     .message("retain counts the VolumeSnapshots to keep, and copyMethod Direct or None makes none: remove it or use Snapshot"))]
 #[x_kube(validation = Rule::new("!has(self.retention) || !has(self.copyMethod) || self.copyMethod == 'Snapshot'")
     .message("retention says which VolumeSnapshots to keep, and copyMethod Direct or None makes none: remove it or use Snapshot"))]
-#[x_kube(validation = Rule::new("!has(self.retain) || !has(self.retention)")
-    .message("retain is the short form of retention with last alone: remove retain, or write its number as retention.last"))]
 #[x_kube(validation = Rule::new("!has(self.cleanupTempPVC) || !self.cleanupTempPVC || !has(self.copyMethod) || self.copyMethod == 'Snapshot'")
     .message("cleanupTempPVC would delete the only copy with copyMethod Direct or None: remove it or use Snapshot"))]
 #[x_kube(validation = Rule::new("!has(self.cleanupTempPVC) || !self.cleanupTempPVC || !has(self.destinationPVC)")
@@ -99,7 +97,8 @@ pub struct DestinationRclone {
     #[schemars(length(min = 1, max = 253))]
     pub destination_pvc: Option<String>,
 
-    /// Number of images to keep, the newest ones, 1 to 100: the short form of `retention` with `last` alone. Default: 1.
+    /// Number of images to keep, the newest ones, 1 to 100: the short form of `retention` with `last` alone. Beside `retention` only for agents
+    /// that do not know it. Default: 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100))]
     pub retain: Option<u32>,

@@ -35,7 +35,8 @@ pub struct RetentionSpec {
     #[schemars(range(min = 1, max = 100))]
     pub monthly: Option<u32>,
 
-    /// Age from which on a copy goes although a rule keeps it, for example `90d`, counted from the capture of its data. Default: no limit.
+    /// Age from which on a copy goes although a rule keeps it, for example `90d`, counted from the capture of its data to the latest sync.
+    /// Default: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self.matches('^([0-9]{1,9}[dhms])+$')").message("write a duration such as '90d', '36h' or '1d12h'"))]
     #[schemars(length(max = 32))]

@@ -7,7 +7,7 @@ use crate::api::status::{Aborted, Phase, Run};
 use crate::core::decision::Decision;
 use crate::core::model::approvals::adopt_path;
 use crate::core::model::clock::seconds;
-use crate::core::model::facts::{Facts, Kind, Pod, Refresh};
+use crate::core::model::facts::{Facts, Kind, Pod, Refresh, Role};
 use crate::core::model::spec::Spec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -21,8 +21,9 @@ pub(super) fn handle(decision: &mut Decision<'_>) -> bool {
     match decision.status.run.clone() {
         Some(run) if run.id == wanted => {
             decision.plan.needs.extend([Refresh::Jobs, Refresh::Pods]);
-            // Its result is there, and is recorded first.
+            // Its result is there: it is recorded, and not aborted on the way.
             if is_done(decision.facts, &run) {
+                decision.status.last_handled_abort = Some(wanted.to_owned());
                 return false;
             }
             end(decision, run);
@@ -38,8 +39,12 @@ pub(super) fn handle(decision: &mut Decision<'_>) -> bool {
     }
 }
 
-/// Whether the run's mover has succeeded and only the record of that is missing. An image that is being created may take any time.
+/// Whether the run's mover has succeeded and only the record of that is missing, or the run's image is ready. One that is being created may
+/// take any time.
 fn is_done(facts: &Facts, run: &Run) -> bool {
+    if run.phase == Phase::Publishing {
+        return facts.snapshots_as(Role::Image).any(|image| image.meta.serves(&run.id) && image.ready);
+    }
     let (job, pod) = facts.mover_of(run);
     let succeeded = job.is_some_and(|job| job.succeeded == Some(true)) && pod.and_then(Pod::report).is_some();
     run.phase == Phase::Transferring && succeeded && !facts.mover_lives()

@@ -77,9 +77,6 @@ fn retain(rclone: &DestinationRclone, trigger: Option<&TriggerSpec>) -> Result<R
     let count = |number: Option<u32>| number.and_then(|number| usize::try_from(number).ok()).unwrap_or(0);
     let Some(rules) = &rclone.retention else { return Ok(Retention::last(count(rclone.retain).max(1))) };
     let invalid = |what: &str| InvalidSpec(format!("spec.rclone.retention: {what}"));
-    if rclone.retain.is_some() {
-        return Err(invalid("retain is its short form: remove retain, or write its number as retention.last"));
-    }
     let [last, hourly, daily, weekly, monthly] = [rules.last, rules.hourly, rules.daily, rules.weekly, rules.monthly].map(count);
     if [last, hourly, daily, weekly, monthly].iter().all(|count| *count == 0) {
         return Err(invalid("write at least one of last, hourly, daily, weekly and monthly, such as {last: 3, daily: 7}"));
@@ -98,7 +95,7 @@ fn complete(paused: bool, when: Option<&TriggerSpec>, shared: &RcloneSpec, uid: 
         path: shared.rclone_dest_path.clone(),
     };
     let (trigger, guard, pod) = (trigger(when, uid)?, guard(shared.deletion_guard.as_ref()), shared.pod.clone());
-    pod::check(&pod, |field| format!("spec.rclone.{field}")).map_err(InvalidSpec)?;
+    pod::check(&pod, |field| format!("spec.rclone.{field}")).and_then(|()| pod::check_confined(&pod)).map_err(InvalidSpec)?;
     Ok(Spec { paused, trigger, guard, pod, ..Spec::new(remote, volume) })
 }
 
@@ -268,11 +265,12 @@ mod tests {
             assert_eq!(retain(all.clone(), &trigger), Ok(expected(berlin.clone())));
         }
         let retention = |rules: Value| json!({ "capacity": "1", "retention": rules });
+        let with_a_floor = json!({ "capacity": "1", "retain": 30, "retention": { "last": 2 } });
+        assert_eq!(retain(with_a_floor, &Value::Null), Ok(Retention::last(2)), "what an agent that knows no retention keeps");
         for (rclone, advice) in [
             (retention(json!({})), "at least one of last"),
             (retention(json!({ "maxAge": "1d" })), "at least one of last"),
             (retention(json!({ "last": 1, "maxAge": "soon" })), "maxAge \"soon\""),
-            (json!({ "capacity": "1", "retain": 2, "retention": { "last": 2 } }), "short form"),
         ] {
             let error = retain(rclone, &Value::Null).unwrap_err();
             assert!(error.starts_with("spec.rclone.retention: ") && error.contains(advice), "{error}");

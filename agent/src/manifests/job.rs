@@ -68,7 +68,8 @@ pub fn build(owner: &Object, new: &NewJob, mover: &Mover) -> Value {
         "restartPolicy": "Never",
         "automountServiceAccountToken": false,
         "enableServiceLinks": false,
-        "terminationGracePeriodSeconds": 10,
+        // A pull that has begun to put files in place ends with the last of them.
+        "terminationGracePeriodSeconds": if read_only { 10 } else { 30 },
         "securityContext": { "seccompProfile": { "type": "RuntimeDefault" } },
         "containers": [{
             "name": CONTAINER,
@@ -184,6 +185,5 @@ fn arguments(owner: &Object, new: &NewJob, mover: &Mover) -> Vec<String> {
         add(&[&format!("--allow-deletions={}", token.trim())]);
     }
     add(&["--config-dir", SECRET, "--report", "/dev/termination-log"]);
-    // The kubelet replaces `$(NAME)`, and takes `$$` for a dollar.
-    arguments.into_iter().map(|argument| argument.replace('$', "$$")).collect()
+    arguments.iter().map(|argument| pod::literal(argument)).collect()
 }

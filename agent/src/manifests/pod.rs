@@ -63,8 +63,13 @@ fn trust(pod: &mut Value, authority: &CustomCa) {
     for argument in
         ["--custom-ca", &format!("{AUTHORITY}/{AUTHORITY_FILE}"), "--custom-ca-name", &format!("key {key:?} of {kind} {name:?}")]
     {
-        push(&mut container["args"], json!(argument));
+        push(&mut container["args"], json!(literal(argument)));
     }
+}
+
+/// An argument as the mover is to get it: the kubelet replaces `$(NAME)` by a variable of the container, and takes `$$` for a dollar.
+pub(super) fn literal(argument: &str) -> String {
+    argument.replace('$', "$$")
 }
 
 fn push(list: &mut Value, item: Value) {

@@ -233,13 +233,17 @@ fn a_mover_has_no_more_rights_than_its_user(#[case] context: Value, #[case] root
 #[test]
 fn a_config_map_of_certificates() {
     let work = MoverTask::Pull { applied: None, private: false, plain: false };
-    let new = NewJob { pod: pod(json!({ "customCA": { "configMapName": "ca", "key": "bundle.pem" } })), ..new_job(work) };
+    let new = NewJob { pod: pod(json!({ "customCA": { "configMapName": "ca", "key": "$(KEY).pem" } })), ..new_job(work) };
     let job = job::build(&owner(Kind::Destination), &new, &mover());
     let spec = &job["spec"]["template"]["spec"];
-    let volume = json!({ "name": "custom-ca", "configMap": { "name": "ca", "optional": true, "items": [{ "key": "bundle.pem", "path": "ca.crt" }] } });
+    let volume = json!({ "name": "custom-ca", "configMap": { "name": "ca", "optional": true, "items": [{ "key": "$(KEY).pem", "path": "ca.crt" }] } });
     assert_eq!(spec["volumes"][3], volume);
     let arguments: Vec<_> = spec["containers"][0]["args"].as_array().unwrap().iter().rev().take(4).rev().collect();
-    assert_eq!(arguments, ["--custom-ca", "/etc/custom-ca/ca.crt", "--custom-ca-name", "key \"bundle.pem\" of ConfigMap \"ca\""]);
+    assert_eq!(
+        arguments,
+        ["--custom-ca", "/etc/custom-ca/ca.crt", "--custom-ca-name", "key \"$$(KEY).pem\" of ConfigMap \"ca\""],
+        "no variable of the mover is put in its place"
+    );
 }
 
 /// The pin comes on top, and the Job says why.

@@ -132,11 +132,18 @@ fn is_named_like_ours(name: &str) -> bool {
     first.to_uppercase() == CONTROL_DIR.to_uppercase()
 }
 
+/// Whether a name has any character that some server might not store as it is.
+pub fn is_unusual(name: &[u8]) -> bool {
+    !name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"._-/ ".contains(byte))
+}
+
 /// Whether a known S3 server makes another name of this one, or keeps it for itself: to SeaweedFS a backslash is a slash, so that one
 /// file would take the place of another one's object; and what lies in the working folders of SeaweedFS and versitygw is stored, but never
-/// listed.
+/// listed. To rclone's `chunker`, a name like that of a chunk is one, of another file.
 fn kept_by_servers(name: &str) -> bool {
-    name.contains('\\') || name.split('/').any(|part| matches!(part, ".uploads" | ".sgwtmp") || part.ends_with(".versions"))
+    name.contains('\\')
+        || name.contains(".rclone_chunk.")
+        || name.split('/').any(|part| matches!(part, ".uploads" | ".sgwtmp") || part.ends_with(".versions"))
 }
 
 /// Whether some remotes take this name for another one that they would keep: of the forms that Unicode has for one text, WebDAV and SMB
@@ -160,6 +167,14 @@ pub fn mangled(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_every_server_stores_is_usual() {
+        assert!(!is_unusual(b"Some Folder/file-1_2.tar.gz"));
+        for name in ["\u{e9}", "a+b", "a!", "b\\c", "a?"] {
+            assert!(is_unusual(name.as_bytes()), "{name}");
+        }
+    }
 
     fn trust(bytes: &[u8]) -> bool {
         trusted(&RelPath::new(bytes).unwrap())

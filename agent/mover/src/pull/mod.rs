@@ -143,7 +143,7 @@ fn attempt(
     // An unfinished pull may have put something of another revision in place, and the path may have been put back since.
     let unfinished = Staging::is_left(root)?;
     let applied = options.applied.as_deref().filter(|_| options.private && !unfinished).and_then(Revision::parse);
-    let writers = Writers::of(options.private);
+    let writers = Writers::of(options.private, root)?;
     let seen = observe(root, &committed, (applied.as_ref(), writers), hasher, stop)?;
     let plan = plan(committed.entries.read()?, seen.facts)?;
     options.guard.check(&Deletions {
@@ -172,7 +172,7 @@ fn attempt(
         };
         root.sync()?;
         if merges {
-            names::verify(root, &committed.entries, stop)?;
+            names::verify(root, &committed.entries, &stop.unheeded())?;
         }
         Staging::remove(root)?;
     } else {

@@ -6,9 +6,10 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::digest::Digest;
-use crate::error::Result;
+use crate::error::{Failure, Result};
 use crate::guard::{Count, NamesSum};
 use crate::name_set::key;
+use crate::volume::beneath::Root;
 use crate::volume::entry::{Entry, Hints, Kind, Location, Meta};
 use crate::volume::path::RelPath;
 use crate::volume::walk::{Found, FoundKind, Inode};
@@ -64,14 +65,20 @@ pub(super) enum Writers {
     /// Nobody but this pull.
     #[default]
     None,
-    /// Its users. Where the pull may make any file anybody's (`gives`), it can make files run with the rights of others.
-    Others { gives: bool },
+    /// Its users. Where the pull may make any file anybody's (`gives`), it can make files run with the rights of others: by capabilities only on
+    /// a volume that `keeps` such.
+    Others { gives: bool, keeps: bool },
 }
 
 impl Writers {
     /// Those of a volume that is `private` or not, for this process.
-    pub(super) fn of(private: bool) -> Self {
-        if private { Self::None } else { Self::Others { gives: rustix::process::geteuid().is_root() } }
+    pub(super) fn of(private: bool, root: &Root) -> Result<Self> {
+        if private {
+            return Ok(Self::None);
+        }
+        let top = RelPath::root();
+        let held = root.hold(&top).map_err(|e| Failure::volume("read", &root.shown(&top), &e))?;
+        Ok(Self::Others { gives: rustix::process::geteuid().is_root(), keeps: held.has_attributes_like(CAPABILITY) })
     }
 }
 
@@ -126,8 +133,9 @@ impl Differences {
     /// compared.
     fn watched(&mut self, entry: &Entry, found: Option<&Found>) -> There {
         let same = There::Same { meta: false };
-        let (Writers::Others { gives }, Some(found), Kind::File(_)) = (self.writers, found, &entry.kind) else { return same };
-        let power = |meta: &Meta| (meta.uid, meta.gid, meta.mode & 0o6000, meta.attributes.get(CAPABILITY).map(<[u8]>::to_vec));
+        let (Writers::Others { gives, keeps }, Some(found), Kind::File(_)) = (self.writers, found, &entry.kind) else { return same };
+        let power =
+            |meta: &Meta| (meta.uid, meta.gid, meta.mode & 0o6000, meta.attributes.get(CAPABILITY).filter(|_| keeps).map(<[u8]>::to_vec));
         let (wanted, there) = (power(&entry.meta), power(&found.meta));
         let lends = wanted.2 != 0 || wanted.3.is_some();
         if lends && wanted != there && gives {

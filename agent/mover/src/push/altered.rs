@@ -4,6 +4,7 @@
 use super::upload::PushContext;
 use super::uploaded::Uploaded;
 use crate::error::Result;
+use crate::format::names::is_unusual;
 use crate::store::slices;
 
 impl PushContext<'_> {
@@ -48,23 +49,5 @@ impl PushContext<'_> {
         // The other name may have been that of another file.
         uploaded.doubt_own(self.scratch())?;
         Ok(true)
-    }
-}
-
-/// Whether a name has any character that some server might not store as it is.
-fn is_unusual(name: &[u8]) -> bool {
-    !name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"._-/ ".contains(byte))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_every_server_stores_is_usual() {
-        assert!(!is_unusual(b"Some Folder/file-1_2.tar.gz"));
-        for name in ["\u{e9}", "a+b", "a!", "b\\c", "a?"] {
-            assert!(is_unusual(name.as_bytes()), "{name}");
-        }
     }
 }

@@ -7,12 +7,13 @@ use std::collections::{BTreeSet, HashSet};
 
 use super::object_names::{Name, above, object, object_name};
 use super::remote_state::{RemoteState, Strays};
+use super::tampered::ALTERED;
 use super::unread::Unread;
 use super::uploads::Upload;
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::format::entries::{Entries, EntriesWriter};
-use crate::format::names::{is_long, is_ours, trusted};
+use crate::format::names::{is_long, is_ours, is_unusual, trusted};
 use crate::guard::{Count, NamesSum};
 use crate::name_set::NameSet;
 use crate::remote::Listing;
@@ -115,7 +116,9 @@ struct Planner<'a> {
 impl<'a> Planner<'a> {
     fn new(state: RemoteState<'a>, generation: u64, entries: EntriesWriter, scratch: &Scratch) -> Result<Self> {
         let strays = state.strays();
-        let dropped: HashSet<&[u8]> = strays.iter().filter(|name| !is_ours(name)).copied().collect();
+        // What a dead first push was going to send, and is listed nowhere, was never there for all that is known.
+        let is_there = |name: &[u8]| state.committed.is_some() || state.listing.is_none_or(|listing| listing.get(name) != Some(&ALTERED));
+        let dropped: HashSet<&[u8]> = strays.iter().filter(|name| !is_ours(name) && is_there(name)).copied().collect();
         let mut folders = NameSet::default();
         for name in state.listing.into_iter().flat_map(Listing::keys) {
             above(name).for_each(|folder| folders.insert(folder.as_bytes()));
@@ -235,8 +238,9 @@ impl<'a> Planner<'a> {
             self.over_folders.insert(path.as_bytes());
         }
         let was_dir = before.is_some_and(|before| before.kind == Kind::Dir);
-        // It was refused before, or may be now.
-        let refused = is_long(path) && (self.state.refuses_long_names || old.is_some_and(|old| old.at == Location::Object));
+        // It was refused, or stored under another name, before, or may be now.
+        let was_object = old.is_some_and(|old| old.at == Location::Object);
+        let refused = is_long(path) && (self.state.refuses_long_names || was_object) || was_object && is_unusual(path.as_bytes());
         if refused
             || !trusted(path)
             || self.state.altered.contains(path.as_bytes())

@@ -278,7 +278,9 @@ impl PushContext<'_> {
         }
         self.clear_folders(&plan)?;
         let (mut moving, mut cleared) = (Vec::new(), false);
-        for _ in 0..ROUNDS {
+        let mut rounds = ROUNDS;
+        while let Some(left) = rounds.checked_sub(1) {
+            rounds = left;
             self.remote.context.progress.phase("uploading", plan.bytes_to_send);
             let error = match self.send(&plan, purpose, uploaded) {
                 Ok(()) => None,
@@ -313,6 +315,8 @@ impl PushContext<'_> {
                         if !self.are_altered(uploaded)? {
                             return Ok((tree, plan));
                         }
+                        // The volume is still: that is no change of it.
+                        rounds = rounds.max(1);
                         plan = self.plan(&tree, uploaded)?;
                         self.drop_abandoned(&plan, &[], purpose.staged(), uploaded)?;
                         continue;

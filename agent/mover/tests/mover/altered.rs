@@ -52,4 +52,10 @@ fn altered_names_go_under_their_hash(
         assert_eq!(site.user_objects(), live);
     }
     comes_back(&site, alter);
+    // It is remembered by pushes that list nothing.
+    for name in names {
+        write(site.source.path(), name, format!("other content of {name}"));
+    }
+    push(&site.altering(alter), &site.push_options()).unwrap();
+    comes_back(&site, alter);
 }

@@ -152,3 +152,18 @@ fn a_foreign_partial_file_is_left_alone() {
     site.push();
     assert_eq!(site.user_objects(), ["dump_20251126.partial", "keep"]);
 }
+
+/// What a dead first push was going to send was never there: that it is gone from the volume deletes nothing.
+#[test]
+fn what_was_never_sent_is_no_deletion() {
+    let site = site();
+    write(site.source.path(), "keep", "k");
+    for n in 0..30 {
+        write(site.source.path(), format!("cache/{n}"), "c");
+    }
+    through(&site, dies(|verb| matches!(verb, Verb::Put { to, .. } if !to.starts_with(".scribe"))), same).unwrap_err();
+    assert!(site.user_objects().is_empty());
+    fs::remove_dir_all(site.source.path().join("cache")).unwrap();
+    site.push();
+    heals(&site);
+}

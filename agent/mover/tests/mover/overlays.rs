@@ -46,6 +46,20 @@ fn a_file_that_shrinks_behind_chunker(
     assert!(!site.push().changed);
 }
 
+/// To rclone they are chunks of other files: of none, or of the one beside them.
+#[test]
+fn names_like_those_of_chunks_are_files_of_their_own() {
+    let site = behind(Backend::Local, CHUNKER);
+    for name in ["x.rclone_chunk.002", "big", "big.rclone_chunk.001", "d/y.rclone_chunk.001_abc123"] {
+        write(site.source.path(), name, vec![b'a'; 10 + name.len()]);
+    }
+    site.push();
+    site.pull();
+    assert_same(site.source.path(), site.dest.path());
+    let options = PushOptions { verify_now: true, ..site.push_options() };
+    assert!(!push(&site.remote(), &options).unwrap().changed);
+}
+
 /// The sums that such a section tells are those that it noted with the object. A verification that is asked for reads the content.
 #[rstest]
 #[case::chunker(CHUNKER, 2_500_000)]

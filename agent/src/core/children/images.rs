@@ -5,7 +5,7 @@ use crate::api::status::{Image, ImageRef};
 use crate::core::children;
 use crate::core::decision::Decision;
 use crate::core::model::clock::seconds;
-use crate::core::model::facts::{Refresh, Role, Snapshot};
+use crate::core::model::facts::{Facts, Refresh, Role, Snapshot};
 use crate::core::model::retention::Retention;
 use crate::core::model::spec::{Spec, Volume};
 use jiff::Timestamp;
@@ -54,7 +54,7 @@ pub(in crate::core) fn review(decision: &mut Decision<'_>, spec: Option<&Spec>) 
     }
     status.images.retain(|image| there(&image.name));
     if let Some(Volume::Destination { image: Some(_), retain, .. }) = spec.map(|s| &s.volume) {
-        thin_out(status, retain, decision.now);
+        thin_out(status, facts, retain, decision.now);
     }
     if latest.is_some_and(|name| status.images.iter().all(|i| i.name != name)) {
         status.latest_image = status.images.first().map(|image| reference(image.name.clone()));
@@ -64,11 +64,23 @@ pub(in crate::core) fn review(decision: &mut Decision<'_>, spec: Option<&Spec>) 
     }
 }
 
-/// Takes from the list what the spec does not keep. The time of an image is that of its data; where no source has told it, that of its
-/// publishing.
-fn thin_out(status: &mut Status, retain: &Retention, now: Timestamp) {
-    let time = |image: &Image| image.data_time.as_ref().or(image.ready_time.as_ref()).map(|time| time.0);
+/// Takes from the list what the spec does not keep. The time of an image is that of its data, but no later than the image itself was made: a
+/// source whose clock is ahead would move its images from one period to the next. Where no source has told it, it is that of the image.
+///
+/// How old they are by now is said by the API server, which has dated the images and the movers: an agent's clock that jumps ahead for a
+/// moment would cost all of them. While no sync runs, no image grows older.
+fn thin_out(status: &mut Status, facts: &Facts, retain: &Retention, now: Timestamp) {
+    let made = |image: &Image| {
+        let snapshot = facts.snapshots_as(Role::Image).find(|snapshot| snapshot.meta.name == image.name);
+        snapshot.and_then(|snapshot| snapshot.meta.created).or(image.ready_time.as_ref().map(|time| time.0))
+    };
+    let time = |image: &Image| match (image.data_time.as_ref().map(|time| time.0), made(image)) {
+        (Some(data), Some(made)) => Some(data.min(made)),
+        (data, made) => data.or(made),
+    };
     let times: Vec<_> = status.images.iter().map(time).collect();
+    let dated = status.images.iter().filter_map(made).chain(facts.movers().filter_map(|job| job.meta.created));
+    let now = dated.max().unwrap_or(now);
     let latest = status.latest_image.as_ref().map(|latest| &latest.name);
     let mut kept = retain.kept(&times, now).into_iter();
     status.images.retain(|image| kept.next().unwrap_or(true) || Some(&image.name) == latest);

@@ -15,8 +15,9 @@ pub enum Placement {
     Anywhere,
     /// The mover must run on this node.
     On(Pin),
-    /// It is not known yet on which: a pod that uses the volume has no node. What is waited for.
-    Later(String),
+    /// It is not known yet on which: a pod that uses the volume has no node, or is about to leave its own. What is waited for, and where it
+    /// may run if that takes too long.
+    Later(String, Option<Pin>),
     /// No mover can mount the volume: a sentence that says what to do.
     Nowhere(String),
 }
@@ -33,7 +34,8 @@ pub fn of(facts: &Facts, spec: &Spec) -> Placement {
     let Some(first) = placed.first() else {
         let waiting = users.iter().find(|user| !user.gated && !user.deleting);
         return waiting.map_or(Placement::Anywhere, |user| {
-            Placement::Later(format!("pod {}, which uses PVC {name}, to be scheduled: the mover has to run on its node", user.pod))
+            let what = format!("pod {}, which uses PVC {name}, to be scheduled: the mover has to run on its node", user.pod);
+            Placement::Later(what, None)
         });
     };
     if once {
@@ -57,5 +59,10 @@ pub fn of(facts: &Facts, spec: &Spec) -> Placement {
         }
         None => format!("on node {node}, where pod {} uses PVC {name}", first.pod),
     };
-    Placement::On(Pin { node, tolerations: first.tolerations.clone(), why })
+    let pin = Pin { node, tolerations: first.tolerations.clone(), why };
+    if first.deleting {
+        // Its successor may be scheduled elsewhere, and would wait for the volume as long as a mover kept it here.
+        return Placement::Later(format!("pod {}, which uses PVC {name}, to be deleted", first.pod), Some(pin));
+    }
+    Placement::On(pin)
 }

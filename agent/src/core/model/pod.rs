@@ -98,6 +98,27 @@ fn check_context(context: &PodSecurityContext, name: &str) -> Result<(), String>
     Ok(())
 }
 
+/// What would take away from the confinement of movers, which is the namespace's to decide and so stands in its settings alone.
+///
+/// # Errors
+/// A sentence that names the field of the spec.
+pub fn check_confined(pod: &MoverPod) -> Result<(), String> {
+    let Some(context) = &pod.security_context else { return Ok(()) };
+    let profiles = [
+        ("seccompProfile", context.seccomp_profile.as_ref().map(|profile| profile.type_.as_str())),
+        ("appArmorProfile", context.app_armor_profile.as_ref().map(|profile| profile.type_.as_str())),
+    ];
+    let unconfined = profiles.into_iter().find(|(_, kind)| *kind == Some("Unconfined")).map(|(field, _)| field);
+    let sysctls = context.sysctls.as_ref().filter(|sysctls| !sysctls.is_empty()).map(|_| "sysctls");
+    let selinux = context.se_linux_options.as_ref().and_then(|options| options.type_.as_ref()).map(|_| "seLinuxOptions.type");
+    match unconfined.or(sysctls).or(selinux) {
+        None => Ok(()),
+        Some(field) => Err(format!(
+            "spec.rclone.moverSecurityContext.{field} would make movers less confined: remove it, or set it for the namespace, under mover.securityContext of agent.yaml"
+        )),
+    }
+}
+
 /// The labels that movers are found by are not the user's to set.
 fn check_label(key: &str, name: &str) -> Result<(), String> {
     let ours = ["app.kubernetes.io/name", "app.kubernetes.io/managed-by", "app.kubernetes.io/component", "controller-uid", "job-name"];
@@ -111,6 +132,10 @@ fn check_authority(authority: &CustomCa, name: &str) -> Result<(), String> {
     let is_set = |field: &Option<String>| field.as_ref().is_some_and(|text| !text.is_empty());
     if is_set(&authority.secret_name) == is_set(&authority.config_map_name) {
         return Err(format!("{name}: write secretName or configMapName, one of the two"));
+    }
+    for (field, object) in [("secretName", &authority.secret_name), ("configMapName", &authority.config_map_name)] {
+        let object = object.as_deref().filter(|object| !object.is_empty());
+        object.map_or(Ok(()), object_name::check).map_err(|problem| format!("{name}.{field}: {problem}"))?;
     }
     if !is_set(&authority.key) {
         return Err(format!("{name}: write key: where in the Secret or ConfigMap the certificate is, such as ca.crt"));
@@ -143,6 +168,17 @@ mod tests {
     use super::*;
     use rstest::rstest;
     use serde_json::{Value, json};
+
+    #[rstest]
+    #[case(json!({"seccompProfile": {"type": "Unconfined"}}), "seccompProfile")]
+    #[case(json!({"appArmorProfile": {"type": "Unconfined"}}), "appArmorProfile")]
+    #[case(json!({"sysctls": [{"name": "net.core.somaxconn", "value": "1"}]}), "sysctls")]
+    #[case(json!({"seLinuxOptions": {"type": "spc_t"}}), "seLinuxOptions.type")]
+    fn a_spec_takes_nothing_away_from_the_confinement(#[case] context: Value, #[case] field: &str) {
+        let set = pod(json!({"moverSecurityContext": context}));
+        assert!(check_confined(&set).unwrap_err().contains(&format!("moverSecurityContext.{field} would")));
+        assert_eq!(check(&set, str::to_owned), Ok(()), "the settings may");
+    }
 
     fn pod(fields: Value) -> MoverPod {
         serde_json::from_value(fields).unwrap()

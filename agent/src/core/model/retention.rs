@@ -40,10 +40,9 @@ impl Retention {
     }
 
     /// Which of the copies are kept. They are given by the times of their data, the one that was made last first: that order, not the clock,
-    /// says which is newer. A time in the future was written under a wrong clock, and counts as now. Only `last` keeps one whose time is not
-    /// known, whatever its age.
+    /// says which is newer. A copy must have the same time at each look, or one period after another would lose what it had: nothing but
+    /// its age depends on `now`. Only `last` keeps one whose time is not known, whatever its age.
     pub fn kept(&self, times: &[Option<Timestamp>], now: Timestamp) -> Vec<bool> {
-        let times: Vec<Option<Timestamp>> = times.iter().map(|time| time.map(|time| time.min(now))).collect();
         let young = |time: Timestamp| self.max_age.is_none_or(|age| now.duration_since(time) < age);
         // Age comes first: one that is too old anyway takes no younger one's place.
         let left: Vec<usize> = (0..times.len()).filter(|at| *at == 0 || times[*at].is_none_or(young)).collect();

@@ -13,7 +13,7 @@ use crate::core::model::placement::Pin;
 use crate::core::model::spec::Spec;
 use jiff::SignedDuration;
 
-/// So long a pod without a node is waited for. One that stays so must not keep its volume from being replicated.
+/// So long a pod without a node, or one that is being deleted, is waited for. One that stays so must not keep its volume from being replicated.
 const PATIENCE: SignedDuration = SignedDuration::from_mins(2);
 /// It is looked for a node again so often.
 const AGAIN: SignedDuration = SignedDuration::from_secs(10);
@@ -31,8 +31,9 @@ pub(super) fn ask(decision: &mut Decision<'_>) {
 pub(super) fn pin(decision: &Decision<'_>, spec: &Spec, run: &Run) -> Result<Option<Pin>, NotNow> {
     match placement::of(decision.facts, spec) {
         Placement::On(pin) => Ok(Some(pin)),
-        Placement::Later(_) if decision.now < deadline::deadline(run, PATIENCE) => Err(NotNow),
-        Placement::Later(_) | Placement::Anywhere => Ok(None),
+        Placement::Later(..) if decision.now < deadline::deadline(run, PATIENCE) => Err(NotNow),
+        Placement::Later(_, pin) => Ok(pin),
+        Placement::Anywhere => Ok(None),
         Placement::Nowhere(_) => Err(NotNow),
     }
 }
@@ -47,7 +48,7 @@ pub(super) fn waits(decision: &mut Decision<'_>, spec: &Spec, run: &Run) -> bool
         return false;
     }
     match placement::of(decision.facts, spec) {
-        Placement::Later(what) => {
+        Placement::Later(what, _) => {
             // Pods of the user's are not watched.
             let ends = deadline::deadline(run, PATIENCE);
             decision.plan.wake_at(deadline::after(decision.now, AGAIN).min(ends));

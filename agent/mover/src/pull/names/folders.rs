@@ -10,6 +10,7 @@ use super::super::ready::insist;
 use super::{Wanted, collides, failed, made};
 use crate::error::{Failure, Result};
 use crate::random::random;
+use crate::stop::Stop;
 use crate::volume::beneath::{Held, Root, is_gone};
 use crate::volume::path::RelPath;
 
@@ -21,10 +22,11 @@ pub(super) struct Group {
 }
 
 /// Refuses names that their folder takes for one; says whether any folder does that to a name that comes and one that goes.
-pub(super) fn try_out(root: &Root, groups: &BTreeMap<(RelPath, u64), Group>) -> Result<bool> {
+pub(super) fn try_out(root: &Root, groups: &BTreeMap<(RelPath, u64), Group>, stop: &Stop) -> Result<bool> {
     let mut merges = false;
     let mut listed: Option<(RelPath, HashSet<OsString>)> = None;
     for ((dir, _), group) in groups {
+        stop.check()?;
         let there = nearest(root, dir)?;
         if there != *dir {
             make(root, &there, group.wanted.iter().collect())?;
@@ -94,6 +96,9 @@ fn make(root: &Root, dir: &RelPath, names: Vec<&Wanted>) -> Result<()> {
         Ok(())
     });
     root.remove_tree(&probe).map_err(|e| failed(&e))?;
+    if above.look().is_ok_and(|now| now.mode != before.mode) {
+        above.set_mode(before.mode).map_err(|e| failed(&e))?;
+    }
     if let Err(error) = above.set_mtime(before.mtime) {
         // It is another's folder, in which we may make names.
         tracing::info!(folder = %dir, %error, "its time of modification is that of a name that was tried out in it");

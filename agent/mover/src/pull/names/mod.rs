@@ -26,6 +26,8 @@ use crate::volume::path::RelPath;
 use crate::volume::walk::walk;
 use folders::Group;
 
+/// How many bytes of paths that are alike are kept in memory, to be tried out in their folders.
+const MOST_ALIKE: usize = 8 << 20;
 /// Where names are tried out.
 const FOLDER: &str = "names";
 /// Names, and others that are found under them where a volume merges names.
@@ -110,11 +112,18 @@ fn in_folders<'a>(root: &Root, tree: &impl Tree, gone: impl Iterator<Item = &'a 
         return Ok(false);
     }
     let mut groups: BTreeMap<(RelPath, u64), Group> = BTreeMap::new();
+    let mut bytes = 0;
     let place = |path: &RelPath| Some((path.parent().and_then(RelPath::new)?, alike.group(path)?));
     for wanted in tree.names()? {
         stop.check()?;
         let wanted = wanted?;
         if let Some(place) = place(&wanted.path) {
+            bytes += 2 * wanted.path.as_bytes().len();
+            if bytes > MOST_ALIKE {
+                let what =
+                    "hundreds of thousands of names differ only in case or form, more than can be tried out here, and nothing was changed";
+                return Err(Failure::new(Reason::NamesCollide, format!("{what}; {} is one of them", wanted.path)));
+            }
             groups.entry(place).or_default().wanted.push(wanted);
         }
     }
@@ -123,7 +132,7 @@ fn in_folders<'a>(root: &Root, tree: &impl Tree, gone: impl Iterator<Item = &'a 
             group.gone.push(path.clone());
         }
     }
-    folders::try_out(root, &groups)
+    folders::try_out(root, &groups, stop)
 }
 
 /// That the volume holds all names of the tree that was put there.

@@ -63,7 +63,7 @@ impl Applying<'_> {
         work.put(prepared, plan, tree, merges)?;
         let applied = work.finish(tree)?;
         if merges {
-            names::verify(root, tree, stop)?;
+            names::verify(root, tree, &stop.unheeded())?;
         }
         Ok(applied)
     }

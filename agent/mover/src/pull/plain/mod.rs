@@ -164,7 +164,7 @@ impl Attempt<'_> {
             tree.push(&entry)?;
         }
         let tree = tree.finish()?;
-        let mut facts = Differences::of(Writers::of(options.private));
+        let mut facts = Differences::of(Writers::of(options.private, root)?);
         for pair in join(tree.read()?, found.into_iter().map(Ok)) {
             let (entry, found) = pair?;
             facts.add(entry.as_ref(), found.as_ref(), entry.as_ref().is_none_or(|entry| !fetched.contains_key(&entry.path)));

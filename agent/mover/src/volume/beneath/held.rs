@@ -138,6 +138,11 @@ impl Held {
         getxattr(&self.by_proc, name, value)
     }
 
+    /// Whether its file system can have such an attribute at all.
+    pub fn has_attributes_like(&self, name: &[u8]) -> bool {
+        self.attribute(name, &mut []) != Err(Errno::NOTSUP)
+    }
+
     /// Sets an extended attribute.
     pub fn set_attribute(&self, name: &[u8], value: &[u8]) -> rustix::io::Result<()> {
         setxattr(&self.by_proc, name, value, XattrFlags::empty())

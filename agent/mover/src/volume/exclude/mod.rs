@@ -114,6 +114,10 @@ fn add(all: &mut GitignoreBuilder, pattern: &str) -> Result<(), String> {
     if pattern.contains(|c: char| c.is_control()) {
         return Err("has a control character in it: write ? in its place, and each pattern as an item of its own".to_owned());
     }
+    if let Some(blank) = pattern.chars().last().filter(|last| last.is_whitespace() && *last != ' ') {
+        let code = u32::from(blank);
+        return Err(format!("ends in a blank that nobody sees, U+{code:04X}: remove it, or write ? in its place"));
+    }
     let named = pattern.strip_prefix('!').unwrap_or(pattern).trim_matches(['/', ' ']);
     if named.is_empty() {
         return Err("names nothing: write a name, such as *.tmp, or remove it".to_owned());
