@@ -14,7 +14,7 @@ use crate::support::Site;
 use crate::support::proxy::Action;
 use crate::support::server::Backend;
 use crate::support::silent::Silent;
-use crate::support::tree::write;
+use crate::support::tree::{touch, write};
 
 const OLD: &[u8] = b"content that was there first";
 const NEW: &[u8] = b"CONTENT THAT CAME IN SILENCE";
@@ -86,6 +86,8 @@ fn every_file_is_read_again_within_the_interval() {
 #[rstest]
 fn a_verification_notices_that_other_bytes_were_sent_than_hashed(#[values(Backend::S3, Backend::WebDav)] backend: Backend) {
     let mut ground = Ground::on(backend);
+    // An object that is written in the second of its file's own time is taken for that file.
+    touch(&ground.source.path().join("a"), 1_000_000_000, 0);
     let first = ground.push(150);
     ground.writer.write(NEW);
     ground.site.meddle("rcat", "a", NEW);
