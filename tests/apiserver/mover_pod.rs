@@ -42,7 +42,7 @@ const BOTH: &str = "runAsUser 0 is root, which runAsNonRoot forbids: remove one 
 const ACCOUNT: &str = "write the name of a ServiceAccount of this namespace, such as 'scribe-mover'";
 const LABEL: &str = "write labels whose names are such as 'team' or 'example.org/team'";
 const VALUE: &str = "write label values of letters, digits, '-', '_' and '.', which begin and end with a letter or digit";
-const OURS: &str = "controller-uid and job-name are how movers are found: remove them";
+const OURS: &str = "the labels scribe.backube/…, batch.kubernetes.io/…, app.kubernetes.io/name, managed-by and component, controller-uid and job-name are how movers are found: remove them";
 const FOLDER: &str = "write the name of a folder below /mnt, such as 'keys', without slashes";
 const ONE: &str = "write secret or persistentVolumeClaim, one of the two";
 

@@ -10,7 +10,7 @@ const SECTION: &str = "write the name of a section of rclone.conf as it stands b
 const PATH: &str = "write a path such as 'bucket/database', without '.', '..' or '.scribe' components and control characters";
 const SIZE: &str = "write a size such as '10Gi'";
 const ZONE: &str = "write an IANA time zone name such as 'Europe/Berlin' or 'UTC'";
-const RETENTION: &str = "write at least one of last, hourly, daily, weekly and monthly, such as {last: 3, daily: 7}";
+const RETENTION: &str = "write at least one of last, hourly, daily, weekly and monthly, such as {last: 3, daily: 7}: maxAge alone keeps nothing but the newest copy";
 const SNAPSHOT_CLASS: &str = "volumeSnapshotClassName only has a meaning with copyMethod Snapshot: remove it or change copyMethod";
 const TEMPORARY: &str = "capacity, accessModes and storageClassName describe the temporary PVC, and copyMethod Direct or None makes none: remove them or use Snapshot or Clone";
 
@@ -33,11 +33,6 @@ pub async fn refuses(kind: Kind, spec: Value, field: &str, message: &str) {
 #[case::nothing(json!({"schedule": ""}), "schedule", SCHEDULE)]
 #[case::a_zone_by_offset(json!({"schedule": "@daily", "timeZone": "+02:00"}), "timeZone", ZONE)]
 #[case::a_zone_with_a_space(json!({"schedule": "@daily", "timeZone": "Europe/Ber lin"}), "timeZone", ZONE)]
-#[case::a_zone_without_a_schedule(
-    json!({"timeZone": "UTC", "manual": "a"}),
-    "trigger",
-    "trigger.timeZone only has a meaning beside trigger.schedule"
-)]
 #[case::two_zones(
     json!({"schedule": "TZ=UTC @daily", "timeZone": "Europe/Berlin"}),
     "trigger",
@@ -60,6 +55,15 @@ async fn a_trigger_is_refused(
     #[case] message: &str,
 ) {
     refuses(kind, json!({ "trigger": trigger }), field, message).await;
+}
+
+/// Of a destination, retention counts in it as well.
+#[rstest]
+#[case(Source, "trigger.timeZone only has a meaning beside trigger.schedule: add schedule or remove timeZone")]
+#[case(Destination, "trigger.timeZone only has a meaning beside trigger.schedule or rclone.retention: add one of them or remove timeZone")]
+#[tokio::test]
+async fn a_zone_in_which_nothing_is_counted_is_refused(#[case] kind: Kind, #[case] message: &str) {
+    refuses(kind, json!({ "trigger": { "timeZone": "UTC", "manual": "a" } }), "trigger", message).await;
 }
 
 #[rstest]
