@@ -65,11 +65,13 @@ async fn a_pod_is_as_the_spec_says() {
             assert_has(&ran["spec"], &json!({
                 "serviceAccountName": "own",
                 "automountServiceAccountToken": false,
-                "affinity": affinity,
                 "nodeSelector": { "kubernetes.io/os": "linux" },
                 "priorityClassName": "system-cluster-critical",
                 "securityContext": { "runAsUser": 0, "fsGroup": 4242, "supplementalGroups": [17], "seccompProfile": { "type": "RuntimeDefault" } },
             }));
+            // With copyMethod Direct, the node of the pod that uses the PVC is added to each term.
+            let ran_terms = &ran["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"];
+            assert_eq!(ran_terms[0]["matchExpressions"], terms[0]["matchExpressions"], "{ran_terms}");
             let tolerations = ran["spec"]["tolerations"].as_array().unwrap();
             assert!(tolerations.contains(&json!({ "key": "backup", "operator": "Exists" })), "{tolerations:?}");
             let container = &ran["spec"]["containers"][0];
