@@ -3,8 +3,9 @@
 
 use super::upload::PushContext;
 use super::uploaded::Uploaded;
-use crate::error::Result;
+use crate::error::{Failure, Result};
 use crate::format::names::is_unusual;
+use crate::report::Reason;
 use crate::store::slices;
 
 impl PushContext<'_> {
@@ -38,14 +39,17 @@ impl PushContext<'_> {
         }
         let Some(one) = altered.first() else { return Ok(false) };
         let (name, count) = (String::from_utf8_lossy(one), altered.len());
+        if !first {
+            // What it took the place of may be committed: the next attempt finds the claim, and so compares what was written since.
+            let what = "stored under another name, maybe that of another file; nothing was committed, and the next attempt puts that right";
+            return Err(Failure::new(Reason::RemoteInconsistent, format!("{}: {name} is {what}", self.remote.name())));
+        }
         tracing::warn!(count, %name, "the remote lists names under other ones; their content goes under its hash, and all is sent again");
         for name in &altered {
             uploaded.altered.insert(name);
         }
-        if first {
-            // Also what lies there under the name of another file, which is sent again.
-            self.remote.delete(&slices(&altered))?;
-        }
+        // Also what lies there under the name of another file, which is sent again.
+        self.remote.delete(&slices(&altered))?;
         // The other name may have been that of another file.
         uploaded.doubt_own(self.scratch())?;
         Ok(true)

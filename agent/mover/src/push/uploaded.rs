@@ -71,8 +71,8 @@ pub(super) struct Uploaded {
 }
 
 impl Uploaded {
-    /// Only what a killed push had uploaded.
-    pub(super) fn new(scratch: &Scratch, there: ContentSet) -> Result<Self> {
+    /// Only what a killed push had uploaded, and the names that it was found to be `altered` under.
+    pub(super) fn new(scratch: &Scratch, there: ContentSet, altered: NameSet) -> Result<Self> {
         let (own, staged) = (Folder(Spill::empty(scratch)?), Folder(Spill::empty(scratch)?));
         Ok(Self {
             own,
@@ -83,7 +83,7 @@ impl Uploaded {
             announced: false,
             confirmed: false,
             refuses_long_names: false,
-            altered: NameSet::default(),
+            altered,
             listed: NameSet::default(),
         })
     }
@@ -265,7 +265,7 @@ mod tests {
     #[test]
     fn only_what_changed_or_failed_is_sent_again() {
         let scratch = Scratch::new().unwrap();
-        let mut uploaded = Uploaded::new(&scratch, ContentSet::default()).unwrap();
+        let mut uploaded = Uploaded::new(&scratch, ContentSet::default(), NameSet::default()).unwrap();
         let first = list(&scratch, &[upload("a", 1), upload("b", 1), upload("c", 1)]);
         assert_eq!(due(&uploaded, &first), ["a", "b", "c"]);
         uploaded.own.note(&first, true, &scratch).unwrap();

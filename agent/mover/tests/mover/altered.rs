@@ -3,6 +3,7 @@
 use rstest::rstest;
 use scribe_mover::pull::{PullOptions, pull};
 use scribe_mover::push::push;
+use scribe_mover::report::Reason;
 
 use crate::support::altering::Alter;
 use crate::support::tree::{assert_same, write};
@@ -39,14 +40,23 @@ fn altered_names_go_under_their_hash(
 ) {
     let site = Site::with_bucket();
     if later {
-        write(site.source.path(), "first", "content of first");
+        // Those that lie there under their own names: one of them is going to be replaced by another file.
+        for name in live {
+            write(site.source.path(), name, format!("{name}, of the first"));
+        }
         push(&site.altering(alter), &site.push_options()).unwrap();
     }
-    for name in names {
+    for name in names.iter().filter(|name| !later || !live.contains(name)) {
         write(site.source.path(), name, format!("content of {name}"));
     }
     let mut options = site.push_options();
     options.verify_now = later;
+    if later {
+        let failure = push(&site.altering(alter), &options).unwrap_err();
+        assert_eq!(failure.reason, Reason::RemoteInconsistent, "{failure}");
+        assert!(failure.message.contains("stored under another name"), "{failure}");
+        options.verify_now = false;
+    }
     push(&site.altering(alter), &options).unwrap();
     if !later {
         assert_eq!(site.user_objects(), live);

@@ -191,7 +191,13 @@ fn wrong_answers_do_not_make_a_first_push(#[case] of: &'static str, #[case] time
     let pushed = push(&site.remote(), &options).unwrap();
     site.pull();
     assert_same(site.source.path(), site.dest.path());
-    assert!(pushed.changed && site.control_objects().len() == 2);
+    assert!(pushed.changed);
+    if site.control_objects().len() > 2 {
+        // A request of the failed push was still under way. A push that lists removes what it has left.
+        options.verify_now = true;
+        push(&site.remote(), &options).unwrap();
+    }
+    assert_eq!(site.control_objects().len(), 2);
 }
 
 /// A pull, too, believes no read against a listing.
