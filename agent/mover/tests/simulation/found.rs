@@ -26,8 +26,11 @@ fn file(name: &'static str, content: &str) -> Edit {
 }
 
 fn holds(kind: Kind, epochs: &[Epoch]) {
-    let history = History { kind, bucket: true, verified: true, helped: false, epochs: epochs.to_vec() };
-    let (wrong, log, _) = play(&history, true);
+    plays(&History { kind, bucket: true, verified: true, helped: false, epochs: epochs.to_vec() });
+}
+
+fn plays(history: &History) {
+    let (wrong, log, _) = play(history, true);
     assert_eq!(wrong, None, "{history:#?}\n{}", log.join("\n"));
 }
 
@@ -228,5 +231,19 @@ fn an_object_of_a_dead_first_push_that_one_listing_leaves_out(#[case] kind: Kind
                 holds(kind, &[first, epoch(&[file(is, "x")], &[push(&[(lies, fault)])]), epoch(&[], &[push(&[])])]);
             }
         }
+    }
+}
+
+/// The path was put back to what an object of the same name had there before this one took it over, and one read of the commit gives what this
+/// one had committed since. Its manifest has gone: the path is not claimed on that.
+#[test]
+fn an_old_commit_on_a_path_that_is_anothers_again() {
+    for ago in 1..12 {
+        let pushed = || epoch(&[], &[push(&[])]);
+        let with = |hands, epoch: Epoch| Epoch { hands: Some(hands), ..epoch };
+        let again = with(Hands::Rollback(1), epoch(&[], &[]));
+        let epochs = vec![pushed(), with(Hands::Recreate, pushed()), again, epoch(&[], &[push(&[(1, Fault::Old(ago))])])];
+        // In the end a person decides whose it is.
+        plays(&History { kind: SFTP, bucket: true, verified: true, helped: true, epochs });
     }
 }
