@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::digest::Digest;
 use crate::error::{Failure, Result};
-use crate::format::manifest::{self, Reader, Writer};
+use crate::format::manifest::{self, Reader, Writer, corrupt};
 use crate::guard::Count;
 use crate::name_set::key;
 use crate::report::Reason;
@@ -72,19 +72,18 @@ impl Entries {
         let mut totals = Totals::default();
         let mut reader = entries.read()?;
         let mut firsts = Firsts::default();
-        let damaged = |what: &str| Failure::new(Reason::RemoteInconsistent, format!("the manifest of {revision} is damaged: {what}"));
         let mut root = false;
         for entry in reader.by_ref() {
             let entry = entry?;
             root |= entry.path.is_root();
             if entry.path.as_bytes().contains(&b'\n') && entry.file().is_some_and(|file| file.at != Location::Object) {
-                return Err(damaged("it has content under a name with a line break, which no push gives to an object"));
+                return Err(corrupt(revision, "it has content under a name with a line break, which no push gives to an object"));
             }
             totals.add(&entry);
             firsts.want(&entry);
         }
         if !root {
-            return Err(damaged("it has no root"));
+            return Err(corrupt(revision, "it has no root"));
         }
         // Sums over parts of a tree are made in many places: none of them can overflow where all of it does not.
         if i64::try_from(totals.bytes).is_err() {

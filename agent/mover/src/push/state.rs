@@ -100,9 +100,9 @@ fn read_manifest_again(remote: &Remote, commit: Commit, found: &mut Found) -> Re
         }
     };
     // One outdated read of the commit gives a revision whose manifest has gone since, and whose path may be another's by now.
-    let is_read_again =
-        |unreadable: &Commit| Ok::<_, Failure>(read_commit(remote)?.present().is_some_and(|again| again.revision == unreadable.revision));
-    if !found.unreadable.as_ref().map_or(Ok(true), is_read_again)? {
+    if let Some(unreadable) = &found.unreadable
+        && read_commit(remote)?.present().is_none_or(|again| again.revision != unreadable.revision)
+    {
         return Err(inconsistent(
             remote,
             "two reads of its commit gave two revisions; nothing was changed, and the next attempt checks again",

@@ -113,7 +113,8 @@ pub fn read<R: Read>(input: R, revision: &str) -> Result<Reader<R>> {
     Ok(reader)
 }
 
-fn corrupt(revision: &str, what: &str) -> Failure {
+/// The failure of a manifest that no push has written as it is.
+pub(super) fn corrupt(revision: &str, what: &str) -> Failure {
     Failure::new(Reason::RemoteInconsistent, format!("the manifest of {revision} is damaged: {what}"))
 }
 

@@ -274,7 +274,8 @@ fn entries(
             let mut mode = access.mode;
             if matches!(kind, Kind::File(_)) {
                 // It would lend its power to another owner.
-                mode &= !(if access.uid.is_none() { 0o4000 } else { 0 } | if access.gid.is_none() { 0o2000 } else { 0 });
+                let lent = [(access.uid, 0o4000_u32), (access.gid, 0o2000)];
+                lent.iter().filter(|(owner, _)| owner.is_none()).for_each(|(_, power)| mode &= !power);
             }
             (meta.mode, meta.uid, meta.gid) = (mode, access.uid.unwrap_or(meta.uid), access.gid.unwrap_or(meta.gid));
         }
