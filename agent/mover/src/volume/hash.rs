@@ -15,6 +15,8 @@ use crate::volume::beneath::Root;
 use crate::volume::path::RelPath;
 
 const BUFFER: usize = 256 * 1024;
+/// Enough for most files. To clear a whole buffer for each of many small ones takes longer than to read them.
+const FIRST: usize = 8 * 1024;
 /// Storage gains little from more readers, and every one is a buffer of memory.
 const MOST_THREADS: usize = 4;
 
@@ -122,12 +124,17 @@ pub fn read_through(root: &Root, path: &RelPath, stop: &Stop, part: impl FnMut(&
 }
 
 fn read_all(mut file: File, stop: &Stop, mut part: impl FnMut(&[u8])) -> Result<io::Result<()>> {
-    let mut buffer = vec![0; BUFFER];
+    let mut buffer = vec![0; FIRST];
     loop {
         stop.check()?;
         match file.read(&mut buffer) {
             Ok(0) => return Ok(Ok(())),
-            Ok(got) => part(buffer.get(..got).unwrap_or_default()),
+            Ok(got) => {
+                part(buffer.get(..got).unwrap_or_default());
+                if got == FIRST {
+                    buffer.resize(BUFFER, 0);
+                }
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Ok(Err(error)),
         }
