@@ -17,3 +17,4 @@ mod objects;
 mod refused;
 mod role;
 mod status;
+mod table;

@@ -1,5 +1,6 @@
 //! `ReplicationDestination`: pulls what a source pushed and keeps a snapshot of the last good copy.
 
+use super::mover::NAME;
 use super::rclone::{AccessMode, RcloneSpec, SIZE, SIZE_MESSAGE, SNAPSHOT_CLASS, SNAPSHOT_CLASS_MESSAGE};
 use super::retention::RetentionSpec;
 use super::status::Status;
@@ -89,11 +90,15 @@ pub struct DestinationRclone {
 
     /// Storage class of the volume to create. Default: the cluster's default class.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new(NAME)
+        .message("write the name of a StorageClass, such as 'standard'"))]
     #[schemars(length(min = 1, max = 253))]
     pub storage_class_name: Option<String>,
 
     /// Name of an existing PVC to pull into, instead of one created for this object. Files in it that the source does not have are deleted.
     #[serde(default, rename = "destinationPVC", skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new(NAME)
+        .message("write the name of a PersistentVolumeClaim of this namespace, such as 'data'"))]
     #[schemars(length(min = 1, max = 253))]
     pub destination_pvc: Option<String>,
 

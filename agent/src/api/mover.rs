@@ -7,6 +7,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+/// The name of an object of Kubernetes: another one cannot exist.
+pub(super) const NAME: &str = "self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')";
+
 /// The pod of one object's mover: what is set comes before what the agent's settings say for all movers of the namespace.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
@@ -36,7 +39,7 @@ pub struct MoverPod {
     /// Name of the `ServiceAccount` of the mover's pod, in the same namespace, for example one that the cloud provider knows. Its token is
     /// not mounted. Default: that of the settings (`mover.serviceAccountName`), or `scribe-mover`.
     #[serde(default, rename = "moverServiceAccount", skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')")
+    #[x_kube(validation = Rule::new(NAME)
         .message("write the name of a ServiceAccount of this namespace, such as 'scribe-mover'"))]
     #[schemars(length(min = 1, max = 253))]
     pub service_account: Option<String>,

@@ -1,7 +1,7 @@
 //! The part of `spec.rclone` that both kinds share, and the rules of fields that both have.
 
 use super::guard::DeletionGuard;
-use super::mover::MoverPod;
+use super::mover::{MoverPod, NAME};
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -20,6 +20,8 @@ pub(super) const SNAPSHOT_CLASS_MESSAGE: &str =
 #[serde(rename_all = "camelCase")]
 pub struct RcloneSpec {
     /// Name of the Secret whose key `rclone.conf` configures the remote, for example `rclone-secret`.
+    #[x_kube(validation = Rule::new(NAME)
+        .message("write the name of a Secret of this namespace, such as 'rclone-secret'"))]
     #[schemars(length(min = 1, max = 253))]
     pub rclone_config: String,
 
@@ -38,6 +40,8 @@ pub struct RcloneSpec {
 
     /// `VolumeSnapshotClass` of the snapshots. Default: the cluster's default for the volume's driver.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new(NAME)
+        .message("write the name of a VolumeSnapshotClass, such as 'csi-snapshots'"))]
     #[schemars(length(min = 1, max = 253))]
     pub volume_snapshot_class_name: Option<String>,
 

@@ -1,5 +1,6 @@
 //! `ReplicationSource`: pushes a point-in-time copy of a PVC to an rclone remote.
 
+use super::mover::NAME;
 use super::rclone::{AccessMode, RcloneSpec, SIZE, SIZE_MESSAGE, SNAPSHOT_CLASS, SNAPSHOT_CLASS_MESSAGE};
 use super::status::Status;
 use super::trigger::TriggerSpec;
@@ -37,6 +38,8 @@ use serde::{Deserialize, Serialize};
 pub struct ReplicationSourceSpec {
     /// Name of the `PersistentVolumeClaim` to replicate.
     #[serde(rename = "sourcePVC")]
+    #[x_kube(validation = Rule::new(NAME)
+        .message("write the name of a PersistentVolumeClaim of this namespace, such as 'data'"))]
     #[schemars(length(min = 1, max = 253))]
     pub source_pvc: String,
 
@@ -86,6 +89,8 @@ pub struct SourceRclone {
 
     /// Storage class of the temporary PVC. Default: that of the source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new(NAME)
+        .message("write the name of a StorageClass, such as 'standard'"))]
     #[schemars(length(min = 1, max = 253))]
     pub storage_class_name: Option<String>,
 }
