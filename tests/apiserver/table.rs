@@ -19,7 +19,7 @@ cannot see, such as the minute 61 of a schedule, is reported within seconds in t
 ";
 
 fn rclone(fields: Value) -> Value {
-    json!({ "rclone": fields })
+    Value::Object([("rclone".to_owned(), fields)].into_iter().collect())
 }
 
 fn sources() -> Vec<Value> {
@@ -88,8 +88,9 @@ fn causes(message: &str) -> String {
     let list = causes.strip_prefix('[').and_then(|list| list.strip_suffix(']'));
     let mut lines: Vec<String> = Vec::new();
     for part in list.unwrap_or(causes).split(", ") {
+        let begins = part.starts_with("spec") || part.starts_with("<nil>: ");
         match lines.last_mut() {
-            Some(last) if !part.starts_with("spec") && !part.starts_with("<nil>: ") => *last += &format!(", {part}"),
+            Some(last) if !begins => last.extend([", ", part]),
             _ => lines.push(part.to_owned()),
         }
     }
