@@ -25,6 +25,7 @@ Useful alerts, for sites that sync at least once an hour:
 
 | what | expression |
 |---|---|
+| An agent does not run: nothing else would say so | `up{service=\"scribe-agent\"} == 0 or absent(up{service=\"scribe-agent\"})` |
 | An object requires action, or has failed `maxAttempts` times in a row | `scribe_stalled == 1` |
 | A site's data is old although its source has newer, or its source is dead | `time() - scribe_source_checked_timestamp_seconds > 4 * 3600` |
 | Nothing has succeeded here for long, although nothing is paused | `time() - scribe_last_success_timestamp_seconds > 4 * 3600 unless scribe_paused == 1` |

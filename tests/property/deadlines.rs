@@ -92,6 +92,14 @@ fn a_pod_that_never_starts() {
         ),
         (true, false, None, 60, "PodRejected", format!("Job scribe-rclone-dest-db has no pod after 1h0m0s, {setting}: the cluster")),
         (true, false, Some("FailedCreate: quota"), 1, "PodRejected", "has no pod after 1m0s: FailedCreate: quota".into()),
+        (
+            true,
+            false,
+            Some("FailedCreate: pods \"a\" is forbidden: violates PodSecurity \"restricted:latest\""),
+            1,
+            "PodRejected",
+            "latest\"; kustomize/components/restricted runs movers without root".into(),
+        ),
         (true, true, None, 60, "PodPending", format!("The mover's pod has not started after 1h0m0s, {setting}: the cluster")),
         (true, true, Some("words"), 10, "PodPending", "The mover's pod has not started after 10m0s: words".into()),
     ] {

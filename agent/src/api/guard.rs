@@ -8,12 +8,12 @@ use serde::{Deserialize, Serialize};
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct DeletionGuard {
-    /// Share that may be deleted without approval, in percent, 0 to 100. Default: 90. With 100, only deleting everything needs approval.
+    /// Share of the files that may be deleted without approval, in percent, 0 to 100; approval is needed where `floor` is exceeded, too. Default: 90. With 100, only deleting everything needs approval.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 100))]
     pub percent: Option<u32>,
 
-    /// Number that may be deleted without approval, whatever its share. Default: 10.
+    /// Number of files that may be deleted without approval, whatever their share. Default: 10.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 2_147_483_647))]
     pub floor: Option<u32>,

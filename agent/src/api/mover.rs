@@ -89,7 +89,7 @@ pub struct CustomCa {
     #[schemars(length(min = 1, max = 253))]
     pub config_map_name: Option<String>,
 
-    /// The key that holds one or more certificates in PEM, for example `ca.crt`. Required. Default: no key.
+    /// The key that holds one or more certificates in PEM, for example `ca.crt`. Default: none, it has to be there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self.matches('^[-._a-zA-Z0-9]+$')").message("write a key such as ca.crt"))]
     #[schemars(length(min = 1, max = 253))]

@@ -147,7 +147,7 @@ pub struct Status {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files: Option<i64>,
 
-    /// Their total size in bytes.
+    /// Total size of the files of the latest copy, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<i64>,
 

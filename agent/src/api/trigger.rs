@@ -3,7 +3,7 @@
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-/// When a sync starts. Without `schedule` and `manual`, syncs run continuously, one after another.
+/// When a sync starts. Without `schedule` and `manual`, syncs run continuously: each starts `continuousInterval` (settings, 60 s) after the last one.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.timeZone) || !has(self.schedule) || !self.schedule.contains('TZ=')")
@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 #[x_kube(validation = Rule::new("!has(self.jitterSeconds) || self.jitterSeconds == 0 || has(self.schedule)")
     .message("jitterSeconds moves the scheduled times: add schedule or remove jitterSeconds"))]
 pub struct TriggerSpec {
-    /// Cron expression of five fields (minute, hour, day of month, month, day of week), one of `@hourly`, `@daily`,
+    /// Cron expression of five fields (minute, hour, day of month, month, day of week) such as `*/6 * * * *`, one of `@hourly`, `@daily`,
     /// `@midnight`, `@weekly`, `@monthly`, `@yearly`, `@annually`, or `@every` with a duration such as `90m`.
-    /// Day of month and day of week are alternatives, as in cron.
+    /// Day of month and day of week are alternatives, as in cron. Default: no schedule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new(r"self.matches('^\\s*((CRON_)?TZ=\\S+\\s+)?(\\S+\\s+\\S+\\s+\\S+\\s+\\S+\\s+\\S+|@(hourly|daily|midnight|weekly|monthly|yearly|annually)|@every\\s+\\S+)\\s*$')")
         .message("write five cron fields (minute hour day-of-month month day-of-week) such as '*/6 * * * *', a descriptor such as '@hourly', or '@every 90m'"))]
@@ -28,7 +28,8 @@ pub struct TriggerSpec {
     #[schemars(length(max = 64))]
     pub time_zone: Option<String>,
 
-    /// Any text; a new value starts one sync at once. `status.lastManualSync` has the value when that sync is complete.
+    /// Any text, for example `before-upgrade`; a new value starts one sync at once. `status.lastManualSync` has the value when that sync is complete.
+    /// Without `schedule` beside it nothing else starts one: it ends continuous syncing. Default: no value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub manual: Option<String>,

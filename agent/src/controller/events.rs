@@ -26,7 +26,11 @@ enum Outcome {
 /// Publishes an event, or keeps it for a later reconcile. That the API server rejects events is reported until it has taken those it rejected.
 pub(super) async fn publish(context: &Context, object: &Object, event: &Event) {
     let (kind, name, reason) = (object.kind.as_str(), object.name.as_str(), event.reason.as_str());
-    tracing::info!(kind, name, reason, note = event.note, "{reason}");
+    if event.warning {
+        tracing::warn!(kind, name, reason, note = event.note, "{reason}");
+    } else {
+        tracing::info!(kind, name, reason, note = event.note, "{reason}");
+    }
     let answer = match try_once(context, object, event).await {
         Outcome::Done => return,
         Outcome::Later(answer) => answer,

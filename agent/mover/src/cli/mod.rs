@@ -50,7 +50,7 @@ pub fn run(args: MoverArgs) -> ExitCode {
     if report.result == Outcome::Failed {
         report.logs = format!("{}\n{}", report.message, report.logs);
     }
-    tracing::info!(result = ?report.result, reason = ?report.reason, report.message, "done");
+    tracing::info!(result = ?report.result, reason = report.reason.map(tracing::field::debug), report.message, "done");
     let failed = report.result == Outcome::Failed;
     let delivered =
         report_file::fit(report).map_err(std::io::Error::from).and_then(|text| report_file::deliver(&text, common.report.as_deref()));

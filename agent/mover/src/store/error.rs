@@ -98,8 +98,28 @@ impl From<Failure> for StoreError {
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
-        error.failure.unwrap_or_else(|| Failure::new(error.class.reason(), error.message))
+        let Some(failure) = error.failure else {
+            let remedy = remedy(&error.message).map_or_else(String::new, |remedy| format!(" ({remedy})"));
+            return Failure::new(error.class.reason(), error.message + &remedy);
+        };
+        failure
     }
+}
+
+/// What to do about mistakes whose message says only what a server or a library has to say of them: it is in lower case here.
+const REMEDIES: &[(&str, &str)] = &[
+    ("x509: certificate signed by unknown authority", "name the authority of its certificate in customCA"),
+    ("x509: certificate is valid for", "write the endpoint or url with a name that its certificate has"),
+    ("x509: cannot validate certificate", "write the endpoint or url with a name that its certificate has"),
+    ("x509: certificate has expired", "renew the server's certificate, or set the clock of the node"),
+    ("http: server gave http response to https client", "the server does not speak TLS there: write http:// in the endpoint or url"),
+    ("client sent an http request to an https server", "the server speaks TLS there: write https:// in the endpoint or url"),
+    ("invalidbucketname", "no bucket of this server can have that name: correct rcloneDestPath"),
+];
+
+fn remedy(message: &str) -> Option<&'static str> {
+    let message = message.to_lowercase();
+    REMEDIES.iter().find(|(said, _)| message.contains(said)).map(|(_, remedy)| *remedy)
 }
 
 impl fmt::Display for StoreError {
@@ -120,5 +140,12 @@ mod tests {
         let error = StoreError::from(full.clone());
         assert_eq!((error.class, Failure::from(error)), (Class::Mover, full));
         assert_eq!(Failure::from(StoreError::new(Class::Throttled, "slow")), Failure::new(Reason::Throttled, "slow"));
+    }
+
+    #[test]
+    fn what_a_library_says_of_a_mistake_comes_with_what_to_do() {
+        let said = "Get \"https://s3:9000/\": tls: failed to verify certificate: x509: certificate signed by unknown authority";
+        let failure = Failure::from(StoreError::new(Class::Unreachable, said));
+        assert_eq!(failure.message, format!("{said} (name the authority of its certificate in customCA)"));
     }
 }

@@ -21,7 +21,7 @@ use crate::core::model::spec::{Spec, Volume};
 use crate::core::model::subject;
 use crate::core::schedule::due;
 use crate::core::syntax::go_duration;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use scribe_mover::report::{Outcome, Reason as MoverReason, Report};
 
@@ -201,6 +201,11 @@ fn volume_gone(decision: &mut Decision<'_>, run: &Run) {
     failure::give_up(decision, run, Reason::DestinationPVCMissing, gone, None);
 }
 
+/// Of a second, rounded down, for people.
+fn to_tenths(duration: SignedDuration) -> SignedDuration {
+    SignedDuration::from_millis(i64::try_from(duration.as_millis() / 100 * 100).unwrap_or(i64::MAX))
+}
+
 /// The run succeeded. Its result is written to the status before its children are deleted.
 fn close(decision: &mut Decision<'_>, spec: &Spec, run: &Run, job: &Job, report: &Report) {
     let now: Timestamp = decision.now;
@@ -212,14 +217,14 @@ fn close(decision: &mut Decision<'_>, spec: &Spec, run: &Run, job: &Job, report:
     let asked = run.manual.is_some() || run.verify_now.is_some();
     let news = report.changed || !spec.trigger.continuous() || asked || before != (true, false);
     let status = &mut decision.status;
-    let duration = go_duration::format(now.duration_since(run.start_time.0));
+    let took = now.duration_since(run.start_time.0);
     status.run = None;
     status.last_error = None;
     status.first_push = None;
     status.attempts = None;
     status.next_attempt_time = None;
     status.last_sync_time = Some(Time(now));
-    status.last_sync_duration = Some(duration.clone());
+    status.last_sync_duration = Some(go_duration::format(took));
     if run.manual.is_some() {
         status.last_manual_sync.clone_from(&run.manual);
     }
@@ -245,6 +250,7 @@ fn close(decision: &mut Decision<'_>, spec: &Spec, run: &Run, job: &Job, report:
     let what = if report.changed { "new data" } else { "nothing new" };
     let left_out: Vec<_> = report.skipped.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
     let left_out = if left_out.is_empty() { String::new() } else { format!("; not replicated: {}", left_out.join(", ")) };
+    let duration = go_duration::format(to_tenths(took));
     let note = format!("Sync completed in {duration}: {what}, {} files, {} bytes{left_out}", report.files, report.bytes);
     if news {
         decision.event(false, Reason::SyncCompleted, note, &run.id);

@@ -163,7 +163,8 @@ pub(super) fn pod_not_started(decision: &mut Decision<'_>, run: &Run, job: &Job,
         }
         give_up(decision, run, Reason::VolumeNotBound, message, None);
     } else if pod.is_none() {
-        let message = format!("Job {} has no pod after {waited}{limit}: {why}", job.meta.name);
+        let profile = ["violates PodSecurity", "kustomize/components/restricted runs movers without root"];
+        let message = format!("Job {} has no pod after {waited}{limit}: {why}{}", job.meta.name, remedy(&why, profile));
         give_up(decision, run, Reason::PodRejected, message, None);
     } else {
         let placed = job.placed();
@@ -177,5 +178,11 @@ pub(super) fn no_report(decision: &mut Decision<'_>, run: &Run, job: &Job, pod: 
     let cause = pod.and_then(|p| p.cause.clone()).unwrap_or_else(|| job.message.clone());
     let cause = if cause.is_empty() { "its pod is gone".to_owned() } else { cause };
     let reason = if pod.is_some_and(|p| p.by_itself) { Reason::MoverFailed } else { Reason::MoverKilled };
-    give_up(decision, run, reason, format!("The mover terminated without a report: {cause}"), None);
+    let memory = ["OOMKilled", "raise moverResources.limits.memory of this object, or mover.resources of the settings"];
+    give_up(decision, run, reason, format!("The mover terminated without a report: {cause}{}", remedy(&cause, memory)), None);
+}
+
+/// What to do, where the cluster's words have the first of the two.
+fn remedy(cause: &str, [word, remedy]: [&str; 2]) -> String {
+    if cause.contains(word) { format!("; {remedy}") } else { String::new() }
 }
