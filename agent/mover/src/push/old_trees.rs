@@ -10,7 +10,7 @@ use super::object_names::{Name, above, partial_of};
 use crate::error::{Failure, Result};
 use crate::format::entries::Entries;
 use crate::format::manifest;
-use crate::format::names::{CONTROL_DIR, is_ours, is_unusual, manifest as manifest_name, revision_of_manifest};
+use crate::format::names::{CONTROL_DIR, is_ours, manifest as manifest_name, revision_of_manifest};
 use crate::format::revision::Revision;
 use crate::name_set::NameSet;
 use crate::remote::committed::Committed;
@@ -26,8 +26,6 @@ pub(super) struct OldTrees {
     pub(super) leftovers: Vec<Name>,
     /// Names that are neither listed nor of the committed or the new tree: never sent, or left out of the listing.
     pub(super) unlisted: Vec<Name>,
-    /// Names that a dead push may have sent, and that its remote may store under others: unusual ones that no listing shows.
-    pub(super) altered: NameSet,
     /// Manifests that name nothing beyond the committed and the new tree: not needed once the new one is announced.
     pub(super) superseded: Vec<Name>,
 }
@@ -91,9 +89,6 @@ impl OldTrees {
                     // Content under its hash is found by that, whatever names it. And where objects are files of a file system, none can
                     // be where something of the committed tree lies, in whose way it would be, or which would be in its way. The new tree
                     // does not lie there yet.
-                    if file.at == Location::Own && is_unusual(name) && !listing.contains_key(name) && !standing.contains(name) {
-                        old.altered.insert(name);
-                    }
                     let clear = || !folders.contains(name) && !above(name).any(|folder| standing.contains(folder.as_bytes()));
                     if file.at != Location::Object && !listing.contains_key(name) && !accounted.contains(name) && clear() {
                         old.unlisted.push(name.into());
