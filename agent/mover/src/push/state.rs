@@ -172,6 +172,9 @@ pub(super) fn before_writing(remote: &Remote, root: &Root, options: &PushOptions
         (listing, latest_listed) = list()?;
     }
     let old = listing.as_mut().map_or_else(|| Ok(OldTrees::default()), |listing| old_trees(remote, committed, tree, listing))?;
+    if let (Some(listing), Some(committed)) = (&mut listing, committed) {
+        tampered::settle(remote, committed, &old.doubted, listing)?;
+    }
     if let Some(listing) = &listing {
         refuse_nested(remote, committed, &old.names, listing)?;
     }
