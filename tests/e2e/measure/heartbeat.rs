@@ -20,7 +20,11 @@ pub async fn of_an_unchanged_source(site: &Site) -> Vec<Row> {
     site.kubectl(&["rollout", "status", SERVER, "--timeout=60s"]);
     site.secret(SECRET, &[("rclone.conf", &server.config())]);
     let began = Instant::now();
-    let source = site.source("heartbeat", "data", json!({ "rclone": { "rcloneConfig": SECRET, "rcloneDestPath": format!("{}-heartbeat", site.path) } }));
+    let source = site.source(
+        "heartbeat",
+        "data",
+        json!({ "rclone": { "rcloneConfig": SECRET, "rcloneDestPath": format!("{}-heartbeat", site.path) } }),
+    );
     source.synced("first").await;
     at_rest(began).await;
     // That its files are known from now on is written once.

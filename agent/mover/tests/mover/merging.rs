@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -120,6 +121,27 @@ fn a_name_that_changes_case_alone_is_not_lost(#[values(&["d"][..], &[])] folders
     done(try_pull(&site, &volume));
     assert_eq!(volume.names("d"), [renamed.file_name().unwrap().to_str().unwrap()]);
     assert!(!try_pull(&site, &volume).map(|outcome| done(Ok(outcome))).unwrap().changed);
+}
+
+/// A folder that changes case alone has to go before the new one comes: what keeps it there is named before anything is changed.
+#[rstest]
+fn a_socket_in_a_folder_that_changes_case_is_named(
+    #[values(&["d"][..], &[])] folders: &[&str],
+    #[values("d/Dir", "d/Dir/sub")] holds: &str,
+) {
+    let (site, volume) = (Local::new(), Merging::new(folders));
+    push(&site, &["d/Dir/sub/in", "d/other"]);
+    done(try_pull(&site, &volume));
+    fs::rename(site.source.path().join("d/Dir"), site.source.path().join("d/dir")).unwrap();
+    push(&site, &["d/other", "d/zz"]);
+    let _listening = UnixListener::bind(volume.kept.path().join(holds).join("socket")).unwrap();
+    let before = snapshot(volume.kept.path());
+    let failure = try_pull(&site, &volume).unwrap_err();
+    assert_eq!(failure.reason, Reason::VolumeUnreadable, "{failure}");
+    assert!(failure.message.contains(&format!("{holds}/socket is a socket")), "{failure}");
+    let live =
+        |tree: std::collections::BTreeMap<Vec<u8>, String>| tree.into_iter().filter(|(name, _)| !name.is_empty()).collect::<Vec<_>>();
+    assert_eq!(live(snapshot(volume.kept.path())), live(before));
 }
 
 /// Where the volume keeps them apart, they are pulled, in a folder beside one that does not too.
