@@ -40,6 +40,7 @@ use observe::observe;
 pub use plain::pull_plain;
 use plan::{PullPlan, Writers, plan};
 use prepare::Prepared;
+use restore::HARD_LINKS;
 use space::Room;
 use staging::Staging;
 
@@ -79,6 +80,7 @@ pub fn pull(remote: &Remote, options: &PullOptions) -> Result<PullOutcome> {
     let mut transferred = 0;
     let mut last: Option<(Commit, Failure)> = None;
     let mut contradicted = false;
+    let mut apart: Option<Synced> = None;
     for _ in 0..ATTEMPTS {
         remote.context.progress.phase("reading", 0);
         let commit = match read_commit(remote)? {
@@ -114,7 +116,15 @@ pub fn pull(remote: &Remote, options: &PullOptions) -> Result<PullOutcome> {
             return again.map(PullOutcome::Done).map_err(|_| failure.clone());
         }
         match attempt(remote, &root, options, commit.clone(), &hasher, &mut transferred)? {
-            Ok(pulled) => return Ok(PullOutcome::Done(pulled)),
+            // The names that it has left behind are links again once the volume is compared once more.
+            Ok(pulled) if pulled.skipped.contains_key(HARD_LINKS) && apart.is_none() => apart = Some(pulled),
+            Ok(mut pulled) => {
+                if let Some(before) = apart {
+                    pulled.changed |= before.changed;
+                    pulled.deleted += before.deleted;
+                }
+                return Ok(PullOutcome::Done(pulled));
+            }
             Err(failure) => {
                 tracing::info!(revision = commit.revision, reason = failure.message, "the remote changed under the pull; reading it again");
                 last = Some((commit, failure));

@@ -20,8 +20,11 @@ use crate::volume::walk::meta;
 use crate::volume::xattrs::{ACL_ACCESS, AttributeKind, Attributes, CAPABILITY};
 
 /// What could not be restored, by kind: `owners`, `modes`, `setuidBits`, `times`, `acls`, `capabilities`, `trustedAttributes`,
-/// `userAttributes`, and `changedMeanwhile`. One entry counts once for each.
+/// `userAttributes`, `changedMeanwhile`, and [`HARD_LINKS`]. One entry counts once for each.
 pub(super) type Tally = BTreeMap<String, u64>;
+
+/// Counts files that had several names, of which the one that got its metadata is another inode by now.
+pub(super) const HARD_LINKS: &str = "hardLinks";
 
 /// Makes the metadata of what is at `path` that of `entry`; says whether anything is another than before. What an application has removed
 /// meanwhile is left at that.
@@ -74,8 +77,12 @@ fn change(root: &Root, path: &RelPath, entry: &Entry, unchanged: Option<Unchange
         return Ok(changed_meanwhile(entry, tally, true));
     }
     work.time(wanted)?;
-    let (_, after) = work.state()?;
+    let (now, after) = work.state()?;
     count(&after, wanted, tally);
+    if !work.dir && now.links < seen.links {
+        // A volume in layers (overlayfs) has copied it up, for this name alone.
+        *tally.entry(HARD_LINKS.into()).or_default() += 1;
+    }
     Ok(after != before)
 }
 
