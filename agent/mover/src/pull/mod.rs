@@ -2,6 +2,7 @@
 
 mod apply;
 mod fetch;
+mod guarded;
 mod names;
 mod observe;
 mod obstacles;

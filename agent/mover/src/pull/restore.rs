@@ -9,6 +9,7 @@ use std::io;
 use rustix::fs::{Access, FileType};
 use rustix::io::Errno;
 
+use super::guarded::Compared;
 use crate::error::{Failure, Result};
 use crate::report::Reason;
 use crate::stop::Stop;
@@ -36,7 +37,7 @@ pub(super) fn restore(root: &Root, path: &RelPath, entry: &Entry, tally: &mut Ta
 #[derive(Clone, Copy)]
 pub(super) struct Unchanged<'a> {
     /// As what it was compared.
-    pub(super) hints: Hints,
+    pub(super) compared: Compared,
     pub(super) stop: &'a Stop,
 }
 
@@ -144,8 +145,8 @@ impl Change<'_> {
 
     /// What is known of the file now, if it still has the content that was compared. The pull itself touches an inode by its other names, so
     /// one that was touched is read again.
-    fn as_compared(&self, seen: Seen, entry: &Entry, Unchanged { hints, stop }: Unchanged) -> Result<Option<Seen>> {
-        if (seen.ctime, seen.inode) == (hints.ctime, hints.inode) {
+    fn as_compared(&self, seen: Seen, entry: &Entry, Unchanged { compared, stop }: Unchanged) -> Result<Option<Seen>> {
+        if Compared::of(Hints { ctime: seen.ctime, inode: seen.inode }) == compared {
             return Ok(Some(seen));
         }
         let Some(file) = entry.file() else { return Ok(Some(seen)) };
