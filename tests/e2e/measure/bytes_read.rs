@@ -5,10 +5,9 @@
 
 use super::support::replication::SYNC;
 use super::support::site::Site;
-use super::support::until::until;
 use super::{Pair, Row, row};
 use serde_json::json;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Unchanged pushes: of files that were at rest before they were captured, and of such as had just been written.
 pub async fn by_an_unchanged_push(site: &Site, pair: &Pair<'_>) -> Vec<Row> {
@@ -25,11 +24,7 @@ pub async fn by_an_unchanged_push(site: &Site, pair: &Pair<'_>) -> Vec<Row> {
 async fn of_one(site: &Site, pair: &Pair<'_>, size: &str, at_rest: bool) -> u64 {
     pair.data.run(&format!("for i in $(seq 200); do head -c {size} /dev/urandom >file-$i; done"));
     if at_rest {
-        let written = Instant::now();
-        until("the files have been at rest for two minutes", 150, async || {
-            if written.elapsed() >= Duration::from_secs(124) { Ok(()) } else { Err(written.elapsed()) }
-        })
-        .await;
+        super::at_rest(Instant::now()).await;
     }
     let tag = format!("{size} bytes each, at rest: {at_rest}");
     pair.source.sync(&tag).await;

@@ -13,13 +13,16 @@ mod support;
 mod audit;
 mod budget;
 mod bytes_read;
+mod heartbeat;
 mod requests;
 mod seconds;
 
+use std::time::{Duration, Instant};
 use support::cluster::{self, given};
 use support::namespace::{random, removed_afterwards};
 use support::replication::Replication;
 use support::site::{SETTINGS, Site};
+use support::until::until;
 
 /// What was measured, in words; one row of the table.
 struct Row {
@@ -55,6 +58,7 @@ async fn of_a_pair(site: &Site) -> Vec<Row> {
     rows.extend(requests::of_an_idle_minute(site, &pair).await);
     rows.extend(sizes(site).await);
     rows.extend(seconds::of_a_push(site, &pair).await);
+    rows.extend(heartbeat::of_an_unchanged_source(site).await);
     rows.extend(bytes_read::by_an_unchanged_push(site, &pair).await);
     rows
 }
@@ -81,6 +85,14 @@ impl<'a> Pair<'a> {
     fn change(&self) {
         self.data.run("for i in $(seq 10); do head -c 10000 /dev/urandom >file-$i; done");
     }
+}
+
+/// Waits until files that were written by then are known without being read, once they are captured.
+async fn at_rest(written: Instant) {
+    until("the files have been at rest for two minutes", 150, async || {
+        if written.elapsed() >= Duration::from_secs(124) { Ok(()) } else { Err(written.elapsed()) }
+    })
+    .await;
 }
 
 /// Memory of the agent after the minute without work, and sizes of what is installed.

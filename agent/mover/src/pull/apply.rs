@@ -184,8 +184,8 @@ fn finish(root: &Root, entry: &Entry, applied: &mut Applied) -> Result<()> {
 
 /// The same, of one that may be a file which must not have changed since it was compared.
 fn finish_guarded(root: &Root, entry: &Entry, plan: &PullPlan, stop: &Stop, applied: &mut Applied) -> Result<()> {
-    let Some(hints) = plan.guard(&entry.path) else { return finish(root, entry, applied) };
-    applied.changed |= restore_unchanged(root, entry, Unchanged { hints, stop }, &mut applied.skipped)?;
+    let Some(compared) = plan.guard(&entry.path) else { return finish(root, entry, applied) };
+    applied.changed |= restore_unchanged(root, entry, Unchanged { compared, stop }, &mut applied.skipped)?;
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 mod apply;
 mod fetch;
+mod guarded;
 mod names;
 mod observe;
 mod obstacles;
@@ -35,10 +36,12 @@ use crate::volume::path::RelPath;
 use crate::volume::walk::OTHER_ATTRIBUTES;
 use apply::Applied;
 use fetch::{Fetched, Fetching};
+use names::Alike;
 use observe::observe;
 pub use plain::pull_plain;
 use plan::{PullPlan, Writers, plan};
 use prepare::Prepared;
+use restore::HARD_LINKS;
 use space::Room;
 use staging::Staging;
 
@@ -78,6 +81,7 @@ pub fn pull(remote: &Remote, options: &PullOptions) -> Result<PullOutcome> {
     let mut transferred = 0;
     let mut last: Option<(Commit, Failure)> = None;
     let mut contradicted = false;
+    let mut apart: Option<Synced> = None;
     for _ in 0..ATTEMPTS {
         remote.context.progress.phase("reading", 0);
         let commit = match read_commit(remote)? {
@@ -113,7 +117,15 @@ pub fn pull(remote: &Remote, options: &PullOptions) -> Result<PullOutcome> {
             return again.map(PullOutcome::Done).map_err(|_| failure.clone());
         }
         match attempt(remote, &root, options, commit.clone(), &hasher, &mut transferred)? {
-            Ok(pulled) => return Ok(PullOutcome::Done(pulled)),
+            // The names that it has left behind are links again once the volume is compared once more.
+            Ok(pulled) if pulled.skipped.contains_key(HARD_LINKS) && apart.is_none() => apart = Some(pulled),
+            Ok(mut pulled) => {
+                if let Some(before) = apart {
+                    pulled.changed |= before.changed;
+                    pulled.deleted += before.deleted;
+                }
+                return Ok(PullOutcome::Done(pulled));
+            }
             Err(failure) => {
                 tracing::info!(revision = commit.revision, reason = failure.message, "the remote changed under the pull; reading it again");
                 last = Some((commit, failure));
@@ -155,13 +167,20 @@ fn attempt(
         // Of the manifest itself: what the commit says of it is not pinned by anything.
         after: committed.entries.totals().count(),
     })?;
-    obstacles::refuse(root, &plan, &committed.entries, stop)?;
+    obstacles::refuse(root, &plan, &committed.entries, None, stop)?;
     let mut applied;
     if seen.staging || !plan.is_metadata_alone() {
         let staging = Staging::open(root)?;
         let merges = names::check((root, &staging, seen.staging), &committed.entries, plan.gone(), &seen.alike, stop)?;
+        let merged = Some(&seen.alike).filter(|_| merges);
+        if merges && let Err(failure) = obstacles::refuse(root, &plan, &committed.entries, merged, stop) {
+            if !seen.staging {
+                Staging::remove(root)?;
+            }
+            return Err(failure);
+        }
         let fetching = Fetching { remote, committed: &committed, staging: &staging, verifier: &Hasher::default() };
-        applied = match replace(&fetching, root, (options.private, merges), &plan, transferred)? {
+        applied = match replace(&fetching, root, (options.private, merged), &plan, transferred)? {
             Ok(applied) => applied,
             Err(path) => {
                 return Ok(Err(Failure::new(
@@ -203,11 +222,11 @@ fn attempt(
 }
 
 /// Fetches, verifies and applies what the plan says: in one go, or in parts where a private volume is short of space. The inner error is
-/// the name whose content is not on the remote.
+/// the name whose content is not on the remote. Names that are `merged` are those of a volume that takes some for one.
 fn replace(
     fetching: &Fetching,
     root: &Root,
-    (private, merges): (bool, bool),
+    (private, merged): (bool, Option<&Alike>),
     plan: &PullPlan,
     transferred: &mut u64,
 ) -> Result<std::result::Result<Applied, RelPath>> {
@@ -235,7 +254,7 @@ fn replace(
             let (digest, fetch) = fetch?;
             size += if kept.contains(&digest) { 0 } else { fetch.size };
         }
-        match at_once(fetching, root, plan, &kept, size, &mut work) {
+        match at_once(fetching, root, (plan, merged), &kept, size, &mut work) {
             // Not all that a file system takes can be known before.
             Err(failure) if private && failure.reason == Reason::NoSpace => {
                 for fetch in plan.fetches(entries.read()?) {
@@ -250,7 +269,7 @@ fn replace(
             Ok(Err(path)) => return Ok(Err(path)),
             Ok(Ok(prepared)) => {
                 *transferred += size;
-                work.put(prepared, plan, entries, merges)?;
+                work.put(prepared, plan, entries, merged.is_some())?;
                 return work.finish(entries).map(Ok);
             }
         }
@@ -268,7 +287,7 @@ fn replace(
 fn at_once(
     fetching: &Fetching,
     root: &Root,
-    plan: &PullPlan,
+    (plan, merged): (&PullPlan, Option<&Alike>),
     kept: &HashSet<Digest>,
     size: u64,
     work: &mut apply::Applier,
@@ -285,7 +304,7 @@ fn at_once(
     remote.context.progress.phase("applying", 0);
     let prepared = work.prepare(plan.steps(committed.entries.read()?), true)?;
     // Fetching may have taken hours.
-    obstacles::refuse(root, plan, &committed.entries, &remote.context.stop)?;
+    obstacles::refuse(root, plan, &committed.entries, merged, &remote.context.stop)?;
     // A crash of the node must not leave a name in place whose content was still on its way to the disk.
     root.sync()?;
     Ok(Ok(prepared))

@@ -7,6 +7,7 @@ use std::io;
 use rustix::fs::{Access, FileType};
 use rustix::thread::{CapabilitySet, capabilities};
 
+use super::names::Alike;
 use super::plan::{Action, PullPlan};
 use crate::error::{Failure, Result};
 use crate::format::entries::Entries;
@@ -15,8 +16,9 @@ use crate::stop::Stop;
 use crate::volume::beneath::{Root, Seen, is_elsewhere, is_gone};
 use crate::volume::path::RelPath;
 
-/// Refuses a plan that could not be carried out to its end.
-pub(super) fn refuse(root: &Root, plan: &PullPlan, entries: &Entries, stop: &Stop) -> Result<()> {
+/// Refuses a plan that could not be carried out to its end. Names that are `merged` are those of a volume that takes some for one: there, a folder
+/// that goes may be in the way of one that comes.
+pub(super) fn refuse(root: &Root, plan: &PullPlan, entries: &Entries, merged: Option<&Alike>, stop: &Stop) -> Result<()> {
     if let Some(fixed) = plan.blocked_by(entries.read()?)? {
         let what = "is immutable or append-only, so this revision cannot be put in its place";
         return Err(blocked(root, &fixed, what, "clear that flag with chattr -i -a"));
@@ -38,7 +40,8 @@ pub(super) fn refuse(root: &Root, plan: &PullPlan, entries: &Entries, stop: &Sto
         stop.check()?;
         way.check(path, false)?;
     }
-    emptied(root, &plan.early, stop)
+    let merged = plan.late.iter().filter(|path| merged.is_some_and(|alike| alike.has_above(path)));
+    emptied(root, plan, plan.early.iter().chain(merged), stop)
 }
 
 /// Whether this process may rename and remove what is another's in a folder with the sticky bit.
@@ -108,9 +111,10 @@ impl Way<'_> {
 }
 
 /// That folders which make way for something else hold nothing that stays.
-fn emptied(root: &Root, early: &[RelPath], stop: &Stop) -> Result<()> {
-    let goes: HashSet<&RelPath> = early.iter().collect();
-    for dir in early {
+fn emptied<'a>(root: &Root, plan: &PullPlan, dirs: impl Iterator<Item = &'a RelPath>, stop: &Stop) -> Result<()> {
+    let mut dirs = dirs.peekable();
+    let goes: HashSet<&RelPath> = if dirs.peek().is_some() { plan.gone().collect() } else { HashSet::new() };
+    for dir in dirs {
         stop.check()?;
         let names = match root.names(dir) {
             Ok(names) => names,

@@ -5,12 +5,12 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::guarded::{Compared, Guarded};
 use crate::digest::Digest;
 use crate::error::{Failure, Result};
 use crate::guard::{Count, NamesSum};
-use crate::name_set::key;
 use crate::volume::beneath::Root;
-use crate::volume::entry::{Entry, Hints, Kind, Location, Meta};
+use crate::volume::entry::{Entry, Kind, Location, Meta};
 use crate::volume::path::RelPath;
 use crate::volume::walk::{Found, FoundKind, Inode};
 use crate::volume::xattrs::CAPABILITY;
@@ -105,7 +105,7 @@ pub(super) struct Differences {
     /// What the file system lets nobody change.
     fixed: HashSet<RelPath>,
     writers: Writers,
-    guarded: HashMap<u128, Hints>,
+    guarded: Guarded,
 }
 
 impl Differences {
@@ -142,7 +142,7 @@ impl Differences {
             return There::Lent;
         }
         if lends || (wanted.0, wanted.1) != (there.0, there.1) {
-            self.guarded.insert(key(entry.path.as_bytes()), found.hints);
+            self.guarded.add(&entry.path, found.hints);
         }
         same
     }
@@ -267,8 +267,8 @@ pub(super) struct PullPlan {
     pub(super) copies: Vec<(Digest, RelPath, u64)>,
     /// What the file system lets nobody change.
     fixed: HashSet<RelPath>,
-    /// Files whose metadata is not for another content than was compared, by the [`key`] of their path: as they were then.
-    guarded: HashMap<u128, Hints>,
+    /// Files whose metadata is not for another content than was compared.
+    guarded: Guarded,
     /// Entries on the volume before: for the guard.
     pub(super) before: Count,
     /// Those of them without a successor of the same type.
@@ -309,8 +309,8 @@ impl PullPlan {
     }
 
     /// As what a file was compared that must not have changed before it gets its metadata; `None` where that does not matter.
-    pub(super) fn guard(&self, path: &RelPath) -> Option<Hints> {
-        if self.guarded.is_empty() { None } else { self.guarded.get(&key(path.as_bytes())).copied() }
+    pub(super) fn guard(&self, path: &RelPath) -> Option<Compared> {
+        self.guarded.get(path)
     }
 
     /// What is on the volume and goes.
@@ -350,7 +350,7 @@ pub(super) fn plan(entries: impl Iterator<Item = Result<Entry>>, facts: Differen
     let Differences { there, inodes, shared, mut early, mut late, before, lost, lost_names, left_out, fixed, guarded, .. } = facts;
     early.reverse();
     late.reverse();
-    let mut plan = PullPlan { early, late, fixed, guarded, before, lost, lost_names, ..PullPlan::default() };
+    let mut plan = PullPlan { early, late, fixed, guarded: guarded.sorted(), before, lost, lost_names, ..PullPlan::default() };
     // First names whose inode stays.
     let mut kept: HashMap<RelPath, Inode> = HashMap::new();
     for ((number, entry), there) in entries.enumerate().zip(there) {

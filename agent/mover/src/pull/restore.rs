@@ -9,6 +9,7 @@ use std::io;
 use rustix::fs::{Access, FileType};
 use rustix::io::Errno;
 
+use super::guarded::Compared;
 use crate::error::{Failure, Result};
 use crate::report::Reason;
 use crate::stop::Stop;
@@ -20,8 +21,11 @@ use crate::volume::walk::meta;
 use crate::volume::xattrs::{ACL_ACCESS, AttributeKind, Attributes, CAPABILITY};
 
 /// What could not be restored, by kind: `owners`, `modes`, `setuidBits`, `times`, `acls`, `capabilities`, `trustedAttributes`,
-/// `userAttributes`, and `changedMeanwhile`. One entry counts once for each.
+/// `userAttributes`, `changedMeanwhile`, and [`HARD_LINKS`]. One entry counts once for each.
 pub(super) type Tally = BTreeMap<String, u64>;
+
+/// Counts files that had several names, of which the one that got its metadata is another inode by now.
+pub(super) const HARD_LINKS: &str = "hardLinks";
 
 /// Makes the metadata of what is at `path` that of `entry`; says whether anything is another than before. What an application has removed
 /// meanwhile is left at that.
@@ -33,7 +37,7 @@ pub(super) fn restore(root: &Root, path: &RelPath, entry: &Entry, tally: &mut Ta
 #[derive(Clone, Copy)]
 pub(super) struct Unchanged<'a> {
     /// As what it was compared.
-    pub(super) hints: Hints,
+    pub(super) compared: Compared,
     pub(super) stop: &'a Stop,
 }
 
@@ -74,8 +78,12 @@ fn change(root: &Root, path: &RelPath, entry: &Entry, unchanged: Option<Unchange
         return Ok(changed_meanwhile(entry, tally, true));
     }
     work.time(wanted)?;
-    let (_, after) = work.state()?;
+    let (now, after) = work.state()?;
     count(&after, wanted, tally);
+    if !work.dir && now.links < seen.links {
+        // A volume in layers (overlayfs) has copied it up, for this name alone.
+        *tally.entry(HARD_LINKS.into()).or_default() += 1;
+    }
     Ok(after != before)
 }
 
@@ -137,8 +145,8 @@ impl Change<'_> {
 
     /// What is known of the file now, if it still has the content that was compared. The pull itself touches an inode by its other names, so
     /// one that was touched is read again.
-    fn as_compared(&self, seen: Seen, entry: &Entry, Unchanged { hints, stop }: Unchanged) -> Result<Option<Seen>> {
-        if (seen.ctime, seen.inode) == (hints.ctime, hints.inode) {
+    fn as_compared(&self, seen: Seen, entry: &Entry, Unchanged { compared, stop }: Unchanged) -> Result<Option<Seen>> {
+        if Compared::of(Hints { ctime: seen.ctime, inode: seen.inode }) == compared {
             return Ok(Some(seen));
         }
         let Some(file) = entry.file() else { return Ok(Some(seen)) };

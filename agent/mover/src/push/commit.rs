@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::Synced;
-use super::hold::{Hold, Manifests, check_unchanged, check_unclaimed, claim_name, rival};
+use super::hold::{Hold, Manifests, check_unchanged, check_unclaimed, claim_name, having_sent, rival};
 use super::neighbours::refuse_inside;
 use super::object_names::{Name, emptied, manifest_object, names, object};
 use super::observe::Tree;
@@ -66,6 +66,7 @@ pub(super) fn write(work: &PushContext, tree: Tree, plan: PushPlan, mut uploaded
             hold.withdraw()?;
             return Err(failure);
         }
+        Err(failure) if failure.reason == Reason::PathNotOurs => return Err(having_sent(&failure)),
         checked => checked?,
     };
     let waiting = check_sent(remote, &plan, &staged, waiting)?;

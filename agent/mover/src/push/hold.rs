@@ -226,6 +226,13 @@ pub(super) fn rival(remote: &Remote, options: &PushOptions, owner: &Owner) -> Fa
     )
 }
 
+/// The failure of a push that has met another object's after it had sent files in place. Its manifest stays: by that, a verification of the
+/// other one knows what to read.
+pub(super) fn having_sent(failure: &Failure) -> Failure {
+    let what = "What this push had sent by then may have replaced files of that one, which its next verification repairs; at once: annotate the object that owns this path with scribe.backube/verify-now: <any new value>";
+    Failure::new(failure.reason, format!("{}. {what}", failure.message))
+}
+
 /// Another push has come by after this one had committed, or what this one wrote did not stay: it stops before it writes more.
 fn overtaken(remote: &Remote, options: &PushOptions, revision: &str, owner: Option<&Owner>) -> Failure {
     let name = remote.name();

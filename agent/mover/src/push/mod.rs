@@ -171,7 +171,7 @@ pub fn push(remote: &Remote, options: &PushOptions) -> Result<Synced> {
         rehashed: rehash.done(),
     };
     let there = uploaded_before(&work, &tree.entries)?;
-    let uploaded = Uploaded::new(&remote.context.scratch, there, old.altered)?;
+    let uploaded = Uploaded::new(&remote.context.scratch, there)?;
     let plan = work.plan(&tree, &uploaded)?;
     guard(&work, &plan)?;
     let write = if plan.differs || terms == Terms::Takeover { commit::write } else { commit::repair };

@@ -10,9 +10,9 @@ use super::object_names::{Name, above, partial_of};
 use crate::error::{Failure, Result};
 use crate::format::entries::Entries;
 use crate::format::manifest;
-use crate::format::names::{CONTROL_DIR, is_ours, is_unusual, manifest as manifest_name, revision_of_manifest};
+use crate::format::names::{CONTROL_DIR, is_ours, manifest as manifest_name, revision_of_manifest};
 use crate::format::revision::Revision;
-use crate::name_set::NameSet;
+use crate::name_set::{ContentSet, NameSet};
 use crate::remote::committed::Committed;
 use crate::remote::{Listing, Remote};
 use crate::volume::entry::Location;
@@ -26,8 +26,8 @@ pub(super) struct OldTrees {
     pub(super) leftovers: Vec<Name>,
     /// Names that are neither listed nor of the committed or the new tree: never sent, or left out of the listing.
     pub(super) unlisted: Vec<Name>,
-    /// Names that a dead push may have sent, and that its remote may store under others: unusual ones that no listing shows.
-    pub(super) altered: NameSet,
+    /// Names of the committed tree that a push which does not know it may have sent other content to.
+    pub(super) doubted: NameSet,
     /// Manifests that name nothing beyond the committed and the new tree: not needed once the new one is announced.
     pub(super) superseded: Vec<Name>,
 }
@@ -52,10 +52,16 @@ impl OldTrees {
         }
         // Files of either tree, files of the committed one, and the folders that these lie in.
         let (mut accounted, mut standing, mut folders) = (NameSet::default(), NameSet::default(), NameSet::default());
+        // Where objects bear times of their own, those show what another push has sent.
+        let keeps_times = remote.features()?.keeps_times.is_some();
+        let mut contents = ContentSet::default();
         for entry in committed.map(|committed| committed.entries.read()).transpose()?.into_iter().flatten() {
             let entry = entry?;
             // An object of the name of a folder, or of a link, has to go.
-            if entry.file().is_some() {
+            if let Some(file) = entry.file() {
+                if keeps_times && file.at != Location::Object {
+                    contents.insert(entry.path.as_bytes(), file.sha256);
+                }
                 accounted.insert(entry.path.as_bytes());
                 standing.insert(entry.path.as_bytes());
                 above(entry.path.as_bytes()).for_each(|folder| folders.insert(folder.as_bytes()));
@@ -77,6 +83,7 @@ impl OldTrees {
             }
             let file = File::open(file).map_err(|e| Failure::scratch(&e))?;
             let (mut whole, mut needed) = (true, false);
+            let is_older = committed.is_some_and(|committed| committed.descends_from(revision));
             for entry in manifest::read(file, revision.as_str())
                 .map_or_else(|failure| Entry::Failed(Some(failure)), |reader| Entry::Read(Box::new(reader)))
             {
@@ -88,12 +95,14 @@ impl OldTrees {
                     let name = entry.path.as_bytes();
                     old.names.insert(name);
                     needed |= half_written.contains(name) || listing.contains_key(name) && !accounted.contains(name);
+                    if file.at == Location::Own && !is_older && contents.contains(name) && !contents.holds(name, &file.sha256) {
+                        old.doubted.insert(name);
+                        // Until it is repaired.
+                        needed = true;
+                    }
                     // Content under its hash is found by that, whatever names it. And where objects are files of a file system, none can
                     // be where something of the committed tree lies, in whose way it would be, or which would be in its way. The new tree
                     // does not lie there yet.
-                    if file.at == Location::Own && is_unusual(name) && !listing.contains_key(name) && !standing.contains(name) {
-                        old.altered.insert(name);
-                    }
                     let clear = || !folders.contains(name) && !above(name).any(|folder| standing.contains(folder.as_bytes()));
                     if file.at != Location::Object && !listing.contains_key(name) && !accounted.contains(name) && clear() {
                         old.unlisted.push(name.into());

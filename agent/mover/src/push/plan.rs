@@ -179,6 +179,10 @@ impl<'a> Planner<'a> {
         self.strays.remove(path.as_bytes());
         self.dropped.remove(path.as_bytes());
         self.obstacles.remove(path.as_bytes());
+        // What lies there may be another file's.
+        if self.state.altered.contains(path.as_bytes()) {
+            return Ok(());
+        }
         self.gone.push(&path.as_bytes().into())
     }
 
@@ -220,7 +224,8 @@ impl<'a> Planner<'a> {
         let old = before.and_then(Entry::file);
         let same = old.filter(|old| old.sha256 == file.sha256 && old.size == file.size);
         file.changed = same.map_or(self.generation, |same| same.changed);
-        if let Some(same) = same {
+        let altered = self.state.altered.contains(path.as_bytes());
+        if let Some(same) = same.filter(|same| same.at == Location::Object || !altered) {
             file.at = if same.at == Location::Object { Location::Object } else { Location::Own };
             if self.state.intact(&object_name(path, file), file.size) {
                 return Ok(());
@@ -229,6 +234,8 @@ impl<'a> Planner<'a> {
             // wrong: so it is not written in place before it is known to be the committed content.
             if file.at != Location::Object {
                 self.note_obstacles(path);
+                // If the remote has another name for it, only a new revision can say where it is.
+                self.differs |= is_unusual(path.as_bytes());
                 return self.stage(file, &upload);
             }
             self.send_object(upload);
@@ -241,12 +248,9 @@ impl<'a> Planner<'a> {
         // It was refused, or stored under another name, before, or may be now.
         let was_object = old.is_some_and(|old| old.at == Location::Object);
         let refused = is_long(path) && (self.state.refuses_long_names || was_object) || was_object && is_unusual(path.as_bytes());
-        if refused
-            || !trusted(path)
-            || self.state.altered.contains(path.as_bytes())
-            || self.state.collisions.is_some_and(|collisions| collisions.contains(path))
-        {
+        if refused || !trusted(path) || altered || self.state.collisions.is_some_and(|collisions| collisions.contains(path)) {
             file.at = Location::Object;
+            self.differs |= old.is_some() && !was_object;
             let name = object(&file.sha256);
             let there = self.committed_objects.contains(&file.sha256) && self.state.intact(&name, file.size);
             if !there && !self.state.there.holds(&name, &file.sha256) {
@@ -265,7 +269,9 @@ impl<'a> Planner<'a> {
             file.at = Location::Own;
             return Ok(());
         }
-        if self.is_taken(path) {
+        // Under a name that the remote takes for another one, it would replace what is committed.
+        let may_replace = self.state.committed.is_some() && is_unusual(path.as_bytes());
+        if self.is_taken(path) || may_replace {
             return self.stage(file, &upload);
         }
         file.at = Location::Own;

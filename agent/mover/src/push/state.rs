@@ -14,7 +14,7 @@ use crate::clock::is_due;
 use crate::error::{Failure, Result};
 use crate::format::documents::{Claim, Commit, Control};
 use crate::format::entries::Entries;
-use crate::format::names::{CLAIM, COMMIT, CONTROL_DIR, is_manifest, is_ours, manifest as manifest_name};
+use crate::format::names::{CLAIM, COMMIT, CONTROL_DIR, is_manifest, is_ours, is_unusual, manifest as manifest_name};
 use crate::format::revision::Revision;
 use crate::remote::committed::{Committed, Manifest, inconsistent, read_commit, read_manifest};
 use crate::remote::{Listing, Remote, contradiction, shows};
@@ -130,15 +130,16 @@ pub(super) struct Prepared {
 const UNSEEN: usize = 1_000;
 
 /// What earlier pushes have left. Once their manifests are gone, nothing says whose the rest is, so that a listing alone does not say that
-/// there is none: what is not listed, and is of no use, is taken for a damaged object that has to go, or if there is much of it, a second
-/// listing is asked.
+/// there is none: what is not listed, and is of no use, is taken for a damaged object that has to go, or if there is much of it, or any of an
+/// unusual name, a second listing is asked.
 fn old_trees(remote: &Remote, committed: Option<&Committed>, tree: &Entries, listing: &mut Listing) -> Result<OldTrees> {
     let old = OldTrees::read(remote, committed, tree, listing)?;
     if old.unlisted.is_empty() {
         return Ok(old);
     }
     let before = listing.len();
-    if old.unlisted.len() > UNSEEN {
+    // By an unusual name, a remote that has another one for it might delete another file.
+    if old.unlisted.len() > UNSEEN || old.unlisted.iter().any(|name| is_unusual(name)) {
         for (name, size) in remote.list("")? {
             listing.entry(name).or_insert(size);
         }
@@ -171,6 +172,9 @@ pub(super) fn before_writing(remote: &Remote, root: &Root, options: &PushOptions
         (listing, latest_listed) = list()?;
     }
     let old = listing.as_mut().map_or_else(|| Ok(OldTrees::default()), |listing| old_trees(remote, committed, tree, listing))?;
+    if let (Some(listing), Some(committed)) = (&mut listing, committed) {
+        tampered::settle(remote, committed, &old.doubted, listing)?;
+    }
     if let Some(listing) = &listing {
         refuse_nested(remote, committed, &old.names, listing)?;
     }

@@ -15,6 +15,7 @@ use crate::digest::Digest;
 use crate::error::Result;
 use crate::format::documents::Commit;
 use crate::format::entries::Entries;
+use crate::name_set::NameSet;
 use crate::remote::committed::Committed;
 use crate::remote::{BATCH, Index, Listing, Remote};
 use crate::store::Features;
@@ -58,9 +59,7 @@ pub(super) fn list(
     let (mut altered, mut unknown) = (Vec::new(), Vec::new());
     for pair in join(committed.entries.read()?, tree.read()?) {
         let (Some(entry), looked) = pair? else { continue };
-        // What lies under the name of one that is still staged is older content. Once promoted, it is as any other.
-        let waits = |file: &&FileEntry| committed.commit.staged && file.at == Location::Staged;
-        let Some(file) = entry.file().filter(|file| !waits(file)) else { continue };
+        let Some(file) = entry.file().filter(|file| !waits(committed, file)) else { continue };
         let name = object_name(&entry.path, file);
         let Some(there) = recent.get(&name) else { continue };
         let bears = |written| entry.meta.mtime.is_listed_within(written, times.unwrap_or_default());
@@ -89,11 +88,44 @@ pub(super) fn list(
     if !unknown.is_empty() {
         altered.extend(other_content(remote, unknown)?);
     }
+    note(altered, &mut listing);
+    Ok((listing, latest.filter(|_| times.is_none())))
+}
+
+fn note(altered: impl IntoIterator<Item = Name>, listing: &mut Listing) {
     for name in altered {
         tracing::warn!(object = %String::from_utf8_lossy(&name), "this object, or its file on the volume, is not what was committed");
         listing.insert(name, ALTERED);
     }
-    Ok((listing, latest.filter(|_| times.is_none())))
+}
+
+/// Reads those of the committed revision that are `doubted`: what another push has sent there at the same time may have the very size and time
+/// of what was committed.
+pub(super) fn settle(remote: &Remote, committed: &Committed, doubted: &NameSet, listing: &mut Listing) -> Result<()> {
+    if doubted.is_empty() {
+        return Ok(());
+    }
+    let mut unknown = Vec::new();
+    for entry in committed.entries.read()? {
+        let entry = entry?;
+        let name = entry.path.as_bytes();
+        let Some(file) = entry.file().filter(|file| !waits(committed, file)) else { continue };
+        if doubted.contains(name) && listing.get(name) == Some(&file.size) {
+            unknown.push((name.into(), file.sha256));
+        }
+        if unknown.len() == BATCH {
+            note(other_content(remote, std::mem::take(&mut unknown))?, listing);
+        }
+    }
+    if !unknown.is_empty() {
+        note(other_content(remote, unknown)?, listing);
+    }
+    Ok(())
+}
+
+/// What lies under the name of one that is still staged is older content. Once promoted, it is as any other.
+fn waits(committed: &Committed, file: &FileEntry) -> bool {
+    committed.commit.staged && file.at == Location::Staged
 }
 
 /// Since when what is written may not be what the last verification saw. `None`: unknown.

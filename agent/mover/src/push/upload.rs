@@ -312,7 +312,7 @@ impl PushContext<'_> {
                         return Err(Failure::new(Reason::MoverFailed, what));
                     }
                     None if again.unsettled.is_empty() => {
-                        if !self.are_altered(uploaded)? {
+                        if !self.are_altered(purpose.staged(), uploaded)? {
                             return Ok((tree, plan));
                         }
                         // The volume is still: that is no change of it.

@@ -71,8 +71,8 @@ pub(super) struct Uploaded {
 }
 
 impl Uploaded {
-    /// Only what a killed push had uploaded, and the names that it was found to be `altered` under.
-    pub(super) fn new(scratch: &Scratch, there: ContentSet, altered: NameSet) -> Result<Self> {
+    /// Only what a killed push had uploaded.
+    pub(super) fn new(scratch: &Scratch, there: ContentSet) -> Result<Self> {
         let (own, staged) = (Folder(Spill::empty(scratch)?), Folder(Spill::empty(scratch)?));
         Ok(Self {
             own,
@@ -83,7 +83,7 @@ impl Uploaded {
             announced: false,
             confirmed: false,
             refuses_long_names: false,
-            altered,
+            altered: NameSet::default(),
             listed: NameSet::default(),
         })
     }
@@ -145,13 +145,13 @@ impl Uploaded {
 
     /// All that was sent to its own name may have been replaced by something else since.
     pub(super) fn doubt_own(&mut self, scratch: &Scratch) -> Result<()> {
-        let mut out = SpillWriter::new(scratch)?;
-        for uploaded in self.own.files()? {
-            out.push(&SentFile { whole: false, ..uploaded? })?;
-        }
-        self.own.0 = out.finish()?;
         self.there = ContentSet::default();
-        Ok(())
+        self.own.doubt(scratch)
+    }
+
+    /// The same of what was sent to the staged folder.
+    pub(super) fn doubt_staged(&mut self, scratch: &Scratch) -> Result<()> {
+        self.staged.doubt(scratch)
     }
 
     /// What changed under the upload may have been sent in any state, even if it reads as before by now.
@@ -181,6 +181,15 @@ impl Folder {
     /// All of it.
     pub(super) fn files(&self) -> Result<Records<SentFile>> {
         self.0.read()
+    }
+
+    fn doubt(&mut self, scratch: &Scratch) -> Result<()> {
+        let mut out = SpillWriter::new(scratch)?;
+        for uploaded in self.files()? {
+            out.push(&SentFile { whole: false, ..uploaded? })?;
+        }
+        self.0 = out.finish()?;
+        Ok(())
     }
 
     /// What was sent and is not among `uploads`.
@@ -265,7 +274,7 @@ mod tests {
     #[test]
     fn only_what_changed_or_failed_is_sent_again() {
         let scratch = Scratch::new().unwrap();
-        let mut uploaded = Uploaded::new(&scratch, ContentSet::default(), NameSet::default()).unwrap();
+        let mut uploaded = Uploaded::new(&scratch, ContentSet::default()).unwrap();
         let first = list(&scratch, &[upload("a", 1), upload("b", 1), upload("c", 1)]);
         assert_eq!(due(&uploaded, &first), ["a", "b", "c"]);
         uploaded.own.note(&first, true, &scratch).unwrap();

@@ -131,6 +131,7 @@ const REFUSED: &[&str] = &[
     "VERBOSE",
     "PROGRESS",
     "DEFAULT_TIME",
+    "DISABLE",
     "SYSLOG",
     "HUMAN_READABLE",
     "TEMP_DIR",
@@ -254,6 +255,9 @@ mod tests {
     #[case("RCLONE_CONFIG_DIR", true)]
     #[case("RCLONE_DUMP", true)]
     #[case("RCLONE_DIRS_ONLY", true)]
+    #[case("RCLONE_DISABLE", true)]
+    #[case("RCLONE_CONFIG_X_OVERRIDE.DISABLE", true)]
+    #[case("RCLONE_DISABLE_HTTP2", false)]
     fn what_changes_a_transfers_meaning_is_refused(#[case] name: &str, #[case] refused: bool) {
         assert_eq!(is_refused(name), refused);
     }

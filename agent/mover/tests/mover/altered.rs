@@ -3,8 +3,8 @@
 use rstest::rstest;
 use scribe_mover::pull::{PullOptions, pull};
 use scribe_mover::push::push;
-use scribe_mover::report::Reason;
 
+use crate::lying::dies_before_commit;
 use crate::support::altering::Alter;
 use crate::support::tree::{assert_same, write};
 use crate::support::{Site, done};
@@ -29,6 +29,16 @@ fn comes_back(site: &Site, alter: Alter) {
     assert!(!push(&site.altering(alter), &options).unwrap().changed, "something was lost");
 }
 
+/// Which push meets such names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum When {
+    First,
+    /// One that lists the path.
+    Verifying,
+    /// One that lists nothing.
+    Ordinary,
+}
+
 #[rstest]
 #[case::to_a_name_of_its_own(decomposed, &["caf\u{e9}", "plain", "d/\u{e9}t\u{e9}"], &["plain"])]
 #[case::to_the_name_of_another_file(folder, &["b!c", "b/c", "b/d", "usual name"], &["b/c", "b/d", "usual name"])]
@@ -36,31 +46,30 @@ fn altered_names_go_under_their_hash(
     #[case] alter: Alter,
     #[case] names: &[&str],
     #[case] live: &[&str],
-    #[values(false, true)] later: bool,
+    #[values(When::First, When::Verifying, When::Ordinary)] when: When,
 ) {
     let site = Site::with_bucket();
-    if later {
-        // Those that lie there under their own names: one of them is going to be replaced by another file.
+    let is_new = |name: &&&str| when == When::First || !live.contains(name);
+    let mut options = site.push_options();
+    if when != When::First {
         for name in live {
             write(site.source.path(), name, format!("{name}, of the first"));
         }
-        push(&site.altering(alter), &site.push_options()).unwrap();
+        push(&site.altering(alter), &options).unwrap();
+        let kept = || live.iter().map(|name| site.read(name)).collect::<Vec<_>>();
+        let before = kept();
+        options.verify_now = when == When::Verifying;
+        for name in names.iter().filter(is_new) {
+            write(site.source.path(), name, format!("content of {name}"));
+        }
+        push(&site.altering_by(alter, dies_before_commit()), &options).unwrap_err();
+        assert_eq!(kept(), before, "what is committed stays as it was");
     }
-    for name in names.iter().filter(|name| !later || !live.contains(name)) {
+    for name in names.iter().filter(is_new) {
         write(site.source.path(), name, format!("content of {name}"));
     }
-    let mut options = site.push_options();
-    options.verify_now = later;
-    if later {
-        let failure = push(&site.altering(alter), &options).unwrap_err();
-        assert_eq!(failure.reason, Reason::RemoteInconsistent, "{failure}");
-        assert!(failure.message.contains("stored under another name"), "{failure}");
-        options.verify_now = false;
-    }
     push(&site.altering(alter), &options).unwrap();
-    if !later {
-        assert_eq!(site.user_objects(), live);
-    }
+    assert_eq!(site.user_objects(), live);
     comes_back(&site, alter);
     // It is remembered by pushes that list nothing.
     for name in names {
@@ -68,4 +77,45 @@ fn altered_names_go_under_their_hash(
     }
     push(&site.altering(alter), &site.push_options()).unwrap();
     comes_back(&site, alter);
+}
+
+/// A server that has changed: what it kept under its name it keeps no more.
+#[rstest]
+fn names_that_are_altered_from_some_day_on_go_under_their_hash(#[values(false, true)] lost: bool) {
+    let site = Site::with_bucket();
+    for name in ["b!c", "b/c", "usual"] {
+        write(site.source.path(), name, format!("content of {name}"));
+    }
+    push(&site.remote(), &site.push_options()).unwrap();
+    let mut options = site.push_options();
+    if lost {
+        site.remote().delete(&[b"b!c"]).unwrap();
+        options.verify_now = true;
+    } else {
+        write(site.source.path(), "b!c", "other content");
+    }
+    push(&site.altering(folder), &options).unwrap();
+    comes_back(&site, folder);
+    write(site.source.path(), "b!c", "its last content");
+    push(&site.altering(folder), &site.push_options()).unwrap();
+    comes_back(&site, folder);
+}
+
+/// Where nothing alters names, they are found under themselves, and none is sent twice.
+#[test]
+fn unusual_names_that_are_kept_lie_under_themselves() {
+    let site = Site::with_bucket();
+    write(site.source.path(), "usual", "first");
+    site.push();
+    for name in ["caf\u{e9}", "a!", "d/x (1)"] {
+        write(site.source.path(), name, "content");
+    }
+    let pushed = site.push();
+    assert_eq!((pushed.transferred, site.user_objects()), (3 * 7, ["a!", "caf\u{e9}", "d/x (1)", "usual"].map(str::to_owned).to_vec()));
+    site.remote().delete(&["a!".as_bytes()]).unwrap();
+    let mut options = site.push_options();
+    options.verify_now = true;
+    assert!(push(&site.remote(), &options).unwrap().changed);
+    assert_eq!(site.user_objects().len(), 4);
+    assert!(!push(&site.remote(), &options).unwrap().changed);
 }

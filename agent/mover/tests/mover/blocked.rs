@@ -10,7 +10,7 @@ use std::process::Command;
 use assert_fs::TempDir;
 use rstest::rstest;
 use scribe_mover::error::Result;
-use scribe_mover::pull::{PullOutcome, pull};
+use scribe_mover::pull::{PullOutcome, pull, pull_plain};
 use scribe_mover::report::{Outcome, Reason};
 
 use crate::support::proxy::Action;
@@ -87,6 +87,32 @@ fn a_live_socket_is_named_before_anything_is_changed(#[case] change: fn(&Path), 
     fs::remove_file(socket).unwrap();
     done(try_pull(&site));
     assert_same(site.source.path(), site.dest.path());
+}
+
+/// What others wrote has no manifest: what is in the way is named all the same, before anything is fetched.
+#[test]
+fn a_plain_pull_names_what_is_in_the_way_before_it_fetches_anything() {
+    let site = Site::with_bucket();
+    for name in ["a", "folder/in"] {
+        site.meddle("rcat", name, name.as_bytes());
+    }
+    let _listening = UnixListener::bind(site.dest.path().join("folder")).unwrap();
+    let (asked, seen) = std::sync::mpsc::channel();
+    site.proxy.rule(move |request| {
+        if request.is("GET", "path/a") {
+            asked.send(()).unwrap();
+        }
+        Action::Pass
+    });
+    let mut options = site.pull_options();
+    options.private = false;
+    let failure = pull_plain(&site.remote(), &options).unwrap_err();
+    assert_eq!(failure.reason, Reason::VolumeUnreadable, "{failure}");
+    assert!(failure.message.contains("folder is a socket"), "{failure}");
+    assert!(seen.try_recv().is_err(), "something was fetched");
+    fs::remove_file(site.dest.path().join("folder")).unwrap();
+    done(pull_plain(&site.remote(), &options));
+    assert_eq!(fs::read(site.dest.path().join("folder/in")).unwrap(), b"folder/in");
 }
 
 /// A mount, undone when dropped.

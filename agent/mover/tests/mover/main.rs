@@ -31,6 +31,7 @@ mod hints;
 mod history;
 mod identity;
 mod late;
+mod layers;
 mod leased;
 mod lost_control;
 mod lying;

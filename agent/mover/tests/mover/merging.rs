@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -26,12 +27,18 @@ struct Merging {
 impl Merging {
     /// One that merges names everywhere, or in these folders alone.
     fn new(folders: &[&str]) -> Self {
+        Self::with(folders, false)
+    }
+
+    /// The same, where what is made in such a folder is one, too, and nothing else.
+    fn with(folders: &[&str], inherited: bool) -> Self {
         let (kept, mount) = (TempDir::new().unwrap(), TempDir::new().unwrap());
         for folder in folders {
             fs::create_dir_all(kept.path().join(folder)).unwrap();
         }
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/mover/support/merging.py");
         let mut command = Command::new("python3");
+        command.env_remove("INHERITED").envs(inherited.then_some(("INHERITED", "1")));
         command.arg(script).args([kept.path(), mount.path()]).args(folders);
         let mut server = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut said = String::new();
@@ -120,6 +127,42 @@ fn a_name_that_changes_case_alone_is_not_lost(#[values(&["d"][..], &[])] folders
     done(try_pull(&site, &volume));
     assert_eq!(volume.names("d"), [renamed.file_name().unwrap().to_str().unwrap()]);
     assert!(!try_pull(&site, &volume).map(|outcome| done(Ok(outcome))).unwrap().changed);
+}
+
+/// A new folder is made elsewhere and moved there: it does not become one that merges names by that, unless the volume says so.
+#[rstest]
+fn a_new_folder_in_one_that_merges_names_is_none(#[values("d/new/", "d/new/deeper/")] dir: &str) {
+    let (site, volume) = (Local::new(), Merging::with(&["d"], true));
+    push(&site, &["d/x", "kept"]);
+    done(try_pull(&site, &volume));
+    push(&site, &[&format!("{dir}Makefile"), &format!("{dir}makefile")]);
+    done(try_pull(&site, &volume));
+    assert_eq!(volume.names(dir), ["Makefile", "makefile"]);
+    assert_eq!(volume.names("d"), ["new", "x"]);
+    assert!(!try_pull(&site, &volume).map(|outcome| done(Ok(outcome))).unwrap().changed);
+    push(&site, &["d/X"]);
+    is_refused(&site, &volume, "d/x");
+}
+
+/// A folder that changes case alone has to go before the new one comes: what keeps it there is named before anything is changed.
+#[rstest]
+fn a_socket_in_a_folder_that_changes_case_is_named(
+    #[values(&["d"][..], &[])] folders: &[&str],
+    #[values("d/Dir", "d/Dir/sub")] holds: &str,
+) {
+    let (site, volume) = (Local::new(), Merging::new(folders));
+    push(&site, &["d/Dir/sub/in", "d/other"]);
+    done(try_pull(&site, &volume));
+    fs::rename(site.source.path().join("d/Dir"), site.source.path().join("d/dir")).unwrap();
+    push(&site, &["d/other", "d/zz"]);
+    let _listening = UnixListener::bind(volume.kept.path().join(holds).join("socket")).unwrap();
+    let before = snapshot(volume.kept.path());
+    let failure = try_pull(&site, &volume).unwrap_err();
+    assert_eq!(failure.reason, Reason::VolumeUnreadable, "{failure}");
+    assert!(failure.message.contains(&format!("{holds}/socket is a socket")), "{failure}");
+    let live =
+        |tree: std::collections::BTreeMap<Vec<u8>, String>| tree.into_iter().filter(|(name, _)| !name.is_empty()).collect::<Vec<_>>();
+    assert_eq!(live(snapshot(volume.kept.path())), live(before));
 }
 
 /// Where the volume keeps them apart, they are pulled, in a folder beside one that does not too.

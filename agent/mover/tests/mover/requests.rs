@@ -66,6 +66,14 @@ fn each_kind_of_sync_costs_what_it_should() {
     site.push();
     let added = counted(&site);
     assert!(total(&added) <= 20 + 11, "{added:?}");
+
+    // Names that the server may store under other ones wait in the staged folder, as replaced files do, and are looked for there.
+    for n in 0..20 {
+        write(site.source.path(), format!("{n} (\u{e9}t\u{e9})"), "added");
+    }
+    site.push();
+    let unusual = counted(&site);
+    assert!(total(&unusual) <= 4 * 20 + 14, "{unusual:?}");
 }
 
 /// Files written right before a capture are read once more by the next push, and then never again until they change.

@@ -75,6 +75,31 @@ fn a_second_pusher_at_any_moment_of_the_first() {
     }
 }
 
+/// Two first pushes on one path: the one that gives way says what it may have done.
+#[test]
+fn a_push_that_had_sent_files_when_it_met_another_one_says_so() {
+    let first = Site::with_bucket();
+    let second = Site::at(&first.server, &first.name);
+    for site in [&first, &second] {
+        write(site.source.path(), "a", format!("{:?}", site.source.path()));
+    }
+    let mut options = second.push_options();
+    options.pusher.owner = owner("db", "uid-2");
+    let (remote, mut met) = (second.remote(), false);
+    first.proxy.rule(move |request| {
+        if request.is("PUT", "/a") && !std::mem::replace(&mut met, true) {
+            push(&remote, &options).unwrap();
+        }
+        Action::Pass
+    });
+    let failure = first.try_push().unwrap_err();
+    first.proxy.behave();
+    assert_eq!(failure.reason, Reason::PathNotOurs);
+    assert!(failure.message.contains("nothing was committed") && failure.message.contains("verify-now"), "{failure}");
+    let failure = second.try_pull().unwrap_err();
+    assert_eq!(failure.reason, Reason::RemoteInconsistent, "{failure}");
+}
+
 /// A file that is written while it is sent.
 #[rstest]
 #[case(1, None)]

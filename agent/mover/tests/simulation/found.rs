@@ -247,3 +247,19 @@ fn an_old_commit_on_a_path_that_is_anothers_again() {
         plays(&History { kind: SFTP, bucket: true, verified: true, helped: true, epochs });
     }
 }
+
+/// Two objects begin on one path at the same moment, with files of one name, size and time. What the loser has put in place of the winner's is
+/// found by the next verification: its manifest says what it has sent.
+#[rstest]
+#[case(LOCAL)]
+#[case(SFTP)]
+#[case(S3)]
+#[case(WEBDAV)]
+fn what_the_loser_of_two_first_pushes_has_put_in_place(#[case] kind: Kind) {
+    for order in 0..300 {
+        let edits = vec![(0, Edit::Dated("a", "c".into())), (1, Edit::Dated("a", "d".into()))];
+        let syncs = [push(&[]), sync(Who::Push(1), &[])];
+        let epochs = vec![Epoch { edits, order, ..epoch(&[], &syncs) }];
+        plays(&History { kind, bucket: true, verified: false, helped: true, epochs });
+    }
+}

@@ -24,8 +24,8 @@ pub enum Node {
 /// What a volume holds.
 pub type Tree = BTreeMap<Vec<u8>, Node>;
 
-/// Few, so that edits meet: a file may become a folder, and one of them cannot be an object's name.
-pub const NAMES: [&str; 8] = ["a", "b", "d", "d/x", "d/y", "e/f/g", "odd\nname", "c"];
+/// Few, so that edits meet: a file may become a folder, one of them cannot be an object's name, and one waits until it was seen to be kept.
+pub const NAMES: [&str; 8] = ["a", "b", "d", "d/x", "d/y", "e/f/g", "odd\nname", "c!"];
 
 #[derive(Clone, Debug)]
 pub enum Edit {

@@ -38,6 +38,11 @@ impl Alike {
         self.twice.is_empty()
     }
 
+    /// Whether this name, or that of a folder above it, is like another one.
+    pub(in super::super) fn has_above(&self, path: &RelPath) -> bool {
+        !self.is_empty() && (self.group(path).is_some() || path.ancestors().any(|dir| self.group(&dir).is_some()))
+    }
+
     /// What this name has in common with those that are like it; `None` if there is no other.
     pub(super) fn group(&self, path: &RelPath) -> Option<u64> {
         if self.is_empty() {

@@ -6,8 +6,9 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 
-use super::super::ready::insist;
-use super::{Wanted, collides, failed, made};
+use super::super::ready::{Ready, insist};
+use super::super::staging::Staging;
+use super::{FOLDER, Wanted, collides, failed, made};
 use crate::error::{Failure, Result};
 use crate::random::random;
 use crate::stop::Stop;
@@ -22,14 +23,14 @@ pub(super) struct Group {
 }
 
 /// Refuses names that their folder takes for one; says whether any folder does that to a name that comes and one that goes.
-pub(super) fn try_out(root: &Root, groups: &BTreeMap<(RelPath, u64), Group>, stop: &Stop) -> Result<bool> {
+pub(super) fn try_out((root, staging): (&Root, &Staging), groups: &BTreeMap<(RelPath, u64), Group>, stop: &Stop) -> Result<bool> {
     let mut merges = false;
     let mut listed: Option<(RelPath, HashSet<OsString>)> = None;
     for ((dir, _), group) in groups {
         stop.check()?;
         let there = nearest(root, dir)?;
         if there != *dir {
-            make(root, &there, group.wanted.iter().collect())?;
+            make(root, Some(staging), &there, group.wanted.iter().collect())?;
             continue;
         }
         if listed.as_ref().is_none_or(|(of, _)| of != dir) {
@@ -47,7 +48,7 @@ pub(super) fn try_out(root: &Root, groups: &BTreeMap<(RelPath, u64), Group>, sto
             merges |= any_is(root, group.gone.iter(), &found)?;
         }
         if absent.len() > 1 {
-            make(root, dir, absent)?;
+            make(root, None, dir, absent)?;
         }
     }
     Ok(merges)
@@ -75,8 +76,9 @@ fn nearest(root: &Root, dir: &RelPath) -> Result<RelPath> {
     Ok(RelPath::root())
 }
 
-/// Makes these names in a folder of their own within `dir`, which goes again at once: it is as `dir` is.
-fn make(root: &Root, dir: &RelPath, names: Vec<&Wanted>) -> Result<()> {
+/// Makes these names in a folder of their own within `dir`, which goes again at once: it is as `dir` is, or, where it is moved there from the
+/// staging folder, as a new folder is going to be.
+fn make(root: &Root, staging: Option<&Staging>, dir: &RelPath, names: Vec<&Wanted>) -> Result<()> {
     // That of the root was tried out in the staging folder.
     if dir.is_root() || names.len() < 2 {
         return Ok(());
@@ -85,7 +87,15 @@ fn make(root: &Root, dir: &RelPath, names: Vec<&Wanted>) -> Result<()> {
     let failed = |e: &io::Error| failed(root, &probe, e);
     let above = root.hold(dir).map_err(|e| failed(&e))?;
     let before = above.look().map_err(|e| failed(&e))?;
-    insist(root, &probe, |place| place.make_folder(0o700)).map_err(|e| failed(&e))?;
+    match staging {
+        None => insist(root, &probe, |place| place.make_folder(0o700)).map_err(|e| failed(&e))?,
+        Some(staging) => {
+            staging.remove_temporary(FOLDER)?;
+            let ready = Ready { root: staging.temporary(), path: RelPath::own(FOLDER) };
+            ready.with(|place| place.make_folder(0o700)).map_err(|e| failed(&e))?;
+            ready.put(root, &probe)?;
+        }
+    }
     let tried = root.below(&probe).map_err(|e| failed(&e)).and_then(|folder| {
         let own = |wanted: &Wanted| Wanted { path: RelPath::root().child(OsStr::from_bytes(wanted.path.name())), ..*wanted };
         for wanted in names {

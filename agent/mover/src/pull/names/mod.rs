@@ -70,7 +70,8 @@ pub(super) fn check<'a>(
     alike: &Alike,
     stop: &Stop,
 ) -> Result<bool> {
-    let checked = if merges(staging)? { all(staging, tree, stop).map(|()| true) } else { in_folders(root, tree, gone, alike, stop) };
+    let checked =
+        if merges(staging)? { all(staging, tree, stop).map(|()| true) } else { in_folders((root, staging), tree, gone, alike, stop) };
     if checked.is_err() && !unfinished {
         Staging::remove(root)?;
     }
@@ -107,7 +108,13 @@ fn all(staging: &Staging, tree: &impl Tree, stop: &Stop) -> Result<()> {
 }
 
 /// Tries out those that are alike, each in its folder.
-fn in_folders<'a>(root: &Root, tree: &impl Tree, gone: impl Iterator<Item = &'a RelPath>, alike: &Alike, stop: &Stop) -> Result<bool> {
+fn in_folders<'a>(
+    at: (&Root, &Staging),
+    tree: &impl Tree,
+    gone: impl Iterator<Item = &'a RelPath>,
+    alike: &Alike,
+    stop: &Stop,
+) -> Result<bool> {
     if alike.is_empty() {
         return Ok(false);
     }
@@ -132,7 +139,7 @@ fn in_folders<'a>(root: &Root, tree: &impl Tree, gone: impl Iterator<Item = &'a 
             group.gone.push(path.clone());
         }
     }
-    folders::try_out(root, &groups, stop)
+    folders::try_out(at, &groups, stop)
 }
 
 /// That the volume holds all names of the tree that was put there.

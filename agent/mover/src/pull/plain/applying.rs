@@ -49,7 +49,7 @@ impl Applying<'_> {
     }
 
     fn replace(&self, staging: &Staging, merges: bool) -> Result<Applied> {
-        let Self { root, tree, plan, stop, .. } = *self;
+        let Self { root, tree, plan, alike, stop } = *self;
         space::check(root, Room::of_all(plan.copies.iter().map(|(_, _, size)| *size)))?;
         let copied = staging.copy(root, plan, &HashSet::new(), stop)?;
         if let Some((_, path, _)) = plan.copies.iter().find(|(digest, ..)| !copied.contains(digest)) {
@@ -58,7 +58,7 @@ impl Applying<'_> {
         }
         let mut work = apply::begin(root, plan, staging, stop);
         let prepared = work.prepare(plan.steps(tree.read()?), true)?;
-        obstacles::refuse(root, plan, tree, stop)?;
+        obstacles::refuse(root, plan, tree, Some(alike).filter(|_| merges), stop)?;
         root.sync()?;
         work.put(prepared, plan, tree, merges)?;
         let applied = work.finish(tree)?;

@@ -17,7 +17,7 @@ use super::staging::Staging;
 use super::{ATTEMPTS, PullOptions, PullOutcome, Synced, names, obstacles, space};
 use crate::digest::Digest;
 use crate::error::{Failure, Result};
-use crate::format::entries::EntriesWriter;
+use crate::format::entries::{Entries, EntriesWriter};
 use crate::format::names::Folder;
 use crate::guard::Deletions;
 use crate::remote::{Detail, Remote};
@@ -114,6 +114,12 @@ impl Attempt<'_> {
         let due: BTreeMap<&RelPath, &Detail> = listing.files.iter().filter(|(path, _)| !there.contains_key(path)).collect();
         let size = due.values().map(|detail| detail.size).sum();
         let needed = Room::of_all(due.values().map(|detail| detail.size));
+        // What is in the way is there whatever the files hold.
+        let unknown = due.keys().map(|path| ((*path).clone(), (Digest([0; 32]), Meta::default()))).collect();
+        let early =
+            if due.is_empty() { None } else { Some(self.planned((&wanted, &found), &there, &unknown, &access, &mut BTreeMap::new())?) };
+        let refuse = |merged| early.iter().try_for_each(|(tree, plan)| obstacles::refuse(root, plan, tree, merged, stop));
+        refuse(None)?;
         let staging = if left || !due.is_empty() { Some(Staging::open(root)?) } else { None };
         let alike = alike(&found, &wanted);
         let check = |staging: &Staging| {
@@ -122,6 +128,15 @@ impl Attempt<'_> {
         };
         // Before anything is fetched: it is fetched under its names.
         let merges = staging.as_ref().map(check).transpose()?;
+        if merges == Some(true)
+            && let Err(failure) = refuse(Some(&alike))
+        {
+            if !left {
+                Staging::remove(root)?;
+            }
+            return Err(failure);
+        }
+        drop(early);
         if let Some(staging) = &staging {
             // The content of a pull that was killed has no known hash.
             staging.keep(&PullPlan::default(), &Hasher::default(), stop)?;
@@ -159,24 +174,37 @@ impl Attempt<'_> {
             fetched.insert(path.clone(), (digest, meta));
         }
 
-        let mut tree = EntriesWriter::new(&remote.context.scratch, "plain")?;
-        for entry in entries(wanted, &found, listing, &there, &fetched, &access, &mut skipped) {
-            tree.push(&entry)?;
-        }
-        let tree = tree.finish()?;
-        let mut facts = Differences::of(Writers::of(options.private, root)?);
-        for pair in join(tree.read()?, found.into_iter().map(Ok)) {
-            let (entry, found) = pair?;
-            facts.add(entry.as_ref(), found.as_ref(), entry.as_ref().is_none_or(|entry| !fetched.contains_key(&entry.path)));
-        }
-        let plan = plan(tree.read()?, facts)?;
-        obstacles::refuse(root, &plan, &tree, stop)?;
+        let (tree, plan) = self.planned((&wanted, &found), &there, &fetched, &access, &mut skipped)?;
+        obstacles::refuse(root, &plan, &tree, None, stop)?;
         remote.context.progress.phase("applying", 0);
         let staging = staging.zip(merges);
         let applied = Applying { root, tree: &tree, plan: &plan, alike: &alike, stop }.apply(staging)?;
         let deleted = applied.removed(&plan);
         skipped.extend(applied.skipped);
         Ok(Ok(Synced { changed: applied.changed, transferred: size, hashed, deleted, skipped, ..pulled(listing) }))
+    }
+
+    /// The tree that the volume is to hold, and what is to be done for it.
+    fn planned(
+        &self,
+        (wanted, found): (&Tree, &[Found]),
+        there: &HashMap<RelPath, Digest>,
+        fetched: &HashMap<RelPath, (Digest, Meta)>,
+        access: &HashMap<RelPath, Access>,
+        skipped: &mut BTreeMap<String, u64>,
+    ) -> Result<(Entries, PullPlan)> {
+        let mut tree = EntriesWriter::new(&self.remote.context.scratch, "plain")?;
+        for entry in entries(wanted, found, &self.listing, there, fetched, access, skipped) {
+            tree.push(&entry)?;
+        }
+        let tree = tree.finish()?;
+        let mut facts = Differences::of(Writers::of(self.options.private, self.root)?);
+        for pair in join(tree.read()?, found.iter().cloned().map(Ok)) {
+            let (entry, found) = pair?;
+            facts.add(entry.as_ref(), found.as_ref(), entry.as_ref().is_none_or(|entry| !fetched.contains_key(&entry.path)));
+        }
+        let plan = plan(tree.read()?, facts)?;
+        Ok((tree, plan))
     }
 
     /// Files of the volume that are what the listing says, by their digest, and what was read to know it.
@@ -238,7 +266,7 @@ impl Attempt<'_> {
 
 /// The tree that the volume is to hold, with the metadata that is known of each entry.
 fn entries(
-    tree: Tree,
+    tree: &Tree,
     found: &[Found],
     listing: &Listing,
     there: &HashMap<RelPath, Digest>,
@@ -257,15 +285,15 @@ fn entries(
         let file = FileEntry { size: detail.size, sha256, at: Location::Own, changed: 0, link: None, holes: Box::default(), hints: None };
         Some((Kind::File(file), meta))
     };
-    let entries = tree.into_iter().filter_map(|(path, shape)| {
-        let old = before.get(&path);
+    let entries = tree.iter().filter_map(|(path, shape)| {
+        let old = before.get(path);
         let (kind, mut meta) = match shape {
-            Shape::File => of_file(&path, old.filter(|old| matches!(old.kind, FoundKind::File(_))).map(|old| old.meta.clone()))?,
+            Shape::File => of_file(path, old.filter(|old| matches!(old.kind, FoundKind::File(_))).map(|old| old.meta.clone()))?,
             Shape::Dir => (Kind::Dir, old.filter(|old| old.kind == FoundKind::Dir).map_or_else(new_dir, |old| old.meta.clone())),
-            Shape::Stays(kind) => (kind, old.map(|old| old.meta.clone()).unwrap_or_default()),
+            Shape::Stays(kind) => (kind.clone(), old.map(|old| old.meta.clone()).unwrap_or_default()),
         };
         // A link has nothing of it but its owner, and getfacl follows links.
-        if let Some(access) = access.get(&path).filter(|_| !matches!(kind, Kind::Symlink(_))) {
+        if let Some(access) = access.get(path).filter(|_| !matches!(kind, Kind::Symlink(_))) {
             *skipped.entry("owners".into()).or_default() +=
                 u64::from(access.uid.is_none()) + u64::from(access.gid.is_none()) + access.unknown;
             let acl = |name: &[u8]| name == ACL_ACCESS || name == ACL_DEFAULT;
@@ -279,7 +307,7 @@ fn entries(
             }
             (meta.mode, meta.uid, meta.gid) = (mode, access.uid.unwrap_or(meta.uid), access.gid.unwrap_or(meta.gid));
         }
-        Some(Entry { path, meta, kind })
+        Some(Entry { path: path.clone(), meta, kind })
     });
     let entries = entries.collect();
     skipped.retain(|_, count| *count > 0);

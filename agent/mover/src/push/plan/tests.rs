@@ -54,8 +54,13 @@ fn read(plan: &PushPlan) -> Read {
 }
 
 fn with(old: &[Entry], listing: Option<&Listing>, ours: &[&str], new: &[Entry]) -> Read {
+    with_altered(old, listing, ours, new, &[])
+}
+
+fn with_altered(old: &[Entry], listing: Option<&Listing>, ours: &[&str], new: &[Entry], altered: &[&str]) -> Read {
     let scratch = Scratch::new().unwrap();
     let (old, new, ours, there) = (stored(&scratch, old), stored(&scratch, new), names_of(ours), ContentSet::default());
+    let altered = names_of(altered);
     let state = RemoteState {
         committed: Some(&old),
         listing,
@@ -63,7 +68,7 @@ fn with(old: &[Entry], listing: Option<&Listing>, ours: &[&str], new: &[Entry]) 
         there: &there,
         folders: true,
         refuses_long_names: false,
-        altered: &NameSet::default(),
+        altered: &altered,
         collisions: None,
         unreadable: None,
         exclude: &Exclude::default(),
@@ -170,6 +175,21 @@ fn a_listing_repairs_what_is_lost_by_way_of_the_staged_folder() {
         "nothing committed is written in place"
     );
     assert_eq!((plan.lost_objects, plan.gone, plan.files), (1, vec![".scribe/objects/ff".to_owned()], (4, 0)));
+}
+
+/// Under a name that the remote takes for another one, it would take the place of that.
+#[test]
+fn an_unusual_name_is_never_written_in_place_beside_a_committed_tree() {
+    let (old, new) = (tree([file("a", 1), file("b!", 1)]), tree([file("a", 1), file("b!", 1), file("c!", 1), file("d", 1)]));
+    let plan = against(&old, &new);
+    assert_eq!((plan.own, plan.staged), (vec!["d".to_owned()], vec!["c!".to_owned()]));
+
+    let listing = listing_of(&[("a", 1), (".scribe/commit.json", 9)]);
+    let lost = with(&old, Some(&listing), &[], &old);
+    assert_eq!((lost.differs, lost.staged), (true, vec!["b!".to_owned()]), "only a new revision can say where it is");
+    let altered = with_altered(&old, Some(&listing), &[], &old, &["b!"]);
+    assert_eq!((altered.differs, altered.staged, altered.objects, altered.gone), (true, vec![], 1, vec![]));
+    assert_eq!(altered.entries[2].file().map(|file| (file.at, file.changed)), Some((Location::Object, 1)));
 }
 
 /// What no tree of ours names is left alone, and what goes is counted.

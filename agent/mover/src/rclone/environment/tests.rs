@@ -47,6 +47,7 @@ fn an_unusable_secret_is_reported_precisely(#[case] files: &[(&str, &str)], #[ca
 #[case("global.dry_run")]
 #[case("override.dry_run")]
 #[case("global.ignore_existing")]
+#[case("global.disable")]
 #[case("override.immutable")]
 #[case("version_at")]
 #[case("directory_markers")]

@@ -3,6 +3,7 @@
 
 A FUSE file system that shows the directory BACKING at MOUNT and does not distinguish case: everywhere, or only below the folders named, as
 ext4 does below one with `chattr +F`. One thread, no cache, no library: it speaks the kernel's protocol (version 7.31). Ends when unmounted.
+With INHERITED set, a folder is of that kind if it was made in one, wherever it is moved to, as ext4 has it.
 """
 
 import ctypes
@@ -17,12 +18,16 @@ BACKING, MOUNT, FOLDERS = os.fsencode(os.path.abspath(sys.argv[1])), sys.argv[2]
 paths, numbers = {1: b""}, {b"": 1}
 handles = {}
 
+inherited = set(FOLDERS) if "INHERITED" in os.environ else None
+
 
 def full(path):
     return BACKING + b"/" + path if path else BACKING
 
 
 def merges(folder):
+    if inherited is not None:
+        return folder in inherited
     return not FOLDERS or any(folder == name or folder.startswith(name + b"/") for name in FOLDERS)
 
 
@@ -53,6 +58,9 @@ def moved(old, new):
             numbers.pop(path, None)
             paths[key] = new + path[len(old):]
             numbers[paths[key]] = key
+    for path in [path for path in inherited or () if path == old or path.startswith(old + b"/")]:
+        inherited.remove(path)
+        inherited.add(new + path[len(old):])
 
 
 def attributes(path):
@@ -126,6 +134,8 @@ def mknod(folder, data, uid, gid):
 def mkdir(folder, data, uid, gid):
     path = child(folder, data[8:-1])
     os.mkdir(full(path), struct.unpack("<I", data[:4])[0] & 0o7777)
+    if inherited is not None and merges(folder):
+        inherited.add(path)
     return owned(path, uid, gid)
 
 
@@ -135,7 +145,9 @@ def unlink(folder, data, uid, gid):
 
 
 def rmdir(folder, data, uid, gid):
-    os.rmdir(full(child(folder, data[:-1])))
+    path = child(folder, data[:-1])
+    os.rmdir(full(path))
+    (inherited or set()).discard(path)
     return b""
 
 

@@ -136,6 +136,12 @@ impl Site {
         Remote::new(context, Box::new(altering::Altering { store, alter }), &self.name)
     }
 
+    /// The same, at which this rule applies.
+    pub(crate) fn altering_by(&self, alter: altering::Alter, rule: Rule) -> Remote {
+        let (context, store) = store(self.secret.path(), &self.name);
+        Remote::new(context, Box::new(Liar::new(Box::new(altering::Altering { store, alter }), rule)), &self.name)
+    }
+
     /// The rclone of another section of the configuration.
     pub(crate) fn rclone_of(&self, section: &str) -> Rclone {
         opened(self.secret.path(), section).unwrap().0
