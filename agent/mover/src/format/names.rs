@@ -132,9 +132,10 @@ fn is_named_like_ours(name: &str) -> bool {
     first.to_uppercase() == CONTROL_DIR.to_uppercase()
 }
 
-/// Whether a name has any character that some server might not store as it is.
+/// Whether a name has any character that some server might not store as it is. Those of photographs and of copies (`IMG (1).jpg`) are in no
+/// list of what rclone's backends, Windows or S3 servers write in another way.
 pub fn is_unusual(name: &[u8]) -> bool {
-    !name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"._-/ ".contains(byte))
+    !name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"._-/ (),=@'".contains(byte))
 }
 
 /// Whether a known S3 server makes another name of this one, or keeps it for itself: to SeaweedFS a backslash is a slash, so that one
@@ -171,6 +172,7 @@ mod tests {
     #[test]
     fn what_every_server_stores_is_usual() {
         assert!(!is_unusual(b"Some Folder/file-1_2.tar.gz"));
+        assert!(!is_unusual(b"Ann's, a@b/IMG (1) n=2.jpg"));
         for name in ["\u{e9}", "a+b", "a!", "b\\c", "a?"] {
             assert!(is_unusual(name.as_bytes()), "{name}");
         }
