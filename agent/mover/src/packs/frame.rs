@@ -39,7 +39,7 @@ mod tests {
     use super::*;
     use crate::packs::block::{Packer, Unpacker};
     use crate::packs::id::ObjectId;
-    use crate::packs::reference::{BlockRef, Place};
+    use crate::packs::reference::{BlockRef, Form, Place};
     use crate::packs::salt::Salt;
     use crate::report::Reason;
 
@@ -57,12 +57,25 @@ mod tests {
             let place = Place { offset: 0, stored: stored.len().try_into().unwrap(), form, plain, part: Some(frame.part(offset)), born: 1 };
             let of = BlockRef { hash: salt.hash(content), pack: ObjectId { push: 1, number: 2 }, place };
             assert_eq!(unpacker.unpack(stored, &of, &salt).unwrap(), content);
-            weights += of.place.weight() as usize;
+            weights += of.place.weight() as usize - 1;
             let beyond = Part { offset: frame.plain().len().try_into().unwrap(), ..frame.part(offset) };
             let wrong = BlockRef { place: Place { part: Some(beyond), ..of.place }, ..of };
             assert_eq!(unpacker.unpack(stored, &wrong, &salt).unwrap_err().reason, Reason::RemoteInconsistent);
         }
         assert_eq!(weights, stored.len(), "together they weigh what is stored");
+    }
+
+    /// A pack of which nothing weighs anything would be deleted.
+    #[test]
+    fn whatever_is_needed_weighs_something() {
+        let mut frame = Frame::default();
+        let parts: Vec<Part> = (0..1000).map(|_| frame.add(b"x").unwrap()).map(|offset| Part { offset, frame: 1000 }).collect();
+        let mut packer = Packer::new().unwrap();
+        let stored = packer.pack(frame.plain()).unwrap().1.len().try_into().unwrap();
+        let weight = |part| Place { offset: 0, stored, form: Form::Zstd, plain: 1, part: Some(part), born: 1 }.weight();
+        let weights: Vec<u32> = parts.into_iter().map(weight).collect();
+        assert!(stored < 100 && weights.iter().all(|weight| *weight > 0), "{stored}");
+        assert_eq!(weights.iter().sum::<u32>(), stored + 1000);
     }
 
     #[test]

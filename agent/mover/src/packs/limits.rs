@@ -13,12 +13,8 @@ pub const BLOCKS_OF_A_VOLUME: u64 = 4 << 20;
 /// Plain bytes of a frame that small contents share.
 pub const FRAME: u32 = 128 << 10;
 
-/// Packs are written of a size between these two, the trailer not counted.
-const SMALLEST_PACK: u64 = 16 << 20;
-/// See [`SMALLEST_PACK`].
-const LARGEST_PACK: u64 = 64 << 20;
-/// How many packs of the size in between the live bytes of a volume fill.
-const PACKS_OF_A_VOLUME: u64 = 4096;
+/// Bytes that a push lets a pack grow to, the trailer not counted.
+pub const LARGEST_PACK: u64 = 64 << 20;
 /// Bytes of the trailer of a pack.
 pub const TRAILER: usize = 52;
 /// Bytes of a pack with its trailer, at most.
@@ -64,18 +60,3 @@ pub const DEAD: usize = 1 << 15;
 pub const NEAR_ANCESTORS: usize = 64;
 /// Ancestors that a manifest names in all.
 pub const ANCESTORS: usize = 1024;
-
-/// How large the packs of a push are to become, of a volume with so many live bytes.
-pub fn pack_size(live: u64) -> u64 {
-    (live / PACKS_OF_A_VOLUME).clamp(SMALLEST_PACK, LARGEST_PACK)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn packs_grow_with_the_volume_between_two_sizes() {
-        assert_eq!([0, 64 << 30, 128 << 30, 1 << 40].map(pack_size), [16 << 20, 16 << 20, 32 << 20, 64 << 20]);
-    }
-}

@@ -13,7 +13,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-pub use document::{DeadManifest, DeadObject, Document, Feature, Retained, Totals};
+pub use document::{DeadManifest, DeadObject, Document, Feature, Meter, PushClock, Reading, Retained, Totals};
 
 use crate::digest::Digest;
 use crate::error::{Failure, Result};

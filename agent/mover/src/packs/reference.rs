@@ -2,7 +2,7 @@
 
 use crate::packs::coding::Decoded;
 use crate::packs::id::ObjectId;
-use crate::packs::limits::{FRAME, LARGEST_PACK_OBJECT, TRAILER};
+use crate::packs::limits::{FRAME, LARGEST_PACK_OBJECT, LAST, TRAILER};
 use crate::packs::salt::Hash;
 use crate::packs::size::BlockSize;
 
@@ -79,9 +79,9 @@ pub struct PackRow {
     pub size: u64,
     /// Of the whole object.
     pub md5: [u8; 16],
-    /// The weights of the blocks in it that the map refers to, together.
+    /// The weights of the blocks in it that the map refers to, together: at least 1, or the pack is gone.
     pub live: u64,
-    /// How many these are, each at least 1: a frame's part may weigh nothing, so that this number alone says that a pack is needed.
+    /// How many blocks were written to it, each part of a frame one.
     pub blocks: u64,
     /// The generation that wrote it.
     pub born: u64,
@@ -100,13 +100,13 @@ impl Place {
         frame.get(from..from.checked_add(usize::try_from(self.plain).ok()?)?)
     }
 
-    /// Stored bytes that this block accounts for: all of them, or its share of the frame's. The shares of all parts of a frame add up to
-    /// what is stored of it.
+    /// What this block accounts for of its pack: 1, and its stored bytes, or its share of those of its frame. The shares of all parts of a
+    /// frame add up to what is stored of it. A share may be nothing; with the 1, no pack weighs nothing that is needed.
     pub fn weight(&self) -> u32 {
-        let Some(part) = self.part else { return self.stored };
+        let Some(part) = self.part else { return self.stored.saturating_add(1) };
         let up_to = |plain: u64| plain.saturating_mul(u64::from(self.stored)) / u64::from(part.frame).max(1);
         let (from, to) = (u64::from(part.offset), u64::from(part.offset).saturating_add(u64::from(self.plain)));
-        u32::try_from(up_to(to) - up_to(from)).unwrap_or(u32::MAX)
+        u32::try_from(1 + up_to(to) - up_to(from)).unwrap_or(u32::MAX)
     }
 
     /// The first byte behind it in the pack.
@@ -141,10 +141,15 @@ impl From<&BlockRef> for Hashed {
 }
 
 impl PackRow {
+    /// What all blocks weigh that were written to it, together: of this, `live` is needed.
+    pub fn weight(&self) -> u64 {
+        self.size.saturating_sub(TRAILER as u64).saturating_add(self.blocks)
+    }
+
     /// Refuses what no writer makes.
     pub(super) fn check(&self) -> Decoded<()> {
         let content = self.size.saturating_sub(TRAILER as u64);
-        if content == 0 || self.size > LARGEST_PACK_OBJECT || self.live > content || self.blocks == 0 {
+        if content == 0 || self.size > LARGEST_PACK_OBJECT || self.blocks > LAST || !(1..=self.weight()).contains(&self.live) {
             return Err("a pack of an impossible size".into());
         }
         Ok(())

@@ -222,7 +222,7 @@ impl Book {
                 } else {
                     (frame, part) = (length, 0);
                     offset = if is(3) { offset + last.2 } else { places.step(&mut offset) };
-                    stored = weight;
+                    stored = weight - 1;
                 }
                 last = (pack, offset, stored, frame, part, length, born);
                 let (push, number) = &list[usize::try_from(pack).unwrap()];

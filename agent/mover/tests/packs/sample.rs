@@ -1,5 +1,6 @@
 //! What the tests write, and rows as the mover reads them, as text.
 
+use std::fmt::Write;
 use std::io::Cursor;
 
 use scribe_mover::format::documents::{ManifestRef, Owner};
@@ -7,7 +8,7 @@ use scribe_mover::packs::block::is_zero;
 use scribe_mover::packs::commit::Statement;
 use scribe_mover::packs::frame::Frame;
 use scribe_mover::packs::id::ObjectId;
-use scribe_mover::packs::manifest::{DeadManifest, DeadObject, Document, Manifest, Retained, Totals};
+use scribe_mover::packs::manifest::{DeadManifest, DeadObject, Document, Manifest, Meter, PushClock, Reading, Retained, Totals};
 use scribe_mover::packs::node::{FileNode, Kind, Node};
 use scribe_mover::packs::pack::PackWriter;
 use scribe_mover::packs::reference::{BlockRef, Form, PackRow, Part, Place, RefKey};
@@ -37,16 +38,23 @@ pub fn entry((path, node): &(RelPath, Option<Node>)) -> String {
         Kind::Symlink(_) => 3,
         Kind::Fifo => 4,
     };
-    text +=
-        &format!("type {number} mode {:o} owner {}:{} mtime {}.{:09}", meta.mode, meta.uid, meta.gid, meta.mtime.secs, meta.mtime.nanos);
-    text.extend(meta.attributes.iter().map(|attribute| format!(" with {}={}", hex(&attribute.name), hex(&attribute.value))));
+    let _ = write!(
+        text,
+        "type {number} mode {:o} owner {}:{} mtime {}.{:09}",
+        meta.mode, meta.uid, meta.gid, meta.mtime.secs, meta.mtime.nanos
+    );
+    for attribute in meta.attributes.iter() {
+        let _ = write!(text, " with {}={}", hex(&attribute.name), hex(&attribute.value));
+    }
     match kind {
-        Kind::Symlink(target) => text += &format!(" to {}", hex(target)),
+        Kind::Symlink(target) => {
+            let _ = write!(text, " to {}", hex(target));
+        }
         Kind::File(file) => {
-            text += &format!(" id {} size {} changed {} content {:?}", file.id, file.size, file.changed, file.content);
+            let _ = write!(text, " id {} size {} changed {} content {:?}", file.id, file.size, file.changed, file.content);
             if let Some(hints) = file.hints {
                 let nanos = if hints.ctime == meta.mtime { "as mtime".to_owned() } else { hints.ctime.nanos.to_string() };
-                text += &format!(" ctime {} {nanos} inode {}", hints.ctime.secs, hints.inode);
+                let _ = write!(text, " ctime {} {nanos} inode {}", hints.ctime.secs, hints.inode);
             }
         }
         _ => {}
@@ -128,8 +136,8 @@ pub fn golden() -> (Manifest, Vec<u8>) {
     let row = PackRow { size: packed.size, md5: packed.md5, live, blocks: 6, born: 130 };
     let packs = vec![(ObjectId { push: 1, number: 70_000 }, None), (ObjectId { push: PUSH, number: 1 }, None), (id, Some(row))];
     let (bytes, of) = run(&entries(&nodes), &blocks, &packs);
-    let totals = Totals { blocks: 6, packs: 1, pack_bytes: packed.size, live_bytes: live };
-    (Manifest { document: document(of, totals), inline: vec![bytes] }, pack)
+    let totals = Totals { blocks: 6, packs: 1, pack_bytes: packed.size, live };
+    (Manifest { document: document(&of, totals), inline: vec![bytes] }, pack)
 }
 
 fn entries(files: &[FileNode]) -> Vec<(RelPath, Option<Node>)> {
@@ -157,7 +165,7 @@ fn entries(files: &[FileNode]) -> Vec<(RelPath, Option<Node>)> {
     rows
 }
 
-fn document(of: RunRef, totals: Totals) -> Document {
+fn document(of: &RunRef, totals: Totals) -> Document {
     let time = |text: &str| text.parse().unwrap();
     let older = |generation: u64| format!("20261123T032858Z-1c9a77e0-{generation}-0a91");
     let statement = Statement {
@@ -177,6 +185,8 @@ fn document(of: RunRef, totals: Totals) -> Document {
         bytes: contents().iter().map(|(_, content)| content.len() as u64).sum::<u64>() + 703,
         former: None,
     };
+    let meter = |counted| Meter { counted, owed: 0 };
+    let read = Reading { full: 86_400_000, brief: 3_600_000, age: 86_400_000 };
     let manifest = ManifestRef { size: 900, sha256: "ab".repeat(32) };
     Document {
         format: 2,
@@ -188,12 +198,13 @@ fn document(of: RunRef, totals: Totals) -> Document {
         block_size: 16384,
         next_file: 130,
         ancestors: vec![older(129), older(128), older(64)],
-        runs: vec![RunRef { id: ObjectId { push: PUSH, number: 0 }, first: 1, last: 130, inline: true, ..of }],
+        runs: vec![RunRef { id: ObjectId { push: PUSH, number: 0 }, first: 1, last: 130, inline: true, ..of.clone() }],
         totals,
-        retained: vec![Retained { revision: older(120), data_time: time("2026-11-22T04:28:51Z"), manifest }],
-        dead_packs: vec![DeadObject { id: ObjectId { push: 1, number: 70_000 }, size: 16_777_216, born: 3, died: 130, age: 0 }],
-        dead_runs: vec![DeadObject { id: ObjectId { push: 1, number: 1 }, size: 300, born: 3, died: 129, age: 3600 }],
-        dead_manifests: vec![DeadManifest { revision: older(119), age: 7200 }],
+        clock: PushClock { at: time("2026-11-23T04:28:59Z"), full: meter(172_800_000), brief: meter(90_000_000), age: meter(604_800_000) },
+        retained: vec![Retained { revision: older(120), data_time: time("2026-11-22T04:28:51Z"), committed: read, manifest }],
+        dead_packs: vec![DeadObject { id: ObjectId { push: 1, number: 70_000 }, size: 16_777_216, born: 3, died: 130, since: None }],
+        dead_runs: vec![DeadObject { id: ObjectId { push: 1, number: 1 }, size: 300, born: 3, died: 129, since: Some(read) }],
+        dead_manifests: vec![DeadManifest { revision: older(119), size: 910, since: read }],
     }
 }
 
@@ -203,9 +214,15 @@ fn run(
     packs: &[(ObjectId, Option<PackRow>)],
 ) -> (Vec<u8>, RunRef) {
     let mut writer = RunWriter::new(Vec::new(), Cursor::new(Vec::new()), block_size());
-    entries.iter().for_each(|(path, node)| writer.entry(path, node.as_ref()).unwrap());
-    blocks.iter().for_each(|(key, of)| writer.block(*key, of.as_ref()).unwrap());
-    packs.iter().for_each(|(id, row)| writer.pack(*id, row.as_ref()).unwrap());
+    for (path, node) in entries {
+        writer.entry(path, node.as_ref()).unwrap();
+    }
+    for (key, of) in blocks {
+        writer.block(*key, of.as_ref()).unwrap();
+    }
+    for (id, row) in packs {
+        writer.pack(*id, row.as_ref()).unwrap();
+    }
     let (bytes, written) = writer.finish().unwrap();
     (bytes, written.named(ObjectId { push: PUSH, number: 0 }, 1, 1))
 }

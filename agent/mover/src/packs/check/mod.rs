@@ -210,13 +210,13 @@ impl<'a, R: ReadAt> Checking<'a, R> {
     /// Holds the sums against what was found.
     fn add_up(&self, blocks: u64) -> Result<()> {
         for pack in &self.packs {
-            if (pack.live, pack.blocks) != (pack.found_live, pack.found_blocks) {
+            if pack.live != pack.found_live || pack.found_blocks > pack.blocks {
                 return Err(wrong(&format!("of pack {}, other blocks are needed than it says", pack.id)));
             }
         }
         let sum = |of: fn(&Pack) -> u64| self.packs.iter().map(of).fold(0, u64::saturating_add);
-        let (packs, pack_bytes, live_bytes) = (self.packs.len() as u64, sum(|pack| pack.size), sum(|pack| pack.live));
-        if self.document.totals == (Totals { blocks, packs, pack_bytes, live_bytes }) {
+        let (packs, pack_bytes, live) = (self.packs.len() as u64, sum(|pack| pack.size), sum(|pack| pack.live));
+        if self.document.totals == (Totals { blocks, packs, pack_bytes, live }) {
             Ok(())
         } else {
             Err(wrong("its totals are others than it is said to have"))

@@ -1,6 +1,7 @@
 use super::*;
 use crate::packs::commit::tests::statement;
 use crate::packs::limits::FORMAT;
+use crate::packs::manifest::{Meter, PushClock};
 use crate::packs::node::Node;
 use crate::packs::reference::{Form, PackRow, Part, Place};
 use crate::packs::run::Run;
@@ -72,7 +73,8 @@ fn volume(files: u64) -> (Model, Document) {
         next_file: files,
         ancestors: Vec::new(),
         runs: Vec::new(),
-        totals: Totals { blocks, packs: 1, pack_bytes: row.size, live_bytes: live },
+        clock: PushClock { at: jiff::Timestamp::UNIX_EPOCH, full: Meter::default(), brief: Meter::default(), age: Meter::default() },
+        totals: Totals { blocks, packs: 1, pack_bytes: row.size, live },
         retained: Vec::new(),
         dead_packs: Vec::new(),
         dead_runs: Vec::new(),
@@ -123,7 +125,7 @@ fn file_of<'a>(model: &'a mut Model, name: &str) -> &'a mut FileNode {
 fn weigh(model: &mut Model, document: &mut Document) {
     let live = model.blocks.values().flatten().map(|of| u64::from(of.place.weight())).sum();
     model.packs.get_mut(&ID).unwrap().as_mut().unwrap().live = live;
-    document.totals.live_bytes = live;
+    document.totals.live = live;
 }
 
 /// A way to damage a volume of 40 files.

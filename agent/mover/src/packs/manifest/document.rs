@@ -52,6 +52,8 @@ pub struct Document {
     pub runs: Vec<RunRef>,
     /// What the map refers to, together.
     pub totals: Totals,
+    /// How old things are.
+    pub clock: PushClock,
     /// Older revisions that are kept, the newest first.
     #[serde(default, deserialize_with = "few::<_, _, RETAINED>", skip_serializing_if = "Vec::is_empty")]
     pub retained: Vec<Retained>,
@@ -76,8 +78,8 @@ pub struct Totals {
     pub packs: u64,
     /// Bytes of these, trailers included.
     pub pack_bytes: u64,
-    /// Bytes of these that are needed: the weights of all blocks.
-    pub live_bytes: u64,
+    /// The weights of all blocks, see [`crate::packs::reference::Place::weight`].
+    pub live: u64,
 }
 
 /// An older revision that is kept.
@@ -88,8 +90,43 @@ pub struct Retained {
     pub revision: String,
     /// When its data was captured.
     pub data_time: Timestamp,
+    /// What the meters showed when it was committed.
+    pub committed: Reading,
     /// Its manifest.
     pub manifest: ManifestRef,
+}
+
+/// Time as the pushes of a path count it: the clock of none of them is trusted for long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PushClock {
+    /// When the manifest was written, by the clock of its push.
+    pub at: Timestamp,
+    /// Counts for the grace of what is dead.
+    pub full: Meter,
+    /// Counts for the shorter grace of what is dead and much.
+    pub brief: Meter,
+    /// Counts for the age of revisions.
+    pub age: Meter,
+}
+
+/// One count of time, in milliseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Meter {
+    /// What has passed.
+    pub counted: u64,
+    /// What has to pass before it counts again, because a clock was behind the one before.
+    pub owed: u64,
+}
+
+/// What the meters of [`PushClock`] showed at one push, in milliseconds. Only the difference of two has a meaning.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reading {
+    /// Of the meter of that name.
+    pub full: u64,
+    /// Of the meter of that name.
+    pub brief: u64,
+    /// Of the meter of that name.
+    pub age: u64,
 }
 
 /// A pack or run that is of no use to this revision.
@@ -103,8 +140,9 @@ pub struct DeadObject {
     pub born: u64,
     /// The first one whose manifest did not any more.
     pub died: u64,
-    /// Seconds since then, as far as they count, see `docs/remote-format.md`.
-    pub age: u64,
+    /// What the meters showed at the push since which no retained revision has referred to it either; absent as long as one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Reading>,
 }
 
 impl DeadObject {
@@ -119,8 +157,10 @@ impl DeadObject {
 pub struct DeadManifest {
     /// Of which revision.
     pub revision: String,
-    /// Seconds since a push replaced it, as [`DeadObject::age`].
-    pub age: u64,
+    /// Bytes of it.
+    pub size: u64,
+    /// What the meters showed at the push since which its revision is neither committed nor retained.
+    pub since: Reading,
 }
 
 /// The features that a manifest needs.
@@ -186,7 +226,19 @@ impl Document {
         if self.retained.iter().any(|kept| kept.manifest.size > MANIFEST) {
             return Err("a retained revision with a manifest of an impossible size".into());
         }
+        self.check_readings()?;
         self.check_dead(revision.generation())
+    }
+
+    /// No reading is later than what the meters show.
+    fn check_readings(&self) -> std::result::Result<(), String> {
+        let PushClock { full, brief, age, .. } = self.clock;
+        let dead = self.dead_packs.iter().chain(&self.dead_runs).filter_map(|dead| dead.since);
+        let mut all = self.retained.iter().map(|kept| kept.committed).chain(dead).chain(self.dead_manifests.iter().map(|dead| dead.since));
+        if all.any(|read| read.full > full.counted || read.brief > brief.counted || read.age > age.counted) {
+            return Err("readings of a time that has not come".into());
+        }
+        Ok(())
     }
 
     fn check_totals(&self) -> std::result::Result<(), String> {
@@ -198,7 +250,9 @@ impl Document {
                 return Err(format!("{number} {of}, more than the {most} that this program handles"));
             }
         }
-        let fits = says.files <= says.entries && i64::try_from(says.bytes).is_ok() && totals.live_bytes <= totals.pack_bytes;
+        let fits = says.files <= says.entries
+            && i64::try_from(says.bytes).is_ok()
+            && (totals.blocks..=totals.blocks + totals.pack_bytes).contains(&totals.live);
         if fits && totals.pack_bytes <= totals.packs * LARGEST_PACK_OBJECT { Ok(()) } else { Err("impossible totals".into()) }
     }
 

@@ -28,12 +28,21 @@ pub(in crate::packs) fn empty(revision: &str) -> Document {
         ancestors: Vec::new(),
         runs: Vec::new(),
         totals: Totals::default(),
+        clock: clock(),
         retained: Vec::new(),
         dead_packs: Vec::new(),
         dead_runs: Vec::new(),
         dead_manifests: Vec::new(),
     }
 }
+
+/// Some hours of pushes.
+fn clock() -> PushClock {
+    let meter = |counted| Meter { counted, owed: 1 };
+    PushClock { at: jiff::Timestamp::UNIX_EPOCH, full: meter(90_000_000), brief: meter(3_600_000), age: meter(90_000_000) }
+}
+
+const READ: Reading = Reading { full: 90_000_000, brief: 3_600_000, age: 90_000_000 };
 
 fn id(number: u32) -> ObjectId {
     ObjectId { push: 7, number }
@@ -53,12 +62,16 @@ fn manifest() -> (Manifest, Vec<Model>) {
         }
     }
     document.ancestors = vec![older(16), older(3)];
-    let kept =
-        Retained { revision: older(9), data_time: document.statement.data_time, manifest: ManifestRef { size: 1000, sha256: "x".into() } };
+    let kept = Retained {
+        revision: older(9),
+        data_time: document.statement.data_time,
+        committed: Reading::default(),
+        manifest: ManifestRef { size: 1000, sha256: "x".into() },
+    };
     document.retained = vec![kept];
-    document.dead_packs = vec![DeadObject { id: id(1), size: 100, born: 2, died: 17, age: 60 }];
-    document.dead_runs = vec![DeadObject { id: id(9), size: 100, born: 2, died: 3, age: 60 }];
-    document.dead_manifests = vec![DeadManifest { revision: older(8), age: 60 }];
+    document.dead_packs = vec![DeadObject { id: id(1), size: 100, born: 2, died: 17, since: None }];
+    document.dead_runs = vec![DeadObject { id: id(9), size: 100, born: 2, died: 3, since: Some(READ) }];
+    document.dead_manifests = vec![DeadManifest { revision: older(8), size: 900, since: READ }];
     (Manifest { document, inline }, models)
 }
 
@@ -145,7 +158,8 @@ fn what_no_push_says_is_refused() {
         ("entries, more than", |document| document.statement.entries = 2_000_000_000),
         ("impossible totals", |document| document.statement.files = 2),
         ("impossible totals", |document| document.statement.bytes = u64::MAX),
-        ("impossible totals", |document| document.totals.live_bytes = 1),
+        ("impossible totals", |document| document.totals.live = 1),
+        ("impossible totals", |document| document.totals.blocks = 1),
         ("impossible totals", |document| document.totals.pack_bytes = 1),
         ("impossible size", |document| document.runs[0].size = 1),
         ("impossible size", |document| document.runs[0].size = u64::MAX),
@@ -163,6 +177,9 @@ fn what_no_push_says_is_refused() {
         ("impossible ancestors", |document| document.ancestors[0] = "20261123T032858Z-00000001-16-0a91".into()),
         ("impossible retained", |document| document.retained[0].revision = REVISION.into()),
         ("manifest of an impossible size", |document| document.retained[0].manifest.size = u64::MAX),
+        ("time that has not come", |document| document.retained[0].committed.full = 90_000_001),
+        ("time that has not come", |document| document.dead_packs[0].since = Some(Reading { brief: 3_600_001, ..READ })),
+        ("time that has not come", |document| document.clock.age.counted -= 1),
         ("dead packs", |document| document.dead_packs[0].died = 2),
         ("dead packs", |document| document.dead_packs[0].died = 18),
         ("dead packs", |document| document.dead_packs.push(document.dead_packs[0])),

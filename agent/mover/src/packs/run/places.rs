@@ -140,7 +140,7 @@ impl Places {
         let born = if is(BORN) { numbers.step(bytes, before.born)? } else { before.born };
         let plain = if is(SHORT) { numbers.small(bytes)? } else { self.block.bytes() };
         let form = if is(ZSTD) { Form::Zstd } else { Form::Raw };
-        let (mut stored, mut offset, mut part) = (weight, None, None);
+        let (mut stored, mut offset, mut part) = (weight.saturating_sub(1), None, None);
         if is(SAME) {
             let (last, share, end) = before.frame(pack).filter(|_| is(SHARED) && !is(BEHIND)).ok_or("a frame of no other block")?;
             (stored, offset) = (last.stored, Some(last.offset.into()));

@@ -128,7 +128,7 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn pack_row()(size in 53..=LARGEST_PACK_OBJECT, md5: [u8; 16], live in 0..=1_u64, blocks in 1..100_u64, born: u64) -> PackRow {
+    fn pack_row()(size in 53..=LARGEST_PACK_OBJECT, md5: [u8; 16], live in 1..=2_u64, blocks in 1..100_u64, born: u64) -> PackRow {
         PackRow { size, md5, live, blocks, born }
     }
 }
