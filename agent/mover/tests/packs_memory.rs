@@ -3,11 +3,15 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 use std::fs;
+use std::io::Cursor;
 
 use scribe_mover::digest::Digest;
 use scribe_mover::packs::id::ObjectId;
 use scribe_mover::packs::manifest::Manifest;
-use scribe_mover::packs::run::{Counts, Entries, Hashes, Packs, References, Run, RunRef, Section};
+use scribe_mover::packs::map::Map;
+use scribe_mover::packs::reference::{BlockRef, Form, Place, RefKey};
+use scribe_mover::packs::run::{Counts, Entries, Hashes, Packs, References, Run, RunRef, RunWriter, Section};
+use scribe_mover::packs::salt::Hash;
 use scribe_mover::packs::size::BlockSize;
 use scribe_mover::report::Reason;
 use sha2::{Digest as _, Sha256};
@@ -76,8 +80,30 @@ fn refused(what: &str, most: u64, (bytes, of): &(Vec<u8>, RunRef)) {
     assert!(took <= most, "{what} took {} KiB", took >> 10);
 }
 
+/// A map of as many runs as there may be, each of many windows: it is read with one window of each in memory.
+fn sixty_four_runs() {
+    let block = BlockSize::new(16384).unwrap();
+    let mut writer = RunWriter::new(Vec::new(), Cursor::new(Vec::new()), block);
+    let mut random = fastrand::Rng::with_seed(1);
+    for number in 0..12_000 {
+        let place =
+            Place { offset: random.u32(..1 << 25), stored: random.u32(1..16384), form: Form::Zstd, plain: 16384, part: None, born: 1 };
+        let of = BlockRef { hash: Hash(random.u128(..).to_le_bytes()), pack: ObjectId { push: 1, number: 1 }, place };
+        writer.block(RefKey { file: 1, block: number }, Some(&of)).unwrap();
+    }
+    let (bytes, written) = writer.finish().unwrap();
+    assert!(bytes.len() > 250_000);
+    let of = written.named(ObjectId { push: 1, number: 1 }, 1, 1);
+    let before = peak(true);
+    let map = Map::open((0..64).map(|_| Run::open(&bytes, &of, block))).unwrap();
+    assert_eq!(map.rows::<References>().map(Result::unwrap).count(), 12_000);
+    let took = peak(false) - before;
+    assert!(took <= 20 * MIB, "a map of 64 runs took {} KiB", took >> 10);
+}
+
 #[test]
 fn what_anybody_wrote_takes_little_memory() {
+    sixty_four_runs();
     let bomb = zstd::encode_all(&*vec![0; 1 << 30], 1).unwrap();
     let huge = u64::from(u32::MAX);
     let entries = |rows, plain| {

@@ -66,9 +66,6 @@ impl Unpacker {
                 self.plain.clear();
                 self.plain.reserve_exact(length);
                 self.zstd.decompress_to_buffer(stored, &mut self.plain).map_err(|e| what(&e.to_string()))?;
-                if self.plain.len() != length {
-                    return Err(what("it has another length"));
-                }
                 &self.plain
             }
         };

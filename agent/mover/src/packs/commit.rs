@@ -4,9 +4,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Failure, Result};
-use crate::format::documents::{self, Control, ManifestRef, Owner};
+use crate::format::documents::{self, Claim, Control, ManifestRef, Owner};
 use crate::format::manifest;
-use crate::packs::limits::FORMAT;
+use crate::packs::limits::{FORMAT, MANIFEST};
 use crate::report::Reason;
 
 /// What commit and manifest both say, so that a commit can be made of its manifest. What moves on without a new revision is later in the
@@ -95,16 +95,34 @@ impl Commit {
 
 /// Checks and reads a commit of either layout; `Err` only for one of a newer format.
 pub fn read(bytes: &[u8]) -> Result<Control<AnyCommit>> {
+    let commit = unsealed(bytes, |format, text| {
+        if format == FORMAT {
+            return serde_json::from_str(text).map(|commit| AnyCommit::Packs(Box::new(commit)));
+        }
+        serde_json::from_str(text).map(|commit| AnyCommit::Files(Box::new(commit)))
+    })?;
+    match commit {
+        Control::Present(AnyCommit::Packs(commit)) if commit.manifest.size > MANIFEST => {
+            Ok(Control::Corrupt(format!("its manifest has {} bytes, more than any", commit.manifest.size)))
+        }
+        commit => Ok(commit),
+    }
+}
+
+/// Checks and reads a claim of either layout, which says the same in both; `Err` only for one of a newer format.
+pub fn read_claim(bytes: &[u8]) -> Result<Control<Claim>> {
+    unsealed(bytes, |_, text| serde_json::from_str(text))
+}
+
+fn unsealed<T>(bytes: &[u8], read: impl Fn(u32, &str) -> serde_json::Result<T>) -> Result<Control<T>> {
     let (format, text) = match documents::sealed(bytes) {
         Ok(sealed) => sealed,
         Err(what) => return Ok(Control::Corrupt(what)),
     };
-    let commit = match format {
-        manifest::FORMAT => serde_json::from_str(text).map(|commit| AnyCommit::Files(Box::new(commit))),
-        FORMAT => serde_json::from_str(text).map(|commit| AnyCommit::Packs(Box::new(commit))),
-        newer => return Err(unsupported(newer)),
-    };
-    Ok(commit.map_or_else(|error| Control::Corrupt(error.to_string()), Control::Present))
+    if ![manifest::FORMAT, FORMAT].contains(&format) {
+        return Err(unsupported(format));
+    }
+    Ok(read(format, text).map_or_else(|error| Control::Corrupt(error.to_string()), Control::Present))
 }
 
 /// Refuses a remote written by a newer program, rather than guess.
@@ -159,16 +177,29 @@ pub(super) mod tests {
         assert_eq!(Control::Present(*read), unseal::<documents::Commit>(&bytes).unwrap());
     }
 
+    #[test]
+    fn a_claim_of_either_layout_is_read() {
+        let claim = Claim::new("r", commit().statement.owner, Timestamp::UNIX_EPOCH);
+        for format in [1, 2] {
+            let claim = Claim { format, ..claim.clone() };
+            assert_eq!(read_claim(&seal(&claim).unwrap()).unwrap(), Control::Present(claim));
+        }
+        assert!(read_claim(&seal(&Claim { format: 3, ..claim }).unwrap()).is_err());
+    }
+
     /// What a mover before this layout says: its reader is `unseal`.
     #[test]
     fn an_older_mover_refuses_it_in_words() {
-        let bytes = seal(&commit()).unwrap();
-        let failure = unseal::<documents::Commit>(&bytes).unwrap_err();
-        assert_eq!(failure.reason, Reason::MoverFailed);
-        assert_eq!(
-            failure.message,
-            "the remote path is in format 2, this program supports format 1: use the version that wrote it, or a newer one"
-        );
+        let claim = Claim { format: 2, ..Claim::new("r", commit().statement.owner, Timestamp::UNIX_EPOCH) };
+        let commit = unseal::<documents::Commit>(&seal(&commit()).unwrap()).map(drop);
+        for refused in [commit, unseal::<Claim>(&seal(&claim).unwrap()).map(drop)] {
+            let failure = refused.unwrap_err();
+            assert_eq!(failure.reason, Reason::MoverFailed);
+            assert_eq!(
+                failure.message,
+                "the remote path is in format 2, this program supports format 1: use the version that wrote it, or a newer one"
+            );
+        }
     }
 
     #[test]
@@ -184,5 +215,8 @@ pub(super) mod tests {
             assert!(matches!(read(&flipped).unwrap(), Control::Corrupt(_)), "flipped at {at}");
         }
         assert!(matches!(read(&seal(&serde_json::json!({"format": 2})).unwrap()).unwrap(), Control::Corrupt(_)));
+        let mut large = commit();
+        large.manifest.size = u64::MAX;
+        assert!(matches!(read(&seal(&large).unwrap()).unwrap(), Control::Corrupt(_)));
     }
 }

@@ -32,7 +32,7 @@ pub const ROWS: u64 = 1 << 16;
 pub const MOST_ATTRIBUTES: usize = 1 << 14;
 /// Plain bytes of the index of a run.
 pub const INDEX: u64 = 16 << 20;
-/// Windows of all runs of a map together.
+/// Windows of all runs of a map together: those that as many blocks and entries take as there may be.
 pub const WINDOWS: usize = 1 << 18;
 
 /// Runs of a map.
@@ -40,9 +40,9 @@ pub const RUNS: usize = 64;
 /// Bytes of the runs that stand in the manifest itself.
 pub const INLINE: u64 = 256 << 10;
 /// Entries of a map.
-pub const ENTRIES: u64 = 1 << 30;
+pub const ENTRIES: u64 = 1 << 28;
 /// Blocks of a map.
-pub const BLOCKS_OF_A_MAP: u64 = 1 << 30;
+pub const BLOCKS_OF_A_MAP: u64 = 1 << 29;
 /// Packs of a map.
 pub const PACKS: u64 = 1 << 21;
 /// The last block number of a file, and the last file id: far beyond any file system, and far from overflowing.
@@ -50,7 +50,7 @@ pub const LAST: u64 = 1 << 47;
 
 /// Plain bytes of the document of a manifest.
 pub const DOCUMENT: usize = 8 << 20;
-/// Bytes of a manifest as it is stored.
+/// Bytes of a manifest as it is stored: more than the document and the runs in it have.
 pub const MANIFEST: u64 = 10 << 20;
 /// Retained revisions.
 pub const RETAINED: usize = 4096;

@@ -21,11 +21,17 @@ pub struct Map<R> {
 }
 
 impl<R: ReadAt> Map<R> {
-    /// The map of these runs, the oldest first, as a manifest lists them.
-    pub fn new(runs: Vec<Run<R>>) -> Result<Self> {
-        let windows: usize = runs.iter().map(|run| run.index.windows()).sum();
-        if runs.len() > RUNS || windows > WINDOWS {
-            return Err(damaged("the map", "it has more runs than any push leaves"));
+    /// The map of these runs, the oldest first, as a manifest lists them. They are opened one by one, and no further than there is room for
+    /// their indexes.
+    pub fn open(opened: impl IntoIterator<Item = Result<Run<R>>>) -> Result<Self> {
+        let (mut runs, mut windows) = (Vec::new(), 0_usize);
+        for run in opened {
+            let run = run?;
+            windows = windows.saturating_add(run.index.windows());
+            if runs.len() == RUNS || windows > WINDOWS {
+                return Err(damaged("the map", "it has more runs than any push leaves"));
+            }
+            runs.push(run);
         }
         Ok(Self { runs })
     }
@@ -211,7 +217,7 @@ mod tests {
             from in (0..4_u64, 0..30_u64),
         ) {
             let expected = together(&models, false);
-            let mut map = Map::new(runs(&models)).unwrap();
+            let mut map = Map { runs: runs(&models) };
             let mut parts: Vec<Model> = models.clone();
             prop_assert_eq!(shown(&map), expected.clone());
             for (at, many) in steps {
@@ -235,7 +241,7 @@ mod tests {
         let (bytes, of) = write(&crate::packs::run::tests::large());
         let mut damaged = bytes.clone();
         damaged[100_000] ^= 1;
-        let map = Map::new([bytes, damaged].map(|bytes| Run::open(bytes, &of, block()).unwrap()).into()).unwrap();
+        let map = Map::open([bytes, damaged].map(|bytes| Run::open(bytes, &of, block()))).unwrap();
         let rows: Vec<_> = map.rows::<Entries>().collect();
         assert!(rows.len() < 9000 && rows.last().unwrap().is_err() && rows.iter().rev().skip(1).all(Result::is_ok));
         assert!(merge(map.runs(), true, writer(), &Stop::default()).is_err());
@@ -244,8 +250,16 @@ mod tests {
     #[test]
     fn a_map_has_no_more_runs_than_a_reader_has_room_for() {
         let empty = vec![Model::default(); RUNS + 1];
-        assert!(Map::new(runs(&empty[..RUNS])).is_ok());
-        assert!(Map::new(runs(&empty)).is_err());
+        assert!(Map::open(runs(&empty[..RUNS]).into_iter().map(Ok)).is_ok());
+        assert!(Map::open(runs(&empty).into_iter().map(Ok)).is_err());
+        let mut opened = 0;
+        let mut endless = || {
+            opened += 1;
+            let (bytes, of) = write(&Model::default());
+            Some(Run::open(bytes, &of, block()))
+        };
+        assert!(Map::open(std::iter::from_fn(&mut endless)).is_err());
+        assert_eq!(opened, RUNS + 1, "no more than that are opened");
         let (stop, large) = (Stop::default(), runs(&[crate::packs::run::tests::large()]));
         stop.request();
         assert!(merge(&large, true, writer(), &stop).is_err(), "a stop is heeded");

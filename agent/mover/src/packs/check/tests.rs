@@ -85,7 +85,7 @@ fn volume(files: u64) -> (Model, Document) {
 
 fn checked(model: &Model, document: &Document, at_a_time: usize) -> std::result::Result<(), String> {
     let (bytes, of) = write(model);
-    let map = Map::new(vec![Run::open(bytes, &of, block()).unwrap()]).unwrap();
+    let map = Map::open([Run::open(bytes, &of, block())]).unwrap();
     let stop = Stop::default();
     Checking::new(&map, document, &stop, at_a_time).and_then(Checking::all).map_err(|failure| failure.message)
 }
@@ -105,7 +105,7 @@ fn a_map_that_adds_up_is_one() {
             assert_eq!(checked(&model, &document, at_a_time), Ok(()), "{files} {at_a_time}");
         }
         let (bytes, of) = write(&model);
-        let map = Map::new(vec![Run::open(bytes, &of, block()).unwrap()]).unwrap();
+        let map = Map::open([Run::open(bytes, &of, block())]).unwrap();
         check(&map, &document, &Stop::default()).unwrap();
     }
 }
@@ -205,7 +205,7 @@ fn whatever_does_not_add_up_is_named() {
 fn a_stop_is_heeded() {
     let (model, document) = volume(40);
     let (bytes, of) = write(&model);
-    let map = Map::new(vec![Run::open(bytes, &of, block()).unwrap()]).unwrap();
+    let map = Map::open([Run::open(bytes, &of, block())]).unwrap();
     let stop = Stop::default();
     stop.request();
     assert_eq!(check(&map, &document, &stop).unwrap_err().reason, crate::report::Reason::MoverKilled);

@@ -153,7 +153,7 @@ fn what_no_push_says_is_refused() {
         ("two revisions", |document| document.statement.revision = older(17)),
         ("size, 16385", |document| document.block_size += 1),
         ("ids of files", |document| document.next_file = u64::MAX),
-        ("more than the 1073741824 that", |document| document.totals.blocks = 3_000_000_000),
+        ("more than the 536870912 that", |document| document.totals.blocks = 3_000_000_000),
         ("packs, more than", |document| document.totals.packs = u64::MAX),
         ("entries, more than", |document| document.statement.entries = 2_000_000_000),
         ("impossible totals", |document| document.statement.files = 2),

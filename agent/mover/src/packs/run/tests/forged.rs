@@ -128,6 +128,30 @@ fn refused(bytes: &Vec<u8>, of: &RunRef) -> String {
 }
 
 #[test]
+fn a_window_has_nothing_behind_its_rows() {
+    let more: [fn(&mut Forged) -> &mut Vec<u8>; 4] =
+        [|forged| &mut forged.entries, |forged| &mut forged.hashes, |forged| &mut forged.places, |forged| &mut forged.packs];
+    for window in more {
+        let mut forged = sample();
+        window(&mut forged).push(0);
+        let (bytes, of) = forged.sealed();
+        assert!(refused(&bytes, &of).contains("more bytes than rows"));
+    }
+}
+
+/// One that is whole, and not the one that the manifest names.
+#[test]
+fn another_run_is_refused() {
+    let (named, mut other) = (sample(), sample());
+    let at = other.hashes.len() - 16;
+    other.hashes[at..].fill(6);
+    let ((_, of), (bytes, its_own)) = (named.sealed(), other.sealed());
+    assert_eq!((of.size, of.tail, of.counts), (its_own.size, its_own.tail, its_own.counts));
+    assert!(read(&bytes, &its_own).is_ok());
+    assert!(refused(&bytes, &of).contains("its sum is another one"));
+}
+
+#[test]
 fn two_rows_of_one_key_are_refused() {
     let forged = sample();
     // The second row: shares 0 bytes, 1 more, "b".
