@@ -130,29 +130,31 @@ pub fn seal<T: Serialize>(document: &T) -> Result<Vec<u8>> {
 
 /// Checks and reads a document; `Err` only for one of a newer format.
 pub fn unseal<T: DeserializeOwned>(bytes: &[u8]) -> Result<Control<T>> {
+    let (format, text) = match sealed(bytes) {
+        Ok(sealed) => sealed,
+        Err(what) => return Ok(Control::Corrupt(what)),
+    };
+    check_format(format)?;
+    match serde_json::from_str(text) {
+        Ok(document) => Ok(Control::Present(document)),
+        Err(error) => Ok(Control::Corrupt(error.to_string())),
+    }
+}
+
+/// Checks the seal of a document, and gives its format and its text; or what is wrong with it.
+pub fn sealed(bytes: &[u8]) -> std::result::Result<(u32, &str), String> {
     #[derive(Deserialize)]
     struct Version {
         format: u32,
     }
-    let corrupt = |what: &str| Ok(Control::Corrupt(what.to_owned()));
-    let Ok(text) = std::str::from_utf8(bytes) else {
-        return corrupt("not text");
-    };
-    let Some((body, seal)) = text.rfind("  \"sha256\": ").and_then(|at| text.split_at_checked(at)) else {
-        return corrupt("truncated: its checksum is missing");
-    };
+    let text = std::str::from_utf8(bytes).map_err(|_| "not text")?;
+    let (body, seal) = text.rfind("  \"sha256\": ").and_then(|at| text.split_at_checked(at)).ok_or("truncated: its checksum is missing")?;
     let sum = Digest(Sha256::digest(body.as_bytes()).into()).hex();
     if seal.trim_end() != format!("  \"sha256\": \"{sum}\"\n}}") {
-        return corrupt("its checksum does not fit");
+        return Err("its checksum does not fit".into());
     }
-    match serde_json::from_str::<Version>(text) {
-        Ok(version) => check_format(version.format)?,
-        Err(error) => return corrupt(&error.to_string()),
-    }
-    match serde_json::from_str(text) {
-        Ok(document) => Ok(Control::Present(document)),
-        Err(error) => corrupt(&error.to_string()),
-    }
+    let version: Version = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    Ok((version.format, text))
 }
 
 impl Commit {

@@ -5,6 +5,7 @@ use unicode_normalization::is_nfc;
 use crate::digest::Digest;
 use crate::format::revision::Revision;
 use crate::volume::path::RelPath;
+use crate::volume::{LONGEST_PATH, STAGING_DIR};
 
 /// The folder below the remote path that is ours.
 pub const CONTROL_DIR: &str = ".scribe";
@@ -99,6 +100,15 @@ pub fn objects_dir() -> String {
 /// Whether an object of this name, below the remote path, may be the content of a file that is in place.
 pub fn is_content(name: &[u8]) -> bool {
     below_ours(name).is_none_or(|name| name.starts_with(b"objects/"))
+}
+
+/// The path of an entry as a manifest records it; what is wrong with one that no push records.
+pub fn recorded(bytes: &[u8]) -> Result<RelPath, String> {
+    let path = Some(bytes).filter(|bytes| bytes.len() <= LONGEST_PATH).and_then(RelPath::new).ok_or("an impossible path")?;
+    if path.first() == STAGING_DIR.as_bytes() {
+        return Err(format!("{path}: a name that pulls keep for themselves"));
+    }
+    Ok(path)
 }
 
 /// Whether content can lie on the remote under this very name.

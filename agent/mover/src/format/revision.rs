@@ -57,6 +57,11 @@ impl Revision {
         &self.text
     }
 
+    /// What it shares with all that descend from the same first push.
+    pub fn lineage(&self) -> u32 {
+        self.lineage
+    }
+
     /// How many commits the lineage had when this one was made.
     pub fn generation(&self) -> u64 {
         self.generation

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::{Digest, hex, unhex};
+use crate::format::names::recorded;
+use crate::volume::LONGEST_PATH;
 use crate::volume::entry::{Entry, FileEntry, Hints, Kind, Location, Meta, Time};
 use crate::volume::holes::{Hole, MOST, possible};
 use crate::volume::path::RelPath;
 use crate::volume::xattrs::{Attribute, AttributeKind, Attributes};
-use crate::volume::{LONGEST_PATH, STAGING_DIR};
 
 /// One line. Short names, because a manifest has one for each file.
 #[derive(Default, Serialize, Deserialize)]
@@ -117,10 +118,7 @@ pub(super) fn encode(entry: &Entry) -> Line {
 
 pub(super) fn decode(line: Line) -> std::result::Result<Entry, String> {
     let possible_path = |bytes: &Vec<u8>| bytes.len() <= LONGEST_PATH;
-    let path = bytes(line.p, line.px.as_deref()).filter(possible_path).and_then(|p| RelPath::new(&p)).ok_or("an impossible path")?;
-    if path.first() == STAGING_DIR.as_bytes() {
-        return Err(format!("{path}: a name that pulls keep for themselves"));
-    }
+    let path = recorded(&bytes(line.p, line.px.as_deref()).ok_or("an impossible path")?)?;
     let time = |secs, nanos| {
         if nanos < 1_000_000_000 { Ok(Time { secs, nanos }) } else { Err(format!("{path}: an impossible time")) }
     };
