@@ -41,6 +41,7 @@ const MOVER: &[&str] = &[
     "name_set",
     "guard",
     "format",
+    "packs",
     "store",
     "rclone",
     "remote",

@@ -11,6 +11,7 @@ pub mod error;
 pub mod format;
 pub mod guard;
 pub mod name_set;
+pub mod packs;
 pub mod pull;
 pub mod push;
 mod random;

@@ -1,0 +1,3 @@
+//! Layout Packs: the blocks of a volume in immutable packs.
+
+pub mod policy;
