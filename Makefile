@@ -15,10 +15,11 @@ demo-down: ## end the demo and remove what it left
 test: ## every check there is, on a node of its own
 	@tests/tools/suite
 
-soak: ## for long: 20,000 random scripts of decisions of each kind, every way that a sync can go, 100,000 histories of a remote, the mover against other S3 servers
+soak: ## for long: 20,000 random scripts of decisions of each kind, every way that a sync can go, 100,000 histories of a remote, 10,000 pushes of packs, the mover against other S3 servers
 	@# Freed memory is kept: to give it back and to fetch it again is a fifth of the time of a history.
 	@MALLOC_TRIM_THRESHOLD_=1000000000 MALLOC_MMAP_THRESHOLD_=100000000 MALLOC_TOP_PAD_=4000000 \
 	  SIMULATION_SEEDS=$${SIMULATION_SEEDS:-100000} cargo test --locked --profile soak --package scribe-mover --test simulation -- --nocapture
+	@PACKS_PUSHES=$${PACKS_PUSHES:-10000} cargo test --locked --profile soak --package scribe-mover --test packs_policy -- --nocapture
 	@PROPTEST_CASES=20000 SEARCH_TROUBLES=5 cargo test --locked --profile soak --test property -- --nocapture
 	@LONG=1 tests/tools/s3-servers versitygw
 	@LONG=1 tests/tools/s3-servers seaweedfs

@@ -34,7 +34,7 @@ const AGENT: &[&str] = &[
 const MOVER: &[&str] = &[
     "report",
     "error",
-    "clock digest random stop",
+    "clock digest random retention stop",
     "scratch",
     "spill",
     "volume",

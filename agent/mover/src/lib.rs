@@ -18,6 +18,7 @@ mod random;
 pub mod rclone;
 pub mod remote;
 pub mod report;
+pub mod retention;
 pub mod scratch;
 pub mod spill;
 pub mod stop;

@@ -3,7 +3,7 @@
 //!
 //! [`block`] and [`frame`] are content on its way in and out, [`pack`] is the object that holds it, [`run`] one part of the map, [`map`] all
 //! parts as one, [`levels`] says which parts become one, [`check`] holds a whole map against itself, [`commit`] and [`manifest`] are the
-//! documents that name all of it.
+//! documents that name all of it. [`policy`] decides what is written again, and what goes.
 
 pub mod block;
 pub mod check;
@@ -17,6 +17,7 @@ pub mod manifest;
 pub mod map;
 pub mod node;
 pub mod pack;
+pub mod policy;
 pub mod reference;
 pub mod run;
 pub mod salt;

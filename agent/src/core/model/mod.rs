@@ -10,7 +10,7 @@ pub mod names;
 pub mod placement;
 pub mod plan;
 pub mod pod;
-pub mod retention;
+pub use scribe_mover::retention;
 pub mod run_id;
 pub mod spec;
 pub mod subject;

@@ -1,4 +1,5 @@
-//! Which of many copies of one thing are kept: a pure function of when their data was captured. Of a destination, the copies are its images.
+//! Which of many copies of one thing are kept: a pure function of when their data was captured. Of a destination, the copies are its images;
+//! of a path in layout Packs, its older revisions.
 
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, Zoned};
