@@ -70,6 +70,11 @@ fn note(decision: &mut Decision<'_>, reason: Reason, message: String, key: &str)
     }
 }
 
+/// Nobody has asked for the copy that the run waits for. It goes on waiting.
+pub(super) fn not_asked_for(decision: &mut Decision<'_>, run: &Run, message: String) {
+    note(decision, Reason::CopyTriggerTimeout, message, &format!("{}/{}/copy", run.id, run.attempt));
+}
+
 /// Nothing has been pushed yet: no failure, the run stays open. A path with a typing error looks the same, so after some time the user is
 /// asked about it, once.
 pub(super) fn wait_for_first_push(decision: &mut Decision<'_>, report: &Report) {
