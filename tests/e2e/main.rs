@@ -9,8 +9,10 @@ mod support;
 
 mod aborted;
 mod agent_killed;
+mod at_rest;
 mod chaos;
 mod copy_methods;
+mod copy_trigger;
 mod custom_ca;
 mod deletion;
 mod drivers;
