@@ -9,6 +9,7 @@ mod support;
 
 mod aborted;
 mod agent_killed;
+mod all_together;
 mod at_rest;
 mod chaos;
 mod copy_methods;
