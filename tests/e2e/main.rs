@@ -35,6 +35,7 @@ mod placement;
 mod plain;
 mod progress;
 mod restricted;
+mod retention;
 mod second_sync;
 mod seed;
 mod subject;
