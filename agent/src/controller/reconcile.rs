@@ -174,6 +174,9 @@ async fn execute_on_fresh_facts(seen: Replication, context: &Context) -> Result<
             break plan;
         }
     };
+    if undeclared::forbids(context, &facts, &plan).await.map_err(Failure::Write)? {
+        return Ok(Action::requeue(Duration::ZERO));
+    }
     // The decision has taken note of it.
     remember(context, &uid, |memory| memory.refusal = None);
     execute(context, &facts, &plan).await
