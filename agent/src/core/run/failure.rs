@@ -162,7 +162,8 @@ pub(super) fn pod_not_started(decision: &mut Decision<'_>, run: &Run, job: &Job,
             None => "It is kept, and the agent keeps waiting for it",
         };
         let from = image.map_or_else(String::new, |image| format!(" from VolumeSnapshot {image}"));
-        let message = format!("PVC {} has no volume{from} after {waited}{limit}: {why}. {then}", claim.meta.name);
+        let correct = obstacles::unknown_class(facts, claim, &why).map_or_else(String::new, |correct| format!("{correct}. "));
+        let message = format!("PVC {} has no volume{from} after {waited}{limit}: {why}. {correct}{then}", claim.meta.name);
         if refused || image.is_some() {
             decision.delete(ChildKind::Claim, &claim.meta);
         }
