@@ -270,7 +270,10 @@ proptest! {
             let aborted = world.status.last_handled_abort != next.status.last_handled_abort;
             // So does one whose copy is made on request: it waits for that without a slot.
             let on_request = world.source_claim().is_some_and(|claim| claim.copy.used);
-            let leaves = || !is_queued(&next) || asks_for_a_slot(&next);
+            let mut later = next.clone();
+            agent::look(&mut later, &Look::default());
+            // An abort comes before what is due after it.
+            let leaves = || !is_queued(&next) || asks_for_a_slot(&next) || on_request && !is_queued(&later);
             // An edit, or the next attempt, waits for an older mover to end; the agent takes it out of the queue meanwhile.
             prop_assert!(
                 asks == due || due && world.facts().mover_lives() || asks && (unseen || gone) || due && (unseen || aborted || on_request) && leaves(),
