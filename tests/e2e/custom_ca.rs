@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// A server with a certificate of a CA of its own, which the site's Secret leads to, and that CA's certificate in PEM.
-fn secured(site: &Site) -> String {
+pub fn secured(site: &Site) -> String {
     let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("pki-{}", site.namespace));
     std::fs::create_dir_all(&dir).unwrap();
     let openssl = |line: &str| {
@@ -28,7 +28,7 @@ fn secured(site: &Site) -> String {
     authority
 }
 
-fn config_map(site: &Site, name: &str, key: &str, content: &str) {
+pub fn config_map(site: &Site, name: &str, key: &str, content: &str) {
     site.apply(json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": name }, "data": { key: content } }));
 }
 

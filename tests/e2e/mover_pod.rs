@@ -9,20 +9,20 @@ use kube::ResourceExt;
 use serde_json::{Value, json};
 
 /// The pod of the object's mover, as it ran.
-fn pod_of(history: &History, job: &str) -> Value {
+pub fn pod_of(history: &History, job: &str) -> Value {
     let pods = history.all("Pod");
     let is_its = |seen: &&Seen| seen.object.labels().get("job-name").is_some_and(|name| name == job);
     let pod = pods.iter().rev().find(is_its).unwrap_or_else(|| panic!("no pod of {job}"));
     serde_json::to_value(&pod.object).unwrap()
 }
 
-fn account(site: &Site, name: &str) {
+pub fn account(site: &Site, name: &str) {
     site.apply(json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": name } }));
 }
 
 /// That `part` stands in `whole`, wherever that has more.
 #[track_caller]
-fn assert_has(whole: &Value, part: &Value) {
+pub fn assert_has(whole: &Value, part: &Value) {
     assert_eq!(&merged(whole.clone(), part.clone()), whole, "{part} is not there");
 }
 

@@ -12,14 +12,14 @@ use serde_json::json;
 const USER: &str = "65532:65532";
 
 /// The namespace takes pods of that profile alone from now on, and the agent starts its movers so.
-fn restrict(site: &Site) {
+pub fn restrict(site: &Site) {
     site.kubectl(&["label", "namespace", &site.namespace, "pod-security.kubernetes.io/enforce=restricted"]);
     site.install_with(SETTINGS, &["restricted"]);
     site.kubectl(&["rollout", "status", "deployment/scribe-agent", "--timeout=60s"]);
 }
 
 /// And any pods again, such as ours that look into volumes.
-fn relax(site: &Site) {
+pub fn relax(site: &Site) {
     site.kubectl(&["label", "namespace", &site.namespace, "pod-security.kubernetes.io/enforce-"]);
 }
 

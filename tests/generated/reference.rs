@@ -88,7 +88,7 @@ const CONDITIONS: [Condition; 4] = [
 ];
 
 /// Reasons that stand in events alone.
-const EVENTS: [Reason; 11] = [
+const EVENTS: [Reason; 13] = [
     Reason::SyncStarted,
     Reason::SyncCompleted,
     Reason::Failing,
@@ -100,10 +100,12 @@ const EVENTS: [Reason; 11] = [
     Reason::SyncAborted,
     Reason::MoverDisrupted,
     Reason::ContainerInjected,
+    Reason::WaitingForCopyTrigger,
+    Reason::CopyCompleted,
 ];
 
 /// What users set on objects beside their spec.
-const ANNOTATIONS: [(&str, &str, &str); 6] = [
+const ANNOTATIONS: [(&str, &str, &str); 8] = [
     (labels::SYNC_NOW, "annotation of both kinds", "Any new value: one sync follows at once, whatever the trigger."),
     (labels::ABORT, "annotation of both kinds", "The id of the running sync (`status.run.id`): ends that sync."),
     (labels::ALLOW_DELETIONS, "annotation of both kinds", "The token of a `DeletionGuard` message: approves that one deletion."),
@@ -116,6 +118,16 @@ const ANNOTATIONS: [(&str, &str, &str); 6] = [
         labels::VERIFY_NOW,
         "annotation of a `ReplicationSource`",
         "Any new value: a push that lists its path and repairs it follows at once.",
+    ),
+    (
+        labels::USE_COPY_TRIGGER,
+        "annotation of a source's PVC",
+        "Any value, also an empty one: with copyMethod `Snapshot` or `Clone`, the copy is made when `scribe.backube/copy-trigger` asks for it.",
+    ),
+    (
+        labels::COPY_TRIGGER,
+        "annotation of a source's PVC",
+        "Any new value: the copy is made at once; see `scribe.backube/latest-copy-status`.",
     ),
     (labels::DO_NOT_DELETE, "label of an image (`VolumeSnapshot`)", "Any value: the agent releases the image and never deletes it."),
 ];

@@ -147,6 +147,31 @@ async fn a_crd_that_is_older_than_the_agent() {
     assert!(record.movers.len() <= 5, "{} syncs: two first ones, two that were asked for, and one for the annotation", record.movers.len());
 }
 
+/// Not even once: the next agent would not know that it was done, and end the sync again.
+#[tokio::test]
+async fn an_abort_that_cannot_be_recorded() {
+    let site = Site::start("older-abort").await;
+    let crds = Api::<CustomResourceDefinition>::all(site.client.clone());
+    let status = "/spec/versions/0/schema/openAPIV3Schema/properties/status/properties";
+    let removed = json!([{ "op": "remove", "path": format!("{status}/aborted") }]);
+    let patch = Patch::<()>::Json(serde_json::from_value(removed).unwrap());
+    crds.patch("replicationsources.scribe.backube", &PatchParams::default(), &patch).await.unwrap();
+    site.world.record.lock().unwrap().hung = true;
+    let source = site.source("it", manual("first")).await;
+    let movers = || site.world.record.lock().unwrap().movers.values().sum::<usize>();
+    until("a mover runs", 60, async || if movers() == 1 { Ok(()) } else { Err(movers()) }).await;
+    let run = source.until("the run is known", 60, |s| s.run.is_some()).await.run.unwrap();
+    annotate(&site, &source, json!({ "scribe.backube/abort": run.id })).await;
+    for starts in 1..=2 {
+        let status = source.until("it is reported", 60, |s| trouble(s).is_some_and(|trouble| trouble.contains("(aborted)"))).await;
+        assert_eq!((status.run.map(|run| run.id), status.last_handled_abort, movers()), (Some(run.id.clone()), None, 1), "agent {starts}");
+        site.agent.kill();
+        until("the next agent has started", 60, async || if site.agent.starts() > starts { Ok(()) } else { Err(starts) }).await;
+        let found_out = || site.agent.log().matches("older than this agent").count();
+        until("it has found out as well", 60, async || if found_out() > starts { Ok(()) } else { Err(found_out()) }).await;
+    }
+}
+
 /// The annotation waits for the CRD, and is handled soon after that was brought up to date; nothing else makes the agent write the field.
 #[tokio::test]
 async fn a_crd_that_is_brought_up_to_date() {

@@ -56,7 +56,7 @@ pub fn look(world: &mut World, how: &Look) {
         for need in stale {
             match need {
                 Refresh::Claims => {
-                    facts.claims.clone_from(&world.claims);
+                    facts.claims = world.claims();
                     facts.images_in_use.clone_from(&world.in_use);
                 }
                 Refresh::Snapshots => {
@@ -88,6 +88,10 @@ pub fn look(world: &mut World, how: &Look) {
             continue;
         }
         if world.apply(&facts.object, step) {
+            continue;
+        }
+        // What is written of a copy that is there keeps nothing from being done.
+        if matches!(step, Step::NoteCopy(note) if !note.announces()) {
             continue;
         }
         // A removal that fails keeps nothing but creates from being done.

@@ -35,6 +35,8 @@ fn named(turns: &Turns) -> BTreeSet<(String, String)> {
 fn the_state_diagram_is_what_the_decisions_do() {
     let mut turns: Turns = Flavour::ALL.into_iter().flat_map(|flavour| search::search_all(flavour, 1).1).collect();
     turns.extend(crate::slow::turns_of_slow_snapshots());
+    turns.extend([Flavour::SourceSnapshot, Flavour::SourceClone].into_iter().flat_map(|flavour| search::search_on_request(flavour, 1).1));
+    turns.extend(crate::copy_trigger::turns_of_a_copy_that_failed());
     assert_drawn(&turns);
     let (seen, drawn) = (named(&turns), drawn());
     assert_eq!(drawn.difference(&seen).collect::<Vec<_>>(), Vec::<&(String, String)>::new(), "drawn, but never done");

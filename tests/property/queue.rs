@@ -268,10 +268,15 @@ proptest! {
             let gone = world.status.latest_image != next.status.latest_image;
             // A run that is to be aborted leaves the queue by that.
             let aborted = world.status.last_handled_abort != next.status.last_handled_abort;
-            let leaves = || !is_queued(&next) || asks_for_a_slot(&next);
+            // So does one whose copy is made on request: it waits for that without a slot.
+            let on_request = world.source_claim().is_some_and(|claim| claim.copy.used);
+            let mut later = next.clone();
+            agent::look(&mut later, &Look::default());
+            // An abort comes before what is due after it.
+            let leaves = || !is_queued(&next) || asks_for_a_slot(&next) || on_request && !is_queued(&later);
             // An edit, or the next attempt, waits for an older mover to end; the agent takes it out of the queue meanwhile.
             prop_assert!(
-                asks == due || due && world.facts().mover_lives() || asks && (unseen || gone) || due && (unseen || aborted) && leaves(),
+                asks == due || due && world.facts().mover_lives() || asks && (unseen || gone) || due && (unseen || aborted || on_request) && leaves(),
                 "{:#?}",
                 world.status
             );

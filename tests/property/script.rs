@@ -71,6 +71,10 @@ pub enum Happening {
     Abort(bool),
     /// Somebody deletes children by hand.
     HandDelete(Role),
+    /// Copies of a source's claim are made on request, or no longer.
+    UseCopyTrigger(bool),
+    /// The user asks for a copy; the values come back.
+    AskForCopy(u8),
 }
 
 /// Remote paths that a spec may name.
@@ -123,6 +127,8 @@ pub fn happenings() -> impl Strategy<Value = Vec<Happening>> {
         1 => any::<bool>().prop_map(Happening::Rival),
         1 => any::<bool>().prop_map(Happening::Abort),
         1 => prop_oneof![Just(Role::Capture), Just(Role::Mover), Just(Role::Image), Just(Role::Volume)].prop_map(Happening::HandDelete),
+        1 => any::<bool>().prop_map(Happening::UseCopyTrigger),
+        2 => (0u8..3).prop_map(Happening::AskForCopy),
     ];
     proptest::collection::vec(one, 0..60)
 }
@@ -201,6 +207,8 @@ pub fn play(world: &mut World, happening: &Happening) {
             annotate(world, |object| object.abort = Some(run));
         }
         Happening::HandDelete(role) => hand_delete(world, *role),
+        Happening::UseCopyTrigger(used) => world.use_copy_trigger(*used),
+        Happening::AskForCopy(value) => world.ask_for_a_copy(&value.to_string()),
     }
 }
 
@@ -330,6 +338,9 @@ pub fn all_goes_well(world: &mut World, minutes: usize) {
     world.past.clear();
     for _ in 0..minutes {
         agent::look(world, &Look::default());
+        if world.answer() {
+            agent::look(world, &Look::default());
+        }
         controllers::start_pods(world);
         controllers::let_the_cluster_work(world);
         agent::look(world, &Look::default());

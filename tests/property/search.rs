@@ -50,6 +50,8 @@ enum Action {
     /// What is being deleted and held by nothing goes.
     Collected,
     Push,
+    /// The user asks for the copy that is waited for.
+    Asks,
     /// Nothing happens until something is due.
     Waits,
     Step(i64),
@@ -116,6 +118,9 @@ impl Node {
         let live = world.pods.iter().any(|p| !p.ended);
         if world.snapshots.iter().any(|s| s.meta.deleting) || !live && world.claims.iter().any(|c| c.meta.deleting) {
             all.push(Action::Collected);
+        }
+        if world.waits_for_a_request() {
+            all.push(Action::Asks);
         }
         let waits_for_push = world.remote.is_none() && world.status.last_sync_start_time.is_some();
         if all.is_empty() && waits_for_push {
@@ -195,6 +200,9 @@ impl Node {
             Action::Stops => controllers::stop_deleted(&mut world),
             Action::Collected => controllers::collect(&mut world),
             Action::Push => world.remote = Some(1),
+            Action::Asks => {
+                world.answer();
+            }
             Action::Waits => {
                 world.now = plan(&world).wake.unwrap();
             }
@@ -335,8 +343,22 @@ fn starts(flavour: Flavour) -> Vec<World> {
 
 /// Searches everything with up to so many troubles on a path.
 pub fn search_all(flavour: Flavour, total: u8) -> (Vec<usize>, Turns) {
+    search_from(starts(flavour), total)
+}
+
+/// The same of a source whose copies are made on request: the user asks for each that is waited for.
+pub fn search_on_request(flavour: Flavour, total: u8) -> (Vec<usize>, Turns) {
+    let mut starts = starts(flavour);
+    starts.truncate(2);
+    for world in &mut starts {
+        world.use_copy_trigger(true);
+    }
+    search_from(starts, total)
+}
+
+fn search_from(starts: Vec<World>, total: u8) -> (Vec<usize>, Turns) {
     let trouble = Trouble { crashes: 2, stale: 1, failures: 1, steps: 1, total };
-    let found: Vec<_> = starts(flavour).into_iter().map(|start| search(start, trouble)).collect();
+    let found: Vec<_> = starts.into_iter().map(|start| search(start, trouble)).collect();
     (found.iter().map(|(states, _)| *states).collect(), found.into_iter().flat_map(|(_, turns)| turns).collect())
 }
 
@@ -367,4 +389,11 @@ fn every_way_that_a_sync_can_go(
     let (states, turns) = search_all(flavour, total());
     crate::diagram::assert_drawn(&turns);
     println!("{flavour:?}: {} states ({states:?}), up to {} troubles on a path", states.iter().sum::<usize>(), total());
+}
+
+#[rstest]
+fn every_way_that_a_sync_on_request_can_go(#[values(Flavour::SourceSnapshot, Flavour::SourceClone)] flavour: Flavour) {
+    let (states, turns) = search_on_request(flavour, total());
+    crate::diagram::assert_drawn(&turns);
+    println!("{flavour:?} on request: {} states ({states:?}), up to {} troubles on a path", states.iter().sum::<usize>(), total());
 }

@@ -12,7 +12,7 @@ use jiff::SignedDuration;
 use rstest::rstest;
 use scribe_agent::api::status::Phase;
 use scribe_agent::core::model::facts::{Role, Slot};
-use scribe_agent::core::model::spec::Trigger;
+use scribe_agent::core::model::spec::{DestinationClaim, Trigger, Volume};
 use scribe_agent::core::schedule::queue;
 use scribe_agent::core::syntax::cron::Schedule;
 use std::collections::{BTreeMap, BTreeSet};
@@ -280,5 +280,40 @@ fn the_time_without_an_agent_does_not_count() {
         world.cluster.slow = false;
         script::recover(&mut world);
         world.assert_settled();
+    }
+}
+
+/// What the cluster says of a storage class that it does not have is no help to somebody who has set it long ago: the field is named, in the
+/// report of the wait and in that of the failure.
+#[test]
+fn a_storage_class_that_is_not_there_is_named_with_its_field() {
+    let not_found = |class: &str| Some(format!("ProvisioningFailed: storageclass.storage.k8s.io {class:?} not found"));
+    for (flavour, own) in [(Flavour::SourceSnapshot, true), (Flavour::SourceSnapshot, false), (Flavour::DestinationImage, true)] {
+        let mut world = World::new(flavour);
+        let class = Some("nowhere".to_owned());
+        match &mut world.spec.volume {
+            Volume::Source { temporary: shape, .. } | Volume::Destination { claim: DestinationClaim::Private(shape), .. } if own => {
+                shape.storage_class = class;
+            }
+            _ => world.claims[0].shape.storage_class = class,
+        }
+        world.cluster.warning = not_found("nowhere");
+        agent::look(&mut world, &Look::default());
+        world.snapshots.iter_mut().for_each(|snapshot| snapshot.ready = true);
+        for _ in 0..3 {
+            agent::look(&mut world, &Look::default());
+        }
+        world.cluster.slow = true;
+        controllers::start_pods(&mut world);
+        world.past.clear();
+        world.now += SignedDuration::from_secs(20);
+        agent::look(&mut world, &Look::default());
+        let words =
+            if own { "spec.rclone.storageClassName names the storage class \"nowhere\"" } else { "set spec.rclone.storageClassName" };
+        assert!(message(&world).contains(words), "{flavour:?} {own}: {}", message(&world));
+        world.now += SignedDuration::from_secs(60);
+        agent::look(&mut world, &Look::default());
+        let error = world.status.last_error.clone().unwrap();
+        assert!(error.reason == "VolumeNotBound" && error.message.contains(words), "{error:?}");
     }
 }

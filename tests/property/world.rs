@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use proptest_derive::Arbitrary;
 use scribe_agent::api::Status;
 use scribe_agent::core::model::claimant::{self, Sharing};
+use scribe_agent::core::model::copy::CopyStatus;
 use scribe_agent::core::model::facts::{
     Claim, Facts, Job, Kind, Meta, Object, Pod, Refresh, ResizeRefusal, Role, Slot, Snapshot, Unreadable,
 };
@@ -75,6 +76,7 @@ pub const USERS_CLAIM: &str = "data";
 pub const OTHER_CLAIM: &str = "other-data";
 
 mod api_server;
+mod copies;
 mod movers;
 
 #[derive(Clone)]
@@ -128,8 +130,24 @@ pub struct World {
     /// Deletions that failed, as the agent knows them.
     pub undeleted: BTreeMap<String, String>,
     pub cluster: Cluster,
+    pub requests: Requests,
     closed: BTreeSet<String>,
     made: BTreeMap<String, u32>,
+}
+
+/// What a user asks for by the copy trigger, and what came of it.
+#[derive(Clone, Default)]
+pub struct Requests {
+    /// By claim, how often its value was changed.
+    pub made: BTreeMap<String, u32>,
+    /// By claim and number of the change, the run and attempt that took the value.
+    pub taken: BTreeMap<(String, u32), (String, i64)>,
+    /// Those whose copy was reported to be there.
+    pub completed: BTreeSet<(String, u32)>,
+    /// Copies that were made on request.
+    pub copies: usize,
+    /// Another source of the same claim is there; otherwise what it left counts no more.
+    pub another_source: bool,
 }
 
 /// What the cluster does not do as it should.
@@ -189,6 +207,7 @@ impl World {
             lists_of_pods: 0,
             undeleted: BTreeMap::new(),
             cluster: Cluster { warning: Some("words".into()), ..Cluster::default() },
+            requests: Requests::default(),
             closed: BTreeSet::new(),
             made: BTreeMap::new(),
         };
@@ -241,6 +260,17 @@ impl World {
         self.snapshots.iter().filter(|s| s.meta.role.is_some()).cloned().collect()
     }
 
+    /// The claims, as they are read: what a source wrote there that is no more counts no more.
+    pub fn claims(&self) -> Vec<Claim> {
+        let mut claims = self.claims.clone();
+        for by in claims.iter_mut().filter_map(|claim| claim.copy.by.as_mut()) {
+            if by.uid != self.object.uid && !self.requests.another_source {
+                by.uid.clear();
+            }
+        }
+        claims
+    }
+
     /// The spec, as it is read.
     pub fn spec(&self) -> Result<Spec, InvalidSpec> {
         self.invalid.clone().map_or_else(|| Ok(self.spec.clone()), |problem| Err(InvalidSpec(problem)))
@@ -253,7 +283,7 @@ impl World {
             object: self.object.clone(),
             spec: self.spec(),
             status: self.status.clone(),
-            claims: self.claims.clone(),
+            claims: self.claims(),
             snapshots: self.snapshots(),
             snapshots_known: true,
             jobs: self.jobs.clone(),
@@ -339,6 +369,8 @@ impl World {
         }
         let captures = self.claims.iter().map(|c| &c.meta).chain(self.snapshots.iter().map(|s| &s.meta));
         assert!(captures.clone().all(|m| m.role != Some(Role::Capture)), "temporary children are left: {:?}", captures.collect::<Vec<_>>());
+        let waits = |claim: &&Claim| !matches!(claim.copy.status, None | Some(CopyStatus::Completed));
+        assert_eq!(self.claims.iter().find(waits), None, "a script would wait for a copy");
         let images: BTreeSet<_> = self.snapshots.iter().filter(|s| s.meta.role == Some(Role::Image)).map(|s| &s.meta.name).collect();
         assert_eq!(images, status.images.iter().map(|i| &i.name).collect(), "images other than those of the list");
         assert_eq!(images.len(), status.images.len(), "an image twice in the list");

@@ -35,3 +35,16 @@ pub const SYNC_NOW: &str = "scribe.backube/sync-now";
 pub const ABORT: &str = "scribe.backube/abort";
 /// Annotation set by users on a source: a new value makes the next push, due at once, list its path and repair it.
 pub const VERIFY_NOW: &str = "scribe.backube/verify-now";
+
+/// Annotation set by users on a source's PVC, with any value: its copy is made when they ask for it, see [`COPY_TRIGGER`].
+pub const USE_COPY_TRIGGER: &str = "scribe.backube/use-copy-trigger";
+/// Annotation set by users on a source's PVC: a new value asks for the copy. On a temporary snapshot or clone: the value that asked for it.
+pub const COPY_TRIGGER: &str = "scribe.backube/copy-trigger";
+/// Annotation that the agent writes on a source's PVC: the value whose copy is there.
+pub const LATEST_COPY_TRIGGER: &str = "scribe.backube/latest-copy-trigger";
+/// Annotation that the agent writes on a source's PVC: a [`CopyStatus`](crate::core::model::copy::CopyStatus).
+pub const LATEST_COPY_STATUS: &str = "scribe.backube/latest-copy-status";
+/// Annotation that the agent writes on a source's PVC while it waits for a value: since when, RFC 3339.
+pub const LATEST_COPY_WAITING_SINCE: &str = "scribe.backube/latest-copy-trigger-waiting-since";
+/// Annotation that the agent writes on a source's PVC: whose status stands there, a [`CopyBy`](crate::core::model::copy::CopyBy) as JSON.
+pub const LATEST_COPY_BY: &str = "scribe.backube/latest-copy-by";

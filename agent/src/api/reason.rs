@@ -101,6 +101,10 @@ reasons! {
     MoverDisrupted => State;
     /// An injected container kept a mover's pod running after its mover had terminated.
     ContainerInjected => State;
+    /// The source's PVC has `scribe.backube/use-copy-trigger`: the copy is made when `scribe.backube/copy-trigger` gets a new value.
+    WaitingForCopyTrigger => State;
+    /// The copy that `scribe.backube/copy-trigger` asked for is there: the application may go on.
+    CopyCompleted => State;
 
     /// The spec cannot work; the message names the field.
     InvalidSpec => Stalled;
@@ -148,6 +152,8 @@ reasons! {
     PodPending => Passing;
     /// A mover makes no progress, or its pod does not end.
     MoverStalled => Passing;
+    /// The annotation `scribe.backube/copy-trigger` of the source's PVC has had no new value for ten minutes; the sync keeps waiting for one.
+    CopyTriggerTimeout => Passing;
     /// Files kept changing while they were read.
     SourceChanging => Passing;
     /// A file of the volume could not be read or written.

@@ -34,8 +34,42 @@ pub fn of(env: &[Value], env_from: &[Value], is_set: impl Fn(&str) -> bool) -> V
         }
     }
     // Of two entries of one name the later one counts, as it does for the agent.
-    found.extend(env.iter().filter(|entry| entry["name"].as_str().is_some_and(|name| wanted.contains(name))).cloned());
+    for entry in env.iter().filter(|entry| entry["name"].as_str().is_some_and(|name| wanted.contains(name))) {
+        let mut entry = entry.clone();
+        if let Some(value) = entry["value"].as_str() {
+            entry["value"] = json!(as_the_agent_has_it(value, &is_set));
+        }
+        found.push(entry);
+    }
     found
+}
+
+/// The value, so that a mover gets what the agent got: the kubelet leaves the name of a variable that the agent does not have as it stands
+/// there, and would replace it in a mover that has one of this name.
+fn as_the_agent_has_it(value: &str, is_set: impl Fn(&str) -> bool) -> String {
+    let (mut found, mut rest) = (String::new(), value);
+    while let Some(at) = rest.find('$') {
+        found.push_str(&rest[..at]);
+        let after = &rest[at + 1..];
+        let name = after.strip_prefix('(').and_then(|rest| rest.split_once(')')).map(|(name, _)| name);
+        let taken = match name {
+            Some(name) => {
+                found.push_str(if is_set(name) { "$(" } else { "$$(" });
+                2
+            }
+            // The kubelet's own way to write one `$`.
+            None if after.starts_with('$') => {
+                found.push_str("$$");
+                2
+            }
+            None => {
+                found.push('$');
+                1
+            }
+        };
+        rest = &rest[at + taken..];
+    }
+    found + rest
 }
 
 /// Names that stand in a value as `$(NAME)`.
@@ -70,6 +104,22 @@ mod tests {
         ];
         let found = of(&env, &[], |_| true);
         assert_eq!(found, [env[0].clone(), env[2].clone(), env[3].clone(), env[4].clone()]);
+    }
+
+    /// A variable of the mover's own would take the place of what the agent has as it stands.
+    #[test]
+    fn what_the_agent_has_literally_movers_have_literally() {
+        let proxy = |value: &str| json!({ "name": "HTTP_PROXY", "value": value });
+        for (value, expected) in [
+            ("http://$(HOME)@proxy", "http://$$(HOME)@proxy"),
+            ("http://$$(HOME)@proxy", "http://$$(HOME)@proxy"),
+            ("$$$(HOME)", "$$$$(HOME)"),
+            ("$(USER):$(HOME)", "$(USER):$$(HOME)"),
+            ("100$ $(", "100$ $("),
+        ] {
+            let found = of(&[proxy(value)], &[], |name| ["HTTP_PROXY", "USER"].contains(&name));
+            assert_eq!(found, [proxy(expected)], "{value}");
+        }
     }
 
     #[test]

@@ -63,7 +63,7 @@ fn refused(step: &Step, status: &Status) -> Answer {
     let words = status.message.trim();
     let (reason, hint) = match (status.code, step) {
         // What was to be written to is gone.
-        (404, Step::Publish(_) | Step::Delete(_) | Step::Release(_) | Step::Resize(..)) => return Answer::Conflict,
+        (404, Step::Publish(_) | Step::Delete(_) | Step::Release(_) | Step::Resize(..) | Step::NoteCopy(_)) => return Answer::Conflict,
         (404, Step::Create(Child::Snapshot(_))) => (
             Reason::SnapshotsUnsupported,
             "the cluster does not serve VolumeSnapshots: install the CSI snapshot CRDs and controller, or use another copyMethod",
@@ -76,6 +76,9 @@ fn refused(step: &Step, status: &Status) -> Answer {
         (_, Step::Create(Child::Job(_))) if denied(words) => (Reason::PodRejected, "a policy of the cluster does not allow the mover"),
         (_, Step::Create(_)) if denied(words) => {
             (Reason::AdmissionDenied, "a policy of the cluster does not allow this volume or snapshot")
+        }
+        (_, Step::NoteCopy(_)) => {
+            (Reason::AdmissionDenied, "the agent could not set its annotations scribe.backube/latest-copy-… on the source's PVC")
         }
         _ => (Reason::InvalidSpec, "the API server does not accept what the spec asks for"),
     };
@@ -91,7 +94,15 @@ mod tests {
 
     fn create() -> Step {
         let (name, claim, run) = ("s".to_owned(), "c".to_owned(), "r".to_owned());
-        Step::Create(Child::Snapshot(NewSnapshot { name, role: Role::Capture, run, claim, class: SnapshotClass(None), content: None }))
+        Step::Create(Child::Snapshot(NewSnapshot {
+            name,
+            role: Role::Capture,
+            run,
+            claim,
+            class: SnapshotClass(None),
+            content: None,
+            copied_for: None,
+        }))
     }
 
     fn answer(step: &Step, code: u16, reason: &str, message: &str) -> Answer {

@@ -2,6 +2,7 @@
 
 use super::slim;
 use crate::api::{ReplicationDestination, ReplicationSource, Status, labels};
+use crate::core::model::copy::{CopyStatus, CopyTrigger};
 use crate::core::model::facts::{Claim, Job, Kind, Meta, Object, Pod, Role, Snapshot};
 use crate::core::model::names;
 use crate::core::model::spec::{ClaimShape, InvalidSpec, Spec};
@@ -125,7 +126,33 @@ pub fn claim(claim: &slim::Claim, owner: &str) -> Claim {
         },
         block: claim.spec.volume_mode.as_deref() == Some("Block"),
         made_from: claim.image().map(str::to_owned),
+        copy: copy_trigger(&claim.metadata),
+        copied_for: copied_for(&claim.metadata, owner),
     }
+}
+
+/// What the annotations of a claim say of its copies.
+fn copy_trigger(meta: &ObjectMeta) -> CopyTrigger {
+    let value = |key: &str| annotation(meta, key).map(str::to_owned);
+    CopyTrigger {
+        used: meta.annotations.as_ref().is_some_and(|all| all.contains_key(labels::USE_COPY_TRIGGER)),
+        value: value(labels::COPY_TRIGGER),
+        latest: value(labels::LATEST_COPY_TRIGGER),
+        status: annotation(meta, labels::LATEST_COPY_STATUS).and_then(CopyStatus::parse),
+        waiting_since: annotation(meta, labels::LATEST_COPY_WAITING_SINCE).and_then(|time| time.parse().ok()),
+        by: annotation(meta, labels::LATEST_COPY_BY).and_then(|text| serde_json::from_str(text).ok()),
+        version: meta.resource_version.clone().unwrap_or_default(),
+    }
+}
+
+/// Whether the status of a copy on this claim is of the source with this UID.
+pub fn is_copied_by(claim: &slim::Claim, uid: &str) -> bool {
+    copy_trigger(&claim.metadata).by.is_some_and(|by| by.uid == uid)
+}
+
+/// The value that asked for this temporary child. A user's own claim may have that annotation for its own copies.
+fn copied_for(meta: &ObjectMeta, owner: &str) -> Option<String> {
+    annotation(meta, labels::COPY_TRIGGER).filter(|_| belongs_to(meta, owner)).map(str::to_owned)
 }
 
 /// Name of the snapshot that this claim is still being made from. One that is lost (phase `Lost`) was made before.
@@ -149,6 +176,7 @@ pub fn snapshot(snapshot: &slim::Snapshot, owner: &str) -> Snapshot {
         keep: snapshot.metadata.labels.as_ref().is_some_and(|l| l.contains_key(labels::DO_NOT_DELETE)),
         revision: annotation(labels::REVISION),
         claim_uid: annotation(labels::PVC_UID),
+        copied_for: copied_for(&snapshot.metadata, owner),
     }
 }
 

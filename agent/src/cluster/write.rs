@@ -2,8 +2,9 @@
 
 use super::refusal::{Answer, classify};
 use crate::api::{ReplicationDestination, ReplicationSource, Status, labels, recorded};
+use crate::core::model::copy::CopyStatus;
 use crate::core::model::facts::{Kind, Object};
-use crate::core::model::plan::{Child, ChildKind, ChildRef, Event, Step};
+use crate::core::model::plan::{Child, ChildKind, ChildRef, CopyNote, Event, Step};
 use crate::manifests::{claim, event, job, snapshot};
 use jiff::Timestamp;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy};
@@ -41,6 +42,7 @@ impl Writer {
             Step::Release(target) => self.release(object, target).await,
             Step::Resize(target, size) => self.resize(target, *size).await,
             Step::Publish(event) => return self.publish(object, event, now).await,
+            Step::NoteCopy(note) => self.note_copy(note).await,
         };
         done.map_err(|error| classify(step, error))
     }
@@ -148,6 +150,22 @@ impl Writer {
             "spec": { "resources": { "requests": { "storage": size.to_string() } } },
         });
         self.children(target.kind).patch(&target.name, &PatchParams::default(), &Patch::Merge(patch)).await?;
+        Ok(())
+    }
+
+    /// Writes how far a copy is onto the claim. Its version keeps two sources, or two agents, from taking the same value; and a user who
+    /// withdraws a value knows from the answer whether it was taken.
+    async fn note_copy(&self, note: &CopyNote) -> kube::Result<()> {
+        let mut annotations = json!({
+            labels::LATEST_COPY_STATUS: note.status.map(CopyStatus::as_str),
+            labels::LATEST_COPY_WAITING_SINCE: note.waiting_since.map(|time| time.to_string()),
+            labels::LATEST_COPY_BY: json!(note.by).to_string(),
+        });
+        if let Some(value) = &note.latest {
+            annotations[labels::LATEST_COPY_TRIGGER] = json!(value);
+        }
+        let patch = json!({ "metadata": { "uid": note.claim.uid, "resourceVersion": note.version, "annotations": annotations } });
+        self.children(note.claim.kind).patch(&note.claim.name, &PatchParams::default(), &Patch::Merge(patch)).await?;
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 //! `observe` reads facts, `core::decide` decides, `reconcile` executes.
 
 pub mod claims;
+mod copies;
 mod events;
 mod failure;
 mod kept;

@@ -1,7 +1,7 @@
 //! Facts about one object: from the cache, and from fresh reads where the cache must not be trusted.
 
 use super::memory::{TRY_AGAIN, remember};
-use super::{Context, claims, progress, why};
+use super::{Context, claims, copies, progress, why};
 use crate::api::labels;
 use crate::cluster::consumers::{User, consumer};
 use crate::cluster::slim;
@@ -49,6 +49,7 @@ pub(super) fn cached(context: &Context, replication: Replication) -> Facts {
     let mut claims = ClaimsRead::default();
     claims.add(&facts, cache.claims.state().iter().map(Arc::as_ref));
     (facts.claims, facts.images_in_use) = (claims.claims, claims.images_in_use);
+    copies::forget_the_gone(context, &mut facts);
     facts.pods = pods_of(&facts, cache.pods.state().iter().map(Arc::as_ref));
     facts.foreign_jobs = foreign_jobs(&facts, cache.jobs.state().iter().map(Arc::as_ref));
     facts.sharing = claims::ask(context, &facts, false);
@@ -91,6 +92,7 @@ pub(super) async fn refresh(context: &Context, facts: &mut Facts, needs: &BTreeS
                 let mut read = ClaimsRead::default();
                 context.reader.claims(|page| read.add(facts, page.iter())).await.map_err(unread)?;
                 (facts.claims, facts.images_in_use) = (read.claims, read.images_in_use);
+                copies::forget_the_gone(context, facts);
             }
             Refresh::Snapshots => {
                 let mut snapshots = context.reader.snapshots(&owner).await.map_err(unread)?;
@@ -252,7 +254,8 @@ impl ClaimsRead {
         for claim in claims {
             self.images_in_use.extend(view::image_in_use(claim));
             let name = claim.metadata.name.as_deref();
-            if name == Some(own.as_str()) || name == named || view::belongs_to(&claim.metadata, owner) {
+            let ours = || view::belongs_to(&claim.metadata, owner) || view::is_copied_by(claim, owner);
+            if name == Some(own.as_str()) || name == named || ours() {
                 self.claims.push(view::claim(claim, owner));
             }
         }

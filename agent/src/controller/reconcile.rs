@@ -4,7 +4,7 @@ use super::failure::Failure;
 use super::memory::{block, forget_the_deleted, recall, remember};
 use super::observe::Unread;
 use super::removals::{Removals, Round};
-use super::{Context, claims, events, observe, progress, taken, turn, undeclared, unread, why, written};
+use super::{Context, claims, copies, events, observe, progress, taken, turn, undeclared, unread, why, written};
 use crate::cluster::pace::causes;
 use crate::cluster::priority::{self, Priority};
 use crate::cluster::refusal::Answer;
@@ -174,6 +174,9 @@ async fn execute_on_fresh_facts(seen: Replication, context: &Context) -> Result<
             break plan;
         }
     };
+    if undeclared::forbids(context, &facts, &plan).await.map_err(Failure::Write)? {
+        return Ok(Action::requeue(Duration::ZERO));
+    }
     // The decision has taken note of it.
     remember(context, &uid, |memory| memory.refusal = None);
     execute(context, &facts, &plan).await
@@ -202,10 +205,10 @@ async fn execute(context: &Context, facts: &Facts, plan: &Plan) -> Result<Action
     }))
 }
 
-/// Does the steps, in order. Returns when to reconcile again where that ended before the last step.
-async fn steps(context: &Context, facts: &Facts, plan: &Plan, round: &mut Round) -> Result<Option<Duration>, Failure> {
+/// What movers are made of beside what the plan says.
+fn mover(context: &Context) -> Mover {
     let settings = context.settings.borrow().settings.mover.clone();
-    let mover = Mover {
+    Mover {
         image: context.inherited.image.clone(),
         image_pull_policy: context.inherited.image_pull_policy.clone(),
         image_pull_secrets: context.inherited.image_pull_secrets.clone(),
@@ -216,10 +219,16 @@ async fn steps(context: &Context, facts: &Facts, plan: &Plan, round: &mut Round)
         verify_interval: settings.verify_interval,
         rehash_interval: settings.rehash_interval,
         heartbeat_interval: settings.heartbeat_interval,
-    };
+    }
+}
+
+/// Does the steps, in order. Returns when to reconcile again where that ended before the last step.
+async fn steps(context: &Context, facts: &Facts, plan: &Plan, round: &mut Round) -> Result<Option<Duration>, Failure> {
+    let mover = mover(context);
     let uid = &facts.object.uid;
     let mut unrecorded = false;
     let kept_back = removal_delay(context, uid).is_some();
+    let mut noted = None;
     for step in &plan.steps {
         if let Step::Publish(event) = step {
             events::publish(context, &facts.object, event).await;
@@ -227,6 +236,12 @@ async fn steps(context: &Context, facts: &Facts, plan: &Plan, round: &mut Round)
         }
         if unrecorded {
             // Decided again by what the status holds now; only the events belong to what was written.
+            continue;
+        }
+        if let Step::NoteCopy(note) = step
+            && !note.announces()
+        {
+            noted = copies::noted(context, facts, step, &mover).await.or(noted);
             continue;
         }
         if let Some(target) = step.removes() {
@@ -301,7 +316,7 @@ async fn steps(context: &Context, facts: &Facts, plan: &Plan, round: &mut Round)
         }
     }
     remember(context, uid, |memory| memory.conflicts = 0);
-    Ok(unrecorded.then_some(Duration::ZERO))
+    Ok(unrecorded.then_some(Duration::ZERO).or(noted))
 }
 
 /// Keeps which deletions failed. Returns when to reconcile again.
@@ -333,7 +348,7 @@ fn why_not_removed(answer: Answer) -> (String, bool) {
 fn refused(context: &Context, facts: &Facts, step: &Step, refusal: Refusal) -> Result<(), Failure> {
     let uid = &facts.object.uid;
     match step {
-        Step::Create(_) => {
+        Step::Create(_) | Step::NoteCopy(_) => {
             tracing::warn!(object = facts.object.name, reason = refusal.reason.as_str(), message = refusal.message, "refused");
             remember(context, uid, |memory| memory.refusal = Some(refusal));
         }

@@ -7,7 +7,8 @@
 use super::Context;
 use super::memory::TRY_AGAIN;
 use crate::api::{Status, recorded};
-use crate::core::model::facts::{Kind, Object};
+use crate::core::model::facts::{Facts, Kind, Object};
+use crate::core::model::plan::{Plan, Step};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -123,6 +124,27 @@ pub(super) async fn ask(context: &Context, object: &Object) {
             }
         }
     }
+}
+
+/// An abort that cannot be recorded would be repeated by the next agent, which does not know what this one has found out. So the API server is
+/// asked before the plan is executed. Returns whether it is to be decided again.
+///
+/// # Errors
+/// Where the API server does not say.
+pub(super) async fn forbids(context: &Context, facts: &Facts, plan: &Plan) -> kube::Result<bool> {
+    let aborts = |status: &Status| status.last_handled_abort.is_some() && status.last_handled_abort != facts.status.last_handled_abort;
+    let written = plan.steps.iter().find_map(|step| if let Step::WriteStatus(status) = step { Some(status) } else { None });
+    let Some(status) = written.filter(|status| aborts(status)) else { return Ok(false) };
+    let dropped = context.writer.would_drop(&facts.object, status).await?;
+    let news = context.undeclared.sent(facts.object.kind, status, &dropped, Instant::now());
+    if news {
+        tracing::error!(
+            kind = facts.object.kind.as_str(),
+            fields = ?dropped,
+            "the cluster's CRD is older than this agent and lacks status fields, so that no abort can be recorded: apply kustomize/crds"
+        );
+    }
+    Ok(news)
 }
 
 /// Whether the field was dropped, or one that it is part of.

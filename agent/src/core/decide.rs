@@ -6,7 +6,7 @@ use crate::api::reason::Reason;
 use crate::api::status::{Phase, Run};
 use crate::core::abort;
 use crate::core::adoption;
-use crate::core::children::{cleanup, images, kept, resize, sharing, terminating};
+use crate::core::children::{cleanup, copies, images, kept, resize, sharing, terminating};
 use crate::core::decision::Decision;
 use crate::core::model::clock;
 use crate::core::model::facts::{Facts, Refresh};
@@ -43,6 +43,7 @@ pub fn decide(facts: &Facts, limits: &Limits, now: Timestamp) -> Plan {
         }
     }
     cleanup::children(&mut decision);
+    copies::settle(&mut decision);
     terminating::report(&mut decision);
     if let Ok(spec) = &facts.spec {
         resize::volume(&mut decision, spec);
@@ -65,8 +66,8 @@ fn work(decision: &mut Decision<'_>, spec: &Spec) {
     };
     match (cause, run) {
         (Some(cause), run) => {
-            // A failure that is certain takes no slot.
-            if decision.facts.lacks_claim() || decision.may_start() {
+            // A failure that is certain takes no slot, nor does a wait for the user.
+            if decision.facts.lacks_claim() || copies::on_request(decision.facts, spec).is_some() || decision.may_start() {
                 open(decision, spec, &cause, run.as_ref());
             }
         }
@@ -130,7 +131,7 @@ fn open(decision: &mut Decision<'_>, spec: &Spec, cause: &Cause, superseded: Opt
     };
     let run = Run {
         id: run_id(&decision.facts.object.uid, cause, before),
-        phase: run::first_phase(spec),
+        phase: run::first_phase(decision.facts, spec),
         start_time: MicroTime(decision.now),
         attempt: 1,
         phase_time: MicroTime(decision.now),

@@ -12,6 +12,9 @@ pub fn build(owner: &Object, new: &NewSnapshot) -> Value {
     if let Some((revision, claim_uid)) = &new.content {
         metadata["annotations"] = json!({ labels::REVISION: revision, labels::PVC_UID: claim_uid });
     }
+    if let Some(value) = &new.copied_for {
+        metadata["annotations"] = json!({ labels::COPY_TRIGGER: value });
+    }
     let mut spec = json!({ "source": { "persistentVolumeClaimName": new.claim } });
     if let Some(class) = &new.class.0 {
         spec["volumeSnapshotClassName"] = json!(class);

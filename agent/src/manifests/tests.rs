@@ -68,6 +68,7 @@ fn temporary_snapshot() {
         claim: "data".into(),
         class: SnapshotClass(None),
         content: None,
+        copied_for: Some("backup-7".into()),
     };
     assert_yaml_snapshot!(snapshot::build(&owner(Kind::Source), &new));
 }
@@ -81,6 +82,7 @@ fn image() {
         claim: "scribe-dest-database".into(),
         class: SnapshotClass(Some("csi".into())),
         content: Some(("revision".into(), "claim-uid".into())),
+        copied_for: None,
     };
     assert_yaml_snapshot!(snapshot::build(&owner(Kind::Destination), &new));
 }
@@ -93,6 +95,7 @@ fn temporary_claim_from_a_snapshot() {
         run: Some("5a8bc966d3102cd5".into()),
         from: Origin::Snapshot("scribe-src-database".into()),
         shape: shape(),
+        copied_for: None,
     };
     assert_yaml_snapshot!(claim::build(&owner(Kind::Source), &new));
 }
@@ -105,6 +108,7 @@ fn clone() {
         run: Some("5a8bc966d3102cd5".into()),
         from: Origin::Claim("data".into()),
         shape: shape(),
+        copied_for: Some("backup-7".into()),
     };
     assert_yaml_snapshot!(claim::build(&owner(Kind::Source), &new));
 }
@@ -112,7 +116,7 @@ fn clone() {
 #[test]
 fn destination_volume() {
     let shape = ClaimShape { storage_class: None, ..shape() };
-    let new = NewClaim { name: "scribe-dest-database".into(), role: Role::Volume, run: None, from: Origin::Empty, shape };
+    let new = NewClaim { name: "scribe-dest-database".into(), role: Role::Volume, run: None, from: Origin::Empty, shape, copied_for: None };
     assert_yaml_snapshot!(claim::build(&owner(Kind::Destination), &new));
 }
 

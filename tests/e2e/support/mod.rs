@@ -4,6 +4,8 @@
 
 pub mod chance;
 pub mod cluster;
+pub mod copies;
+pub mod database;
 pub mod dump;
 pub mod history;
 pub mod host;

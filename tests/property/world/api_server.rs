@@ -62,6 +62,11 @@ impl World {
                     claim.shape.size = Some(*size);
                 }
             }
+            Step::NoteCopy(note) => {
+                if !self.note_copy(note) {
+                    return false;
+                }
+            }
             Step::Release(target) => {
                 for image in self.snapshots.iter_mut().filter(|s| s.meta.uid == target.uid) {
                     assert!(image.keep, "an image was let go that nobody asked for");
@@ -146,10 +151,14 @@ impl World {
             assert_eq!(held, Some((revision, uid)), "an image of something else than what was pulled");
             assert_eq!(self.mover_of(&new.run).subject, self.subject(), "an image of an earlier spec");
         }
+        if new.role == Role::Capture {
+            self.assert_asked_for(&new.claim, &new.run, new.copied_for.as_ref());
+        }
         let meta = self.meta(&new.name, new.role, Some(&new.run), None);
         self.captured.insert(meta.uid.clone(), new.claim.clone());
         let (revision, claim_uid) = new.content.clone().unzip();
-        self.snapshots.push(Snapshot { meta, revision, claim_uid, ..Snapshot::default() });
+        let copied_for = new.copied_for.clone();
+        self.snapshots.push(Snapshot { meta, revision, claim_uid, copied_for, ..Snapshot::default() });
     }
 
     fn create_claim(&mut self, new: &NewClaim) {
@@ -157,6 +166,9 @@ impl World {
             && let Some(snapshot) = self.snapshots.iter().find(|s| s.meta.name == *name)
         {
             assert!(snapshot.ready, "a claim was made from an unready snapshot");
+        }
+        if let Origin::Claim(claim) = &new.from {
+            self.assert_asked_for(claim, new.run.as_deref().unwrap(), new.copied_for.as_ref());
         }
         let meta = self.meta(&new.name, new.role, new.run.as_deref(), None);
         let captured = match &new.from {
@@ -173,7 +185,8 @@ impl World {
             let revision = self.snapshots.iter().find(|s| s.meta.name == *name).and_then(|s| s.revision.clone());
             self.applied = revision.map(|revision| (meta.uid.clone(), World::parsed(&revision)));
         }
-        self.claims.push(Claim { meta, shape: new.shape.clone(), made_from, ..Claim::default() });
+        let copied_for = new.copied_for.clone();
+        self.claims.push(Claim { meta, shape: new.shape.clone(), made_from, copied_for, ..Claim::default() });
     }
 
     fn meta(&mut self, name: &str, role: Role, run: Option<&str>, attempt: Option<i64>) -> Meta {

@@ -1,16 +1,15 @@
 //! Credentials that rclone finds in its environment, as the cluster or a person provides them: in no Secret, and in no message.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpListener;
+use std::net::{IpAddr, Ipv4Addr};
 use std::process::Command;
-use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
 use scribe_mover::report::Outcome;
 
 use crate::support::program::{clean, mover, program, report};
 use crate::support::server::{KEY, SECRET};
+use crate::support::token_service::token_service;
 use crate::support::tree::write;
 use crate::support::{Site, rclone};
 
@@ -44,46 +43,11 @@ fn keys_of_a_home_reach_rclone_by_hand() {
     assert_eq!(report.result, Outcome::Successful, "{}", report.message);
 }
 
-/// Amazon's service that gives keys for the token of a ServiceAccount. Says what it was asked.
-fn token_service() -> (String, Receiver<String>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = format!("http://{}", listener.local_addr().unwrap());
-    let (asked, receiver) = mpsc::channel();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            let mut reader = BufReader::new(stream.try_clone().unwrap());
-            let (mut length, mut line) = (0, String::new());
-            while reader.read_line(&mut line).unwrap() > 2 {
-                if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
-                    length = value.trim().parse().unwrap();
-                }
-                line.clear();
-            }
-            let mut body = vec![0; length];
-            reader.read_exact(&mut body).unwrap();
-            if asked.send(String::from_utf8(body).unwrap()).is_err() {
-                return;
-            }
-            let answer = format!(
-                "<AssumeRoleWithWebIdentityResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><AssumeRoleWithWebIdentityResult>\
-                 <Credentials><AccessKeyId>{KEY}</AccessKeyId><SecretAccessKey>{SECRET}</SecretAccessKey><SessionToken>session</SessionToken>\
-                 <Expiration>2099-01-01T00:00:00Z</Expiration></Credentials></AssumeRoleWithWebIdentityResult>\
-                 </AssumeRoleWithWebIdentityResponse>"
-            );
-            let head =
-                format!("HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", answer.len());
-            stream.write_all((head + &answer).as_bytes()).unwrap();
-        }
-    });
-    (address, receiver)
-}
-
 /// What a cluster adds to the pods of a ServiceAccount: a role, and a file with a token for it.
 #[test]
 fn the_identity_of_a_service_account_reaches_rclone() {
     let site = keyless();
-    let (service, asked) = token_service();
+    let (service, asked) = token_service(IpAddr::V4(Ipv4Addr::LOCALHOST), KEY, SECRET);
     let token = site.scratch.path().join("token");
     fs::write(&token, "TOKENOFTHEACCOUNT").unwrap();
     let mut push = mover(&site, "push", site.source.path(), &[]);

@@ -1,6 +1,7 @@
 //! Which children a run needs next, and their content.
 
 pub(super) mod cleanup;
+pub(super) mod copies;
 pub(super) mod images;
 pub(super) mod kept;
 pub(super) mod placement;
@@ -108,10 +109,23 @@ fn taken_snapshot(facts: &Facts, name: &str) -> Option<(Reason, String)> {
     })
 }
 
+/// The point-in-time copy of a source: its temporary snapshot, or clone. None that is made on request without the value that asks for it.
+pub(super) fn copy(facts: &Facts, spec: &Spec, run: &Run, asked_by: Option<&str>) -> Option<Step> {
+    let Volume::Source { claim, capture, temporary } = &spec.volume else { return None };
+    match capture {
+        Capture::Snapshot(_) => capture_snapshot(facts, spec, run, asked_by),
+        Capture::Clone => temporary_claim(facts, spec, run, facts.users_claim(claim)?, temporary, Origin::Claim(claim.clone()), asked_by).0,
+        Capture::Direct => None,
+    }
+}
+
 /// The temporary snapshot of a source, where its claim is there.
-pub(super) fn capture_snapshot(facts: &Facts, spec: &Spec, run: &Run) -> Option<Step> {
+pub(super) fn capture_snapshot(facts: &Facts, spec: &Spec, run: &Run, asked_by: Option<&str>) -> Option<Step> {
     let Volume::Source { claim, capture: Capture::Snapshot(class), .. } = &spec.volume else { return None };
     facts.users_claim(claim)?;
+    if asked_by.is_none() && copies::on_request(facts, spec).is_some() {
+        return None;
+    }
     let name = names::capture(&facts.object.name);
     if facts.snapshots.iter().any(|s| s.meta.name == name) {
         return None; // an earlier run's, on its way out
@@ -123,6 +137,7 @@ pub(super) fn capture_snapshot(facts: &Facts, spec: &Spec, run: &Run) -> Option<
         claim: claim.clone(),
         class: class.clone(),
         content: None,
+        copied_for: asked_by.map(str::to_owned),
     })))
 }
 
@@ -141,8 +156,8 @@ pub(super) fn mover(facts: &Facts, spec: &Spec, run: &Run, status: &Status, pin:
             let (mounted, captured) = match capture {
                 Capture::Direct => (claim.clone(), None),
                 Capture::Clone => {
-                    let (step, captured) = temporary_claim(facts, run, source, temporary, Origin::Claim(claim.clone()));
-                    if step.is_some() {
+                    let (step, captured) = temporary_claim(facts, spec, run, source, temporary, Origin::Claim(claim.clone()), None);
+                    if step.is_some() || !copies::exists(facts, spec, &run.id) {
                         // The mover needs a time that is not later than the data; the claim's creation time is one.
                         return step.into_iter().collect();
                     }
@@ -150,7 +165,7 @@ pub(super) fn mover(facts: &Facts, spec: &Spec, run: &Run, status: &Status, pin:
                 }
                 Capture::Snapshot(_) => {
                     let name = names::capture(&facts.object.name);
-                    let (step, _) = temporary_claim(facts, run, source, temporary, Origin::Snapshot(name.clone()));
+                    let (step, _) = temporary_claim(facts, spec, run, source, temporary, Origin::Snapshot(name.clone()), None);
                     steps.extend(step);
                     (name, facts.snapshots_as(Role::Capture).find(|s| s.meta.serves(&run.id)).and_then(|s| s.captured))
                 }
@@ -217,10 +232,22 @@ pub(super) fn in_the_way(facts: &Facts, run: &Run) -> Option<String> {
     })
 }
 
-/// The temporary claim of a source, if it is not there; and when it was made, which for a clone is not later than its data.
-fn temporary_claim(facts: &Facts, run: &Run, source: &Claim, wanted: &ClaimShape, from: Origin) -> (Option<Step>, Option<Timestamp>) {
+/// The temporary claim of a source, if it is not there; and when it was made, which for a clone is not later than its data. No clone without
+/// the value that asks for it, where it is made on request.
+fn temporary_claim(
+    facts: &Facts,
+    spec: &Spec,
+    run: &Run,
+    source: &Claim,
+    wanted: &ClaimShape,
+    from: Origin,
+    asked_by: Option<&str>,
+) -> (Option<Step>, Option<Timestamp>) {
     if let Some(claim) = facts.claims_as(Role::Capture).find(|c| c.meta.serves(&run.id)) {
         return (None, claim.meta.created);
+    }
+    if matches!(from, Origin::Claim(_)) && asked_by.is_none() && copies::on_request(facts, spec).is_some() {
+        return (None, None);
     }
     let restore_size = match &from {
         Origin::Snapshot(_) => facts.snapshots_as(Role::Capture).find(|s| s.meta.serves(&run.id)).and_then(|s| s.restore_size),
@@ -231,7 +258,8 @@ fn temporary_claim(facts: &Facts, run: &Run, source: &Claim, wanted: &ClaimShape
         access_modes: wanted.access_modes.clone().or_else(|| source.shape.access_modes.clone()),
         storage_class: wanted.storage_class.clone().or_else(|| source.shape.storage_class.clone()),
     };
-    let claim = NewClaim { name: names::capture(&facts.object.name), role: Role::Capture, run: Some(run.id.clone()), from, shape };
+    let (name, copied_for) = (names::capture(&facts.object.name), asked_by.map(str::to_owned));
+    let claim = NewClaim { name, role: Role::Capture, run: Some(run.id.clone()), from, shape, copied_for };
     (Some(Step::Create(Child::Claim(claim))), None)
 }
 
@@ -244,7 +272,8 @@ fn destination_volume(facts: &Facts, spec: &Spec, status: &Status, shape: &Claim
     let access_modes = shape.access_modes.clone().or_else(|| Some(vec!["ReadWriteOnce".to_owned()]));
     let from = image.map_or(Origin::Empty, |image| Origin::Snapshot(image.meta.name.clone()));
     let shape = ClaimShape { size, access_modes, storage_class: shape.storage_class.clone() };
-    Some(Step::Create(Child::Claim(NewClaim { name: names::volume(&facts.object.name), role: Role::Volume, run: None, from, shape })))
+    let (name, role) = (names::volume(&facts.object.name), Role::Volume);
+    Some(Step::Create(Child::Claim(NewClaim { name, role, run: None, from, shape, copied_for: None })))
 }
 
 /// The image that a volume which goes after each sync is created from, so that nothing is transferred twice: that of the last sync. None where
@@ -355,5 +384,6 @@ pub(super) fn image(facts: &Facts, spec: &Spec, run: &Run, report: &Report, fini
         claim: claim.meta.name.clone(),
         class: class.clone(),
         content: Some((report.revision.clone().unwrap_or_default(), claim.meta.uid.clone())),
+        copied_for: None,
     }))
 }

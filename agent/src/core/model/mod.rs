@@ -3,6 +3,7 @@
 pub mod approvals;
 pub mod claimant;
 pub mod clock;
+pub mod copy;
 pub mod facts;
 pub mod in_place;
 pub mod limits;

@@ -4,6 +4,7 @@ use crate::api::Status;
 use crate::api::mover::MoverPod;
 use crate::api::reason::Reason;
 use crate::api::status::Subject;
+use crate::core::model::copy::{CopyBy, CopyStatus};
 use crate::core::model::facts::{Meta, Refresh, Role};
 use crate::core::model::placement::Pin;
 use crate::core::model::spec::{ClaimShape, Guard, Remote, SnapshotClass};
@@ -46,6 +47,8 @@ pub enum Step {
     Resize(ChildRef, u64),
     /// An event on the object.
     Publish(Event),
+    /// How far a copy of the user's claim is, on that claim.
+    NoteCopy(CopyNote),
 }
 
 impl Step {
@@ -55,6 +58,30 @@ impl Step {
             Step::Delete(target) | Step::Release(target) => Some(target),
             _ => None,
         }
+    }
+}
+
+/// What the annotations of a copy trigger become, on the very version of the claim that was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CopyNote {
+    /// The claim.
+    pub claim: ChildRef,
+    /// Its `metadata.resourceVersion`.
+    pub version: String,
+    /// How far the copy is; none where nobody makes or waits for one any more.
+    pub status: Option<CopyStatus>,
+    /// Since when a value has been waited for.
+    pub waiting_since: Option<Timestamp>,
+    /// The value whose copy is there; the one before stays where this is none.
+    pub latest: Option<String>,
+    /// Whose status it is, and which value is used up.
+    pub by: CopyBy,
+}
+
+impl CopyNote {
+    /// Whether it comes before what it announces, so that nothing of that is done without it.
+    pub fn announces(&self) -> bool {
+        matches!(self.status, Some(CopyStatus::WaitingForTrigger | CopyStatus::InProgress))
     }
 }
 
@@ -95,6 +122,8 @@ pub struct NewSnapshot {
     pub class: SnapshotClass,
     /// Revision and UID of the claim, for images.
     pub content: Option<(String, String)>,
+    /// The value of the copy trigger that asks for it.
+    pub copied_for: Option<String>,
 }
 
 /// A `PersistentVolumeClaim` to create.
@@ -110,6 +139,8 @@ pub struct NewClaim {
     pub from: Origin,
     /// Size, modes, class.
     pub shape: ClaimShape,
+    /// The value of the copy trigger that asks for it.
+    pub copied_for: Option<String>,
 }
 
 /// What a new claim is filled from.

@@ -70,6 +70,11 @@ fn note(decision: &mut Decision<'_>, reason: Reason, message: String, key: &str)
     }
 }
 
+/// Nobody has asked for the copy that the run waits for. It goes on waiting.
+pub(super) fn not_asked_for(decision: &mut Decision<'_>, run: &Run, message: String) {
+    note(decision, Reason::CopyTriggerTimeout, message, &format!("{}/{}/copy", run.id, run.attempt));
+}
+
 /// Nothing has been pushed yet: no failure, the run stays open. A path with a typing error looks the same, so after some time the user is
 /// asked about it, once.
 pub(super) fn wait_for_first_push(decision: &mut Decision<'_>, report: &Report) {
@@ -157,7 +162,8 @@ pub(super) fn pod_not_started(decision: &mut Decision<'_>, run: &Run, job: &Job,
             None => "It is kept, and the agent keeps waiting for it",
         };
         let from = image.map_or_else(String::new, |image| format!(" from VolumeSnapshot {image}"));
-        let message = format!("PVC {} has no volume{from} after {waited}{limit}: {why}. {then}", claim.meta.name);
+        let correct = obstacles::unknown_class(facts, claim, &why).map_or_else(String::new, |correct| format!("{correct}. "));
+        let message = format!("PVC {} has no volume{from} after {waited}{limit}: {why}. {correct}{then}", claim.meta.name);
         if refused || image.is_some() {
             decision.delete(ChildKind::Claim, &claim.meta);
         }

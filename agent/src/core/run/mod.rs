@@ -1,6 +1,7 @@
 //! One open run, from its first child to its mover: what each phase waits for and does. How it ends is in `ending`.
 
 mod advice;
+mod copy_trigger;
 mod deadline;
 mod ending;
 mod failure;
@@ -15,7 +16,7 @@ mod waiting;
 use crate::api::reason::Reason;
 use crate::api::status::{Phase, Run};
 use crate::core::adoption;
-use crate::core::children::{self, sharing};
+use crate::core::children::{self, copies, sharing};
 use crate::core::decision::Decision;
 use crate::core::model::facts::{Facts, Job, Pod, Refresh, Role};
 use crate::core::model::plan::{Child, Origin, Step};
@@ -27,8 +28,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 use scribe_mover::report::Outcome;
 
 /// The phase that a run, or an attempt without a capture, begins with.
-pub(super) fn first_phase(spec: &Spec) -> Phase {
+pub(super) fn first_phase(facts: &Facts, spec: &Spec) -> Phase {
     match &spec.volume {
+        _ if copies::on_request(facts, spec).is_some() => Phase::WaitingForSnapshot,
         Volume::Source { capture: Capture::Snapshot(_), .. } => Phase::Capturing,
         _ => Phase::Transferring,
     }
@@ -97,10 +99,11 @@ pub(super) fn begin(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
     }
     match run.phase {
         Phase::Capturing => {
-            if let Some(step) = children::capture_snapshot(decision.facts, spec, run) {
+            if let Some(step) = children::capture_snapshot(decision.facts, spec, run, None) {
                 decision.plan.steps.push(step);
             }
         }
+        Phase::WaitingForSnapshot if !copies::exists(decision.facts, spec, &run.id) => copy_trigger::wait(decision, spec, run),
         // One that may not write to its volume is never seen in this phase: an object in it goes first.
         Phase::Transferring => match sharing::shared(decision.facts, spec) {
             Some((reason, problem)) => failure::give_up(decision, run, reason, problem, None),
@@ -149,7 +152,10 @@ fn retry(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
     if let Some(pod) = alive {
         return stuck::before_the_next_attempt(decision, run, pod);
     }
-    if !decision.facts.lacks_claim() && !decision.may_start() {
+    let facts = decision.facts;
+    // One that waits for a person takes no slot, and is to be seen doing so.
+    let on_request = copies::on_request(facts, spec).is_some() && !copies::exists(facts, spec, &run.id);
+    if !on_request && !decision.facts.lacks_claim() && !decision.may_start() {
         return;
     }
     if asked {
@@ -166,8 +172,11 @@ fn retry(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
         }
     }
     decision.status.next_attempt_time = None;
-    let captured = decision.facts.snapshots_as(Role::Capture).any(|s| s.meta.serves(&run.id) && s.ready);
-    decision.enter(if captured { Phase::Transferring } else { first_phase(spec) });
+    let captured = match &spec.volume {
+        Volume::Source { capture: Capture::Clone, .. } => copies::exists(facts, spec, &run.id),
+        _ => facts.snapshots_as(Role::Capture).any(|s| s.meta.serves(&run.id) && s.ready),
+    };
+    decision.enter(if captured { Phase::Transferring } else { first_phase(facts, spec) });
     if let Some(run) = decision.status.run.clone() {
         begin(decision, spec, &run);
     }
@@ -178,6 +187,20 @@ fn capturing(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
     if let Some((reason, problem)) = children::volume_problem(facts, spec) {
         decision.plan.needs.insert(Refresh::Claims);
         return failure::give_up(decision, run, reason, problem, None);
+    }
+    let made = copies::exists(facts, spec, &run.id);
+    if !made && copies::on_request(facts, spec).is_some() {
+        return copy_trigger::wait(decision, spec, run);
+    }
+    if matches!(spec.volume, Volume::Source { capture: Capture::Clone, .. }) || !made && copy_trigger::has_waited(decision, run) {
+        // A clone that is there, or a copy that is made on request no more.
+        if decision.may_start() {
+            decision.enter(if made { Phase::Transferring } else { first_phase(facts, spec) });
+            if let Some(run) = decision.status.run.clone() {
+                begin(decision, spec, &run);
+            }
+        }
+        return;
     }
     match facts.snapshots_as(Role::Capture).find(|s| s.meta.serves(&run.id)) {
         None if run.phase == Phase::WaitingForSnapshot => snapshot_gone(decision, run),
@@ -215,6 +238,10 @@ fn transferring(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
             if let Some((reason, problem)) = children::volume_problem(facts, spec) {
                 decision.plan.needs.insert(Refresh::Claims);
                 return failure::give_up(decision, run, reason, problem, None);
+            }
+            let cloned = matches!(spec.volume, Volume::Source { capture: Capture::Clone, .. });
+            if cloned && copies::on_request(facts, spec).is_some() && !copies::exists(facts, spec, &run.id) {
+                return copy_trigger::wait(decision, spec, run);
             }
             if matches!(&spec.volume, Volume::Source { capture: Capture::Snapshot(_), .. })
                 && !facts.claims_as(Role::Capture).any(|c| c.meta.serves(&run.id))

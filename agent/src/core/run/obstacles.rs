@@ -1,6 +1,7 @@
 //! What the facts show of a child that is not ready: slow, failed for good, or refused.
 
 use crate::core::model::facts::{Claim, Facts, Role, Snapshot};
+use crate::core::model::spec::{DestinationClaim, Volume};
 
 /// Whether the driver has given up on this snapshot. An error after the data was captured leaves a copy that may still be under way.
 pub(super) fn failed(snapshot: &Snapshot) -> bool {
@@ -29,6 +30,26 @@ pub(super) fn provisioning(why: &str) -> bool {
     let under_way = ["DeadlineExceeded", "Aborted", "Unavailable", "Canceled"].iter().any(|code| why.contains(&format!("code = {code}")));
     why.starts_with("ProvisioningFailed") && under_way
         || ["unbound immediate PersistentVolumeClaims", "binding volumes: "].iter().any(|words| why.contains(words))
+}
+
+/// What to correct where the cluster does not have the storage class of this claim.
+pub(super) fn unknown_class(facts: &Facts, claim: &Claim, why: &str) -> Option<String> {
+    let class = claim.shape.storage_class.as_deref()?;
+    if !why.contains(&format!("storageclass.storage.k8s.io {class:?} not found")) {
+        return None;
+    }
+    let shape = match &facts.spec.as_ref().ok()?.volume {
+        Volume::Source { temporary: shape, .. } | Volume::Destination { claim: DestinationClaim::Private(shape), .. } => shape,
+        Volume::Destination { claim: DestinationClaim::Existing(_), .. } => return None,
+    };
+    Some(match shape.storage_class.as_deref() {
+        Some(named) if named == class => {
+            format!("spec.rclone.storageClassName names the storage class {class:?}, which the cluster does not have: correct it")
+        }
+        _ => format!(
+            "The cluster does not have the storage class {class:?} of the PVC that is replicated: set spec.rclone.storageClassName to one that it has"
+        ),
+    })
 }
 
 #[cfg(test)]

@@ -83,6 +83,8 @@ pub(super) fn for_pod(decision: &mut Decision<'_>, run: &Run, job: &Job, pod: Op
         (None, None) => format!("the pod of Job {}", job.meta.name),
         (None, Some(pod)) => format!("pod {} to start{}", pod.meta.name, job.placed()),
     };
+    let correct = claim.zip(why.as_deref()).and_then(|(claim, why)| obstacles::unknown_class(facts, claim, why));
+    let why = why.map(|why| correct.map_or_else(|| why.clone(), |correct| format!("{}. {correct}", why.trim())));
     report::report(decision, run, &what, why.as_deref());
 }
 

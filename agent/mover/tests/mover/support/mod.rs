@@ -10,6 +10,7 @@ pub(crate) mod program;
 pub(crate) mod proxy;
 pub(crate) mod server;
 pub(crate) mod silent;
+pub(crate) mod token_service;
 pub(crate) mod tree;
 
 use std::path::{Path, PathBuf};

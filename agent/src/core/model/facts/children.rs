@@ -1,6 +1,7 @@
 //! What was observed of children, and of the user's claims: of each kind what decisions need.
 
 use crate::api::status::Run;
+use crate::core::model::copy::CopyTrigger;
 use jiff::Timestamp;
 use scribe_mover::report::Report;
 
@@ -89,6 +90,10 @@ pub struct Claim {
     pub block: bool,
     /// Name of the snapshot that it was created from.
     pub made_from: Option<String>,
+    /// What the user's annotations say of its copies, and ours of them.
+    pub copy: CopyTrigger,
+    /// The value of the copy trigger that asked for it (clones).
+    pub copied_for: Option<String>,
 }
 
 /// A `VolumeSnapshot`.
@@ -112,6 +117,8 @@ pub struct Snapshot {
     pub revision: Option<String>,
     /// UID of the claim it was taken from (images).
     pub claim_uid: Option<String>,
+    /// The value of the copy trigger that asked for it (temporary ones).
+    pub copied_for: Option<String>,
 }
 
 /// A `Job`.
