@@ -17,6 +17,7 @@ mod recover;
 mod rehash;
 mod remote_state;
 mod resume;
+mod send;
 mod state;
 mod tampered;
 mod unread;
