@@ -4,7 +4,8 @@ use super::hold::check_unchanged;
 use super::plan::PushPlan;
 use super::upload::{Purpose, PushContext};
 use super::uploaded::Uploaded;
-use super::uploads::Upload;
+use super::uploads::{Read, Upload};
+use crate::digest::Digest;
 use crate::error::{Failure, Result};
 use crate::format::names::{Folder, manifest};
 use crate::remote::{BATCH, SentOnce, open_files};
@@ -47,9 +48,11 @@ impl PushContext<'_> {
         for (uploads, sent, folder) in
             [(&plan.own, &mut uploaded.own, Folder::Live), (&plan.staged, &mut uploaded.staged, Folder::Staged(staged))]
         {
-            let ran = self.send_files(uploads, sent.due(uploads)?, folder);
+            let mut read = Read::new();
+            let ran = self.send_files(uploads, sent.due(uploads)?, folder, &mut read);
             // Noted in either case: what is half sent has to go, too.
-            sent.note(uploads, ran.is_ok(), self.scratch())?;
+            sent.note(uploads, ran.is_ok(), &read, self.scratch())?;
+            uploaded.read.append(&mut read);
             ran?;
         }
         for (uploads, uploaded, folder) in [
@@ -66,13 +69,19 @@ impl PushContext<'_> {
         Ok(())
     }
 
-    fn send_files(&self, all: &Spill<Upload>, due: impl Iterator<Item = Result<Upload>>, folder: Folder) -> store::Result<()> {
+    fn send_files(
+        &self,
+        all: &Spill<Upload>,
+        due: impl Iterator<Item = Result<Upload>>,
+        folder: Folder,
+        read: &mut Read,
+    ) -> store::Result<()> {
         if all.is_empty() {
             return Ok(());
         }
         for batch in batches(due, open_files()) {
             let batch = batch?;
-            self.send_batch(batch.iter().map(|upload| (upload, upload.path.as_bytes())), folder)?;
+            self.send_batch(batch.iter().map(|upload| (upload, upload.path.as_bytes())), folder, read)?;
         }
         Ok(())
     }
@@ -80,15 +89,15 @@ impl PushContext<'_> {
     /// Content whose name rclone would mangle goes under its hash.
     fn send_objects(&self, batch: &[&Upload], folder: Folder) -> store::Result<()> {
         let names: Vec<String> = batch.iter().map(|upload| upload.sha256.hex()).collect();
-        self.send_batch(batch.iter().copied().zip(names.iter().map(String::as_bytes)), folder)
+        self.send_batch(batch.iter().copied().zip(names.iter().map(String::as_bytes)), folder, &mut Read::new())
     }
 
     /// Sends files of the volume, each under another name. None of them where any is gone: the next look at the volume shows it.
-    fn send_batch<'f>(&self, files: impl Iterator<Item = Named<'f>>, folder: Folder) -> store::Result<()> {
+    fn send_batch<'f>(&self, files: impl Iterator<Item = Named<'f>>, folder: Folder, read: &mut Read) -> store::Result<()> {
         let from = self.remote.features()?.reads_once;
         let (once, rest): (Vec<Named>, Vec<Named>) = files.partition(|(upload, _)| from.is_some_and(|from| upload.size >= from));
         self.remote.send(self.open(&rest)?, folder)?;
-        self.send_once(&once, folder)
+        self.send_once(&once, folder, read)
     }
 
     fn open<'f>(&self, files: &[Named<'f>]) -> store::Result<Vec<store::Upload<'f>>> {
@@ -99,8 +108,8 @@ impl PushContext<'_> {
         files.iter().map(open).collect()
     }
 
-    /// Sends what is read once. Content that is not what was hashed is the file's that has changed.
-    fn send_once(&self, files: &[Named], folder: Folder) -> store::Result<()> {
+    /// Sends what is read once. Content that is not what was hashed is that of a file which has changed.
+    fn send_once(&self, files: &[Named], folder: Folder, read: &mut Read) -> store::Result<()> {
         let SentOnce { mut contents, altered } = self.remote.send_once(self.open(files)?, folder)?;
         if let Some(name) = altered {
             tracing::warn!(%name, "the remote does not show what was sent; sending it again");
@@ -112,8 +121,13 @@ impl PushContext<'_> {
             contents = again.contents;
         }
         for ((upload, _), content) in files.iter().zip(contents) {
-            if content.size != upload.size || content.sha256 != upload.sha256 {
+            let unread = upload.sha256 == Digest::UNREAD;
+            if content.size != upload.size || content.sha256 != upload.sha256 && !unread {
                 return Err(StoreError::new(Class::SourceChanging, format!("{} changed before it was sent", upload.path)));
+            }
+            if unread {
+                self.hasher.note(content.size);
+                read.insert(upload.path.clone(), content.sha256);
             }
         }
         Ok(())

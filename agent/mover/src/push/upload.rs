@@ -88,8 +88,8 @@ impl PushContext<'_> {
         observe(ObserveContext { root, exclude, hasher: self.hasher, scratch: self.scratch(), stop }, known)
     }
 
-    /// What is to be done for this state of the volume.
-    pub(super) fn plan(&self, tree: &Tree, uploaded: &Uploaded) -> Result<PushPlan> {
+    /// The same as [`Self::plan`], of content that was read.
+    pub(super) fn plan_of(&self, tree: &Tree, uploaded: &Uploaded) -> Result<PushPlan> {
         let committed = self.committed.map(|committed| &committed.entries);
         let collisions = self.collisions(tree)?;
         let state = RemoteState {
@@ -192,7 +192,7 @@ impl PushContext<'_> {
     ) -> Result<(Tree, PushPlan)> {
         if self.committed.is_none() && self.collisions(&tree)?.is_some() {
             // Before the claim was written, nothing was there to try it out.
-            plan = self.plan(&tree, uploaded)?;
+            plan = self.plan(&mut tree, uploaded)?;
         }
         self.clear_folders(&plan)?;
         let (mut moving, mut cleared) = (Vec::new(), false);
@@ -200,13 +200,13 @@ impl PushContext<'_> {
         while let Some(left) = rounds.checked_sub(1) {
             rounds = left;
             self.remote.context.progress.phase("uploading", plan.bytes_to_send);
-            let error = match self.send(&plan, purpose, uploaded) {
+            let error = match self.send_and_read(&mut tree, &mut plan, purpose, uploaded)? {
                 Ok(()) => None,
                 // A file that changed or vanished under the upload: the next look shows it. One that became shorter is trouble
                 // without a name, because the server waits for what was announced.
                 Err(error) if error.class == Class::NameTooLong && !std::mem::replace(&mut uploaded.refuses_long_names, true) => {
                     tracing::info!(message = error.message, "the remote refuses a name for its length; long ones go under their hash");
-                    plan = self.plan(&tree, uploaded)?;
+                    plan = self.plan(&mut tree, uploaded)?;
                     self.drop_abandoned(&plan, &[], purpose.staged(), uploaded)?;
                     continue;
                 }
@@ -235,7 +235,7 @@ impl PushContext<'_> {
                         }
                         // The volume is still: that is no change of it.
                         rounds = rounds.max(1);
-                        plan = self.plan(&tree, uploaded)?;
+                        plan = self.plan(&mut tree, uploaded)?;
                         self.drop_abandoned(&plan, &[], purpose.staged(), uploaded)?;
                         continue;
                     }
@@ -245,7 +245,7 @@ impl PushContext<'_> {
             uploaded.forget(&moving, self.scratch())?;
             tracing::info!(count = moving.len(), first = ?moving.first(), "the volume changed while it was read");
             tree = again;
-            plan = self.plan(&tree, uploaded)?;
+            plan = self.plan(&mut tree, uploaded)?;
             self.drop_abandoned(&plan, &moving, purpose.staged(), uploaded)?;
         }
         let names: Vec<String> = moving.iter().take(3).map(|moved| moved.path.to_string()).collect();
