@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize, Serializer};
 pub struct Digest(pub [u8; 32]);
 
 impl Digest {
+    /// In the place of that of content which has not been read yet. No content has it, it is like no other one, and nothing is committed with it.
+    pub const UNREAD: Self = Self([0; 32]);
+
     /// Lower-case hexadecimal.
     pub fn hex(&self) -> String {
         hex(&self.0)

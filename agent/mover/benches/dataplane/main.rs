@@ -73,6 +73,9 @@ struct Mover {
 }
 
 fn main() -> ExitCode {
+    if let Some(code) = scribe_mover::shim() {
+        return code;
+    }
     let args: Vec<_> = std::env::args_os().collect();
     if args.get(1).is_some_and(|arg| arg == "mover") {
         return scribe_mover::run(Mover::parse_from(args.into_iter().skip(1)).mover);

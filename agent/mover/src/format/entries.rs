@@ -39,6 +39,8 @@ pub struct Totals {
     pub bytes: u64,
     /// Content that lies under its hash on the remote.
     pub objects: HashSet<Digest>,
+    /// Files whose content was not read yet, see [`Digest::UNREAD`].
+    pub unread: u64,
 }
 
 impl Totals {
@@ -47,6 +49,7 @@ impl Totals {
         let Some(file) = entry.file() else { return };
         self.files += 1;
         self.bytes = self.bytes.saturating_add(file.size);
+        self.unread += u64::from(file.sha256 == Digest::UNREAD);
         if file.at == Location::Object {
             self.objects.insert(file.sha256);
         }
@@ -81,6 +84,9 @@ impl Entries {
             }
             totals.add(&entry);
             firsts.want(&entry);
+        }
+        if totals.unread > 0 {
+            return Err(corrupt(revision, "it was written before all content was read"));
         }
         if !root {
             return Err(corrupt(revision, "it has no root"));
@@ -227,6 +233,22 @@ pub(crate) mod tests {
         let copy = scratch.fresh("copy");
         std::fs::copy(entries.file(), &copy).unwrap();
         assert_eq!(Entries::open(copy, "test").unwrap_err().reason, Reason::RemoteInconsistent);
+    }
+
+    #[test]
+    fn a_tree_that_was_not_read_is_none_that_was_committed() {
+        let scratch = Scratch::new().unwrap();
+        let opened = |sha256| {
+            let file = FileEntry { size: 1, sha256, at: Location::Own, changed: 1, link: None, hints: None, holes: Box::default() };
+            let file = Entry { path: RelPath::own("a"), meta: Meta::default(), kind: Kind::File(file) };
+            let root = Entry { path: RelPath::root(), meta: Meta::default(), kind: Kind::Dir };
+            let copy = scratch.fresh("copy");
+            std::fs::copy(tree(&scratch, &[root, file]).file(), &copy).unwrap();
+            Entries::open(copy, "test")
+        };
+        assert_eq!(opened(Digest([1; 32])).unwrap().totals().unread, 0);
+        let failure = opened(Digest::UNREAD).unwrap_err();
+        assert!(failure.reason == Reason::RemoteInconsistent && failure.message.contains("before all content was read"), "{failure:?}");
     }
 
     #[test]

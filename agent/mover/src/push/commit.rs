@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::Synced;
 use super::hold::{Hold, Manifests, check_unchanged, check_unclaimed, claim_name, having_sent, rival};
+use super::later::refuse_unread;
 use super::neighbours::refuse_inside;
 use super::object_names::{Name, emptied, manifest_object, names, object};
 use super::observe::Tree;
@@ -32,6 +33,7 @@ pub(super) fn write(work: &PushContext, tree: Tree, plan: PushPlan, mut uploaded
     let staged = StagedDir::of(revision);
     let (tree, plan) = work.send_until_still(tree, plan, Purpose::Revision(&staged), &mut uploaded)?;
     super::guard(work, &plan)?;
+    refuse_unread(&plan)?;
 
     remote.context.progress.phase("committing", 0);
     let (verified_time, latest_listed) = match work.committed {

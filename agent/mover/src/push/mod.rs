@@ -7,6 +7,7 @@ mod commit;
 mod doubt;
 mod hints;
 mod hold;
+mod later;
 mod neighbours;
 mod object_names;
 mod observe;
@@ -17,6 +18,7 @@ mod recover;
 mod rehash;
 mod remote_state;
 mod resume;
+mod send;
 mod state;
 mod tampered;
 mod unread;
@@ -116,7 +118,9 @@ pub fn push(remote: &Remote, options: &PushOptions) -> Result<Synced> {
     let rehash = own.map_or_else(|| Rehash::of_all(options.captured()), |committed| options.rehash(committed));
     // Hints that were held against a capture in the future have no known age.
     let hints = own.and_then(|committed| Some((committed, past(committed.commit.hints_time, options.captured())?)));
-    let known = hints.map_or_else(Known::default, |(committed, time)| Known::of_committed(&committed.entries, time, &rehash));
+    let sizes = found.committed.as_ref().map_or_else(Known::default, |committed| Known::of_sizes(&committed.entries));
+    let known = hints.map_or(sizes, |(committed, time)| Known::of_committed(&committed.entries, time, &rehash));
+    let known = known.reading_later(remote.features()?.reads_once);
     let (exclude, context) = (&options.exclude, &remote.context);
     let look = ObserveContext { root: &root, exclude, hasher: &hasher, scratch: &context.scratch, stop: &context.stop };
     let mut tree = observe(look, &known)?;
@@ -151,6 +155,10 @@ pub fn push(remote: &Remote, options: &PushOptions) -> Result<Synced> {
         }
         tree = doubt::settle(look, tree, committed, listing)?;
     }
+    if claimed && tree.entries.totals().unread > 0 {
+        // What a killed push has sent already shows by its sum.
+        tree = Tree { began: tree.began, ..observe(look, &Known::of(&tree.entries))? };
+    }
     let work = PushContext {
         remote,
         options,
@@ -171,8 +179,8 @@ pub fn push(remote: &Remote, options: &PushOptions) -> Result<Synced> {
         rehashed: rehash.done(),
     };
     let there = uploaded_before(&work, &tree.entries)?;
-    let uploaded = Uploaded::new(&remote.context.scratch, there)?;
-    let plan = work.plan(&tree, &uploaded)?;
+    let mut uploaded = Uploaded::new(&remote.context.scratch, there)?;
+    let plan = work.plan(&mut tree, &mut uploaded)?;
     guard(&work, &plan)?;
     let write = if plan.differs || terms == Terms::Takeover { commit::write } else { commit::repair };
     let mut pushed = write(&work, tree, plan, uploaded)?;

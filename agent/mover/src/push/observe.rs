@@ -11,6 +11,7 @@ use super::remote_state::intact;
 use crate::digest::Digest;
 use crate::error::{Failure, Result};
 use crate::format::entries::{Entries, EntriesWriter};
+use crate::format::names::{is_long, trusted};
 use crate::remote::Listing;
 use crate::report::Reason;
 use crate::scratch::Scratch;
@@ -56,6 +57,8 @@ pub(super) struct ObserveContext<'a> {
 pub(super) struct Known<'a> {
     entries: Option<&'a Entries>,
     doubts: Doubts<'a>,
+    /// Files from this size on need not be read where their size says that they are others than before.
+    later: Option<u64>,
 }
 
 /// Whose hints do not vouch.
@@ -64,6 +67,8 @@ enum Doubts<'a> {
     /// None.
     #[default]
     No,
+    /// All: they are another volume's, or have no known age.
+    All,
     /// Those that were too young at the time of the capture, or are due to be read again.
     Committed { captured: Timestamp, rehash: &'a Rehash },
     /// Those that were too young when they were read, of what this generation sends because the listing lacks it.
@@ -75,30 +80,56 @@ enum Doubts<'a> {
 impl<'a> Known<'a> {
     /// From an earlier pass of the same push.
     pub(super) fn of(entries: &'a Entries) -> Self {
-        Self { entries: Some(entries), doubts: Doubts::No }
+        Self::with(entries, Doubts::No)
     }
 
     /// As [`Known::of`], but for these names.
     pub(super) fn but(entries: &'a Entries, doubtful: &'a HashSet<RelPath>) -> Self {
-        Self { entries: Some(entries), doubts: Doubts::These(doubtful) }
+        Self::with(entries, Doubts::These(doubtful))
     }
 
     /// From the plan of a push whose files have been sent, and which was made of a pass that began at `looked`, of a volume that may be
     /// written to meanwhile: where a file had changed shortly before it was read, other content may have been sent under the same hints.
     pub(super) fn of_sent(entries: &'a Entries, looked: Timestamp, generation: u64, listing: Option<&'a Listing>) -> Self {
-        Self { entries: Some(entries), doubts: Doubts::Uploaded { looked, generation, listing } }
+        Self::with(entries, Doubts::Uploaded { looked, generation, listing })
     }
 
     /// From an earlier manifest of this very volume, whose hints were last held against the capture at `hints_time`.
     pub(super) fn of_committed(entries: &'a Entries, hints_time: Timestamp, rehash: &'a Rehash) -> Self {
-        Self { entries: Some(entries), doubts: Doubts::Committed { captured: hints_time, rehash } }
+        Self::with(entries, Doubts::Committed { captured: hints_time, rehash })
+    }
+
+    /// From an earlier manifest whose hints say nothing.
+    pub(super) fn of_sizes(entries: &'a Entries) -> Self {
+        Self::with(entries, Doubts::All)
+    }
+
+    /// The same, but that files from this size on are read while they are sent, if their size alone says that they have to be.
+    pub(super) fn reading_later(self, from: Option<u64>) -> Self {
+        Self { later: from, ..self }
+    }
+
+    fn with(entries: &'a Entries, doubts: Doubts<'a>) -> Self {
+        Self { entries: Some(entries), doubts, later: None }
     }
 
     fn digest(&self, before: &Entry, found: &Found) -> Option<Digest> {
         let file = before.file()?;
         let hints = file.hints.filter(|_| !self.doubts.apply_to(before, file))?;
         let same = found.kind == FoundKind::File(file.size) && found.meta.mtime == before.meta.mtime && found.hints == hints;
-        same.then_some(file.sha256)
+        same.then_some(file.sha256).filter(|digest| *digest != Digest::UNREAD)
+    }
+
+    /// Whether the content can be left to be read while it is sent. Content that goes under its hash is sent once that is known, and names of one
+    /// inode share what is read.
+    fn reads_later(&self, before: Option<&Entry>, found: &Found) -> bool {
+        let FoundKind::File(size) = found.kind else { return false };
+        let same_size = before.and_then(Entry::file).is_some_and(|file| file.size == size);
+        self.later.is_some_and(|from| size >= from.max(1))
+            && !same_size
+            && found.links == 1
+            && trusted(&found.path)
+            && !is_long(&found.path)
     }
 }
 
@@ -106,6 +137,7 @@ impl Doubts<'_> {
     fn apply_to(&self, entry: &Entry, file: &FileEntry) -> bool {
         match self {
             Self::No => false,
+            Self::All => true,
             Self::Committed { captured, rehash } => is_racy(entry, *captured) || rehash.is_due(&entry.path),
             Self::Uploaded { looked, generation, listing } => {
                 let uploaded = file.changed == *generation || !intact(*listing, &object_name(&entry.path, file), file.size);
@@ -124,8 +156,10 @@ pub(super) fn observe(look: ObserveContext, known: &Known) -> Result<Tree> {
     let mut work = Pass::new(look)?;
     for pair in join(walk.by_ref(), before) {
         let (Some(found), before) = pair? else { continue };
-        let digest = before.and_then(|before| known.digest(&before, &found));
-        work.add(found, digest)?;
+        let digest = before.as_ref().and_then(|before| known.digest(before, &found));
+        // One that cannot be opened is seen to as any other.
+        let later = digest.is_none() && known.reads_later(before.as_ref(), &found) && look.root.file(&found.path)?.is_some();
+        work.add(found, digest.or(later.then_some(Digest::UNREAD)))?;
     }
     refuse_unfinished_pull(look.root, &walk)?;
     work.finish_batch()?;
@@ -245,7 +279,13 @@ pub(super) fn differing(before: &Entries, after: &Entries, exclude: &Exclude) ->
     let hints = |entry: &Entry| entry.file().and_then(|file| Some(file.hints?.ctime));
     let mut moved = Vec::new();
     for pair in join(before.read()?, after.read()?) {
-        let (before, after) = pair?;
+        let (before, mut after) = pair?;
+        // What was not read was not another one.
+        if let (Some(FileEntry { sha256: Digest::UNREAD, .. }), Some(Entry { kind: Kind::File(after), .. })) =
+            (before.as_ref().and_then(Entry::file), &mut after)
+        {
+            after.sha256 = Digest::UNREAD;
+        }
         let same = matches!((&before, &after), (Some(a), Some(b)) if exclude.same_result(a, b) && hints(a) == hints(b));
         if !same {
             let was = before.as_ref().and_then(|entry| Some(entry.file()?.sha256));
@@ -256,115 +296,4 @@ pub(super) fn differing(before: &Entries, after: &Entries, exclude: &Exclude) ->
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::hints::RACY;
-    use super::*;
-    use crate::format::entries::tests::all;
-    use assert_fs::TempDir;
-    use jiff::SignedDuration;
-
-    struct Volume {
-        dir: TempDir,
-        hasher: Hasher,
-        scratch: Scratch,
-        stop: Stop,
-        exclude: Exclude,
-    }
-
-    impl Volume {
-        fn new() -> Self {
-            let (hasher, scratch, stop) = (Hasher::default(), Scratch::new().unwrap(), Stop::default());
-            Self { dir: TempDir::new().unwrap(), hasher, scratch, stop, exclude: Exclude::default() }
-        }
-
-        fn try_look(&self, known: &Known) -> Result<Tree> {
-            let root = Root::open(self.dir.path())?;
-            let Self { hasher, scratch, stop, exclude, .. } = self;
-            observe(ObserveContext { root: &root, exclude, hasher, scratch, stop }, known)
-        }
-
-        fn look(&self, known: &Known) -> Tree {
-            self.try_look(known).unwrap()
-        }
-    }
-
-    #[test]
-    fn a_second_look_reads_nothing_and_sees_the_same() {
-        let volume = Volume::new();
-        let file = |name: &str| volume.dir.path().join(name);
-        std::fs::write(file("a"), "aaaa").unwrap();
-        std::fs::hard_link(file("a"), file("b")).unwrap();
-        let first = volume.look(&Known::default());
-        assert_eq!(volume.hasher.bytes_read(), 4, "one inode is read once");
-        let entries = all(&first.entries);
-        assert_eq!(entries[2].file().unwrap().link, Some(entries[1].path.clone()));
-        let second = volume.look(&Known::of(&first.entries));
-        assert_eq!((volume.hasher.bytes_read(), all(&second.entries)), (4, entries));
-        assert_eq!(differing(&first.entries, &second.entries, &volume.exclude).unwrap(), []);
-        std::fs::write(file("a"), "bbbb").unwrap();
-        std::fs::write(file("c"), "").unwrap();
-        let third = volume.look(&Known::of(&first.entries));
-        assert_eq!(volume.hasher.bytes_read(), 8);
-        let moved: Vec<String> =
-            differing(&first.entries, &third.entries, &volume.exclude).unwrap().iter().map(|moved| moved.path.to_string()).collect();
-        assert_eq!(moved[1..], ["a", "b", "c"], "and the directory that holds them");
-    }
-
-    /// As a share whose server does not number its files.
-    #[test]
-    fn inode_numbers_that_do_not_stay_are_no_change_and_vouch_for_nothing() {
-        let volume = Volume::new();
-        for name in ["a", "b"] {
-            std::fs::write(volume.dir.path().join(name), name).unwrap();
-        }
-        let first = volume.look(&Known::default());
-        let mut numbered = EntriesWriter::new(&volume.scratch, "numbered").unwrap();
-        for mut entry in all(&first.entries) {
-            if let Kind::File(FileEntry { hints: Some(hints), .. }) = &mut entry.kind {
-                hints.inode += 1;
-            }
-            numbered.push(&entry).unwrap();
-        }
-        let numbered = numbered.finish().unwrap();
-        let second = volume.look(&Known::of(&numbered));
-        assert_eq!(volume.hasher.bytes_read(), 4, "all was read again");
-        assert_eq!(differing(&numbered, &second.entries, &volume.exclude).unwrap(), []);
-        std::fs::write(volume.dir.path().join("b"), "c").unwrap();
-        assert_eq!(differing(&numbered, &volume.look(&Known::of(&numbered)).entries, &volume.exclude).unwrap().len(), 1);
-    }
-
-    #[test]
-    fn what_hints_do_not_vouch_for_is_read() {
-        let volume = Volume::new();
-        for name in ["a", "b"] {
-            std::fs::write(volume.dir.path().join(name), name).unwrap();
-        }
-        let tree = volume.look(&Known::default());
-        let entries = all(&tree.entries);
-        let ctime = entries[1].file().unwrap().hints.unwrap().ctime.secs;
-        let at = |after: i64| Timestamp::from_second(ctime + after).unwrap();
-        let read = |known: &Known| {
-            let before = volume.hasher.bytes_read();
-            volume.look(known);
-            volume.hasher.bytes_read() - before
-        };
-        let (none, all) = (Rehash::of_all(at(0)), Rehash::new(at(0), SignedDuration::ZERO, at(0), true));
-        assert_eq!(read(&Known::of_committed(&tree.entries, at(RACY), &none)), 2, "too young");
-        assert_eq!(read(&Known::of_committed(&tree.entries, at(RACY + 2), &none)), 0);
-        assert_eq!(read(&Known::of_committed(&tree.entries, at(RACY + 2), &all)), 2, "due");
-        assert_eq!(read(&Known::of_sent(&tree.entries, at(RACY), 0, None)), 2, "sent, and too young");
-        assert_eq!(read(&Known::of_sent(&tree.entries, at(RACY + 2), 0, None)), 0);
-        assert_eq!(read(&Known::of_sent(&tree.entries, at(RACY), 1, None)), 0, "not sent");
-        let listing = Listing::from([(Box::from(&b"a"[..]), 1)]);
-        assert_eq!(read(&Known::of_sent(&tree.entries, at(RACY), 1, Some(&listing))), 1, "sent because it was lost");
-        assert_eq!(read(&Known::but(&tree.entries, &HashSet::from([entries[1].path.clone()]))), 1);
-    }
-
-    #[test]
-    fn a_volume_in_mid_pull_is_not_pushed() {
-        let volume = Volume::new();
-        std::fs::create_dir(volume.dir.path().join(".scribe-staging")).unwrap();
-        let failure = volume.try_look(&Known::default()).unwrap_err();
-        assert_eq!(failure.reason, Reason::SourceChanging);
-    }
-}
+mod tests;

@@ -44,6 +44,8 @@ pub(super) struct PushPlan {
     pub(super) bytes_to_send: u64,
     /// Object names below the path to delete after the commit, before anything is promoted.
     pub(super) gone: Spill<Name>,
+    /// Content is to go under its hash, which is not known: the tree has to be read before it can be planned.
+    pub(super) lacks_hashes: bool,
     /// An object of another owner under the name of a folder of the new tree: the push could not put everything in place.
     pub(super) obstacle: Option<Name>,
     /// How many entries this push deletes, for the report.
@@ -97,6 +99,7 @@ struct Planner<'a> {
     /// Content under its hash that the committed tree needs.
     committed_objects: HashSet<Digest>,
     sent_objects: HashSet<Digest>,
+    lacks_hashes: bool,
     /// A file of the committed tree that becomes something else.
     blocked: Option<RelPath>,
     /// What is listed and was not met yet.
@@ -139,6 +142,7 @@ impl<'a> Planner<'a> {
             lost_names: NamesSum::default(),
             committed_objects: state.committed.map(|committed| committed.totals().objects.clone()).unwrap_or_default(),
             sent_objects: HashSet::new(),
+            lacks_hashes: false,
             blocked: None,
             strays,
             dropped,
@@ -251,6 +255,7 @@ impl<'a> Planner<'a> {
         if refused || !trusted(path) || altered || self.state.collisions.is_some_and(|collisions| collisions.contains(path)) {
             file.at = Location::Object;
             self.differs |= old.is_some() && !was_object;
+            self.lacks_hashes |= file.sha256 == Digest::UNREAD;
             let name = object(&file.sha256);
             let there = self.committed_objects.contains(&file.sha256) && self.state.intact(&name, file.size);
             if !there && !self.state.there.holds(&name, &file.sha256) {
@@ -372,6 +377,7 @@ impl<'a> Planner<'a> {
             lost_objects: self.lost_objects,
             bytes_to_send: self.bytes_to_send,
             gone: self.gone.finish()?,
+            lacks_hashes: self.lacks_hashes,
             obstacle: self.obstacles.first().filter(|_| self.state.folders).map(|name| (*name).into()),
             deleted,
             before: self.before,

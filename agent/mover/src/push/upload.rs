@@ -4,26 +4,23 @@ use jiff::Timestamp;
 
 use super::PushOptions;
 use super::case_collisions::CaseCollisions;
-use super::hold::{Hold, check_unchanged};
+use super::hold::Hold;
 use super::object_names::{Name, emptied, names};
 use super::observe::{Known, Moved, ObserveContext, Tree, differing, observe};
 use super::plan::{PushPlan, plan};
 use super::remote_state::{RemoteState, Strays};
 use super::uploaded::Uploaded;
-use super::uploads::Upload;
 use crate::error::{Failure, Result};
 use crate::format::documents::Commit;
-use crate::format::names::{CLAIM, COMMIT, Folder, StagedDir, is_ours, manifest};
+use crate::format::names::{CLAIM, COMMIT, StagedDir, is_ours};
 use crate::format::revision::Revision;
 use crate::remote::committed::Committed;
-use crate::remote::{BATCH, Listing, Remote, open_files};
+use crate::remote::{BATCH, Listing, Remote};
 use crate::report::Reason;
 use crate::scratch::Scratch;
-use crate::spill::{Spill, batches};
-use crate::store::{self, Class, StoreError, slices};
+use crate::store::{Class, slices};
 use crate::volume::beneath::Root;
 use crate::volume::hash::Hasher;
-use crate::volume::path::RelPath;
 use crate::volume::vanished::failure as unreadable;
 
 /// Looks at the volume until two in a row are the same.
@@ -72,7 +69,7 @@ pub(super) enum Purpose<'a> {
 }
 
 impl<'a> Purpose<'a> {
-    fn staged(self) -> &'a StagedDir {
+    pub(super) fn staged(self) -> &'a StagedDir {
         match self {
             Self::Revision(staged) | Self::Repair(staged) => staged,
         }
@@ -91,8 +88,8 @@ impl PushContext<'_> {
         observe(ObserveContext { root, exclude, hasher: self.hasher, scratch: self.scratch(), stop }, known)
     }
 
-    /// What is to be done for this state of the volume.
-    pub(super) fn plan(&self, tree: &Tree, uploaded: &Uploaded) -> Result<PushPlan> {
+    /// The same as [`Self::plan`], of content that was read.
+    pub(super) fn plan_of(&self, tree: &Tree, uploaded: &Uploaded) -> Result<PushPlan> {
         let committed = self.committed.map(|committed| &committed.entries);
         let collisions = self.collisions(tree)?;
         let state = RemoteState {
@@ -132,85 +129,6 @@ impl PushContext<'_> {
         let in_place = !plan.own.is_empty() || !plan.objects.is_empty() || !self.superseded.is_empty();
         let own = self.committed.is_some_and(|committed| committed.commit.owner == self.options.pusher.owner);
         in_place || !own || self.listing.is_some() || self.claimed
-    }
-
-    /// Sends what the plan says and was not sent yet.
-    fn send(&self, plan: &PushPlan, purpose: Purpose, uploaded: &mut Uploaded) -> store::Result<()> {
-        let staged = purpose.staged();
-        if let (Some(committed), false) = (self.committed, uploaded.confirmed)
-            && self.writes_in_place(plan)
-        {
-            check_unchanged(self.remote, self.options, &committed.commit)?;
-            uploaded.confirmed = true;
-        }
-        match purpose {
-            Purpose::Repair(_) if plan.differs || !plan.own.is_empty() => {
-                return Err(Failure::new(Reason::SourceChanging, "the volume changed while the remote was repaired").into());
-            }
-            Purpose::Repair(_) => {}
-            // Should this push die, the next one knows by it which names are its own.
-            Purpose::Revision(_) => {
-                self.remote.write_file(&manifest(self.revision), plan.entries.file()).map_err(Failure::from)?;
-                if !std::mem::replace(&mut uploaded.announced, true) {
-                    // So that a push that fails again and again does not leave more of them each time.
-                    for batch in self.superseded.chunks(BATCH) {
-                        self.remote.delete(&slices(batch))?;
-                    }
-                }
-            }
-        }
-        for upload in plan.own.read()? {
-            uploaded.there.forget(upload?.path.as_bytes());
-        }
-        for (uploads, uploaded, folder) in
-            [(&plan.own, &mut uploaded.own, Folder::Live), (&plan.staged, &mut uploaded.staged, Folder::Staged(staged))]
-        {
-            let ran = self.send_files(uploads, uploaded.due(uploads)?, folder);
-            // Noted in either case: what is half sent has to go, too.
-            uploaded.note(uploads, ran.is_ok(), self.scratch())?;
-            ran?;
-        }
-        for (uploads, uploaded, folder) in [
-            (&plan.objects, &mut uploaded.objects, Folder::Objects),
-            (&plan.lost_objects, &mut uploaded.lost_objects, Folder::StagedObjects(staged)),
-        ] {
-            let due: Vec<&Upload> = uploads.iter().filter(|upload| uploaded.get(&upload.sha256) != Some(&true)).collect();
-            for batch in due.chunks(open_files()) {
-                uploaded.extend(batch.iter().map(|upload| (upload.sha256, false)));
-                self.send_objects(batch, folder)?;
-                uploaded.extend(batch.iter().map(|upload| (upload.sha256, true)));
-            }
-        }
-        Ok(())
-    }
-
-    fn send_files(&self, all: &Spill<Upload>, due: impl Iterator<Item = Result<Upload>>, folder: Folder) -> store::Result<()> {
-        if all.is_empty() {
-            return Ok(());
-        }
-        for batch in batches(due, open_files()) {
-            let batch = batch?;
-            self.send_open(batch.iter().map(|upload| (&upload.path, upload.path.as_bytes())), folder)?;
-        }
-        Ok(())
-    }
-
-    /// Content whose name rclone would mangle goes under its hash.
-    fn send_objects(&self, batch: &[&Upload], folder: Folder) -> store::Result<()> {
-        let names: Vec<String> = batch.iter().map(|upload| upload.sha256.hex()).collect();
-        self.send_open(batch.iter().map(|upload| &upload.path).zip(names.iter().map(String::as_bytes)), folder)
-    }
-
-    /// Sends files of the volume, each under another name. None of them where any is gone: the next look at the volume shows it.
-    fn send_open<'f>(&self, files: impl Iterator<Item = (&'f RelPath, &'f [u8])>, folder: Folder) -> store::Result<()> {
-        let mut opened = Vec::new();
-        for (path, name) in files {
-            let Some(file) = self.root.file(path)? else {
-                return Err(StoreError::new(Class::SourceChanging, format!("{path} is gone")));
-            };
-            opened.push(store::Upload { name, file });
-        }
-        self.remote.send(opened, folder)
     }
 
     /// Deletes what an earlier round, or a dead push, sent and neither tree needs: where objects are files of a file system, it may be in
@@ -274,7 +192,7 @@ impl PushContext<'_> {
     ) -> Result<(Tree, PushPlan)> {
         if self.committed.is_none() && self.collisions(&tree)?.is_some() {
             // Before the claim was written, nothing was there to try it out.
-            plan = self.plan(&tree, uploaded)?;
+            plan = self.plan(&mut tree, uploaded)?;
         }
         self.clear_folders(&plan)?;
         let (mut moving, mut cleared) = (Vec::new(), false);
@@ -282,13 +200,13 @@ impl PushContext<'_> {
         while let Some(left) = rounds.checked_sub(1) {
             rounds = left;
             self.remote.context.progress.phase("uploading", plan.bytes_to_send);
-            let error = match self.send(&plan, purpose, uploaded) {
+            let error = match self.send_and_read(&mut tree, &mut plan, purpose, uploaded)? {
                 Ok(()) => None,
                 // A file that changed or vanished under the upload: the next look shows it. One that became shorter is trouble
                 // without a name, because the server waits for what was announced.
                 Err(error) if error.class == Class::NameTooLong && !std::mem::replace(&mut uploaded.refuses_long_names, true) => {
                     tracing::info!(message = error.message, "the remote refuses a name for its length; long ones go under their hash");
-                    plan = self.plan(&tree, uploaded)?;
+                    plan = self.plan(&mut tree, uploaded)?;
                     self.drop_abandoned(&plan, &[], purpose.staged(), uploaded)?;
                     continue;
                 }
@@ -317,7 +235,7 @@ impl PushContext<'_> {
                         }
                         // The volume is still: that is no change of it.
                         rounds = rounds.max(1);
-                        plan = self.plan(&tree, uploaded)?;
+                        plan = self.plan(&mut tree, uploaded)?;
                         self.drop_abandoned(&plan, &[], purpose.staged(), uploaded)?;
                         continue;
                     }
@@ -327,7 +245,7 @@ impl PushContext<'_> {
             uploaded.forget(&moving, self.scratch())?;
             tracing::info!(count = moving.len(), first = ?moving.first(), "the volume changed while it was read");
             tree = again;
-            plan = self.plan(&tree, uploaded)?;
+            plan = self.plan(&mut tree, uploaded)?;
             self.drop_abandoned(&plan, &moving, purpose.staged(), uploaded)?;
         }
         let names: Vec<String> = moving.iter().take(3).map(|moved| moved.path.to_string()).collect();

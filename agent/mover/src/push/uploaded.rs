@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use super::object_names::{Name, object};
 use super::observe::Moved;
 use super::plan::PushPlan;
-use super::uploads::Upload;
+use super::uploads::{Read, Upload};
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::format::entries::Entries;
@@ -68,6 +68,8 @@ pub(super) struct Uploaded {
     pub(super) altered: NameSet,
     /// Names that were found to be listed.
     pub(super) listed: NameSet,
+    /// What was read on the way, and no plan knows yet.
+    pub(super) read: Read,
 }
 
 impl Uploaded {
@@ -85,6 +87,7 @@ impl Uploaded {
             refuses_long_names: false,
             altered: NameSet::default(),
             listed: NameSet::default(),
+            read: Read::new(),
         })
     }
 
@@ -228,13 +231,16 @@ impl Folder {
         }))
     }
 
-    /// Those of `uploads` that were due have been sent, successfully or not.
-    pub(super) fn note(&mut self, uploads: &Spill<Upload>, whole: bool, scratch: &Scratch) -> Result<()> {
+    /// Those of `uploads` that were due have been sent, successfully or not, and `read` on the way.
+    pub(super) fn note(&mut self, uploads: &Spill<Upload>, whole: bool, read: &Read, scratch: &Scratch) -> Result<()> {
         let mut out = SpillWriter::new(scratch)?;
         for pair in join(uploads.read()?, self.0.read()?) {
             let uploaded = match pair? {
                 (Some(upload), Some(uploaded)) if uploaded.holds(&upload) => uploaded,
-                (Some(upload), _) => SentFile { upload, whole },
+                (Some(mut upload), _) => {
+                    upload.sha256 = read.get(&upload.path).copied().unwrap_or(upload.sha256);
+                    SentFile { upload, whole }
+                }
                 (None, Some(uploaded)) => uploaded,
                 (None, None) => continue,
             };
@@ -247,7 +253,7 @@ impl Folder {
 
 impl SentFile {
     fn holds(&self, upload: &Upload) -> bool {
-        self.whole && self.upload.sha256 == upload.sha256
+        self.whole && self.upload.sha256 == upload.sha256 && upload.sha256 != Digest::UNREAD
     }
 }
 
@@ -277,16 +283,16 @@ mod tests {
         let mut uploaded = Uploaded::new(&scratch, ContentSet::default()).unwrap();
         let first = list(&scratch, &[upload("a", 1), upload("b", 1), upload("c", 1)]);
         assert_eq!(due(&uploaded, &first), ["a", "b", "c"]);
-        uploaded.own.note(&first, true, &scratch).unwrap();
+        uploaded.own.note(&first, true, &Read::new(), &scratch).unwrap();
         assert_eq!(due(&uploaded, &first), Vec::<String>::new());
 
         // b changed, c was touched and reads as before, d is new, a is gone.
         uploaded.forget(&[Moved { path: upload("c", 0).path, was: None }], &scratch).unwrap();
         let second = list(&scratch, &[upload("b", 2), upload("c", 1), upload("d", 1)]);
         assert_eq!(due(&uploaded, &second), ["b", "c", "d"]);
-        uploaded.own.note(&second, false, &scratch).unwrap();
+        uploaded.own.note(&second, false, &Read::new(), &scratch).unwrap();
         assert_eq!(due(&uploaded, &second), ["b", "c", "d"], "it went wrong");
-        uploaded.own.note(&second, true, &scratch).unwrap();
+        uploaded.own.note(&second, true, &Read::new(), &scratch).unwrap();
         assert_eq!(due(&uploaded, &second), Vec::<String>::new());
         let all: Vec<String> = uploaded.own.files().unwrap().map(|uploaded| uploaded.unwrap().upload.path.to_string()).collect();
         assert_eq!(all, ["a", "b", "c", "d"], "what is not needed any more is still known");

@@ -1,9 +1,14 @@
 //! A file that a push uploads, and how lists of them are kept on disk.
 
+use std::collections::BTreeMap;
+
 use crate::digest::Digest;
 use crate::spill::Record;
 use crate::volume::merge_join::Placed;
 use crate::volume::path::RelPath;
+
+/// The hashes of what was read while it was sent.
+pub(super) type Read = BTreeMap<RelPath, Digest>;
 
 /// One file to send.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -43,6 +43,7 @@ impl Backend {
             noted_sums: false,
             keeps_times: Some(self.precision).filter(|precision| !self.has("SlowModTime") && *precision <= COARSEST),
             is_overlay: self.has("Overlay"),
+            reads_once: None,
         }
     }
 }

@@ -1,20 +1,24 @@
 //! The verbs of a remote path by rclone: one daemon for all of them, and a process for what is large.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use super::base::{Form, form, is_end};
-use super::daemon::{Check, Daemon, Found, Fs, Kind, Links};
+use super::daemon::{Check, Daemon, Found, Fs, Kind, Links, Serving};
 use super::lines::{self, Backend};
 use super::process::{BULK_IDLE, CONTROL_IDLE, Rclone};
 use crate::error::Failure;
 use crate::report::Reason;
-use crate::store::{Class, Features, Fetch, List, Listed, Names, Place, Put, Replacing, Result, Store, StoreError, Sum, Upload};
+use crate::store::{Class, Content, Features, Fetch, List, Listed, Names, Place, Put, Replacing, Result, Store, StoreError, Sum, Upload};
 
 /// What rclone says of a path without a slash at its end, which is what overlays pass on.
 const IS_A_FILE: &str = "is a file not a directory";
+
+/// Files from this size on are read once where that is possible. Each costs a request more, and what is smaller is still in the page cache when
+/// rclone reads it.
+const ONCE: u64 = 32 << 20;
 
 /// A path of a section.
 #[derive(Debug)]
@@ -118,8 +122,14 @@ impl Store for RcloneStore {
 
     fn features(&self) -> Result<Features> {
         // Of a chain that cannot be followed, the worst is assumed.
-        let noted_sums = self.rclone.environment.base.as_deref().is_none_or(|base| form(base) == Some(Form::Opaque));
-        Ok(Features { noted_sums, ..self.backend()?.features() })
+        let base = self.rclone.environment.base.as_deref();
+        let noted_sums = base.is_none_or(|base| form(base) == Some(Form::Opaque));
+        // Elsewhere rclone compares what it has sent with the sum of what it has read, by sums that a look afterwards would have to read it for.
+        let sends = base == Some("s3") && matches!(self.kind(), Some("s3" | "crypt"));
+        // A limit of its own for what is received would hold for what is handed to rclone here, too.
+        let limit = self.rclone.environment.vars.get(OsStr::new("RCLONE_BWLIMIT"));
+        let reads_once = (sends && !limit.is_some_and(|limit| limit.as_encoded_bytes().contains(&b':'))).then_some(ONCE);
+        Ok(Features { noted_sums, reads_once, ..self.backend()?.features() })
     }
 
     fn replacing(&self) -> Result<Replacing> {
@@ -177,6 +187,12 @@ impl Store for RcloneStore {
             }
         }
         Ok(())
+    }
+
+    fn put_once(&self, files: Vec<Upload>, to: &str) -> Result<Vec<Content>> {
+        let (daemon, place) = (self.daemon()?, self.path(to));
+        let serving = Serving::new(files, &self.rclone.context.scratch, &self.rclone.context.stop)?;
+        serving.during(|| daemon.send_served(&serving, &place).map(drop))
     }
 
     fn copy(&self, from: &str, to: &str, names: &Names) -> Result<()> {

@@ -8,6 +8,7 @@ mod absence;
 pub mod committed;
 mod index;
 mod listing;
+mod once;
 mod promoting;
 mod reading;
 mod writing;
@@ -19,6 +20,7 @@ use std::sync::OnceLock;
 pub use absence::{contradiction, shows};
 pub use index::{Index, ListedObject, Object};
 pub use listing::{ControlSums, Detail, Listing, Sums};
+pub use once::SentOnce;
 pub use promoting::Waiting;
 pub use reading::Read;
 

@@ -12,6 +12,8 @@ use std::fmt::Debug;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use crate::digest::Digest;
+
 pub use context::Context;
 pub use error::{Class, StoreError};
 
@@ -93,6 +95,17 @@ pub struct Upload<'a> {
     pub file: File,
 }
 
+/// What was sent of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Content {
+    /// In bytes.
+    pub size: u64,
+    /// Its sha256.
+    pub sha256: Digest,
+    /// Its MD5 sum, in hexadecimal.
+    pub md5: String,
+}
+
 /// What is sent, and so how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Put {
@@ -141,6 +154,8 @@ pub struct Features {
     pub keeps_times: Option<u64>,
     /// It shows what other remotes hold.
     pub is_overlay: bool,
+    /// Files from this size on, in bytes, are sent by [`Store::put_once`]; none where it has no such verb.
+    pub reads_once: Option<u64>,
 }
 
 /// A remote path.
@@ -167,6 +182,10 @@ pub trait Store: Debug + Send + Sync {
 
     /// Sends `files` to the folder `to`, replacing what is there. An error unless all of them were sent.
     fn put(&self, files: Vec<Upload>, to: &str, how: Put) -> Result<()>;
+
+    /// As [`Self::put`] of content, and reads each of the files once. Tells what it has sent, in their order. A file that changes meanwhile is
+    /// [`Class::SourceChanging`]. Only where [`Features::reads_once`] says so.
+    fn put_once(&self, files: Vec<Upload>, to: &str) -> Result<Vec<Content>>;
 
     /// Copies `names` from one folder of the path to another, on the server where it can. An error unless all of them were copied.
     fn copy(&self, from: &str, to: &str, names: &Names) -> Result<()>;

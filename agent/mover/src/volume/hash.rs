@@ -25,6 +25,26 @@ pub fn md5_hex(document: &[u8]) -> String {
     hex(&Md5::digest(document))
 }
 
+/// Both hashes of content that comes in parts.
+#[derive(Clone, Debug, Default)]
+pub struct Sums {
+    sha256: Sha256,
+    md5: Md5,
+}
+
+impl Sums {
+    /// The next part.
+    pub fn update(&mut self, part: &[u8]) {
+        self.sha256.update(part);
+        self.md5.update(part);
+    }
+
+    /// Of all of it, the MD5 sum in hexadecimal as backends give it.
+    pub fn finish(self) -> (Digest, String) {
+        (Digest(self.sha256.finalize().into()), hex(&self.md5.finalize()))
+    }
+}
+
 /// Hashes content and counts what it read.
 #[derive(Debug, Default)]
 pub struct Hasher {
@@ -35,6 +55,11 @@ impl Hasher {
     /// Bytes of file content read so far.
     pub fn bytes_read(&self) -> u64 {
         self.read.load(Ordering::Relaxed)
+    }
+
+    /// So much was read elsewhere, to the same end.
+    pub fn note(&self, bytes: u64) {
+        self.read.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// The digests of `files`, in their order; `None` for one that is gone or no regular file any more.
@@ -97,12 +122,9 @@ impl Hasher {
 
 /// Both hashes of a file, the MD5 sum in hexadecimal as backends give it; `None` when there is no regular file of that name.
 pub fn both(root: &Root, path: &RelPath, stop: &Stop) -> Result<Option<(Digest, String)>> {
-    let (mut sha, mut md5) = (Sha256::new(), Md5::new());
-    let whole = read_through(root, path, stop, |part| {
-        sha.update(part);
-        md5.update(part);
-    })?;
-    Ok(whole.then(|| (Digest(sha.finalize().into()), hex(&md5.finalize()))))
+    let mut sums = Sums::default();
+    let whole = read_through(root, path, stop, |part| sums.update(part))?;
+    Ok(whole.then(|| sums.finish()))
 }
 
 /// The digest of an open file, from where it stands.

@@ -42,6 +42,7 @@ mod names;
 mod neighbours;
 mod no_empty_path;
 mod obstacles;
+mod once;
 mod outside;
 mod overlays;
 mod plain;

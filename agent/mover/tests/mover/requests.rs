@@ -11,7 +11,7 @@ use crate::support::tree::write;
 use scribe_mover::pull::pull;
 use scribe_mover::push::{PushOptions, Synced, push};
 
-fn counted(site: &Site) -> BTreeMap<String, usize> {
+pub(crate) fn counted(site: &Site) -> BTreeMap<String, usize> {
     site.proxy.take().into_iter().fold(BTreeMap::new(), |mut count, request| {
         *count.entry(request.method).or_default() += 1;
         count

@@ -7,7 +7,7 @@ use crate::objects::Kind;
 use crate::style::Style;
 use crate::volume::Edit;
 
-pub const S3: Kind = Kind { folders: false, destroys: false, renames: false, no_sums: false, own_times: false };
+pub const S3: Kind = Kind { folders: false, destroys: false, renames: false, no_sums: false, own_times: false, once: None };
 pub const LOCAL: Kind = Kind { folders: true, renames: true, own_times: true, ..S3 };
 pub const WEBDAV: Kind = Kind { folders: true, destroys: true, no_sums: true, ..S3 };
 pub const SFTP: Kind = Kind { no_sums: true, ..LOCAL };
@@ -92,7 +92,10 @@ impl History {
         for at in 0..rng.usize(2..8) {
             epochs.push(Epoch::any(&mut rng, &style, at, epochs.last()));
         }
-        Self { kind, bucket: rng.u8(0..4) > 0, verified: rng.bool(), helped: true, epochs }
+        let (bucket, verified) = (rng.u8(0..4) > 0, rng.bool());
+        // The files have two bytes at most.
+        let once = [None, Some(1), Some(2)][rng.usize(0..3)];
+        Self { kind: Kind { once, ..kind }, bucket, verified, helped: true, epochs }
     }
 }
 

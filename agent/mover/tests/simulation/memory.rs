@@ -1,5 +1,6 @@
 //! The store that a sync sees: the objects in memory, one step at a time, with what a history has in store for that step.
 
+use std::collections::HashMap;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -9,13 +10,15 @@ use jiff::Timestamp;
 use scribe_mover::error::Failure;
 use scribe_mover::scratch::Scratch;
 use scribe_mover::stop::Stop;
-use scribe_mover::store::{Class, Features, Fetch, List, Listed, Names, Place, Put, Replacing, Result, Store, StoreError, Sum, Upload};
+use scribe_mover::store::{
+    Class, Content, Features, Fetch, List, Listed, Names, Place, Put, Replacing, Result, Store, StoreError, Sum, Upload,
+};
 use scribe_mover::volume::hash::md5_hex;
 
 use crate::baton::Baton;
 use crate::fate::{Fate, LOOK, Outcome, Step, killed};
 use crate::faults::Fault;
-use crate::objects::{Kind, Name, Object, Objects};
+use crate::objects::{Kind, Name, Object, Objects, join, sha256, show};
 use crate::rules::{Write, Writer};
 use crate::volume::{Edit, Tree, tree};
 use crate::world::World;
@@ -112,6 +115,23 @@ impl Memory {
         })
     }
 
+    /// What was sent, by the names.
+    fn put_all(&self, mut files: Vec<Upload>, to: &str) -> Result<HashMap<Name, Content>> {
+        files.sort_by(|a, b| a.name.cmp(b.name));
+        self.fate.lock().unwrap().rng.shuffle(&mut files);
+        let mut sent = HashMap::new();
+        for Upload { name, mut file } in files {
+            let time = scratch(file.metadata().and_then(|meta| meta.modified()))?;
+            let time = Timestamp::try_from(time).unwrap_or_default();
+            let mut content = Vec::new();
+            scratch(file.read_to_end(&mut content))?;
+            self.put_one(&join(to, name), &content, time)?;
+            let (size, sha256, md5) = (content.len() as u64, sha256(&content), md5_hex(&content));
+            sent.insert(name.to_vec(), Content { size, sha256, md5 });
+        }
+        Ok(sent)
+    }
+
     /// The content of an object, as it is or as it is said to be.
     fn get_one(&self, name: &[u8]) -> Result<Option<Object>> {
         let mut hides = false;
@@ -141,14 +161,6 @@ impl Memory {
     }
 }
 
-fn show(name: &[u8]) -> String {
-    name.escape_ascii().to_string()
-}
-
-fn join(folder: &str, name: &[u8]) -> Name {
-    [folder.as_bytes(), name].concat()
-}
-
 fn missing(count: usize, of: usize) -> Result<()> {
     match count {
         0 => Ok(()),
@@ -175,6 +187,7 @@ impl Store for Memory {
             noted_sums: false,
             keeps_times: self.kind.own_times.then_some(1),
             is_overlay: false,
+            reads_once: self.kind.once,
         })
     }
 
@@ -207,17 +220,14 @@ impl Store for Memory {
         missing(absent, names.len())
     }
 
-    fn put(&self, mut files: Vec<Upload>, to: &str, _: Put) -> Result<()> {
-        files.sort_by(|a, b| a.name.cmp(b.name));
-        self.fate.lock().unwrap().rng.shuffle(&mut files);
-        for Upload { name, mut file } in files {
-            let time = scratch(file.metadata().and_then(|meta| meta.modified()))?;
-            let time = Timestamp::try_from(time).unwrap_or_default();
-            let mut content = Vec::new();
-            scratch(file.read_to_end(&mut content))?;
-            self.put_one(&join(to, name), &content, time)?;
-        }
-        Ok(())
+    fn put(&self, files: Vec<Upload>, to: &str, _: Put) -> Result<()> {
+        self.put_all(files, to).map(drop)
+    }
+
+    fn put_once(&self, files: Vec<Upload>, to: &str) -> Result<Vec<Content>> {
+        let names: Vec<Name> = files.iter().map(|file| file.name.to_vec()).collect();
+        let sent = self.put_all(files, to)?;
+        Ok(names.iter().map(|name| sent[name].clone()).collect())
     }
 
     fn copy(&self, from: &str, to: &str, names: &Names) -> Result<()> {

@@ -29,6 +29,16 @@ pub fn sha256(content: &[u8]) -> Digest {
     Digest(Sha256::digest(content).into())
 }
 
+/// For a person.
+pub fn show(name: &[u8]) -> String {
+    name.escape_ascii().to_string()
+}
+
+/// The name of what is in a folder.
+pub fn join(folder: &str, name: &[u8]) -> Name {
+    [folder.as_bytes(), name].concat()
+}
+
 /// What kind of backend it is.
 #[allow(clippy::struct_excessive_bools, reason = "each stands for itself")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,6 +52,8 @@ pub struct Kind {
     pub no_sums: bool,
     /// A file keeps its own time.
     pub own_times: bool,
+    /// See [`scribe_mover::store::Features::reads_once`].
+    pub once: Option<u64>,
 }
 
 /// A state of the path.

@@ -10,7 +10,8 @@ use super::Daemon;
 use super::error::{CallError, Kind, Sides};
 use super::links::Links;
 use super::objects::{limited, moved};
-use super::place::{Fs, links, local};
+use super::place::{Fs, links, local, served};
+use super::served::Serving;
 use crate::error::Failure;
 use crate::rclone::options::TIMEOUT;
 use crate::rclone::process::{BULK_IDLE, CONTROL_IDLE, COPY_IDLE};
@@ -50,6 +51,17 @@ impl Daemon {
     pub fn send(&self, files: &Links, to: &Fs) -> Result<Stats, CallError> {
         let from = links(&local(COPY, files.dir())?);
         self.transfer(&from, &to.blind(), &files.names(), over(), BULK_IDLE)
+    }
+
+    /// The same of files that are served here, see [`Serving`].
+    pub(in crate::rclone) fn send_served(&self, files: &Serving, to: &Fs) -> Result<Stats, CallError> {
+        let from = served(files.socket()).ok_or_else(|| CallError::refused(COPY, "the path of the temporary directory is not text"))?;
+        let mut config = over();
+        if let Some(fields) = config.as_object_mut() {
+            // Each stream would ask for a part of a file.
+            fields.insert("MultiThreadStreams".to_owned(), 0.into());
+        }
+        self.transfer(&from, &to.blind(), files.names(), config, BULK_IDLE)
     }
 
     /// Copies `names` from one folder of the remote to another, on the server where it can. HEAD and PUT each on S3.

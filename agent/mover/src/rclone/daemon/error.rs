@@ -14,6 +14,9 @@ use crate::rclone::log::{Message, without};
 use crate::rclone::redaction::Redaction;
 use crate::store::{Class, StoreError};
 
+/// How a place begins whose files the mover serves, see [`super::Serving`].
+pub(super) const SERVED: &str = ":webdav,";
+
 /// Where something lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
@@ -37,7 +40,11 @@ impl Sides {
     pub(super) fn of(params: &Value) -> Self {
         let side = |name: &str| {
             let place = params.get(name)?.as_str()?;
-            Some(if place.starts_with('/') || place.starts_with(":local") { Side::Mover } else { Side::Remote })
+            Some(if place.starts_with('/') || place.starts_with(":local") || place.starts_with(SERVED) {
+                Side::Mover
+            } else {
+                Side::Remote
+            })
         };
         match side("fs") {
             // It may do both there.

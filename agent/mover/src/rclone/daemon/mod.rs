@@ -13,6 +13,7 @@
 //! | [`Daemon::write`], small | 4 ms | 1 PUT | PUT + HEAD; the first one HEAD + PUT of the bucket, too |
 //! | [`Daemon::range`] | 25 ms | HEAD + GET | 3 requests |
 //! | [`Daemon::send`], [`Daemon::fetch`], [`Daemon::delete`] | | 1 a file | |
+//! | a transfer of what is [`Serving`] | | 1 a file, or more in parts | |
 //! | [`Daemon::copy`] | | HEAD + PUT a file | |
 //! | [`Daemon::rename`] | | HEAD + PUT + DELETE | |
 //! | [`Daemon::mkdir`] | | 1 PUT, of the bucket | |
@@ -44,6 +45,7 @@ mod links;
 mod messages;
 mod objects;
 mod place;
+mod served;
 mod tally;
 
 use std::ffi::OsStr;
@@ -65,6 +67,7 @@ pub use folders::ConfigDump;
 pub use links::Links;
 pub use objects::{Check, Found};
 pub use place::Fs;
+pub use served::Serving;
 
 use crate::error::{Failure, Result};
 use crate::rclone::classify::shorten;

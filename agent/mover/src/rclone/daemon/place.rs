@@ -5,7 +5,8 @@ use std::fmt::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use super::error::CallError;
+use super::error::{CallError, SERVED};
+use super::served::URL;
 use crate::rclone::environment::Environment;
 
 /// Of a section of type s3: reads, writes and deletes by name without asking first. As options in the section's own name, and of that type
@@ -79,6 +80,14 @@ impl Fs {
         let place = self.blind();
         (!place.contains(']')).then(|| format!("/[{}]/{}", escaped(&place), escaped(name)))
     }
+}
+
+/// What is served at this socket. It is waited for as long as it takes, because rclone does not read on while a remote is slow; and what the
+/// Secret may set for other WebDAV servers is not for this one.
+pub(super) fn served(socket: &Path) -> Option<String> {
+    let socket = socket.to_str()?.replace('"', "\"\"");
+    let not_ours = "user=\"\",pass=\"\",bearer_token=\"\",bearer_token_command=\"\",headers=\"\",encoding=None,pacer_min_sleep=0s";
+    Some(format!("{SERVED}url=\"{URL}\",vendor=other,{not_ours},override.timeout=0s,unix_socket=\"{socket}\":"))
 }
 
 /// For a URL; slashes are its own.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use scribe_mover::store::{Features, Fetch, List, Listed, Names, Place, Put, Replacing, Result, Store, Sum, Upload, slices};
+use scribe_mover::store::{Content, Features, Fetch, List, Listed, Names, Place, Put, Replacing, Result, Store, Sum, Upload, slices};
 
 /// What becomes of a name.
 pub(crate) type Alter = fn(&[u8]) -> Vec<u8>;
@@ -47,6 +47,15 @@ impl Store for Altering {
             self.store.put(vec![Upload { name: &name, file: file.file }], to, how)?;
         }
         Ok(())
+    }
+
+    fn put_once(&self, files: Vec<Upload>, to: &str) -> Result<Vec<Content>> {
+        let mut sent = Vec::new();
+        for file in files {
+            let name = (self.alter)(file.name);
+            sent.extend(self.store.put_once(vec![Upload { name: &name, file: file.file }], to)?);
+        }
+        Ok(sent)
     }
 
     fn copy(&self, from: &str, to: &str, names: &Names) -> Result<()> {

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use scribe_mover::format::names::CONTROL_DIR;
 use scribe_mover::store::{
-    Class, Features, Fetch, List, Listed, Names, Place, Put, Replacing, Result, Store, StoreError, Sum, Upload, slices,
+    Class, Content, Features, Fetch, List, Listed, Names, Place, Put, Replacing, Result, Store, StoreError, Sum, Upload, slices,
 };
 
 /// A verb, and what a rule can know of it.
@@ -260,6 +260,11 @@ impl Store for Liar {
     fn put(&self, files: Vec<Upload>, to: &str, how: Put) -> Result<()> {
         let names: Vec<Vec<u8>> = files.iter().map(|file| file.name.to_vec()).collect();
         self.verb(&Verb::Put { to, names: &slices(&names) }, None, || self.store.put(files, to, how))
+    }
+
+    fn put_once(&self, files: Vec<Upload>, to: &str) -> Result<Vec<Content>> {
+        let names: Vec<Vec<u8>> = files.iter().map(|file| file.name.to_vec()).collect();
+        self.verb(&Verb::Put { to, names: &slices(&names) }, None, || self.store.put_once(files, to))
     }
 
     fn copy(&self, from: &str, to: &str, names: &Names) -> Result<()> {
