@@ -263,3 +263,28 @@ fn what_the_loser_of_two_first_pushes_has_put_in_place(#[case] kind: Kind) {
         plays(&History { kind, bucket: true, verified: false, helped: true, epochs });
     }
 }
+
+/// A push died while the server copied a file over the older one, so that what it had staged is all there is. The next one's listing does not
+/// show that, and the file changes while it is sent again.
+#[test]
+fn the_only_copy_that_no_listing_shows_is_not_replaced_by_a_repair() {
+    let seeded = |seed, sync: Sync| Sync { seed, ..sync };
+    let first = epoch(&[Edit::Dated("d/x", b"c".to_vec()), file("odd\nname", "b")], &[seeded(12117012789928864843, push(&[]))]);
+    for dies in 18..30 {
+        for at in 12..22 {
+            let mut second = epoch(
+                &[file("odd\nname", ""), Edit::Dated("d/x", b"d".to_vec())],
+                &[seeded(5803879863393367248, push(&[(dies, Fault::During)]))],
+            );
+            second.passes = 1_000_000;
+            let mut third = epoch(
+                &[],
+                &[Sync { edits: vec![(at, file("d/x", ""))], ..seeded(12074917637012671923, push(&[(1, Fault::Unlisted(103))])) }],
+            );
+            third.passes = 90_000;
+            let history = History { kind: WEBDAV, bucket: true, verified: true, helped: true, epochs: vec![first.clone(), second, third] };
+            let (wrong, log, _) = play(&history, true);
+            assert_eq!(wrong, None, "{dies} {at}\n{}", log.join("\n"));
+        }
+    }
+}
