@@ -68,6 +68,7 @@ fn full(kind: Kind) -> Status {
             adopt: Some("bucket/new".to_owned()),
             adopted_state: Some("a commit".to_owned()),
             disruptions: Some(2),
+            waits_for_pod: true,
         }),
         first_push: (kind == Destination).then(|| FirstPush {
             since: time("2021-01-18T22:17:00Z"),
@@ -80,8 +81,10 @@ fn full(kind: Kind) -> Status {
             reason: "Unreachable".to_owned(),
             message: "nobody answers at 10.0.0.1:9000".to_owned(),
             time: time("2021-01-19T22:15:00Z"),
+            generation: Some(2),
         }),
         // A source has no images, and its CRD no field for them.
+        last_republish_time: (kind == Destination).then(|| time("2021-01-18T22:16:00Z")),
         latest_image: (kind == Destination).then(|| ImageRef {
             api_group: "snapshot.storage.k8s.io".to_owned(),
             kind: "VolumeSnapshot".to_owned(),

@@ -83,12 +83,15 @@ const CONDITIONS: [Condition; 4] = [
         kind: "Ready",
         meaning: "A sync has succeeded, what it published is there, nothing is stalled, and no sync of a changed spec has failed since. Its `observedGeneration` is the generation that was synced last.",
         when_true: (&[Reason::Synced], ""),
-        when_false: (&[Reason::NeverSynced, Reason::NotPublished], ", or the reason of the failure"),
+        when_false: (
+            &[Reason::NeverSynced, Reason::NotPublished, Reason::SyncInProgress, Reason::Paused],
+            ", or the reason of the failure",
+        ),
     },
 ];
 
 /// Reasons that stand in events alone.
-const EVENTS: [Reason; 13] = [
+const EVENTS: [Reason; 14] = [
     Reason::SyncStarted,
     Reason::SyncCompleted,
     Reason::Failing,
@@ -102,6 +105,7 @@ const EVENTS: [Reason; 13] = [
     Reason::ContainerInjected,
     Reason::WaitingForCopyTrigger,
     Reason::CopyCompleted,
+    Reason::BucketCreated,
 ];
 
 /// What users set on objects beside their spec.

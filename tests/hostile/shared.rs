@@ -175,3 +175,30 @@ async fn a_direct_volume_that_another_has_pulled_into_is_pulled_again() {
     a.edit(direct("data-x", false)).await;
     a.until("it pulls again", 60, |s| s.last_sync_time >= pulled.last_sync_time && !s.volume_touched && s.run.is_none()).await;
 }
+
+/// A destination that would pull into the PVC of a source what that source pushes: everything written since the push would be lost. An outsider saw
+/// it happen, and Ready. A paused source is what going back to the last push needs.
+#[tokio::test]
+async fn what_a_source_pushes_is_not_pulled_back_into_it() {
+    let site = Site::start("loop").await;
+    let source = site.source("x", manual("0")).await;
+    source.sync("1", 60).await;
+    // A chain: what is pulled comes from another path.
+    let chained = into("data-x");
+    site.destination("chain", chained).await.sync("1", 60).await;
+    site.api("scribe.backube", "v1alpha1", "ReplicationDestination").delete("chain", &DeleteParams::default()).await.unwrap();
+    let back = |copy_method: &str| {
+        let rclone = json!({ "destinationPVC": "data-x", "capacity": null, "rcloneDestPath": "bucket/x", "copyMethod": copy_method });
+        json!({ "trigger": { "manual": "0" }, "rclone": rclone })
+    };
+    let named = |s: &Status| {
+        condition(s, "Stalled").is_some_and(|(word, message)| word == "True" && message.contains("ReplicationSource \"x\" pushes PVC"))
+    };
+    let destination = site.destination("back", back("Direct")).await;
+    destination.until("it is refused, and the source named", 60, named).await;
+    assert_eq!(jobs_into(&site, "data-x").await, Vec::<String>::new());
+    source.edit(json!({ "paused": true })).await;
+    source.until("it is paused", 60, |s| s.observed_generation > Some(2)).await;
+    destination.edit(back("Snapshot")).await;
+    destination.until("it pulls", 60, |s| synced_into(s, "data-x") && s.last_error.is_none()).await;
+}

@@ -177,6 +177,7 @@ fn report(run: &str) -> Report {
         changed: true,
         took_over: false,
         adopted_state: None,
+        made_bucket: None,
         revision: Some(format!("of-{run}")),
         data_time: Some(Timestamp::now()),
         checked_time: Some(Timestamp::now()),

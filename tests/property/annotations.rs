@@ -194,3 +194,23 @@ fn what_is_permitted_as_an_adoption_is_withdrawn_is_tried_at_once() {
     assert_eq!(world.movers.len(), movers + 1);
     assert_eq!(world.movers[movers].allow_deletions.as_deref(), Some("token"));
 }
+
+/// It is reported when it is seen, be nothing due for a long time or the object paused, and once for each value.
+#[test]
+fn an_annotation_that_names_another_path_is_reported_on_an_idle_source() {
+    for paused in [false, true] {
+        let mut world = synced(Flavour::SourceDirect);
+        script::play(&mut world, &Happening::Pause(paused));
+        for (path, events) in [(Some("q"), 1), (Some("q2"), 2), (None, 2), (Some("p"), 2)] {
+            adopt(&mut world, path);
+            for _ in 0..3 {
+                agent::look(&mut world, &Look::default());
+            }
+            assert_eq!((ignored(&world).len(), world.movers.len()), (events, 1), "{path:?} {:?}", ignored(&world));
+            let reconciled = world.status.conditions.iter().find(|c| c.type_ == "Reconciled").unwrap();
+            let told = path.is_some_and(|path| reconciled.message.contains(&format!("names {path:?}, and")));
+            assert_eq!((reconciled.status.as_str(), told), ("True", path.is_some_and(|path| path != "p")), "{}", reconciled.message);
+        }
+        assert!(agent::plan(&world).steps.is_empty(), "nothing is left to be said");
+    }
+}

@@ -99,6 +99,7 @@ pub fn end_movers(world: &mut World, ending: Ending) {
             changed: false,
             took_over: false,
             adopted_state: None,
+            made_bucket: None,
             revision: None,
             data_time: world.data_time,
             files: 1,

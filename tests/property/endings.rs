@@ -195,3 +195,25 @@ fn an_image_is_published_as_what_it_holds() {
     let held: Vec<_> = world.snapshots.iter().map(|image| image.revision.as_deref()).collect();
     assert_eq!(held, [Some("r2")]);
 }
+
+/// A typing error in the bucket's name looks like success: the event names the bucket that was created, also where the push failed after that.
+#[test]
+fn a_bucket_that_a_push_created_is_reported() {
+    for ending in [Ending::Good, Ending::Failed] {
+        for made in [true, false] {
+            let mut world = World::new(Flavour::SourceDirect);
+            script::begin(&mut world);
+            controllers::start_pods(&mut world);
+            controllers::end_movers(&mut world, ending);
+            for pod in &mut world.pods {
+                let mut report = pod.report().unwrap();
+                report.made_bucket = made.then(|| "scribe-tset".to_owned());
+                pod.report = Some(serde_json::to_string(&report).unwrap());
+            }
+            script::begin(&mut world);
+            let told: Vec<_> = world.events.iter().filter(|event| event.reason.as_str() == "BucketCreated").collect();
+            assert_eq!(told.len(), usize::from(made), "{ending:?}");
+            assert!(told.iter().all(|event| event.note.contains("The bucket scribe-tset did not exist")), "{told:?}");
+        }
+    }
+}

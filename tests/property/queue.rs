@@ -7,7 +7,7 @@ use crate::world::{Flavour, World};
 use jiff::SignedDuration;
 use proptest::prelude::*;
 use scribe_agent::api::Status;
-use scribe_agent::api::status::Phase;
+use scribe_agent::api::status::{Phase, Run};
 use scribe_agent::core::model::facts::Slot;
 use scribe_agent::core::model::spec::Trigger;
 use scribe_agent::core::schedule::queue::{self, Candidate, Movers, QueueEntry};
@@ -260,8 +260,9 @@ proptest! {
             script::play(&mut world, &happening);
             let (asks, due) = (asks_for_a_slot(&world), is_queued(&world));
             // Statuses do not show whether a snapshot is ready or still there, nor what became of the volume that an image is made of, or of what
-            // is published.
-            let unseen = world.status.run.as_ref().is_some_and(|run| matches!(run.phase, Phase::WaitingForSnapshot | Phase::Publishing));
+            // is published, nor that a pod which was waited for has come and done its work.
+            let hides = |run: &Run| matches!(run.phase, Phase::WaitingForSnapshot | Phase::Publishing) || run.waits_for_pod;
+            let unseen = world.status.run.as_ref().is_some_and(hides);
             // What has become of it is in the status after the next reconcile.
             let mut next = world.clone();
             agent::look(&mut next, &Look::default());

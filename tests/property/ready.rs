@@ -7,6 +7,7 @@ use crate::world::{Flavour, World};
 use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use rstest::rstest;
+use scribe_agent::core::model::facts::Slot;
 use scribe_agent::core::model::spec::{Trigger, Volume};
 use scribe_agent::core::syntax::cron::Schedule;
 
@@ -114,5 +115,32 @@ fn a_changed_spec_whose_syncs_fail_is_not_ready() {
             world.now += SignedDuration::from_secs(120);
             world.past.clear();
         }
+    }
+}
+
+/// The path of a stalled source is corrected: nothing says that the correction has failed before it was tried, however long it waits for a slot.
+#[test]
+fn a_corrected_spec_is_not_stalled_before_it_was_tried() {
+    let told = |world: &World, kind: &str| {
+        let condition = world.status.conditions.iter().find(|c| c.type_ == kind).unwrap();
+        (condition.status.clone(), condition.reason.clone(), condition.observed_generation)
+    };
+    for flavour in [Flavour::SourceSnapshot, Flavour::SourceDirect] {
+        let mut world = World::new(flavour);
+        crate::waking::attempt(&mut world, Ending::Foreign);
+        assert_eq!(told(&world, "Stalled").1, "PathNotOurs", "{flavour:?}");
+        script::edit(&mut world, |w| w.spec.remote.path = "moved".into());
+        world.slot = Slot::Taken;
+        let generation = Some(world.object.generation);
+        for (slot, shown) in [(Slot::Taken, "WaitingForSlot"), (Slot::Free, "SyncInProgress")] {
+            world.slot = slot;
+            world.past.clear();
+            agent::look(&mut world, &Look::default());
+            assert_eq!(told(&world, "Stalled"), ("False".into(), "NotStalled".into(), generation), "{flavour:?} {slot:?}");
+            assert_eq!(told(&world, "Ready"), ("False".into(), "SyncInProgress".into(), generation), "{flavour:?} {slot:?}");
+            assert_eq!(world.status.reason.as_deref(), Some(shown), "{flavour:?}");
+        }
+        crate::waking::attempt(&mut world, Ending::Foreign);
+        assert_eq!(told(&world, "Stalled"), ("True".into(), "PathNotOurs".into(), generation), "{flavour:?}");
     }
 }

@@ -67,6 +67,8 @@ pub enum Happening {
     Retain(usize),
     /// Another destination of the same claim goes first, or no longer.
     Rival(bool),
+    /// A source pushes the claim to the path that is pulled, or is paused.
+    Pushes(bool),
     /// The user ends the sync that runs, or one that does not.
     Abort(bool),
     /// Somebody deletes children by hand.
@@ -125,6 +127,7 @@ pub fn happenings() -> impl Strategy<Value = Vec<Happening>> {
         1 => Just(Happening::Keep),
         1 => (1usize..4).prop_map(Happening::Retain),
         1 => any::<bool>().prop_map(Happening::Rival),
+        1 => any::<bool>().prop_map(Happening::Pushes),
         1 => any::<bool>().prop_map(Happening::Abort),
         1 => prop_oneof![Just(Role::Capture), Just(Role::Mover), Just(Role::Image), Just(Role::Volume)].prop_map(Happening::HandDelete),
         1 => any::<bool>().prop_map(Happening::UseCopyTrigger),
@@ -201,6 +204,7 @@ pub fn play(world: &mut World, happening: &Happening) {
                 *retain = Retention::last(*count);
             }
         }),
+        Happening::Pushes(pushes) => world.others.pushed_by = pushes.then(|| "app".into()),
         Happening::Rival(first) => world.others.rival = first.then(|| "other".into()),
         Happening::Abort(current) => {
             let run = world.status.run.as_ref().filter(|_| *current).map_or_else(|| "another".to_owned(), |run| run.id.clone());
@@ -331,6 +335,7 @@ pub fn all_goes_well(world: &mut World, minutes: usize) {
     for mended in [Happening::Slot(true), Happening::Restore(false), Happening::Webhook(false), Happening::Slow(false)] {
         play(world, &mended);
     }
+    world.others.pushed_by = None;
     (world.others.rival, world.cluster.hangs_since, world.cluster.hidden_since) = (None, None, None);
     // What was on the lost node is given up by the cluster.
     let lost = std::mem::take(&mut world.cluster.lost);

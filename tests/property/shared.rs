@@ -2,7 +2,7 @@
 
 use crate::agent::{self, Look};
 use crate::controllers::{self, Ending};
-use crate::script;
+use crate::script::{self, Happening};
 use crate::world::{Flavour, OTHER_CLAIM, World};
 use jiff::SignedDuration;
 use scribe_agent::core::decide::decide;
@@ -209,4 +209,37 @@ fn sources_have_no_rivals() {
     world.others.rival = Some("other".into());
     script::recover(&mut world);
     world.assert_settled();
+}
+
+/// A pull into the PVC that a source pushes to the same path deletes what was written there since: it is refused, naming the source, also to
+/// one that has pulled before, until the source is paused.
+#[test]
+fn what_a_source_pushes_is_not_pulled_back_into_it() {
+    for flavour in DESTINATIONS {
+        for synced in [false, true] {
+            let mut world = World::new(flavour);
+            if synced {
+                script::calm_down(&mut world);
+                script::play(&mut world, &Happening::Tag);
+            }
+            let before = world.movers.len();
+            world.others.pushed_by = Some("app".into());
+            for _ in 0..60 {
+                agent::look(&mut world, &Look::default());
+                controllers::let_the_cluster_work(&mut world);
+                world.past.clear();
+                world.now += SignedDuration::from_mins(1);
+            }
+            assert_eq!((world.movers.len(), world.jobs.len()), (before, 0), "{flavour:?}");
+            for (kind, status) in [("Stalled", "True"), ("Ready", "False")] {
+                let condition = world.status.conditions.iter().find(|c| c.type_ == kind).unwrap();
+                assert_eq!((condition.status.as_str(), condition.reason.as_str()), (status, "InvalidSpec"), "{flavour:?}");
+                let message = &condition.message;
+                assert!(kind == "Ready" && synced || message.contains("ReplicationSource \"app\" pushes PVC"), "{message}");
+            }
+            world.others.pushed_by = None;
+            script::calm_down(&mut world);
+            world.assert_settled_without_a_tag();
+        }
+    }
 }

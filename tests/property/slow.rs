@@ -317,3 +317,51 @@ fn a_storage_class_that_is_not_there_is_named_with_its_field() {
         assert!(error.reason == "VolumeNotBound" && error.message.contains(words), "{error:?}");
     }
 }
+
+/// No node takes its pod, or its volume is not bound: a slot that nothing works in is another's. The pod stays, and what runs again has its slot, be
+/// there one or not.
+#[test]
+fn a_pod_that_does_not_start_gives_its_slot_back() {
+    for flavour in Flavour::ALL {
+        for starts in [true, false] {
+            let mut world = World::new(flavour);
+            script::begin(&mut world);
+            world.cluster.slow = true;
+            controllers::start_pods(&mut world);
+            agent::look(&mut world, &Look::default());
+            assert!(phase(&world) == Some(Phase::Transferring) && queue::under_way(&world.status), "{flavour:?}");
+            world.now += SignedDuration::from_secs(125);
+            world.past.clear();
+            for _ in 0..3 {
+                agent::look(&mut world, &Look::default());
+            }
+            let mine = queue::QueueEntry::of(&world.facts()).candidate(queue::Movers::Pending, world.now);
+            assert!(!queue::under_way(&world.status) && !mine.under_way && mine.position.is_none(), "{flavour:?}");
+            assert!(phase(&world) == Some(Phase::Transferring) && !world.jobs[0].meta.deleting, "{flavour:?}: the pod is kept");
+            world.slot = Slot::Taken;
+            if starts {
+                world.cluster.slow = false;
+                controllers::start_pods(&mut world);
+                world.past.clear();
+                let seen = queue::QueueEntry::of(&world.facts()).candidate(queue::Movers::Running, world.now);
+                assert!(seen.under_way, "{flavour:?}: before the status shows it");
+                agent::look(&mut world, &Look::default());
+                assert!(queue::under_way(&world.status), "{flavour:?}");
+                script::calm_down(&mut world);
+                assert_eq!((world.movers.len(), world.status.last_error.clone()), (1, None), "{flavour:?}");
+            } else {
+                // The attempt ends as ever, and the next one asks for a slot.
+                for _ in 0..60 {
+                    agent::look(&mut world, &Look::default());
+                    controllers::stop_deleted(&mut world);
+                    world.past.clear();
+                    world.now += SignedDuration::from_mins(1);
+                }
+                assert!(world.status.last_error.is_some() && phase(&world) == Some(Phase::Backoff), "{flavour:?}");
+                assert!(world.status.waiting_since.is_some(), "{flavour:?}");
+                script::calm_down(&mut world);
+                world.assert_settled_without_a_tag();
+            }
+        }
+    }
+}

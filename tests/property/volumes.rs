@@ -6,7 +6,7 @@ use crate::script;
 use crate::world::{Flavour, USERS_CLAIM, World};
 use rstest::rstest;
 use scribe_agent::api::status::Phase;
-use scribe_agent::core::model::facts::Role;
+use scribe_agent::core::model::facts::{Growth, Role};
 use scribe_agent::core::model::plan::MoverTask;
 use scribe_agent::core::model::spec::{ClaimShape, DestinationClaim, Volume};
 
@@ -191,4 +191,26 @@ fn an_old_pod_is_not_taken_for_the_new_one() {
     world.pods.insert(0, old);
     agent::look(&mut world, &Look::default());
     assert_eq!(world.status.revision.as_deref(), Some("r1"));
+}
+
+/// The API server has accepted a larger request, and nothing in the cluster expands the volume.
+#[test]
+fn an_expansion_that_is_pending_is_said() {
+    let mut world = World::new(Flavour::DestinationImage);
+    script::recover(&mut world);
+    let told = |world: &World, kind: &str| {
+        let condition = world.status.conditions.iter().find(|c| c.type_ == kind).unwrap();
+        (condition.status.clone(), condition.message.clone())
+    };
+    for (state, expected) in [(None, "check that the CSI driver has a resizer"), (Some("Resizing"), "is pending (Resizing)")] {
+        let growth = Growth { from: "1Gi".into(), to: "2Gi".into(), state: state.map(str::to_owned) };
+        world.claims.iter_mut().filter(|c| c.meta.role == Some(Role::Volume)).for_each(|c| c.growth = Some(growth.clone()));
+        agent::look(&mut world, &Look::default());
+        let (status, message) = told(&world, "Reconciled");
+        assert!(status == "True" && message.contains("from 1Gi to 2Gi is pending") && message.contains(expected), "{message}");
+        assert_eq!(told(&world, "Ready").0, "True");
+    }
+    world.claims.iter_mut().for_each(|c| c.growth = None);
+    agent::look(&mut world, &Look::default());
+    assert_eq!(told(&world, "Reconciled").1, "Reconcile complete");
 }

@@ -91,6 +91,8 @@ pub struct World {
     pub pods: Vec<Pod>,
     pub writes: usize,
     pub slot: Slot,
+    /// Who holds the slots.
+    pub slot_holders: Vec<String>,
     pub events: Vec<Event>,
     /// What the cache may still show.
     pub past: Vec<Facts>,
@@ -184,6 +186,7 @@ impl World {
             pods: Vec::new(),
             writes: 0,
             slot: Slot::Free,
+            slot_holders: Vec::new(),
             events: Vec::new(),
             past: Vec::new(),
             remote: Some(1),
@@ -293,6 +296,7 @@ impl World {
             warnings: None,
             undeclared: BTreeSet::new(),
             slot: Slot::Taken,
+            slot_holders: self.slot_holders.clone(),
             resize_refused: self.refused_size.clone(),
             refusal: None,
             blocked: self.blocked.clone(),
@@ -308,6 +312,7 @@ impl World {
 
     /// What other destinations do with the claim.
     pub fn sharing(&self) -> Sharing {
+        // What its source pushes is refused whoever writes.
         Sharing { rival: self.others.rival.clone().filter(|_| !self.writes()), ..self.others.clone() }
     }
 

@@ -75,6 +75,9 @@ pub struct Report {
     /// permission repeat it as `--adopt-state`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adopted_state: Option<String>,
+    /// The bucket that this push made because there was none, also where it failed after that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made_bucket: Option<String>,
     /// The revision that volume and remote now agree on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
@@ -138,6 +141,7 @@ impl Report {
             changed: false,
             took_over: false,
             adopted_state: None,
+            made_bucket: None,
             revision: None,
             data_time: None,
             checked_time: None,

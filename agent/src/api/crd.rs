@@ -11,7 +11,7 @@ use serde_json::Value;
 pub fn files() -> anyhow::Result<Vec<(&'static str, String)>> {
     let source = without(
         serde_json::to_value(ReplicationSource::crd())?,
-        &["latestImage", "latestImageUID", "firstPush", "images", "volumeTouched"],
+        &["latestImage", "latestImageUID", "lastRepublishTime", "firstPush", "images", "volumeTouched"],
     );
     let destination = without(serde_json::to_value(ReplicationDestination::crd())?, &["lastHandledVerifyNow", "adoptedPath"]);
     Ok(vec![

@@ -93,6 +93,8 @@ reasons! {
     ResizeRefused => State;
     /// A push took over a path that belonged to another object.
     PathTakenOver => State;
+    /// A push created the bucket of its path, because there was none.
+    BucketCreated => State;
     /// The agent's settings are invalid; an event of its own pod.
     SettingsInvalid => State;
     /// An annotation has no effect; the message says why.

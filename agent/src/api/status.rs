@@ -118,7 +118,13 @@ pub struct Status {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_error: Option<LastError>,
 
-    /// The last complete copy: a `VolumeSnapshot`, or the PVC itself with copyMethod Direct.
+    /// When a sync last started because what the sync before it had published was gone. The next one of that kind starts ten minutes later at
+    /// the earliest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_republish_time: Option<Time>,
+
+    /// The last complete copy: a `VolumeSnapshot`, or the PVC itself with copyMethod Direct. It holds `revision`; absent while nothing that
+    /// holds it is published.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latest_image: Option<ImageRef>,
 
@@ -166,6 +172,13 @@ impl Status {
         let error = self.last_error.as_ref()?;
         let reason = Reason::parse(&error.reason)?;
         (reason.policy() == Policy::Stalled).then_some((reason, error))
+    }
+
+    /// The last error, if it is of the spec that this status was computed from, as far as that is known: what another spec failed with is
+    /// history.
+    pub fn present_error(&self) -> Option<&LastError> {
+        let spec = self.observed_generation;
+        self.last_error.as_ref().filter(|error| error.generation.is_none() || spec.is_none() || error.generation == spec)
     }
 
     /// Whether the last error, which no success has cleared, has this reason.
@@ -284,6 +297,10 @@ pub struct Run {
     /// How many attempts of this sync ended because the mover's pod was evicted, preempted or drained. The first three are no failures.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disruptions: Option<i64>,
+
+    /// The mover's pod, or its volume, takes long to come; the sync has given its slot back and takes it again when the pod starts.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub waits_for_pod: bool,
 }
 
 /// What a sync is doing. `docs/development.md` has the state diagram.
@@ -326,6 +343,9 @@ pub struct LastError {
     pub message: String,
     /// When it happened.
     pub time: Time,
+    /// `metadata.generation` of the spec whose attempt failed: of a later one, the conditions say nothing before it was tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<i64>,
 }
 
 /// A reference to the last complete copy.

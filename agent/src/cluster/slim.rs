@@ -191,7 +191,7 @@ pub struct PodStatus {
     pub container_statuses: Vec<ContainerStatus>,
 }
 
-/// One condition of a `Pod`.
+/// One condition of a `Pod` or `PersistentVolumeClaim`.
 #[derive(Deserialize, Clone, Debug)]
 pub struct PodCondition {
     /// `PodScheduled`, among others.
@@ -316,6 +316,9 @@ pub struct ClaimStatus {
     /// By name; `storage` is the size.
     #[serde(default)]
     pub capacity: BTreeMap<String, String>,
+    /// `Resizing` and `FileSystemResizePending`, among others.
+    #[serde(default)]
+    pub conditions: Vec<PodCondition>,
 }
 
 /// A `VolumeSnapshot`.

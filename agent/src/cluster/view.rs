@@ -3,7 +3,7 @@
 use super::slim;
 use crate::api::{ReplicationDestination, ReplicationSource, Status, labels};
 use crate::core::model::copy::{CopyStatus, CopyTrigger};
-use crate::core::model::facts::{Claim, Job, Kind, Meta, Object, Pod, Role, Snapshot};
+use crate::core::model::facts::{Claim, Growth, Job, Kind, Meta, Object, Pod, Role, Snapshot};
 use crate::core::model::names;
 use crate::core::model::spec::{ClaimShape, InvalidSpec, Spec};
 use crate::core::syntax::quantity;
@@ -128,6 +128,7 @@ pub fn claim(claim: &slim::Claim, owner: &str) -> Claim {
         made_from: claim.image().map(str::to_owned),
         copy: copy_trigger(&claim.metadata),
         copied_for: copied_for(&claim.metadata, owner),
+        growth: growth(claim),
     }
 }
 
@@ -153,6 +154,18 @@ pub fn is_copied_by(claim: &slim::Claim, uid: &str) -> bool {
 /// The value that asked for this temporary child. A user's own claim may have that annotation for its own copies.
 fn copied_for(meta: &ObjectMeta, owner: &str) -> Option<String> {
     annotation(meta, labels::COPY_TRIGGER).filter(|_| belongs_to(meta, owner)).map(str::to_owned)
+}
+
+/// The expansion of a bound claim that was requested and has not ended.
+fn growth(claim: &slim::Claim) -> Option<Growth> {
+    let (to, from) = (claim.spec.resources.requests.get("storage")?, claim.status.capacity.get("storage")?);
+    if quantity::bytes(from)? >= quantity::bytes(to)? {
+        return None;
+    }
+    let said = |c: &slim::PodCondition| c.message.as_ref().map_or_else(|| c.kind.clone(), |message| format!("{}: {message}", c.kind));
+    let states: Vec<_> = claim.status.conditions.iter().filter(|c| c.status == "True").map(said).collect();
+    let state = (!states.is_empty()).then(|| states.join("; "));
+    Some(Growth { from: from.clone(), to: to.clone(), state })
 }
 
 /// Name of the snapshot that this claim is still being made from. One that is lost (phase `Lost`) was made before.
@@ -258,7 +271,16 @@ pub fn pod(pod: &slim::Pod) -> Pod {
         kept_by: unended.filter(|_| state.terminated.is_some() && !ended).map(|c| c.name.clone()),
         disrupted: status.conditions.iter().any(|c| c.kind == DISRUPTED && c.status == "True"),
         cause: pod_cause(status, &state),
+        scheduled: status.conditions.iter().any(|c| c.kind == SCHEDULED && c.status == "True"),
+        unscheduled: unscheduled(status),
     }
+}
+
+/// The condition of a pod that has a node.
+const SCHEDULED: &str = "PodScheduled";
+
+fn unscheduled(status: &slim::PodStatus) -> Option<String> {
+    status.conditions.iter().find(|c| c.kind == SCHEDULED && c.status == "False").and_then(|c| c.message.clone())
 }
 
 fn pod_cause(status: &slim::PodStatus, state: &slim::ContainerState) -> Option<String> {
@@ -273,8 +295,7 @@ fn pod_cause(status: &slim::PodStatus, state: &slim::ContainerState) -> Option<S
     if let Some(waiting) = state.waiting.as_ref().filter(|w| w.reason.as_deref() != Some("ContainerCreating")) {
         return join(waiting.reason.as_ref(), waiting.message.as_ref());
     }
-    let unscheduled = status.conditions.iter().find(|c| c.kind == "PodScheduled" && c.status == "False");
-    unscheduled.and_then(|c| c.message.clone()).or_else(|| join(status.reason.as_ref(), status.message.as_ref()))
+    unscheduled(status).or_else(|| join(status.reason.as_ref(), status.message.as_ref()))
 }
 
 #[cfg(test)]
@@ -313,6 +334,26 @@ mod tests {
         for strange in [json!({}), json!({ "labels": labels }), json!({ "ownerReferences": owned_by("StatefulSet", "db", "x") })] {
             assert!(!claim(&parsed(&strange), "new").meta.namesake, "{strange}");
         }
+    }
+
+    /// That the API server has accepted a larger request says nothing of the volume.
+    #[test]
+    fn a_volume_that_is_to_grow_is_smaller_than_what_is_requested() {
+        let seen = |capacity: &str, conditions: serde_json::Value| {
+            let spec = json!({ "resources": { "requests": { "storage": "2Gi" } } });
+            let status = json!({ "phase": "Bound", "capacity": { "storage": capacity }, "conditions": conditions });
+            claim(&serde_json::from_value(json!({ "metadata": {}, "spec": spec, "status": status })).unwrap(), "owner").growth
+        };
+        let growth = |state: Option<&str>| Some(Growth { from: "1Gi".into(), to: "2Gi".into(), state: state.map(str::to_owned) });
+        let condition = |kind: &str, status: &str, message: Option<&str>| json!({ "type": kind, "status": status, "message": message });
+        assert_eq!((seen("2Gi", json!([])), seen("3Gi", json!([]))), (None, None));
+        assert_eq!(seen("1Gi", json!([])), growth(None));
+        assert_eq!(seen("1Gi", json!([condition("Resizing", "True", None)])), growth(Some("Resizing")));
+        let pending = condition("FileSystemResizePending", "True", Some("waiting for a pod"));
+        assert_eq!(
+            seen("1Gi", json!([condition("Resizing", "False", None), pending])),
+            growth(Some("FileSystemResizePending: waiting for a pod"))
+        );
     }
 
     /// A mover of the object before counts as one of this object: its Job has the same name.

@@ -3,11 +3,13 @@
 
 use super::Context;
 use crate::api::status::{Phase, Run};
-use crate::api::{ReplicationDestination, Status};
+use crate::api::{ReplicationDestination, ReplicationSource, Status};
 use crate::cluster::view::Replication;
 use crate::core::model::claimant::{self, Claimant, Sharing, writes};
 use crate::core::model::facts::{Facts, Kind, Object};
 use crate::core::model::names;
+use crate::core::model::spec::Remote;
+use crate::core::model::subject::trimmed;
 use jiff::Timestamp;
 use std::collections::{HashMap, HashSet};
 
@@ -72,7 +74,7 @@ impl Claims {
         // One of the future was recorded under a wrong clock.
         let pulled_since = |seen: &Seen<'_>| seen.synced_at.is_some_and(|time| time <= now && Some(time) > own.synced_at);
         let touched = mixed.is_some() || self.touched.contains(&(uid.to_owned(), claim.to_owned())) || others.iter().any(pulled_since);
-        let sharing = Sharing { rival, mixed: mixed.map(|seen| seen.claimant.name.to_owned()), touched };
+        let sharing = Sharing { rival, mixed: mixed.map(|seen| seen.claimant.name.to_owned()), touched, pushed_by: None };
         if take && sharing.rival.is_none() {
             let used = |seen: &&Seen<'_>| seen.claimant.synced || Some(seen.claimant.uid) == holder;
             let lose: Vec<_> = others.iter().filter(used).map(|seen| (seen.claimant.uid.to_owned(), claim.to_owned())).collect();
@@ -137,7 +139,31 @@ pub(super) fn ask(context: &Context, facts: &Facts, take: bool) -> Sharing {
         .collect();
     let own = view(&object.uid, &object.name, named, &facts.status, object.created, &claim);
     claims.keep(|uid| uid == object.uid || others.iter().any(|other| other.claimant.uid == uid));
-    claims.ask(&claim, &Seen { wants: true, ..own }, &others, take, Timestamp::now())
+    let pushed_by = pushed_by(context, facts, &claim);
+    // What is refused because of its source is given to nobody.
+    let sharing = claims.ask(&claim, &Seen { wants: true, ..own }, &others, take && pushed_by.is_none(), Timestamp::now());
+    Sharing { pushed_by, ..sharing }
+}
+
+/// The source that pushes this PVC to the path that the destination pulls.
+fn pushed_by(context: &Context, facts: &Facts, claim: &str) -> Option<String> {
+    let remote = &facts.spec.as_ref().ok()?.remote;
+    let all = context.objects.sources.state();
+    let names = all.iter().filter(|source| pushes(source, claim, remote)).filter_map(|source| source.metadata.name.clone());
+    // The order of the store is none.
+    names.min()
+}
+
+/// Whether this source pushes the PVC there, or still has to end a sync.
+fn pushes(source: &ReplicationSource, claim: &str, remote: &Remote) -> bool {
+    let rclone = &source.spec.rclone.shared;
+    let there = rclone.rclone_config == remote.secret
+        && rclone.rclone_config_section == remote.section
+        && trimmed(&rclone.rclone_dest_path) == trimmed(&remote.path);
+    let run = || source.status.as_ref().and_then(|status| status.run.as_ref());
+    let works = || run().is_some_and(|run| !matches!(run.phase, Phase::Backoff | Phase::WaitingForFirstPush));
+    let deleted = source.metadata.deletion_timestamp.is_some();
+    there && source.spec.source_pvc == claim && !deleted && (!source.spec.paused || works())
 }
 
 /// This status of the object was written, or sent.
@@ -247,6 +273,34 @@ mod tests {
         assert_eq!((late.rival, late.mixed, late.touched), (Some("b".to_owned()), Some("b".to_owned()), true));
         let kept = ask(&mut claims, &seen("b", CLAIM, &writing), &[seen("a", CLAIM, &writing)], true);
         assert_eq!((kept.rival, kept.mixed), (None, Some("a".to_owned())), "nor is its result good");
+    }
+
+    /// A pull would delete what was written since the push. Another path is a chain, and a source that is paused pushes nothing once its sync
+    /// has ended.
+    #[test]
+    fn a_source_pushes_the_claim_by_its_spec_and_its_run() {
+        let remote = Remote { secret: "s".into(), section: "r".into(), path: "bucket/p".into() };
+        let source = |claim: &str, path: &str, paused: bool, phase: Option<&str>| -> ReplicationSource {
+            let rclone = json!({ "rcloneConfig": "s", "rcloneConfigSection": "r", "rcloneDestPath": path });
+            let spec = json!({ "sourcePVC": claim, "paused": paused, "rclone": rclone });
+            serde_json::from_value(json!({ "metadata": { "name": "app" }, "spec": spec, "status": status(phase) })).unwrap()
+        };
+        for (claim, path, paused, phase, expected) in [
+            (CLAIM, "bucket/p", false, None, true),
+            (CLAIM, "bucket/p/", false, Some("Backoff"), true),
+            (CLAIM, "bucket/p", true, Some("Transferring"), true),
+            (CLAIM, "bucket/p", true, Some("Backoff"), false),
+            (CLAIM, "bucket/p", true, None, false),
+            (CLAIM, "bucket/another", false, None, false),
+            ("other", "bucket/p", false, None, false),
+        ] {
+            assert_eq!(pushes(&source(claim, path, paused, phase), CLAIM, &remote), expected, "{claim} {path} {paused} {phase:?}");
+        }
+        let mut deleted = source(CLAIM, "bucket/p", false, None);
+        deleted.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(Timestamp::UNIX_EPOCH));
+        assert!(!pushes(&deleted, CLAIM, &remote));
+        let elsewhere = Remote { secret: "another".into(), ..remote };
+        assert!(!pushes(&source(CLAIM, "bucket/p", false, None), CLAIM, &elsewhere));
     }
 
     /// What was only looked at is not taken, and what was not used is free again.

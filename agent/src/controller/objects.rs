@@ -99,6 +99,18 @@ impl Objects {
         source.or_else(|| self.destinations.find(|o| is(&o.metadata)).map(|o| (Kind::Destination, o.name_any())))
     }
 
+    /// The object with this UID, if it has an open run, and since when that is in its phase.
+    pub(super) fn works_since(&self, uid: &str) -> Option<(Timestamp, Kind, String)> {
+        let (kind, name) = self.owner(uid)?;
+        let since = |status: Option<&Status>| status.and_then(|status| status.run.as_ref()).map(|run| run.phase_time.0);
+        let is = |meta: &ObjectMeta| meta.uid.as_deref() == Some(uid);
+        let since = match kind {
+            Kind::Source => since(self.sources.find(|o| is(&o.metadata))?.status.as_ref()),
+            Kind::Destination => since(self.destinations.find(|o| is(&o.metadata))?.status.as_ref()),
+        };
+        Some((since?, kind, name))
+    }
+
     /// The object whose Job or claim would have this name.
     pub(super) fn heir(&self, child: &str) -> Option<(Kind, String)> {
         let mut heir = None;

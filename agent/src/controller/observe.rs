@@ -11,7 +11,7 @@ use crate::core::model::facts::{Claim, Facts, Job, Kind, Pod, Refresh, Slot};
 use crate::core::model::in_place;
 use crate::core::model::spec::{Spec, Volume};
 use crate::core::schedule::queue::{Movers, QueueEntry};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::Resource;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
@@ -34,6 +34,7 @@ pub(super) fn cached(context: &Context, replication: Replication) -> Facts {
         warnings: None,
         undeclared: BTreeSet::new(),
         slot: Slot::default(),
+        slot_holders: Vec::new(),
         resize_refused: None,
         refusal: None,
         blocked: None,
@@ -132,7 +133,7 @@ pub(super) async fn refresh(context: &Context, facts: &mut Facts, needs: &BTreeS
                 facts.consumers = consumers;
             }
             Refresh::Warnings => facts.warnings = why::for_giving_up(context, facts).await,
-            Refresh::Slot => facts.slot = slot(context, facts, true),
+            Refresh::Slot => slot(context, facts, true),
             Refresh::Sharing => facts.sharing = claims::ask(context, facts, true),
         }
         facts.fresh.insert(*need);
@@ -140,8 +141,28 @@ pub(super) async fn refresh(context: &Context, facts: &mut Facts, needs: &BTreeS
     Ok(())
 }
 
-/// Whether one more sync may start; `take` keeps the slot for this reconcile.
-pub(super) fn slot(context: &Context, facts: &Facts, take: bool) -> Slot {
+/// A sync that has had its slot for less is not named to those that wait: most are over by then.
+const HOLDS_LONG: SignedDuration = SignedDuration::from_mins(1);
+/// So many of them are named.
+const NAMED: usize = 3;
+
+/// Finds out whether one more sync may start, and who holds the slots if not; `take` keeps the slot for this reconcile.
+pub(super) fn slot(context: &Context, facts: &mut Facts, take: bool) {
+    let (answer, holders) = ask_for_slot(context, facts, take);
+    (facts.slot, facts.slot_holders) = (answer, named(context, &holders));
+    facts.fresh.insert(Refresh::Slot);
+}
+
+/// Those that have held their slots longest, by kind and name.
+fn named(context: &Context, holders: &[String]) -> Vec<String> {
+    let long_ago = Timestamp::now() - HOLDS_LONG;
+    let mut known: Vec<_> = holders.iter().filter_map(|uid| context.objects.works_since(uid)).collect();
+    known.retain(|(since, ..)| *since <= long_ago);
+    known.sort();
+    known.into_iter().take(NAMED).map(|(_, kind, name)| format!("{} {name}", kind.as_str())).collect()
+}
+
+fn ask_for_slot(context: &Context, facts: &Facts, take: bool) -> (Slot, Vec<String>) {
     let (now, limit) = (Timestamp::now(), context.settings.borrow().settings.limits.max_concurrent_syncs);
     let view = QueueEntry::of(facts);
     let position = view.position(now).unwrap_or_else(|| view.position_since(now));
@@ -150,10 +171,11 @@ pub(super) fn slot(context: &Context, facts: &Facts, take: bool) -> Slot {
     let movers = |uid: &str, job: &str, claim: Option<&str>| {
         let of_it = live.iter().filter(|pod| view::moves_for(pod, uid, job) || claim.is_some_and(|claim| view::pulls_into(pod, claim)));
         let works = |pod: &&&Arc<slim::Pod>| view::owner(pod) == Some(uid) && pod.metadata.deletion_timestamp.is_none();
-        match (of_it.clone().next(), of_it.clone().find(works)) {
+        match (of_it.clone().next(), of_it.clone().filter(works).map(|pod| view::pod(pod).started).max()) {
             (None, _) => Movers::None,
             (Some(_), None) => Movers::Leftover,
-            (Some(_), Some(_)) => Movers::Running,
+            (Some(_), Some(false)) => Movers::Pending,
+            (Some(_), Some(true)) => Movers::Running,
         }
     };
     let claims = context.cache.claims.state();

@@ -95,8 +95,7 @@ fn decide_with_slot(context: &Context, facts: &mut Facts, limits: &Limits) -> Pl
     if !plan.needs.contains(&Refresh::Slot) {
         return plan;
     }
-    facts.slot = observe::slot(context, facts, false);
-    facts.fresh.insert(Refresh::Slot);
+    observe::slot(context, facts, false);
     decide(facts, limits, Timestamp::now())
 }
 

@@ -2,7 +2,7 @@
 
 use crate::api::Status;
 use crate::core::model::facts::Slot;
-use crate::core::schedule::queue::{Candidate, QueuePosition, slot, under_way};
+use crate::core::schedule::queue::{Candidate, QueuePosition, holders, slot, under_way};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
@@ -44,7 +44,8 @@ impl RunState {
 }
 
 impl Slots {
-    /// Whether the object at this position may start. `take` assigns it the slot until it is [`settled`](Slots::settled).
+    /// Whether the object at this position may start; if not, and it is one of the next, the UIDs of those that hold the slots. `take` assigns
+    /// it the slot until it is [`settled`](Slots::settled).
     pub fn ask(
         &mut self,
         position: &QueuePosition,
@@ -53,7 +54,7 @@ impl Slots {
         limit: usize,
         take: bool,
         now: Instant,
-    ) -> Slot {
+    ) -> (Slot, Vec<String>) {
         self.ahead.retain(|_, ahead| ahead.until > now);
         let mut candidates = Vec::with_capacity(all.len());
         for (mut candidate, seen) in all {
@@ -71,10 +72,11 @@ impl Slots {
             candidates.push(candidate);
         }
         let answer = slot(position, &candidates, limit);
+        let holders = if answer == Slot::Free { Vec::new() } else { holders(position, &candidates, limit) };
         if take && answer == Slot::Free {
             self.ahead.insert(uid.to_owned(), Ahead { state: State::Given, until: now + CATCH_UP });
         }
-        answer
+        (answer, holders)
     }
 
     /// This status was written.
@@ -130,7 +132,7 @@ mod tests {
         let time = Timestamp::from_second(100).unwrap();
         let all = cache.iter().map(|(uid, status)| (view(uid, status).candidate(Movers::None, time), RunState::of(status))).collect();
         let status = Status::default();
-        slots.ask(&view(uid, &status).position_since(time), uid, all, 1, take, now)
+        slots.ask(&view(uid, &status).position_since(time), uid, all, 1, take, now).0
     }
 
     #[test]

@@ -81,6 +81,7 @@ mod tests {
             warnings: None,
             undeclared: BTreeSet::new(),
             slot: Slot::default(),
+            slot_holders: Vec::new(),
             resize_refused: None,
             refusal: None,
             blocked: None,

@@ -23,7 +23,6 @@ pub(super) fn bind_annotations(decision: &mut Decision<'_>, spec: &Spec) {
         }
         (run.permits, run.adopt, run.verify_now) = (permits, adopt, verify_now);
     }
-    warn(decision, spec);
 }
 
 /// Forgets an adoption whose annotation is gone, so that setting it again is another one.
@@ -61,12 +60,17 @@ pub(super) fn complete(decision: &mut Decision<'_>, run: &Run) {
     }
 }
 
-/// Publishes that the annotation names another path than the spec, so that nothing is taken over.
-fn warn(decision: &mut Decision<'_>, spec: &Spec) {
-    if let Some(note) = mismatch(&decision.facts.object, spec) {
-        let (annotation, path) = (decision.facts.object.adopt_path.clone().unwrap_or_default(), &spec.remote.path);
-        decision.event(true, Reason::AnnotationIgnored, note, &format!("{annotation}/{path}"));
+/// Reports, as soon as it is seen, that the annotation names another path than the spec, so that nothing is taken over. That it stands in the
+/// condition is how it is known that the event was published.
+pub(super) fn report(decision: &mut Decision<'_>, spec: &Spec) {
+    let facts = decision.facts;
+    let Some(note) = mismatch(&facts.object, spec) else { return };
+    let told = facts.status.conditions.iter().any(|c| c.type_ == "Reconciled" && c.message.contains(&note));
+    if !told {
+        let (annotation, path) = (facts.object.adopt_path.clone().unwrap_or_default(), &spec.remote.path);
+        decision.event(true, Reason::AnnotationIgnored, note.clone(), &format!("{annotation}/{path}"));
     }
+    decision.notes.push(note);
 }
 
 /// Why the annotation did not help a push that was refused as another's, where it is set at all.

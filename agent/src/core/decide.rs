@@ -48,6 +48,7 @@ pub fn decide(facts: &Facts, limits: &Limits, now: Timestamp) -> Plan {
     if let Ok(spec) = &facts.spec {
         resize::volume(&mut decision, spec);
         kept::report(&mut decision, spec);
+        adoption::report(&mut decision, spec);
     }
     decision.finish()
 }
@@ -129,6 +130,9 @@ fn open(decision: &mut Decision<'_>, spec: &Spec, cause: &Cause, superseded: Opt
         synced: decision.status.last_sync_time.as_ref().map(|t| t.0),
         superseded: superseded.map(|old| old.id.as_str()).or(aborted.map(|aborted| aborted.run.as_str())),
     };
+    if *cause == Cause::Unpublished {
+        decision.status.last_republish_time = Some(Time(decision.now));
+    }
     let run = Run {
         id: run_id(&decision.facts.object.uid, cause, before),
         phase: run::first_phase(decision.facts, spec),
@@ -152,6 +156,7 @@ fn open(decision: &mut Decision<'_>, spec: &Spec, cause: &Cause, superseded: Opt
         adopt,
         adopted_state,
         disruptions: None,
+        waits_for_pod: false,
     };
     if matches!(spec.volume, Volume::Destination { .. }) && due::needs_new_sync(spec, &decision.status) {
         decision.status.volume_touched = true;
@@ -169,7 +174,7 @@ fn open(decision: &mut Decision<'_>, spec: &Spec, cause: &Cause, superseded: Opt
     }
     decision.status.run = Some(run);
     adoption::bind_annotations(decision, spec);
-    let begins = !made_anew || fails_at_once || sharing::shared(decision.facts, spec).is_some();
+    let begins = !made_anew || fails_at_once || sharing::refused(decision.facts, spec).is_some();
     if let Some(run) = decision.status.run.clone().filter(|_| begins) {
         run::begin(decision, spec, &run);
     }

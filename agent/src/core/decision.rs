@@ -33,7 +33,11 @@ pub(super) struct Decision<'a> {
 
 impl<'a> Decision<'a> {
     pub(super) fn new(facts: &'a Facts, limits: &'a Limits, now: Timestamp) -> Self {
-        let (status, plan, troubles) = (facts.status.clone(), Plan::default(), facts.troubles.clone());
+        let (mut status, plan, troubles) = (facts.status.clone(), Plan::default(), facts.troubles.clone());
+        if facts.undeclared.contains("lastRepublishTime") {
+            // It would not be known that this sync was one of them.
+            status.last_republish_time.clone_from(&status.last_sync_time);
+        }
         Decision { facts, limits, now, status, plan, troubles, notes: Vec::new(), waiting: None, events: Vec::new() }
     }
 
@@ -75,6 +79,7 @@ impl<'a> Decision<'a> {
         if let Some(run) = self.status.run.as_mut() {
             run.phase = phase;
             run.phase_time = MicroTime(now);
+            run.waits_for_pod = false;
             (run.bytes_done, run.bytes_total) = (None, None);
         }
     }
@@ -91,7 +96,7 @@ impl<'a> Decision<'a> {
         let trouble = (!self.troubles.is_empty()).then(|| self.troubles.join("; "));
         let problem = self.facts.spec.as_ref().err().map(|InvalidSpec(problem)| problem).or(trouble.as_ref()).map(String::as_str);
         let notes = self.notes.join(". ");
-        let course = Course { problem, notes: &notes, waiting: self.waiting.as_deref() };
+        let course = Course { problem, notes: &notes, waiting: self.waiting.as_deref(), holders: &self.facts.slot_holders };
         conditions::set(&mut self.status, &self.facts.spec, course, generation, self.limits, self.now);
         let writes = |status: &Status| status.run.as_ref().is_some_and(claimant::writes);
         if self.facts.object.kind == Kind::Destination && (writes(&self.facts.status) || writes(&self.status)) {

@@ -4,6 +4,7 @@ use crate::api::Status;
 use crate::api::reason::Reason;
 use crate::api::status::Phase;
 use crate::core::model::spec::{InvalidSpec, Spec};
+use crate::core::model::subject::Named;
 use crate::core::schedule::due;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -14,11 +15,19 @@ pub(super) fn set(status: &mut Status, spec: &Result<Spec, InvalidSpec>, now: Ti
     let shown = stalled.or_else(|| status.conditions.iter().find(|c| c.type_ == "Synchronizing"));
     (status.reason, status.message) = shown.map(|c| (c.reason.clone(), c.message.clone())).unzip();
     // That the next attempt is waited for says nothing of what to do before it.
-    if let Some(error) = status.last_error.as_ref().filter(|_| status.reason.as_deref() == Some(Reason::Backoff.as_str())) {
-        status.reason = Some(error.reason.clone());
+    if let Some(error) = status.present_error().filter(|_| status.reason.as_deref() == Some(Reason::Backoff.as_str())) {
+        let reason = error.reason.clone();
+        status.reason = Some(reason);
     }
-    let paused = spec.as_ref().is_ok_and(|spec| spec.paused);
-    status.next_start_time = next(status).filter(|time| *time > now && spec.is_ok() && !paused).map(Time);
+    let spec = spec.as_ref().ok().filter(|spec| !spec.paused);
+    let next = spec.and_then(|spec| next(status).into_iter().chain(republishes(spec, status, now)).min());
+    status.next_start_time = next.filter(|time| *time > now).map(Time);
+}
+
+/// When a sync starts that publishes again what is gone.
+fn republishes(spec: &Spec, status: &Status, now: Timestamp) -> Option<Timestamp> {
+    let idle = status.run.is_none() && !due::waits_for_a_trigger(status);
+    due::republishes(&Named::by(spec), status).filter(|_| idle).map(|time| due::possible(time, now))
 }
 
 /// The next attempt of a run that waits for one, or the next scheduled time if that starts it sooner; otherwise the next sync.
@@ -53,7 +62,7 @@ mod tests {
             run: run.map(|run| serde_json::from_value(run).unwrap()),
             next_sync_time: Some(at(slot)),
             next_attempt_time: attempt.map(at),
-            last_error: reason.map(|reason| LastError { reason: reason.into(), message: String::new(), time: at(0) }),
+            last_error: reason.map(|reason| LastError { reason: reason.into(), message: String::new(), time: at(0), generation: None }),
             ..Status::default()
         };
         set(&mut status, &Ok(spec), Timestamp::from_second(now).unwrap());
@@ -67,7 +76,8 @@ mod tests {
             let condition = |kind: &str, holds: &str, reason: &str| serde_json::json!({ "type": kind, "status": holds, "reason": reason, "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z" });
             let conditions = [condition(kind, holds, of_condition)];
             let mut status: Status = serde_json::from_value(serde_json::json!({ "conditions": conditions })).unwrap();
-            status.last_error = error.map(|reason| LastError { reason: reason.into(), message: String::new(), time: at(0) });
+            status.last_error =
+                error.map(|reason| LastError { reason: reason.into(), message: String::new(), time: at(0), generation: None });
             set(&mut status, &Err(InvalidSpec(String::new())), at(1).0);
             status.reason
         };

@@ -116,7 +116,10 @@ impl World {
 
     fn write_status(&mut self, status: &Status) {
         let (old, new) = (self.status.run.clone(), status.run.as_ref());
-        let starts = queue::under_way(status) && !queue::under_way(&self.status);
+        // One that gave its slot back while its pod did not start takes it again when it does.
+        let goes_on =
+            old.as_ref().is_some_and(|old| old.waits_for_pod && new.is_some_and(|new| (&new.id, new.attempt) == (&old.id, old.attempt)));
+        let starts = queue::under_way(status) && !queue::under_way(&self.status) && !goes_on;
         assert!(!starts || self.slot == Slot::Free, "a sync was started without a place");
         let before = self.writes();
         if let Some(run) = new {
@@ -139,7 +142,8 @@ impl World {
         self.status = if whole { status.clone() } else { serde_json::from_value(serde_json::to_value(status).unwrap()).unwrap() };
         self.object.resource_version = (self.writes + 2).to_string();
         let is_destination = self.object.kind == Kind::Destination;
-        assert!(before || !self.writes() || self.others.rival.is_none() || !is_destination, "two destinations write to one claim");
+        let barred = self.others.rival.is_some() || self.others.pushed_by.is_some();
+        assert!(before || !self.writes() || !barred || !is_destination, "two destinations write to one claim, or into what is pushed");
     }
 
     fn create_snapshot(&mut self, new: &NewSnapshot) {

@@ -41,9 +41,9 @@ pub fn run(args: MoverArgs) -> ExitCode {
     let remote = format!("{}:{}", common.remote.section, common.remote.path);
     let _span = tracing::info_span!("mover", direction, remote).entered();
     let adopted_state = OnceLock::new();
-    let (result, stats) = attempt(&args, &adopted_state);
+    let (result, stats, made_bucket) = attempt(&args, &adopted_state);
     let mut report = result.unwrap_or_else(failed);
-    report.adopted_state = adopted_state.into_inner();
+    (report.adopted_state, report.made_bucket) = (adopted_state.into_inner(), made_bucket);
     let elapsed = started.elapsed();
     report.duration_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
     report.logs = report_file::summary(&moved(&stats, &report), report.deleted, elapsed);
@@ -69,22 +69,22 @@ fn moved(stats: &Stats, report: &Report) -> Stats {
     Stats { bytes, transfers, ..stats.clone() }
 }
 
-/// The result, with what was transferred until then.
-fn attempt(args: &MoverArgs, adopted_state: &OnceLock<String>) -> (Result<Report>, Stats) {
+/// The result, with what was transferred until then, and the bucket that was made.
+fn attempt(args: &MoverArgs, adopted_state: &OnceLock<String>) -> (Result<Report>, Stats, Option<String>) {
     let (common, direction) = match args {
         MoverArgs::Push(args) => (&args.common, Direction::Push),
         MoverArgs::Pull(args) => (&args.common, Direction::Pull),
     };
     let (remote, environment) = match open(common, direction) {
         Ok(opened) => opened,
-        Err(failure) => return (Err(failure), Stats::default()),
+        Err(failure) => return (Err(failure), Stats::default(), None),
     };
     let result = match args {
         MoverArgs::Push(args) => run_push(&remote, args, adopted_state),
         MoverArgs::Pull(args) => run_pull(&remote, args),
     };
     let result = result.map_err(|failure| with_advice(failure, common, &environment));
-    (result, remote.context.progress.sum())
+    (result, remote.context.progress.sum(), remote.made().map(str::to_owned))
 }
 
 /// Says which part of the configuration a failure is about, and nothing that the configuration says in confidence.

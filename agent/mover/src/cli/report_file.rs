@@ -107,6 +107,7 @@ mod tests {
             changed: false,
             took_over: false,
             adopted_state: None,
+            made_bucket: None,
             revision: None,
             data_time: None,
             checked_time: None,

@@ -61,6 +61,8 @@ pub struct Remote {
     deciphered: OnceLock<()>,
     /// See [`Self::has_bucket`].
     bucket_listed: OnceLock<bool>,
+    /// See [`Self::made`].
+    made: OnceLock<()>,
 }
 
 impl Remote {
@@ -73,6 +75,7 @@ impl Remote {
             found_to_fold: OnceLock::new(),
             deciphered: OnceLock::new(),
             bucket_listed: OnceLock::new(),
+            made: OnceLock::new(),
         }
     }
 
@@ -89,7 +92,14 @@ impl Remote {
                 format!("the bucket of {} does not exist and cannot be created with these credentials: {}", self.root, error.message),
             ),
             _ => error.into(),
-        })
+        })?;
+        self.made.get_or_init(|| ());
+        Ok(())
+    }
+
+    /// The bucket that [`Self::make`] made, or the whole path where it is not known which part of it that is.
+    pub fn made(&self) -> Option<&str> {
+        self.made.get().map(|()| self.bucket().unwrap_or(&self.root))
     }
 
     /// Uploads `files` to the folder `to`, overwriting.

@@ -10,6 +10,7 @@ use scribe_mover::pull::PullOutcome;
 use scribe_mover::report::Reason;
 
 use crate::support::Site;
+use crate::support::program::{mover, report};
 use crate::support::proxy::{Action, Damage, When};
 use crate::support::tree::{assert_same, varied, write};
 
@@ -206,6 +207,15 @@ fn a_bucket_that_is_not_there() {
     site.push();
     site.pull();
     assert_same(site.source.path(), site.dest.path());
+}
+
+/// A typing error looks like success: the report says that there was none before, and only that of the push that made it.
+#[test]
+fn a_bucket_that_was_made_is_reported() {
+    let site = Site::new();
+    write(site.source.path(), "a", "a");
+    let made = || report(&mover(&site, "push", site.source.path(), &[]).output().unwrap()).made_bucket;
+    assert_eq!((made(), made()), (Some(site.server.bucket.clone()), None));
 }
 
 #[test]

@@ -56,12 +56,19 @@ pub(in crate::core) fn review(decision: &mut Decision<'_>, spec: Option<&Spec>) 
     if let Some(Volume::Destination { image: Some(_), retain, .. }) = spec.map(|s| &s.volume) {
         thin_out(status, facts, retain, decision.now);
     }
-    if latest.is_some_and(|name| status.images.iter().all(|i| i.name != name)) {
-        status.latest_image = status.images.first().map(|image| reference(image.name.clone()));
+    if latest.is_some_and(|name| !status.images.iter().any(|image| image.name == name && !is_of_another_revision(image, status))) {
+        // An image of other data is not the latest of what was synced: a restore from it would give something else than the status says.
+        let same = |image: &&Image| image.revision.is_some() && image.revision == status.revision;
+        status.latest_image = status.images.iter().find(same).map(|image| reference(image.name.clone()));
     }
     if before != (status.images.clone(), status.latest_image.clone()) {
         decision.plan.needs.insert(Refresh::Snapshots);
     }
+}
+
+/// Whether an image is known to hold something else than was synced last, as one that an earlier agent let stand in.
+fn is_of_another_revision(image: &Image, status: &Status) -> bool {
+    image.revision.as_ref().zip(status.revision.as_ref()).is_some_and(|(held, synced)| held != synced)
 }
 
 /// Takes from the list what the spec does not keep. The time of an image is that of its data, but no later than the image itself was made: a

@@ -34,10 +34,10 @@ pub(super) fn volume_problem(facts: &Facts, spec: &Spec) -> Option<(Reason, Stri
             }
         }),
         Volume::Destination { claim: DestinationClaim::Existing(claim), .. } => {
-            named(facts, spec, claim).or_else(|| sharing::shared(facts, spec))
+            named(facts, spec, claim).or_else(|| sharing::refused(facts, spec))
         }
         Volume::Destination { claim: DestinationClaim::Private(_), .. } => {
-            taken(facts, &names::volume(&facts.object.name)).or_else(|| sharing::shared(facts, spec))
+            taken(facts, &names::volume(&facts.object.name)).or_else(|| sharing::refused(facts, spec))
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Other destinations of the same PVC: what is not begun, published or trusted because of them.
+//! Other destinations, and the source, of the same PVC: what is not begun, published or trusted because of them.
 
 use super::destination_claim;
 use crate::api::reason::Reason;
@@ -7,7 +7,7 @@ use crate::core::model::facts::{Facts, Kind};
 use crate::core::model::spec::{Spec, Volume};
 
 /// Two pulls into one volume would leave a mixture of both in it, and each would publish that as its own.
-pub(in crate::core) fn shared(facts: &Facts, spec: &Spec) -> Option<(Reason, String)> {
+fn shared(facts: &Facts, spec: &Spec) -> Option<(Reason, String)> {
     let (Volume::Destination { claim, .. }, Some(rival)) = (&spec.volume, &facts.sharing.rival) else { return None };
     let message = format!(
         "ReplicationDestination {rival:?} also pulls into PVC {:?}, and goes first: two destinations would mix their data. Name another PVC in \
@@ -15,6 +15,25 @@ pub(in crate::core) fn shared(facts: &Facts, spec: &Spec) -> Option<(Reason, Str
         destination_claim(facts, claim)
     );
     Some((Reason::InvalidSpec, message))
+}
+
+/// A pull into the very PVC that a source pushes to the same path would delete what was written there since the last push.
+fn pushed(facts: &Facts, spec: &Spec) -> Option<(Reason, String)> {
+    let (Volume::Destination { claim, .. }, Some(source)) = (&spec.volume, &facts.sharing.pushed_by) else { return None };
+    let message = format!(
+        "ReplicationSource {source:?} pushes PVC {:?} to {}:{}, which this destination would pull back into it: everything written since the last \
+         push would be lost. Name another PVC in spec.rclone.destinationPVC or leave it out, or, to go back to the last push, pause the source \
+         (spec.paused: true) and wait for its running sync to end",
+        destination_claim(facts, claim),
+        spec.remote.section,
+        spec.remote.path
+    );
+    Some((Reason::InvalidSpec, message))
+}
+
+/// Why no pull into the PVC may begin, because of other objects.
+pub(in crate::core) fn refused(facts: &Facts, spec: &Spec) -> Option<(Reason, String)> {
+    pushed(facts, spec).or_else(|| shared(facts, spec))
 }
 
 /// What was pulled may be mixed with another destination's data, as after an agent that let both start: it is not published.

@@ -1,4 +1,4 @@
-//! Which of several destinations may pull into one PVC: two of them would mix their data in it.
+//! Which of several destinations may pull into one PVC: two of them would mix their data in it. And the source that pushes it, if one does.
 
 use crate::api::status::{Phase, Run};
 use jiff::Timestamp;
@@ -29,6 +29,8 @@ pub struct Sharing {
     pub mixed: Option<String>,
     /// Another one may have pulled into the PVC since this one's last success, as far as no status records that.
     pub touched: bool,
+    /// Name of a source that pushes the PVC to the very path that this one pulls.
+    pub pushed_by: Option<String>,
 }
 
 /// Whether the mover of this run writes to its PVC, or an image of what it wrote is being created.

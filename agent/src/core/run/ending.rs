@@ -30,6 +30,12 @@ pub(super) fn of_the_mover(decision: &mut Decision<'_>, spec: &Spec, run: &Run, 
         stuck::report_kept(decision, pod);
     }
     let report = pod.and_then(Pod::report);
+    if let Some(bucket) = report.as_ref().and_then(|report| report.made_bucket.as_ref()) {
+        let note = format!(
+            "The bucket {bucket} did not exist, and this push created it: if it should have been there, check spec.rclone.rcloneDestPath for a typing error"
+        );
+        decision.event(false, Reason::BucketCreated, note, &format!("{}/{}", run.id, run.attempt));
+    }
     if !succeeded && disrupted(decision, run, job, pod, report.as_ref()) {
         return;
     }

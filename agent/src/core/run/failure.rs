@@ -49,7 +49,8 @@ pub(super) fn disrupted(decision: &mut Decision<'_>, run: &Run, report: Option<&
 
 /// Counts a failure and reports it. The phase of the run stays as it is.
 fn note(decision: &mut Decision<'_>, reason: Reason, message: String, key: &str) {
-    let error = LastError { reason: reason.as_str().to_owned(), message: message.clone(), time: Time(decision.now) };
+    let generation = decision.status.run.as_ref().map(|run| run.generation);
+    let error = LastError { reason: reason.as_str().to_owned(), message: message.clone(), time: Time(decision.now), generation };
     let before = decision.status.last_error.replace(error);
     let counted = decision.status.attempts;
     let failures = counted.unwrap_or(0).saturating_add(1);
@@ -142,8 +143,7 @@ pub(super) fn pod_not_started(decision: &mut Decision<'_>, run: &Run, job: &Job,
     let facts = decision.facts;
     let since = deadline::since(decision, run, &job.meta);
     let waited = deadline::lasted_since(decision, since);
-    let why = facts.warnings.clone().or_else(|| pod.and_then(|p| p.cause.clone()));
-    let why = why.unwrap_or_else(|| "the cluster reports no reason".to_owned());
+    let why = obstacles::why(facts, pod).unwrap_or_else(|| "the cluster reports no reason".to_owned());
     let limit = if decision.now >= deadline::after(since, decision.limits.pod_start_timeout) {
         ", longer than podStartTimeout in agent.yaml"
     } else {

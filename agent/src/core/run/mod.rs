@@ -105,7 +105,7 @@ pub(super) fn begin(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
         }
         Phase::WaitingForSnapshot if !copies::exists(decision.facts, spec, &run.id) => copy_trigger::wait(decision, spec, run),
         // One that may not write to its volume is never seen in this phase: an object in it goes first.
-        Phase::Transferring => match sharing::shared(decision.facts, spec) {
+        Phase::Transferring => match sharing::refused(decision.facts, spec) {
             Some((reason, problem)) => failure::give_up(decision, run, reason, problem, None),
             None => mover(decision, spec, run),
         },
@@ -235,6 +235,7 @@ fn transferring(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
     let (job, pod) = facts.mover_of(run);
     match job {
         None => {
+            takes_its_slot(decision);
             if let Some((reason, problem)) = children::volume_problem(facts, spec) {
                 decision.plan.needs.insert(Refresh::Claims);
                 return failure::give_up(decision, run, reason, problem, None);
@@ -341,7 +342,17 @@ pub(super) fn supervise(decision: &mut Decision<'_>, run: &Run, alive: &Pod) {
     }
 }
 
+/// The run works again, or begins to: a slot that it gave back while nothing did is its own again, be there one or not.
+fn takes_its_slot(decision: &mut Decision<'_>) {
+    if let Some(run) = decision.status.run.as_mut() {
+        run.waits_for_pod = false;
+    }
+}
+
 fn mover_running(decision: &mut Decision<'_>, run: &Run, job: &Job, pod: Option<&Pod>) {
+    if pod.is_some_and(|pod| pod.started || pod.ended) {
+        takes_its_slot(decision);
+    }
     match pod {
         Some(pod) if pod.ended => stuck::unnoticed(decision, run, job, pod),
         Some(pod) if pod.started => {

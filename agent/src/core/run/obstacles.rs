@@ -1,6 +1,6 @@
 //! What the facts show of a child that is not ready: slow, failed for good, or refused.
 
-use crate::core::model::facts::{Claim, Facts, Role, Snapshot};
+use crate::core::model::facts::{Claim, Facts, Pod, Role, Snapshot};
 use crate::core::model::spec::{DestinationClaim, Volume};
 
 /// Whether the driver has given up on this snapshot. An error after the data was captured leaves a copy that may still be under way.
@@ -17,6 +17,27 @@ pub(super) fn unbound(facts: &Facts) -> Option<&Claim> {
 /// The image that a destination's own volume is created from.
 pub(super) fn restored_from(claim: &Claim) -> Option<&str> {
     claim.made_from.as_deref().filter(|_| claim.meta.role == Some(Role::Volume))
+}
+
+/// What the scheduler's events begin with.
+const UNSCHEDULED: &str = "FailedScheduling";
+
+/// Why a mover's pod does not start, or why there is none. An event says what was so when it was written, and events are read once a minute:
+/// what the scheduler says now is in the pod's own condition.
+pub(super) fn why(facts: &Facts, pod: Option<&Pod>) -> Option<String> {
+    quoted(facts.warnings.clone(), pod)
+}
+
+fn quoted(event: Option<String>, pod: Option<&Pod>) -> Option<String> {
+    let by_itself = pod.and_then(|pod| pod.cause.clone());
+    let Some(pod) = pod.filter(|_| event.as_ref().is_some_and(|event| event.starts_with(UNSCHEDULED))) else {
+        return event.or(by_itself);
+    };
+    match &pod.unscheduled {
+        Some(now) => Some(format!("{UNSCHEDULED}: {}", now.trim())),
+        None if pod.scheduled => by_itself,
+        None => event,
+    }
 }
 
 /// Whether this is the message of a provisioner that failed for good: the claim is replaced.
@@ -55,6 +76,31 @@ pub(super) fn unknown_class(facts: &Facts, claim: &Claim, why: &str) -> Option<S
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Its condition and a later event said `Insufficient cpu`, and for 45 seconds the status quoted the event before.
+    #[test]
+    fn the_scheduler_is_quoted_by_the_pod_itself() {
+        let of_the_scheduler = "FailedScheduling: pod has unbound immediate PersistentVolumeClaims";
+        let of_the_kubelet = "FailedMount: no such Secret";
+        let pod = |scheduled, unscheduled: Option<&str>, cause: Option<&str>| Pod {
+            scheduled,
+            unscheduled: unscheduled.map(str::to_owned),
+            cause: cause.map(str::to_owned),
+            ..Pod::default()
+        };
+        let unscheduled = pod(false, Some("0/1 nodes: Insufficient cpu"), Some("0/1 nodes: Insufficient cpu"));
+        for (event, pod, expected) in [
+            (Some(of_the_scheduler), Some(&unscheduled), Some("FailedScheduling: 0/1 nodes: Insufficient cpu")),
+            (Some(of_the_scheduler), Some(&pod(true, None, Some("ErrImagePull: none"))), Some("ErrImagePull: none")),
+            (Some(of_the_scheduler), Some(&pod(true, None, None)), None),
+            (Some(of_the_scheduler), Some(&pod(false, None, None)), Some(of_the_scheduler)),
+            (Some(of_the_scheduler), None, Some(of_the_scheduler)),
+            (Some(of_the_kubelet), Some(&pod(true, None, Some("CreateContainerError"))), Some(of_the_kubelet)),
+            (None, Some(&unscheduled), Some("0/1 nodes: Insufficient cpu")),
+        ] {
+            assert_eq!(quoted(event.map(str::to_owned), pod).as_deref(), expected, "{event:?} {pod:?}");
+        }
+    }
 
     #[test]
     fn a_provisioner_that_is_at_work_has_not_failed() {

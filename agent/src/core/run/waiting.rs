@@ -16,7 +16,7 @@ use crate::core::model::facts::{Claim, Job, Pod, Refresh, Role, Snapshot};
 use crate::core::schedule::due;
 use jiff::{SignedDuration, Timestamp};
 
-/// How long a source's run keeps its slot while its snapshot is being created.
+/// How long a run keeps its slot while a source's snapshot is being created, or its mover's pod does not start.
 const SLOT_KEPT: SignedDuration = SignedDuration::from_mins(2);
 /// So long an attempt lasts once the cluster has reported that what it waits for cannot be made as it is.
 const HOPELESS: SignedDuration = SignedDuration::from_mins(1);
@@ -68,7 +68,7 @@ pub(super) fn hindered(decision: &mut Decision<'_>, run: &Run, limit: SignedDura
 /// The mover's pod has not started.
 pub(super) fn for_pod(decision: &mut Decision<'_>, run: &Run, job: &Job, pod: Option<&Pod>) {
     let facts = decision.facts;
-    let why = facts.warnings.clone().or_else(|| pod.and_then(|p| p.cause.clone()));
+    let why = obstacles::why(facts, pod);
     let claim = obstacles::unbound(facts);
     let since = deadline::since(decision, run, &job.meta);
     let deadline = deadline::after(since, pod_patience(decision, claim, pod, why.as_deref()));
@@ -86,6 +86,13 @@ pub(super) fn for_pod(decision: &mut Decision<'_>, run: &Run, job: &Job, pod: Op
     let correct = claim.zip(why.as_deref()).and_then(|(claim, why)| obstacles::unknown_class(facts, claim, why));
     let why = why.map(|why| correct.map_or_else(|| why.clone(), |correct| format!("{}. {correct}", why.trim())));
     report::report(decision, run, &what, why.as_deref());
+    let gives_back = deadline::after(since, SLOT_KEPT);
+    if decision.now < gives_back {
+        return decision.plan.wake_at(gives_back);
+    }
+    if let Some(run) = decision.status.run.as_mut() {
+        run.waits_for_pod = true;
+    }
 }
 
 /// A volume that is created from the latest image: what follows if that takes too long is not what follows elsewhere.

@@ -50,14 +50,16 @@ pub fn cause_beside_trigger(spec: &Spec, object: &Object, status: &Status, now: 
     republishes(&Named::by(spec), status).is_some_and(|time| possible(time, now) <= now).then_some(Cause::Unpublished)
 }
 
-/// No sync follows so soon after the last one to publish again what that published: something may take away every image at once.
+/// No second sync follows so soon to publish again what is gone: something may take away every image at once.
 const PUBLISHES_AGAIN: SignedDuration = SignedDuration::from_mins(10);
 
-/// When a sync is due because nothing is published of what was synced last; none while it is published. See [`possible`].
+/// When a sync is due because nothing is published of what was synced last; none while it is published. At once, but for one that follows
+/// another of its kind. See [`possible`].
 pub fn republishes(subject: &Named<'_>, status: &Status) -> Option<Timestamp> {
     let missing = subject.publishes() && !is_published(status);
     let last = status.last_sync_time.as_ref().filter(|_| missing)?;
-    Some(last.0.saturating_add(PUBLISHES_AGAIN).unwrap_or(Timestamp::MAX))
+    let again = status.last_republish_time.as_ref().map(|time| time.0.saturating_add(PUBLISHES_AGAIN).unwrap_or(Timestamp::MAX));
+    Some(again.map_or(last.0, |again| again.max(last.0)))
 }
 
 /// The time of [`republishes`], as it can be: one that is further away comes of a clock that was ahead when the last sync ended.

@@ -43,6 +43,8 @@ pub enum Movers {
     None,
     /// One that no run waits for: it is being stopped, or was an earlier object's of this name. Its node may be lost.
     Leftover,
+    /// One of the object's own that has not started.
+    Pending,
     /// One of the object's own that works.
     Running,
 }
@@ -106,10 +108,10 @@ pub struct Candidate {
     pub position: Option<QueuePosition>,
 }
 
-/// Whether a sync takes a slot: none that waits after a failure, for a first push or for a snapshot. Then the cluster works, or
-/// nothing at all.
+/// Whether a sync takes a slot: none that waits after a failure, for a first push, for a snapshot or for a pod that does not start. Then the
+/// cluster works, or nothing at all.
 pub fn under_way(status: &Status) -> bool {
-    status.run.as_ref().is_some_and(|run| matches!(run.phase, Phase::Capturing | Phase::Transferring))
+    status.run.as_ref().is_some_and(|run| matches!(run.phase, Phase::Capturing | Phase::Transferring) && !run.waits_for_pod)
 }
 
 impl<'a> QueueEntry<'a> {
@@ -181,6 +183,8 @@ impl<'a> QueueEntry<'a> {
             }
             Phase::Publishing if !due::is_late(status, run) || run.generation == self.generation => return None,
             Phase::WaitingForSnapshot | Phase::Publishing => return Some(now),
+            // It goes on without asking for a slot.
+            Phase::Transferring if run.generation == self.generation => return None,
             _ => {}
         }
         let attempt = passed(status.next_attempt_time.as_ref().map(|t| t.0));
@@ -210,7 +214,9 @@ impl<'a> QueueEntry<'a> {
     pub fn candidate(&self, movers: Movers, now: Timestamp) -> Candidate {
         let by_status = self.lifecycle != Lifecycle::Terminating && under_way(self.status);
         let position = self.position(now).filter(|_| movers == Movers::None);
-        Candidate { uid: self.uid.to_owned(), under_way: by_status || movers == Movers::Running, position }
+        let gave_back = self.status.run.as_ref().is_some_and(|run| run.waits_for_pod);
+        let works = movers == Movers::Running || movers == Movers::Pending && !gave_back;
+        Candidate { uid: self.uid.to_owned(), under_way: by_status || works, position }
     }
 }
 
@@ -219,6 +225,15 @@ pub fn slot(mine: &QueuePosition, others: &[Candidate], limit: usize) -> Slot {
     let before = others.iter().filter(|c| c.uid != mine.uid);
     let before = before.filter(|c| c.under_way || c.position.as_ref().is_some_and(|position| position < mine)).count();
     if before < limit { Slot::Free } else { Slot::Taken }
+}
+
+/// UIDs of those that hold the slots, for one that waits and is among the next to start. None for the others: who holds them changes often,
+/// and each of a long queue would write that into its status every time.
+pub fn holders(mine: &QueuePosition, others: &[Candidate], limit: usize) -> Vec<String> {
+    let before = others.iter().filter(|c| c.uid != mine.uid && !c.under_way);
+    let next = before.filter(|c| c.position.as_ref().is_some_and(|position| position < mine)).count() < limit;
+    let holding = others.iter().filter(|c| next && c.uid != mine.uid && c.under_way);
+    holding.map(|c| c.uid.clone()).collect()
 }
 
 #[cfg(test)]
@@ -270,6 +285,37 @@ mod tests {
         assert!(may("new", 1) && !may("older", 1) && !may("old", 1));
         assert!(may("older", 2) && !may("old", 2));
         assert!(may("old", 3));
+    }
+
+    /// A pod that does not start takes no slot from those that work, once the status says that it waits; one that runs does.
+    #[test]
+    fn a_pod_that_waits_holds_no_slot() {
+        let run = json!({
+            "id": "r", "phase": "Transferring", "startTime": "1970-01-01T00:00:00.000000Z", "attempt": 1,
+            "phaseTime": "1970-01-01T00:00:00.000000Z", "generation": 1, "waitsForPod": true,
+        });
+        let waits = Status { run: Some(serde_json::from_value(run).unwrap()), ..synced(20) };
+        for (movers, holds) in [(Movers::None, false), (Movers::Leftover, false), (Movers::Pending, false), (Movers::Running, true)] {
+            let candidate = view(Kind::Source, "a", &waits).candidate(movers, at(100));
+            assert_eq!((candidate.under_way, candidate.position), (holds, None), "{movers:?}");
+        }
+        let edited = QueueEntry { generation: 2, ..view(Kind::Source, "a", &waits) };
+        assert_eq!(edited.due_since(at(100)), Some(at(20)), "a sync of the new spec needs one");
+        let status = synced(20);
+        assert!(view(Kind::Source, "a", &status).candidate(Movers::Pending, at(100)).under_way);
+    }
+
+    /// Only the next ones say who holds the slots: of a long queue, each would write that whenever it changes.
+    #[test]
+    fn the_next_ones_learn_who_holds_the_slots() {
+        let candidate = |uid: &str, since: Option<i64>| {
+            let position = since.map(|since| QueuePosition { later: true, since: at(since), uid: uid.into() });
+            Candidate { uid: uid.into(), under_way: position.is_none(), position }
+        };
+        let all = [candidate("x", None), candidate("y", None), candidate("a", Some(1)), candidate("b", Some(2)), candidate("c", Some(3))];
+        let told = |uid: &str| holders(all.iter().find(|c| c.uid == uid).unwrap().position.as_ref().unwrap(), &all, 2);
+        assert_eq!((told("a"), told("b")), (vec!["x".to_owned(), "y".to_owned()], vec!["x".to_owned(), "y".to_owned()]));
+        assert!(told("c").is_empty());
     }
 
     #[test]
@@ -337,7 +383,7 @@ mod tests {
         ] {
             let status = Status {
                 run: Some(serde_json::from_value(run.clone()).unwrap()),
-                last_error: Some(LastError { reason: reason.into(), message: String::new(), time: Time(at(5)) }),
+                last_error: Some(LastError { reason: reason.into(), message: String::new(), time: Time(at(5)), generation: None }),
                 next_attempt_time: Some(Time(at(attempt))),
                 ..synced(20)
             };

@@ -94,6 +94,19 @@ pub struct Claim {
     pub copy: CopyTrigger,
     /// The value of the copy trigger that asked for it (clones).
     pub copied_for: Option<String>,
+    /// Its volume is smaller than what is requested by now.
+    pub growth: Option<Growth>,
+}
+
+/// An expansion that was requested and has not ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Growth {
+    /// The size of the volume, as the cluster writes it.
+    pub from: String,
+    /// The requested size.
+    pub to: String,
+    /// What its conditions say of it.
+    pub state: Option<String>,
 }
 
 /// A `VolumeSnapshot`.
@@ -173,6 +186,10 @@ pub struct Pod {
     pub disrupted: bool,
     /// Why the container ended or does not start, as the cluster reports it (`OOMKilled`, `ErrImagePull: …`).
     pub cause: Option<String>,
+    /// Whether the scheduler has found a node for it.
+    pub scheduled: bool,
+    /// What the scheduler says, if it last found none.
+    pub unscheduled: Option<String>,
 }
 
 impl Pod {

@@ -2,7 +2,7 @@
 
 mod children;
 
-pub use children::{Claim, Job, Meta, Pod, Role, Snapshot};
+pub use children::{Claim, Growth, Job, Meta, Pod, Role, Snapshot};
 
 use crate::api::Status;
 use crate::api::reason::Reason;
@@ -41,6 +41,8 @@ pub struct Facts {
     pub warnings: Option<String>,
     /// Whether the agent may start one more sync; determined only on request ([`Refresh::Slot`]).
     pub slot: Slot,
+    /// Where it may not, a few of those that have held their slots long, by kind and name.
+    pub slot_holders: Vec<String>,
     /// Paths of the status fields that the cluster's CRD does not declare: they are never stored.
     pub undeclared: BTreeSet<String>,
     /// The API server refused to let the destination's volume grow.
