@@ -166,6 +166,14 @@ pub(super) fn before_writing(remote: &Remote, root: &Root, options: &PushOptions
         None => (None, None),
     };
     let claim = read_claim(remote, listing.as_ref())?;
+    let nothing_committed = committed.is_none() && found.unreadable.is_none();
+    // An outdated one of this object's own would make it go on with what another one has begun there since.
+    if nothing_committed && claim.present().is_some() && remote.read_control::<Claim>(CLAIM)? != claim {
+        return Err(inconsistent(
+            remote,
+            "two reads of its claim gave two answers; nothing was changed, and the next attempt checks again",
+        ));
+    }
     let claimed = claim != Control::Absent;
     if claimed && listing.is_none() {
         // A push of ours was killed before its commit, or while it cleaned up: only a listing shows what it left.
@@ -178,7 +186,6 @@ pub(super) fn before_writing(remote: &Remote, root: &Root, options: &PushOptions
     if let Some(listing) = &listing {
         refuse_nested(remote, committed, &old.names, listing)?;
     }
-    let nothing_committed = committed.is_none() && found.unreadable.is_none();
     if nothing_committed && !found.damaged {
         refuse_inside(remote)?;
     }

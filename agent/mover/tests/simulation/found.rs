@@ -288,3 +288,17 @@ fn the_only_copy_that_no_listing_shows_is_not_replaced_by_a_repair() {
         }
     }
 }
+
+/// The bucket was put back to what it was before this object pushed there, another one has begun and could not go on, and one read gives the
+/// claim that this one had.
+#[test]
+fn an_old_claim_on_a_path_that_another_one_has_claimed() {
+    for kind in [S3, WEBDAV] {
+        for ago in 8..20 {
+            let taken = epoch(&[], &[sync(Who::Push(1), &[(3, Fault::Hidden)])]);
+            let back = Epoch { hands: Some(Hands::Rollback(2)), ..taken };
+            let epochs = vec![epoch(&[], &[push(&[])]), epoch(&[], &[]), back, epoch(&[], &[push(&[(3, Fault::Old(ago))])])];
+            plays(&History { kind, bucket: true, verified: false, helped: true, epochs });
+        }
+    }
+}
