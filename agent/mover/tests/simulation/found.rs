@@ -269,17 +269,17 @@ fn what_the_loser_of_two_first_pushes_has_put_in_place(#[case] kind: Kind) {
 #[test]
 fn the_only_copy_that_no_listing_shows_is_not_replaced_by_a_repair() {
     let seeded = |seed, sync: Sync| Sync { seed, ..sync };
-    let first = epoch(&[Edit::Dated("d/x", b"c".to_vec()), file("odd\nname", "b")], &[seeded(12117012789928864843, push(&[]))]);
+    let first = epoch(&[Edit::Dated("d/x", b"c".to_vec()), file("odd\nname", "b")], &[seeded(12_117_012_789_928_864_843, push(&[]))]);
     for dies in 18..30 {
         for at in 12..22 {
             let mut second = epoch(
                 &[file("odd\nname", ""), Edit::Dated("d/x", b"d".to_vec())],
-                &[seeded(5803879863393367248, push(&[(dies, Fault::During)]))],
+                &[seeded(5_803_879_863_393_367_248, push(&[(dies, Fault::During)]))],
             );
             second.passes = 1_000_000;
             let mut third = epoch(
                 &[],
-                &[Sync { edits: vec![(at, file("d/x", ""))], ..seeded(12074917637012671923, push(&[(1, Fault::Unlisted(103))])) }],
+                &[Sync { edits: vec![(at, file("d/x", ""))], ..seeded(12_074_917_637_012_671_923, push(&[(1, Fault::Unlisted(103))])) }],
             );
             third.passes = 90_000;
             let history = History { kind: WEBDAV, bucket: true, verified: true, helped: true, epochs: vec![first.clone(), second, third] };
