@@ -45,7 +45,7 @@ const MOVER: &[&str] = &[
     "store",
     "rclone",
     "remote",
-    "pull push",
+    "inspect pull push",
     "cli",
 ];
 

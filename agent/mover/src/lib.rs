@@ -10,6 +10,7 @@ pub mod digest;
 pub mod error;
 pub mod format;
 pub mod guard;
+pub mod inspect;
 pub mod name_set;
 pub mod packs;
 pub mod pull;

@@ -1,6 +1,7 @@
 //! The mover's command line, embedded by the binary as its `mover` subcommand.
 //! No option takes a secret: command lines are seen by everyone on a node.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -16,14 +17,15 @@ pub enum MoverArgs {
     Push(PushArgs),
     /// Pull the last committed revision of a remote path into a volume
     Pull(PullArgs),
+    /// Show what is committed at a remote path
+    List(ListArgs),
+    /// Check that a remote path holds all of what is committed there
+    Check(CheckArgs),
 }
 
-/// Options of both directions.
+/// Where the remote path is, and how it is reached.
 #[derive(Clone, Debug, clap::Args)]
-pub struct CommonArgs {
-    /// Directory that holds the volume
-    #[arg(long, value_name = "DIR")]
-    pub volume: PathBuf,
+pub struct ConnectionArgs {
     /// Section of the rclone configuration and path on that remote
     #[arg(long, value_name = "SECTION:PATH")]
     pub remote: RemoteArg,
@@ -39,12 +41,23 @@ pub struct CommonArgs {
     /// What holds these, for messages [default: the path of the file]
     #[arg(long, value_name = "TEXT", requires = "custom_ca")]
     pub custom_ca_name: Option<String>,
-    /// File to write the report to [default: last line of standard output]
-    #[arg(long, value_name = "FILE")]
-    pub report: Option<PathBuf>,
     /// The rclone binary
     #[arg(long, value_name = "PATH", default_value = "rclone")]
     pub rclone: PathBuf,
+}
+
+/// Options of both directions.
+#[derive(Clone, Debug, clap::Args)]
+pub struct CommonArgs {
+    /// Directory that holds the volume
+    #[arg(long, value_name = "DIR")]
+    pub volume: PathBuf,
+    /// The remote path.
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
+    /// File to write the report to [default: last line of standard output]
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
     /// Refuse to delete more than this share of the files…
     #[arg(long, value_name = "PERCENT", default_value_t = 90)]
     pub guard_percent: u64,
@@ -114,6 +127,44 @@ pub struct PullArgs {
     pub layout: Layout,
 }
 
+/// Options of a listing.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ListArgs {
+    /// The remote path.
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
+    /// List the whole path, and tell number and bytes of what the revision needs and of the rest
+    #[arg(long)]
+    pub sizes: bool,
+    /// How to print it
+    #[arg(long, value_enum, default_value_t)]
+    pub output: OutputFormat,
+}
+
+/// Options of a check.
+#[derive(Clone, Debug, clap::Args)]
+pub struct CheckArgs {
+    /// The remote path.
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
+    /// Read every object, and compare its sha256
+    #[arg(long)]
+    pub read: bool,
+    /// How to print it
+    #[arg(long, value_enum, default_value_t)]
+    pub output: OutputFormat,
+}
+
+/// Whom the output is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum OutputFormat {
+    /// People
+    #[default]
+    Text,
+    /// Machines: one line of JSON
+    Json,
+}
+
 /// What a remote path looks like.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Layout {
@@ -131,6 +182,12 @@ pub struct RemoteArg {
     pub section: String,
     /// Path on that remote.
     pub path: String,
+}
+
+impl fmt::Display for RemoteArg {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.section, self.path)
+    }
 }
 
 impl FromStr for RemoteArg {

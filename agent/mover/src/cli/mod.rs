@@ -1,7 +1,9 @@
-//! Runs one push or pull from its command line to its report.
+//! Runs one push or pull from its command line to its report. What only looks at a remote is in `inspect`.
 
 mod args;
+mod inspect;
 mod report_file;
+mod shown;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -28,20 +30,35 @@ use crate::store::Context;
 use crate::store::progress::Progress;
 use crate::store::stats::Stats;
 use crate::volume::exclude::Exclude;
-use args::{CommonArgs, Layout, PullArgs, PushArgs};
+use args::{CommonArgs, ConnectionArgs, Layout, PullArgs, PushArgs};
 
-/// Pushes or pulls, and writes the report in every case. Exits 0 unless it failed.
-#[allow(clippy::needless_pass_by_value)] // Called once, with what was parsed.
+/// A sync, of either direction.
+enum Sync {
+    Push(PushArgs),
+    Pull(PullArgs),
+}
+
+/// Pushes or pulls, and writes the report in every case: exits 0 unless it failed. Or looks at a remote path: exits 0 if it is whole, 1 if it is
+/// not, or nothing is committed, and 2 if that could not be found out.
 pub fn run(args: MoverArgs) -> ExitCode {
+    match args {
+        MoverArgs::Push(args) => run_sync(&Sync::Push(args)),
+        MoverArgs::Pull(args) => run_sync(&Sync::Pull(args)),
+        MoverArgs::List(args) => inspect::run_list(&args),
+        MoverArgs::Check(args) => inspect::run_check(&args),
+    }
+}
+
+fn run_sync(args: &Sync) -> ExitCode {
     let started = Instant::now();
-    let (direction, common) = match &args {
-        MoverArgs::Push(args) => ("push", &args.common),
-        MoverArgs::Pull(args) => ("pull", &args.common),
+    let (direction, common) = match args {
+        Sync::Push(args) => ("push", &args.common),
+        Sync::Pull(args) => ("pull", &args.common),
     };
-    let remote = format!("{}:{}", common.remote.section, common.remote.path);
+    let remote = common.connection.remote.to_string();
     let _span = tracing::info_span!("mover", direction, remote).entered();
     let adopted_state = OnceLock::new();
-    let (result, stats, made_bucket) = attempt(&args, &adopted_state);
+    let (result, stats, made_bucket) = attempt(args, &adopted_state);
     let mut report = result.unwrap_or_else(failed);
     (report.adopted_state, report.made_bucket) = (adopted_state.into_inner(), made_bucket);
     let elapsed = started.elapsed();
@@ -70,25 +87,25 @@ fn moved(stats: &Stats, report: &Report) -> Stats {
 }
 
 /// The result, with what was transferred until then, and the bucket that was made.
-fn attempt(args: &MoverArgs, adopted_state: &OnceLock<String>) -> (Result<Report>, Stats, Option<String>) {
+fn attempt(args: &Sync, adopted_state: &OnceLock<String>) -> (Result<Report>, Stats, Option<String>) {
     let (common, direction) = match args {
-        MoverArgs::Push(args) => (&args.common, Direction::Push),
-        MoverArgs::Pull(args) => (&args.common, Direction::Pull),
+        Sync::Push(args) => (&args.common, Direction::Push),
+        Sync::Pull(args) => (&args.common, Direction::Pull),
     };
-    let (remote, environment) = match open(common, direction) {
+    let (remote, environment) = match open_sync(common, direction) {
         Ok(opened) => opened,
         Err(failure) => return (Err(failure), Stats::default(), None),
     };
     let result = match args {
-        MoverArgs::Push(args) => run_push(&remote, args, adopted_state),
-        MoverArgs::Pull(args) => run_pull(&remote, args),
+        Sync::Push(args) => run_push(&remote, args, adopted_state),
+        Sync::Pull(args) => run_pull(&remote, args),
     };
-    let result = result.map_err(|failure| with_advice(failure, common, &environment));
+    let result = result.map_err(|failure| with_advice(failure, &common.connection, &environment));
     (result, remote.context.progress.sum(), remote.made().map(str::to_owned))
 }
 
 /// Says which part of the configuration a failure is about, and nothing that the configuration says in confidence.
-fn with_advice(mut failure: Failure, args: &CommonArgs, environment: &Environment) -> Failure {
+fn with_advice(mut failure: Failure, args: &ConnectionArgs, environment: &Environment) -> Failure {
     let secret = args.secret_name.as_ref().map_or_else(String::new, |name| format!(" of Secret {name}"));
     let section = &args.remote.section;
     match failure.reason {
@@ -109,19 +126,8 @@ fn with_advice(mut failure: Failure, args: &CommonArgs, environment: &Environmen
     failure
 }
 
-fn open(args: &CommonArgs, direction: Direction) -> Result<(Remote, Environment)> {
+fn open_sync(args: &CommonArgs, direction: Direction) -> Result<(Remote, Environment)> {
     let stop = Stop::default();
-    stop.on_signals().map_err(|e| Failure::new(Reason::MoverFailed, format!("cannot handle signals: {e}")))?;
-    let own: Vec<(OsString, OsString)> = std::env::vars_os().collect();
-    let environment = match &args.config_dir {
-        Some(dir) => environment::from_mount(dir, args.secret_name.as_deref(), &own)?,
-        None => environment::from_process(&own)?,
-    };
-    let environment = match &args.custom_ca {
-        Some(file) => environment.trusting(file, args.custom_ca_name.as_deref().unwrap_or(&file.to_string_lossy()))?,
-        None => environment,
-    };
-    let environment = environment.tuned(memory::limit(), direction);
     let progress = Progress::on_stdout();
     if let Err(error) = progress.follow(&stop) {
         tracing::warn!(%error, "cannot start the thread that shows progress; only transfers are shown");
@@ -133,15 +139,36 @@ fn open(args: &CommonArgs, direction: Direction) -> Result<(Remote, Environment)
         let what = "lies in the volume: set TMPDIR to a directory elsewhere";
         return Err(Failure::new(Reason::MoverFailed, format!("the temporary directory {} {what}", temporary.display())));
     }
-    scratch::remove_dead(&temporary);
+    open(&args.connection, (stop, progress), Some(&volume), direction)
+}
+
+/// The remote path, for a sync of this volume if there is one.
+fn open(
+    args: &ConnectionArgs,
+    (stop, progress): (Stop, Progress),
+    volume: Option<&Path>,
+    direction: Direction,
+) -> Result<(Remote, Environment)> {
+    stop.on_signals().map_err(|e| Failure::new(Reason::MoverFailed, format!("cannot handle signals: {e}")))?;
+    let own: Vec<(OsString, OsString)> = std::env::vars_os().collect();
+    let environment = match &args.config_dir {
+        Some(dir) => environment::from_mount(dir, args.secret_name.as_deref(), &own)?,
+        None => environment::from_process(&own)?,
+    };
+    let environment = match &args.custom_ca {
+        Some(file) => environment.trusting(file, args.custom_ca_name.as_deref().unwrap_or(&file.to_string_lossy()))?,
+        None => environment,
+    };
+    let environment = environment.tuned(memory::limit(), direction);
+    scratch::remove_dead(&std::env::temp_dir());
     scratch::remove_dead(Path::new(MEMORY));
     let context = Context::new(stop, progress)?;
     let rclone = Rclone { binary: args.rclone.clone(), program: OURSELVES.into(), environment, context: context.clone() };
     let opened = rclone::open(rclone, &args.remote.section)?;
     let environment = opened.0.environment.clone();
     environment.check_trust()?;
-    environment.check_place((&args.remote.section, &args.remote.path), &volume, direction)?;
-    let path = format!("{}:{}", args.remote.section, args.remote.path);
+    environment.check_place((&args.remote.section, &args.remote.path), volume, direction)?;
+    let path = args.remote.to_string();
     Ok((Remote::new(context, Box::new(RcloneStore::new(opened, &path)), &path), environment))
 }
 

@@ -24,8 +24,9 @@ pub(crate) fn summary(stats: &Stats, deleted: u64, elapsed: Duration) -> String 
     )
 }
 
+/// A number of bytes with its unit.
 #[allow(clippy::cast_precision_loss)] // Shown with three decimals.
-fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
     if bytes < 1024 {
         return format!("{bytes} B");

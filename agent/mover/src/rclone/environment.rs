@@ -72,8 +72,8 @@ impl Environment {
         self.redaction.apply(text)
     }
 
-    /// Makes sure, before anything runs, that this path of this section lies on a remote, and not in this volume.
-    pub fn check_place(&self, remote: (&str, &str), volume: &Path, direction: Direction) -> Result<()> {
+    /// Makes sure, before anything runs, that this path of this section lies on a remote, and not in this volume, if there is one.
+    pub fn check_place(&self, remote: (&str, &str), volume: Option<&Path>, direction: Direction) -> Result<()> {
         let checked = places::check(&self.configuration, &self.user.secret, remote, volume, direction);
         checked.map_err(|failure| redacted(failure, &self.redaction))
     }

@@ -33,17 +33,17 @@ struct Walk<'a> {
     secret: &'a str,
     direction: Direction,
     /// The volume, which no remote may lie in or hold: a pull would delete it, a push would grow by what it has pushed.
-    volume: &'a Path,
+    volume: Option<&'a Path>,
     /// How many more sections it may have.
     steps: usize,
 }
 
-/// That `section:path` leads to a remote, for a volume with this path.
+/// That `section:path` leads to a remote, for a volume with this path, if there is one.
 pub(crate) fn check(
     configuration: &Configuration,
     secret: &str,
     (section, path): (&str, &str),
-    volume: &Path,
+    volume: Option<&Path>,
     direction: Direction,
 ) -> Result<()> {
     Walk { configuration, secret, direction, volume, steps: DEEPEST }.remote(&Remote::of_section(section), path, None)
@@ -173,7 +173,7 @@ impl<'a> Walk<'a> {
     /// `all` is the folder that the replication's path is in the end.
     fn folder(self, section: &str, path: &str, all: &str, named_by: Option<Named<'_>>) -> Result<()> {
         let all = Path::new(all);
-        if path.starts_with('/') && (all.starts_with(self.volume) || self.volume.starts_with(all)) {
+        if path.starts_with('/') && self.volume.is_some_and(|volume| all.starts_with(volume) || volume.starts_with(all)) {
             let why = "lies in the volume itself, or holds it: a pull would delete what it pulls from";
             return Err(self.failure(&format!("has a section [{section}] in its rclone.conf by which the path {why}")));
         }
@@ -278,7 +278,8 @@ remote = var,remote='s3:x':y
 
     fn check(conf: &str, vars: &[(&str, &str)], section: &str, path: &str) -> Option<String> {
         let failure =
-            super::check(&of_lines(conf, vars), "Secret \"creds\"", (section, path), Path::new("/srv/volume"), Direction::Push).err()?;
+            super::check(&of_lines(conf, vars), "Secret \"creds\"", (section, path), Some(Path::new("/srv/volume")), Direction::Push)
+                .err()?;
         assert_eq!(failure.reason, Reason::SecretInvalid);
         Some(failure.message)
     }

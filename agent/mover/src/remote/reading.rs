@@ -33,15 +33,20 @@ pub enum Read {
 impl Remote {
     /// Reads a control document with one request, on S3.
     pub fn read_control<T: DeserializeOwned>(&self, name: &str) -> Result<Control<T>> {
+        self.read_document(name, unseal)
+    }
+
+    /// The same, of a document that `unseal` checks and reads.
+    pub fn read_document<T>(&self, name: &str, unseal: impl Fn(&[u8]) -> Result<Control<T>>) -> Result<Control<T>> {
         match self.read_object(name, DOCUMENT)? {
             Read::Absent => Ok(Control::Absent),
             Read::Damaged(what) => Ok(Control::Corrupt(what)),
-            Read::Content(path) => self.unsealed(&fs::read(path).map_err(|e| Failure::scratch(&e))?),
+            Read::Content(path) => self.unsealed(&fs::read(path).map_err(|e| Failure::scratch(&e))?, unseal),
         }
     }
 
     /// What is damaged may be the page of a web server, which is no damage that a push repairs.
-    fn unsealed<T: DeserializeOwned>(&self, content: &[u8]) -> Result<Control<T>> {
+    fn unsealed<T>(&self, content: &[u8], unseal: impl Fn(&[u8]) -> Result<Control<T>>) -> Result<Control<T>> {
         let control = unseal(content)?;
         if matches!(control, Control::Corrupt(_)) && content.trim_ascii_start().starts_with(b"<") {
             self.confirm_root()?;
@@ -117,7 +122,7 @@ impl Remote {
 
     fn fetched_control<T: DeserializeOwned>(&self, dir: &Path, name: &str) -> Result<Control<T>> {
         match fs::read(dir.join(name)) {
-            Ok(content) => self.unsealed(&content),
+            Ok(content) => self.unsealed(&content, unseal),
             Err(error) if error.kind() == io::ErrorKind::NotFound => self.read_control(name),
             Err(error) => Err(Failure::scratch(&error)),
         }

@@ -30,6 +30,7 @@ mod heartbeat;
 mod hints;
 mod history;
 mod identity;
+mod inspect;
 mod late;
 mod layers;
 mod leased;

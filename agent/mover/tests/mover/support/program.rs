@@ -39,6 +39,16 @@ pub(crate) fn mover_by(rclone: &Path, site: &Site, verb: &str, volume: &Path, mo
     command
 }
 
+/// A look at the site's path by hand: exit code, standard output and standard error.
+pub(crate) fn inspect(site: &Site, verb: &str, more: &[&str]) -> (Option<i32>, String, String) {
+    let mut command = Command::new(program());
+    command.args([verb, "--remote", &site.name, "--secret-name", "creds", "--config-dir"]).arg(site.secret.path());
+    command.arg("--rclone").arg(rclone()).args(more);
+    let output = clean(&mut command).env("TMPDIR", site.scratch.path()).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
 /// Answers a system call with an error, and then becomes the program in its arguments.
 const WITHOUT: &str = "
 import ctypes, os, struct, sys
