@@ -195,7 +195,7 @@ fn delete(remote: &Remote, names: impl Iterator<Item = Result<Name>>) -> Result<
 /// Brings lost objects back and drops strays, under the revision that is committed already. What is brought back goes to the staged
 /// folder first: it is put in place only once the volume is known to have stayed as it was committed, and the commit with it.
 pub(super) fn repair(work: &PushContext, tree: Tree, plan: PushPlan, mut uploaded: Uploaded) -> Result<Synced> {
-    let PushContext { remote, options, hold, revision, committed: Some(committed), .. } = work else {
+    let PushContext { remote, options, hold, committed: Some(committed), .. } = work else {
         return Err(Failure::new(Reason::MoverFailed, "nothing is committed that could be repaired"));
     };
     let lost = plan.staged.len() + plan.lost_objects.len();
@@ -207,8 +207,7 @@ pub(super) fn repair(work: &PushContext, tree: Tree, plan: PushPlan, mut uploade
         refuse_obstacle(remote, &plan)?;
         begin(work, &plan)?;
     }
-    // Not the committed revision's: what waits there may be all there is of a file, though a listing does not show it.
-    let staged = StagedDir::of(revision);
+    let staged = StagedDir::of(&committed.revision);
     let (tree, plan) = work.send_until_still(tree, plan, Purpose::Repair(&staged), &mut uploaded)?;
     let mut commit = committed.commit.clone();
     let mut waiting = Waiting::default();

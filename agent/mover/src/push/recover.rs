@@ -29,7 +29,7 @@ pub(super) fn recover(hold: &Hold, committed: &mut Committed, listing: &mut List
     tracing::info!(revision = %committed.revision, "finishing a committed push");
     let dir = StagedDir::of(&committed.revision);
     // A second listing, of that folder alone: what either shows is there.
-    let staged = remote.list(&Folder::Staged(&dir).below())?;
+    let mut staged = remote.list(&Folder::Staged(&dir).below())?;
     let objects = remote.list(&Folder::StagedObjects(&dir).below())?;
     let size_of = |listing: &Listing, name: &[u8], second: Option<&u64>| second.or_else(|| listing.get(name)).copied();
     let fits = |found: Option<u64>, size: u64| found.is_some_and(|found| found == size || found == u64::MAX);
@@ -44,6 +44,11 @@ pub(super) fn recover(hold: &Hold, committed: &mut Committed, listing: &mut List
     let bare = |entry: Result<Entry>| entry.map(|entry| Entry { meta: Meta::default(), ..entry });
     for batch in batches(committed.entries.read()?.filter(waits).map(bare), BATCH) {
         let batch = batch?;
+        // What was promoted from there may be damaged, and is not to be replaced by what the volume has by now: a third witness, before it is sent again.
+        let unseen =
+            batch.iter().filter(|entry| entry.file().is_some_and(|file| file.at == Location::Staged)).map(|entry| entry.path.as_bytes());
+        let unseen: Vec<&[u8]> = unseen.filter(|name| !staged.contains_key(*name) && !listing.contains_key(&*dir.name(name))).collect();
+        staged.extend(remote.look(Folder::Staged(&dir), &unseen)?);
         let (mut files, mut lost) = (Vec::new(), HashSet::<Digest>::new());
         for entry in &batch {
             let (name, Some(file)) = (entry.path.as_bytes(), entry.file()) else { continue };

@@ -63,7 +63,7 @@ pub(super) struct PushContext<'a> {
 pub(super) enum Purpose<'a> {
     /// A new revision, with its staged folder. What it is going to consist of is announced before it is sent.
     Revision(&'a StagedDir),
-    /// The committed revision's own content, lost behind our back, with a staged folder of this push. If the volume is not, or no longer, that
+    /// The committed revision's own content, lost behind our back, with its staged folder. If the volume is not, or no longer, that
     /// revision, nothing is sent.
     Repair(&'a StagedDir),
 }

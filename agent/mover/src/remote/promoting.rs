@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
 
-use super::{ControlSums, Remote};
+use super::{ControlSums, Listing, Remote};
 use crate::error::{Failure, Result};
 use crate::format::names::{CONTROL_DIR, Folder, below_ours};
 use crate::report::Reason;
@@ -147,6 +147,17 @@ impl Remote {
                 names.len()
             ),
         ))
+    }
+
+    /// Those of `names` in `folder` that are there when they are asked for one by one, with their sizes.
+    pub fn look(&self, folder: Folder, names: &store::Names) -> Result<Listing> {
+        let mut found = Listing::new();
+        if !names.is_empty() {
+            self.looked(folder, names, false, &mut |name, seen| {
+                found.insert(name.into(), seen.size.unwrap_or(u64::MAX));
+            })?;
+        }
+        Ok(found)
     }
 
     fn looked(&self, folder: Folder, names: &store::Names, sums: bool, each: &mut dyn FnMut(&[u8], Seen)) -> Result<()> {
