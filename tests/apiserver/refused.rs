@@ -83,6 +83,8 @@ async fn a_zone_in_which_nothing_is_counted_is_refused(#[case] kind: Kind, #[cas
 #[case::no_secret_name("rcloneConfig", json!(null), "Required value")]
 #[case::a_size_in_words("capacity", json!("10 GB"), SIZE)]
 #[case::a_negative_size("capacity", json!("-1Gi"), SIZE)]
+#[case::a_secret_that_cannot_be("rcloneConfig", json!("Secret"), "write the name of a Secret of this namespace, such as 'rclone-secret'")]
+#[case::a_storage_class_that_cannot_be("storageClassName", json!("Fast"), "write the name of a StorageClass, such as 'standard'")]
 #[case::a_snapshot_class_without_snapshots("volumeSnapshotClassName", json!("c"), SNAPSHOT_CLASS)]
 #[case::more_than_all("deletionGuard", json!({"percent": 101}), "less than or equal to 100")]
 #[case::fewer_than_none("deletionGuard", json!({"floor": -1}), "greater than or equal to 0")]
@@ -102,6 +104,16 @@ async fn a_remote_is_refused(#[values(Source, Destination)] kind: Kind, #[case] 
 #[rstest]
 #[case::no_claim(json!({"sourcePVC": null}), "sourcePVC", "Required value")]
 #[case::an_empty_claim_name(json!({"sourcePVC": ""}), "sourcePVC", "at least 1 chars long")]
+#[case::a_claim_that_cannot_be(
+    json!({"sourcePVC": "My_Data"}),
+    "sourcePVC",
+    "write the name of a PersistentVolumeClaim of this namespace, such as 'data'"
+)]
+#[case::a_snapshot_class_that_cannot_be(
+    json!({"rclone": {"volumeSnapshotClassName": "csi_snapshots"}}),
+    "volumeSnapshotClassName",
+    "write the name of a VolumeSnapshotClass, such as 'csi-snapshots'"
+)]
 #[case::an_unknown_method(json!({"rclone": {"copyMethod": "Restic"}}), "copyMethod", "supported values")]
 #[case::a_size_of_no_temporary_claim(json!({"rclone": {"copyMethod": "Direct", "capacity": "1Gi"}}), "spec.rclone", TEMPORARY)]
 #[case::a_class_of_no_temporary_claim(json!({"rclone": {"copyMethod": "None", "storageClassName": "s"}}), "spec.rclone", TEMPORARY)]

@@ -91,7 +91,7 @@ async fn kill_at_random(site: &Site, over: &Cell<bool>) -> Kills {
     let mut agent_killed = Instant::now();
     while !over.get() {
         let draw = chance.draw();
-        let pause = Duration::from_millis(300 + draw % 1_200);
+        let pause = Duration::from_millis(100 + draw % 600);
         let began = Instant::now();
         until("a while has passed", 10, async || if began.elapsed() >= pause { Ok(()) } else { Err(()) }).await;
         let movers = ["src-chaos-push", "dest-chaos-pull"].map(|name| format!("HOSTNAME=scribe-rclone-{name}"));
