@@ -135,7 +135,7 @@ mod tests {
         let (root, file) = (Root::open(dir.path()).unwrap(), RelPath::own("file"));
         std::fs::write(root.shown(&file), vec![0; 1 << 20]).unwrap();
         for _ in 0..2 {
-            Hasher::default().one(&root, &file, &stop).unwrap();
+            Hasher::default().all(&root, std::slice::from_ref(&file), &stop).unwrap();
             assert!(progress.beat(stop.steps()));
             assert!(!progress.beat(stop.steps()));
         }

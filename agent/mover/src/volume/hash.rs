@@ -2,8 +2,8 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock};
 
 use md5::Md5;
 use sha2::{Digest as _, Sha256};
@@ -19,6 +19,14 @@ const BUFFER: usize = 256 * 1024;
 const FIRST: usize = 8 * 1024;
 /// Storage gains little from more readers, and every one is a buffer of memory.
 const MOST_THREADS: usize = 4;
+/// Bytes that one thread reads before it gets help: to start another takes as long as to hash about so much.
+const ALONE: u64 = 64 * 1024;
+
+/// How many threads are worth having, by the container's CPU quota. To find that out takes more than a dozen system calls.
+fn most_threads() -> usize {
+    static THREADS: OnceLock<usize> = OnceLock::new();
+    *THREADS.get_or_init(|| std::thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS))
+}
 
 /// The MD5 sum of a small document in hexadecimal, as a remote reports it.
 pub fn md5_hex(document: &[u8]) -> String {
@@ -64,33 +72,39 @@ impl Hasher {
 
     /// The digests of `files`, in their order; `None` for one that is gone or no regular file any more.
     pub fn all(&self, root: &Root, files: &[RelPath], stop: &Stop) -> Result<Vec<Option<Digest>>> {
-        // Respects a container's CPU quota.
-        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS).min(files.len());
         let next = AtomicUsize::new(0);
         let failed: Mutex<Option<Failure>> = Mutex::new(None);
         let keep_first = |failure: Failure| {
             failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get_or_insert(failure);
             next.store(files.len(), Ordering::Relaxed);
         };
-        let work = || {
+        let work = |read: &mut dyn FnMut(u64)| {
             let mut done = Vec::new();
             loop {
                 let at = next.fetch_add(1, Ordering::Relaxed);
                 let Some(path) = files.get(at) else {
                     return done;
                 };
-                match self.one(root, path, stop) {
+                match self.one(root, path, stop, read) {
                     Ok(digest) => done.push((at, digest)),
                     Err(failure) => keep_first(failure),
                 }
             }
         };
+        let work = &work;
         let parts: Vec<Vec<(usize, Option<Digest>)>> = std::thread::scope(|scope| {
-            let handles: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
-            let own = work();
+            let mut helpers = Vec::new();
+            let mut read = 0;
+            let own = work(&mut |bytes| {
+                read += bytes;
+                if read > ALONE && helpers.is_empty() {
+                    let wanted = most_threads().min(files.len()).saturating_sub(1);
+                    helpers.extend((0..wanted).map(|_| scope.spawn(|| work(&mut |_| {}))));
+                }
+            });
             let mut parts = vec![own];
-            for handle in handles {
-                match handle.join() {
+            for helper in helpers {
+                match helper.join() {
                     Ok(part) => parts.push(part),
                     Err(_) => keep_first(Failure::new(crate::report::Reason::MoverFailed, "a hashing thread died")),
                 }
@@ -109,11 +123,13 @@ impl Hasher {
         Ok(digests)
     }
 
-    /// The digest of one file; `None` when there is no regular file of that name.
-    pub fn one(&self, root: &Root, path: &RelPath, stop: &Stop) -> Result<Option<Digest>> {
+    /// The digest of one file; `None` when there is no regular file of that name. `read` learns of each part before it is hashed.
+    fn one(&self, root: &Root, path: &RelPath, stop: &Stop, read: &mut dyn FnMut(u64)) -> Result<Option<Digest>> {
         let mut sha = Sha256::new();
         let whole = read_through(root, path, stop, |part| {
-            self.read.fetch_add(u64::try_from(part.len()).unwrap_or(0), Ordering::Relaxed);
+            let bytes = u64::try_from(part.len()).unwrap_or(0);
+            self.note(bytes);
+            read(bytes);
             sha.update(part);
         })?;
         Ok(whole.then(|| Digest(sha.finalize().into())))
@@ -173,11 +189,13 @@ mod tests {
     use super::*;
     use assert_fs::TempDir;
 
-    #[test]
-    fn digests_come_in_order_and_the_gone_are_none() {
+    /// Read by one thread where it is little, and by all where it is more.
+    #[rstest::rstest]
+    fn digests_come_in_order_and_the_gone_are_none(#[values(1, 10_000)] times: usize) {
         let dir = TempDir::new().unwrap();
+        let content = |n: usize| vec![b'x'; n * times];
         for n in 0..50 {
-            std::fs::write(dir.path().join(n.to_string()), vec![b'x'; n]).unwrap();
+            std::fs::write(dir.path().join(n.to_string()), content(n)).unwrap();
         }
         std::os::unix::fs::symlink("0", dir.path().join("link")).unwrap();
         let _socket = std::os::unix::net::UnixListener::bind(dir.path().join("socket")).unwrap();
@@ -186,10 +204,12 @@ mod tests {
         let files: Vec<RelPath> = names.map(|name| RelPath::root().child(name)).collect();
         let hasher = Hasher::default();
         let digests = hasher.all(&Root::open(dir.path()).unwrap(), &files, &Stop::default()).unwrap();
+        for (n, digest) in digests[..50].iter().enumerate() {
+            assert_eq!(*digest, Some(Digest(Sha256::digest(content(n)).into())), "file {n}");
+        }
         assert_eq!(digests[0], Some(empty()));
-        assert_eq!(digests[3], Some(Digest(Sha256::digest(b"xxx").into())));
         assert_eq!(digests[50..], [None; 4]);
-        assert_eq!(hasher.bytes_read(), (0..50).sum::<u64>());
+        assert_eq!(hasher.bytes_read(), (0..50).map(|n| n * u64::try_from(times).unwrap()).sum::<u64>());
     }
 
     #[test]
