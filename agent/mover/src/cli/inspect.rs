@@ -101,7 +101,11 @@ fn of_nothing(name: &str, nothing: &Nothing) -> Output {
 
 fn of_damage(name: &str, what: &str) -> Output {
     let line = format!("damaged: {}: {}", plain(name), plain(what));
-    Output { lines: vec![line], json: json!({"result": "Damaged", "remote": name, "message": what}), code: DAMAGED }
+    Output {
+        lines: vec![line],
+        json: json!({"result": "Damaged", "remote": name, "faults": [], "more": 0, "message": what}),
+        code: DAMAGED,
+    }
 }
 
 fn of_standing(name: &str, standing: &Standing) -> Output {
@@ -132,7 +136,8 @@ fn of_standing(name: &str, standing: &Standing) -> Output {
     }
     let lines = rows.into_iter().map(|(head, text)| format!("{head:<15}{text}")).collect();
     let mut json = json!(standing);
-    (json["result"], json["remote"]) = ("Committed".into(), name.into());
+    let message = format!("committed: revision {} of {}", plain(&standing.revision), standing.data_time);
+    (json["result"], json["remote"], json["message"]) = ("Committed".into(), name.into(), message.into());
     Output { lines, json, code: WHOLE }
 }
 

@@ -48,10 +48,10 @@ impl Faults {
         if self.shown.len() < SHOWN { self.shown.push(fault) } else { self.more += 1 }
     }
 
-    /// Absence needs a second witness, and so does what gave no content: what a read finds after all was no fault, and then the remote answers
+    /// Absence needs a second witness, and so does what gave no content, or is listed with another size, which may be of before it was put in place: what a read finds after all was no fault, and then the remote answers
     /// in two ways.
     pub(super) fn confirm(&self, remote: &Remote) -> Result<()> {
-        let doubtful: Vec<&Fault> = self.shown.iter().filter(|fault| matches!(fault.kind, Kind::Missing | Kind::Unreadable)).collect();
+        let doubtful: Vec<&Fault> = self.shown.iter().filter(|fault| !matches!(fault.kind, Kind::Altered)).collect();
         if doubtful.is_empty() {
             return Ok(());
         }

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::objects::Objects;
 use crate::error::{Failure, Result};
 use crate::format::documents::{Claim, Control};
-use crate::format::names::{CLAIM, COMMIT, CONTROL_DIR, is_manifest, manifest};
+use crate::format::names::{CLAIM, COMMIT, CONTROL_DIR, is_manifest, manifest, revision_of_manifest};
 use crate::format::revision::Revision;
 use crate::packs::commit::{self, AnyCommit};
 use crate::remote::{Remote, contradiction};
@@ -17,7 +17,7 @@ use crate::report::Reason;
 pub struct Nothing {
     /// Objects that are there all the same.
     pub objects: u64,
-    /// Whether one of them is a manifest that no claim explains: something was committed once.
+    /// Whether one of them is a manifest that no first push explains: something was committed once.
     pub lost: bool,
     /// Whether its bucket exists, where that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -41,12 +41,13 @@ pub(super) fn read_claim(remote: &Remote) -> Result<Option<Claim>> {
 pub(super) fn nothing(remote: &Remote) -> Result<Option<Nothing>> {
     let own = |name: &str| format!("{CONTROL_DIR}/{name}").into_bytes();
     let (commit, claim) = (own(COMMIT), own(CLAIM));
-    let (mut objects, mut committed, mut claimed, mut manifests) = (0, false, false, false);
+    let (mut objects, mut committed, mut claimed, mut manifests, mut follows) = (0, false, false, false, false);
     remote.each_listed(false, |object, _| {
         objects += 1;
         committed |= object.name == commit;
         claimed |= object.name == claim;
         manifests |= is_manifest(object.name);
+        follows |= revision_of_manifest(object.name).is_some_and(|revision| revision.generation() > 1);
     })?;
     if committed {
         return Ok(None);
@@ -55,7 +56,7 @@ pub(super) fn nothing(remote: &Remote) -> Result<Option<Nothing>> {
         remote.confirm_root()?;
         remote.confirm_password()?;
     }
-    Ok(Some(Nothing { objects, lost: manifests && !claimed, bucket_exists: remote.has_bucket() }))
+    Ok(Some(Nothing { objects, lost: follows || manifests && !claimed, bucket_exists: remote.has_bucket() }))
 }
 
 /// What is wrong where a read did not find the manifest of the committed revision: absence needs two witnesses.

@@ -105,7 +105,7 @@ pub fn pull(remote: &Remote, options: &PullOptions) -> Result<PullOutcome> {
             }
         };
         let staging_left = Staging::is_left(&root)?;
-        if options.private && options.applied.as_ref() == Some(&commit.revision) && !staging_left {
+        if options.private && options.applied.as_ref() == Some(&commit.revision) && !staging_left && apart.is_none() {
             tracing::info!(revision = commit.revision, "nothing changed");
             return Ok(PullOutcome::Done(Synced::from(&commit)));
         }
@@ -114,25 +114,29 @@ pub fn pull(remote: &Remote, options: &PullOptions) -> Result<PullOutcome> {
             && *before == commit
         {
             let again = attempt(remote, &root, options, commit, &hasher, &mut transferred)?;
-            return again.map(PullOutcome::Done).map_err(|_| failure.clone());
+            return again.map(|pulled| PullOutcome::Done(after(apart, pulled))).map_err(|_| failure.clone());
         }
         match attempt(remote, &root, options, commit.clone(), &hasher, &mut transferred)? {
             // The names that it has left behind are links again once the volume is compared once more.
-            Ok(pulled) if pulled.skipped.contains_key(HARD_LINKS) && apart.is_none() => apart = Some(pulled),
-            Ok(mut pulled) => {
-                if let Some(before) = apart {
-                    pulled.changed |= before.changed;
-                    pulled.deleted += before.deleted;
-                }
-                return Ok(PullOutcome::Done(pulled));
-            }
+            Ok(pulled) if pulled.skipped.contains_key(HARD_LINKS) && apart.is_none() => (apart, last) = (Some(pulled), None),
+            Ok(pulled) => return Ok(PullOutcome::Done(after(apart, pulled))),
             Err(failure) => {
                 tracing::info!(revision = commit.revision, reason = failure.message, "the remote changed under the pull; reading it again");
                 last = Some((commit, failure));
             }
         }
     }
-    Err(last.map_or_else(Failure::killed, |(_, failure)| failure))
+    match (last, apart) {
+        (Some((_, failure)), _) => Err(failure),
+        (None, Some(pulled)) => Ok(PullOutcome::Done(pulled)),
+        (None, None) => Err(Failure::killed()),
+    }
+}
+
+/// What two rounds have done: one that left names of one file apart, and the one after it.
+fn after(apart: Option<Synced>, pulled: Synced) -> Synced {
+    let Some(before) = apart else { return pulled };
+    Synced { changed: pulled.changed || before.changed, deleted: pulled.deleted + before.deleted, ..pulled }
 }
 
 /// One attempt at one commit. The inner error means that the remote does not hold what the commit says.

@@ -3,6 +3,8 @@
 //! A manifest that is written before says so of them ([`Digest::UNREAD`]). It names what this push is going to send, which is all that anybody
 //! reads it for; the one that is committed is written once all content is known.
 
+use std::collections::BTreeMap;
+
 use super::observe::{Known, Tree, differing};
 use super::plan::PushPlan;
 use super::upload::{Purpose, PushContext};
@@ -15,6 +17,7 @@ use crate::report::Reason;
 use crate::scratch::Scratch;
 use crate::store;
 use crate::volume::entry::Kind;
+use crate::volume::path::RelPath;
 
 impl PushContext<'_> {
     /// What is to be done for this state of the volume. Content that goes under its hash is read for that, if it was not: `tree` is a later look
@@ -40,7 +43,8 @@ impl PushContext<'_> {
         uploaded: &mut Uploaded,
     ) -> Result<store::Result<()>> {
         let sent = self.send(plan, purpose, uploaded);
-        let read = std::mem::take(&mut uploaded.read);
+        let Read { known: read, others } = std::mem::take(&mut uploaded.read);
+        uploaded.others.extend(others);
         if read.is_empty() {
             return Ok(sent);
         }
@@ -59,7 +63,7 @@ pub(super) fn refuse_unread(plan: &PushPlan) -> Result<()> {
     }
 }
 
-fn with_hashes(entries: &Entries, read: &Read, scratch: &Scratch) -> Result<Entries> {
+fn with_hashes(entries: &Entries, read: &BTreeMap<RelPath, Digest>, scratch: &Scratch) -> Result<Entries> {
     let mut out = EntriesWriter::new(scratch, "look")?;
     for entry in entries.read()? {
         let mut entry = entry?;

@@ -57,6 +57,8 @@ pub(super) struct ObserveContext<'a> {
 pub(super) struct Known<'a> {
     entries: Option<&'a Entries>,
     doubts: Doubts<'a>,
+    /// Others whose hints do not vouch.
+    also: Option<&'a HashSet<RelPath>>,
     /// Files from this size on need not be read where their size says that they are others than before.
     later: Option<u64>,
 }
@@ -104,18 +106,24 @@ impl<'a> Known<'a> {
         Self::with(entries, Doubts::All)
     }
 
+    /// The same, but that these files are read.
+    pub(super) fn doubting(self, names: &'a HashSet<RelPath>) -> Self {
+        Self { also: Some(names), ..self }
+    }
+
     /// The same, but that files from this size on are read while they are sent, if their size alone says that they have to be.
     pub(super) fn reading_later(self, from: Option<u64>) -> Self {
         Self { later: from, ..self }
     }
 
     fn with(entries: &'a Entries, doubts: Doubts<'a>) -> Self {
-        Self { entries: Some(entries), doubts, later: None }
+        Self { entries: Some(entries), doubts, also: None, later: None }
     }
 
     fn digest(&self, before: &Entry, found: &Found) -> Option<Digest> {
         let file = before.file()?;
-        let hints = file.hints.filter(|_| !self.doubts.apply_to(before, file))?;
+        let hints =
+            file.hints.filter(|_| !self.doubts.apply_to(before, file) && !self.also.is_some_and(|names| names.contains(&before.path)))?;
         let same = found.kind == FoundKind::File(file.size) && found.meta.mtime == before.meta.mtime && found.hints == hints;
         same.then_some(file.sha256).filter(|digest| *digest != Digest::UNREAD)
     }

@@ -1,7 +1,7 @@
 //! Finishes what an earlier push left undone after its commit: promotes what is still staged. Run on a listing, and under the claim of
 //! this push, before anything new is written.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::hold::Hold;
 use super::object_names::{Name, above, object, object_name};
@@ -30,7 +30,7 @@ pub(super) fn recover(hold: &Hold, committed: &mut Committed, listing: &mut List
     let dir = StagedDir::of(&committed.revision);
     // A second listing, of that folder alone: what either shows is there.
     let mut staged = remote.list(&Folder::Staged(&dir).below())?;
-    let objects = remote.list(&Folder::StagedObjects(&dir).below())?;
+    let mut objects = remote.list(&Folder::StagedObjects(&dir).below())?;
     let size_of = |listing: &Listing, name: &[u8], second: Option<&u64>| second.or_else(|| listing.get(name)).copied();
     let fits = |found: Option<u64>, size: u64| found.is_some_and(|found| found == size || found == u64::MAX);
     let gone = clear_the_way(remote, committed, listing, strays)?;
@@ -49,6 +49,15 @@ pub(super) fn recover(hold: &Hold, committed: &mut Committed, listing: &mut List
             batch.iter().filter(|entry| entry.file().is_some_and(|file| file.at == Location::Staged)).map(|entry| entry.path.as_bytes());
         let unseen: Vec<&[u8]> = unseen.filter(|name| !staged.contains_key(*name) && !listing.contains_key(&*dir.name(name))).collect();
         staged.extend(remote.look(Folder::Staged(&dir), &unseen)?);
+        let hashes: BTreeSet<Digest> =
+            batch.iter().filter_map(Entry::file).filter(|file| file.at == Location::Object).map(|file| file.sha256).collect();
+        let unseen: Vec<String> = hashes
+            .iter()
+            .filter(|digest| !listing.contains_key(&*dir.object(digest)))
+            .map(Digest::hex)
+            .filter(|hash| !objects.contains_key(hash.as_bytes()))
+            .collect();
+        objects.extend(remote.look(Folder::StagedObjects(&dir), &slices(&unseen))?);
         let (mut files, mut lost) = (Vec::new(), HashSet::<Digest>::new());
         for entry in &batch {
             let (name, Some(file)) = (entry.path.as_bytes(), entry.file()) else { continue };

@@ -48,22 +48,22 @@ impl PushContext<'_> {
         for (uploads, sent, folder) in
             [(&plan.own, &mut uploaded.own, Folder::Live), (&plan.staged, &mut uploaded.staged, Folder::Staged(staged))]
         {
-            let mut read = Read::new();
+            let mut read = Read::default();
             let ran = self.send_files(uploads, sent.due(uploads)?, folder, &mut read);
             // Noted in either case: what is half sent has to go, too.
             sent.note(uploads, ran.is_ok(), &read, self.scratch())?;
-            uploaded.read.append(&mut read);
+            uploaded.read.add(read);
             ran?;
         }
-        for (uploads, uploaded, folder) in [
+        for (uploads, sent, folder) in [
             (&plan.objects, &mut uploaded.objects, Folder::Objects),
             (&plan.lost_objects, &mut uploaded.lost_objects, Folder::StagedObjects(staged)),
         ] {
-            let due: Vec<&Upload> = uploads.iter().filter(|upload| uploaded.get(&upload.sha256) != Some(&true)).collect();
+            let due: Vec<&Upload> = uploads.iter().filter(|upload| sent.get(&upload.sha256) != Some(&true)).collect();
             for batch in due.chunks(open_files()) {
-                uploaded.extend(batch.iter().map(|upload| (upload.sha256, false)));
-                self.send_objects(batch, folder)?;
-                uploaded.extend(batch.iter().map(|upload| (upload.sha256, true)));
+                sent.extend(batch.iter().map(|upload| (upload.sha256, false)));
+                self.send_objects(batch, folder, &mut uploaded.read)?;
+                sent.extend(batch.iter().map(|upload| (upload.sha256, true)));
             }
         }
         Ok(())
@@ -87,9 +87,9 @@ impl PushContext<'_> {
     }
 
     /// Content whose name rclone would mangle goes under its hash.
-    fn send_objects(&self, batch: &[&Upload], folder: Folder) -> store::Result<()> {
+    fn send_objects(&self, batch: &[&Upload], folder: Folder, read: &mut Read) -> store::Result<()> {
         let names: Vec<String> = batch.iter().map(|upload| upload.sha256.hex()).collect();
-        self.send_batch(batch.iter().copied().zip(names.iter().map(String::as_bytes)), folder, &mut Read::new())
+        self.send_batch(batch.iter().copied().zip(names.iter().map(String::as_bytes)), folder, read)
     }
 
     /// Sends files of the volume, each under another name. None of them where any is gone: the next look at the volume shows it.
@@ -111,25 +111,35 @@ impl PushContext<'_> {
     /// Sends what is read once. Content that is not what was hashed is that of a file which has changed.
     fn send_once(&self, files: &[Named], folder: Folder, read: &mut Read) -> store::Result<()> {
         let SentOnce { mut contents, altered } = self.remote.send_once(self.open(files)?, folder)?;
-        if let Some(name) = altered {
-            tracing::warn!(%name, "the remote does not show what was sent; sending it again");
-            let again = self.remote.send_once(self.open(files)?, folder)?;
-            if let Some(name) = again.altered {
+        let altered: Vec<(usize, Named)> = altered.into_iter().filter_map(|place| Some((place, *files.get(place)?))).collect();
+        if let Some((_, (first, _))) = altered.first() {
+            tracing::warn!(count = altered.len(), path = %first.path, "the remote does not show what was sent; sending that again");
+            let due: Vec<Named> = altered.iter().map(|(_, named)| *named).collect();
+            let again = self.remote.send_once(self.open(&due)?, folder)?;
+            if let Some((upload, _)) = again.altered.first().and_then(|place| due.get(*place)) {
                 let what = "was sent twice, and is not listed as it was sent; nothing was committed, and the next attempt sends it again";
-                return Err(Failure::new(Reason::RemoteInconsistent, format!("{}: {name} {what}", self.remote.name())).into());
+                return Err(Failure::new(Reason::RemoteInconsistent, format!("{}: {} {what}", self.remote.name(), upload.path)).into());
             }
-            contents = again.contents;
+            for ((place, _), content) in altered.iter().zip(again.contents) {
+                if let Some(slot) = contents.get_mut(*place) {
+                    *slot = content;
+                }
+            }
         }
+        let mut others = Vec::new();
         for ((upload, _), content) in files.iter().zip(contents) {
             let unread = upload.sha256 == Digest::UNREAD;
             if content.size != upload.size || content.sha256 != upload.sha256 && !unread {
-                return Err(StoreError::new(Class::SourceChanging, format!("{} changed before it was sent", upload.path)));
-            }
-            if unread {
+                others.push(upload.path.clone());
+            } else if unread {
                 self.hasher.note(content.size);
-                read.insert(upload.path.clone(), content.sha256);
+                read.known.insert(upload.path.clone(), content.sha256);
             }
         }
-        Ok(())
+        let Some(first) = others.first() else { return Ok(()) };
+        let error = StoreError::new(Class::SourceChanging, format!("{first} changed before it was sent"));
+        // Its times need not say so: what is written through a mapping moves them later.
+        read.others.extend(others);
+        Err(error)
     }
 }

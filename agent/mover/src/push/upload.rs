@@ -215,7 +215,9 @@ impl PushContext<'_> {
                 }
                 Err(error) => return Err(error.into()),
             };
-            let again = self.observe(&self.known_once_sent(&tree, &plan))?;
+            let again = self.observe(&self.known_once_sent(&tree, &plan).doubting(&uploaded.others))?;
+            // What was sent of them is none of what either look has read: they are sent again.
+            let doubted = !std::mem::take(&mut uploaded.others).is_empty();
             moving = differing(&tree.entries, &again.entries, &self.options.exclude)?;
             if moving.is_empty() && error.is_some() && !std::mem::replace(&mut cleared, true) && self.remote.has_folders()? {
                 // An empty folder may be where a file is to go, and is listed nowhere.
@@ -224,6 +226,12 @@ impl PushContext<'_> {
             }
             if moving.is_empty() {
                 match error {
+                    Some(error) if doubted => {
+                        if rounds == 0 {
+                            return Err(error.into());
+                        }
+                        continue;
+                    }
                     Some(error) if matches!(error.class, Class::Obstructed | Class::Other) => return Err(error.into()),
                     Some(error) => {
                         let what = format!("rclone could not send every file, and none of them changed: {}", error.message);

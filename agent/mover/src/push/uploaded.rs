@@ -70,6 +70,8 @@ pub(super) struct Uploaded {
     pub(super) listed: NameSet,
     /// What was read on the way, and no plan knows yet.
     pub(super) read: Read,
+    /// Files of which other content was sent than was read before: their hints do not vouch for them.
+    pub(super) others: HashSet<RelPath>,
 }
 
 impl Uploaded {
@@ -87,7 +89,8 @@ impl Uploaded {
             refuses_long_names: false,
             altered: NameSet::default(),
             listed: NameSet::default(),
-            read: Read::new(),
+            read: Read::default(),
+            others: HashSet::new(),
         })
     }
 
@@ -238,7 +241,7 @@ impl Folder {
             let uploaded = match pair? {
                 (Some(upload), Some(uploaded)) if uploaded.holds(&upload) => uploaded,
                 (Some(mut upload), _) => {
-                    upload.sha256 = read.get(&upload.path).copied().unwrap_or(upload.sha256);
+                    upload.sha256 = read.known.get(&upload.path).copied().unwrap_or(upload.sha256);
                     SentFile { upload, whole }
                 }
                 (None, Some(uploaded)) => uploaded,
@@ -283,16 +286,16 @@ mod tests {
         let mut uploaded = Uploaded::new(&scratch, ContentSet::default()).unwrap();
         let first = list(&scratch, &[upload("a", 1), upload("b", 1), upload("c", 1)]);
         assert_eq!(due(&uploaded, &first), ["a", "b", "c"]);
-        uploaded.own.note(&first, true, &Read::new(), &scratch).unwrap();
+        uploaded.own.note(&first, true, &Read::default(), &scratch).unwrap();
         assert_eq!(due(&uploaded, &first), Vec::<String>::new());
 
         // b changed, c was touched and reads as before, d is new, a is gone.
         uploaded.forget(&[Moved { path: upload("c", 0).path, was: None }], &scratch).unwrap();
         let second = list(&scratch, &[upload("b", 2), upload("c", 1), upload("d", 1)]);
         assert_eq!(due(&uploaded, &second), ["b", "c", "d"]);
-        uploaded.own.note(&second, false, &Read::new(), &scratch).unwrap();
+        uploaded.own.note(&second, false, &Read::default(), &scratch).unwrap();
         assert_eq!(due(&uploaded, &second), ["b", "c", "d"], "it went wrong");
-        uploaded.own.note(&second, true, &Read::new(), &scratch).unwrap();
+        uploaded.own.note(&second, true, &Read::default(), &scratch).unwrap();
         assert_eq!(due(&uploaded, &second), Vec::<String>::new());
         let all: Vec<String> = uploaded.own.files().unwrap().map(|uploaded| uploaded.unwrap().upload.path.to_string()).collect();
         assert_eq!(all, ["a", "b", "c", "d"], "what is not needed any more is still known");

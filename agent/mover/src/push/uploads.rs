@@ -1,14 +1,28 @@
 //! A file that a push uploads, and how lists of them are kept on disk.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use crate::digest::Digest;
 use crate::spill::Record;
 use crate::volume::merge_join::Placed;
 use crate::volume::path::RelPath;
 
-/// The hashes of what was read while it was sent.
-pub(super) type Read = BTreeMap<RelPath, Digest>;
+/// What was read while it was sent.
+#[derive(Debug, Default)]
+pub(super) struct Read {
+    /// The hashes of what nobody had read before.
+    pub(super) known: BTreeMap<RelPath, Digest>,
+    /// What had another content than it was read to have before.
+    pub(super) others: HashSet<RelPath>,
+}
+
+impl Read {
+    /// That too.
+    pub(super) fn add(&mut self, mut more: Self) {
+        self.known.append(&mut more.known);
+        self.others.extend(more.others);
+    }
+}
 
 /// One file to send.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

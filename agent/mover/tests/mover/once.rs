@@ -16,6 +16,8 @@ use scribe_mover::report::{Outcome, Reason};
 use crate::lying::{dies_before_commit, same, through};
 use crate::requests::counted;
 use crate::support::cgroup::Cgroup;
+use scribe_mover::store::Listed;
+
 use crate::support::liar::{Deed, Rule, Verb, always, announces, dies, dies_after, once, stages};
 use crate::support::program::{mover, report};
 use crate::support::proxy::{Action, When};
@@ -139,7 +141,7 @@ fn a_limit_for_what_is_received_is_not_one_of_what_is_sent(#[case] limit: &str, 
     assert_eq!(site.remote().features().unwrap().reads_once.is_some(), once);
 }
 
-/// What the Secret says of other WebDAV servers, and of proxies, is not about the one in the mover.
+/// What the Secret says of other WebDAV servers, and of proxies, is not about the one in the mover, which does not speak as a proxy does.
 #[test]
 fn settings_for_other_servers_do_not_reach_it() {
     let site = Site::with_bucket();
@@ -158,6 +160,40 @@ fn settings_for_other_servers_do_not_reach_it() {
     }
     assert_eq!(push_a_copy(&site).hashed, LARGE as u64);
     assert_eq!(stored(&site, "large"), noise(1, LARGE));
+}
+
+/// What is written through a memory mapping may move no time: then other content is sent than was read, and the hints are the same.
+#[test]
+fn content_that_changes_without_a_time_is_read_again() {
+    let site = Site::with_bucket();
+    write(site.source.path(), "large", noise(1, LARGE));
+    site.push();
+    write(site.source.path(), "large", noise(2, LARGE));
+    let misreads = |verb: &Verb| matches!(verb, Verb::Put { names, .. } if names.contains(&&b"large"[..]));
+    let a_copy = |options: &mut PushOptions| options.data_time = options.started - SignedDuration::from_secs(1);
+    let pushed = through(&site, once(misreads, || Deed::Misread), a_copy).unwrap();
+    assert_eq!((pushed.changed, pushed.hashed), (true, 2 * LARGE as u64), "read, sent in vain, read again");
+    site.pull();
+    assert_same(site.source.path(), site.dest.path());
+    write(site.source.path(), "large", noise(3, LARGE));
+    assert_eq!(through(&site, always(misreads, || Deed::Misread), a_copy).unwrap_err().reason, Reason::SourceChanging);
+    site.pull();
+    assert_eq!(fs::read(site.dest.path().join("large")).unwrap(), noise(2, LARGE), "what is committed is there");
+}
+
+#[test]
+fn what_the_remote_shows_wrongly_is_sent_again_alone() {
+    let site = Site::with_bucket();
+    for (name, seed) in [("a", 1), ("b", 2), ("c", 3)] {
+        write(site.source.path(), name, noise(seed, LARGE));
+    }
+    let wrongly = || Deed::show(|listed| Some(Listed { size: listed.size.map(|size| size + u64::from(listed.name == "b")), ..listed }));
+    through(&site, once(|verb: &Verb| matches!(verb, Verb::Look), wrongly), same).unwrap();
+    let requests = site.proxy.take();
+    let of = |name: &str| requests.iter().filter(|request| request.is("PUT", &format!("/{name}?"))).count();
+    assert_eq!((of("a"), of("b"), of("c")), (1, 2, 1), "{requests:?}");
+    site.pull();
+    assert_same(site.source.path(), site.dest.path());
 }
 
 /// A manifest that was written before all was read is never committed, and says nothing to the next push.

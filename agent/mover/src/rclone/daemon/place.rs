@@ -83,11 +83,11 @@ impl Fs {
 }
 
 /// What is served at this socket. It is waited for as long as it takes, because rclone does not read on while a remote is slow; and what the
-/// Secret may set for other WebDAV servers is not for this one.
+/// Secret may set for other WebDAV servers is not for this one, nor is a proxy that all of rclone is to use.
 pub(super) fn served(socket: &Path) -> Option<String> {
     let socket = socket.to_str()?.replace('"', "\"\"");
     let not_ours = "user=\"\",pass=\"\",bearer_token=\"\",bearer_token_command=\"\",headers=\"\",encoding=None,pacer_min_sleep=0s";
-    Some(format!("{SERVED}url=\"{URL}\",vendor=other,{not_ours},override.timeout=0s,unix_socket=\"{socket}\":"))
+    Some(format!("{SERVED}url=\"{URL}\",vendor=other,{not_ours},override.timeout=0s,override.http_proxy=\"\",unix_socket=\"{socket}\":"))
 }
 
 /// For a URL; slashes are its own.

@@ -11,8 +11,9 @@ use std::net::Shutdown;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::Offset;
@@ -28,6 +29,8 @@ pub(super) const URL: &str = "http://localhost";
 
 /// Bytes that are read at a time.
 const PART: usize = 256 << 10;
+/// Before the next connection is taken, where one could not be.
+const PAUSE: Duration = Duration::from_millis(10);
 /// The longest head of a request: a name has 700 bytes, and each of them may take three.
 const HEAD: usize = 16 << 10;
 /// The longest body of a request, which says what is asked for.
@@ -60,8 +63,10 @@ pub struct Serving<'a> {
     names: Vec<&'a [u8]>,
     files: HashMap<&'a [u8], Served>,
     stop: Stop,
-    /// The connections that there are, to be ended with the work.
-    open: Mutex<Vec<UnixStream>>,
+    /// The connections that there are, by number, to be ended with the work.
+    open: Mutex<HashMap<u64, UnixStream>>,
+    /// How many there were.
+    connections: AtomicU64,
     done: AtomicBool,
 }
 
@@ -70,20 +75,29 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Ends the serving, and the threads that do it.
-struct End<'a>(&'a Serving<'a>);
+struct End<'a>(&'a Serving<'a>, &'a UnixListener);
 
 impl Drop for End<'_> {
     fn drop(&mut self) {
-        let Self(serving) = self;
+        let Self(serving, listener) = self;
         serving.done.store(true, Ordering::SeqCst);
-        // Wakes the thread that waits for connections.
-        if let Err(error) = UnixStream::connect(&serving.socket) {
+        // Wakes the thread that waits for connections, and takes no descriptor for that: there may be none left.
+        if let Err(error) = rustix::net::shutdown(listener, rustix::net::Shutdown::Both) {
             tracing::warn!(%error, "cannot end the serving of files");
         }
-        for connection in lock(&serving.open).drain(..) {
+        for (_, connection) in lock(&serving.open).drain() {
             // One that has ended already.
             let _ = connection.shutdown(Shutdown::Both);
         }
+    }
+}
+
+/// A connection that can be ended by [`End`], until this is dropped.
+struct Kept<'a>(&'a Serving<'a>, u64);
+
+impl Drop for Kept<'_> {
+    fn drop(&mut self) {
+        lock(&self.0.open).remove(&self.1);
     }
 }
 
@@ -97,7 +111,7 @@ impl<'a> Serving<'a> {
         });
         let files = served.collect::<io::Result<_>>().map_err(|e| Failure::scratch(&e))?;
         let (socket, stop) = (scratch.fresh("files"), stop.clone());
-        Ok(Self { socket, names, files, stop, open: Mutex::default(), done: AtomicBool::new(false) })
+        Ok(Self { socket, names, files, stop, open: Mutex::default(), connections: AtomicU64::new(0), done: AtomicBool::new(false) })
     }
 
     /// Where they are served, a socket. Nobody else may enter its folder.
@@ -114,16 +128,21 @@ impl<'a> Serving<'a> {
         let listener = UnixListener::bind(&self.socket).map_err(|e| Failure::scratch(&e))?;
         let ran = std::thread::scope(|scope| {
             scope.spawn(|| {
-                for connection in listener.incoming() {
-                    if self.done.load(Ordering::SeqCst) {
-                        return;
+                while !self.done.load(Ordering::SeqCst) {
+                    match listener.accept() {
+                        Ok((connection, _)) => {
+                            scope.spawn(|| self.connection(connection));
+                        }
+                        Err(error) => {
+                            tracing::debug!(%error, "a connection that could not be taken");
+                            // Descriptors that are used up come back as connections end.
+                            std::thread::sleep(PAUSE);
+                        }
                     }
-                    let Ok(connection) = connection else { continue };
-                    scope.spawn(|| self.connection(connection));
                 }
             });
             // However the work ends.
-            let _end = End(self);
+            let _end = End(self, &listener);
             work().map_err(Into::into)
         });
         std::fs::remove_file(&self.socket).map_err(|e| Failure::scratch(&e))?;
@@ -153,15 +172,23 @@ impl<'a> Serving<'a> {
     }
 
     fn connection(&self, mut connection: UnixStream) {
-        let kept = connection.try_clone().map(|kept| lock(&self.open).push(kept));
+        let kept = connection.try_clone().map(|kept| self.keep(kept));
         if self.done.load(Ordering::SeqCst) {
             return;
         }
-        if let Err(error) = kept.and_then(|()| self.answer(&mut connection)) {
+        if let Err(error) = kept.as_ref().map_or_else(|error| Err(io::Error::from(error.kind())), |_| self.answer(&mut connection)) {
             // rclone goes away where the remote fails it, and says why.
             tracing::debug!(%error, "a file that was being sent");
         }
+        // Before the other side learns of the end, and opens another one: each is a descriptor.
+        drop(kept);
         let _ = connection.shutdown(Shutdown::Both);
+    }
+
+    fn keep(&self, connection: UnixStream) -> Kept<'_> {
+        let number = self.connections.fetch_add(1, Ordering::Relaxed);
+        lock(&self.open).insert(number, connection);
+        Kept(self, number)
     }
 
     /// Answers one request; none other comes on a connection.
@@ -270,9 +297,7 @@ impl Request {
             from_the_beginning &= !field.eq_ignore_ascii_case("range");
         }
         io::copy(&mut connection.take(body), &mut io::sink())?;
-        // Where a proxy is set for all that rclone does, requests are written as one to that.
-        let path = target.strip_prefix(URL).unwrap_or(target);
-        Ok(Some(Self { method, name: path.strip_prefix('/').and_then(unescaped), from_the_beginning }))
+        Ok(Some(Self { method, name: target.strip_prefix('/').and_then(unescaped), from_the_beginning }))
     }
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use scribe_mover::digest::Digest;
 use scribe_mover::format::names::CONTROL_DIR;
 use scribe_mover::store::{
     Class, Content, Features, Fetch, List, Listed, Names, Place, Put, Replacing, Result, Store, StoreError, Sum, Upload, slices,
@@ -95,6 +96,8 @@ pub(crate) enum Deed {
     Absent,
     /// It is carried out, and shows of what it lists whatever this makes of it.
     Show(Box<dyn Fn(Listed) -> Option<Listed>>),
+    /// It is carried out, and what was read while it was sent is told to be something else.
+    Misread,
     /// This happens, and then it is carried out.
     Before(Effect),
     /// It is carried out, and this happens before its answer arrives.
@@ -227,7 +230,7 @@ fn act<T>(deed: Deed, absent: Option<Result<T>>, carry_out: impl FnOnce() -> Res
             answer
         }
         (Deed::Absent, Some(answer)) => answer,
-        (Deed::Absent | Deed::Show(_), _) => panic!("the rule gives an answer that this verb does not have"),
+        (Deed::Absent | Deed::Show(_) | Deed::Misread, _) => panic!("the rule gives an answer that this verb does not have"),
     }
 }
 
@@ -264,7 +267,13 @@ impl Store for Liar {
 
     fn put_once(&self, files: Vec<Upload>, to: &str) -> Result<Vec<Content>> {
         let names: Vec<Vec<u8>> = files.iter().map(|file| file.name.to_vec()).collect();
-        self.verb(&Verb::Put { to, names: &slices(&names) }, None, || self.store.put_once(files, to))
+        match self.deed(&Verb::Put { to, names: &slices(&names) })? {
+            Deed::Misread => {
+                let sent = self.store.put_once(files, to)?;
+                Ok(sent.into_iter().map(|content| Content { sha256: Digest([9; 32]), ..content }).collect())
+            }
+            deed => act(deed, None, || self.store.put_once(files, to)),
+        }
     }
 
     fn copy(&self, from: &str, to: &str, names: &Names) -> Result<()> {
@@ -288,7 +297,10 @@ impl Store for Liar {
     }
 
     fn look(&self, names: &Names, sums: bool, each: &mut dyn FnMut(Listed)) -> Result<()> {
-        self.verb(&Verb::Look, None, || self.store.look(names, sums, each))
+        match self.deed(&Verb::Look)? {
+            Deed::Show(change) => self.store.look(names, sums, &mut |listed| change(listed).into_iter().for_each(&mut *each)),
+            deed => act(deed, None, || self.store.look(names, sums, each)),
+        }
     }
 
     fn sums(&self, kind: Sum, names: &Names, each: &mut dyn FnMut(&[u8], &str)) -> Result<()> {
