@@ -3,6 +3,7 @@
 use super::deadline;
 use super::obstacles;
 use super::retry;
+use crate::api::Status;
 use crate::api::reason::Reason;
 use crate::api::status::{FirstPush, LastError, MoverResult, MoverStatus, Phase, Run};
 use crate::core::conditions;
@@ -45,6 +46,15 @@ pub(super) fn disrupted(decision: &mut Decision<'_>, run: &Run, report: Option<&
     decision.status.next_attempt_time = Some(Time(seconds(now)));
     decision.plan.wake_at(now);
     true
+}
+
+/// The error of an agent that did not record the spec of it is of that of its run.
+pub(in crate::core) fn attribute(status: &mut Status) {
+    let (Some(run), Some(error)) = (&status.run, &mut status.last_error) else { return };
+    // One of an earlier run may be of another spec.
+    if error.generation.is_none() && error.time.0 >= seconds(run.start_time.0) {
+        error.generation = Some(run.generation);
+    }
 }
 
 /// Counts a failure and reports it. The phase of the run stays as it is.
