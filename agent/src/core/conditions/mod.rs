@@ -74,7 +74,8 @@ fn reconciled(problem: Option<&str>, notes: &str) -> Verdict {
     match problem {
         None if !notes.is_empty() => verdict(true, Reason::ReconcileComplete, format!("Reconcile complete. {notes}")),
         None => verdict(true, Reason::ReconcileComplete, "Reconcile complete"),
-        Some(problem) => verdict(false, Reason::ReconcileError, problem),
+        Some(problem) if notes.is_empty() => verdict(false, Reason::ReconcileError, problem),
+        Some(problem) => verdict(false, Reason::ReconcileError, format!("{}. {notes}", problem.trim_end_matches('.'))),
     }
 }
 
