@@ -123,8 +123,9 @@ pub struct Status {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_republish_time: Option<Time>,
 
-    /// The last complete copy: a `VolumeSnapshot`, or the PVC itself with copyMethod Direct. It holds `revision`; absent while nothing that
-    /// holds it is published.
+    /// The last complete copy: a `VolumeSnapshot`, which holds `revision`; absent while none that holds it is published. With copyMethod Direct,
+    /// the PVC that `revision` was pulled into; absent while that PVC is not there. It holds `revision` until something writes to it: a later
+    /// sync, which replaces files one by one (`volumeTouched`, or `run` is in the phase Transferring), or another pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latest_image: Option<ImageRef>,
 
