@@ -131,9 +131,11 @@ pub(super) fn snapshot_not_ready(decision: &mut Decision<'_>, run: &Run, snapsho
     let name = &snapshot.meta.name;
     let since = deadline::since(decision, run, &snapshot.meta);
     let age = deadline::lasted_since(decision, snapshot.captured.unwrap_or(since).min(since));
-    if obstacles::failed(snapshot) {
+    let correct = obstacles::unknown_snapshot_class(decision.facts, &why);
+    if obstacles::failed(snapshot) || correct.is_some() {
         decision.delete(ChildKind::Snapshot, &snapshot.meta);
-        let message = format!("VolumeSnapshot {name} failed and is created again: not ready after {age}: {why}");
+        let correct = correct.map_or_else(String::new, |correct| format!(". {correct}"));
+        let message = format!("VolumeSnapshot {name} failed and is created again: not ready after {age}: {}{correct}", why.trim());
         return give_up(decision, run, Reason::SnapshotNotReady, message, None);
     }
     let message = format!(
