@@ -10,6 +10,7 @@ mod support;
 
 mod accepted;
 mod columns;
+mod events;
 mod kustomize;
 mod messages;
 mod mover_pod;

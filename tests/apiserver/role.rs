@@ -21,8 +21,7 @@ const USED: &[(&str, &str, &str, &[&str])] = &[
     ("batch", "jobs", "", &["list", "watch", "create", "delete"]),
     ("", "pods", "", &["get", "list", "watch"]),
     ("", "pods", "log", &["get"]),
-    ("", "events", "", &["list"]),
-    ("events.k8s.io", "events", "", &["create"]),
+    ("", "events", "", &["list", "create"]),
 ];
 
 fn rights(table: &[(&str, &str, &str, &[&str])]) -> BTreeSet<String> {

@@ -68,7 +68,7 @@ async fn a_remote_that_does_not_work_is_reported(
         site.filled("data").await;
         site.source("broken", "data", json!({"rclone": {"volumeSnapshotClassName": "not-there"}})).name
     },
-    &["not-there", "scribe-src-broken"]
+    &["not-there", "scribe-src-broken", "spec.rclone.volumeSnapshotClassName"]
 )]
 #[tokio::test]
 async fn a_volume_that_is_not_provided_is_reported(

@@ -3,11 +3,13 @@
 use crate::agent::{self, Look};
 use crate::controllers::{self, Ending};
 use crate::edits::with_a_mover;
+use crate::refused::carry_out;
 use crate::script::{self, Happening};
 use crate::waking::attempt;
 use crate::world::{Flavour, World};
 use scribe_agent::api::status::Phase;
-use scribe_agent::core::model::facts::Kind;
+use scribe_agent::core::decide::decide;
+use scribe_agent::core::model::facts::{Facts, Kind};
 use scribe_agent::core::model::plan::MoverTask;
 
 fn synced(flavour: Flavour) -> World {
@@ -166,6 +168,29 @@ fn an_annotation_that_names_another_path_is_reported() {
     script::calm_down(&mut world);
     assert_eq!(ignored(&world).len(), 1, "{:?}", ignored(&world));
     assert!(adopting(&world).iter().all(|(adopt, _)| !adopt));
+}
+
+/// Nor is it reported again and again while the condition has something else to tell, or because of that.
+#[test]
+fn an_annotation_that_names_another_path_is_reported_once_beside_a_problem() {
+    let mut world = synced(Flavour::SourceDirect);
+    adopt(&mut world, Some("q"));
+    for troubles in [vec![], vec!["a CRD is old."], vec!["a CRD is old.", "a permission is missing"], vec![]] {
+        let troubles: Vec<_> = troubles.into_iter().map(str::to_owned).collect();
+        for _ in 0..3 {
+            let facts = Facts { troubles: troubles.clone(), ..world.all_fresh() };
+            carry_out(&mut world, &facts);
+        }
+        let facts = Facts { troubles: troubles.clone(), ..world.all_fresh() };
+        let again = decide(&facts, &World::limits(), world.now).steps;
+        assert!(again.is_empty(), "{troubles:?}: {again:?}");
+        assert_eq!(ignored(&world).len(), 1, "{troubles:?}: {:?}", ignored(&world));
+        let condition = world.status.conditions.iter().find(|c| c.type_ == "Reconciled").unwrap();
+        let told = condition.message.matches("The annotation scribe.backube/adopt-path names").count();
+        assert_eq!((condition.status.as_str(), told), (if troubles.is_empty() { "True" } else { "False" }, 1), "{}", condition.message);
+        assert!(troubles.iter().all(|trouble| condition.message.contains(trouble.trim_end_matches('.'))), "{}", condition.message);
+        assert!(!condition.message.contains(".."), "{}", condition.message);
+    }
 }
 
 /// Neither has a meaning on a destination.

@@ -33,6 +33,7 @@ fn candidate(world: &World) -> Candidate {
     let movers = match live.next() {
         None => Movers::None,
         Some(pod) if pod.meta.deleting => Movers::Leftover,
+        Some(pod) if !pod.started => Movers::Pending,
         Some(_) => Movers::Running,
     };
     QueueEntry::of(&world.facts()).candidate(movers, world.now)
@@ -104,6 +105,47 @@ proptest! {
         for world in &worlds {
             prop_assert!(world.status.last_sync_time.as_ref().is_some_and(|t| t.0 > begun), "{:#?}", world.status);
         }
+    }
+}
+
+/// Pods that no node takes give their slots back. What they wait for may come for all of them at once, as a node does.
+#[test]
+fn pods_that_wait_start_beside_no_more_than_as_many_others() {
+    for places in 1..4 {
+        let mut worlds: Vec<_> = (0..12).map(|n| world(n, Flavour::ALL[n % 8], Some(-30))).collect();
+        for world in &mut worlds {
+            world.cluster.slow = true;
+            world.snapshots.iter_mut().for_each(|snapshot| snapshot.ready = true);
+        }
+        let mut most = 0;
+        for _ in 0..15 {
+            for number in 0..worlds.len() {
+                look(&mut worlds, number, places, &Look::default());
+            }
+            for world in &mut worlds {
+                world.snapshots.iter_mut().for_each(|snapshot| snapshot.ready = true);
+                controllers::start_pods(world);
+                world.now += SignedDuration::from_secs(30);
+                world.past.clear();
+            }
+            let jobs = worlds.iter().filter(|w| !w.jobs.is_empty()).count();
+            assert!(jobs <= 2 * places, "{jobs} movers with {places} slots");
+            most = most.max(jobs);
+        }
+        assert_eq!(most, 2 * places, "a pod that does not start takes no slot from those that work");
+        let begun = worlds[0].now;
+        for _ in 0..60 {
+            for number in 0..worlds.len() {
+                look(&mut worlds, number, places, &Look::default());
+            }
+            for world in &mut worlds {
+                world.cluster.slow = false;
+                work(world, Ending::Good);
+                world.now += SignedDuration::from_secs(40);
+            }
+        }
+        let late: Vec<_> = worlds.iter().map(|w| &w.status).filter(|s| s.last_sync_time.as_ref().is_none_or(|t| t.0 < begun)).collect();
+        assert!(late.is_empty(), "{late:#?}");
     }
 }
 
@@ -237,7 +279,7 @@ fn what_is_being_deleted_holds_no_slot() {
     world.object.deleting = true;
     assert!(candidate(&world).under_way);
     world.pods.clear();
-    assert_eq!(candidate(&world), Candidate { uid: "owner-0".into(), under_way: false, position: None });
+    assert_eq!(candidate(&world), Candidate { uid: "owner-0".into(), under_way: false, waits_for_pod: false, position: None });
 }
 
 fn asks_for_a_slot(world: &World) -> bool {

@@ -144,3 +144,29 @@ fn a_corrected_spec_is_not_stalled_before_it_was_tried() {
         assert_eq!(told(&world, "Stalled"), ("True".into(), "PathNotOurs".into(), generation), "{flavour:?}");
     }
 }
+
+/// The agent was updated after the failure: the one before it has not recorded the spec of that, which is the run's.
+#[test]
+fn a_failure_that_an_older_agent_recorded_is_of_the_spec_of_its_run() {
+    let stalled = |world: &World| {
+        let condition = world.status.conditions.iter().find(|c| c.type_ == "Stalled").unwrap();
+        (condition.status.clone(), condition.reason.clone())
+    };
+    for edits in [0, 1, 2] {
+        let mut world = World::new(Flavour::SourceDirect);
+        world.now += SignedDuration::from_millis(400);
+        crate::waking::attempt(&mut world, Ending::Foreign);
+        world.status.last_error.as_mut().unwrap().generation = None;
+        world.slot = Slot::Taken;
+        for edit in 0..edits {
+            script::edit(&mut world, |w| w.spec.remote.path = format!("moved-{edit}"));
+        }
+        for slot in [Slot::Taken, Slot::Free] {
+            world.slot = slot;
+            world.past.clear();
+            agent::look(&mut world, &Look::default());
+            let expected = if edits > 0 { ("False", "NotStalled") } else { ("True", "PathNotOurs") };
+            assert_eq!(stalled(&world), (expected.0.to_owned(), expected.1.to_owned()), "{edits} {slot:?}: {:#?}", world.status);
+        }
+    }
+}

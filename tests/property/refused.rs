@@ -65,7 +65,7 @@ fn a_snapshot_that_is_not_owned_is_in_the_way() {
     assert!(error.message.contains("\"scribe-src-db\" is not owned by this object"), "{}", error.message);
 }
 
-fn carry_out(world: &mut World, facts: &Facts) {
+pub fn carry_out(world: &mut World, facts: &Facts) {
     let plan = scribe_agent::core::decide::decide(facts, &World::limits(), world.now);
     for step in &plan.steps {
         if !world.apply(&facts.object, step) {

@@ -12,7 +12,7 @@ use jiff::SignedDuration;
 use rstest::rstest;
 use scribe_agent::api::status::Phase;
 use scribe_agent::core::model::facts::{Role, Slot};
-use scribe_agent::core::model::spec::{DestinationClaim, Trigger, Volume};
+use scribe_agent::core::model::spec::{Capture, DestinationClaim, Trigger, Volume};
 use scribe_agent::core::schedule::queue;
 use scribe_agent::core::syntax::cron::Schedule;
 use std::collections::{BTreeMap, BTreeSet};
@@ -316,6 +316,55 @@ fn a_storage_class_that_is_not_there_is_named_with_its_field() {
         let error = world.status.last_error.clone().unwrap();
         assert!(error.reason == "VolumeNotBound" && error.message.contains(words), "{error:?}");
     }
+}
+
+/// Nor is what the snapshot controller says of a snapshot class: within a minute the attempt has failed, naming the field, and once that is
+/// corrected, the snapshot is made at once.
+#[test]
+fn a_snapshot_class_that_is_not_there_is_named_with_its_field() {
+    let not_there = r#"Failed to get snapshot class with error volumesnapshotclass.snapshot.storage.k8s.io "nowhere" not found"#;
+    let no_default = "Failed to set default snapshot class with error cannot find default snapshot class";
+    for flavour in [Flavour::SourceSnapshot, Flavour::DestinationImage] {
+        for (class, said, words) in [
+            (Some("nowhere"), not_there, "spec.rclone.volumeSnapshotClassName names the VolumeSnapshotClass \"nowhere\""),
+            (None, no_default, "set spec.rclone.volumeSnapshotClassName to one"),
+        ] {
+            for by_event in [false, true] {
+                let mut world = if flavour == Flavour::SourceSnapshot { World::new(flavour) } else { before_its_image() };
+                name_snapshot_class(&mut world, class);
+                agent::look(&mut world, &Look::default());
+                let snapshot = world.snapshots[0].meta.uid.clone();
+                if by_event {
+                    world.cluster.warning = Some(said.into());
+                } else {
+                    world.snapshots[0].error = Some(said.into());
+                }
+                world.now += SignedDuration::from_secs(20);
+                agent::look(&mut world, &Look::default());
+                assert!(message(&world).contains(said) && message(&world).contains(words), "{flavour:?}: {}", message(&world));
+                world.now += SignedDuration::from_secs(40);
+                agent::look(&mut world, &Look::default());
+                let error = world.status.last_error.clone().unwrap();
+                let told = error.message.contains(said) && error.message.contains(words) && !error.message.contains("snapshotTimeout");
+                assert!(error.reason == "SnapshotNotReady" && told, "{flavour:?} {by_event}: {error:?}");
+                assert_eq!(world.status.reason.as_deref(), Some("SnapshotNotReady"), "{flavour:?}");
+                world.cluster.warning = None;
+                script::edit(&mut world, |world| name_snapshot_class(world, Some("there")));
+                script::recover(&mut world);
+                world.assert_settled();
+                assert!(world.snapshots.iter().all(|s| s.meta.uid != snapshot), "{flavour:?}: it is made anew");
+            }
+        }
+    }
+}
+
+fn name_snapshot_class(world: &mut World, name: Option<&str>) {
+    let (Volume::Source { capture: Capture::Snapshot(class), .. } | Volume::Destination { image: Some(class), .. }) =
+        &mut world.spec.volume
+    else {
+        panic!("no snapshots");
+    };
+    class.0 = name.map(str::to_owned);
 }
 
 /// No node takes its pod, or its volume is not bound: a slot that nothing works in is another's. The pod stays, and what runs again has its slot, be

@@ -3,7 +3,7 @@
 use crate::api::reason::Reason;
 use crate::manifests::event;
 use jiff::Timestamp;
-use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::api::core::v1::Event;
 use kube::api::PostParams;
 use kube::{Api, Client};
 

@@ -52,7 +52,7 @@ impl Writer {
     /// # Errors
     /// What the API server's answer means for it.
     pub async fn publish(&self, object: &Object, event: &Event, now: Timestamp) -> Result<(), Answer> {
-        match self.post("events.k8s.io", "v1", "Event", &event::build(object, event, &self.instance, now)).await {
+        match self.post("", "v1", "Event", &event::build(object, event, &self.instance, now)).await {
             Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => Ok(()),
             other => other.map_err(|error| classify(&Step::Publish(event.clone()), error)),
         }

@@ -9,7 +9,7 @@ use crate::core::model::claimant::{self, Claimant, Sharing, writes};
 use crate::core::model::facts::{Facts, Kind, Object};
 use crate::core::model::names;
 use crate::core::model::spec::Remote;
-use crate::core::model::subject::trimmed;
+use crate::core::model::subject::may_be_one;
 use jiff::Timestamp;
 use std::collections::{HashMap, HashSet};
 
@@ -159,7 +159,7 @@ fn pushes(source: &ReplicationSource, claim: &str, remote: &Remote) -> bool {
     let rclone = &source.spec.rclone.shared;
     let there = rclone.rclone_config == remote.secret
         && rclone.rclone_config_section == remote.section
-        && trimmed(&rclone.rclone_dest_path) == trimmed(&remote.path);
+        && may_be_one(&rclone.rclone_dest_path, &remote.path);
     let run = || source.status.as_ref().and_then(|status| status.run.as_ref());
     let works = || run().is_some_and(|run| !matches!(run.phase, Phase::Backoff | Phase::WaitingForFirstPush));
     let deleted = source.metadata.deletion_timestamp.is_some();
@@ -288,6 +288,7 @@ mod tests {
         for (claim, path, paused, phase, expected) in [
             (CLAIM, "bucket/p", false, None, true),
             (CLAIM, "bucket/p/", false, Some("Backoff"), true),
+            (CLAIM, "/bucket//p", false, None, true),
             (CLAIM, "bucket/p", true, Some("Transferring"), true),
             (CLAIM, "bucket/p", true, Some("Backoff"), false),
             (CLAIM, "bucket/p", true, None, false),

@@ -34,12 +34,18 @@ enum State {
 pub struct RunState {
     run: Option<(String, i64)>,
     under_way: bool,
+    waits_for_pod: bool,
 }
 
 impl RunState {
     /// What this status says.
     pub fn of(status: &Status) -> RunState {
-        RunState { run: status.run.as_ref().map(|run| (run.id.clone(), run.attempt)), under_way: under_way(status) }
+        let run = status.run.as_ref();
+        RunState {
+            run: run.map(|run| (run.id.clone(), run.attempt)),
+            under_way: under_way(status),
+            waits_for_pod: run.is_some_and(|run| run.waits_for_pod),
+        }
     }
 }
 
@@ -60,12 +66,12 @@ impl Slots {
         for (mut candidate, seen) in all {
             match self.ahead.get(&candidate.uid).map(|ahead| &ahead.state) {
                 None => {}
-                Some(State::Given) => candidate.under_way = true,
+                Some(State::Given) => (candidate.under_way, candidate.waits_for_pod) = (true, false),
                 Some(State::Wrote(wrote)) if *wrote == seen => {
                     self.ahead.remove(&candidate.uid);
                 }
                 Some(State::Wrote(wrote)) => {
-                    candidate.under_way = wrote.under_way;
+                    (candidate.under_way, candidate.waits_for_pod) = (wrote.under_way, wrote.waits_for_pod);
                     candidate.position = None;
                 }
             }

@@ -61,7 +61,7 @@ pub(super) fn complete(decision: &mut Decision<'_>, run: &Run) {
 }
 
 /// Reports, as soon as it is seen, that the annotation names another path than the spec, so that nothing is taken over. That it stands in the
-/// condition is how it is known that the event was published.
+/// condition, beside whatever else that tells, is how it is known that the event was published.
 pub(super) fn report(decision: &mut Decision<'_>, spec: &Spec) {
     let facts = decision.facts;
     let Some(note) = mismatch(&facts.object, spec) else { return };

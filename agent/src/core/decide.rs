@@ -32,6 +32,7 @@ pub fn decide(facts: &Facts, limits: &Limits, now: Timestamp) -> Plan {
     }
     let mut decision = Decision::new(facts, limits, now);
     clock::not_ahead(&mut decision.status, now);
+    run::failure::attribute(&mut decision.status);
     decision.status.waiting_since = None;
     adoption::withdraw(&mut decision);
     sharing::mark_touched(&mut decision);

@@ -149,7 +149,7 @@ fn describe_event() {
 fn long_notes_are_cut_between_characters() {
     let event = Event { warning: true, reason: Reason::Unreachable, note: "ä".repeat(2000), key: "k".into() };
     let built = event::build(&owner(Kind::Source), &event, "i", "2026-01-01T00:00:00Z".parse().unwrap());
-    assert_eq!(built["note"].as_str().unwrap().len(), 1024);
+    assert_eq!(built["message"].as_str().unwrap().len(), 1024);
 }
 
 /// Kubernetes replaces `$(NAME)` and `$$` in arguments.

@@ -100,7 +100,13 @@ fn attempt(args: &Sync, adopted_state: &OnceLock<String>) -> (Result<Report>, St
         Sync::Push(args) => run_push(&remote, args, adopted_state),
         Sync::Pull(args) => run_pull(&remote, args),
     };
-    let result = result.map_err(|failure| with_advice(failure, &common.connection, &environment));
+    let result = result.map_err(|failure| with_advice(failure, &common.connection, &environment)).map(|mut report| {
+        let waits = report.result == Outcome::WaitingForFirstPush && remote.has_bucket() != Some(true);
+        if let Some(advice) = bucket_advice(&common.connection, &environment).filter(|_| waits) {
+            report.message = format!("{}. {advice}", report.message);
+        }
+        report
+    });
     (result, remote.context.progress.sum(), remote.made().map(str::to_owned))
 }
 
@@ -122,8 +128,19 @@ fn with_advice(mut failure: Failure, args: &ConnectionArgs, environment: &Enviro
         }
         _ => {}
     }
+    let answered =
+        matches!(failure.reason, Reason::AccessDenied | Reason::BucketMissing | Reason::RemoteInconsistent | Reason::MoverFailed);
+    if let Some(advice) = bucket_advice(args, environment).filter(|_| answered) {
+        failure.message = format!("{advice}; {}", failure.message);
+    }
     failure.message = environment.redact(&failure.message);
     failure
+}
+
+/// What is wrong with the name of the bucket, where the section is of type s3 itself: behind another one, it may have another name.
+fn bucket_advice(args: &ConnectionArgs, environment: &Environment) -> Option<String> {
+    let is_s3 = environment.backend.as_deref() == Some("s3");
+    rclone::bucket::advice(&args.remote.path).filter(|_| is_s3)
 }
 
 fn open_sync(args: &CommonArgs, direction: Direction) -> Result<(Remote, Environment)> {

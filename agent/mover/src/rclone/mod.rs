@@ -2,6 +2,7 @@
 
 mod authority;
 mod base;
+pub mod bucket;
 mod classify;
 mod configuration;
 pub mod daemon;

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 
 use rstest::rstest;
 use scribe_mover::pull::PullOutcome;
-use scribe_mover::report::Reason;
+use scribe_mover::report::{Outcome, Reason};
 
 use crate::support::Site;
 use crate::support::program::{mover, report};
 use crate::support::proxy::{Action, Damage, When};
+use crate::support::server::{Backend, Server};
 use crate::support::tree::{assert_same, varied, write};
 
 fn both_fail(site: &Site, reason: Reason) {
@@ -216,6 +217,42 @@ fn a_bucket_that_was_made_is_reported() {
     write(site.source.path(), "a", "a");
     let made = || report(&mover(&site, "push", site.source.path(), &[]).output().unwrap()).made_bucket;
     assert_eq!((made(), made()), (Some(site.server.bucket.clone()), None));
+}
+
+/// Servers answer it in many ways, as if the key were wrong among them.
+#[rstest]
+#[case("403 Forbidden", "<Error><Code>AccessDenied</Code></Error>")]
+#[case("400 Bad Request", "<Error><Code>InvalidBucketName</Code></Error>")]
+#[case("404 Not Found", "<Error><Code>NoSuchBucket</Code></Error>")]
+#[case::as_the_server_does("", "")]
+fn a_bucket_of_a_name_that_cannot_be(#[case] status: &'static str, #[case] body: &'static str) {
+    for (bucket, told) in [("My_Bucket", true), ("my-bucket", false)] {
+        let site = Site::at(&Server::start(Backend::S3).into(), &format!("s3:{bucket}/path"));
+        if !status.is_empty() {
+            site.proxy.rule(move |_| Action::Answer(status, body));
+        }
+        write(site.source.path(), "a", "a");
+        for (verb, volume) in [("pull", &site.dest), ("push", &site.source)] {
+            let report = report(&mover(&site, verb, volume.path(), &[]).output().unwrap());
+            let message = &report.message;
+            assert_eq!(report.result == Outcome::Successful, !told && status.is_empty() && verb == "push", "{message}");
+            assert_eq!(message.contains("\"My_Bucket\", with which rcloneDestPath begins"), told, "{verb} {bucket}: {message}");
+            assert_eq!(message.contains("lower case letters"), told, "{verb} {bucket}: {message}");
+        }
+    }
+}
+
+/// One that takes such a name is taken at its word.
+#[test]
+fn a_bucket_whose_name_breaks_a_rule_and_that_is_there() {
+    let server = Server::start(Backend::S3);
+    fs::create_dir(server.buckets.path().join("My_Bucket")).unwrap();
+    let site = Site::at(&server.into(), "s3:My_Bucket/path");
+    write(site.source.path(), "a", "a");
+    for (verb, volume) in [("pull", &site.dest), ("push", &site.source)] {
+        let report = report(&mover(&site, verb, volume.path(), &[]).output().unwrap());
+        assert!(report.result != Outcome::Failed && !report.message.contains("lower case"), "{verb}: {}", report.message);
+    }
 }
 
 #[test]

@@ -74,7 +74,8 @@ fn reconciled(problem: Option<&str>, notes: &str) -> Verdict {
     match problem {
         None if !notes.is_empty() => verdict(true, Reason::ReconcileComplete, format!("Reconcile complete. {notes}")),
         None => verdict(true, Reason::ReconcileComplete, "Reconcile complete"),
-        Some(problem) => verdict(false, Reason::ReconcileError, problem),
+        Some(problem) if notes.is_empty() => verdict(false, Reason::ReconcileError, problem),
+        Some(problem) => verdict(false, Reason::ReconcileError, format!("{}. {notes}", problem.trim_end_matches('.'))),
     }
 }
 
@@ -85,7 +86,7 @@ fn synchronizing(status: &Status, spec: &Result<Spec, InvalidSpec>, course: Cour
         Err(InvalidSpec(problem)) => return verdict(false, Reason::Error, problem),
     };
     if status.waiting_since.is_some() {
-        let words = "Due; waiting for a slot: maxConcurrentSyncs syncs are already running";
+        let words = "Due; waiting for a slot: maxConcurrentSyncs syncs are running, or more wait for their pods to start";
         let longest = if holders.is_empty() { String::new() } else { format!("; the longest: {}", holders.join(", ")) };
         return verdict(false, Reason::WaitingForSlot, format!("{words}{longest}"));
     }

@@ -80,9 +80,10 @@ fn a_transition_has_the_time_of_its_word_and_of_no_other() {
 fn one_that_waits_for_a_slot_names_those_that_have_it() {
     let mut status = Status { waiting_since: Some(Time(NOW)), ..Status::default() };
     let holders = ["ReplicationDestination a".to_owned(), "ReplicationSource b".to_owned()];
-    for (holders, expected) in
-        [(&holders[..0], "are already running"), (&holders, "; the longest: ReplicationDestination a, ReplicationSource b")]
-    {
+    for (holders, expected) in [
+        (&holders[..0], "or more wait for their pods to start"),
+        (&holders, "; the longest: ReplicationDestination a, ReplicationSource b"),
+    ] {
         set(&mut status, &Ok(spec(false)), Course { holders, ..Course::default() }, 1, &Limits::default(), NOW);
         let message = &condition(&status, "Synchronizing").message;
         assert!(message.ends_with(expected), "{message}");

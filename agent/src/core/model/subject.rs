@@ -95,6 +95,13 @@ pub fn trimmed(path: &str) -> &str {
     path.trim_end_matches('/')
 }
 
+/// Whether two paths of one remote may be the same place. No backend tells apart what a slash at the end changes; what an empty component
+/// changes, one at the beginning included, depends on the backend: to most of them it is nothing.
+pub fn may_be_one(a: &str, b: &str) -> bool {
+    let is_there = |component: &&str| !component.is_empty();
+    a.split('/').filter(is_there).eq(b.split('/').filter(is_there))
+}
+
 /// The kind of `status.latestImage`: a snapshot, or the volume itself.
 fn published_kind(image: bool) -> &'static str {
     if image { "VolumeSnapshot" } else { "PersistentVolumeClaim" }
@@ -171,6 +178,20 @@ mod tests {
             assert_eq!(parse(&text(&recorded)), Some(recorded));
         }
         assert_eq!(parse("of an agent that wrote something else"), None);
+    }
+
+    /// As rclone reads them: on S3 slashes before the bucket, behind it and at the end are nothing, and in a folder any are.
+    #[rstest]
+    #[case("bucket/p", true)]
+    #[case("/bucket/p", true)]
+    #[case("//bucket//p//", true)]
+    #[case("bucket/p/q", false)]
+    #[case("bucket/pp", false)]
+    #[case("bucketp", false)]
+    #[case("bucket", false)]
+    #[case("Bucket/p", false)]
+    fn paths_may_be_one_place(#[case] path: &str, #[case] expected: bool) {
+        assert_eq!((may_be_one(path, "bucket/p"), may_be_one("bucket/p", path)), (expected, expected));
     }
 
     /// How and when data are moved is not what is moved.

@@ -3,6 +3,7 @@
 use super::deadline;
 use super::obstacles;
 use super::retry;
+use crate::api::Status;
 use crate::api::reason::Reason;
 use crate::api::status::{FirstPush, LastError, MoverResult, MoverStatus, Phase, Run};
 use crate::core::conditions;
@@ -45,6 +46,15 @@ pub(super) fn disrupted(decision: &mut Decision<'_>, run: &Run, report: Option<&
     decision.status.next_attempt_time = Some(Time(seconds(now)));
     decision.plan.wake_at(now);
     true
+}
+
+/// The error of an agent that did not record the spec of it is of that of its run.
+pub(in crate::core) fn attribute(status: &mut Status) {
+    let (Some(run), Some(error)) = (&status.run, &mut status.last_error) else { return };
+    // One of an earlier run may be of another spec.
+    if error.generation.is_none() && error.time.0 >= seconds(run.start_time.0) {
+        error.generation = Some(run.generation);
+    }
 }
 
 /// Counts a failure and reports it. The phase of the run stays as it is.
@@ -121,9 +131,11 @@ pub(super) fn snapshot_not_ready(decision: &mut Decision<'_>, run: &Run, snapsho
     let name = &snapshot.meta.name;
     let since = deadline::since(decision, run, &snapshot.meta);
     let age = deadline::lasted_since(decision, snapshot.captured.unwrap_or(since).min(since));
-    if obstacles::failed(snapshot) {
+    let correct = obstacles::unknown_snapshot_class(decision.facts, &why);
+    if obstacles::failed(snapshot) || correct.is_some() {
         decision.delete(ChildKind::Snapshot, &snapshot.meta);
-        let message = format!("VolumeSnapshot {name} failed and is created again: not ready after {age}: {why}");
+        let correct = correct.map_or_else(String::new, |correct| format!(". {correct}"));
+        let message = format!("VolumeSnapshot {name} failed and is created again: not ready after {age}: {}{correct}", why.trim());
         return give_up(decision, run, Reason::SnapshotNotReady, message, None);
     }
     let message = format!(

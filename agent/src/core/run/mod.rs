@@ -4,7 +4,7 @@ mod advice;
 mod copy_trigger;
 mod deadline;
 mod ending;
-mod failure;
+pub(super) mod failure;
 mod missing;
 mod obstacles;
 mod placing;

@@ -1,7 +1,7 @@
 //! What the facts show of a child that is not ready: slow, failed for good, or refused.
 
 use crate::core::model::facts::{Claim, Facts, Pod, Role, Snapshot};
-use crate::core::model::spec::{DestinationClaim, Volume};
+use crate::core::model::spec::{Capture, DestinationClaim, Volume};
 
 /// Whether the driver has given up on this snapshot. An error after the data was captured leaves a copy that may still be under way.
 pub(super) fn failed(snapshot: &Snapshot) -> bool {
@@ -71,6 +71,27 @@ pub(super) fn unknown_class(facts: &Facts, claim: &Claim, why: &str) -> Option<S
             "The cluster does not have the storage class {class:?} of the PVC that is replicated: set spec.rclone.storageClassName to one that it has"
         ),
     })
+}
+
+/// What to correct where the cluster does not have the snapshot class that the spec names, or none that it would take by itself. The
+/// agent cannot read classes: the snapshot controller says so, in the snapshot's status and in an event.
+pub(super) fn unknown_snapshot_class(facts: &Facts, why: &str) -> Option<String> {
+    let (Volume::Source { capture: Capture::Snapshot(class), .. } | Volume::Destination { image: Some(class), .. }) =
+        &facts.spec.as_ref().ok()?.volume
+    else {
+        return None;
+    };
+    match class.0.as_deref() {
+        Some(class) if why.contains(&format!("volumesnapshotclass.snapshot.storage.k8s.io {class:?} not found")) => Some(format!(
+            "spec.rclone.volumeSnapshotClassName names the VolumeSnapshotClass {class:?}, which the cluster does not have: correct it"
+        )),
+        None if why.contains("default snapshot class") => Some(
+            "The cluster does not have one default VolumeSnapshotClass for the driver of this volume: set spec.rclone.volumeSnapshotClassName to \
+             one that it has"
+                .to_owned(),
+        ),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

@@ -24,7 +24,12 @@ const HOPELESS: SignedDuration = SignedDuration::from_mins(1);
 pub(super) fn for_snapshot(decision: &mut Decision<'_>, run: &Run, snapshot: &Snapshot) {
     let (limit, now) = (decision.limits.snapshot_timeout, decision.now);
     let why = snapshot.error.clone().or_else(|| decision.facts.warnings.clone());
-    let patience = if obstacles::failed(snapshot) { limit.min(report::TROUBLED) } else { limit };
+    let correct = why.as_deref().and_then(|why| obstacles::unknown_snapshot_class(decision.facts, why));
+    let patience = match &correct {
+        Some(_) => limit.min(HOPELESS),
+        None if obstacles::failed(snapshot) => limit.min(report::TROUBLED),
+        None => limit,
+    };
     let since = deadline::since(decision, run, &snapshot.meta);
     let deadline = deadline::after(since, patience);
     if now >= deadline {
@@ -32,6 +37,7 @@ pub(super) fn for_snapshot(decision: &mut Decision<'_>, run: &Run, snapshot: &Sn
         return failure::snapshot_not_ready(decision, run, snapshot, why);
     }
     decision.plan.wake_at(deadline);
+    let why = corrected(why, correct);
     report::report(decision, run, &format!("VolumeSnapshot {} to be ready", snapshot.meta.name), why.as_deref());
     if run.phase != Phase::Capturing {
         return;
@@ -84,7 +90,7 @@ pub(super) fn for_pod(decision: &mut Decision<'_>, run: &Run, job: &Job, pod: Op
         (None, Some(pod)) => format!("pod {} to start{}", pod.meta.name, job.placed()),
     };
     let correct = claim.zip(why.as_deref()).and_then(|(claim, why)| obstacles::unknown_class(facts, claim, why));
-    let why = why.map(|why| correct.map_or_else(|| why.clone(), |correct| format!("{}. {correct}", why.trim())));
+    let why = corrected(why, correct);
     report::report(decision, run, &what, why.as_deref());
     let gives_back = deadline::after(since, SLOT_KEPT);
     if decision.now < gives_back {
@@ -93,6 +99,11 @@ pub(super) fn for_pod(decision: &mut Decision<'_>, run: &Run, job: &Job, pod: Op
     if let Some(run) = decision.status.run.as_mut() {
         run.waits_for_pod = true;
     }
+}
+
+/// The cluster's words, and what to correct because of them.
+fn corrected(why: Option<String>, correct: Option<String>) -> Option<String> {
+    why.map(|why| correct.map_or_else(|| why.clone(), |correct| format!("{}. {correct}", why.trim())))
 }
 
 /// A volume that is created from the latest image: what follows if that takes too long is not what follows elsewhere.

@@ -104,6 +104,8 @@ pub struct Candidate {
     pub uid: String,
     /// Whether a sync of it is running.
     pub under_way: bool,
+    /// Whether its sync has given its slot back, and runs beside the others as soon as its pod starts.
+    pub waits_for_pod: bool,
     /// Its position in the queue, if a sync of it is due.
     pub position: Option<QueuePosition>,
 }
@@ -215,16 +217,23 @@ impl<'a> QueueEntry<'a> {
         let by_status = self.lifecycle != Lifecycle::Terminating && under_way(self.status);
         let position = self.position(now).filter(|_| movers == Movers::None);
         let gave_back = self.status.run.as_ref().is_some_and(|run| run.waits_for_pod);
-        let works = movers == Movers::Running || movers == Movers::Pending && !gave_back;
-        Candidate { uid: self.uid.to_owned(), under_way: by_status || works, position }
+        let under_way = by_status || movers == Movers::Running || movers == Movers::Pending && !gave_back;
+        let waits_for_pod = gave_back && !under_way && self.lifecycle != Lifecycle::Terminating;
+        Candidate { uid: self.uid.to_owned(), under_way, waits_for_pod, position }
     }
 }
 
 /// Whether the object at this position may start: free slots go to those that are first in the queue.
+///
+/// Pods that wait may all start at the same time, as when a node comes back. As many of them as there are slots wait without one, so that
+/// never more than twice as many syncs run.
 pub fn slot(mine: &QueuePosition, others: &[Candidate], limit: usize) -> Slot {
-    let before = others.iter().filter(|c| c.uid != mine.uid);
-    let before = before.filter(|c| c.under_way || c.position.as_ref().is_some_and(|position| position < mine)).count();
-    if before < limit { Slot::Free } else { Slot::Taken }
+    let (before, others): (Vec<_>, Vec<_>) = others
+        .iter()
+        .filter(|c| c.uid != mine.uid)
+        .partition(|c| c.under_way || c.position.as_ref().is_some_and(|position| position < mine));
+    let waiting = others.iter().filter(|c| c.waits_for_pod).count();
+    if before.len() + waiting.saturating_sub(limit) < limit { Slot::Free } else { Slot::Taken }
 }
 
 /// UIDs of those that hold the slots, for one that waits and is among the next to start. None for the others: who holds them changes often,
@@ -232,162 +241,10 @@ pub fn slot(mine: &QueuePosition, others: &[Candidate], limit: usize) -> Slot {
 pub fn holders(mine: &QueuePosition, others: &[Candidate], limit: usize) -> Vec<String> {
     let before = others.iter().filter(|c| c.uid != mine.uid && !c.under_way);
     let next = before.filter(|c| c.position.as_ref().is_some_and(|position| position < mine)).count() < limit;
-    let holding = others.iter().filter(|c| next && c.uid != mine.uid && c.under_way);
+    let too_many_wait = others.iter().filter(|c| c.waits_for_pod).count() > limit;
+    let holding = others.iter().filter(|c| next && c.uid != mine.uid && (c.under_way || too_many_wait && c.waits_for_pod));
     holding.map(|c| c.uid.clone()).collect()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::api::status::LastError;
-    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-    use serde_json::json;
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(second).unwrap()
-    }
-
-    fn view<'a>(kind: Kind, uid: &'a str, status: &'a Status) -> QueueEntry<'a> {
-        QueueEntry {
-            kind,
-            uid,
-            generation: 1,
-            created: Some(at(50)),
-            lifecycle: Lifecycle::Active,
-            tag: None,
-            starts_at_once: true,
-            approved: false,
-            sync_now: None,
-            verify_now: None,
-            stale: false,
-            republishes: None,
-            outdated: false,
-            pulls_into: None,
-            lacks_claim: false,
-            status,
-        }
-    }
-
-    fn synced(next: i64) -> Status {
-        let (start, end) = (Some(Time(at(1))), Some(Time(at(2))));
-        Status { last_sync_start_time: start, last_sync_time: end, next_sync_time: Some(Time(at(next))), ..Status::default() }
-    }
-
-    #[test]
-    fn the_longest_due_goes_first_but_a_first_pull_before_all() {
-        let (old, older, new) = (synced(20), synced(10), Status::default());
-        let views = [view(Kind::Source, "old", &old), view(Kind::Destination, "older", &older), view(Kind::Destination, "new", &new)];
-        let all: Vec<_> = views.iter().map(|v| v.candidate(Movers::None, at(100))).collect();
-        let may = |uid: &str, limit| {
-            let mine = all.iter().find(|c| c.uid == uid).and_then(|c| c.position.clone()).unwrap();
-            slot(&mine, &all, limit) == Slot::Free
-        };
-        assert!(may("new", 1) && !may("older", 1) && !may("old", 1));
-        assert!(may("older", 2) && !may("old", 2));
-        assert!(may("old", 3));
-    }
-
-    /// A pod that does not start takes no slot from those that work, once the status says that it waits; one that runs does.
-    #[test]
-    fn a_pod_that_waits_holds_no_slot() {
-        let run = json!({
-            "id": "r", "phase": "Transferring", "startTime": "1970-01-01T00:00:00.000000Z", "attempt": 1,
-            "phaseTime": "1970-01-01T00:00:00.000000Z", "generation": 1, "waitsForPod": true,
-        });
-        let waits = Status { run: Some(serde_json::from_value(run).unwrap()), ..synced(20) };
-        for (movers, holds) in [(Movers::None, false), (Movers::Leftover, false), (Movers::Pending, false), (Movers::Running, true)] {
-            let candidate = view(Kind::Source, "a", &waits).candidate(movers, at(100));
-            assert_eq!((candidate.under_way, candidate.position), (holds, None), "{movers:?}");
-        }
-        let edited = QueueEntry { generation: 2, ..view(Kind::Source, "a", &waits) };
-        assert_eq!(edited.due_since(at(100)), Some(at(20)), "a sync of the new spec needs one");
-        let status = synced(20);
-        assert!(view(Kind::Source, "a", &status).candidate(Movers::Pending, at(100)).under_way);
-    }
-
-    /// Only the next ones say who holds the slots: of a long queue, each would write that whenever it changes.
-    #[test]
-    fn the_next_ones_learn_who_holds_the_slots() {
-        let candidate = |uid: &str, since: Option<i64>| {
-            let position = since.map(|since| QueuePosition { later: true, since: at(since), uid: uid.into() });
-            Candidate { uid: uid.into(), under_way: position.is_none(), position }
-        };
-        let all = [candidate("x", None), candidate("y", None), candidate("a", Some(1)), candidate("b", Some(2)), candidate("c", Some(3))];
-        let told = |uid: &str| holders(all.iter().find(|c| c.uid == uid).unwrap().position.as_ref().unwrap(), &all, 2);
-        assert_eq!((told("a"), told("b")), (vec!["x".to_owned(), "y".to_owned()], vec!["x".to_owned(), "y".to_owned()]));
-        assert!(told("c").is_empty());
-    }
-
-    #[test]
-    fn the_one_that_waits_longer_stays_in_front() {
-        let waiting = Status { waiting_since: Some(Time(at(5))), ..synced(20) };
-        let (waiting, other) = (view(Kind::Source, "b", &waiting), synced(10));
-        let other = view(Kind::Source, "a", &other);
-        assert!(waiting.position(at(100)) < other.position(at(100)));
-    }
-
-    #[test]
-    fn paused_refused_and_early_ones_do_not_wait() {
-        let status = synced(200);
-        assert_eq!(view(Kind::Source, "a", &status).due_since(at(100)), None);
-        let status = synced(20);
-        let paused = QueueEntry { lifecycle: Lifecycle::Paused, ..view(Kind::Source, "a", &status) };
-        assert_eq!(paused.due_since(at(100)), None);
-        assert_eq!(view(Kind::Source, "a", &status).due_since(at(100)), Some(at(20)));
-    }
-
-    /// What is due beside the trigger waits for a slot as well.
-    #[test]
-    fn another_subject_and_a_verification_wait() {
-        let status = synced(200);
-        let idle = view(Kind::Source, "a", &status);
-        assert_eq!(QueueEntry { stale: true, ..idle.clone() }.due_since(at(100)), Some(at(100)));
-        assert_eq!(QueueEntry { verify_now: Some("1"), ..idle.clone() }.due_since(at(100)), Some(at(100)));
-        assert_eq!(QueueEntry { stale: true, verify_now: Some("1"), lifecycle: Lifecycle::Paused, ..idle }.due_since(at(100)), None);
-        let handled = Status { last_handled_verify_now: Some("1".into()), ..synced(200) };
-        assert_eq!(QueueEntry { verify_now: Some("1"), ..view(Kind::Source, "a", &handled) }.due_since(at(100)), None);
-        let run = json!({
-            "id": "r", "phase": "Backoff", "startTime": "2026-01-01T00:00:00.000000Z", "attempt": 2,
-            "phaseTime": "2026-01-01T00:00:00.000000Z", "generation": 1, "verifyNow": "1",
-        });
-        let failed = Status { run: Some(serde_json::from_value(run).unwrap()), next_attempt_time: Some(Time(at(150))), ..synced(200) };
-        for (value, due) in [("1", None), ("2", Some(at(100)))] {
-            assert_eq!(QueueEntry { verify_now: Some(value), ..view(Kind::Source, "a", &failed) }.due_since(at(100)), due);
-        }
-    }
-
-    /// Until it is edited.
-    #[test]
-    fn a_refused_spec_does_not_wait() {
-        let condition = json!({
-            "type": "Synchronizing", "status": "False", "reason": "Error", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z",
-        });
-        let status = Status { conditions: vec![serde_json::from_value(condition).unwrap()], observed_generation: Some(1), ..synced(20) };
-        let refused = view(Kind::Source, "a", &status);
-        assert_eq!(refused.due_since(at(100)), None);
-        assert_eq!(QueueEntry { generation: 2, ..refused }.due_since(at(100)), Some(at(20)));
-    }
-
-    /// Its slots count only once its next attempt is due, where a person is needed.
-    #[test]
-    fn one_that_failed_waits_by_its_reason() {
-        let run = json!({
-            "id": "r", "phase": "Backoff", "startTime": "2026-01-01T00:00:00.000000Z", "attempt": 2,
-            "phaseTime": "2026-01-01T00:00:00.000000Z", "generation": 1,
-        });
-        for (reason, attempt, expected) in [
-            ("Unreachable", 200, Some(at(20))),
-            ("DeletionGuard", 200, None),
-            ("DeletionGuard", 30, Some(at(20))),
-            ("DeletionGuard", 10, Some(at(10))),
-        ] {
-            let status = Status {
-                run: Some(serde_json::from_value(run.clone()).unwrap()),
-                last_error: Some(LastError { reason: reason.into(), message: String::new(), time: Time(at(5)), generation: None }),
-                next_attempt_time: Some(Time(at(attempt))),
-                ..synced(20)
-            };
-            assert_eq!(view(Kind::Source, "a", &status).due_since(at(100)), expected, "{reason}, {attempt}");
-        }
-    }
-}
+mod tests;
