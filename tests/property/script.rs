@@ -69,6 +69,8 @@ pub enum Happening {
     Rival(bool),
     /// A source pushes the claim to the path that is pulled, or is paused.
     Pushes(bool),
+    /// A destination begins to pull what a source pushes into its claim, or has finished.
+    Pulled(bool),
     /// The user ends the sync that runs, or one that does not.
     Abort(bool),
     /// Somebody deletes children by hand.
@@ -129,6 +131,7 @@ pub fn happenings() -> impl Strategy<Value = Vec<Happening>> {
         1 => any::<bool>().prop_map(Happening::Rival),
         1 => any::<bool>().prop_map(Happening::Pushes),
         1 => any::<bool>().prop_map(Happening::Abort),
+        1 => any::<bool>().prop_map(Happening::Pulled),
         1 => prop_oneof![Just(Role::Capture), Just(Role::Mover), Just(Role::Image), Just(Role::Volume)].prop_map(Happening::HandDelete),
         1 => any::<bool>().prop_map(Happening::UseCopyTrigger),
         2 => (0u8..3).prop_map(Happening::AskForCopy),
@@ -206,6 +209,8 @@ pub fn play(world: &mut World, happening: &Happening) {
         }),
         Happening::Pushes(pushes) => world.others.pushed_by = pushes.then(|| "app".into()),
         Happening::Rival(first) => world.others.rival = first.then(|| "other".into()),
+        // It does not while a sync of the source runs.
+        Happening::Pulled(begins) => world.others.pulled_by = begins.then(|| "back".into()).filter(|_| !world.pushes()),
         Happening::Abort(current) => {
             let run = world.status.run.as_ref().filter(|_| *current).map_or_else(|| "another".to_owned(), |run| run.id.clone());
             annotate(world, |object| object.abort = Some(run));
@@ -250,7 +255,7 @@ fn rebirth(world: &mut World) {
     world.status = scribe_agent::api::Status::default();
     world.past.clear();
     world.applied = None;
-    (world.adopted, world.bound) = (false, None);
+    (world.adopted, world.bound, world.pulling) = (false, None, None);
     world.jobs.clear();
     for claim in world.claims.iter_mut().filter(|c| c.meta.role.is_some()) {
         claim.meta = Meta { role: None, run: None, namesake: true, ..claim.meta.clone() };
@@ -335,7 +340,7 @@ pub fn all_goes_well(world: &mut World, minutes: usize) {
     for mended in [Happening::Slot(true), Happening::Restore(false), Happening::Webhook(false), Happening::Slow(false)] {
         play(world, &mended);
     }
-    world.others.pushed_by = None;
+    (world.others.pushed_by, world.others.pulled_by) = (None, None);
     (world.others.rival, world.cluster.hangs_since, world.cluster.hidden_since) = (None, None, None);
     // What was on the lost node is given up by the cluster.
     let lost = std::mem::take(&mut world.cluster.lost);

@@ -133,6 +133,8 @@ pub struct World {
     pub undeleted: BTreeMap<String, String>,
     pub cluster: Cluster,
     pub requests: Requests,
+    /// Run and attempt of a destination from which on its volume may hold a part of what is pulled.
+    pub pulling: Option<(String, i64)>,
     closed: BTreeSet<String>,
     made: BTreeMap<String, u32>,
 }
@@ -211,6 +213,7 @@ impl World {
             undeleted: BTreeMap::new(),
             cluster: Cluster { warning: Some("words".into()), ..Cluster::default() },
             requests: Requests::default(),
+            pulling: None,
             closed: BTreeSet::new(),
             made: BTreeMap::new(),
         };
@@ -319,6 +322,11 @@ impl World {
     /// Whether it is this object that writes to the claim, so that it goes first.
     pub fn writes(&self) -> bool {
         self.status.run.as_ref().is_some_and(claimant::writes)
+    }
+
+    /// Whether it is a source whose sync runs, so that no destination begins to pull into its claim.
+    pub fn pushes(&self) -> bool {
+        self.object.kind == Kind::Source && self.status.run.as_ref().is_some_and(claimant::pushes)
     }
 
     /// The same, just read, with a place to start.

@@ -12,6 +12,7 @@ pub mod objects;
 mod observe;
 pub mod places;
 pub mod progress;
+mod pushes;
 mod reconcile;
 mod removals;
 pub mod slots;

@@ -99,8 +99,14 @@ impl<'a> Decision<'a> {
         let course = Course { problem, notes: &notes, waiting: self.waiting.as_deref(), holders: &self.facts.slot_holders };
         conditions::set(&mut self.status, &self.facts.spec, course, generation, self.limits, self.now);
         let writes = |status: &Status| status.run.as_ref().is_some_and(claimant::writes);
-        if self.facts.object.kind == Kind::Destination && (writes(&self.facts.status) || writes(&self.status)) {
+        let pushing = |status: &Status| status.run.as_ref().filter(|run| claimant::pushes(run)).map(|run| run.id.clone());
+        let shares = match self.facts.object.kind {
             // It is only good as long as no other destination is given the PVC.
+            Kind::Destination => writes(&self.facts.status) || writes(&self.status),
+            // From here on no destination begins to pull into it.
+            Kind::Source => pushing(&self.status).is_some() && pushing(&self.status) != pushing(&self.facts.status),
+        };
+        if shares {
             self.plan.needs.insert(Refresh::Sharing);
         }
         let mut steps = Vec::new();

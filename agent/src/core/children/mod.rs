@@ -25,14 +25,16 @@ use scribe_mover::report::Report;
 /// What keeps the volumes that the spec needs from being used, if anything does.
 pub(super) fn volume_problem(facts: &Facts, spec: &Spec) -> Option<(Reason, String)> {
     match &spec.volume {
-        Volume::Source { claim, capture, .. } => named(facts, spec, claim).or_else(|| match capture {
-            Capture::Direct => None,
-            Capture::Clone => taken(facts, &names::capture(&facts.object.name)),
-            Capture::Snapshot(_) => {
-                let name = names::capture(&facts.object.name);
-                taken(facts, &name).or_else(|| taken_snapshot(facts, &name))
-            }
-        }),
+        Volume::Source { claim, capture, .. } => {
+            named(facts, spec, claim).or_else(|| sharing::refused(facts, spec)).or_else(|| match capture {
+                Capture::Direct => None,
+                Capture::Clone => taken(facts, &names::capture(&facts.object.name)),
+                Capture::Snapshot(_) => {
+                    let name = names::capture(&facts.object.name);
+                    taken(facts, &name).or_else(|| taken_snapshot(facts, &name))
+                }
+            })
+        }
         Volume::Destination { claim: DestinationClaim::Existing(claim), .. } => {
             named(facts, spec, claim).or_else(|| sharing::refused(facts, spec))
         }

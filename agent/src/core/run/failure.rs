@@ -92,6 +92,10 @@ pub(super) fn wait_for_first_push(decision: &mut Decision<'_>, report: &Report) 
     decision.status.last_error = None;
     decision.status.attempts = None;
     decision.status.latest_mover_status = Some(MoverStatus { result: MoverResult::Successful, logs: report.logs.clone() });
+    if let Some(run) = decision.status.run.as_mut().filter(|run| run.pulls_since_attempt == Some(run.attempt)) {
+        // It has pulled nothing, and who pushes first must not wait for it.
+        run.pulls_since_attempt = None;
+    }
     next_attempt(decision, Phase::WaitingForFirstPush);
 }
 
