@@ -71,3 +71,29 @@ async fn a_source_that_the_cache_does_not_show_is_not_pulled_over() {
     destination.until("it is refused", 60, |s| says(s, "Stalled", "ReplicationSource \"x\" pushes PVC")).await;
     assert_eq!(site.children("batch", "v1", "Job").await, Vec::<String>::new());
 }
+
+/// It is there, and makes its copy, whatever the cache shows: its value and its state stay on the PVC.
+#[tokio::test]
+async fn a_source_that_the_cache_does_not_show_is_not_gone() {
+    let site = Site::start("unseen-source").await;
+    let source = site.source("x", manual("0")).await;
+    source.sync("1", 60).await;
+    let claims = site.api("", "v1", "PersistentVolumeClaim");
+    let annotate = async |annotations: Value| {
+        let patch = Patch::Merge(json!({ "metadata": { "annotations": annotations } }));
+        claims.patch("data-x", &PatchParams::default(), &patch).await.unwrap();
+    };
+    annotate(json!({ "scribe.backube/use-copy-trigger": "" })).await;
+    source.edit(manual("2")).await;
+    source.until("it waits", 60, |s| says(s, "Synchronizing", "Waiting for a new value")).await;
+    without_new_sources(&site).await;
+    site.source("other", json!({ "sourcePVC": "data-x", "trigger": { "manual": "0" } })).await;
+    let uid = site.api("scribe.backube", "v1alpha1", "ReplicationSource").get("other").await.unwrap().metadata.uid;
+    let by = json!({ "source": "other", "uid": uid, "run": "r", "attempt": 1, "taken": "one" }).to_string();
+    annotate(json!({ "scribe.backube/copy-trigger": "two", "scribe.backube/latest-copy-status": "InProgress",
+        "scribe.backube/latest-copy-trigger-waiting-since": null, "scribe.backube/latest-copy-by": by }))
+    .await;
+    source.until("it waits for the other one", 60, |s| says(s, "Synchronizing", "Waiting for ReplicationSource \"other\"")).await;
+    let kept = claims.get("data-x").await.unwrap().metadata.annotations.unwrap();
+    assert_eq!(kept["scribe.backube/latest-copy-by"], by);
+}

@@ -79,6 +79,8 @@ mod api_server;
 mod copies;
 mod movers;
 
+use copies::Requests;
+
 #[derive(Clone)]
 pub struct World {
     pub now: Timestamp,
@@ -137,21 +139,6 @@ pub struct World {
     pub pulling: Option<(String, i64)>,
     closed: BTreeSet<String>,
     made: BTreeMap<String, u32>,
-}
-
-/// What a user asks for by the copy trigger, and what came of it.
-#[derive(Clone, Default)]
-pub struct Requests {
-    /// By claim, how often its value was changed.
-    pub made: BTreeMap<String, u32>,
-    /// By claim and number of the change, the run and attempt that took the value.
-    pub taken: BTreeMap<(String, u32), (String, i64)>,
-    /// Those whose copy was reported to be there.
-    pub completed: BTreeSet<(String, u32)>,
-    /// Copies that were made on request.
-    pub copies: usize,
-    /// Another source of the same claim is there; otherwise what it left counts no more.
-    pub another_source: bool,
 }
 
 /// What the cluster does not do as it should.
@@ -264,17 +251,6 @@ impl World {
     /// The object's snapshots, as they are listed.
     pub fn snapshots(&self) -> Vec<Snapshot> {
         self.snapshots.iter().filter(|s| s.meta.role.is_some()).cloned().collect()
-    }
-
-    /// The claims, as they are read: what a source wrote there that is no more counts no more.
-    pub fn claims(&self) -> Vec<Claim> {
-        let mut claims = self.claims.clone();
-        for by in claims.iter_mut().filter_map(|claim| claim.copy.by.as_mut()) {
-            if by.uid != self.object.uid && !self.requests.another_source {
-                by.uid.clear();
-            }
-        }
-        claims
     }
 
     /// The spec, as it is read.

@@ -94,7 +94,7 @@ pub(super) async fn refresh(context: &Context, facts: &mut Facts, needs: &BTreeS
                 let mut read = ClaimsRead::default();
                 context.reader.claims(|page| read.add(facts, page.iter())).await.map_err(unread)?;
                 (facts.claims, facts.images_in_use) = (read.claims, read.images_in_use);
-                copies::forget_the_gone(context, facts);
+                copies::forget_those_that_have_gone(context, facts).await.map_err(unread)?;
             }
             Refresh::Snapshots => {
                 let mut snapshots = context.reader.snapshots(&owner).await.map_err(unread)?;

@@ -24,6 +24,7 @@ impl World {
             }
             Step::Create(child) if self.cluster.webhook_down => {
                 self.blocked = Some(format!("{} cannot be created: the webhook is down", child.name()));
+                self.requests.late = Some(child.clone());
                 return false;
             }
             Step::Create(child) => {
@@ -66,6 +67,7 @@ impl World {
                 if !self.note_copy(note) {
                     return false;
                 }
+                self.events.extend(note.told.clone().filter(|told| self.events.iter().all(|e| e.key != told.key)));
             }
             Step::Release(target) => {
                 for image in self.snapshots.iter_mut().filter(|s| s.meta.uid == target.uid) {
@@ -86,6 +88,7 @@ impl World {
                 assert!(self.pods.iter().all(|p| p.ended), "a mover was started while another lives");
                 self.assert_mounts(new);
                 self.assert_may_begin(new);
+                self.assert_waited_for(&new.claim);
                 self.assert_arguments(new);
                 self.assert_adopts(new);
                 self.movers.push((**new).clone());
@@ -173,6 +176,7 @@ impl World {
             && let Some(snapshot) = self.snapshots.iter().find(|s| s.meta.name == *name)
         {
             assert!(snapshot.ready, "a claim was made from an unready snapshot");
+            self.assert_waited_for(name);
         }
         if let Origin::Claim(claim) = &new.from {
             self.assert_not_half_pulled();

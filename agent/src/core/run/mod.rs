@@ -104,6 +104,8 @@ pub(super) fn begin(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
     match run.phase {
         Phase::Capturing => {
             if let Some(step) = children::capture_snapshot(decision.facts, spec, run, None) {
+                // Whether it is to be made on request by now.
+                decision.plan.needs.insert(Refresh::Claims);
                 decision.plan.steps.push(step);
             }
         }
@@ -200,8 +202,15 @@ fn capturing(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
     if !made && copies::on_request(facts, spec).is_some() {
         return copy_trigger::wait(decision, spec, run);
     }
-    if matches!(spec.volume, Volume::Source { capture: Capture::Clone, .. }) || !made && copy_trigger::has_waited(decision, run) {
-        // A clone that is there, or a copy that is made on request no more.
+    let waited = run.phase == Phase::WaitingForSnapshot && !made;
+    if waited {
+        if !facts.snapshots_known {
+            return snapshots_unknown(decision, run);
+        }
+        decision.plan.needs.extend(copies::FACTS);
+    }
+    if matches!(spec.volume, Volume::Source { capture: Capture::Clone, .. }) || waited {
+        // A clone that is there, or a copy that is made on request no more, or was deleted while the run waited for it.
         if decision.may_start() {
             decision.enter(if made { Phase::Transferring } else { first_phase(facts, spec) });
             if let Some(run) = decision.status.run.clone() {
@@ -211,7 +220,6 @@ fn capturing(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
         return;
     }
     match facts.snapshots_as(Role::Capture).find(|s| s.meta.serves(&run.id)) {
-        None if run.phase == Phase::WaitingForSnapshot => snapshot_gone(decision, run),
         None => {
             if !waiting::hindered(decision, run, decision.limits.snapshot_timeout, Reason::SnapshotNotReady) {
                 begin(decision, spec, run);
