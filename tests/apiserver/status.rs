@@ -69,6 +69,7 @@ fn full(kind: Kind) -> Status {
             adopted_state: Some("a commit".to_owned()),
             disruptions: Some(2),
             waits_for_pod: true,
+            pulls_since_attempt: Some(1),
         }),
         first_push: (kind == Destination).then(|| FirstPush {
             since: time("2021-01-18T22:17:00Z"),

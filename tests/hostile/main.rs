@@ -18,6 +18,7 @@ mod lasting;
 #[path = "../../agent/mover/tests/mover/support/ports.rs"]
 mod ports;
 mod proxy;
+mod pushed_back;
 mod reports;
 mod setbacks;
 mod shared;

@@ -187,6 +187,11 @@ async fn what_a_source_pushes_is_not_pulled_back_into_it() {
     let chained = into("data-x");
     site.destination("chain", chained).await.sync("1", 60).await;
     site.api("scribe.backube", "v1alpha1", "ReplicationDestination").delete("chain", &DeleteParams::default()).await.unwrap();
+    until("its Job is gone", 60, async || match jobs_into(&site, "data-x").await {
+        jobs if jobs.is_empty() => Ok(()),
+        jobs => Err(jobs),
+    })
+    .await;
     let back = |copy_method: &str| {
         let rclone = json!({ "destinationPVC": "data-x", "capacity": null, "rcloneDestPath": "bucket/x", "copyMethod": copy_method });
         json!({ "trigger": { "manual": "0" }, "rclone": rclone })

@@ -90,8 +90,9 @@ pub fn look(world: &mut World, how: &Look) {
         if world.apply(&facts.object, step) {
             continue;
         }
-        // What is written of a copy that is there keeps nothing from being done.
-        if matches!(step, Step::NoteCopy(note) if !note.announces()) {
+        // What is written of a copy that is there keeps nothing from being done, but for the status that would leave nothing to show it.
+        let status_follows = plan.steps[number..].iter().any(|step| matches!(step, Step::WriteStatus(_)));
+        if matches!(step, Step::NoteCopy(note) if !note.announces()) && !status_follows {
             continue;
         }
         // A removal that fails keeps nothing but creates from being done.

@@ -14,12 +14,13 @@ use scribe_agent::api::status::Phase;
 use scribe_agent::core::decide::decide;
 use scribe_agent::core::model::copy::{CopyBy, CopyStatus};
 use scribe_agent::core::model::facts::{Role, Slot};
+use scribe_agent::core::model::plan::Step;
 use scribe_agent::core::schedule::queue;
 
-const COPIED: [Flavour; 2] = [Flavour::SourceSnapshot, Flavour::SourceClone];
+pub const COPIED: [Flavour; 2] = [Flavour::SourceSnapshot, Flavour::SourceClone];
 
 /// A sync that waits to be asked for its copy.
-fn waiting(flavour: Flavour) -> World {
+pub fn waiting(flavour: Flavour) -> World {
     let mut world = World::new(flavour);
     world.use_copy_trigger(true);
     looks(&mut world);
@@ -27,30 +28,30 @@ fn waiting(flavour: Flavour) -> World {
     world
 }
 
-fn looks(world: &mut World) {
+pub fn looks(world: &mut World) {
     for _ in 0..3 {
         agent::look(world, &Look::default());
     }
 }
 
-fn told(world: &World) -> Option<CopyStatus> {
+pub fn told(world: &World) -> Option<CopyStatus> {
     world.source_claim().unwrap().copy.status
 }
 
-fn latest(world: &World) -> Option<&str> {
+pub fn latest(world: &World) -> Option<&str> {
     world.source_claim().unwrap().copy.latest.as_deref()
 }
 
-fn phase(world: &World) -> Phase {
+pub fn phase(world: &World) -> Phase {
     world.status.run.as_ref().unwrap().phase
 }
 
-fn copies(world: &World) -> usize {
+pub fn copies(world: &World) -> usize {
     let claims = world.claims.iter().map(|c| &c.meta).chain(world.snapshots.iter().map(|s| &s.meta));
     claims.filter(|meta| meta.role == Some(Role::Capture) && !meta.deleting).count()
 }
 
-fn message(world: &World) -> &str {
+pub fn message(world: &World) -> &str {
     &world.status.conditions.iter().find(|c| c.type_ == "Synchronizing").unwrap().message
 }
 
@@ -161,7 +162,7 @@ fn a_copy_that_failed_is_asked_for_again() {
     world.assert_settled();
 }
 
-/// The agent was away after the failure, so that the claim still says that the copy is being made: the next attempt makes none all the same.
+/// The claim could not be written to, so that it still says that the copy is being made: the next attempt makes none all the same.
 #[test]
 fn the_next_attempt_does_not_take_the_value_over() {
     let mut world = waiting(Flavour::SourceSnapshot);
@@ -169,7 +170,9 @@ fn the_next_attempt_does_not_take_the_value_over() {
     looks(&mut world);
     world.snapshots[0].error = Some("no room".into());
     world.now += SignedDuration::from_mins(10);
+    world.cluster.refuses = Some(|step| matches!(step, Step::NoteCopy(_)));
     agent::look(&mut world, &Look::default());
+    world.cluster.refuses = None;
     controllers::collect(&mut world);
     assert_eq!((phase(&world), told(&world)), (Phase::Backoff, Some(CopyStatus::InProgress)));
     world.now = next_attempt(&world);
@@ -210,7 +213,7 @@ fn a_copy_that_nobody_asks_for_is_reported() {
             looks(&mut world);
         }
         let error = world.status.last_error.clone().unwrap();
-        assert_eq!((error.reason.as_str(), world.status.attempts), ("CopyTriggerTimeout", Some(1)));
+        assert_eq!((error.reason.as_str(), world.status.attempts), ("CopyTriggerTimeout", None), "no attempt has failed");
         assert!(error.message.contains("Set scribe.backube/copy-trigger on the PVC"), "{}", error.message);
         assert_eq!(error.message.contains("\"old\" was used before"), before.is_some(), "{}", error.message);
         assert_eq!((told(&world), copies(&world)), (Some(CopyStatus::WaitingForTrigger), 0));

@@ -37,6 +37,7 @@ fn the_state_diagram_is_what_the_decisions_do() {
     turns.extend(crate::slow::turns_of_slow_snapshots());
     turns.extend([Flavour::SourceSnapshot, Flavour::SourceClone].into_iter().flat_map(|flavour| search::search_on_request(flavour, 1).1));
     turns.extend(crate::copy_trigger::turns_of_a_copy_that_failed());
+    turns.extend(crate::copy_notes::turns_of_a_wait_that_is_not_needed_any_more());
     assert_drawn(&turns);
     let (seen, drawn) = (named(&turns), drawn());
     assert_eq!(drawn.difference(&seen).collect::<Vec<_>>(), Vec::<&(String, String)>::new(), "drawn, but never done");

@@ -10,6 +10,7 @@ mod annotations;
 mod cleanup;
 mod controllers;
 mod copies;
+mod copy_notes;
 mod copy_trigger;
 mod deadlines;
 mod diagram;

@@ -1,6 +1,7 @@
 //! A CRD that is older than the agent drops fields of its status: what it can never keep is not written again and again.
 
 use crate::agent::{self, Look};
+use crate::controllers::{self, Ending};
 use crate::edits::with_a_mover;
 use crate::script;
 use crate::world::{Flavour, World};
@@ -42,4 +43,22 @@ fn nor_what_it_drops_within_a_list() {
     assert!(writes(&facts, &world), "it is not known that the CRD drops them");
     facts.undeclared = BTreeSet::from(["conditions.observedGeneration".to_owned()]);
     assert!(!writes(&facts, &world));
+}
+
+/// Nor does a sync wait for what is never kept.
+#[test]
+fn a_pull_that_no_status_shows_comes_to_an_end() {
+    for flavour in [Flavour::DestinationImage, Flavour::DestinationDirect, Flavour::DestinationExisting] {
+        let mut world = World::new(flavour);
+        for _ in 0..20 {
+            agent::look(&mut world, &Look::default());
+            if let Some(run) = world.status.run.as_mut() {
+                run.pulls_since_attempt = None;
+            }
+            controllers::start_pods(&mut world);
+            controllers::end_movers(&mut world, Ending::Good);
+            controllers::let_the_cluster_work(&mut world);
+        }
+        world.assert_settled();
+    }
 }

@@ -69,6 +69,12 @@ pub enum Happening {
     Rival(bool),
     /// A source pushes the claim to the path that is pulled, or is paused.
     Pushes(bool),
+    /// A destination begins to pull what a source pushes into its claim, or has finished.
+    Pulled(bool),
+    /// Another source of the claim does what it can do next, or is gone.
+    AnotherSource(bool),
+    /// The API server makes a copy whose create it answered 5xx.
+    LateCopy,
     /// The user ends the sync that runs, or one that does not.
     Abort(bool),
     /// Somebody deletes children by hand.
@@ -129,6 +135,9 @@ pub fn happenings() -> impl Strategy<Value = Vec<Happening>> {
         1 => any::<bool>().prop_map(Happening::Rival),
         1 => any::<bool>().prop_map(Happening::Pushes),
         1 => any::<bool>().prop_map(Happening::Abort),
+        1 => any::<bool>().prop_map(Happening::Pulled),
+        1 => proptest::bool::weighted(0.8).prop_map(Happening::AnotherSource),
+        1 => Just(Happening::LateCopy),
         1 => prop_oneof![Just(Role::Capture), Just(Role::Mover), Just(Role::Image), Just(Role::Volume)].prop_map(Happening::HandDelete),
         1 => any::<bool>().prop_map(Happening::UseCopyTrigger),
         2 => (0u8..3).prop_map(Happening::AskForCopy),
@@ -206,6 +215,11 @@ pub fn play(world: &mut World, happening: &Happening) {
         }),
         Happening::Pushes(pushes) => world.others.pushed_by = pushes.then(|| "app".into()),
         Happening::Rival(first) => world.others.rival = first.then(|| "other".into()),
+        // It does not while a sync of the source runs.
+        Happening::Pulled(begins) => world.others.pulled_by = begins.then(|| "back".into()).filter(|_| !world.pushes()),
+        Happening::AnotherSource(true) => world.another_source(),
+        Happening::AnotherSource(false) => world.requests.another_source = false,
+        Happening::LateCopy => world.make_the_late_copy(),
         Happening::Abort(current) => {
             let run = world.status.run.as_ref().filter(|_| *current).map_or_else(|| "another".to_owned(), |run| run.id.clone());
             annotate(world, |object| object.abort = Some(run));
@@ -250,7 +264,7 @@ fn rebirth(world: &mut World) {
     world.status = scribe_agent::api::Status::default();
     world.past.clear();
     world.applied = None;
-    (world.adopted, world.bound) = (false, None);
+    (world.adopted, world.bound, world.requests.late, world.pulling) = (false, None, None, None);
     world.jobs.clear();
     for claim in world.claims.iter_mut().filter(|c| c.meta.role.is_some()) {
         claim.meta = Meta { role: None, run: None, namesake: true, ..claim.meta.clone() };
@@ -335,7 +349,7 @@ pub fn all_goes_well(world: &mut World, minutes: usize) {
     for mended in [Happening::Slot(true), Happening::Restore(false), Happening::Webhook(false), Happening::Slow(false)] {
         play(world, &mended);
     }
-    world.others.pushed_by = None;
+    (world.others.pushed_by, world.others.pulled_by, world.requests.another_source) = (None, None, false);
     (world.others.rival, world.cluster.hangs_since, world.cluster.hidden_since) = (None, None, None);
     // What was on the lost node is given up by the cluster.
     let lost = std::mem::take(&mut world.cluster.lost);

@@ -64,7 +64,7 @@ fn one_that_has_begun_is_not_interrupted() {
     }
 }
 
-/// Asking what others do costs a list: only a destination whose mover may write does so.
+/// Only a destination whose mover may write asks what others do, and a source that begins.
 #[test]
 fn only_one_that_writes_asks_about_others() {
     let asks = |world: &World| agent::plan(world).needs.contains(&Refresh::Sharing);
@@ -72,7 +72,7 @@ fn only_one_that_writes_asks_about_others() {
         let mut world = World::new(flavour);
         // It does not write yet, and will.
         let plan = decide(&Facts { fresh: BTreeSet::new(), ..world.all_fresh() }, &World::limits(), world.now);
-        assert_eq!(plan.needs.contains(&Refresh::Sharing), world.object.kind == Kind::Destination, "{flavour:?}");
+        assert!(plan.needs.contains(&Refresh::Sharing), "{flavour:?}");
         script::begin(&mut world);
         controllers::start_pods(&mut world);
         assert_eq!(asks(&world), world.writes() && world.object.kind == Kind::Destination, "{flavour:?}");
@@ -238,6 +238,88 @@ fn what_a_source_pushes_is_not_pulled_back_into_it() {
                 assert!(kind == "Ready" && synced || message.contains("ReplicationSource \"app\" pushes PVC"), "{message}");
             }
             world.others.pushed_by = None;
+            script::calm_down(&mut world);
+            world.assert_settled_without_a_tag();
+        }
+    }
+}
+
+const SOURCES: [Flavour; 3] = [Flavour::SourceSnapshot, Flavour::SourceClone, Flavour::SourceDirect];
+
+/// A source that is resumed while its last push is being restored would push what has been restored so far over it: it waits, names the
+/// destination, or its Job once the destination is no more, and goes on by itself.
+#[test]
+fn what_is_half_pulled_is_not_pushed() {
+    let named = [("ReplicationDestination \"back\" pulls r:p into PVC", true), ("Job scribe-rclone-dest-back of a destination", false)];
+    for ((flavour, synced), (words, there)) in SOURCES.into_iter().flat_map(|f| [(f, false), (f, true)]).flat_map(|c| named.map(|n| (c, n)))
+    {
+        let mut world = World::new(flavour);
+        if synced {
+            script::calm_down(&mut world);
+            script::play(&mut world, &Happening::Tag);
+        }
+        let before = world.movers.len();
+        if there {
+            world.others.pulled_by = Some("back".into());
+        } else {
+            world.foreign_jobs = vec!["scribe-rclone-dest-back".into()];
+        }
+        for _ in 0..60 {
+            agent::look(&mut world, &Look::default());
+            controllers::let_the_cluster_work(&mut world);
+            world.past.clear();
+            world.now += SignedDuration::from_mins(1);
+        }
+        assert_eq!((world.movers.len(), world.snapshots().len()), (before, 0), "{flavour:?}");
+        let stalled = world.status.conditions.iter().find(|c| c.type_ == "Stalled").unwrap();
+        assert_eq!((stalled.status.as_str(), stalled.reason.as_str()), ("True", "InvalidSpec"), "{flavour:?}");
+        assert!(stalled.message.contains(words), "{}", stalled.message);
+        world.foreign_jobs.clear();
+        world.others.pulled_by = None;
+        script::calm_down(&mut world);
+        world.assert_settled_without_a_tag();
+    }
+}
+
+/// One whose copy is made on request takes no value for a push that it would not make: the application goes on with the next one.
+#[test]
+fn no_copy_is_asked_for_while_another_pulls() {
+    for flavour in [Flavour::SourceSnapshot, Flavour::SourceClone] {
+        let mut world = World::new(flavour);
+        world.use_copy_trigger(true);
+        world.ask_for_a_copy("one");
+        world.others.pulled_by = Some("back".into());
+        for _ in 0..5 {
+            agent::look(&mut world, &Look::default());
+        }
+        assert_eq!(world.source_claim().unwrap().copy.status, None, "{flavour:?}");
+        script::recover(&mut world);
+        world.assert_settled();
+    }
+}
+
+/// Between the attempts of a pull that failed, and by the sync that takes its place, the volume holds a part of it; where nothing was pushed yet, it
+/// holds what it held.
+#[test]
+fn a_pull_that_has_not_succeeded_is_known() {
+    for flavour in DESTINATIONS {
+        for ending in [Ending::Failed, Ending::WithoutReport, Ending::NothingPushedYet] {
+            let mut world = World::new(flavour);
+            script::begin(&mut world);
+            let since = |world: &World| world.status.run.as_ref().unwrap().pulls_since_attempt;
+            assert_eq!(since(&world), Some(1), "{flavour:?}");
+            controllers::start_pods(&mut world);
+            controllers::end_movers(&mut world, ending);
+            controllers::note_ended(&mut world);
+            for _ in 0..3 {
+                agent::look(&mut world, &Look::default());
+            }
+            assert_eq!(since(&world), (ending != Ending::NothingPushedYet).then_some(1), "{flavour:?} {ending:?}");
+            script::edit(&mut world, |world| world.spec.remote.path = script::PATHS[1].into());
+            for _ in 0..3 {
+                agent::look(&mut world, &Look::default());
+            }
+            assert!(ending == Ending::NothingPushedYet || since(&world).is_some(), "{flavour:?} {ending:?}");
             script::calm_down(&mut world);
             world.assert_settled_without_a_tag();
         }

@@ -79,6 +79,8 @@ mod api_server;
 mod copies;
 mod movers;
 
+use copies::Requests;
+
 #[derive(Clone)]
 pub struct World {
     pub now: Timestamp,
@@ -133,23 +135,10 @@ pub struct World {
     pub undeleted: BTreeMap<String, String>,
     pub cluster: Cluster,
     pub requests: Requests,
+    /// Run and attempt of a destination from which on its volume may hold a part of what is pulled.
+    pub pulling: Option<(String, i64)>,
     closed: BTreeSet<String>,
     made: BTreeMap<String, u32>,
-}
-
-/// What a user asks for by the copy trigger, and what came of it.
-#[derive(Clone, Default)]
-pub struct Requests {
-    /// By claim, how often its value was changed.
-    pub made: BTreeMap<String, u32>,
-    /// By claim and number of the change, the run and attempt that took the value.
-    pub taken: BTreeMap<(String, u32), (String, i64)>,
-    /// Those whose copy was reported to be there.
-    pub completed: BTreeSet<(String, u32)>,
-    /// Copies that were made on request.
-    pub copies: usize,
-    /// Another source of the same claim is there; otherwise what it left counts no more.
-    pub another_source: bool,
 }
 
 /// What the cluster does not do as it should.
@@ -211,6 +200,7 @@ impl World {
             undeleted: BTreeMap::new(),
             cluster: Cluster { warning: Some("words".into()), ..Cluster::default() },
             requests: Requests::default(),
+            pulling: None,
             closed: BTreeSet::new(),
             made: BTreeMap::new(),
         };
@@ -263,17 +253,6 @@ impl World {
         self.snapshots.iter().filter(|s| s.meta.role.is_some()).cloned().collect()
     }
 
-    /// The claims, as they are read: what a source wrote there that is no more counts no more.
-    pub fn claims(&self) -> Vec<Claim> {
-        let mut claims = self.claims.clone();
-        for by in claims.iter_mut().filter_map(|claim| claim.copy.by.as_mut()) {
-            if by.uid != self.object.uid && !self.requests.another_source {
-                by.uid.clear();
-            }
-        }
-        claims
-    }
-
     /// The spec, as it is read.
     pub fn spec(&self) -> Result<Spec, InvalidSpec> {
         self.invalid.clone().map_or_else(|| Ok(self.spec.clone()), |problem| Err(InvalidSpec(problem)))
@@ -319,6 +298,11 @@ impl World {
     /// Whether it is this object that writes to the claim, so that it goes first.
     pub fn writes(&self) -> bool {
         self.status.run.as_ref().is_some_and(claimant::writes)
+    }
+
+    /// Whether it is a source whose sync runs, so that no destination begins to pull into its claim.
+    pub fn pushes(&self) -> bool {
+        self.object.kind == Kind::Source && self.status.run.as_ref().is_some_and(claimant::pushes)
     }
 
     /// The same, just read, with a place to start.

@@ -46,6 +46,14 @@ impl Reader {
         Ok(api.get_opt(name).await?.map(|object| object.replication()))
     }
 
+    /// Shows `see` all sources of the namespace, a page at a time.
+    ///
+    /// # Errors
+    /// What the API server says.
+    pub async fn sources(&self, see: impl FnMut(Vec<ReplicationSource>)) -> kube::Result<()> {
+        self.pages(&ListParams::default(), see).await
+    }
+
     /// Shows `see` all claims of the namespace, a page at a time.
     ///
     /// # Errors

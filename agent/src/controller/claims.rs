@@ -2,13 +2,13 @@
 //! does not show yet.
 
 use super::Context;
-use crate::api::status::{Phase, Run};
+use super::pushes::{self, At, Pushes, at};
 use crate::api::{ReplicationDestination, ReplicationSource, Status};
 use crate::cluster::view::Replication;
 use crate::core::model::claimant::{self, Claimant, Sharing, writes};
 use crate::core::model::facts::{Facts, Kind, Object};
 use crate::core::model::names;
-use crate::core::model::spec::Remote;
+use crate::core::model::spec::{InvalidSpec, Remote, Spec};
 use crate::core::model::subject::may_be_one;
 use jiff::Timestamp;
 use std::collections::{HashMap, HashSet};
@@ -24,19 +24,14 @@ pub struct Claims {
     wrote: HashMap<String, Written>,
     /// UIDs of destinations, and their PVC that was given to another one, as long as no status records it.
     touched: HashSet<(String, String)>,
+    /// Which source pushes, and which destination pulls, where the other one would meet it.
+    pub(super) pushes: Pushes,
 }
 
 #[derive(Debug)]
 struct Written {
     at: Option<At>,
     claim: Option<String>,
-}
-
-/// Where a run is.
-type At = (String, i64, Phase);
-
-fn at(run: Option<&Run>) -> Option<At> {
-    run.map(|run| (run.id.clone(), run.attempt, run.phase))
 }
 
 /// A destination, as one asks about a PVC.
@@ -74,7 +69,7 @@ impl Claims {
         // One of the future was recorded under a wrong clock.
         let pulled_since = |seen: &Seen<'_>| seen.synced_at.is_some_and(|time| time <= now && Some(time) > own.synced_at);
         let touched = mixed.is_some() || self.touched.contains(&(uid.to_owned(), claim.to_owned())) || others.iter().any(pulled_since);
-        let sharing = Sharing { rival, mixed: mixed.map(|seen| seen.claimant.name.to_owned()), touched, pushed_by: None };
+        let sharing = Sharing { rival, mixed: mixed.map(|seen| seen.claimant.name.to_owned()), touched, ..Sharing::default() };
         if take && sharing.rival.is_none() {
             let used = |seen: &&Seen<'_>| seen.claimant.synced || Some(seen.claimant.uid) == holder;
             let lose: Vec<_> = others.iter().filter(used).map(|seen| (seen.claimant.uid.to_owned(), claim.to_owned())).collect();
@@ -110,6 +105,7 @@ impl Claims {
     /// The reconcile is over: what was given to it counts no more beside what it wrote.
     pub(super) fn settled(&mut self, uid: &str) {
         self.given.remove(uid);
+        self.pushes.settled(uid);
     }
 
     /// Forgets objects that are gone.
@@ -124,8 +120,8 @@ impl Claims {
 /// What other destinations do with the PVC that this object pulls into; with `take`, it is given out.
 pub(super) fn ask(context: &Context, facts: &Facts, take: bool) -> Sharing {
     let object = &facts.object;
-    if object.kind != Kind::Destination {
-        return Sharing::default();
+    if object.kind == Kind::Source {
+        return Sharing { pulled_by: pushes::pulled_by(context, facts, take), ..Sharing::default() };
     }
     let named = object.pulls_into(&facts.spec);
     let claim = named.map_or_else(|| object.claim_name(), str::to_owned);
@@ -139,19 +135,40 @@ pub(super) fn ask(context: &Context, facts: &Facts, take: bool) -> Sharing {
         .collect();
     let own = view(&object.uid, &object.name, named, &facts.status, object.created, &claim);
     claims.keep(|uid| uid == object.uid || others.iter().any(|other| other.claimant.uid == uid));
-    let pushed_by = pushed_by(context, facts, &claim);
+    let pushed_by = pushed_by(context, &mut claims.pushes, facts, &claim);
     // What is refused because of its source is given to nobody.
-    let sharing = claims.ask(&claim, &Seen { wants: true, ..own }, &others, take && pushed_by.is_none(), Timestamp::now());
+    let take = take && pushed_by.is_none();
+    let sharing = claims.ask(&claim, &Seen { wants: true, ..own }, &others, take, Timestamp::now());
+    if let Some(place) = pushes::place(facts).filter(|_| take && sharing.rival.is_none()) {
+        claims.pushes.give(&object.uid, place);
+    }
     Sharing { pushed_by, ..sharing }
 }
 
 /// The source that pushes this PVC to the path that the destination pulls.
-fn pushed_by(context: &Context, facts: &Facts, claim: &str) -> Option<String> {
-    let remote = &facts.spec.as_ref().ok()?.remote;
+fn pushed_by(context: &Context, known: &mut Pushes, facts: &Facts, claim: &str) -> Option<String> {
+    let (remote, place) = (&facts.spec.as_ref().ok()?.remote, pushes::place(facts)?);
     let all = context.objects.sources.state();
-    let names = all.iter().filter(|source| pushes(source, claim, remote)).filter_map(|source| source.metadata.name.clone());
+    let pushing = all.iter().filter(|source| pushes(source, claim, remote) || pushes::has_begun(known, source, &place));
+    let jobs = context.cache.jobs.state();
+    let reading = jobs.iter().filter_map(|job| pushes::reads(job, &place));
     // The order of the store is none.
-    names.min()
+    pushing.filter_map(|source| source.metadata.name.clone()).chain(reading).min()
+}
+
+/// The same by what is stored, where a pull into a PVC of the user's is to begin: of two objects that were created together, the cache may show
+/// the destination first.
+pub(super) async fn pushed_by_now(context: &Context, facts: &Facts) -> kube::Result<Option<String>> {
+    let Ok(spec) = &facts.spec else { return Ok(None) };
+    let begins = !facts.status.run.as_ref().is_some_and(writes);
+    let Some(claim) = spec.pulls_into().filter(|_| begins) else { return Ok(None) };
+    let mut first: Option<String> = None;
+    let see = |page: Vec<ReplicationSource>| {
+        let names = page.into_iter().filter(|source| pushes(source, claim, &spec.remote)).filter_map(|source| source.metadata.name);
+        first = first.take().into_iter().chain(names).min();
+    };
+    context.reader.sources(see).await?;
+    Ok(first)
 }
 
 /// Whether this source pushes the PVC there, or still has to end a sync.
@@ -160,23 +177,29 @@ fn pushes(source: &ReplicationSource, claim: &str, remote: &Remote) -> bool {
     let there = rclone.rclone_config == remote.secret
         && rclone.rclone_config_section == remote.section
         && may_be_one(&rclone.rclone_dest_path, &remote.path);
-    let run = || source.status.as_ref().and_then(|status| status.run.as_ref());
-    let works = || run().is_some_and(|run| !matches!(run.phase, Phase::Backoff | Phase::WaitingForFirstPush));
+    let works = || source.status.as_ref().and_then(|status| status.run.as_ref()).is_some_and(claimant::pushes);
     let deleted = source.metadata.deletion_timestamp.is_some();
     there && source.spec.source_pvc == claim && !deleted && (!source.spec.paused || works())
 }
 
 /// This status of the object was written, or sent.
 pub(super) fn wrote(context: &Context, facts: &Facts, status: &Status) {
-    if facts.object.kind == Kind::Destination {
-        context.claims().wrote(&facts.object, facts.object.pulls_into(&facts.spec), status);
-    }
+    keep(context, &facts.object, &facts.spec, status);
 }
 
 /// This is stored, read afresh; the cache may be behind it.
 pub(super) fn stored(context: &Context, read: &Replication) {
-    if read.object.kind == Kind::Destination {
-        context.claims().wrote(&read.object, read.object.pulls_into(&read.spec), &read.status);
+    keep(context, &read.object, &read.spec, &read.status);
+}
+
+fn keep(context: &Context, object: &Object, spec: &Result<Spec, InvalidSpec>, status: &Status) {
+    let (mut claims, objects) = (context.claims(), &context.objects);
+    pushes::wrote(&mut claims.pushes, object, spec, status);
+    if claims.pushes.len() > objects.count() {
+        claims.pushes.keep(|uid| objects.has(uid));
+    }
+    if object.kind == Kind::Destination {
+        claims.wrote(object, object.pulls_into(spec), status);
     }
 }
 

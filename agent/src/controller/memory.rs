@@ -62,6 +62,8 @@ pub struct Memory {
     pub denied: BTreeMap<&'static str, String>,
     /// Reads that failed: what was to be read, and the report of it.
     pub unread: BTreeMap<&'static str, String>,
+    /// How often in a row the state of a copy could not be written to its PVC.
+    pub unnoted: i64,
     /// Deletions that failed.
     pub removals: Option<Removals>,
 }

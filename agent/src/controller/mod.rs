@@ -12,6 +12,7 @@ pub mod objects;
 mod observe;
 pub mod places;
 pub mod progress;
+mod pushes;
 mod reconcile;
 mod removals;
 pub mod slots;
@@ -36,6 +37,8 @@ use crate::cluster::warnings::Warnings;
 use crate::cluster::watches::Watches;
 use crate::cluster::write::Writer;
 use crate::core::model::facts::Kind;
+use crate::core::model::pod;
+use crate::manifests::job::Mover;
 use crate::metrics::Metrics;
 use crate::reload::Current;
 use claims::Claims;
@@ -107,6 +110,23 @@ pub struct Context {
 impl Context {
     fn slots(&self) -> std::sync::MutexGuard<'_, Slots> {
         self.slots.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// What movers are made of beside what the plan says.
+    fn mover(&self) -> Mover {
+        let settings = self.settings.borrow().settings.mover.clone();
+        Mover {
+            image: self.inherited.image.clone(),
+            image_pull_policy: self.inherited.image_pull_policy.clone(),
+            image_pull_secrets: self.inherited.image_pull_secrets.clone(),
+            pod: pod::over(&settings.pod, &self.movers),
+            options: settings.options,
+            environment: self.inherited.proxies.clone(),
+            temporary_space: settings.temporary_space,
+            verify_interval: settings.verify_interval,
+            rehash_interval: settings.rehash_interval,
+            heartbeat_interval: settings.heartbeat_interval,
+        }
     }
 
     fn claims(&self) -> std::sync::MutexGuard<'_, Claims> {

@@ -87,6 +87,11 @@ impl Objects {
         self.owner(uid).is_some()
     }
 
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.sources.len() + self.destinations.len()
+    }
+
     /// Whether both first lists are in, so that running syncs can be counted.
     pub(super) fn complete(&self) -> bool {
         self.sources.wait_until_ready().now_or_never().is_some() && self.destinations.wait_until_ready().now_or_never().is_some()

@@ -10,6 +10,7 @@ use crate::core::model::claimant::Sharing;
 use crate::core::model::facts::{Claim, Facts, Job, Kind, Pod, Refresh, Slot};
 use crate::core::model::in_place;
 use crate::core::model::spec::{Spec, Volume};
+use crate::core::model::subject::{self, Named};
 use crate::core::schedule::queue::{Movers, QueueEntry};
 use jiff::{SignedDuration, Timestamp};
 use kube::Resource;
@@ -67,7 +68,7 @@ pub(super) const fn what(facts: Refresh) -> &'static str {
         Refresh::Consumers => "pods that use the volume",
         Refresh::Warnings => "events",
         Refresh::Slot => "slots",
-        Refresh::Sharing => "other destinations",
+        Refresh::Sharing => "sources",
     }
 }
 
@@ -93,7 +94,7 @@ pub(super) async fn refresh(context: &Context, facts: &mut Facts, needs: &BTreeS
                 let mut read = ClaimsRead::default();
                 context.reader.claims(|page| read.add(facts, page.iter())).await.map_err(unread)?;
                 (facts.claims, facts.images_in_use) = (read.claims, read.images_in_use);
-                copies::forget_the_gone(context, facts);
+                copies::forget_those_that_have_gone(context, facts).await.map_err(unread)?;
             }
             Refresh::Snapshots => {
                 let mut snapshots = context.reader.snapshots(&owner).await.map_err(unread)?;
@@ -134,7 +135,11 @@ pub(super) async fn refresh(context: &Context, facts: &mut Facts, needs: &BTreeS
             }
             Refresh::Warnings => facts.warnings = why::for_giving_up(context, facts).await,
             Refresh::Slot => slot(context, facts, true),
-            Refresh::Sharing => facts.sharing = claims::ask(context, facts, true),
+            Refresh::Sharing => {
+                let pushed_by = claims::pushed_by_now(context, facts).await.map_err(unread)?;
+                facts.sharing = claims::ask(context, facts, true);
+                facts.sharing.pushed_by = facts.sharing.pushed_by.take().or(pushed_by);
+            }
         }
         facts.fresh.insert(*need);
     }
@@ -247,10 +252,18 @@ fn pods_of<'a>(facts: &Facts, pods: impl Iterator<Item = &'a slim::Pod>) -> Vec<
     pods.filter(|pod| view::moves_for(pod, owner, &job) || of_others(pod)).map(view::pod).collect()
 }
 
-/// Jobs of other destinations that pull into the same claim, and may still get a pod.
+/// Jobs of other destinations that pull into the same claim, and may still get a pod; for a source, of those that pull what it pushes.
 fn foreign_jobs<'a>(facts: &Facts, jobs: impl Iterator<Item = &'a slim::Job>) -> Vec<String> {
-    let (Some(claim), owner, own) = (pulled_into(facts), &facts.object.uid, facts.object.job_name()) else { return Vec::new() };
+    let Ok(spec) = &facts.spec else { return Vec::new() };
+    let (owner, own) = (&facts.object.uid, facts.object.job_name());
+    let (claim, pushed) = match &spec.volume {
+        Volume::Source { claim, .. } => (claim.clone(), Some(Named::by(spec))),
+        Volume::Destination { .. } => (spec.pulls_into().map_or_else(|| facts.object.claim_name(), str::to_owned), None),
+    };
     let foreign = jobs.filter(|job| !view::belongs_to(&job.metadata, owner) && view::will_pull_into(job, &claim));
+    // A source may push to another path what is pulled.
+    let moved = |job: &slim::Job| view::job(job, owner).subject.as_deref().and_then(subject::parse);
+    let foreign = foreign.filter(|job| pushed.is_none_or(|named| moved(job).is_none_or(|moved| named.at(&moved))));
     // One of the object's own name is an earlier object's, and stands in the way anyway.
     foreign.filter_map(|job| job.metadata.name.clone()).filter(|name| *name != own).collect()
 }

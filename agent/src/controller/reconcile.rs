@@ -1,5 +1,6 @@
 //! Reconciles one object: observe, decide, and execute what was decided on fresh facts.
 
+use super::copies::Noted;
 use super::failure::Failure;
 use super::memory::{block, forget_the_deleted, recall, remember};
 use super::observe::Unread;
@@ -13,9 +14,7 @@ use crate::core::decide::decide;
 use crate::core::model::facts::{Facts, Refresh, Refusal, ResizeRefusal};
 use crate::core::model::limits::Limits;
 use crate::core::model::plan::{Child, Event, Plan, Step};
-use crate::core::model::pod;
 use crate::core::schedule::backoff;
-use crate::manifests::job::Mover;
 use jiff::{SignedDuration, Timestamp};
 use kube::runtime::controller::Action;
 use std::collections::BTreeSet;
@@ -204,26 +203,9 @@ async fn execute(context: &Context, facts: &Facts, plan: &Plan) -> Result<Action
     }))
 }
 
-/// What movers are made of beside what the plan says.
-fn mover(context: &Context) -> Mover {
-    let settings = context.settings.borrow().settings.mover.clone();
-    Mover {
-        image: context.inherited.image.clone(),
-        image_pull_policy: context.inherited.image_pull_policy.clone(),
-        image_pull_secrets: context.inherited.image_pull_secrets.clone(),
-        pod: pod::over(&settings.pod, &context.movers),
-        options: settings.options,
-        environment: context.inherited.proxies.clone(),
-        temporary_space: settings.temporary_space,
-        verify_interval: settings.verify_interval,
-        rehash_interval: settings.rehash_interval,
-        heartbeat_interval: settings.heartbeat_interval,
-    }
-}
-
 /// Does the steps, in order. Returns when to reconcile again where that ended before the last step.
 async fn steps(context: &Context, facts: &Facts, plan: &Plan, round: &mut Round) -> Result<Option<Duration>, Failure> {
-    let mover = mover(context);
+    let mover = context.mover();
     let uid = &facts.object.uid;
     let mut unrecorded = false;
     let kept_back = removal_delay(context, uid).is_some();
@@ -240,7 +222,11 @@ async fn steps(context: &Context, facts: &Facts, plan: &Plan, round: &mut Round)
         if let Step::NoteCopy(note) = step
             && !note.announces()
         {
-            noted = copies::noted(context, facts, step, &mover).await.or(noted);
+            match copies::noted(context, facts, note, plan, &mover).await {
+                Noted::Written => {}
+                Noted::Again(delay) => noted = Some(delay),
+                Noted::First(delay) => return Ok(Some(delay)),
+            }
             continue;
         }
         if let Some(target) = step.removes() {

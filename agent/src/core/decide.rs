@@ -158,6 +158,7 @@ fn open(decision: &mut Decision<'_>, spec: &Spec, cause: &Cause, superseded: Opt
         adopted_state,
         disruptions: None,
         waits_for_pod: false,
+        pulls_since_attempt: superseded.and_then(|old| old.pulls_since_attempt).map(|_| 0),
     };
     if matches!(spec.volume, Volume::Destination { .. }) && due::needs_new_sync(spec, &decision.status) {
         decision.status.volume_touched = true;

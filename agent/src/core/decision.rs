@@ -3,7 +3,7 @@
 use crate::api::Status;
 use crate::api::reason::Reason;
 use crate::api::recorded;
-use crate::api::status::Phase;
+use crate::api::status::{Phase, Run};
 use crate::core::conditions::{self, Course};
 use crate::core::model::claimant;
 use crate::core::model::clock::seconds;
@@ -28,6 +28,8 @@ pub(super) struct Decision<'a> {
     pub(super) notes: Vec<String>,
     /// What the run waits for, once that lasts long enough to be reported.
     pub(super) waiting: Option<String>,
+    /// What is to be done before the status is written, which would make it impossible.
+    pub(super) before_the_status: Vec<Step>,
     events: Vec<Event>,
 }
 
@@ -38,7 +40,18 @@ impl<'a> Decision<'a> {
             // It would not be known that this sync was one of them.
             status.last_republish_time.clone_from(&status.last_sync_time);
         }
-        Decision { facts, limits, now, status, plan, troubles, notes: Vec::new(), waiting: None, events: Vec::new() }
+        Decision {
+            facts,
+            limits,
+            now,
+            status,
+            plan,
+            troubles,
+            notes: Vec::new(),
+            waiting: None,
+            before_the_status: Vec::new(),
+            events: Vec::new(),
+        }
     }
 
     pub(super) fn wake_for_next_sync(&mut self) {
@@ -50,7 +63,12 @@ impl<'a> Decision<'a> {
     }
 
     pub(super) fn event(&mut self, warning: bool, reason: Reason, note: String, key: &str) {
-        self.events.push(Event { warning, reason, note, key: format!("{key}/{}", reason.as_str()) });
+        self.events.push(Self::told(warning, reason, note, key));
+    }
+
+    /// An event that something else publishes.
+    pub(super) fn told(warning: bool, reason: Reason, note: String, key: &str) -> Event {
+        Event { warning, reason, note, key: format!("{key}/{}", reason.as_str()) }
     }
 
     /// Whether a sync may start now. A running sync has its slot already; an object that gets none is recorded as waiting.
@@ -66,6 +84,11 @@ impl<'a> Decision<'a> {
         self.status.waiting_since = Some(Time(seconds(since)));
         self.wake_for_next_sync();
         false
+    }
+
+    /// Whether nothing of the run is used again: its spec is invalid, and its mover has ended.
+    pub(super) fn is_suspended(&self, run: &Run) -> bool {
+        self.facts.spec.is_err() && matches!(run.phase, Phase::Backoff | Phase::WaitingForFirstPush)
     }
 
     /// Plans the deletion of a child.
@@ -99,11 +122,17 @@ impl<'a> Decision<'a> {
         let course = Course { problem, notes: &notes, waiting: self.waiting.as_deref(), holders: &self.facts.slot_holders };
         conditions::set(&mut self.status, &self.facts.spec, course, generation, self.limits, self.now);
         let writes = |status: &Status| status.run.as_ref().is_some_and(claimant::writes);
-        if self.facts.object.kind == Kind::Destination && (writes(&self.facts.status) || writes(&self.status)) {
+        let pushing = |status: &Status| status.run.as_ref().filter(|run| claimant::pushes(run)).map(|run| run.id.clone());
+        let shares = match self.facts.object.kind {
             // It is only good as long as no other destination is given the PVC.
+            Kind::Destination => writes(&self.facts.status) || writes(&self.status),
+            // From here on no destination begins to pull into it.
+            Kind::Source => pushing(&self.status).is_some() && pushing(&self.status) != pushing(&self.facts.status),
+        };
+        if shares {
             self.plan.needs.insert(Refresh::Sharing);
         }
-        let mut steps = Vec::new();
+        let mut steps = self.before_the_status;
         if !recorded::same(&self.status, &self.facts.status, &self.facts.undeclared) {
             steps.push(Step::WriteStatus(Box::new(self.status)));
         }

@@ -24,6 +24,7 @@ impl World {
             }
             Step::Create(child) if self.cluster.webhook_down => {
                 self.blocked = Some(format!("{} cannot be created: the webhook is down", child.name()));
+                self.requests.late = Some(child.clone());
                 return false;
             }
             Step::Create(child) => {
@@ -66,6 +67,7 @@ impl World {
                 if !self.note_copy(note) {
                     return false;
                 }
+                self.events.extend(note.told.clone().filter(|told| self.events.iter().all(|e| e.key != told.key)));
             }
             Step::Release(target) => {
                 for image in self.snapshots.iter_mut().filter(|s| s.meta.uid == target.uid) {
@@ -85,6 +87,8 @@ impl World {
             Child::Job(new) => {
                 assert!(self.pods.iter().all(|p| p.ended), "a mover was started while another lives");
                 self.assert_mounts(new);
+                self.assert_may_begin(new);
+                self.assert_waited_for(&new.claim);
                 self.assert_arguments(new);
                 self.assert_adopts(new);
                 self.movers.push((**new).clone());
@@ -141,6 +145,7 @@ impl World {
         let whole = self.now.subsec_nanosecond() == 0;
         self.status = if whole { status.clone() } else { serde_json::from_value(serde_json::to_value(status).unwrap()).unwrap() };
         self.object.resource_version = (self.writes + 2).to_string();
+        self.assert_known_to_pull();
         let is_destination = self.object.kind == Kind::Destination;
         let barred = self.others.rival.is_some() || self.others.pushed_by.is_some();
         assert!(before || !self.writes() || !barred || !is_destination, "two destinations write to one claim, or into what is pushed");
@@ -156,6 +161,7 @@ impl World {
             assert_eq!(self.mover_of(&new.run).subject, self.subject(), "an image of an earlier spec");
         }
         if new.role == Role::Capture {
+            self.assert_not_half_pulled();
             self.assert_asked_for(&new.claim, &new.run, new.copied_for.as_ref());
         }
         let meta = self.meta(&new.name, new.role, Some(&new.run), None);
@@ -170,8 +176,10 @@ impl World {
             && let Some(snapshot) = self.snapshots.iter().find(|s| s.meta.name == *name)
         {
             assert!(snapshot.ready, "a claim was made from an unready snapshot");
+            self.assert_waited_for(name);
         }
         if let Origin::Claim(claim) = &new.from {
+            self.assert_not_half_pulled();
             self.assert_asked_for(claim, new.run.as_deref().unwrap(), new.copied_for.as_ref());
         }
         let meta = self.meta(&new.name, new.role, new.run.as_deref(), None);

@@ -2,9 +2,10 @@
 
 use super::World;
 use scribe_agent::api::Status;
-use scribe_agent::api::status::Subject;
+use scribe_agent::api::status::{Phase, Subject};
 use scribe_agent::core::model::facts::{Kind, Role};
 use scribe_agent::core::model::plan::{MoverTask, NewJob};
+use scribe_agent::core::model::spec::{Capture, Volume};
 use scribe_agent::core::model::subject::Named;
 
 impl World {
@@ -72,5 +73,33 @@ impl World {
         if named && matches!(mover.work, MoverTask::Push { adopt: true, .. }) {
             (self.adopted, self.bound) = (true, None);
         }
+    }
+
+    /// A source captures nothing of a volume that a destination is pulling the same path into.
+    pub(super) fn assert_not_half_pulled(&self) {
+        assert_eq!(self.others.pulled_by, None, "what is half pulled would be pushed");
+    }
+
+    /// Nor does it read one in place; and that a destination pulls is known before it does.
+    pub(super) fn assert_may_begin(&mut self, new: &NewJob) {
+        if matches!(self.spec.volume, Volume::Source { capture: Capture::Direct, .. }) {
+            self.assert_not_half_pulled();
+        }
+        if matches!(new.work, MoverTask::Pull { .. }) {
+            self.pulling.get_or_insert((new.run.clone(), new.attempt));
+            let run = self.status.run.as_ref().filter(|run| run.id == new.run);
+            assert!(run.is_none_or(|run| run.pulls_since_attempt.is_some()), "a pull begins that no status shows: {run:?}");
+        }
+    }
+
+    /// That a volume may hold a part of what is pulled is in the status, until all of it is there.
+    pub(super) fn assert_known_to_pull(&mut self) {
+        let Some(run) = self.status.run.as_ref() else { return self.pulling = None };
+        // Nothing was pushed yet, and no attempt before that one had begun.
+        let nothing_yet = (run.phase == Phase::WaitingForFirstPush).then(|| (run.id.clone(), run.attempt - 1));
+        if self.pulling == nothing_yet {
+            self.pulling = None;
+        }
+        assert!(self.pulling.is_none() || run.pulls_since_attempt.is_some(), "what is half pulled is not known to be: {run:?}");
     }
 }

@@ -119,6 +119,11 @@ pub struct Run {
     /// The mover's pod, or its volume, takes long to come; the sync has given its slot back and takes it again when the pod starts.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub waits_for_pod: bool,
+
+    /// The first attempt of a destination's sync that began to pull, 0 if that was in a sync which this one replaces. Until a sync succeeds, the
+    /// PVC may hold a part of what was pulled, and no source pushes it to the same path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pulls_since_attempt: Option<i64>,
 }
 
 /// What a sync is doing. `docs/development.md` has the state diagram.

@@ -1,7 +1,7 @@
 //! Deletes children that no run needs any more. Runs after every decision, so that the next reconcile removes what a crash left behind.
 
-use crate::api::status::{Phase, Run};
-use crate::core::children;
+use crate::api::status::Phase;
+use crate::core::children::{self, copies};
 use crate::core::decision::Decision;
 use crate::core::model::facts::{Claim, Kind, Meta, Pod, Refresh, Role, Snapshot};
 use crate::core::model::plan::{ChildKind, ChildRef, Step};
@@ -11,11 +11,10 @@ use scribe_mover::report::Outcome;
 /// Plans the deletions that the status in the making leaves room for.
 pub(in crate::core) fn children(decision: &mut Decision<'_>) {
     let facts = decision.facts;
-    // Nothing of a run is used again whose spec is invalid and whose mover has ended.
-    let suspended = |run: &Run| facts.spec.is_err() && matches!(run.phase, Phase::Backoff | Phase::WaitingForFirstPush);
-    let run = decision.status.run.clone().filter(|run| !suspended(run));
+    let run = decision.status.run.clone().filter(|run| !decision.is_suspended(run));
     let current = run.as_ref().map(|r| r.id.as_str());
     let needed = |meta: &Meta| meta.run.is_some() && meta.run.as_deref() == current;
+    let in_time = |value: &Option<String>| current.is_none_or(|run| !copies::is_too_late(facts, run, value.as_deref()));
 
     mark_touched(decision);
     for job in facts.movers().filter(|j| !j.meta.deleting) {
@@ -28,7 +27,8 @@ pub(in crate::core) fn children(decision: &mut Decision<'_>) {
             decision.delete(ChildKind::Job, &job.meta);
         }
     }
-    for claim in facts.claims_as(Role::Capture).filter(|c| !c.meta.deleting && !needed(&c.meta)) {
+    let copied = |c: &Claim| needed(&c.meta) && in_time(&c.copied_for);
+    for claim in facts.claims_as(Role::Capture).filter(|c| !c.meta.deleting && !copied(c)) {
         let of_its_run = |meta: &Meta| meta.run == claim.meta.run;
         if !facts.movers().any(|j| of_its_run(&j.meta) && j.succeeded == Some(true)) {
             // A pod may have started just as its run was given up; the cache may not even show its Job.
@@ -39,8 +39,9 @@ pub(in crate::core) fn children(decision: &mut Decision<'_>) {
         }
     }
     // Some drivers refuse to delete a snapshot while a volume made from it is there.
-    if !facts.claims_as(Role::Capture).any(|c| !needed(&c.meta)) {
-        for snapshot in facts.snapshots_as(Role::Capture).filter(|s| !s.meta.deleting && !needed(&s.meta)) {
+    if !facts.claims_as(Role::Capture).any(|c| !copied(c)) {
+        let taken = |s: &Snapshot| needed(&s.meta) && in_time(&s.copied_for);
+        for snapshot in facts.snapshots_as(Role::Capture).filter(|s| !s.meta.deleting && !taken(s)) {
             decision.delete(ChildKind::Snapshot, &snapshot.meta);
         }
     }

@@ -3,10 +3,10 @@
 
 use crate::api::labels::{COPY_TRIGGER, USE_COPY_TRIGGER};
 use crate::api::reason::Reason;
-use crate::api::status::Phase;
+use crate::api::status::{Phase, Run};
 use crate::core::decision::Decision;
 use crate::core::model::copy::{CopyBy, CopyStatus};
-use crate::core::model::facts::{Claim, Facts, Refresh, Role};
+use crate::core::model::facts::{Claim, Facts, Meta, Refresh, Role};
 use crate::core::model::plan::{ChildKind, ChildRef, CopyNote, Step};
 use crate::core::model::spec::{Capture, Spec, Volume};
 
@@ -20,10 +20,19 @@ pub(in crate::core) fn on_request<'a>(facts: &'a Facts, spec: &Spec) -> Option<&
 
 /// Whether the copy of this run is there or being made, as far as the facts show.
 pub(in crate::core) fn exists(facts: &Facts, spec: &Spec, run: &str) -> bool {
+    let good = |meta: &Meta, value: Option<&str>| meta.serves(run) && !is_too_late(facts, run, value);
     match &spec.volume {
-        Volume::Source { capture: Capture::Clone, .. } => facts.claims_as(Role::Capture).any(|c| c.meta.serves(run)),
-        _ => facts.snapshots_as(Role::Capture).any(|s| s.meta.serves(run)),
+        Volume::Source { capture: Capture::Clone, .. } => facts.claims_as(Role::Capture).any(|c| good(&c.meta, c.copied_for.as_deref())),
+        _ => facts.snapshots_as(Role::Capture).any(|s| good(&s.meta, s.copied_for.as_deref())),
     }
+}
+
+/// Whether the copy that this value asked for came into being too late for the run, see [`CopyTrigger::is_too_late`].
+///
+/// [`CopyTrigger::is_too_late`]: crate::core::model::copy::CopyTrigger::is_too_late
+pub(in crate::core) fn is_too_late(facts: &Facts, run: &str, value: Option<&str>) -> bool {
+    let asked = facts.spec.as_ref().ok().and_then(|spec| on_request(facts, spec));
+    asked.is_some_and(|claim| claim.copy.is_too_late(&facts.object.uid, run, value))
 }
 
 /// The same, whichever copyMethod the spec has by now.
@@ -34,7 +43,7 @@ pub(in crate::core) fn of_any_method(facts: &Facts, run: &str) -> bool {
 /// The note on this claim that a copy is as far as `status`.
 pub(in crate::core) fn note(claim: &Claim, status: Option<CopyStatus>, by: CopyBy) -> CopyNote {
     let (claim, version) = (ChildRef::of(ChildKind::Claim, &claim.meta), claim.copy.version.clone());
-    CopyNote { claim, version, status, waiting_since: None, latest: None, by }
+    CopyNote { claim, version, status, waiting_since: None, latest: None, by, told: None }
 }
 
 /// Facts without which nothing is written on a claim: a copy that the cache does not show yet may be there.
@@ -64,16 +73,28 @@ pub(in crate::core) fn settle(decision: &mut Decision<'_>) {
             continue; // its copy may be there
         }
         let latest = by.taken.clone().filter(|_| status.is_some());
-        if let Some(value) = &latest {
+        let told = latest.as_ref().map(|value| {
             let note = format!(
                 "The copy of PVC {} that {COPY_TRIGGER}={value:?} asked for is there: what is written from now on is not part of it",
                 claim.meta.name
             );
-            decision.event(false, Reason::CopyCompleted, note, &format!("{}/{value}", by.run));
+            Decision::told(false, Reason::CopyCompleted, note, &format!("{}/{value}", by.run))
+        });
+        let step = Step::NoteCopy(CopyNote { latest, told, ..note(claim, status, by.clone()) });
+        if completed(decision).is_some_and(|run| run.id == by.run) && status.is_some() {
+            // Once the run is closed, nothing shows that the copy was there.
+            decision.before_the_status.push(step);
+        } else {
+            // Before all that may fail.
+            decision.plan.steps.insert(0, step);
         }
-        // Before all that may fail.
-        decision.plan.steps.insert(0, Step::NoteCopy(CopyNote { latest, ..note(claim, status, by.clone()) }));
     }
+}
+
+/// The run, where this decision records its success.
+fn completed<'a>(decision: &Decision<'a>) -> Option<&'a Run> {
+    let (before, now) = (&decision.facts.status, &decision.status);
+    before.run.as_ref().filter(|_| now.run.is_none() && now.last_sync_time != before.last_sync_time)
 }
 
 /// Whether the run waits for a value, or for the copy of one that it has taken to be made.
@@ -97,13 +118,21 @@ enum Made {
 impl Made {
     fn of(decision: &Decision<'_>, by: &CopyBy) -> Made {
         let facts = decision.facts;
-        if decision.status.run.as_ref().is_none_or(|run| run.id != by.run) || by.taken.is_none() {
+        let completed = completed(decision);
+        // What is to be deleted is used by nobody, but for the last time by a run that has pushed it.
+        let kept =
+            |meta: &Meta| completed.is_some() || !decision.plan.steps.iter().any(|step| step.removes().is_some_and(|r| r.uid == meta.uid));
+        let used = decision.status.run.as_ref().filter(|run| !decision.is_suspended(run)).or(completed);
+        if used.is_none_or(|run| run.id != by.run) || by.taken.is_none() {
             return Made::No; // what there is of another run is not used
         }
-        let snapshot = facts.snapshots_as(Role::Capture).find(|s| s.meta.serves(&by.run) && s.copied_for == by.taken);
-        let clone = facts.claims_as(Role::Capture).find(|c| c.meta.serves(&by.run) && c.copied_for == by.taken);
+        let of_it = |meta: &Meta, value: &Option<String>| meta.serves(&by.run) && *value == by.taken && kept(meta);
+        let snapshot = facts.snapshots_as(Role::Capture).find(|s| of_it(&s.meta, &s.copied_for));
+        let clone = facts.claims_as(Role::Capture).find(|c| of_it(&c.meta, &c.copied_for));
         match (snapshot, clone) {
             (None, None) => Made::No,
+            // Its mover has read it.
+            _ if completed.is_some() => Made::Fixed,
             // The driver answers with the time of capture; until it is ready it may be copied elsewhere.
             (Some(snapshot), _) if snapshot.taken || snapshot.ready => Made::Fixed,
             (_, Some(clone)) if clone.bound => Made::Fixed,

@@ -25,14 +25,16 @@ use scribe_mover::report::Report;
 /// What keeps the volumes that the spec needs from being used, if anything does.
 pub(super) fn volume_problem(facts: &Facts, spec: &Spec) -> Option<(Reason, String)> {
     match &spec.volume {
-        Volume::Source { claim, capture, .. } => named(facts, spec, claim).or_else(|| match capture {
-            Capture::Direct => None,
-            Capture::Clone => taken(facts, &names::capture(&facts.object.name)),
-            Capture::Snapshot(_) => {
-                let name = names::capture(&facts.object.name);
-                taken(facts, &name).or_else(|| taken_snapshot(facts, &name))
-            }
-        }),
+        Volume::Source { claim, capture, .. } => {
+            named(facts, spec, claim).or_else(|| sharing::refused(facts, spec)).or_else(|| match capture {
+                Capture::Direct => None,
+                Capture::Clone => taken(facts, &names::capture(&facts.object.name)),
+                Capture::Snapshot(_) => {
+                    let name = names::capture(&facts.object.name);
+                    taken(facts, &name).or_else(|| taken_snapshot(facts, &name))
+                }
+            })
+        }
         Volume::Destination { claim: DestinationClaim::Existing(claim), .. } => {
             named(facts, spec, claim).or_else(|| sharing::refused(facts, spec))
         }
@@ -219,7 +221,11 @@ pub(super) fn in_the_way(facts: &Facts, run: &Run) -> Option<String> {
     }
     // The next report may be of the same revision, and would be taken to be about it.
     let images = facts.snapshots_as(Role::Image).filter(|s| facts.status.volume_touched && s.meta.serves(&run.id));
-    let left = snapshots.chain(claims).chain(jobs).filter(|(_, meta)| outgoing(meta)).chain(images.map(|s| ("VolumeSnapshot", &s.meta)));
+    let late = |value: &Option<String>| copies::is_too_late(facts, &run.id, value.as_deref());
+    let late_snapshots = facts.snapshots_as(Role::Capture).filter(|s| late(&s.copied_for));
+    let late_claims = facts.claims_as(Role::Capture).filter(|c| late(&c.copied_for)).map(|c| ("PVC", &c.meta));
+    let others = images.chain(late_snapshots).map(|s| ("VolumeSnapshot", &s.meta)).chain(late_claims);
+    let left = snapshots.chain(claims).chain(jobs).filter(|(_, meta)| outgoing(meta)).chain(others);
     let left: Vec<_> = left.collect();
     let answer = |meta: &Meta| facts.undeleted.get(&meta.uid).filter(|_| !meta.deleting);
     // The others may be waiting for the one that cannot be deleted.

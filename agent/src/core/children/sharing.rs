@@ -1,4 +1,4 @@
-//! Other destinations, and the source, of the same PVC: what is not begun, published or trusted because of them.
+//! Other objects of the same PVC: what is not begun, published or trusted because of them.
 
 use super::destination_claim;
 use crate::api::reason::Reason;
@@ -31,9 +31,29 @@ fn pushed(facts: &Facts, spec: &Spec) -> Option<(Reason, String)> {
     Some((Reason::InvalidSpec, message))
 }
 
-/// Why no pull into the PVC may begin, because of other objects.
+/// A push of what a destination has pulled in part would put that in the place of what was pushed before.
+fn half_pulled(facts: &Facts, spec: &Spec) -> Option<(Reason, String)> {
+    let Volume::Source { claim, .. } = &spec.volume else { return None };
+    let (who, end) = match (&facts.sharing.pulled_by, facts.foreign_jobs.first()) {
+        (Some(name), _) => (
+            format!("ReplicationDestination {name:?}"),
+            "where that fails, pause this source (spec.paused: true) until it has, or, to push what is there, end its sync (annotation \
+             scribe.backube/abort) or delete it",
+        ),
+        (None, Some(job)) => (format!("Job {job} of a destination that is no more"), "wait for it, or delete it"),
+        (None, None) => return None,
+    };
+    let message = format!(
+        "{who} pulls {}:{} into PVC {claim:?} and has not finished: a push now would replace the data of the path by a part of it. This source goes \
+         on once it has finished; {end}",
+        spec.remote.section, spec.remote.path
+    );
+    Some((Reason::InvalidSpec, message))
+}
+
+/// Why no pull into the PVC, or push of it, may begin, because of other objects.
 pub(in crate::core) fn refused(facts: &Facts, spec: &Spec) -> Option<(Reason, String)> {
-    pushed(facts, spec).or_else(|| shared(facts, spec))
+    half_pulled(facts, spec).or_else(|| pushed(facts, spec)).or_else(|| shared(facts, spec))
 }
 
 /// What was pulled may be mixed with another destination's data, as after an agent that let both start: it is not published.

@@ -117,6 +117,9 @@ fn last_sync(status: &Status, spec: &Spec) -> String {
     let (Some(error), Some(time)) = (&status.last_error, &status.last_sync_time) else {
         return "The last sync succeeded".to_owned();
     };
+    if error.reason == Reason::CopyTriggerTimeout.as_str() {
+        return format!("A sync succeeded at {}; the next one waits: {}", time.0, error.message);
+    }
     let attempts = match status.attempts {
         Some(failures) if failures > 1 => format!("the last {failures} attempts"),
         _ => "the last attempt".to_owned(),

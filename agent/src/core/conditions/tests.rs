@@ -39,6 +39,7 @@ fn run(phase: Phase, generation: i64) -> Run {
         adopted_state: None,
         disruptions: None,
         waits_for_pod: false,
+        pulls_since_attempt: None,
     }
 }
 

@@ -1,4 +1,5 @@
-//! Which of several destinations may pull into one PVC: two of them would mix their data in it. And the source that pushes it, if one does.
+//! Which of several destinations may pull into one PVC: two of them would mix their data in it. And which of a source and a destination
+//! of the same PVC and path goes first.
 
 use crate::api::status::{Phase, Run};
 use jiff::Timestamp;
@@ -31,11 +32,23 @@ pub struct Sharing {
     pub touched: bool,
     /// Name of a source that pushes the PVC to the very path that this one pulls.
     pub pushed_by: Option<String>,
+    /// For a source: name of a destination that has begun to pull into its PVC from the very path that it pushes to, and has not finished.
+    pub pulled_by: Option<String>,
 }
 
 /// Whether the mover of this run writes to its PVC, or an image of what it wrote is being created.
 pub const fn writes(run: &Run) -> bool {
     matches!(run.phase, Phase::Transferring | Phase::Publishing)
+}
+
+/// Whether the PVC of a destination with this run may hold a part of what is pulled. While an image of it is created, all of it is there.
+pub fn is_partly_pulled(run: &Run) -> bool {
+    run.phase == Phase::Transferring || run.phase != Phase::Publishing && run.pulls_since_attempt.is_some()
+}
+
+/// Whether a source with this run captures or pushes its PVC.
+pub const fn pushes(run: &Run) -> bool {
+    !matches!(run.phase, Phase::Backoff | Phase::WaitingForFirstPush)
 }
 
 /// The one that may go on. The others wait, in whichever order they are created or reconciled: it depends on nothing but the objects.

@@ -92,6 +92,24 @@ impl CopyTrigger {
         by.and_then(|by| by.taken.as_deref())
     }
 
+    /// Name of another source, which is there, that is making its copy.
+    pub fn made_by_another(&self, uid: &str) -> Option<&str> {
+        let by = self.by.as_ref().filter(|_| self.is_of_another(uid) && self.status == Some(CopyStatus::InProgress));
+        by.map(|by| by.source.as_str())
+    }
+
+    /// Whether the copy that `value` asked for is not what this run is to push: the attempt that took the value has failed, and the API server
+    /// has made the copy since. The application may have gone on by then. One that was made without a value was not made on request.
+    pub fn is_too_late(&self, uid: &str, run: &str, value: Option<&str>) -> bool {
+        let ours = self.by.as_ref().filter(|by| by.uid == uid && by.run == run);
+        let (Some(by), Some(value)) = (ours, value) else { return false };
+        match self.status {
+            Some(CopyStatus::WaitingForTrigger) => true,
+            Some(CopyStatus::InProgress) => by.taken.as_deref() != Some(value),
+            Some(CopyStatus::Completed) | None => self.latest.as_deref() != Some(value),
+        }
+    }
+
     /// Whether another source, which is there, waits for a value or makes a copy.
     pub fn is_of_another(&self, uid: &str) -> bool {
         let busy = matches!(self.status, Some(CopyStatus::WaitingForTrigger | CopyStatus::InProgress));

@@ -76,6 +76,8 @@ pub struct CopyNote {
     pub latest: Option<String>,
     /// Whose status it is, and which value is used up.
     pub by: CopyBy,
+    /// Published once it is written.
+    pub told: Option<Event>,
 }
 
 impl CopyNote {

@@ -52,7 +52,8 @@ pub(super) fn wait(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
         waiting::hindered(decision, run, decision.limits.snapshot_timeout, Reason::SnapshotNotReady);
         return;
     }
-    match claim.copy.asked() {
+    // What another source is making the copy of now is not written over: a script waits to be told that it is there.
+    match claim.copy.asked().filter(|_| claim.copy.made_by_another(&facts.object.uid).is_none()) {
         Some(value) => take(decision, spec, claim, value),
         None => announce(decision, run, claim),
     }
@@ -96,31 +97,31 @@ fn announce(decision: &mut Decision<'_>, run: &Run, claim: &Claim) {
     let reported = decision.status.last_error.as_ref().is_some_and(|e| e.reason == timeout && e.time.0 >= seconds(since));
     let deadline = deadline::after(since, PATIENCE);
     if !reported && now >= deadline {
-        let value = match &copy.value {
-            Some(value) => format!("its value {value:?} was used before"),
-            None => "it is not set".to_owned(),
+        let message = match (copy.made_by_another(uid), copy.value.as_ref()) {
+            (Some(other), _) => format!(
+                "PVC {name} has {USE_COPY_TRIGGER}, and ReplicationSource {other:?} has been making its copy for {}: one follows the other. See \
+                 what its copy waits for, or pause it; the sync keeps waiting",
+                deadline::lasted_since(decision, since)
+            ),
+            (None, value) => format!(
+                "PVC {name} has {USE_COPY_TRIGGER}, and {COPY_TRIGGER} has had no new value for {}: {}. \
+                 Set {COPY_TRIGGER} on the PVC to a value that it did not have before, or remove {USE_COPY_TRIGGER}; the sync keeps waiting",
+                deadline::lasted_since(decision, since),
+                value.map_or_else(|| "it is not set".to_owned(), |value| format!("its value {value:?} was used before"))
+            ),
         };
-        let message = format!(
-            "PVC {name} has {USE_COPY_TRIGGER}, and {COPY_TRIGGER} has had no new value for {}: {value}. \
-             Set {COPY_TRIGGER} on the PVC to a value that it did not have before, or remove {USE_COPY_TRIGGER}; the sync keeps waiting",
-            deadline::lasted_since(decision, since)
-        );
         failure::not_asked_for(decision, run, message);
     } else if !reported {
         decision.plan.wake_at(deadline);
     }
-    decision.waiting = Some(format!("Waiting for a new value of the annotation {COPY_TRIGGER} on PVC {name}"));
+    decision.waiting = Some(match copy.made_by_another(uid) {
+        Some(other) => format!("Waiting for ReplicationSource {other:?} to have made its copy of PVC {name}"),
+        None => format!("Waiting for a new value of the annotation {COPY_TRIGGER} on PVC {name}"),
+    });
 }
 
 fn by(decision: &Decision<'_>, run: &Run, taken: Option<&str>) -> CopyBy {
     let object = &decision.facts.object;
     let (source, uid, taken) = (object.name.clone(), object.uid.clone(), taken.map(str::to_owned));
     CopyBy { source, uid, run: run.id.clone(), attempt: run.attempt, taken }
-}
-
-/// Whether this attempt has been waiting for a value.
-pub(super) fn has_waited(decision: &Decision<'_>, run: &Run) -> bool {
-    let (facts, waited) = (decision.facts, Some(CopyStatus::WaitingForTrigger));
-    let is_of = |claim: &Claim| claim.copy.by.as_ref().is_some_and(|by| by.is_of(&facts.object.uid, run));
-    facts.claims.iter().any(|claim| claim.copy.status == waited && is_of(claim))
 }

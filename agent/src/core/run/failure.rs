@@ -59,9 +59,7 @@ pub(in crate::core) fn attribute(status: &mut Status) {
 
 /// Counts a failure and reports it. The phase of the run stays as it is.
 fn note(decision: &mut Decision<'_>, reason: Reason, message: String, key: &str) {
-    let generation = decision.status.run.as_ref().map(|run| run.generation);
-    let error = LastError { reason: reason.as_str().to_owned(), message: message.clone(), time: Time(decision.now), generation };
-    let before = decision.status.last_error.replace(error);
+    let before = record(decision, reason, message.clone());
     let counted = decision.status.attempts;
     let failures = counted.unwrap_or(0).saturating_add(1);
     decision.status.attempts = Some(failures);
@@ -81,9 +79,17 @@ fn note(decision: &mut Decision<'_>, reason: Reason, message: String, key: &str)
     }
 }
 
-/// Nobody has asked for the copy that the run waits for. It goes on waiting.
+/// Records an error, and returns the one before.
+fn record(decision: &mut Decision<'_>, reason: Reason, message: String) -> Option<LastError> {
+    let generation = decision.status.run.as_ref().map(|run| run.generation);
+    let error = LastError { reason: reason.as_str().to_owned(), message, time: Time(decision.now), generation };
+    decision.status.last_error.replace(error)
+}
+
+/// Nobody has asked for the copy that the run waits for. It goes on waiting: no attempt has failed.
 pub(super) fn not_asked_for(decision: &mut Decision<'_>, run: &Run, message: String) {
-    note(decision, Reason::CopyTriggerTimeout, message, &format!("{}/{}/copy", run.id, run.attempt));
+    record(decision, Reason::CopyTriggerTimeout, message.clone());
+    decision.event(true, Reason::CopyTriggerTimeout, message, &format!("{}/{}/copy", run.id, run.attempt));
 }
 
 /// Nothing has been pushed yet: no failure, the run stays open. A path with a typing error looks the same, so after some time the user is
@@ -102,6 +108,10 @@ pub(super) fn wait_for_first_push(decision: &mut Decision<'_>, report: &Report) 
     decision.status.last_error = None;
     decision.status.attempts = None;
     decision.status.latest_mover_status = Some(MoverStatus { result: MoverResult::Successful, logs: report.logs.clone() });
+    if let Some(run) = decision.status.run.as_mut().filter(|run| run.pulls_since_attempt == Some(run.attempt)) {
+        // It has pulled nothing, and who pushes first must not wait for it.
+        run.pulls_since_attempt = None;
+    }
     next_attempt(decision, Phase::WaitingForFirstPush);
 }
 

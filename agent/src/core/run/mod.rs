@@ -18,7 +18,7 @@ use crate::api::status::{Phase, Run};
 use crate::core::adoption;
 use crate::core::children::{self, copies, sharing};
 use crate::core::decision::Decision;
-use crate::core::model::facts::{Facts, Job, Pod, Refresh, Role};
+use crate::core::model::facts::{Facts, Job, Kind, Pod, Refresh, Role};
 use crate::core::model::plan::{Child, Origin, Step};
 use crate::core::model::run_id::Cause;
 use crate::core::model::spec::{Capture, Spec, Volume};
@@ -97,19 +97,29 @@ pub(super) fn begin(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
     if missing::claim(decision, spec, run) {
         return;
     }
+    // One that may not use its volume is never seen to do so: an object that is at work goes first.
+    if let Some((reason, problem)) = sharing::refused(decision.facts, spec) {
+        return failure::give_up(decision, run, reason, problem, None);
+    }
     match run.phase {
         Phase::Capturing => {
             if let Some(step) = children::capture_snapshot(decision.facts, spec, run, None) {
+                // Whether it is to be made on request by now.
+                decision.plan.needs.insert(Refresh::Claims);
                 decision.plan.steps.push(step);
             }
         }
         Phase::WaitingForSnapshot if !copies::exists(decision.facts, spec, &run.id) => copy_trigger::wait(decision, spec, run),
-        // One that may not write to its volume is never seen in this phase: an object in it goes first.
-        Phase::Transferring => match sharing::refused(decision.facts, spec) {
-            Some((reason, problem)) => failure::give_up(decision, run, reason, problem, None),
-            None => mover(decision, spec, run),
-        },
+        Phase::Transferring => mover(decision, spec, run),
         _ => {}
+    }
+}
+
+/// Keeps that an attempt of a destination begins to pull: the status is written before its Job.
+fn pulls(decision: &mut Decision<'_>) {
+    let is_destination = decision.facts.object.kind == Kind::Destination;
+    if let Some(run) = decision.status.run.as_mut().filter(|run| is_destination && run.pulls_since_attempt.is_none()) {
+        run.pulls_since_attempt = Some(run.attempt);
     }
 }
 
@@ -192,8 +202,15 @@ fn capturing(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
     if !made && copies::on_request(facts, spec).is_some() {
         return copy_trigger::wait(decision, spec, run);
     }
-    if matches!(spec.volume, Volume::Source { capture: Capture::Clone, .. }) || !made && copy_trigger::has_waited(decision, run) {
-        // A clone that is there, or a copy that is made on request no more.
+    let waited = run.phase == Phase::WaitingForSnapshot && !made;
+    if waited {
+        if !facts.snapshots_known {
+            return snapshots_unknown(decision, run);
+        }
+        decision.plan.needs.extend(copies::FACTS);
+    }
+    if matches!(spec.volume, Volume::Source { capture: Capture::Clone, .. }) || waited {
+        // A clone that is there, or a copy that is made on request no more, or was deleted while the run waited for it.
         if decision.may_start() {
             decision.enter(if made { Phase::Transferring } else { first_phase(facts, spec) });
             if let Some(run) = decision.status.run.clone() {
@@ -203,7 +220,6 @@ fn capturing(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
         return;
     }
     match facts.snapshots_as(Role::Capture).find(|s| s.meta.serves(&run.id)) {
-        None if run.phase == Phase::WaitingForSnapshot => snapshot_gone(decision, run),
         None => {
             if !waiting::hindered(decision, run, decision.limits.snapshot_timeout, Reason::SnapshotNotReady) {
                 begin(decision, spec, run);
@@ -263,13 +279,17 @@ fn transferring(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
                 mover(decision, spec, run);
             }
         }
-        Some(job) => match stuck::ended(decision, job, pod) {
-            None => mover_running(decision, run, job, pod),
-            Some(succeeded) => match working_mover(decision, run) {
-                Some(alive) => stuck::running(decision, run, alive),
-                None => ending::of_the_mover(decision, spec, run, job, pod, succeeded),
-            },
-        },
+        Some(job) => {
+            // An earlier agent has not kept it.
+            pulls(decision);
+            match stuck::ended(decision, job, pod) {
+                None => mover_running(decision, run, job, pod),
+                Some(succeeded) => match working_mover(decision, run) {
+                    Some(alive) => stuck::running(decision, run, alive),
+                    None => ending::of_the_mover(decision, spec, run, job, pod, succeeded),
+                },
+            }
+        }
     }
 }
 
@@ -301,8 +321,17 @@ fn mover(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
     placing::ask(decision);
     let Ok(pin) = placing::pin(decision, spec, run) else { return };
     let steps = children::mover(decision.facts, spec, run, &decision.status, pin);
-    if steps.iter().any(|s| matches!(s, Step::Create(Child::Claim(claim)) if matches!(claim.from, Origin::Snapshot(_)))) {
-        decision.plan.needs.insert(Refresh::Snapshots);
+    for step in &steps {
+        let Step::Create(Child::Claim(claim)) = step else { continue };
+        match claim.from {
+            Origin::Snapshot(_) => _ = decision.plan.needs.insert(Refresh::Snapshots),
+            // Whether it is to be made on request by now.
+            Origin::Claim(_) => _ = decision.plan.needs.insert(Refresh::Claims),
+            Origin::Empty => {}
+        }
+    }
+    if steps.iter().any(|step| matches!(step, Step::Create(Child::Job(_)))) {
+        pulls(decision);
     }
     decision.plan.steps.extend(steps);
     decision.plan.wake_at(deadline::deadline(run, decision.limits.pod_start_timeout));

@@ -55,9 +55,10 @@ pub struct Facts {
     pub undeleted: BTreeMap<String, String>,
     /// What does not work in the cluster although syncs go on (a missing permission, an old CRD); reported in the condition Reconciled.
     pub troubles: Vec<String>,
-    /// What other destinations do with the same PVC; it is given out only on request ([`Refresh::Sharing`]).
+    /// What other objects do with the same PVC; it is given out only on request ([`Refresh::Sharing`]).
     pub sharing: Sharing,
-    /// Names of other destinations' Jobs that mount the same PVC and have not ended: their pods may come at any time.
+    /// Names of other destinations' Jobs that mount the same PVC and have not ended: their pods may come at any time. For a source, of those that
+    /// pull from the very path that it pushes to, as the cache shows them.
     pub foreign_jobs: Vec<String>,
     /// Pods that use the volume which the object's mover is to mount; read only on request ([`Refresh::Consumers`]).
     pub consumers: Vec<Consumer>,
@@ -104,7 +105,8 @@ pub enum Refresh {
     Warnings,
     /// Whether the agent has room for one more sync. It stands in the cache: no request is made.
     Slot,
-    /// Whether a destination may write to its PVC, which no other one is given meanwhile. No request is made.
+    /// Whether a destination may write to its PVC, which no other one is given meanwhile, or a source may push it. No request is made, but for one
+    /// list of the sources where a pull into a PVC of the user's is to begin.
     Sharing,
 }
 
