@@ -9,7 +9,7 @@ use crate::core::model::claimant;
 use crate::core::model::facts::{Facts, Kind, Object};
 use crate::core::model::names;
 use crate::core::model::spec::{InvalidSpec, Spec, Volume};
-use crate::core::model::subject::{self, Named};
+use crate::core::model::subject::{self, Named, may_be_one};
 use std::collections::HashMap;
 
 /// Where a run is.
@@ -53,8 +53,14 @@ impl Place {
 
     fn is(&self, other: &Place) -> bool {
         let secrets = self.secret.as_ref().zip(other.secret.as_ref());
-        self.claim == other.claim && self.remote == other.remote && secrets.is_none_or(|(one, another)| one == another)
+        self.claim == other.claim && one_remote(&self.remote, &other.remote) && secrets.is_none_or(|(one, another)| one == another)
     }
+}
+
+/// Whether two places, each a section and a path, may be one.
+fn one_remote(a: &str, b: &str) -> bool {
+    let parts = a.split_once(':').zip(b.split_once(':'));
+    parts.is_some_and(|((section, path), (another, other))| section == another && may_be_one(path, other))
 }
 
 /// What this agent knows better than the cache, by UID. Nothing in it expires: a watch may be behind for any time.
@@ -177,7 +183,7 @@ pub(super) fn reads(job: &slim::Job, place: &Place) -> Option<String> {
     let mounted =
         spec.volumes.iter().filter_map(|volume| volume.persistent_volume_claim.as_ref()).any(|used| used.claim_name == place.claim);
     let subject = meta.annotations.as_ref()?.get(labels::SUBJECT).and_then(|text| subject::parse(text))?;
-    let pushes = mounted && subject.remote == place.remote && subject.claim.as_ref() == Some(&place.claim);
+    let pushes = mounted && one_remote(&subject.remote, &place.remote) && subject.claim.as_ref() == Some(&place.claim);
     meta.owner_references.as_ref()?.first().filter(|_| pushes).map(|owner| owner.name.clone())
 }
 
@@ -225,6 +231,7 @@ mod tests {
             (Some("data"), here, "Publishing", Some(1), false),
             (Some("other"), here, "Transferring", Some(1), false),
             (None, here, "Transferring", Some(1), false),
+            (Some("data"), ("s", "/bucket//p"), "Transferring", Some(1), true),
             (Some("data"), ("s", "bucket/chain"), "Transferring", Some(1), false),
             (Some("data"), ("another", "bucket/p"), "Transferring", Some(1), false),
         ] {
@@ -298,10 +305,13 @@ mod tests {
             serde_json::from_value(json!({ "metadata": meta, "spec": spec, "status": { "conditions": conditions } })).unwrap()
         };
         let (name, ended) = ("scribe-rclone-src-app", json!([{ "type": "Failed", "status": "True" }]));
-        assert_eq!(reads(&job(name, "data", "r:bucket/p", json!([])), &place()).as_deref(), Some("app"));
+        for path in ["r:bucket/p", "r:/bucket//p/"] {
+            assert_eq!(reads(&job(name, "data", path, json!([])), &place()).as_deref(), Some("app"));
+        }
         for other in [
             job(name, "scribe-src-app", "r:bucket/p", json!([])),
             job(name, "data", "r:bucket/chain", json!([])),
+            job(name, "data", "another:bucket/p", json!([])),
             job(name, "data", "r:bucket/p", ended),
             job("scribe-rclone-dest-app", "data", "r:bucket/p", json!([])),
         ] {
