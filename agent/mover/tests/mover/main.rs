@@ -46,6 +46,8 @@ mod obstacles;
 mod once;
 mod outside;
 mod overlays;
+mod packs_crash;
+mod packs_pull;
 mod plain;
 mod predecessors;
 mod process;

@@ -8,6 +8,7 @@ mod source;
 pub use source::Source;
 
 use std::fs::File;
+use std::path::Path;
 
 use super::{Read, Remote};
 use crate::digest::Digest;
@@ -15,11 +16,13 @@ use crate::error::{Failure, Result};
 use crate::format::documents::{Control, ManifestRef};
 use crate::format::names::{self, CONTROL_DIR};
 use crate::format::revision::Revision;
+use crate::packs::id::ObjectId;
 use crate::packs::manifest::Manifest;
 use crate::packs::map::Map;
 use crate::packs::run::{Run, RunRef};
 use crate::remote::committed::inconsistent;
 use crate::report::Reason;
+use crate::store::{self, Fetch, slices};
 use crate::volume::hash::of_scratch;
 
 /// How much of the runs is fetched, but for those that stand in the manifest.
@@ -66,6 +69,13 @@ pub fn open_map<'a>(remote: &'a Remote, manifest: &Manifest, extent: Extent) -> 
         };
         Run::open(source, of, block)
     }))
+}
+
+/// Fetches these packs whole into the local folder `to`. One that does not exist is left out: the caller verifies every block, so nothing is
+/// concluded from the error.
+pub fn fetch_packs(remote: &Remote, packs: &[ObjectId], to: &Path) -> store::Result<()> {
+    let names: Vec<String> = packs.iter().map(ToString::to_string).collect();
+    if names.is_empty() { Ok(()) } else { remote.store.fetch(&format!("{CONTROL_DIR}/packs/"), to, &slices(&names), Fetch::Content) }
 }
 
 /// Where a run is, for messages.
