@@ -5,6 +5,7 @@ use super::apply::{self, Applied};
 use super::names::{self, Alike};
 use super::observe::Observation;
 use super::obstacles;
+use super::packs::Only;
 use super::plan::{PullPlan, Writers, plan};
 use super::staging::Staging;
 use crate::error::{Failure, Result};
@@ -24,6 +25,8 @@ pub(super) struct Attempt<'a> {
     pub(super) options: &'a PullOptions,
     /// Reads the volume.
     pub(super) hasher: &'a Hasher,
+    /// What of the revision is pulled, if not all of it.
+    pub(super) only: Option<&'a Only>,
 }
 
 /// Fetches, verifies and applies all that a plan says. Names that are `merged` are those of a volume that takes some for one. The inner error

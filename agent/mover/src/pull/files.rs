@@ -27,7 +27,13 @@ use crate::volume::path::RelPath;
 
 /// One attempt at one commit. The inner error means that the remote does not hold what the commit says.
 pub(super) fn attempt(attempt: &Attempt, commit: Commit, transferred: &mut u64) -> Result<std::result::Result<Synced, Failure>> {
-    let Attempt { remote, root, options, hasher } = *attempt;
+    let Attempt { remote, root, options, hasher, only } = *attempt;
+    if only.is_some() {
+        return Err(Failure::new(
+            Reason::MoverFailed,
+            format!("{} is of layout Files, of which no single path is pulled: leave --path out, or fetch it with rclone", remote.name()),
+        ));
+    }
     let committed = match read_manifest(remote, commit)? {
         Manifest::Whole(committed) => *committed,
         Manifest::Missing(commit) => {
@@ -39,7 +45,7 @@ pub(super) fn attempt(attempt: &Attempt, commit: Commit, transferred: &mut u64) 
     // Of a revision that is none of the committed one's ancestors, nothing is known but by reading.
     let held = attempt.held()?.filter(|held| committed.descends_from(held)).map(|held| held.generation());
     let facts = Differences::of(attempt.writers()?);
-    let seen = observe(root, &committed.entries, (held, facts), &whole(root, hasher, stop), stop)?;
+    let seen = observe(root, &committed.entries, (held, facts), &whole(root, hasher, stop), None, stop)?;
     let mut replace = |staging: &Staging, plan: &PullPlan, merged: Option<&Alike>| {
         let fetching = Fetching { remote, committed: &committed, staging, verifier: &Hasher::default() };
         Ok(replace(&fetching, root, (options.private, merged), plan, transferred)?.map_err(|path| {

@@ -34,7 +34,9 @@ use crate::remote::{Listing, Remote, contradiction, shows};
 use crate::report::Reason;
 use crate::volume::beneath::Root;
 use crate::volume::hash::Hasher;
+use crate::volume::path::RelPath;
 use carry::Attempt;
+use packs::Only;
 pub use plain::pull_plain;
 use restore::HARD_LINKS;
 use staging::Staging;
@@ -69,8 +71,26 @@ pub enum PullOutcome {
 
 /// Pulls the committed revision into the volume.
 pub fn pull(remote: &Remote, options: &PullOptions) -> Result<PullOutcome> {
+    pull_of(remote, options, None)
+}
+
+/// Pulls one file or folder of the committed revision, of layout Packs, to its place in the volume: into a user's volume, and all else there
+/// stays as it is.
+pub fn pull_path(remote: &Remote, options: &PullOptions, path: &RelPath) -> Result<PullOutcome> {
+    if path.is_root() {
+        return Err(Failure::new(Reason::MoverFailed, "--path names a file or folder of the volume, not the volume itself"));
+    }
+    pull_of(remote, &PullOptions { applied: None, private: false, ..options.clone() }, Some(path))
+}
+
+fn pull_of(remote: &Remote, options: &PullOptions, path: Option<&RelPath>) -> Result<PullOutcome> {
     let root = Root::open(&options.volume)?;
     let _alone = root.lock()?;
+    if path.is_some() && Staging::is_left(&root)? {
+        let what = "holds .scribe-staging of a pull that has not finished, and may be a mix of two revisions: let that one finish, or remove the folder, and repeat this one";
+        return Err(Failure::new(Reason::VolumeUnreadable, format!("{} {what}", options.volume.display())));
+    }
+    let only = path.map(|path| Only::of(&root, path)).transpose()?;
     let hasher = Hasher::default();
     let mut transferred = 0;
     let mut last: Option<(AnyCommit, Failure)> = None;
@@ -104,13 +124,20 @@ pub fn pull(remote: &Remote, options: &PullOptions) -> Result<PullOutcome> {
             return Ok(PullOutcome::Done(synced(&commit)));
         }
         // A failure with the same commit as before is no race with a push, so it is tried just once more.
+        let attempt = |commit, transferred: &mut u64| {
+            let attempt = Attempt { remote, root: &root, options, hasher: &hasher, only: only.as_ref() };
+            match commit {
+                AnyCommit::Files(commit) => files::attempt(&attempt, *commit, transferred),
+                AnyCommit::Packs(commit) => packs::attempt(&attempt, *commit, transferred),
+            }
+        };
         if let Some((before, failure)) = &last
             && *before == commit
         {
-            let again = attempt(remote, &root, options, commit, &hasher, &mut transferred)?;
+            let again = attempt(commit, &mut transferred)?;
             return again.map(PullOutcome::Done).map_err(|_| failure.clone());
         }
-        match attempt(remote, &root, options, commit.clone(), &hasher, &mut transferred)? {
+        match attempt(commit.clone(), &mut transferred)? {
             // The names that it has left behind are links again once the volume is compared once more.
             Ok(pulled) if pulled.skipped.contains_key(HARD_LINKS) && apart.is_none() => apart = Some(pulled),
             Ok(mut pulled) => {
@@ -144,22 +171,6 @@ fn synced(commit: &AnyCommit) -> Synced {
     match commit {
         AnyCommit::Files(commit) => Synced::from(&**commit),
         AnyCommit::Packs(commit) => Synced::from(&**commit),
-    }
-}
-
-/// One attempt at one commit. The inner error means that the remote does not hold what the commit says.
-fn attempt(
-    remote: &Remote,
-    root: &Root,
-    options: &PullOptions,
-    commit: AnyCommit,
-    hasher: &Hasher,
-    transferred: &mut u64,
-) -> Result<std::result::Result<Synced, Failure>> {
-    let attempt = Attempt { remote, root, options, hasher };
-    match commit {
-        AnyCommit::Files(commit) => files::attempt(&attempt, *commit, transferred),
-        AnyCommit::Packs(commit) => packs::attempt(&attempt, *commit, transferred),
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::compare::{Content, compare};
 use super::names::Alike;
+use super::packs::Only;
 use super::plan::Differences;
 use crate::error::{Failure, Result};
 use crate::format::entries::Entries;
@@ -42,21 +43,24 @@ pub(super) fn whole<'a>(root: &'a Root, hasher: &'a Hasher, stop: &'a Stop) -> i
     }
 }
 
-/// Compares the volume at `root` with `entries`; of their history, it is known to hold the generation `held`, if any. What `facts` has so far
+/// Compares the volume at `root` with `entries`; of their history, it is known to hold the generation `held`, if any, and it is looked at
+/// as far as `only` goes. What `facts` has so far
 /// is whose the volume is.
 pub(super) fn observe(
     root: &Root,
     entries: &Entries,
     (held, mut facts): (Option<u64>, Differences),
     reads: Reads,
+    only: Option<&Only>,
     stop: &Stop,
 ) -> Result<Observation> {
     let mut walk = walk(root, stop)?;
+    let looked_at = |found: &Result<Found>| found.as_ref().map_or(true, |found| only.is_none_or(|only| only.touches(&found.path)));
     let mut alike = Alike::default();
     let mut batch = Batch::default();
     // The walk leaves this directory out, and nothing else can have its name.
     let own = has_lost_and_found(root)?;
-    for pair in join(entries.read()?, walk.by_ref()) {
+    for pair in join(entries.read()?, walk.by_ref().filter(looked_at)) {
         let (entry, found) = pair?;
         if let Some(path) = entry.as_ref().map(|entry| &entry.path).or(found.as_ref().map(|found| &found.path)) {
             alike.add(path);

@@ -14,8 +14,9 @@ use rustix::io::Errno;
 
 use super::patch::clear;
 use super::rows::FileRows;
+use super::since::Since;
 use super::target::Target;
-use super::tree::parts;
+use super::tree::{Held, parts};
 use crate::error::{Failure, Result};
 use crate::packs::damaged;
 use crate::packs::manifest::Document;
@@ -46,7 +47,7 @@ pub(super) struct Comparing<'a, R> {
 type Blocks<'a, R> = FileRows<'a, R, Hashes>;
 
 impl<R: ReadAt> Comparing<'_, R> {
-    fn block(&self) -> Result<BlockSize> {
+    pub(super) fn block(&self) -> Result<BlockSize> {
         self.document.block().map_err(|what| damaged("the map", &what))
     }
 
@@ -94,7 +95,7 @@ impl<R: ReadAt> Comparing<'_, R> {
     }
 
     /// The files of these steps that are going to have other content, with what of it is there already.
-    pub(super) fn targets(&self, steps: impl Iterator<Item = Result<Step>>, staging: &Staging) -> Result<Vec<Target>> {
+    pub(super) fn targets(&self, steps: impl Iterator<Item = Result<Step>>, held: &Held, staging: &Staging) -> Result<Vec<Target>> {
         let mut targets = Vec::new();
         for step in steps {
             let (action, entry) = step?;
@@ -109,10 +110,17 @@ impl<R: ReadAt> Comparing<'_, R> {
         }
         targets.sort_by_key(|target| target.id);
         let mut rows = Blocks::new(self.map);
+        let mut since = Since::new(self, held);
         for target in targets.iter_mut().filter(|target| target.size > 0) {
             self.stop.check()?;
-            self.local(target, &mut rows, staging)?;
+            if since.knows(target)? {
+                self.staged(target, None, &Staging::content(&target.digest), staging)?;
+                since.look(target)?;
+            } else {
+                self.local(target, &mut rows, staging)?;
+            }
         }
+        since.clear(&mut targets)?;
         Ok(targets)
     }
 
@@ -288,7 +296,7 @@ impl Contents {
 }
 
 /// The blocks of a file as the map has them, held against its size and its identity: none is missing, and none is too much.
-struct Walk {
+pub(super) struct Walk {
     id: u64,
     count: u64,
     next: u64,
@@ -296,12 +304,12 @@ struct Walk {
 }
 
 impl Walk {
-    fn new(id: u64, size: u64, block: BlockSize) -> Self {
+    pub(super) fn new(id: u64, size: u64, block: BlockSize) -> Self {
         Self { id, count: block.count(size), next: 0, content: ContentHash::new(size, block) }
     }
 
     /// The next block that is not zero; the range of those before it that are.
-    fn next(&mut self, number: u64, hash: &Hash) -> Result<(u64, u64)> {
+    pub(super) fn next(&mut self, number: u64, hash: &Hash) -> Result<(u64, u64)> {
         if number < self.next || number >= self.count {
             return Err(damaged("the map", &format!("block {number} of file {} is none of that file", self.id)));
         }
@@ -312,7 +320,7 @@ impl Walk {
     }
 
     /// The zero blocks behind the last one.
-    fn end(self, content: &Hash) -> Result<(u64, u64)> {
+    pub(super) fn end(self, content: &Hash) -> Result<(u64, u64)> {
         if self.content.end() != *content {
             return Err(damaged("the map", &format!("the blocks of file {} are not its content", self.id)));
         }

@@ -1,6 +1,6 @@
 //! A pull of layout Packs: the map says which blocks each file has; those that the volume does not have yet are fetched.
 //!
-//! `tree` makes of the map the tree that all pulls compare a volume with, `rows` finds the blocks of files in the map, `local` compares them
+//! `tree` makes of the map the tree that all pulls compare a volume with, or of one path of it (`only`), `rows` finds the blocks of files in the map, `local` compares them
 //! with what is on the volume, `fetch` brings the others, `patch` changes files in place. A file that is new, and any file of a user's volume,
 //! is made whole in the staging folder and put in place by a rename. On a private volume, a file that is there is changed in place, once
 //! all of its new blocks lie in the staging folder, verified and on disk: of one that is killed meanwhile, the next pull finds by their
@@ -9,8 +9,10 @@
 mod bits;
 mod fetch;
 mod local;
+mod only;
 mod patch;
 mod rows;
+mod since;
 mod target;
 mod tree;
 
@@ -25,7 +27,7 @@ use super::space;
 use super::staging::Staging;
 use crate::error::{Failure, Result};
 use crate::format::documents::Control;
-use crate::format::entries::Entries;
+use crate::format::entries::{Entries, Totals};
 use crate::format::revision::Revision;
 use crate::packs::commit::Commit;
 use crate::packs::manifest::{Document, Manifest};
@@ -34,7 +36,9 @@ use crate::remote::committed::inconsistent;
 use crate::remote::packed::{Extent, Source, open_map, read_packs_manifest};
 use crate::report::{Reason, Synced};
 use local::Comparing;
+pub(super) use only::Only;
 use patch::Patching;
+use tree::Held;
 
 /// One attempt at one commit. The inner error means that the remote does not hold what the commit says.
 pub(super) fn attempt(attempt: &Attempt, commit: Commit, transferred: &mut u64) -> Result<std::result::Result<Synced, Failure>> {
@@ -54,22 +58,27 @@ pub(super) fn attempt(attempt: &Attempt, commit: Commit, transferred: &mut u64) 
 }
 
 fn carried(attempt: &Attempt, commit: &Commit, manifest: &Manifest, transferred: &mut u64) -> Result<Synced> {
-    let Attempt { remote, root, options, hasher } = *attempt;
+    let Attempt { remote, root, options, hasher, only } = *attempt;
     let (document, stop) = (&manifest.document, &remote.context.stop);
     // Of a revision that is none of the committed one's ancestors, nothing is known but by reading.
     let held = attempt.held()?.filter(|held| descends_from(document, held)).map(|held| held.generation());
-    let map = open_map(remote, manifest, if held.is_some() { Extent::Parts } else { Extent::All })?;
-    let entries = tree::read(&map, document, held, &remote.context)?;
+    let mut held = Held::of(held, document);
+    let map = open_map(remote, manifest, if held.generation().is_some() { Extent::Parts } else { Extent::All })?;
+    let entries = tree::read(&map, document, &mut held, only, &remote.context)?;
+    if let Some(only) = only {
+        only.is_in(&entries, remote)?;
+    }
     let facts = Differences::of(attempt.writers()?);
     let facts = if options.private { facts.patching() } else { facts };
     let comparing = Comparing { root, map: &map, document, hasher, stop };
-    let seen = observe(root, &entries, (held, facts), &|entries| comparing.are_right(entries), stop)?;
+    let seen = observe(root, &entries, (held.generation(), facts), &|entries| comparing.are_right(entries), only, stop)?;
     let mut replace = |staging: &Staging, plan: &PullPlan, merged: Option<&Alike>| {
-        replace(attempt, (&map, document), &entries, (staging, plan, merged), transferred).map(Ok)
+        replace(attempt, (&map, document, &held), &entries, (staging, plan, merged), transferred).map(Ok)
     };
     let Synced { changed, deleted, skipped, .. } = attempt.carry_out((&document.revision, &entries), seen, &mut replace)??;
     let (transferred, hashed) = (*transferred, hasher.bytes_read());
-    Ok(Synced { changed, deleted, skipped, transferred, hashed, ..Synced::from(commit) })
+    let Totals { files, bytes, .. } = *entries.totals();
+    Ok(Synced { changed, deleted, skipped, transferred, hashed, files, bytes, ..Synced::from(commit) })
 }
 
 /// Whether the revision of this manifest is `other`, or is known to descend from it.
@@ -81,7 +90,7 @@ fn descends_from(document: &Document, other: &Revision) -> bool {
 /// Fetches, verifies and applies what the plan says.
 fn replace(
     attempt: &Attempt,
-    (map, document): (&Map<Source>, &Document),
+    (map, document, held): (&Map<Source>, &Document, &Held),
     entries: &Entries,
     (staging, plan, merged): (&Staging, &PullPlan, Option<&Alike>),
     transferred: &mut u64,
@@ -90,7 +99,7 @@ fn replace(
     let stop = &remote.context.stop;
     staging.keep_unverified(|digest| plan.wants(digest), stop)?;
     let comparing = Comparing { root, map, document, hasher, stop };
-    let mut targets = comparing.targets(plan.steps(entries.read()?), staging)?;
+    let mut targets = comparing.targets(plan.steps(entries.read()?), held, staging)?;
     fetch::Fetching { remote, root, map, document, staging }.all(&mut targets, transferred)?;
     remote.context.progress.phase("applying", 0);
     let patching = Patching::new(&targets, staging, document)?;
