@@ -47,6 +47,7 @@ mod once;
 mod outside;
 mod overlays;
 mod packs_crash;
+mod packs_edge;
 mod packs_pull;
 mod plain;
 mod predecessors;

@@ -403,3 +403,68 @@ fn a_site_that_is_behind_reads_nothing_of_its_volume() {
     assert_same_but_for_room(at.source(), at.dest());
     assert!(pulled.hashed >= 38 * BLOCK as u64, "{pulled:?}");
 }
+
+/// Which file a name was is not known of generations whose runs became one since.
+#[test]
+fn a_generation_that_is_within_a_merged_run_is_compared_by_reading() {
+    let mut at = Packed::new();
+    // The first run is so large that the small ones after it are not merged with it.
+    for n in 0..3_000_u64 {
+        write(at.source(), noise(n, 60).iter().map(|byte| format!("{byte:02x}")).collect::<String>(), b"");
+    }
+    let path = |name: &str| at.site.source.path().join(name);
+    let [a, b, x, counter] = ["a", "b", "x", "counter"].map(path);
+    let old = |path: &Path| touch(path, 1_000, 0);
+    for (path, seed) in [(&a, 1), (&b, 2)] {
+        fs::write(path, noise(seed, 2 * BLOCK)).unwrap();
+        old(path);
+    }
+    let mut held = String::new();
+    for generation in 1..=9 {
+        match generation {
+            3 => {
+                fs::rename(&a, &x).unwrap();
+                fs::rename(&b, &a).unwrap();
+            }
+            7 => {
+                fs::rename(&a, &b).unwrap();
+                fs::rename(&x, &a).unwrap();
+                overwrite(&a, BLOCK, b"changed");
+                old(&a);
+            }
+            _ => fs::write(&counter, generation.to_string()).unwrap(),
+        }
+        let pushed = at.push();
+        if generation == 5 {
+            at.pull(true, None);
+            held = pushed;
+        }
+    }
+    assert_eq!(at.packs.runs(), [(1, 1), (2, 9)]);
+    at.pull(true, Some(&held));
+    assert_same(at.source(), at.dest());
+}
+
+/// A path that was put back to an older state, and pushed to since, has another revision of the same generation.
+#[test]
+fn a_revision_of_another_course_proves_nothing() {
+    let mut at = Packed::new();
+    let db = at.source().join("db");
+    let write = |seed: u64| {
+        fs::write(&db, [noise(seed, BLOCK), noise(9, BLOCK)].concat()).unwrap();
+        touch(&db, 1_000, 0);
+    };
+    write(1);
+    at.push();
+    let before = at.packs.clone();
+    write(2);
+    let held = at.push();
+    at.pull(true, None);
+    at.packs = before;
+    write(3);
+    at.push();
+    fs::write(at.source().join("other"), "other").unwrap();
+    at.push();
+    at.pull(true, Some(&held));
+    assert_same(at.source(), at.dest());
+}

@@ -38,6 +38,7 @@ const SALT: Salt = Salt([0x5a; 16]);
 pub(crate) const BLOCK: usize = 16 << 10;
 
 /// What a push has written so far.
+#[derive(Clone)]
 pub(crate) struct Packs {
     /// Bytes of a pack before its trailer.
     pub(crate) pack: u64,
@@ -158,6 +159,11 @@ impl Packs {
     /// The revision that was pushed last.
     pub(crate) fn revision(&self) -> String {
         self.revision.as_ref().unwrap().as_str().to_owned()
+    }
+
+    /// First and last generation of each run.
+    pub(crate) fn runs(&self) -> Vec<(u64, u64)> {
+        self.runs.iter().map(|(of, _)| (of.first, of.last)).collect()
     }
 
     /// Pushes what this folder holds: the objects that are new.
