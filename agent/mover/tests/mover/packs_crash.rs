@@ -16,8 +16,9 @@ use crate::support::tree::{assert_same_but_for_room, write};
 use crate::support::{Site, done};
 
 fn noise(seed: u64, blocks: usize) -> Vec<u8> {
-    let mut random = fastrand::Rng::with_seed(seed);
-    std::iter::repeat_with(|| random.u8(..)).take(blocks * BLOCK).collect()
+    let mut content = vec![0; blocks * BLOCK];
+    fastrand::Rng::with_seed(seed).fill(&mut content);
+    content
 }
 
 fn old_tree(root: &Path) {

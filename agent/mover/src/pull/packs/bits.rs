@@ -18,6 +18,10 @@ impl Bits {
         self.length += 1;
     }
 
+    pub(super) fn len(&self) -> u64 {
+        self.length as u64
+    }
+
     /// The bit at this place; not set behind the last.
     pub(super) fn get(&self, at: usize) -> bool {
         self.words.get(at / 64).is_some_and(|word| word >> (at % 64) & 1 == 1)

@@ -115,7 +115,7 @@ impl<R: ReadAt> Fetching<'_, R> {
     /// What all of it may take of the volume: in the staging folder, and where a file in place has no blocks of its own yet.
     fn room(&self, targets: &[Target], block: BlockSize) -> Room {
         let blocks = |target: &Target| target.bytes.min(target.blocks.saturating_mul(block.bytes().into()));
-        let twice = |target: &Target| blocks(target) * if target.in_place { 2 } else { 1 };
+        let twice = |target: &Target| blocks(target) * if target.in_place.is_some() { 2 } else { 1 };
         let rooms = targets.iter().filter(|target| target.blocks > 0).map(|target| Room { inodes: 0, ..Room::of_content(twice(target)) });
         let all = rooms.fold(Room::default(), Room::plus);
         if all == Room::default() { all } else { all.plus(Room { bytes: self.document.totals.pack_bytes.min(WHOLE), inodes: 2 }) }
@@ -128,8 +128,8 @@ impl<R: ReadAt> Fetching<'_, R> {
         for (at, target) in targets.iter().enumerate().filter(|(_, target)| target.blocks > 0) {
             self.remote.context.stop.check()?;
             let mut row = 0;
-            rows.of(target.id, |number, of| {
-                if target.missing.get(row) {
+            rows.of(target.id(), |number, of| {
+                if target.missing.has(row) {
                     lowest.add(Need::of(at, number, &of));
                 }
                 row += 1;
@@ -256,7 +256,7 @@ impl Placing<'_> {
         if need.plain != self.block.length(target.size, need.number) {
             return Err(damaged(
                 "the map",
-                &format!("block {} of file {} has another length than its file gives it", need.number, target.id),
+                &format!("block {} of file {} has another length than its file gives it", need.number, target.id()),
             ));
         }
         let plain = self.unpacker.unpack(stored, &need.block(), &self.salt)?;

@@ -12,10 +12,11 @@ use std::os::unix::fs::FileExt;
 use rustix::fs::{SeekFrom, ioctl_ficlone, seek};
 use rustix::io::Errno;
 
+use super::bits::Bits;
 use super::patch::clear;
 use super::rows::FileRows;
 use super::since::Since;
-use super::target::Target;
+use super::target::{Missing, Target};
 use super::tree::{Held, parts};
 use crate::error::{Failure, Result};
 use crate::packs::damaged;
@@ -101,14 +102,12 @@ impl<R: ReadAt> Comparing<'_, R> {
             let (action, entry) = step?;
             let Some(file) = entry.file().filter(|_| matches!(action, Action::PutFile | Action::Patch)) else { continue };
             if file.size > 0 || action == Action::Patch {
-                let (digest, size) = (file.sha256, file.size);
-                let id = if size > 0 { parts(&digest).1 } else { 0 };
-                let in_place = action == Action::Patch;
-                let (path, missing, copied, zero) = (entry.path, Default::default(), Default::default(), Default::default());
-                targets.push(Target { path, digest, id, size, in_place, missing, blocks: 0, bytes: 0, copied, zero });
+                let (digest, size, path) = (file.sha256, file.size, entry.path);
+                let in_place = (action == Action::Patch).then(Box::default);
+                targets.push(Target { digest, size, missing: Missing::None, blocks: 0, bytes: 0, path, in_place });
             }
         }
-        targets.sort_by_key(|target| target.id);
+        targets.sort_by_key(Target::id);
         let mut rows = Blocks::new(self.map);
         let mut since = Since::new(self, held);
         for target in targets.iter_mut().filter(|target| target.size > 0) {
@@ -118,6 +117,9 @@ impl<R: ReadAt> Comparing<'_, R> {
                 since.look(target)?;
             } else {
                 self.local(target, &mut rows, staging)?;
+            }
+            if target.in_place.is_none() {
+                target.path = RelPath::root();
             }
         }
         since.clear(&mut targets)?;
@@ -133,24 +135,25 @@ impl<R: ReadAt> Comparing<'_, R> {
         let name = Staging::content(&target.digest);
         let (staged, fresh) = self.staged(target, base.as_ref(), &name, staging)?;
         let mut staged = contents(staged)?;
-        let (size, in_place) = (target.size, target.in_place);
-        let mut walk = Walk::new(target.id, size, block);
-        rows.of(target.id, |number, Hashed { hash, .. }| {
+        let (size, mut bits) = (target.size, Bits::default());
+        let mut walk = Walk::new(target.id(), size, block);
+        rows.of(target.id(), |number, Hashed { hash, .. }| {
             self.stop.check()?;
             let gap = walk.next(number, &hash)?;
             self.gap(target, gap, (base.as_mut(), &staged, fresh))?.map_err(|e| failed(&e))?;
             let in_base = |base: &mut Option<Contents>| base.as_mut().map_or(Ok(false), |base| base.has(size, number, &hash));
             let is_staged = |staged: &mut Contents| if fresh { Ok(false) } else { staged.has(size, number, &hash) };
-            if in_place {
+            let length = block.length(size, number);
+            if let Some(changes) = &mut target.in_place {
                 if in_base(&mut base).map_err(|e| failed(&e))? {
-                    target.missing.push(false);
+                    bits.push(false);
                     return Ok(());
                 }
-                target.copied.add(number);
+                changes.copied.add(number);
             }
             let mut there = is_staged(&mut staged).map_err(|e| failed(&e))?;
             if !there
-                && !in_place
+                && target.in_place.is_none()
                 && let Some(base) = base.as_mut()
             {
                 there = base.has(size, number, &hash).map_err(|e| failed(&e))?;
@@ -158,13 +161,10 @@ impl<R: ReadAt> Comparing<'_, R> {
                     staged.file.write_all_at(&base.buffer, number * u64::from(block.bytes())).map_err(|e| failed(&e))?;
                 }
             }
-            target.missing.push(!there);
-            if !there {
-                target.blocks += 1;
-                target.bytes += u64::from(block.length(size, number));
-            }
+            target.note(&mut bits, !there, length);
             Ok(())
         })?;
+        target.noted(bits);
         let gap = walk.end(&parts(&target.digest).0)?;
         self.gap(target, gap, (base.as_mut(), &staged, fresh))?.map_err(|e| failed(&e))?;
         self.hasher.note(base.map_or(0, |base| base.read));
@@ -178,9 +178,9 @@ impl<R: ReadAt> Comparing<'_, R> {
         gap: (u64, u64),
         (base, staged, fresh): (Option<&mut Contents>, &Contents, bool),
     ) -> Result<io::Result<()>> {
-        if target.in_place {
+        if let Some(changes) = &mut target.in_place {
             let Some(base) = base else { return Ok(Ok(())) };
-            let zero = &mut target.zero;
+            let zero = &mut changes.zero;
             return Ok(base
                 .not_zero(gap, self.stop, |number| {
                     zero.add(number);
@@ -213,7 +213,7 @@ impl<R: ReadAt> Comparing<'_, R> {
         };
         let file: File = make().map_err(failed)?;
         let mut fresh = true;
-        if let Some(base) = base.filter(|_| !target.in_place) {
+        if let Some(base) = base.filter(|_| target.in_place.is_none()) {
             // Where the file system shares blocks, that costs next to nothing.
             fresh = ioctl_ficlone(&file, &base.file).is_err();
             if fresh {

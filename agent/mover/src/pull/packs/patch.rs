@@ -32,18 +32,19 @@ pub(super) struct Patching<'a> {
 impl<'a> Patching<'a> {
     pub(super) fn new(targets: &'a [Target], staging: &'a Staging, document: &Document) -> Result<Self> {
         let block = document.block().map_err(|what| damaged("the map", &what))?;
-        let targets = targets.iter().filter(|target| target.in_place).map(|target| (&target.path, target)).collect();
+        let targets = targets.iter().filter(|target| target.in_place.is_some()).map(|target| (&target.path, target)).collect();
         Ok(Self { staging, block, targets })
     }
 }
 
 impl Patches for Patching<'_> {
     fn patch(&self, root: &Root, entry: &Entry, stop: &Stop) -> Result<()> {
-        let Some(target) = self.targets.get(&entry.path) else { return Ok(()) };
+        let target = self.targets.get(&entry.path);
+        let Some((target, changes)) = target.and_then(|target| Some((target, target.in_place.as_ref()?))) else { return Ok(()) };
         let failed = |e: io::Error| Failure::volume("write to", &root.shown(&entry.path), &e);
         let file = to_write(root, &entry.path).map_err(failed)?;
         let block = u64::from(self.block.bytes());
-        for range in target.zero.iter() {
+        for range in changes.zero.iter() {
             stop.check()?;
             clear(&file, range, self.block, target.size).map_err(failed)?;
         }
@@ -57,7 +58,7 @@ impl Patches for Patching<'_> {
             return Err(Failure::volume("read", &folder.shown(&name), &io::ErrorKind::NotFound.into()));
         };
         let mut buffer = Vec::new();
-        for (from, to) in target.copied.iter() {
+        for (from, to) in changes.copied.iter() {
             let (mut at, end) = (from * block, (to.saturating_mul(block)).min(target.size));
             while at < end {
                 stop.check()?;

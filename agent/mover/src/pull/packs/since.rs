@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use super::bits::Bits;
 use super::local::{Comparing, Walk};
 use super::rows::FileRows;
 use super::target::Target;
@@ -28,7 +29,7 @@ impl<'a, R: ReadAt> Since<'a, R> {
 
     /// Whether this file is one that can be looked at: it is the one that it was.
     pub(super) fn knows(&self, target: &Target) -> Result<bool> {
-        let (Some(known), true) = (self.held.file(&target.path), target.in_place) else { return Ok(false) };
+        let (Some(known), Some(_)) = (self.held.file(&target.path), &target.in_place) else { return Ok(false) };
         let root = self.comparing.root;
         let Some(there) = root.find(&target.path)? else { return Ok(false) };
         let seen = there.look().map_err(|e| Failure::volume("read", &root.shown(&target.path), &e))?;
@@ -38,22 +39,21 @@ impl<'a, R: ReadAt> Since<'a, R> {
     /// Notes the blocks that are newer.
     pub(super) fn look(&mut self, target: &mut Target) -> Result<()> {
         let block = self.comparing.block()?;
-        let mut walk = Walk::new(target.id, target.size, block);
-        let generation = self.generation;
-        self.rows.of(target.id, |number, of| {
+        let mut walk = Walk::new(target.id(), target.size, block);
+        let (generation, mut bits) = (self.generation, Bits::default());
+        self.rows.of(target.id(), |number, of| {
             self.comparing.stop.check()?;
             walk.next(number, &of.hash)?;
             let is_newer = of.place.born > generation;
-            target.missing.push(is_newer);
-            if is_newer {
-                target.copied.add(number);
-                target.blocks += 1;
-                target.bytes += u64::from(block.length(target.size, number));
+            target.note(&mut bits, is_newer, block.length(target.size, number));
+            if let Some(changes) = target.in_place.as_mut().filter(|_| is_newer) {
+                changes.copied.add(number);
             }
             Ok(())
         })?;
+        target.noted(bits);
         walk.end(&parts(&target.digest).0)?;
-        self.looked.insert(target.id, block.count(target.size));
+        self.looked.insert(target.id(), block.count(target.size));
         Ok(())
     }
 
@@ -66,9 +66,9 @@ impl<'a, R: ReadAt> Since<'a, R> {
             self.comparing.stop.check()?;
             let (key, there) = row?;
             let is_zero = there.is_none() && self.looked.get(&key.file).is_some_and(|count| key.block < *count);
-            let target = if is_zero { targets.binary_search_by_key(&key.file, |target| target.id).ok() } else { None };
-            if let Some(target) = target.and_then(|at| targets.get_mut(at)) {
-                target.zero.add(key.block);
+            let target = if is_zero { targets.binary_search_by_key(&key.file, Target::id).ok() } else { None };
+            if let Some(changes) = target.and_then(|at| targets.get_mut(at)?.in_place.as_mut()) {
+                changes.zero.add(key.block);
             }
         }
         Ok(())
