@@ -11,7 +11,7 @@ use crate::remote::committed::inconsistent;
 use crate::remote::{Read, Remote};
 
 /// A run of no more bytes is fetched whole: a part costs two requests.
-const SMALL: u64 = 2 << 20;
+const SMALL: u64 = 1 << 20;
 /// Bytes of a part.
 const PART: u64 = 1 << 20;
 /// Parts that are fetched at a time where one follows the other.
