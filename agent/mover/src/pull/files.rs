@@ -58,7 +58,7 @@ pub(super) fn attempt(attempt: &Attempt, commit: Commit, transferred: &mut u64) 
     let carried = attempt.carry_out((committed.revision.as_str(), &committed.entries), seen, &mut replace)?;
     Ok(carried.map(|Synced { changed, deleted, skipped, .. }| {
         let (transferred, hashed) = (*transferred, hasher.bytes_read());
-        Synced { changed, deleted, skipped, transferred, hashed, ..Synced::from(&committed.commit) }
+        Synced { changed, transferred, hashed, deleted, skipped, ..Synced::from(&committed.commit) }
     }))
 }
 

@@ -128,7 +128,7 @@ fn pull_of(remote: &Remote, options: &PullOptions, path: Option<&RelPath>) -> Re
             let attempt = Attempt { remote, root: &root, options, hasher: &hasher, only: only.as_ref() };
             match commit {
                 AnyCommit::Files(commit) => files::attempt(&attempt, *commit, transferred),
-                AnyCommit::Packs(commit) => packs::attempt(&attempt, *commit, transferred),
+                AnyCommit::Packs(commit) => packs::attempt(&attempt, &commit, transferred),
             }
         };
         if let Some((before, failure)) = &last

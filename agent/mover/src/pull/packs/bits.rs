@@ -35,7 +35,7 @@ mod tests {
     #[test]
     fn each_bit_is_what_was_pushed() {
         let mut bits = Bits::default();
-        let is_set = |at: usize| at % 3 == 0 || at == 127;
+        let is_set = |at: usize| at.is_multiple_of(3) || at == 127;
         (0..200).for_each(|at| bits.push(is_set(at)));
         assert!((0..200).all(|at| bits.get(at) == is_set(at)) && !bits.get(200) && !bits.get(1000));
     }

@@ -41,7 +41,7 @@ use patch::Patching;
 use tree::Held;
 
 /// One attempt at one commit. The inner error means that the remote does not hold what the commit says.
-pub(super) fn attempt(attempt: &Attempt, commit: Commit, transferred: &mut u64) -> Result<std::result::Result<Synced, Failure>> {
+pub(super) fn attempt(attempt: &Attempt, commit: &Commit, transferred: &mut u64) -> Result<std::result::Result<Synced, Failure>> {
     let remote = attempt.remote;
     let revision = &commit.statement.revision;
     let manifest = match read_packs_manifest(remote, revision, &commit.manifest)? {
@@ -49,7 +49,7 @@ pub(super) fn attempt(attempt: &Attempt, commit: Commit, transferred: &mut u64) 
         Control::Absent => return Ok(Err(inconsistent(remote, &format!("the manifest of {revision} is missing; {REPAIR}")))),
         Control::Corrupt(what) => return Ok(Err(inconsistent(remote, &format!("{what}; {REPAIR}")))),
     };
-    match carried(attempt, &commit, &manifest, transferred) {
+    match carried(attempt, commit, &manifest, transferred) {
         // What is wrong with a run shows where it is read.
         Err(failure) if failure.reason == Reason::RemoteInconsistent => Ok(Err(failure)),
         Err(failure) => Err(failure),
@@ -78,7 +78,7 @@ fn carried(attempt: &Attempt, commit: &Commit, manifest: &Manifest, transferred:
     let Synced { changed, deleted, skipped, .. } = attempt.carry_out((&document.revision, &entries), seen, &mut replace)??;
     let (transferred, hashed) = (*transferred, hasher.bytes_read());
     let Totals { files, bytes, .. } = *entries.totals();
-    Ok(Synced { changed, deleted, skipped, transferred, hashed, files, bytes, ..Synced::from(commit) })
+    Ok(Synced { changed, files, bytes, transferred, hashed, deleted, skipped, ..Synced::from(commit) })
 }
 
 /// Whether the revision of this manifest is `other`, or is known to descend from it.
@@ -99,8 +99,8 @@ fn replace(
     let stop = &remote.context.stop;
     staging.keep_unverified(|digest| plan.wants(digest), stop)?;
     let comparing = Comparing { root, map, document, hasher, stop };
-    let mut targets = comparing.targets(plan.steps(entries.read()?), held, staging)?;
-    fetch::Fetching { remote, root, map, document, staging }.all(&mut targets, transferred)?;
+    let targets = comparing.targets(plan.steps(entries.read()?), held, staging)?;
+    fetch::Fetching { remote, root, map, document, staging }.all(&targets, transferred)?;
     remote.context.progress.phase("applying", 0);
     let patching = Patching::new(&targets, staging, document)?;
     let mut work = apply::begin(root, plan, staging, stop).patching(&patching);
