@@ -5,7 +5,7 @@ use super::apply::{self, Applied};
 use super::names::{self, Alike};
 use super::observe::Observation;
 use super::obstacles;
-use super::packs::Only;
+use super::only::Only;
 use super::plan::{PullPlan, Writers, plan};
 use super::staging::Staging;
 use crate::error::{Failure, Result};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::compare::{Content, compare};
 use super::names::Alike;
-use super::packs::Only;
+use super::only::Only;
 use super::plan::Differences;
 use crate::error::{Failure, Result};
 use crate::format::entries::Entries;

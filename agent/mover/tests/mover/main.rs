@@ -48,6 +48,8 @@ mod outside;
 mod overlays;
 mod packs_crash;
 mod packs_edge;
+mod packs_generations;
+mod packs_path;
 mod packs_pull;
 mod plain;
 mod predecessors;

@@ -8,47 +8,45 @@ use assert_fs::TempDir;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use scribe_mover::guard::Guard;
-use scribe_mover::pull::{PullOptions, Synced, pull, pull_path};
+use scribe_mover::pull::{PullOptions, Synced, pull};
 use scribe_mover::report::Reason;
-use scribe_mover::volume::path::RelPath;
 
 use crate::property::{Round, apply, round};
 use crate::requests::counted;
 use crate::support::packed::{BLOCK, Packs, send, write as put};
-use crate::support::program::{mover, report};
 use crate::support::tree::{assert_same, assert_same_but_for_room, set, touch, varied, write};
 use crate::support::{Local, Site, done};
 
-fn options(volume: &Path, private: bool, applied: Option<String>) -> PullOptions {
+pub(crate) fn options(volume: &Path, private: bool, applied: Option<String>) -> PullOptions {
     PullOptions { volume: volume.into(), applied, private, guard: Guard { percent: 100, floor: 1000, allowed: None } }
 }
 
 /// A remote that is a directory, and what a push has written there.
-struct Packed {
-    site: Local,
-    packs: Packs,
+pub(crate) struct Packed {
+    pub(crate) site: Local,
+    pub(crate) packs: Packs,
 }
 
 impl Packed {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { site: Local::new(), packs: Packs::new() }
     }
 
-    fn source(&self) -> &Path {
+    pub(crate) fn source(&self) -> &Path {
         self.site.source.path()
     }
 
-    fn dest(&self) -> &Path {
+    pub(crate) fn dest(&self) -> &Path {
         self.site.dest.path()
     }
 
-    fn push(&mut self) -> String {
+    pub(crate) fn push(&mut self) -> String {
         let objects = self.packs.push(self.site.source.path());
         put(self.site.bucket.path(), &objects);
         self.packs.revision()
     }
 
-    fn pull(&self, private: bool, applied: Option<&str>) -> Synced {
+    pub(crate) fn pull(&self, private: bool, applied: Option<&str>) -> Synced {
         done(pull(&self.site.remote(), &options(self.dest(), private, applied.map(str::to_owned))))
     }
 
@@ -62,13 +60,13 @@ impl Packed {
 }
 
 /// Content that does not become smaller.
-fn noise(seed: u64, length: usize) -> Vec<u8> {
+pub(crate) fn noise(seed: u64, length: usize) -> Vec<u8> {
     let mut content = vec![0; length];
     fastrand::Rng::with_seed(seed).fill(&mut content);
     content
 }
 
-fn overwrite(path: &Path, at: usize, content: &[u8]) {
+pub(crate) fn overwrite(path: &Path, at: usize, content: &[u8]) {
     File::options().write(true).open(path).unwrap().write_all_at(content, at as u64).unwrap();
 }
 
@@ -151,26 +149,6 @@ fn hard_links_stay_one_file_when_it_changes_in_place() {
     at.push();
     at.pull(true, None);
     assert_same_but_for_room(at.source(), at.dest());
-}
-
-/// Two files of one size and time change their names: the map says of neither that its content is new.
-#[test]
-fn a_content_under_another_name_is_not_taken_for_known() {
-    let mut at = Packed::new();
-    let path = |name: &str| at.site.source.path().join(name);
-    for (name, seed) in [("a", 1), ("b", 2), ("c", 3)] {
-        fs::write(path(name), noise(seed, 100)).unwrap();
-        touch(&path(name), 1_000, 0);
-    }
-    let [a, b, c] = ["a", "b", "c"].map(path);
-    let first = at.push();
-    at.pull(true, None);
-    fs::rename(&a, &c).unwrap();
-    fs::rename(&b, &a).unwrap();
-    at.push();
-    let pulled = at.pull(true, Some(&first));
-    assert_same(at.source(), at.dest());
-    assert!(pulled.changed);
 }
 
 #[test]
@@ -301,182 +279,4 @@ proptest! {
     fn whatever_happens_to_a_source_its_replicas_are_identical(first in round(10..60), then in vec(round(1..15), 1..12)) {
         play(&[&[first][..], &then].concat());
     }
-}
-
-/// One file or folder, and nothing else of the volume.
-#[test]
-fn one_path_is_pulled_and_all_else_stays() {
-    let mut at = Packed::new();
-    write(at.source(), "a/b/one", noise(1, 3 * BLOCK));
-    fs::hard_link(at.source().join("a/b/one"), at.source().join("a/b/two")).unwrap();
-    fs::hard_link(at.source().join("a/b/one"), at.source().join("0")).unwrap();
-    write(at.source(), "a/other", "of the source");
-    write(at.dest(), "a/other", "own");
-    write(at.dest(), "own", "own");
-    write(at.dest(), "a/b/goes", "own");
-    fs::create_dir(at.dest().join("empty")).unwrap();
-    touch(&at.dest().join("a"), 5, 5);
-    touch(at.dest(), 6, 6);
-    at.push();
-    let pulled = |path: &str| {
-        let path = RelPath::new(path.as_bytes()).unwrap();
-        pull_path(&at.site.remote(), &options(at.dest(), false, None), &path)
-    };
-    let synced = done(pulled("a/b"));
-    assert_eq!((synced.changed, synced.files, synced.deleted), (true, 2, 1));
-    assert_same(&at.source().join("a/b"), &at.dest().join("a/b"));
-    for name in ["a/other", "own"] {
-        assert_eq!(fs::read(at.dest().join(name)).unwrap(), b"own");
-    }
-    let times = |name: &str| fs::metadata(at.dest().join(name)).unwrap().mtime();
-    assert!(at.dest().join("empty").is_dir() && !at.dest().join("0").exists() && (times("a"), times("")) == (5, 6));
-    assert!(!done(pulled("a/b")).changed);
-    assert_eq!(done(pulled("a/b/two")).files, 1);
-    assert_eq!(fs::read(at.dest().join("a/b/one")).unwrap(), noise(1, 3 * BLOCK));
-
-    // Into a volume without the folders above it.
-    fs::remove_dir_all(at.dest().join("a")).unwrap();
-    done(pulled("a/b/one"));
-    assert_eq!(fs::read_dir(at.dest().join("a/b")).unwrap().count(), 1);
-
-    let failure = pulled("a/none").unwrap_err();
-    assert!(failure.message.contains("has no a/none"), "{failure}");
-    fs::remove_dir_all(at.dest().join("a")).unwrap();
-    fs::write(at.dest().join("a"), "a file of its own").unwrap();
-    let failure = pulled("a/b").unwrap_err();
-    assert!(failure.message.contains("is no folder on this volume"), "{failure}");
-    assert_eq!(fs::read(at.dest().join("a")).unwrap(), b"a file of its own");
-    fs::create_dir(at.dest().join(".scribe-staging")).unwrap();
-    let failure = pulled("a/b").unwrap_err();
-    assert!(failure.message.contains("has not finished") && at.dest().join(".scribe-staging").exists(), "{failure}");
-}
-
-#[test]
-fn a_path_is_asked_for_by_hand() {
-    let site = Site::with_bucket();
-    write(site.source.path(), "a/b", "content");
-    send(&site.remote(), &Packs::new().push(site.source.path()));
-    let run = |path: &str, more: &[&str]| {
-        let output = mover(&site, "pull", site.dest.path(), &[&["--path", path], more].concat()).output().unwrap();
-        (output.status.code(), if more.is_empty() { report(&output).message } else { String::from_utf8(output.stderr).unwrap() })
-    };
-    assert_eq!(run("a/b", &[]), (Some(0), format!("Synced 1 files from {}.", site.name)));
-    assert_eq!(fs::read(site.dest.path().join("a/b")).unwrap(), b"content");
-    for (path, said) in [("/a", "is no path within a volume"), ("a/../b", "is no path within a volume"), ("", "not the volume itself")] {
-        let (code, message) = run(path, &[]);
-        assert!(code == Some(1) && message.contains(said), "{path} {message}");
-    }
-    assert!(run("a", &["--private-volume"]).1.contains("cannot be used with"));
-    let files = Site::at(&site.server, &format!("{}-files", site.name));
-    write(files.source.path(), "a", "x");
-    files.push();
-    let output = mover(&files, "pull", site.dest.path(), &["--path", "a"]).output().unwrap();
-    assert!(report(&output).message.contains("of layout Files"), "{output:?}");
-}
-
-/// Blocks by generations: what a volume that holds an older revision lacks is known without reading it, whatever became of the file since.
-#[test]
-fn a_site_that_is_behind_reads_nothing_of_its_volume() {
-    let mut at = Packed::new();
-    let db = at.source().join("db");
-    fs::write(&db, noise(1, 50 * BLOCK)).unwrap();
-    write(at.source(), "same", noise(2, 9 * BLOCK));
-    at.push();
-    fs::write(at.source().join("first"), "first").unwrap();
-    let held = at.push();
-    at.pull(true, None);
-    let before = at.dest().join("db");
-    let length = |blocks: usize| File::options().write(true).open(&db).unwrap().set_len((blocks * BLOCK) as u64).unwrap();
-    // In these generations: a block changes twice, one becomes zero, the end is cut and grows again, another one becomes zero and comes back.
-    overwrite(&db, 3 * BLOCK, &noise(3, BLOCK));
-    overwrite(&db, 10 * BLOCK, &vec![0; 2 * BLOCK]);
-    at.push();
-    length(40);
-    overwrite(&db, 3 * BLOCK, &noise(4, BLOCK));
-    overwrite(&db, 10 * BLOCK, &noise(5, BLOCK));
-    at.push();
-    length(45);
-    touch(&db, 1_700_000_000, 0);
-    at.push();
-    let inode = fs::metadata(&before).unwrap().ino();
-    let pulled = at.pull(true, Some(&held));
-    assert_same_but_for_room(at.source(), at.dest());
-    assert_eq!((pulled.hashed, fs::metadata(&before).unwrap().ino()), (0, inode), "{pulled:?}");
-    assert!(pulled.transferred < 3 * BLOCK as u64, "{pulled:?}");
-
-    // A file that is another one than that generation had is read.
-    overwrite(&db, 0, b"changed");
-    touch(&db, 1_700_000_001, 0);
-    let held = at.packs.revision();
-    at.push();
-    touch(&before, 1, 1);
-    overwrite(&before, 20 * BLOCK, b"damaged");
-    let pulled = at.pull(true, Some(&held));
-    assert_same_but_for_room(at.source(), at.dest());
-    assert!(pulled.hashed >= 38 * BLOCK as u64, "{pulled:?}");
-}
-
-/// Which file a name was is not known of generations whose runs became one since.
-#[test]
-fn a_generation_that_is_within_a_merged_run_is_compared_by_reading() {
-    let mut at = Packed::new();
-    // The first run is so large that the small ones after it are not merged with it.
-    for n in 0..3_000_u64 {
-        write(at.source(), noise(n, 60).iter().map(|byte| format!("{byte:02x}")).collect::<String>(), b"");
-    }
-    let path = |name: &str| at.site.source.path().join(name);
-    let [a, b, x, counter] = ["a", "b", "x", "counter"].map(path);
-    let old = |path: &Path| touch(path, 1_000, 0);
-    for (path, seed) in [(&a, 1), (&b, 2)] {
-        fs::write(path, noise(seed, 2 * BLOCK)).unwrap();
-        old(path);
-    }
-    let mut held = String::new();
-    for generation in 1..=9 {
-        match generation {
-            3 => {
-                fs::rename(&a, &x).unwrap();
-                fs::rename(&b, &a).unwrap();
-            }
-            7 => {
-                fs::rename(&a, &b).unwrap();
-                fs::rename(&x, &a).unwrap();
-                overwrite(&a, BLOCK, b"changed");
-                old(&a);
-            }
-            _ => fs::write(&counter, generation.to_string()).unwrap(),
-        }
-        let pushed = at.push();
-        if generation == 5 {
-            at.pull(true, None);
-            held = pushed;
-        }
-    }
-    assert_eq!(at.packs.runs(), [(1, 1), (2, 9)]);
-    at.pull(true, Some(&held));
-    assert_same(at.source(), at.dest());
-}
-
-/// A path that was put back to an older state, and pushed to since, has another revision of the same generation.
-#[test]
-fn a_revision_of_another_course_proves_nothing() {
-    let mut at = Packed::new();
-    let db = at.source().join("db");
-    let write = |seed: u64| {
-        fs::write(&db, [noise(seed, BLOCK), noise(9, BLOCK)].concat()).unwrap();
-        touch(&db, 1_000, 0);
-    };
-    write(1);
-    at.push();
-    let before = at.packs.clone();
-    write(2);
-    let held = at.push();
-    at.pull(true, None);
-    at.packs = before;
-    write(3);
-    at.push();
-    fs::write(at.source().join("other"), "other").unwrap();
-    at.push();
-    at.pull(true, Some(&held));
-    assert_same(at.source(), at.dest());
 }

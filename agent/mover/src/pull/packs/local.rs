@@ -15,9 +15,8 @@ use rustix::io::Errno;
 use super::bits::Bits;
 use super::patch::clear;
 use super::rows::FileRows;
-use super::since::Since;
-use super::target::{Missing, Target};
-use super::tree::{Held, parts};
+use super::target::Target;
+use super::tree::parts;
 use crate::error::{Failure, Result};
 use crate::packs::damaged;
 use crate::packs::manifest::Document;
@@ -26,7 +25,6 @@ use crate::packs::reference::Hashed;
 use crate::packs::run::{Hashes, ReadAt};
 use crate::packs::salt::{ContentHash, Hash, Salt};
 use crate::packs::size::BlockSize;
-use crate::pull::plan::{Action, Step};
 use crate::pull::space::{self, Room};
 use crate::pull::staging::Staging;
 use crate::stop::Stop;
@@ -45,7 +43,7 @@ pub(super) struct Comparing<'a, R> {
     pub(super) stop: &'a Stop,
 }
 
-type Blocks<'a, R> = FileRows<'a, R, Hashes>;
+pub(super) type Blocks<'a, R> = FileRows<'a, R, Hashes>;
 
 impl<R: ReadAt> Comparing<'_, R> {
     pub(super) fn block(&self) -> Result<BlockSize> {
@@ -95,38 +93,8 @@ impl<R: ReadAt> Comparing<'_, R> {
         Ok(right)
     }
 
-    /// The files of these steps that are going to have other content, with what of it is there already.
-    pub(super) fn targets(&self, steps: impl Iterator<Item = Result<Step>>, held: &Held, staging: &Staging) -> Result<Vec<Target>> {
-        let mut targets = Vec::new();
-        for step in steps {
-            let (action, entry) = step?;
-            let Some(file) = entry.file().filter(|_| matches!(action, Action::PutFile | Action::Patch)) else { continue };
-            if file.size > 0 || action == Action::Patch {
-                let (digest, size, path) = (file.sha256, file.size, entry.path);
-                let in_place = (action == Action::Patch).then(Box::default);
-                targets.push(Target { digest, size, missing: Missing::None, blocks: 0, bytes: 0, path, in_place });
-            }
-        }
-        targets.sort_by_key(Target::id);
-        let mut rows = Blocks::new(self.map);
-        let mut since = Since::new(self, held);
-        for target in targets.iter_mut().filter(|target| target.size > 0) {
-            self.stop.check()?;
-            if since.knows(target)? {
-                self.staged(target, None, &Staging::content(&target.digest), staging)?;
-                since.look(target)?;
-            } else {
-                self.local(target, &mut rows, staging)?;
-            }
-            if target.in_place.is_none() {
-                target.path = RelPath::root();
-            }
-        }
-        since.clear(&mut targets)?;
-        Ok(targets)
-    }
-
-    fn local(&self, target: &mut Target, rows: &mut Blocks<R>, staging: &Staging) -> Result<()> {
+    /// Finds out by reading which blocks are there.
+    pub(super) fn local(&self, target: &mut Target, rows: &mut Blocks<R>, staging: &Staging) -> Result<()> {
         let (block, salt) = (self.block()?, self.document.salt);
         let shown = self.root.shown(&target.path);
         let failed = |e: &io::Error| Failure::volume("compare", &shown, e);
@@ -192,7 +160,7 @@ impl<R: ReadAt> Comparing<'_, R> {
     }
 
     /// The file in the staging folder, and whether it is known to hold nothing. Room for what is copied there is checked before.
-    fn staged(&self, target: &Target, base: Option<&Contents>, name: &RelPath, staging: &Staging) -> Result<(File, bool)> {
+    pub(super) fn staged(&self, target: &Target, base: Option<&Contents>, name: &RelPath, staging: &Staging) -> Result<(File, bool)> {
         let folder = staging.verified();
         let failed = |e: io::Error| Failure::volume("make", &folder.shown(name), &e);
         let left = match folder.file_to_write(name) {
@@ -225,7 +193,7 @@ impl<R: ReadAt> Comparing<'_, R> {
 }
 
 /// A file that is compared block by block.
-struct Contents {
+pub(super) struct Contents {
     file: File,
     size: u64,
     block: BlockSize,

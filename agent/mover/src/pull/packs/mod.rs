@@ -1,6 +1,6 @@
 //! A pull of layout Packs: the map says which blocks each file has; those that the volume does not have yet are fetched.
 //!
-//! `tree` makes of the map the tree that all pulls compare a volume with, or of one path of it (`only`), `rows` finds the blocks of files in the map, `local` compares them
+//! `tree` makes of the map the tree that all pulls compare a volume with, or of one path of it, `rows` finds the blocks of files in the map, `local` compares them
 //! with what is on the volume, `fetch` brings the others, `patch` changes files in place. A file that is new, and any file of a user's volume,
 //! is made whole in the staging folder and put in place by a rename. On a private volume, a file that is there is changed in place, once
 //! all of its new blocks lie in the staging folder, verified and on disk: of one that is killed meanwhile, the next pull finds by their
@@ -9,11 +9,11 @@
 mod bits;
 mod fetch;
 mod local;
-mod only;
 mod patch;
 mod rows;
 mod since;
 mod target;
+mod targets;
 mod tree;
 
 use super::REPAIR;
@@ -36,7 +36,6 @@ use crate::remote::committed::inconsistent;
 use crate::remote::packed::{Extent, Source, open_map, read_packs_manifest};
 use crate::report::{Reason, Synced};
 use local::Comparing;
-pub(super) use only::Only;
 use patch::Patching;
 use tree::Held;
 
@@ -99,7 +98,7 @@ fn replace(
     let stop = &remote.context.stop;
     staging.keep_unverified(|digest| plan.wants(digest), stop)?;
     let comparing = Comparing { root, map, document, hasher, stop };
-    let targets = comparing.targets(plan.steps(entries.read()?), held, staging)?;
+    let targets = targets::of(&comparing, plan.steps(entries.read()?), held, staging)?;
     fetch::Fetching { remote, root, map, document, staging }.all(&targets, transferred)?;
     remote.context.progress.phase("applying", 0);
     let patching = Patching::new(&targets, staging, document)?;

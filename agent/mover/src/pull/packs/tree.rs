@@ -5,7 +5,6 @@
 
 use std::collections::HashMap;
 
-use super::only::Only;
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::format::entries::{Entries, EntriesWriter};
@@ -16,6 +15,7 @@ use crate::packs::map::Map;
 use crate::packs::node::{FileNode, Kind as NodeKind, Node};
 use crate::packs::run::{Entries as Rows, ReadAt};
 use crate::packs::salt::Hash;
+use crate::pull::only::Only;
 use crate::store::Context;
 use crate::volume::entry::{Entry, FileEntry, Kind, Location, Time};
 use crate::volume::hash::empty;

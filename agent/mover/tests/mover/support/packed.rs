@@ -38,6 +38,7 @@ const SALT: Salt = Salt([0x5a; 16]);
 pub(crate) const BLOCK: usize = 16 << 10;
 
 /// What a push has written so far.
+#[allow(clippy::struct_field_names, reason = "those of the map")]
 #[derive(Clone)]
 pub(crate) struct Packs {
     /// Bytes of a pack before its trailer.
@@ -226,7 +227,9 @@ impl Packs {
         filling.end_frame();
         filling.end();
         let Filling { done: mut objects, rows: mut packs, blocks, .. } = filling;
-        packs.values_mut().for_each(|row| row.live = 0);
+        for row in packs.values_mut() {
+            row.live = 0;
+        }
         for of in blocks.values() {
             packs.get_mut(&of.pack).unwrap().live += u64::from(of.place.weight());
         }

@@ -16,7 +16,7 @@ use crate::volume::walk::meta;
 
 /// See the module.
 #[derive(Debug)]
-pub(in crate::pull) struct Only {
+pub(super) struct Only {
     path: RelPath,
     /// The folders that hold it, as they are on the volume.
     above: HashMap<RelPath, Meta>,
@@ -24,7 +24,7 @@ pub(in crate::pull) struct Only {
 
 impl Only {
     /// This path of the volume at `root`. What is in its way on the volume is none of its own to replace.
-    pub(in crate::pull) fn of(root: &Root, path: &RelPath) -> Result<Self> {
+    pub(super) fn of(root: &Root, path: &RelPath) -> Result<Self> {
         let mut above = HashMap::new();
         let failed = |path: &RelPath, e| Failure::volume("read", &root.shown(path), &e);
         for dir in path.ancestors() {
@@ -60,12 +60,12 @@ impl Only {
     }
 
     /// Whether this is the path, or below it.
-    pub(in crate::pull) fn has(&self, path: &RelPath) -> bool {
+    pub(super) fn has(&self, path: &RelPath) -> bool {
         *path == self.path || path.is_below(&self.path)
     }
 
     /// Whether this is looked at at all.
-    pub(in crate::pull) fn touches(&self, path: &RelPath) -> bool {
+    pub(super) fn touches(&self, path: &RelPath) -> bool {
         self.has(path) || self.path.is_below(path)
     }
 
