@@ -1,6 +1,7 @@
 //! The mover's command line, embedded by the binary as its `mover` subcommand.
 //! No option takes a secret: command lines are seen by everyone on a node.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -125,6 +126,9 @@ pub struct PullArgs {
     /// Who wrote the remote path
     #[arg(long, value_enum, default_value_t)]
     pub layout: Layout,
+    /// Pull one file or folder alone, of layout Packs, to its place in the volume
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["applied_revision", "private_volume"])]
+    pub path: Option<OsString>,
 }
 
 /// Options of a listing.

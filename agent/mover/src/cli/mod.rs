@@ -5,7 +5,8 @@ mod inspect;
 mod report_file;
 mod shown;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::OnceLock;
@@ -17,7 +18,7 @@ pub use args::MoverArgs;
 
 use crate::error::{Failure, Result};
 use crate::guard::Guard;
-use crate::pull::{PullOptions, PullOutcome, pull, pull_plain};
+use crate::pull::{PullOptions, PullOutcome, pull, pull_path, pull_plain};
 use crate::push::{PushOptions, Pusher, push};
 use crate::rclone::environment::Environment;
 use crate::rclone::options::Direction;
@@ -30,6 +31,7 @@ use crate::store::Context;
 use crate::store::progress::Progress;
 use crate::store::stats::Stats;
 use crate::volume::exclude::Exclude;
+use crate::volume::path::RelPath;
 use args::{CommonArgs, ConnectionArgs, Layout, PullArgs, PushArgs};
 
 /// A sync, of either direction.
@@ -238,9 +240,12 @@ fn run_pull(remote: &Remote, args: &PullArgs) -> Result<Report> {
         private: args.private_volume,
         guard: guard(&args.common),
     };
-    let outcome = match args.layout {
-        Layout::Files => pull(remote, &options),
-        Layout::Plain => pull_plain(remote, &options),
+    let path = args.path.as_ref().map(|path| RelPath::new(path.as_bytes()).ok_or_else(|| no_path(path))).transpose()?;
+    let outcome = match (args.layout, path) {
+        (Layout::Files, None) => pull(remote, &options),
+        (Layout::Files, Some(path)) => pull_path(remote, &options, &path),
+        (Layout::Plain, None) => pull_plain(remote, &options),
+        (Layout::Plain, Some(_)) => Err(Failure::new(Reason::MoverFailed, "--path is for paths of layout Packs: leave --layout out")),
     };
     let pulled = match outcome? {
         PullOutcome::Done(pulled) => pulled,
@@ -264,6 +269,11 @@ fn run_pull(remote: &Remote, args: &PullArgs) -> Result<Report> {
         "The volume holds the latest revision already.".to_owned()
     };
     Ok(Report::successful(message, pulled))
+}
+
+fn no_path(path: &OsStr) -> Failure {
+    let what = "is no path within a volume: write it from the volume's root on, without a slash before or behind it, and without . or ..";
+    Failure::new(Reason::MoverFailed, format!("--path: {} {what}", path.display()))
 }
 
 fn failed(failure: Failure) -> Report {

@@ -3,7 +3,8 @@
 use std::io;
 
 use crate::error::{Failure, Result};
-use crate::packs::reference::{BlockRef, Form};
+use crate::packs::id::ObjectId;
+use crate::packs::reference::{BlockRef, Form, Place};
 use crate::packs::salt::Salt;
 use crate::packs::{damaged, misused};
 use crate::report::Reason;
@@ -45,12 +46,14 @@ fn unusable(error: &io::Error) -> Failure {
 pub struct Unpacker {
     zstd: zstd::bulk::Decompressor<'static>,
     plain: Vec<u8>,
+    /// The frame that `plain` is, by pack and place: its parts mostly come one after another.
+    frame: Option<(ObjectId, u32, u32, u32)>,
 }
 
 impl Unpacker {
     /// One for any number of blocks.
     pub fn new() -> Result<Self> {
-        Ok(Self { zstd: zstd::bulk::Decompressor::new().map_err(|e| unusable(&e))?, plain: Vec::new() })
+        Ok(Self { zstd: zstd::bulk::Decompressor::new().map_err(|e| unusable(&e))?, plain: Vec::new(), frame: None })
     }
 
     /// The plain content of the block `of` from `stored`, the bytes of its place.
@@ -61,11 +64,14 @@ impl Unpacker {
         }
         let frame = match of.place.form {
             Form::Raw => stored,
+            Form::Zstd if of.place.part.is_some() && self.frame == frame_of(of) => &self.plain,
             Form::Zstd => {
+                self.frame = None;
                 let length = usize::try_from(of.place.frame()).unwrap_or(0);
                 self.plain.clear();
                 self.plain.reserve_exact(length);
                 self.zstd.decompress_to_buffer(stored, &mut self.plain).map_err(|e| what(&e.to_string()))?;
+                self.frame = frame_of(of);
                 &self.plain
             }
         };
@@ -74,11 +80,15 @@ impl Unpacker {
     }
 }
 
+/// Which frame a block is a part of; `None` for a block by itself.
+fn frame_of(of: &BlockRef) -> Option<(ObjectId, u32, u32, u32)> {
+    let Place { offset, stored, part, .. } = of.place;
+    Some((of.pack, offset, stored, part?.frame))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::packs::id::ObjectId;
-    use crate::packs::reference::Place;
     use proptest::prelude::*;
 
     const SALT: Salt = Salt([7; 16]);

@@ -7,7 +7,7 @@ use crate::error::{Failure, Result};
 use crate::format::documents::{self, Claim, Control, ManifestRef, Owner};
 use crate::format::manifest;
 use crate::packs::limits::{FORMAT, MANIFEST};
-use crate::report::Reason;
+use crate::report::{Reason, Synced};
 
 /// What commit and manifest both say, so that a commit can be made of its manifest. What moves on without a new revision is later in the
 /// commit.
@@ -84,6 +84,21 @@ pub enum AnyCommit {
     Files(Box<documents::Commit>),
     /// Format 2.
     Packs(Box<Commit>),
+}
+
+/// The result of a sync that ends with this commit, so far.
+impl From<&Commit> for Synced {
+    fn from(commit: &Commit) -> Self {
+        let Statement { revision, data_time, checked_time, files, bytes, .. } = &commit.statement;
+        Self {
+            revision: revision.clone(),
+            data_time: *data_time,
+            checked_time: Some(*checked_time),
+            files: *files,
+            bytes: *bytes,
+            ..Self::default()
+        }
+    }
 }
 
 impl Commit {

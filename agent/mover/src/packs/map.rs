@@ -41,13 +41,23 @@ impl<R: ReadAt> Map<R> {
         &self.runs
     }
 
+    /// The rows of a section that are not gone, as the oldest `runs` have them.
+    pub fn rows_of_oldest<S: Section>(&self, runs: usize) -> impl Iterator<Item = Result<(S::Key, S::Value)>> {
+        there(merged::<S, R>(self.runs.get(..runs).unwrap_or(&self.runs), Run::rows))
+    }
+
     /// The rows of a section that are not gone.
     pub fn rows<S: Section>(&self) -> impl Iterator<Item = Result<(S::Key, S::Value)>> {
         there(merged::<S, R>(&self.runs, Run::rows))
     }
 
+    /// What runs from this number on say, the oldest of all being 0: also that something is gone.
+    pub fn changes<S: Section>(&self, run: usize) -> impl Iterator<Item = Result<Row<S>>> {
+        merged::<S, R>(self.runs.get(run..).unwrap_or_default(), Run::rows)
+    }
+
     /// The rows of a section that are not gone, from this key on.
-    pub fn rows_from<S: Section>(&self, key: &S::Key) -> impl Iterator<Item = Result<(S::Key, S::Value)>> {
+    pub fn rows_from<'a, S: Section>(&'a self, key: &S::Key) -> impl Iterator<Item = Result<(S::Key, S::Value)>> + use<'a, S, R> {
         there(merged::<S, R>(&self.runs, |run| run.rows_from(key)))
     }
 }

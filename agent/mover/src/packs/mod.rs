@@ -27,7 +27,7 @@ use crate::error::Failure;
 use crate::report::Reason;
 
 /// The failure of an object that no push has written as it is.
-fn damaged(object: &str, what: &str) -> Failure {
+pub(crate) fn damaged(object: &str, what: &str) -> Failure {
     Failure::new(Reason::RemoteInconsistent, format!("{object} is damaged: {what}"))
 }
 

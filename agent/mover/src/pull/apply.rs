@@ -47,6 +47,7 @@ pub(super) fn begin<'a>(root: &'a Root, plan: &'a PullPlan, staging: &'a Staging
         root,
         plan,
         preparer: Preparer::new(root, plan, staging, stop),
+        patches: None,
         stop: stop.unheeded(),
         // Metadata may turn out not to be changeable here, and a pull that changes nothing says so.
         applied: Applied { changed: !plan.is_metadata_alone(), ..Applied::default() },
@@ -96,16 +97,28 @@ pub(super) fn finish_root(root: &Root, entries: &Entries, applied: &mut Applied)
     }
 }
 
+/// What files that are changed in place are changed to.
+pub(super) trait Patches {
+    /// Gives the file of this entry its content. Done again, it ends the same.
+    fn patch(&self, root: &Root, entry: &Entry, stop: &Stop) -> Result<()>;
+}
+
 /// A plan that is being applied.
 pub(super) struct Applier<'a> {
     root: &'a Root,
     plan: &'a PullPlan,
     preparer: Preparer<'a>,
+    patches: Option<&'a dyn Patches>,
     stop: Stop,
     applied: Applied,
 }
 
-impl Applier<'_> {
+impl<'a> Applier<'a> {
+    /// With what files are changed to that are changed in place.
+    pub(super) fn patching(self, patches: &'a dyn Patches) -> Self {
+        Self { patches: Some(patches), ..self }
+    }
+
     /// Makes what these steps put in place; their content is verified. Nothing of the volume is changed. If they are all of a plan (`whole`),
     /// room for their names is kept free, so that none of them fails for that.
     pub(super) fn prepare(&mut self, steps: impl Iterator<Item = Result<Step>>, whole: bool) -> Result<Prepared> {
@@ -135,6 +148,9 @@ impl Applier<'_> {
                 if action == Action::Link {
                     ready.drop_name()?;
                 }
+            } else if let (Action::Patch, Some(patches)) = (action, self.patches) {
+                patches.patch(self.root, &entry, &self.stop)?;
+                finish(self.root, &entry, &mut self.applied)?;
             } else if action == Action::Meta {
                 finish_guarded(self.root, &entry, self.plan, &self.stop, &mut self.applied)?;
             }

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use super::compare::{Content, compare};
 use super::names::Alike;
-use super::plan::{Content, Differences, Writers, compare};
+use super::only::Only;
+use super::plan::Differences;
 use crate::error::{Failure, Result};
-use crate::format::revision::Revision;
-use crate::remote::committed::Committed;
+use crate::format::entries::Entries;
 use crate::stop::Stop;
 use crate::volume::LOST_AND_FOUND;
 use crate::volume::batch::Batch;
@@ -30,29 +31,42 @@ pub(super) struct Observation {
     pub(super) alike: Alike,
 }
 
-/// Compares the volume at `root` with `committed`; it is known to hold the revision `applied`, if any, and `writers` write to it.
+/// Tells by reading them which of these files have the content that their entries say.
+pub(super) type Reads<'a> = &'a dyn Fn(&[&Entry]) -> Result<Vec<bool>>;
+
+/// Reads whole files, and compares their sha256.
+pub(super) fn whole<'a>(root: &'a Root, hasher: &'a Hasher, stop: &'a Stop) -> impl Fn(&[&Entry]) -> Result<Vec<bool>> + 'a {
+    move |entries| {
+        let paths: Vec<RelPath> = entries.iter().map(|entry| entry.path.clone()).collect();
+        let digests = hasher.all(root, &paths, stop)?;
+        Ok(entries.iter().zip(digests).map(|(entry, digest)| digest.is_some() && digest == entry.file().map(|file| file.sha256)).collect())
+    }
+}
+
+/// Compares the volume at `root` with `entries`; of their history, it is known to hold the generation `held`, if any, and it is looked at
+/// as far as `only` goes. What `facts` has so far
+/// is whose the volume is.
 pub(super) fn observe(
     root: &Root,
-    committed: &Committed,
-    (applied, writers): (Option<&Revision>, Writers),
-    hasher: &Hasher,
+    entries: &Entries,
+    (held, mut facts): (Option<u64>, Differences),
+    reads: Reads,
+    only: Option<&Only>,
     stop: &Stop,
 ) -> Result<Observation> {
     let mut walk = walk(root, stop)?;
-    // Of a revision that is none of the committed one's ancestors, nothing is known but by reading.
-    let held = applied.filter(|applied| committed.descends_from(applied)).map(Revision::generation);
-    let mut facts = Differences::of(writers);
+    let looked_at = |found: &Result<Found>| found.as_ref().map_or(true, |found| only.is_none_or(|only| only.touches(&found.path)));
     let mut alike = Alike::default();
     let mut batch = Batch::default();
     // The walk leaves this directory out, and nothing else can have its name.
     let own = has_lost_and_found(root)?;
-    for pair in join(committed.entries.read()?, walk.by_ref()) {
+    for pair in join(entries.read()?, walk.by_ref().filter(looked_at)) {
         let (entry, found) = pair?;
         if let Some(path) = entry.as_ref().map(|entry| &entry.path).or(found.as_ref().map(|found| &found.path)) {
             alike.add(path);
         }
         if let Some(entry) = entry.as_ref().filter(|entry| own && entry.path.first() == LOST_AND_FOUND.as_bytes()) {
-            settle(root, batch.take(), &mut facts, hasher, stop)?;
+            settle(batch.take(), &mut facts, reads)?;
             facts.leave_out(entry);
             continue;
         }
@@ -62,10 +76,10 @@ pub(super) fn observe(
         });
         let bytes = entry.as_ref().map_or(0, Entry::bytes) + found.as_ref().map_or(0, Found::bytes);
         if batch.push(Pair { entry, found, content }, bytes) {
-            settle(root, batch.take(), &mut facts, hasher, stop)?;
+            settle(batch.take(), &mut facts, reads)?;
         }
     }
-    settle(root, batch.take(), &mut facts, hasher, stop)?;
+    settle(batch.take(), &mut facts, reads)?;
     let mut skipped = walk.skipped;
     if facts.left_out() > 0 {
         *skipped.entry(LEFT_LOST_AND_FOUND.into()).or_default() += 1;
@@ -80,12 +94,11 @@ struct Pair {
 }
 
 /// Hashes what is unsure, and notes what is known then.
-fn settle(root: &Root, mut batch: Vec<Pair>, facts: &mut Differences, hasher: &Hasher, stop: &Stop) -> Result<()> {
-    let unsure: Vec<&mut Pair> = batch.iter_mut().filter(|pair| pair.content == Content::Unsure).collect();
-    let paths: Vec<RelPath> = unsure.iter().filter_map(|pair| Some(pair.entry.as_ref()?.path.clone())).collect();
-    for (pair, digest) in unsure.into_iter().zip(hasher.all(root, &paths, stop)?) {
-        let wanted = pair.entry.as_ref().and_then(|entry| Some(entry.file()?.sha256));
-        pair.content = if digest.is_some() && digest == wanted { Content::Right } else { Content::Wrong };
+fn settle(mut batch: Vec<Pair>, facts: &mut Differences, reads: Reads) -> Result<()> {
+    let unsure: Vec<&Entry> = batch.iter().filter(|pair| pair.content == Content::Unsure).filter_map(|pair| pair.entry.as_ref()).collect();
+    let mut right = if unsure.is_empty() { Vec::new() } else { reads(&unsure)? }.into_iter();
+    for pair in batch.iter_mut().filter(|pair| pair.content == Content::Unsure) {
+        pair.content = if right.next() == Some(true) { Content::Right } else { Content::Wrong };
     }
     for Pair { entry, found, content } in batch {
         facts.add(entry.as_ref(), found.as_ref(), content == Content::Right);

@@ -15,36 +15,6 @@ use crate::volume::path::RelPath;
 use crate::volume::walk::{Found, FoundKind, Inode};
 use crate::volume::xattrs::CAPABILITY;
 
-/// What is known of a file's content on the volume.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Content {
-    /// It is the committed one.
-    Right,
-    /// Only its hash shows.
-    Unsure,
-    /// It is another one, or none.
-    Wrong,
-}
-
-/// How the content of an entry compares with what was found on the volume, `there`.
-///
-/// `included` says whether a revision that the volume is known to hold has this content already: then it needs no reading.
-pub(super) fn compare(entry: &Entry, there: Option<&Found>, included: Option<bool>) -> Content {
-    match (entry.file(), there.map(|there| (&there.kind, &there.meta))) {
-        (None, _) => Content::Right,
-        (Some(file), Some((FoundKind::File(size), meta))) if *size == file.size => {
-            match (included, meta.mtime == entry.meta.mtime) {
-                _ if file.size == 0 => Content::Right,
-                (Some(true), true) => Content::Right,
-                // Newer content nearly always has a newer time: fetch without reading.
-                (Some(false), false) => Content::Wrong,
-                _ => Content::Unsure,
-            }
-        }
-        (Some(_), _) => Content::Wrong,
-    }
-}
-
 /// What the volume holds where an entry of the manifest belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum There {
@@ -55,6 +25,8 @@ enum There {
         /// Whether its metadata is the same, too.
         meta: bool,
     },
+    /// A file with other content, which is changed in place.
+    Patched,
     /// A file with the same content that is to run with another's rights: who has it open could change what does.
     Lent,
 }
@@ -106,12 +78,18 @@ pub(super) struct Differences {
     fixed: HashSet<RelPath>,
     writers: Writers,
     guarded: Guarded,
+    patches: bool,
 }
 
 impl Differences {
     /// None yet, of a volume that these write to.
     pub(super) fn of(writers: Writers) -> Self {
         Self { writers, ..Self::default() }
+    }
+
+    /// The same, of a volume on which files are changed in place.
+    pub(super) fn patching(self) -> Self {
+        Self { patches: true, ..self }
     }
 
     /// Adds what stands at the next path: an entry of the manifest, something on the volume, or both. `right` says whether a
@@ -123,6 +101,7 @@ impl Differences {
         if let Some(entry) = entry {
             let there = match there(entry, found, right) {
                 There::Same { meta: false } => self.watched(entry, found),
+                There::Other if self.patches && found.is_some_and(|found| is_file(entry, found)) => There::Patched,
                 there => there,
             };
             self.there.push(there);
@@ -206,6 +185,10 @@ fn same_type(wanted: &Kind, found: &FoundKind) -> bool {
     )
 }
 
+fn is_file(entry: &Entry, found: &Found) -> bool {
+    matches!((&entry.kind, &found.kind), (Kind::File(_), FoundKind::File(_)))
+}
+
 fn there(entry: &Entry, found: Option<&Found>, right: bool) -> There {
     let Some(found) = found else { return There::Other };
     let same = match (&entry.kind, &found.kind) {
@@ -237,6 +220,8 @@ pub(super) enum Action {
     MakeDir,
     /// Puts new content in place.
     PutFile,
+    /// Changes the content of the file that is there.
+    Patch,
     /// Gives the first name's inode this name too.
     Link,
     /// Puts a symbolic link in place.
@@ -363,7 +348,7 @@ pub(super) fn plan(entries: impl Iterator<Item = Result<Entry>>, facts: Differen
         let stays = |meta| if meta { Action::Keep } else { Action::Meta };
         let action = match (&entry.kind, there) {
             (Kind::Dir, There::Same { .. }) => Action::Keep,
-            (Kind::Dir, There::Other | There::Lent) => Action::MakeDir,
+            (Kind::Dir, _) => Action::MakeDir,
             (Kind::File(file), there) => match (file.link.as_ref().filter(|first| !left_out.contains(first)), there) {
                 (Some(first), _) if inode.is_some() && kept.get(first) == inode => Action::Keep,
                 (Some(first), _) => {
@@ -373,6 +358,13 @@ pub(super) fn plan(entries: impl Iterator<Item = Result<Entry>>, facts: Differen
                 (None, There::Same { meta }) if inode.is_none_or(|inode| !shared.contains(inode)) => {
                     kept.extend(inode.map(|inode| (entry.path.clone(), *inode)));
                     stays(meta)
+                }
+                (None, There::Patched) if inode.is_none_or(|inode| !shared.contains(inode)) => {
+                    kept.extend(inode.map(|inode| (entry.path.clone(), *inode)));
+                    if file.size > 0 {
+                        plan.wanted.push((file.sha256, number));
+                    }
+                    Action::Patch
                 }
                 (None, there) => {
                     if file.size > 0 {
@@ -385,8 +377,8 @@ pub(super) fn plan(entries: impl Iterator<Item = Result<Entry>>, facts: Differen
                 }
             },
             (Kind::Symlink(_) | Kind::Fifo, There::Same { meta }) => stays(meta),
-            (Kind::Symlink(_), There::Other | There::Lent) => Action::PutSymlink,
-            (Kind::Fifo, There::Other | There::Lent) => Action::PutFifo,
+            (Kind::Symlink(_), _) => Action::PutSymlink,
+            (Kind::Fifo, _) => Action::PutFifo,
         };
         plan.actions.push(action);
     }

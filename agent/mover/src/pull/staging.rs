@@ -131,6 +131,19 @@ impl Staging {
         Ok(kept)
     }
 
+    /// Keeps what an earlier pull left of the content that this one needs, and drops the rest. Nothing of it is verified.
+    pub(super) fn keep_unverified(&self, wants: impl Fn(&Digest) -> bool, stop: &Stop) -> Result<()> {
+        for file in self.verified.files() {
+            stop.check()?;
+            let file = file?;
+            let name = std::str::from_utf8(file.as_bytes()).ok().and_then(Digest::parse);
+            if !name.is_some_and(|digest| Self::content(&digest) == file && wants(&digest)) {
+                remove(&self.verified, &file)?;
+            }
+        }
+        self.clear_incoming()
+    }
+
     /// Verifies what rclone wrote as `files` and keeps what is right; returns the digests that are not there yet.
     pub(super) fn verify(&self, files: &[(Digest, RelPath)], hasher: &Hasher, stop: &Stop) -> Result<Vec<Digest>> {
         let paths: Vec<RelPath> = files.iter().map(|(_, path)| path.clone()).collect();

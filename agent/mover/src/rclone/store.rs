@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -156,6 +157,10 @@ impl Store for RcloneStore {
                 Ok(None)
             }
         }
+    }
+
+    fn range(&self, name: &str, range: Range<u64>) -> Result<Vec<u8>> {
+        Ok(self.daemon()?.range(&self.path(""), name, range)?)
     }
 
     fn fetch(&self, from: &str, to: &Path, names: &Names, how: Fetch) -> Result<()> {

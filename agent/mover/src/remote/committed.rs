@@ -11,6 +11,8 @@ use crate::format::documents::{Commit, Control};
 use crate::format::entries::Entries;
 use crate::format::names;
 use crate::format::revision::Revision;
+use crate::packs;
+use crate::packs::commit::AnyCommit;
 use crate::remote::{Read, Remote};
 use crate::report::Reason;
 use crate::volume::hash::of_scratch;
@@ -38,6 +40,11 @@ impl Committed {
 /// Reads the commit.
 pub fn read_commit(remote: &Remote) -> Result<Control<Commit>> {
     remote.read_control(names::COMMIT)
+}
+
+/// Reads the commit, of either layout.
+pub fn read_any_commit(remote: &Remote) -> Result<Control<AnyCommit>> {
+    remote.read_document(names::COMMIT, packs::commit::read)
 }
 
 /// What became of reading a manifest.

@@ -9,6 +9,7 @@ pub mod committed;
 mod index;
 mod listing;
 mod once;
+pub mod packed;
 mod promoting;
 mod reading;
 mod writing;

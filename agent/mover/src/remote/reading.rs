@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
@@ -13,7 +14,7 @@ use super::Remote;
 use crate::error::{Failure, Result};
 use crate::format::documents::{Control, unseal};
 use crate::format::names::{CLAIM, COMMIT, CONTROL_DIR};
-use crate::store::{Class, DOCUMENT, Fetch, StoreError, slices};
+use crate::store::{self, Class, DOCUMENT, Fetch, StoreError, slices};
 
 /// What a damaged object is said to be.
 const UNDECIPHERABLE: &str = "it cannot be decrypted, or unpacked";
@@ -72,6 +73,11 @@ impl Remote {
             Err(error) if self.deciphers(&error)? => Ok(Read::Damaged(UNDECIPHERABLE.to_owned())),
             Err(error) => Err(self.explain(error)),
         }
+    }
+
+    /// Bytes `range` of one object below [`CONTROL_DIR`]; an error proves nothing, see [`crate::store::Store::range`].
+    pub fn read_range(&self, name: &str, range: Range<u64>) -> store::Result<Vec<u8>> {
+        self.store.range(&format!("{CONTROL_DIR}/{name}"), range)
     }
 
     /// Whether the objects that this error is about are damaged: they cannot be deciphered, and something else on the path can be.

@@ -10,6 +10,7 @@ pub mod stats;
 
 use std::fmt::Debug;
 use std::fs::File;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use crate::digest::Digest;
@@ -175,6 +176,10 @@ pub trait Store: Debug + Send + Sync {
     /// Reads one object into a temporary file; `None` if it is not found. One of more than `most` bytes is [`Class::TooLarge`], and not read to
     /// its end.
     fn read(&self, name: &str, most: u64) -> Result<Option<PathBuf>>;
+
+    /// Bytes `range` of an object: all of them, or an error that proves nothing, because not every backend reads a part, nor tells why not. Who
+    /// needs to know reads the whole.
+    fn range(&self, name: &str, range: Range<u64>) -> Result<Vec<u8>>;
 
     /// Fetches `names` from the folder `from` into the local folder `to`. One that does not exist is left out. Documents that have more bytes
     /// together than [`DOCUMENT`] for each are [`Class::TooLarge`].

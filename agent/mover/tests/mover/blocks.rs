@@ -16,10 +16,10 @@ use crate::support::{Local, done, guard};
 const SIZE: usize = 64 << 10;
 
 /// A file system in a file, while it is mounted.
-struct Mounted(TempDir);
+pub(crate) struct Mounted(pub(crate) TempDir);
 
 impl Mounted {
-    fn new(image: &Path, options: &str) -> Self {
+    pub(crate) fn new(image: &Path, options: &str) -> Self {
         let dir = TempDir::new().unwrap();
         run(Command::new("mount").args(["-o", options]).arg(image).arg(dir.path()));
         Self(dir)
@@ -47,7 +47,7 @@ impl Drop for Mounted {
     }
 }
 
-fn run(command: &mut Command) {
+pub(crate) fn run(command: &mut Command) {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{command:?}, which needs root: {}", String::from_utf8_lossy(&output.stderr));
 }

@@ -26,11 +26,11 @@ const NAMES: [&[u8]; 10] =
 const KEPT: &str = "kept";
 
 /// Places in [`NAMES`].
-type Name = Vec<usize>;
+pub(crate) type Name = Vec<usize>;
 
 /// Something that happens to a tree. What cannot happen, because the entry is not there or of another type, does not.
 #[derive(Clone, Debug)]
-enum Edit {
+pub(crate) enum Edit {
     /// Puts a file in the place of whatever is there, below directories in the place of whatever was above.
     File(Name, usize, u8),
     Sparse(Name, u8),
@@ -81,15 +81,15 @@ const ATTRIBUTES: [&[u8]; 6] = [b"user.a", b"user.\xff", b"trusted.t", ACL_ACCES
 
 /// One sync, and what happens before it.
 #[derive(Clone, Debug)]
-struct Round {
-    source: Vec<Edit>,
+pub(crate) struct Round {
+    pub(crate) source: Vec<Edit>,
     /// Somebody else's edits of the volume that pulled before; `None` when only pulls write to it.
-    meddling: Option<Vec<Edit>>,
+    pub(crate) meddling: Option<Vec<Edit>>,
     /// Whether that pull is told what the volume holds.
-    listed: bool,
+    pub(crate) listed: bool,
 }
 
-fn round(edits: std::ops::Range<usize>) -> impl Strategy<Value = Round> {
+pub(crate) fn round(edits: std::ops::Range<usize>) -> impl Strategy<Value = Round> {
     (vec(edit(), edits), prop::option::of(vec(edit(), 0..6)), any::<bool>()).prop_map(|(source, meddling, listed)| Round {
         source,
         meddling,
@@ -137,7 +137,7 @@ fn content(seed: u8, size: usize) -> Vec<u8> {
     vec![b'a' + seed; size]
 }
 
-fn apply(root: &Path, edit: &Edit) {
+pub(crate) fn apply(root: &Path, edit: &Edit) {
     match edit {
         Edit::File(name, size, seed) => fs::write(clear(root, name), content(*seed, *size)).unwrap(),
         Edit::Sparse(name, seed) => {
@@ -276,7 +276,7 @@ fn play(rounds: &[Round]) {
     assert!(!again.changed && again.hashed == 0, "{again:?}");
 }
 
-fn config() -> ProptestConfig {
+pub(crate) fn config() -> ProptestConfig {
     let mut config = ProptestConfig { failure_persistence: None, max_shrink_iters: 30, ..ProptestConfig::default() };
     if std::env::var_os("PROPTEST_CASES").is_none() {
         config.cases = 5;

@@ -18,13 +18,13 @@ use crate::support::{Site, done};
 const MIB: usize = 1 << 20;
 
 /// A file system in memory, of this many MiB.
-struct Small {
+pub(crate) struct Small {
     dir: PathBuf,
     _own: Option<TempDir>,
 }
 
 impl Small {
-    fn new(mib: usize) -> Self {
+    pub(crate) fn new(mib: usize) -> Self {
         let own = TempDir::new().unwrap();
         mount(own.path(), &format!("size={mib}m"));
         Self { dir: own.path().into(), _own: Some(own) }
@@ -36,11 +36,11 @@ impl Small {
         Self { dir: dir.into(), _own: None }
     }
 
-    fn grow(&self, mib: usize) {
+    pub(crate) fn grow(&self, mib: usize) {
         mount(&self.dir, &format!("remount,size={mib}m"));
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.dir
     }
 }

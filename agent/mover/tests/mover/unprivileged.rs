@@ -39,6 +39,12 @@ impl Programs {
         report(&command.uid(NOBODY).gid(NOBODY).output().unwrap())
     }
 
+    /// As [`Self::run`], a pull into a volume that nothing else writes to.
+    pub(crate) fn pull_privately(&self, site: &Site, volume: &Path) -> Report {
+        let mut command = self.command(site, "pull", volume, std::process::Command::new(self.0.path().join("mover")));
+        report(&command.arg("--private-volume").uid(NOBODY).gid(NOBODY).output().unwrap())
+    }
+
     /// Runs the mover as root, with no more capabilities than its Jobs have.
     fn run_as_job(&self, site: &Site, verb: &str, volume: &Path) -> Report {
         let mut bounded = std::process::Command::new("setpriv");

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::io::Read;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -203,6 +204,13 @@ impl Store for Memory {
         let path = self.scratch.fresh("read");
         scratch(fs::write(&path, &object.content))?;
         Ok(Some(path))
+    }
+
+    fn range(&self, name: &str, range: Range<u64>) -> Result<Vec<u8>> {
+        let object = self.get_one(name.as_bytes())?;
+        let part =
+            |object: Object| Some(object.content.get(usize::try_from(range.start).ok()?..usize::try_from(range.end).ok()?)?.to_vec());
+        object.and_then(part).ok_or_else(|| StoreError::new(Class::Other, "no such bytes"))
     }
 
     fn fetch(&self, from: &str, to: &Path, names: &Names, _: Fetch) -> Result<()> {

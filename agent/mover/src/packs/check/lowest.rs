@@ -1,7 +1,8 @@
 //! The lowest of many items, where all of them do not fit into memory: who goes through them again gets the next ones.
 
 /// The lowest items after one of those before.
-pub(super) struct Lowest<T> {
+#[derive(Debug)]
+pub struct Lowest<T> {
     most: usize,
     after: Option<T>,
     kept: Vec<T>,
@@ -11,12 +12,12 @@ pub(super) struct Lowest<T> {
 
 impl<T: Ord + Copy> Lowest<T> {
     /// Keeps `most` items that come after `after`.
-    pub(super) fn new(most: usize, after: Option<T>) -> Self {
+    pub fn new(most: usize, after: Option<T>) -> Self {
         Self { most, after, kept: Vec::new(), more: false }
     }
 
     /// Looks at an item.
-    pub(super) fn add(&mut self, item: T) {
+    pub fn add(&mut self, item: T) {
         if self.after.is_some_and(|after| item <= after) {
             return;
         }
@@ -34,7 +35,7 @@ impl<T: Ord + Copy> Lowest<T> {
     }
 
     /// Those that it kept, each once and in order, and whether there are any after them.
-    pub(super) fn sorted(mut self) -> (Vec<T>, bool) {
+    pub fn sorted(mut self) -> (Vec<T>, bool) {
         self.cut();
         (self.kept, self.more)
     }

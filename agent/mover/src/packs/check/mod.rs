@@ -1,9 +1,10 @@
 //! Holds a whole map against itself and against its manifest: every reader of a run checks its rows one by one, and this what they say of
 //! each other. Reads the map several times rather than keep it in memory.
 
-mod lowest;
+pub mod lowest;
 #[cfg(test)]
 mod tests;
+mod tree;
 
 use crate::error::Result;
 use crate::packs::damaged;
@@ -11,14 +12,14 @@ use crate::packs::id::ObjectId;
 use crate::packs::limits::{PACKS, TRAILER};
 use crate::packs::manifest::{Document, Totals};
 use crate::packs::map::Map;
-use crate::packs::node::{FileNode, Kind};
+use crate::packs::node::FileNode;
 use crate::packs::reference::{BlockRef, RefKey};
 use crate::packs::run::{Entries, Packs, ReadAt, References};
 use crate::packs::salt::{ContentHash, Hash};
 use crate::packs::size::BlockSize;
 use crate::stop::Stop;
-use crate::volume::path::RelPath;
 use lowest::Lowest;
+pub use tree::Tree;
 
 /// What is kept in memory of the map at a time: files, or places, of 40 and 48 bytes.
 const AT_A_TIME: usize = 1 << 18;
@@ -119,44 +120,17 @@ impl<'a, R: ReadAt> Checking<'a, R> {
     /// The tree that the entries are, and its files.
     fn entries(&self) -> Result<Lowest<File>> {
         let mut files = Lowest::new(self.at_a_time, None);
-        let (mut above, mut root): (Vec<RelPath>, bool) = (Vec::new(), false);
-        let (mut entries, mut regular, mut bytes) = (0, 0, 0_u64);
+        let mut tree = Tree::of(self.document)?;
         for entry in self.map.rows::<Entries>() {
             self.stop.check()?;
             let (path, node) = entry?;
-            while above.last().is_some_and(|dir| !path.is_below(dir)) {
-                above.pop();
-            }
-            let in_place = match path.parent() {
-                None => node.kind == Kind::Dir,
-                Some(parent) => above.last().is_some_and(|dir| dir.as_bytes() == parent),
-            };
-            if !in_place {
-                return Err(wrong(&format!("the directory of {path} is missing")));
-            }
-            root |= path.is_root();
-            entries += u64::from(!path.is_root());
+            tree.add(&path, &node)?;
             if let Some(file) = node.file() {
-                self.file(&path, file)?;
-                (regular, bytes) = (regular + 1, bytes.saturating_add(file.size));
                 files.add(File::of(file));
             }
-            if node.kind == Kind::Dir {
-                above.push(path);
-            }
         }
-        let says = &self.document.statement;
-        if !root || (entries, regular, bytes) != (says.entries, says.files, says.bytes) {
-            return Err(wrong("it has other entries than it is said to have"));
-        }
+        tree.end()?;
         Ok(files)
-    }
-
-    fn file(&self, path: &RelPath, file: &FileNode) -> Result<()> {
-        if file.id >= self.document.next_file || file.changed > self.generation {
-            return Err(wrong(&format!("{path} has an id, or is of a generation, that was not given so far")));
-        }
-        Ok(())
     }
 
     /// Holds the blocks of these files against them, and says how many there are. `before` is the last file of those before these.

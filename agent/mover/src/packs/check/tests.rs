@@ -2,7 +2,7 @@ use super::*;
 use crate::packs::commit::tests::statement;
 use crate::packs::limits::FORMAT;
 use crate::packs::manifest::{Meter, PushClock};
-use crate::packs::node::Node;
+use crate::packs::node::{Kind, Node};
 use crate::packs::reference::{Form, PackRow, Part, Place};
 use crate::packs::run::Run;
 use crate::packs::run::tests::{ID, Model, block, path, write};

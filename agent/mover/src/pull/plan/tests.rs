@@ -1,4 +1,5 @@
 use super::*;
+use crate::pull::compare::{Content, compare};
 use crate::volume::entry::{FileEntry, Hints, Meta, Time};
 use crate::volume::merge_join::join;
 

@@ -1,5 +1,6 @@
 //! A store that stores some names under another one, as servers do that decompose letters or know no backslash: it finds them under either.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use scribe_mover::store::{Content, Features, Fetch, List, Listed, Names, Place, Put, Replacing, Result, Store, Sum, Upload, slices};
@@ -34,6 +35,10 @@ impl Store for Altering {
 
     fn read(&self, name: &str, most: u64) -> Result<Option<PathBuf>> {
         self.store.read(name, most)
+    }
+
+    fn range(&self, name: &str, range: Range<u64>) -> Result<Vec<u8>> {
+        self.store.range(name, range)
     }
 
     fn fetch(&self, from: &str, to: &Path, names: &Names, how: Fetch) -> Result<()> {

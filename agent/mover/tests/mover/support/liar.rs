@@ -1,6 +1,7 @@
 //! A store that lies, or is killed, at any one verb: a rule of the test says at which. Every other verb goes to the store behind it.
 
 use std::fmt;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -13,6 +14,7 @@ use scribe_mover::store::{
 /// A verb, and what a rule can know of it.
 pub(crate) enum Verb<'a> {
     Read(&'a str),
+    Range,
     Fetch(&'a Names<'a>),
     Put { to: &'a str, names: &'a Names<'a> },
     Copy { from: &'a str, names: &'a Names<'a> },
@@ -254,6 +256,11 @@ impl Store for Liar {
 
     fn read(&self, name: &str, most: u64) -> Result<Option<PathBuf>> {
         self.verb(&Verb::Read(name), Some(Ok(None)), || self.store.read(name, most))
+    }
+
+    fn range(&self, name: &str, range: Range<u64>) -> Result<Vec<u8>> {
+        let absent = Err(StoreError::new(Class::Other, "HTTP status 404, which proves nothing"));
+        self.verb(&Verb::Range, Some(absent), || self.store.range(name, range))
     }
 
     fn fetch(&self, from: &str, to: &Path, names: &Names, how: Fetch) -> Result<()> {

@@ -5,6 +5,7 @@ pub(crate) mod cgroup;
 pub(crate) mod liar;
 pub(crate) mod objects;
 pub(crate) mod outsider;
+pub(crate) mod packed;
 mod ports;
 pub(crate) mod program;
 pub(crate) mod proxy;

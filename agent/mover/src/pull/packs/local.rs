@@ -1,0 +1,297 @@
+//! Compares files of the volume with the blocks that the map has of them.
+//!
+//! A file in place is read, and nothing of it is copied. One that is made whole in the staging folder begins as a clone of the file that it
+//! replaces, or with copies of those blocks that are right: what counts is what the copy holds, because users write to theirs meanwhile.
+
+#![allow(clippy::redundant_closure_for_method_calls, reason = "a method of `Place` by its path is one of a single lifetime")]
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use rustix::fs::{SeekFrom, ioctl_ficlone, seek};
+use rustix::io::Errno;
+
+use super::bits::Bits;
+use super::patch::clear;
+use super::rows::FileRows;
+use super::target::Target;
+use super::tree::parts;
+use crate::error::{Failure, Result};
+use crate::packs::damaged;
+use crate::packs::manifest::Document;
+use crate::packs::map::Map;
+use crate::packs::reference::Hashed;
+use crate::packs::run::{Hashes, ReadAt};
+use crate::packs::salt::{ContentHash, Hash, Salt};
+use crate::packs::size::BlockSize;
+use crate::pull::space::{self, Room};
+use crate::pull::staging::Staging;
+use crate::stop::Stop;
+use crate::volume::beneath::Root;
+use crate::volume::entry::Entry;
+use crate::volume::hash::Hasher;
+use crate::volume::path::RelPath;
+
+/// What files are compared by.
+pub(super) struct Comparing<'a, R> {
+    pub(super) root: &'a Root,
+    pub(super) map: &'a Map<R>,
+    pub(super) document: &'a Document,
+    /// Counts what is read.
+    pub(super) hasher: &'a Hasher,
+    pub(super) stop: &'a Stop,
+}
+
+pub(super) type Blocks<'a, R> = FileRows<'a, R, Hashes>;
+
+impl<R: ReadAt> Comparing<'_, R> {
+    pub(super) fn block(&self) -> Result<BlockSize> {
+        self.document.block().map_err(|what| damaged("the map", &what))
+    }
+
+    /// Which of these files have the content that the map says.
+    pub(in crate::pull) fn are_right(&self, entries: &[&Entry]) -> Result<Vec<bool>> {
+        let mut order: Vec<(u64, usize)> = Vec::new();
+        for (at, entry) in entries.iter().enumerate() {
+            order.extend(entry.file().map(|file| (parts(&file.sha256).1, at)));
+        }
+        order.sort_unstable();
+        let (mut right, mut rows) = (vec![false; entries.len()], Blocks::new(self.map));
+        for (_, at) in order {
+            self.stop.check()?;
+            if let (Some(entry), Some(right)) = (entries.get(at), right.get_mut(at)) {
+                *right = self.is_right(entry, &mut rows)?;
+            }
+        }
+        Ok(right)
+    }
+
+    fn is_right(&self, entry: &Entry, rows: &mut Blocks<R>) -> Result<bool> {
+        let Some(file) = entry.file() else { return Ok(false) };
+        let Some(there) = self.root.file(&entry.path)? else { return Ok(false) };
+        let failed = |e: &io::Error| Failure::volume("read", &self.root.shown(&entry.path), e);
+        let mut there = Contents::of(there, self.block()?, self.document.salt).map_err(|e| failed(&e))?;
+        if there.size != file.size {
+            return Ok(false);
+        }
+        let (content, id) = parts(&file.sha256);
+        let mut right = true;
+        let mut walk = Walk::new(id, file.size, there.block);
+        rows.of(id, |number, Hashed { hash, .. }| {
+            self.stop.check()?;
+            let gap = walk.next(number, &hash)?;
+            // A file of which one block is wrong is read no further.
+            right = right
+                && there.not_zero(gap, self.stop, |_| true)?.map_err(|e| failed(&e))?
+                && there.has(file.size, number, &hash).map_err(|e| failed(&e))?;
+            Ok(())
+        })?;
+        let gap = walk.end(&content)?;
+        right = right && there.not_zero(gap, self.stop, |_| true)?.map_err(|e| failed(&e))?;
+        self.hasher.note(there.read);
+        Ok(right)
+    }
+
+    /// Finds out by reading which blocks are there.
+    pub(super) fn local(&self, target: &mut Target, rows: &mut Blocks<R>, staging: &Staging) -> Result<()> {
+        let (block, salt) = (self.block()?, self.document.salt);
+        let shown = self.root.shown(&target.path);
+        let failed = |e: &io::Error| Failure::volume("compare", &shown, e);
+        let contents = |file: File| Contents::of(file, block, salt).map_err(|e| failed(&e));
+        let mut base = self.root.file(&target.path)?.map(contents).transpose()?;
+        let name = Staging::content(&target.digest);
+        let (staged, fresh) = self.staged(target, base.as_ref(), &name, staging)?;
+        let mut staged = contents(staged)?;
+        let (size, mut bits) = (target.size, Bits::default());
+        let mut walk = Walk::new(target.id(), size, block);
+        rows.of(target.id(), |number, Hashed { hash, .. }| {
+            self.stop.check()?;
+            let gap = walk.next(number, &hash)?;
+            self.gap(target, gap, (base.as_mut(), &staged, fresh))?.map_err(|e| failed(&e))?;
+            let in_base = |base: &mut Option<Contents>| base.as_mut().map_or(Ok(false), |base| base.has(size, number, &hash));
+            let is_staged = |staged: &mut Contents| if fresh { Ok(false) } else { staged.has(size, number, &hash) };
+            let length = block.length(size, number);
+            if let Some(changes) = &mut target.in_place {
+                if in_base(&mut base).map_err(|e| failed(&e))? {
+                    bits.push(false);
+                    return Ok(());
+                }
+                changes.copied.add(number);
+            }
+            let mut there = is_staged(&mut staged).map_err(|e| failed(&e))?;
+            if !there
+                && target.in_place.is_none()
+                && let Some(base) = base.as_mut()
+            {
+                there = base.has(size, number, &hash).map_err(|e| failed(&e))?;
+                if there {
+                    staged.file.write_all_at(&base.buffer, number * u64::from(block.bytes())).map_err(|e| failed(&e))?;
+                }
+            }
+            target.note(&mut bits, !there, length);
+            Ok(())
+        })?;
+        target.noted(bits);
+        let gap = walk.end(&parts(&target.digest).0)?;
+        self.gap(target, gap, (base.as_mut(), &staged, fresh))?.map_err(|e| failed(&e))?;
+        self.hasher.note(base.map_or(0, |base| base.read));
+        Ok(())
+    }
+
+    /// What is to be zero: in the file in place later, in a staged one now.
+    fn gap(
+        &self,
+        target: &mut Target,
+        gap: (u64, u64),
+        (base, staged, fresh): (Option<&mut Contents>, &Contents, bool),
+    ) -> Result<io::Result<()>> {
+        if let Some(changes) = &mut target.in_place {
+            let Some(base) = base else { return Ok(Ok(())) };
+            let zero = &mut changes.zero;
+            return Ok(base
+                .not_zero(gap, self.stop, |number| {
+                    zero.add(number);
+                    false
+                })?
+                .map(drop));
+        }
+        Ok(if fresh { Ok(()) } else { clear(&staged.file, gap, staged.block, target.size) })
+    }
+
+    /// The file in the staging folder, and whether it is known to hold nothing. Room for what is copied there is checked before.
+    pub(super) fn staged(&self, target: &Target, base: Option<&Contents>, name: &RelPath, staging: &Staging) -> Result<(File, bool)> {
+        let folder = staging.verified();
+        let failed = |e: io::Error| Failure::volume("make", &folder.shown(name), &e);
+        let left = match folder.file_to_write(name) {
+            Ok(left) => left,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(failed(error)),
+        };
+        let of_size = |file: File| {
+            file.set_len(target.size)?;
+            Ok(file)
+        };
+        if let Some(left) = left {
+            return Ok((of_size(left).map_err(failed)?, false));
+        }
+        let make = || {
+            folder.at(name)?.make_file()?;
+            folder.file_to_write(name)?.ok_or_else(|| io::ErrorKind::NotFound.into())
+        };
+        let file: File = make().map_err(failed)?;
+        let mut fresh = true;
+        if let Some(base) = base.filter(|_| target.in_place.is_none()) {
+            // Where the file system shares blocks, that costs next to nothing.
+            fresh = ioctl_ficlone(&file, &base.file).is_err();
+            if fresh {
+                space::check(self.root, Room::of_content(target.size.min(base.size)))?;
+            }
+        }
+        Ok((of_size(file).map_err(failed)?, fresh))
+    }
+}
+
+/// A file that is compared block by block.
+pub(super) struct Contents {
+    file: File,
+    size: u64,
+    block: BlockSize,
+    salt: Salt,
+    /// The last block that was found to be right.
+    buffer: Vec<u8>,
+    read: u64,
+}
+
+impl Contents {
+    fn of(file: File, block: BlockSize, salt: Salt) -> io::Result<Self> {
+        let size = file.metadata()?.len();
+        Ok(Self { file, size, block, salt, buffer: Vec::new(), read: 0 })
+    }
+
+    /// Whether it has the block of this number of a file of `size` bytes.
+    fn has(&mut self, size: u64, number: u64, hash: &Hash) -> io::Result<bool> {
+        let length = self.block.length(size, number);
+        Ok(self.read_block(number, length)? && self.salt.hash(&self.buffer) == *hash)
+    }
+
+    /// Reads so many bytes of a block; whether there are that many.
+    fn read_block(&mut self, number: u64, length: u32) -> io::Result<bool> {
+        let at = number.saturating_mul(self.block.bytes().into());
+        if at.saturating_add(length.into()) > self.size {
+            return Ok(false);
+        }
+        self.buffer.resize(usize::try_from(length).unwrap_or(0), 0);
+        match self.file.read_exact_at(&mut self.buffer, at) {
+            Ok(()) => {}
+            // It became shorter.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
+            Err(error) => return Err(error),
+        }
+        self.read += u64::from(length);
+        Ok(true)
+    }
+
+    /// Shows the blocks of a range that are not zero, as far as the file goes, until told to stop; whether there were none. Holes are not read.
+    fn not_zero(&mut self, (from, to): (u64, u64), stop: &Stop, mut each: impl FnMut(u64) -> bool) -> Result<io::Result<bool>> {
+        let (block, mut number, mut none) = (u64::from(self.block.bytes()), from, true);
+        let end = to.saturating_mul(block).min(self.size);
+        while number.saturating_mul(block) < end {
+            stop.check()?;
+            match seek(&self.file, SeekFrom::Data(number * block)) {
+                Ok(data) if data >= end => break,
+                Ok(data) => number = number.max(data / block),
+                Err(Errno::NXIO) => break,
+                // Not known here.
+                Err(Errno::INVAL | Errno::NOTSUP) => {}
+                Err(errno) => return Ok(Err(errno.into())),
+            }
+            let length = self.block.length(self.size, number);
+            match self.read_block(number, length) {
+                Ok(true) if self.buffer.iter().all(|byte| *byte == 0) => {}
+                Ok(_) => {
+                    none = false;
+                    if each(number) {
+                        break;
+                    }
+                }
+                Err(error) => return Ok(Err(error)),
+            }
+            number += 1;
+        }
+        Ok(Ok(none))
+    }
+}
+
+/// The blocks of a file as the map has them, held against its size and its identity: none is missing, and none is too much.
+pub(super) struct Walk {
+    id: u64,
+    count: u64,
+    next: u64,
+    content: ContentHash,
+}
+
+impl Walk {
+    pub(super) fn new(id: u64, size: u64, block: BlockSize) -> Self {
+        Self { id, count: block.count(size), next: 0, content: ContentHash::new(size, block) }
+    }
+
+    /// The next block that is not zero; the range of those before it that are.
+    pub(super) fn next(&mut self, number: u64, hash: &Hash) -> Result<(u64, u64)> {
+        if number < self.next || number >= self.count {
+            return Err(damaged("the map", &format!("block {number} of file {} is none of that file", self.id)));
+        }
+        self.content.add(number, hash);
+        let gap = (self.next, number);
+        self.next = number + 1;
+        Ok(gap)
+    }
+
+    /// The zero blocks behind the last one.
+    pub(super) fn end(self, content: &Hash) -> Result<(u64, u64)> {
+        if self.content.end() != *content {
+            return Err(damaged("the map", &format!("the blocks of file {} are not its content", self.id)));
+        }
+        Ok((self.next, self.count))
+    }
+}

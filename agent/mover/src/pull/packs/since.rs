@@ -1,0 +1,76 @@
+//! Finds out by generations which blocks a file in place lacks: on a volume that is known to hold a revision, those born since, without reading
+//! any. Size and time of the file have to be those of that revision.
+
+use std::collections::HashMap;
+
+use super::bits::Bits;
+use super::local::{Comparing, Walk};
+use super::rows::FileRows;
+use super::target::Target;
+use super::tree::{Held, parts};
+use crate::error::{Failure, Result};
+use crate::packs::run::{Hashes, ReadAt, References};
+
+/// See the module.
+pub(super) struct Since<'a, R> {
+    comparing: &'a Comparing<'a, R>,
+    held: &'a Held,
+    generation: u64,
+    rows: FileRows<'a, R, References>,
+    /// Files that were looked at, by their ids: how many blocks each has.
+    looked: HashMap<u64, u64>,
+}
+
+impl<'a, R: ReadAt> Since<'a, R> {
+    pub(super) fn new(comparing: &'a Comparing<'a, R>, held: &'a Held) -> Self {
+        let generation = held.generation().unwrap_or_default();
+        Self { comparing, held, generation, rows: FileRows::new(comparing.map), looked: HashMap::new() }
+    }
+
+    /// Whether this file is one that can be looked at: it is the one that it was.
+    pub(super) fn knows(&self, target: &Target) -> Result<bool> {
+        let (Some(known), Some(_)) = (self.held.file(&target.path), &target.in_place) else { return Ok(false) };
+        let root = self.comparing.root;
+        let Some(there) = root.find(&target.path)? else { return Ok(false) };
+        let seen = there.look().map_err(|e| Failure::volume("read", &root.shown(&target.path), &e))?;
+        Ok((seen.size, seen.mtime) == known)
+    }
+
+    /// Notes the blocks that are newer.
+    pub(super) fn look(&mut self, target: &mut Target) -> Result<()> {
+        let block = self.comparing.block()?;
+        let mut walk = Walk::new(target.id(), target.size, block);
+        let (generation, mut bits) = (self.generation, Bits::default());
+        self.rows.of(target.id(), |number, of| {
+            self.comparing.stop.check()?;
+            walk.next(number, &of.hash)?;
+            let is_newer = of.place.born > generation;
+            target.note(&mut bits, is_newer, block.length(target.size, number));
+            if let Some(changes) = target.in_place.as_mut().filter(|_| is_newer) {
+                changes.copied.add(number);
+            }
+            Ok(())
+        })?;
+        target.noted(bits);
+        walk.end(&parts(&target.digest).0)?;
+        self.looked.insert(target.id(), block.count(target.size));
+        Ok(())
+    }
+
+    /// Notes the blocks that became zero, of all files that were looked at.
+    pub(super) fn clear(self, targets: &mut [Target]) -> Result<()> {
+        if self.looked.is_empty() {
+            return Ok(());
+        }
+        for row in self.comparing.map.changes::<Hashes>(self.held.runs()) {
+            self.comparing.stop.check()?;
+            let (key, there) = row?;
+            let is_zero = there.is_none() && self.looked.get(&key.file).is_some_and(|count| key.block < *count);
+            let target = if is_zero { targets.binary_search_by_key(&key.file, Target::id).ok() } else { None };
+            if let Some(changes) = target.and_then(|at| targets.get_mut(at)?.in_place.as_mut()) {
+                changes.zero.add(key.block);
+            }
+        }
+        Ok(())
+    }
+}
