@@ -41,13 +41,23 @@ impl<R: ReadAt> Map<R> {
         &self.runs
     }
 
+    /// Adds a run that is newer than all others: one that a push under way has written.
+    pub fn add(&mut self, run: Run<R>) {
+        self.runs.push(run);
+    }
+
+    /// The rows of a section that are not gone, as the oldest `runs` have them.
+    pub fn rows_of_oldest<S: Section>(&self, runs: usize) -> impl Iterator<Item = Result<(S::Key, S::Value)>> {
+        there(merged::<S, R>(self.runs.get(..runs).unwrap_or(&self.runs), Run::rows))
+    }
+
     /// The rows of a section that are not gone.
     pub fn rows<S: Section>(&self) -> impl Iterator<Item = Result<(S::Key, S::Value)>> {
         there(merged::<S, R>(&self.runs, Run::rows))
     }
 
     /// The rows of a section that are not gone, from this key on.
-    pub fn rows_from<S: Section>(&self, key: &S::Key) -> impl Iterator<Item = Result<(S::Key, S::Value)>> {
+    pub fn rows_from<'a, S: Section>(&'a self, key: &S::Key) -> impl Iterator<Item = Result<(S::Key, S::Value)>> + use<'a, S, R> {
         there(merged::<S, R>(&self.runs, |run| run.rows_from(key)))
     }
 }

@@ -46,6 +46,9 @@ mod obstacles;
 mod once;
 mod outside;
 mod overlays;
+mod packs_push;
+#[path = "../packs_push/read.rs"]
+mod packs_read;
 mod plain;
 mod predecessors;
 mod process;
