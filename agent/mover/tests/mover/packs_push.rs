@@ -30,6 +30,7 @@ fn assert_pushed(remote: &Remote, source: &std::path::Path, exclude: &Exclude) {
     };
     let read = committed_at(remote, &object).unwrap().unwrap();
     assert_eq!(read.document.statement, read.commit.statement);
+    assert!(read.born.values().flatten().all(|born| *born <= read.document.generation().unwrap()));
     assert_eq!(read.tree, volume(source, exclude));
 }
 

@@ -3,9 +3,12 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test")]
 
+mod changing;
 mod crashes;
 mod edits;
+mod keeping;
 mod memory;
+mod owners;
 mod read;
 mod series;
 mod support;

@@ -1,6 +1,7 @@
 //! Objects in memory, and a way to kill a push between two of its writes.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs;
 use std::io::{Read, Seek};
 use std::ops::Range;
@@ -14,7 +15,7 @@ use scribe_mover::store::{
 use scribe_mover::volume::hash::md5_hex;
 
 /// What lies on a remote path, and what was asked of it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Objects {
     pub all: BTreeMap<String, Arc<[u8]>>,
     /// Writes that come through before the push is killed.
@@ -23,6 +24,17 @@ pub struct Objects {
     /// Puts, of which none may be of a name that was used before, but for commit and claim.
     pub names: BTreeMap<String, usize>,
     pub requests: usize,
+    /// What happens right before an object of this name is written.
+    pub before: Option<Before>,
+}
+
+/// What happens before a write, by the name.
+pub type Before = Arc<dyn Fn(&str, &mut Objects) + Send + Sync>;
+
+impl fmt::Debug for Objects {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.all.keys()).finish()
+    }
 }
 
 #[derive(Debug)]
@@ -104,6 +116,9 @@ impl Store for Memory {
             file.read_to_end(&mut content).unwrap();
             let name = to.to_owned() + &text(name);
             self.write(|objects| {
+                if let Some(before) = objects.before.clone() {
+                    before(&name, objects);
+                }
                 *objects.names.entry(name.clone()).or_default() += 1;
                 objects.all.insert(name, content.into());
             })?;

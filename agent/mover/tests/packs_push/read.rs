@@ -59,6 +59,8 @@ pub struct Committed {
     pub commit: Commit,
     pub document: Document,
     pub tree: Tree,
+    /// The generations of the blocks of each file.
+    pub born: BTreeMap<String, Vec<u64>>,
 }
 
 /// Reads and checks all that is committed; `None` if nothing is.
@@ -83,12 +85,9 @@ pub fn committed_at(remote: &Remote, object: &dyn Fn(&str) -> Option<Arc<[u8]>>)
         all.insert(id, pack);
     }
     let document = manifest.document.clone();
-    for dead in document.dead_packs.iter().map(|dead| dead.id.pack()).chain(document.dead_runs.iter().map(|dead| dead.id.run())) {
-        assert!(object(&format!(".scribe/{dead}")).is_some(), "{dead} is said to be kept and is not there");
-    }
     let (mut unpacker, block) = (Unpacker::new()?, document.block().unwrap());
     let blocks: BTreeMap<RefKey, BlockRef> = map.rows::<References>().collect::<Result<_, _>>()?;
-    let (mut tree, mut firsts) = (Tree::new(), BTreeMap::new());
+    let (mut tree, mut firsts, mut born) = (Tree::new(), BTreeMap::new(), BTreeMap::<String, Vec<u64>>::new());
     for row in map.rows::<Entries>() {
         let (path, node) = row?;
         let path = path.to_string();
@@ -100,6 +99,7 @@ pub fn committed_at(remote: &Remote, object: &dyn Fn(&str) -> Option<Arc<[u8]>>)
                 let mut content = vec![0; usize::try_from(file.size).unwrap()];
                 let key = |block| RefKey { file: file.id, block };
                 for (key, of) in blocks.range(key(0)..=key(u64::MAX)) {
+                    born.entry(path.clone()).or_default().push(of.place.born);
                     let pack = &all[&of.pack];
                     let from = of.place.offset as usize;
                     let plain = unpacker.unpack(&pack[from..from + of.place.stored as usize], of, &document.salt)?;
@@ -111,7 +111,7 @@ pub fn committed_at(remote: &Remote, object: &dyn Fn(&str) -> Option<Arc<[u8]>>)
         };
         tree.insert(path, Thing { meta: node.meta, what });
     }
-    Ok(Some(Committed { commit, document, tree }))
+    Ok(Some(Committed { commit, document, tree, born }))
 }
 
 /// What a volume is.

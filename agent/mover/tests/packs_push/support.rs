@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use scribe_mover::error::Result;
 use scribe_mover::format::documents::Owner;
 use scribe_mover::guard::Guard;
+use scribe_mover::packs::manifest::Document;
 use scribe_mover::push::{PushOptions, Pusher, Synced, push_packs};
 use scribe_mover::remote::Remote;
 use scribe_mover::stop::Stop;
@@ -60,5 +61,14 @@ pub fn fresh() -> (Arc<Mutex<Objects>>, TempDir) {
 
 /// Reads and checks all that is committed; `None` if nothing is.
 pub fn committed(objects: &Arc<Mutex<Objects>>) -> Result<Option<Committed>> {
-    committed_at(&remote(objects), &|name| objects.lock().unwrap().all.get(name).cloned())
+    let object = |name: &str| objects.lock().unwrap().all.get(name).cloned();
+    let read = committed_at(&remote(objects), &object)?;
+    for Document { dead_packs, dead_runs, dead_manifests, .. } in read.iter().map(|read| &read.document) {
+        let packs = dead_packs.iter().map(|dead| dead.id.pack());
+        let runs = dead_runs.iter().map(|dead| dead.id.run());
+        for dead in packs.chain(runs).chain(dead_manifests.iter().map(|dead| format!("manifests/{}.zst", dead.revision))) {
+            assert!(object(&format!(".scribe/{dead}")).is_some(), "{dead} is said to be kept and is not there");
+        }
+    }
+    Ok(read)
 }

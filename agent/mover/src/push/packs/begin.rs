@@ -1,8 +1,12 @@
 //! The beginning of what a push writes: whether the path is its own to write to, and its claim. Nothing is sent before that.
 
 use std::cell::OnceCell;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
 
 use super::base::Base;
+use crate::clock::since_boot;
 use crate::error::{Failure, Result};
 use crate::format::documents::{Claim, Control};
 use crate::format::names::{Folder, is_ours, revision_of_manifest};
@@ -37,6 +41,8 @@ pub(super) struct Session<'a> {
     pub(super) at: &'a At<AnyCommit>,
     /// The revision that is going to be written.
     pub(super) revision: &'a Revision,
+    /// When it began, as [`since_boot`].
+    began: Duration,
     begun: OnceCell<Begun>,
 }
 
@@ -48,7 +54,13 @@ impl<'a> Session<'a> {
         at: &'a At<AnyCommit>,
         revision: &'a Revision,
     ) -> Self {
-        Self { remote, options, base, at, revision, begun: OnceCell::new() }
+        Self { remote, options, base, at, revision, began: since_boot(), begun: OnceCell::new() }
+    }
+
+    /// What time it is, by the clock that was read when the push began.
+    pub(super) fn now(&self) -> Timestamp {
+        let passed = SignedDuration::try_from(since_boot().saturating_sub(self.began)).unwrap_or_default();
+        self.options.started.saturating_add(passed).unwrap_or(self.options.started)
     }
 
     /// Claims the path, once.

@@ -8,7 +8,7 @@ use rustix::fs::{SeekFrom, seek};
 use rustix::io::Errno;
 
 use super::former::Former;
-use super::ledger::Ledger;
+use super::ledger::{Ledger, Stored};
 use crate::error::Result;
 use crate::packs::block::is_zero;
 use crate::packs::reference::{Hashed, RefKey};
@@ -117,7 +117,8 @@ impl Work<'_, '_, '_, '_> {
         if former.is_some_and(|former| former.hash == hash) {
             return Ok(());
         }
-        self.ledger.store(key, former, plain, hash, self.small)
+        let stored = Stored { plain, hash, small: self.small, born: self.ledger.generation };
+        self.ledger.store(key, former, stored)
     }
 
     /// What was stored of the blocks before this one, and was not met, is zero now, or behind the end.

@@ -18,6 +18,19 @@ const TOGETHER: usize = 4;
 /// Sends packs.
 pub(super) type Send<'a> = Box<dyn FnMut(Vec<Full>) -> Result<()> + 'a>;
 
+/// A block that is going to be stored.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stored<'a> {
+    /// Its content.
+    pub(super) plain: &'a [u8],
+    /// Of the content.
+    pub(super) hash: Hash,
+    /// It shares a frame with others.
+    pub(super) small: bool,
+    /// The generation that gave it its content.
+    pub(super) born: u64,
+}
+
 /// Blocks and packs as a push changes them.
 pub(super) struct Ledger<'a> {
     /// Rows that differ from those of the map.
@@ -52,11 +65,12 @@ impl<'a> Ledger<'a> {
         Ok(Self { changes, packing, table, packs, blocks, generation, send })
     }
 
-    /// A block that was `former` has this content now. One of a small file shares a frame with others.
-    pub(super) fn store(&mut self, key: RefKey, former: Option<Hashed>, plain: &[u8], hash: Hash, small: bool) -> Result<()> {
+    /// A block that was `former` lies in a pack of this push now.
+    pub(super) fn store(&mut self, key: RefKey, former: Option<Hashed>, of: Stored) -> Result<()> {
         self.release(former)?;
         self.blocks += 1;
-        let block = Block { key, hash, plain, born: self.generation };
+        let Stored { plain, hash, small, born } = of;
+        let block = Block { key, hash, plain, born };
         let put = if small { Packing::small } else { Packing::block };
         put(&mut self.packing, block, &mut self.changes)?;
         if self.packing.full() < TOGETHER { Ok(()) } else { self.send_full() }

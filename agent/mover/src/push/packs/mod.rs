@@ -2,7 +2,8 @@
 //! commit. `docs/remote-format.md` has the bytes.
 //!
 //! `begin` claims the path, `round` looks at the volume, `content` reads a file, `packing` fills packs, `ledger` knows what is needed of each,
-//! `changes` collects the rows of the map, and `write` commits. `base` is the revision before, `ages` what of it dies.
+//! `changes` collects the rows of the map, `looks` ends when the volume is still, `moving` rewrites packs, and `write` commits. `base` is the
+//! revision before, `verify` finds what of it is lost, `ages` what of it dies.
 
 mod ages;
 mod base;
@@ -12,18 +13,22 @@ mod content;
 mod former;
 mod ids;
 mod ledger;
+mod looks;
+mod moving;
 mod packing;
 mod renew;
 mod round;
+mod verify;
 mod volume;
 mod write;
+
+use std::collections::HashSet;
 
 use jiff::Timestamp;
 
 use super::owner::Terms;
 use super::rehash::Rehash;
 use super::state::{At, find_commit};
-use super::upload::changing;
 use super::{PushOptions, Synced};
 use crate::error::{Failure, Result};
 use crate::format::documents::Control;
@@ -32,7 +37,6 @@ use crate::guard::{Count, Deletions, NamesSum};
 use crate::packs::commit::{AnyCommit, Statement};
 use crate::packs::map::Map;
 use crate::packs::policy::compaction::pack_size;
-use crate::packs::run::Entries;
 use crate::packs::salt::Salt;
 use crate::packs::size::BlockSize;
 use crate::remote::Remote;
@@ -41,19 +45,16 @@ use crate::remote::packed::{Extent, Source, open_map, read_packs_manifest};
 use crate::report::Reason;
 use crate::volume::beneath::Root;
 use crate::volume::hash::Hasher;
-use crate::volume::merge_join::join;
-use crate::volume::vanished::failure as unreadable;
 use base::Base;
 use begin::Session;
 use changes::Changes;
 use content::Reader;
 use ledger::Ledger;
+use looks::Looks;
 use packing::Packing;
-use round::{Look, Seen, Trust, known, look};
+use round::{Look, Trust, look};
+use verify::{is_verification, lost};
 use write::{Lineage, Revised, write};
-
-/// Looks at the volume until two in a row are the same, after the first one.
-const ROUNDS: usize = 3;
 
 /// Pushes the volume in layout Packs.
 pub fn push_packs(remote: &Remote, options: &PushOptions) -> Result<Synced> {
@@ -90,54 +91,37 @@ pub fn push_packs(remote: &Remote, options: &PushOptions) -> Result<Synced> {
     )?;
     let reader = Reader { block: lineage.block, salt: lineage.salt, hasher: &hasher, stop };
     let looks = Look { root: &root, exclude: &options.exclude, reader };
-    let mut revised = Looks::<'_> {
-        map,
-        committed: base.map_or(0, |base| base.document.runs.len()),
-        next_file: base.map_or(0, |base| base.document.next_file),
+    let lost = match base.filter(|base| is_verification(options, base)) {
+        Some(base) => Some(lost(remote, base)?),
+        None => None,
     };
+    let verified = lost.is_some();
+    let lost = lost.unwrap_or_default();
+    let committed = base.map_or(0, |base| base.document.runs.len());
+    let mut volume =
+        Looks { how: looks, live: options.is_live(), map, committed, next_file: base.map_or(0, |base| base.document.next_file) };
     let began = Timestamp::now();
-    let first = look(looks, &revised.map, trust, &mut ledger, &mut revised.next_file)?;
+    let first = look(looks, &volume.map, trust, &mut ledger, &mut volume.next_file)?;
     if let Some(base) = own
         && !first.differs
         && first.unsettled.is_empty()
+        && lost.is_empty()
     {
-        return renew::unchanged(&session, base, first, &rehash, &hasher);
+        return renew::unchanged(&session, base, first, (&rehash, verified), &hasher);
     }
     guard(remote, options, base, (first.gone, first.gone_names), first.count)?;
-    let seen = still(looks, options, first, began, &mut revised, &mut ledger)?;
-    let (gone, names) = if seen.gone.all > 0 { revised.gone()? } else { (seen.gone, seen.gone_names) };
+    let seen = volume.still(first, (began, &HashSet::new()), &mut ledger)?;
+    let seen = volume.rewrite(seen, &lost, &mut ledger)?;
+    let (gone, names) = if seen.gone.all > 0 { volume.gone()? } else { (seen.gone, seen.gone_names) };
     guard(remote, options, base, (gone, names), seen.count)?;
     let deleted = gone.all;
     let (skipped, plain) = (seen.skipped.clone(), ledger.packing.plain);
-    let Looks { map, committed, next_file } = revised;
-    let revised = Revised { lineage, map, committed, next_file, count: seen.count, bytes: seen.bytes, rehashed: rehash.done() };
+    let Looks { map, committed, next_file, .. } = volume;
+    let (count, bytes, rehashed) = (seen.count, seen.bytes, rehash.done());
+    let revised = Revised { lineage, map, committed, next_file, count, bytes, rehashed, verified };
     let commit = write(&session, revised, &mut ledger)?;
     let took_over = session.begin()?.terms == Terms::Takeover;
     Ok(Synced { changed: true, took_over, transferred: plain, hashed: hasher.bytes_read(), deleted, skipped, ..Synced::from(&commit) })
-}
-
-/// The map as one push sees it, from one look to the next.
-struct Looks<'a> {
-    map: Map<Source<'a>>,
-    /// Runs of it that are committed.
-    committed: usize,
-    next_file: u64,
-}
-
-impl Looks<'_> {
-    /// What the committed revision has and the volume has not.
-    fn gone(&self) -> Result<(Count, NamesSum)> {
-        let (mut gone, mut names) = (Count::default(), NamesSum::default());
-        let before = self.map.rows_of_oldest::<Entries>(self.committed);
-        for pair in join(before.map(known), self.map.rows::<Entries>().map(known)) {
-            let (Some(before), now) = pair? else { continue };
-            if now.is_none_or(|now| std::mem::discriminant(&now.1.kind) != std::mem::discriminant(&before.1.kind)) {
-                gone.add(before.1.file().is_some());
-                names.add(before.0.as_bytes());
-            }
-        }
-        Ok((gone, names))
-    }
 }
 
 /// What is committed, and its map.
@@ -168,47 +152,12 @@ fn committed<'a>(remote: &'a Remote, at: &At<AnyCommit>) -> Result<(Option<Base>
 const RESTORE: &str = "Restore that object, or delete everything at this path, or use another one; then everything is pushed again";
 
 fn rehash_of(options: &PushOptions, base: &Base) -> Rehash {
-    Rehash::new(base.commit.statement.rehashed_time, options.rehash_interval, options.captured(), false)
+    Rehash::new(base.commit.statement.rehashed_time, options.rehash_interval, options.captured(), is_verification(options, base))
 }
 
 fn lineage_of(base: &Base) -> Result<Lineage> {
     let block = base.document.block().map_err(|what| Failure::new(Reason::RemoteInconsistent, what))?;
     Ok(Lineage { salt: base.document.salt, block })
-}
-
-/// Looks again until nothing has changed since the look before.
-fn still<'a>(
-    looks: Look,
-    options: &PushOptions,
-    first: Seen,
-    began: Timestamp,
-    to: &mut Looks<'a>,
-    ledger: &mut Ledger<'a>,
-) -> Result<Seen> {
-    let (mut seen, mut at) = (first, began);
-    for _ in 0..ROUNDS {
-        for run in ledger.changes.take()? {
-            to.map.add(run);
-        }
-        let began = Timestamp::now();
-        let trust = Trust::Looked { at, generation: ledger.generation, live: options.is_live() };
-        let again = look(looks, &to.map, trust, ledger, &mut to.next_file)?;
-        let gone = seen.gone + again.gone;
-        let moved = again.moved;
-        (seen, at) = (Seen { gone, ..again }, began);
-        if moved > 0 {
-            tracing::info!(count = moved, first = ?seen.named.first(), "the volume changed while it was read");
-        } else if seen.unsettled.is_empty() {
-            // Rows of it may be new all the same: inode numbers, where they are others each time.
-            for run in ledger.changes.take()? {
-                to.map.add(run);
-            }
-            return Ok(seen);
-        } else {
-            return Err(unreadable(&seen.unsettled));
-        }
-    }
-    Err(changing(seen.moved, &seen.named))
 }
 
 fn guard(remote: &Remote, options: &PushOptions, base: Option<&Base>, (gone, names): (Count, NamesSum), after: Count) -> Result<()> {

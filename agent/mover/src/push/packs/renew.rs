@@ -14,11 +14,11 @@ use crate::push::rehash::Rehash;
 use crate::remote::committed::read_any_claim;
 use crate::volume::hash::Hasher;
 
-/// Nothing differs from the committed revision.
-pub(super) fn unchanged(session: &Session, base: &Base, seen: Seen, rehash: &Rehash, hasher: &Hasher) -> Result<Synced> {
+/// Nothing differs from the committed revision, all of which was seen to be in place if `read` says so.
+pub(super) fn unchanged(session: &Session, base: &Base, seen: Seen, read: (&Rehash, bool), hasher: &Hasher) -> Result<Synced> {
     tracing::info!(revision = %base.revision, "nothing changed");
     drop_claim(session, base)?;
-    let renewed = renew(session, base, &seen, rehash)?;
+    let renewed = renew(session, base, &seen, read)?;
     let commit = renewed.as_ref().unwrap_or(&base.commit);
     Ok(Synced { hashed: hasher.bytes_read(), skipped: seen.skipped, ..Synced::from(commit) })
 }
@@ -41,13 +41,13 @@ fn drop_claim(session: &Session, base: &Base) -> Result<()> {
 
 /// Says in the commit that the source still has this content, once it is time for that, and what need not be read again by the next
 /// pushes, as layout Files does.
-fn renew(session: &Session, base: &Base, seen: &Seen, rehash: &Rehash) -> Result<Option<Commit>> {
+fn renew(session: &Session, base: &Base, seen: &Seen, (rehash, verified): (&Rehash, bool)) -> Result<Option<Commit>> {
     let Session { remote, options, .. } = session;
     let before = &base.commit.statement;
     let (exclude, captured) = (options.exclude.digest().map(str::to_owned), options.captured());
     let checked = options.checked(before.checked_time);
     let beat = checked != before.checked_time && is_due(before.checked_time, options.heartbeat_interval, captured);
-    if exclude == before.exclude && !beat && rehash.done() == before.rehashed_time && !seen.came_of_age {
+    if exclude == before.exclude && !verified && !beat && rehash.done() == before.rehashed_time && !seen.came_of_age {
         return Ok(None);
     }
     // Another push may have committed since this one read.
@@ -55,7 +55,9 @@ fn renew(session: &Session, base: &Base, seen: &Seen, rehash: &Rehash) -> Result
     if !manifests.has(&base.revision) {
         return Ok(None);
     }
-    let times = Statement { checked_time: checked, hints_time: captured, rehashed_time: rehash.done(), exclude, ..before.clone() };
+    let verified_time = if verified { options.started } else { before.verified_time };
+    let times =
+        Statement { checked_time: checked, hints_time: captured, rehashed_time: rehash.done(), verified_time, exclude, ..before.clone() };
     let commit = Commit { statement: times, ..base.commit.clone() };
     remote.write_object(COMMIT, &seal(&commit)?)?;
     manifests.check(remote, options, &commit)?;

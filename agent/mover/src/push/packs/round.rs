@@ -1,6 +1,6 @@
 //! One look at the whole volume, held against the map: what is new, what is gone, and the content of every file that hints do not vouch for.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use jiff::Timestamp;
 
@@ -46,8 +46,8 @@ pub(super) enum Trust<'a> {
     /// Those that were old enough at the time of a capture, and are not due to be read again.
     Committed { hints_time: Timestamp, captured: Timestamp, rehash: &'a Rehash },
     /// All, of an earlier look of this push; but where the volume may be written to, not those that were too young at that look, of files
-    /// that it has read.
-    Looked { at: Timestamp, generation: u64, live: bool },
+    /// that it has read, and not those of these names.
+    Looked { at: Timestamp, generation: u64, live: bool, but: &'a HashSet<RelPath> },
 }
 
 impl Trust<'_> {
@@ -58,7 +58,9 @@ impl Trust<'_> {
             Self::Committed { hints_time, captured, rehash } => {
                 hints_time <= captured && !is_young(mtime, file.hints, *hints_time) && !rehash.is_due(path)
             }
-            Self::Looked { at, generation, live } => !live || file.changed != *generation || !is_young(mtime, file.hints, *at),
+            Self::Looked { at, generation, live, but } => {
+                !but.contains(path) && (!live || file.changed != *generation || !is_young(mtime, file.hints, *at))
+            }
         }
     }
 }

@@ -63,6 +63,8 @@ pub(super) struct Revised<'a> {
     pub(super) bytes: u64,
     /// See [`Statement::rehashed_time`].
     pub(super) rehashed: Timestamp,
+    /// Every pack was seen to be in place, or is replaced.
+    pub(super) verified: bool,
 }
 
 /// A run that is written, and the ones that it takes the place of.
@@ -91,7 +93,7 @@ pub(super) fn write<'a>(session: &Session, mut revised: Revised<'a>, ledger: &mu
     let changed = changed_packs(base.map(|base| &base.packs), &rows);
     revised.map.add(ledger.changes.of_packs(&changed)?);
     let run = run(session, &revised, ledger)?;
-    let clock = pushed(base.map(|base| &base.document), Timestamp::now(), &graces);
+    let clock = pushed(base.map(|base| &base.document), session.now(), &graces);
     let generation = ledger.generation;
     let live = ledger.table.bytes().live;
     let mut dead_packs = ledger.table.take_dead(generation);
@@ -191,7 +193,7 @@ fn statement(session: &Session, revised: &Revised) -> Statement {
         checked_time: options.captured(),
         hints_time: options.captured(),
         rehashed_time: revised.rehashed,
-        verified_time: before.map_or(options.started, |before| before.verified_time),
+        verified_time: before.filter(|_| !revised.verified).map_or(options.started, |before| before.verified_time),
         latest_listed: before.and_then(|before| before.latest_listed),
         owner: options.pusher.owner.clone(),
         exclude: options.exclude.digest().map(str::to_owned),
