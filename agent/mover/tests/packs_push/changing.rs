@@ -57,7 +57,7 @@ fn hints_come_of_age() {
         push_packs(&remote(&objects), &options).unwrap()
     };
     let first = at(0);
-    let read: Vec<(bool, u64)> = [150, 160].map(|seconds| at(seconds)).iter().map(|pushed| (pushed.changed, pushed.hashed)).collect();
+    let read: Vec<(bool, u64)> = [150, 160].map(at).iter().map(|pushed| (pushed.changed, pushed.hashed)).collect();
     assert_eq!(read, [(false, first.bytes), (false, 0)]);
     assert_eq!(committed(&objects).unwrap().unwrap().commit.statement.revision, first.revision);
 }

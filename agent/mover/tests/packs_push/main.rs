@@ -10,5 +10,6 @@ mod keeping;
 mod memory;
 mod owners;
 mod read;
+mod renames;
 mod series;
 mod support;

@@ -16,6 +16,7 @@ mod ledger;
 mod looks;
 mod moving;
 mod packing;
+mod renames;
 mod renew;
 mod round;
 mod verify;

@@ -8,6 +8,7 @@ use super::content::{Open, Reader};
 use super::former::Former;
 use super::ids::Ids;
 use super::ledger::Ledger;
+use super::renames::Renames;
 use crate::error::{Failure, Result};
 use crate::guard::{Count, NamesSum};
 use crate::packs::limits::LAST;
@@ -119,6 +120,7 @@ pub(super) fn look(look: Look, map: &Map<Source>, trust: Trust, ledger: &mut Led
         firsts: HashMap::new(),
         buffer: Vec::new(),
         unopened: Vec::new(),
+        renames: Renames::default(),
         aged: false,
         ages: false,
         seen: Seen::default(),
@@ -130,6 +132,7 @@ pub(super) fn look(look: Look, map: &Map<Source>, trust: Trust, ledger: &mut Led
             (None, None) => {}
         }
     }
+    round.found_late()?;
     refuse_unfinished_pull(look.root, &walk)?;
     round.free()?;
     round.ledger.flush()?;
@@ -155,6 +158,7 @@ struct Round<'r, 'l, 'm> {
     firsts: HashMap<Inode, Option<FileNode>>,
     buffer: Vec<u8>,
     unopened: Vec<RelPath>,
+    renames: Renames,
     /// Whether hints have come of age, and whether some are going to.
     aged: bool,
     ages: bool,
@@ -163,11 +167,31 @@ struct Round<'r, 'l, 'm> {
 
 impl Round<'_, '_, '_> {
     fn found(&mut self, found: Found, known: Option<Node>) -> Result<()> {
+        match self.renames.put_off(found, known) {
+            Some((found, known)) => self.enter(found, known, None),
+            None => Ok(()),
+        }
+    }
+
+    /// What may have had another name, now that all names are known: first what surely had, so that nothing else takes its id.
+    fn found_late(&mut self) -> Result<()> {
+        let mut left = Vec::new();
+        for (found, known) in self.renames.take() {
+            match self.renames.former(&found, known.as_ref()) {
+                Some(former) => self.enter(found, known, Some(former))?,
+                None => left.push((found, known)),
+            }
+        }
+        left.into_iter().try_for_each(|(found, known)| self.enter(found, known, None))
+    }
+
+    /// An entry of the volume, what the map has under its name, and what it has under the name that this one had before.
+    fn enter(&mut self, found: Found, known: Option<Node>, former: Option<Node>) -> Result<()> {
         let kind = match &found.kind {
             FoundKind::Dir => Kind::Dir,
             FoundKind::Fifo => Kind::Fifo,
             FoundKind::Symlink(target) => Kind::Symlink(target.clone()),
-            FoundKind::File(size) => match self.file(&found, *size, known.as_ref())? {
+            FoundKind::File(size) => match self.file(&found, *size, former.as_ref().or(known.as_ref()))? {
                 Some(file) => Kind::File(file),
                 None => {
                     // Gone since the walk, or so it seems.
@@ -268,6 +292,7 @@ impl Round<'_, '_, '_> {
     }
 
     fn gone(&mut self, path: &RelPath, known: &Node) -> Result<()> {
+        self.renames.offer(known);
         self.freed.extend(known.file().map(|file| file.id));
         self.lost(path, known);
         self.seen.differs = true;
