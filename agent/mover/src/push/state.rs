@@ -14,10 +14,11 @@ use crate::clock::is_due;
 use crate::error::{Failure, Result};
 use crate::format::documents::{Claim, Commit, Control, Owner};
 use crate::format::entries::Entries;
+use crate::format::manifest::FORMAT;
 use crate::format::names::{CLAIM, COMMIT, CONTROL_DIR, is_manifest, is_ours, is_unusual, manifest as manifest_name};
 use crate::format::revision::Revision;
-use crate::packs::commit::Committing;
-use crate::remote::committed::{Committed, Manifest, inconsistent, read_commit, read_manifest};
+use crate::packs::commit::{AnyCommit, Committing};
+use crate::remote::committed::{Committed, Manifest, inconsistent, read_any_claim, read_any_commit, read_commit, read_manifest};
 use crate::remote::{Listing, Remote, contradiction, shows};
 use crate::report::Reason;
 use crate::volume::beneath::Root;
@@ -52,7 +53,7 @@ pub(super) struct At<C> {
 
 /// Reads commit and manifest, and decides whether this push may continue.
 pub(super) fn read_committed(remote: &Remote, options: &PushOptions) -> Result<Found> {
-    let At { commit, terms, damaged, listing } = find_commit(remote, options, read_commit)?;
+    let At { commit, terms, damaged, listing } = find_commit(remote, options, read_files_commit)?;
     let mut found = Found { committed: None, terms, unreadable: None, damaged, listing };
     let Some(commit) = commit else { return Ok(found) };
     match read_manifest(remote, commit)? {
@@ -73,6 +74,21 @@ pub(super) fn find_commit<C: Committing>(remote: &Remote, options: &PushOptions,
         at.terms = judge(&options.pusher, commit.owner(), remote.name())?;
     }
     Ok(at)
+}
+
+/// Reads the commit of layout Files; another layout's is refused.
+fn read_files_commit(remote: &Remote) -> Result<Control<Commit>> {
+    Ok(match read_any_commit(remote)? {
+        Control::Present(AnyCommit::Files(commit)) => Control::Present(*commit),
+        Control::Present(AnyCommit::Packs(_)) => return Err(of_packs(remote)),
+        Control::Corrupt(what) => Control::Corrupt(what),
+        Control::Absent => Control::Absent,
+    })
+}
+
+fn of_packs(remote: &Remote) -> Failure {
+    let what = "is of layout Packs, and a push of layout Files does not take its place: push with --layout packs, or use an empty path";
+    Failure::new(Reason::PathNotOurs, format!("{} {what}", remote.name()))
 }
 
 /// Reads a control document.
@@ -262,7 +278,9 @@ pub(super) fn judge_claim(remote: &Remote, options: &PushOptions, looked: &Looke
 }
 
 fn read_own_claim(remote: &Remote) -> Result<Control<Claim>> {
-    remote.read_control(CLAIM)
+    let claim = read_any_claim(remote)?;
+    // What a push of that layout has left is in no list of this one.
+    if claim.present().is_some_and(|claim| claim.format != FORMAT) { Err(of_packs(remote)) } else { Ok(claim) }
 }
 
 /// A listing does not show what was read in the same run.

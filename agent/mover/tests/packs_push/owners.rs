@@ -55,6 +55,32 @@ fn files_of_others_and_lost_commits_are_refused() {
     }
 }
 
+/// Neither layout takes the place of the other, or of what its killed pushes have left.
+#[test]
+fn a_path_of_the_other_layout_is_refused_in_words() {
+    let (objects, dir) = fresh();
+    push(&objects, dir.path(), 0).unwrap();
+    let before = objects.lock().unwrap().all.clone();
+    let failure = scribe_mover::push::push(&remote(&objects), &options(dir.path(), 10)).unwrap_err();
+    assert!(failure.reason == Reason::PathNotOurs && failure.message.contains("is of layout Packs"), "{failure}");
+    assert_eq!(objects.lock().unwrap().all, before);
+
+    let (objects, dir) = fresh();
+    objects.lock().unwrap().left = Some(1);
+    push(&objects, dir.path(), 0).unwrap_err();
+    objects.lock().unwrap().left = None;
+    assert!(objects.lock().unwrap().all.keys().eq([".scribe/claim.json"]));
+    let failure = scribe_mover::push::push(&remote(&objects), &options(dir.path(), 10)).unwrap_err();
+    assert!(failure.message.contains("is of layout Packs"), "{failure}");
+
+    let (objects, dir) = fresh();
+    scribe_mover::push::push(&remote(&objects), &options(dir.path(), 0)).unwrap();
+    let before = objects.lock().unwrap().all.clone();
+    let failure = push(&objects, dir.path(), 10).unwrap_err();
+    assert!(failure.reason == Reason::PathNotOurs && failure.message.contains("is of layout Files"), "{failure}");
+    assert_eq!(objects.lock().unwrap().all, before);
+}
+
 /// Another push claims, or commits, right before this one's commit, or between its packs and its manifest.
 #[test]
 fn of_two_pushes_at_once_one_stops_before_its_commit() {

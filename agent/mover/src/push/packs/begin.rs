@@ -118,6 +118,9 @@ impl<'a> Session<'a> {
 
 /// Nothing is committed, so nothing may lie there but what a first push of this layout leaves when it is killed.
 fn refuse_others(remote: &Remote, listing: &Listing, claim: &Control<Claim>) -> Result<()> {
+    if claim.present().is_some_and(|claim| claim.format != FORMAT) {
+        return Err(others(remote, "a push of layout Files has begun there"));
+    }
     let follows = |revision: &Revision| revision.generation() > 1;
     let claimed = claim.present().and_then(|claim| Revision::parse(&claim.revision));
     let lost = claimed.is_some_and(|revision| follows(&revision))

@@ -178,7 +178,7 @@ impl Round<'_, '_, '_> {
         let mut left = Vec::new();
         for (found, known) in self.renames.take() {
             match self.renames.former(&found, known.as_ref()) {
-                Some(former) => self.enter(found, known, Some(former))?,
+                Some(former) => self.enter(found, known, Some(&former))?,
                 None => left.push((found, known)),
             }
         }
@@ -186,12 +186,12 @@ impl Round<'_, '_, '_> {
     }
 
     /// An entry of the volume, what the map has under its name, and what it has under the name that this one had before.
-    fn enter(&mut self, found: Found, known: Option<Node>, former: Option<Node>) -> Result<()> {
+    fn enter(&mut self, found: Found, known: Option<Node>, former: Option<&Node>) -> Result<()> {
         let kind = match &found.kind {
             FoundKind::Dir => Kind::Dir,
             FoundKind::Fifo => Kind::Fifo,
             FoundKind::Symlink(target) => Kind::Symlink(target.clone()),
-            FoundKind::File(size) => match self.file(&found, *size, former.as_ref().or(known.as_ref()))? {
+            FoundKind::File(size) => match self.file(&found, *size, former.or(known.as_ref()))? {
                 Some(file) => Kind::File(file),
                 None => {
                     // Gone since the walk, or so it seems.
