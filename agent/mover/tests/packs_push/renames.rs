@@ -1,6 +1,7 @@
 //! Large files that get other names, or further ones: nothing of them is stored again.
 
 use std::fs;
+use std::path::Path;
 
 use scribe_mover::volume::exclude::Exclude;
 
@@ -12,9 +13,12 @@ fn content(seed: u64) -> Vec<u8> {
     std::iter::repeat_with(|| rng.u8(..)).take(100_000).collect()
 }
 
+/// A change of a volume.
+type Change = fn(&Path);
+
 #[test]
 fn a_large_file_under_another_name_is_not_stored_again() {
-    let changes: [(&str, fn(&std::path::Path)); 5] = [
+    let changes: [(&str, Change); 5] = [
         ("moved before", |dir| fs::rename(dir.join("log1"), dir.join("a")).unwrap()),
         ("moved behind", |dir| fs::rename(dir.join("log1"), dir.join("z")).unwrap()),
         ("rotated", |dir| {

@@ -44,3 +44,15 @@ proptest! {
         play(&parts);
     }
 }
+
+#[test]
+fn an_empty_volume_is_pushed() {
+    let (objects, dir) = fresh();
+    std::fs::remove_file(dir.path().join("stays")).unwrap();
+    let pushed = push(&objects, dir.path(), 0).unwrap();
+    let read = committed(&objects).unwrap().unwrap();
+    assert_eq!((pushed.files, read.tree.len()), (0, 1));
+    std::fs::write(dir.path().join("first"), "").unwrap();
+    assert!(push(&objects, dir.path(), 200).unwrap().changed);
+    assert_eq!(committed(&objects).unwrap().unwrap().tree, volume(dir.path(), &Exclude::default()));
+}

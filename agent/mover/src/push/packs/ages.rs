@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::format::revision::Revision;
 use crate::packs::id::ObjectId;
 use crate::packs::limits::DEAD;
-use crate::packs::manifest::{DeadManifest, DeadObject, Document, Meter, PushClock, Reading};
+use crate::packs::manifest::{DeadManifest, DeadObject, Document, Meter, PushClock, Reading, Retained};
 use crate::packs::policy::clock::{self, Graces};
 use crate::packs::policy::dead::{Dead, Since};
 use crate::packs::policy::garbage::{Garbage, garbage};
@@ -40,8 +40,9 @@ pub(super) fn deaths(
 ) -> Deaths {
     let now = reading(clock);
     let old = |of: fn(&Document) -> &Vec<DeadObject>| before.map(|(before, _)| of(before)).into_iter().flatten().map(known);
-    let packs = garbage(old(|before| &before.dead_packs).chain(packs).collect(), &[], generation, now, Some(live), graces);
-    let runs = garbage(old(|before| &before.dead_runs).chain(runs).collect(), &[], generation, now, None, graces);
+    let retained: Vec<u64> = before.into_iter().flat_map(|(before, _)| &before.retained).filter_map(generation_of).collect();
+    let packs = garbage(old(|before| &before.dead_packs).chain(packs).collect(), &retained, generation, now, Some(live), graces);
+    let runs = garbage(old(|before| &before.dead_runs).chain(runs).collect(), &retained, generation, now, None, graces);
     let revisions = before.map(|(before, size)| (&before.revision, size, None)).into_iter();
     let older = before.into_iter().flat_map(|(before, _)| &before.dead_manifests).map(|dead| (&dead.revision, dead.size, Some(dead.since)));
     let manifests: Vec<Dead<&str>> = revisions.chain(older).map(|(revision, size, since)| manifest(revision, size, since)).collect();
@@ -64,7 +65,7 @@ fn listed(dead: &Garbage<ObjectId>, clock: &PushClock) -> Vec<DeadObject> {
         size: dead.size,
         born: dead.written,
         died: dead.died,
-        since: Some(since(dead.since, clock)),
+        since: dead.since.map(|_| since(dead.since, clock)),
     };
     newest(dead).map(object).collect()
 }
@@ -88,7 +89,11 @@ fn manifest(revision: &str, size: u64, since: Option<Reading>) -> Dead<&str> {
     Dead { id: revision, size, written: generation, died, since: since.map(|since| dead_since(died, since)) }
 }
 
-/// No revision is retained, so what died was of no use from then on.
+fn generation_of(kept: &Retained) -> Option<u64> {
+    Some(Revision::parse(&kept.revision)?.generation())
+}
+
+/// Which generation was the first one that it was of no use to is not written down: the one in which it died comes nearest.
 fn dead_since(generation: u64, since: Reading) -> Since {
     Since { generation, full: Duration::from_millis(since.full), brief: Duration::from_millis(since.brief) }
 }

@@ -137,7 +137,8 @@ pub(super) fn write<'a>(session: &Session, mut revised: Revised<'a>, ledger: &mu
         runs,
         totals: Totals { blocks: ledger.blocks, packs: rows.len() as u64, pack_bytes: rows.values().map(|row| row.size).sum(), live },
         clock,
-        retained: Vec::new(),
+        // None is added yet. What another version keeps stays.
+        retained: base.map(|base| base.document.retained.clone()).unwrap_or_default(),
         dead_packs: deaths.packs,
         dead_runs: deaths.runs,
         dead_manifests: deaths.manifests,
@@ -200,7 +201,7 @@ fn statement(session: &Session, revised: &Revised) -> Statement {
         files: revised.count.files,
         entries: revised.count.all,
         bytes: revised.bytes,
-        former: None,
+        former: before.and_then(|before| before.former.clone()),
     }
 }
 
