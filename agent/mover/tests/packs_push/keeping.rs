@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use scribe_mover::digest::Digest;
 use scribe_mover::format::documents::{Control, ManifestRef, seal};
 use scribe_mover::packs::commit::AnyCommit;
+use scribe_mover::packs::manifest::{Manifest, Reading, Retained};
 use scribe_mover::packs::node::Kind;
 use scribe_mover::packs::run::{Entries, Packs, References, RunRef, RunWriter};
 use scribe_mover::push::{PushOptions, push_packs};
@@ -70,39 +71,80 @@ fn packs_that_are_lost_or_damaged_are_sent_again_from_the_volume() {
             later += 10;
         }
     }
-    let verified = push_packs(&remote(&objects), &PushOptions { verify_now: true, ..options(dir.path(), later) }).unwrap();
-    assert!(!verified.changed, "nothing is lost");
+    // What one listing does not show is not lost, and after two it is.
+    for (listings, changed) in [(0, false), (1, false), (2, true)] {
+        let name = packs(&objects).into_iter().next().unwrap();
+        objects.lock().unwrap().unlisted = (listings > 0).then_some((name, listings));
+        let verified = push_packs(&remote(&objects), &PushOptions { verify_now: true, ..options(dir.path(), later) }).unwrap();
+        assert_eq!(verified.changed, changed, "{listings}");
+    }
 }
 
-/// Writes the committed map anew, with these hints for a file.
-fn forge_hints(objects: &Arc<Mutex<Objects>>, path: &Path, name: &str) {
+/// Writes the committed manifest anew, as `change` makes it.
+fn forge(objects: &Arc<Mutex<Objects>>, change: impl FnOnce(&mut Manifest)) {
     let remote = remote(objects);
     let Control::Present(AnyCommit::Packs(mut commit)) = read_any_commit(&remote).unwrap() else { panic!() };
     let revision = commit.statement.revision.clone();
     let Control::Present(mut manifest) = read_packs_manifest(&remote, &revision, &commit.manifest).unwrap() else { panic!() };
-    let map = open_map(&remote, &manifest, Extent::All).unwrap();
-    let mut writer = RunWriter::new(Vec::new(), Cursor::new(Vec::new()), manifest.document.block().unwrap());
-    for row in map.rows::<Entries>() {
-        let (of, mut node) = row.unwrap();
-        if let (Kind::File(file), true) = (&mut node.kind, of.to_string() == name) {
-            let meta = fs::metadata(path).unwrap();
-            let ctime = Time { secs: meta.ctime(), nanos: meta.ctime_nsec().try_into().unwrap() };
-            file.hints = Some(Hints { ctime, inode: meta.ino() });
-            node.meta.mtime = Time { secs: meta.mtime(), nanos: meta.mtime_nsec().try_into().unwrap() };
-        }
-        writer.entry(&of, Some(&node)).unwrap();
-    }
-    map.rows::<References>().for_each(|row| row.and_then(|(key, of)| writer.block(key, Some(&of))).unwrap());
-    map.rows::<Packs>().for_each(|row| row.and_then(|(id, row)| writer.pack(id, Some(&row))).unwrap());
-    let (bytes, written) = writer.finish().unwrap();
-    let old = &manifest.document.runs[0];
-    manifest.document.runs = vec![RunRef { inline: true, ..written.named(old.id, old.first, old.last) }];
-    manifest.inline = vec![bytes];
+    change(&mut manifest);
     let bytes = manifest.write().unwrap();
     commit.manifest = ManifestRef { size: bytes.len() as u64, sha256: Digest(Sha256::digest(&bytes).into()).hex() };
     let mut objects = objects.lock().unwrap();
     objects.all.insert(format!(".scribe/manifests/{revision}.zst"), bytes.into());
     objects.all.insert(".scribe/commit.json".into(), seal(&*commit).unwrap().into());
+}
+
+/// Writes the committed map anew, with these hints for a file.
+fn forge_hints(objects: &Arc<Mutex<Objects>>, path: &Path, name: &str) {
+    let remote = remote(objects);
+    forge(objects, |manifest| {
+        let map = open_map(&remote, manifest, Extent::All).unwrap();
+        let mut writer = RunWriter::new(Vec::new(), Cursor::new(Vec::new()), manifest.document.block().unwrap());
+        for row in map.rows::<Entries>() {
+            let (of, mut node) = row.unwrap();
+            if let (Kind::File(file), true) = (&mut node.kind, of.to_string() == name) {
+                let meta = fs::metadata(path).unwrap();
+                let ctime = Time { secs: meta.ctime(), nanos: meta.ctime_nsec().try_into().unwrap() };
+                file.hints = Some(Hints { ctime, inode: meta.ino() });
+                node.meta.mtime = Time { secs: meta.mtime(), nanos: meta.mtime_nsec().try_into().unwrap() };
+            }
+            writer.entry(&of, Some(&node)).unwrap();
+        }
+        map.rows::<References>().for_each(|row| row.and_then(|(key, of)| writer.block(key, Some(&of))).unwrap());
+        map.rows::<Packs>().for_each(|row| row.and_then(|(id, row)| writer.pack(id, Some(&row))).unwrap());
+        let (bytes, written) = writer.finish().unwrap();
+        let old = &manifest.document.runs[0];
+        manifest.document.runs = vec![RunRef { inline: true, ..written.named(old.id, old.first, old.last) }];
+        manifest.inline = vec![bytes];
+    });
+}
+
+/// A revision that another version of this program keeps, for longer than any grace.
+#[test]
+fn what_another_version_retains_is_not_deleted() {
+    let (objects, dir) = fresh();
+    let path = dir.path().join("large");
+    fs::write(&path, noise(1, 9 * BLOCK)).unwrap();
+    push(&objects, dir.path(), 0).unwrap();
+    let (tree, kept) = (volume(dir.path(), &Exclude::default()), objects.lock().unwrap().all[".scribe/commit.json"].clone());
+    let first = committed(&objects).unwrap().unwrap();
+    fs::write(&path, noise(2, 9 * BLOCK)).unwrap();
+    push(&objects, dir.path(), 100).unwrap();
+    forge(&objects, |manifest| {
+        let dead = manifest.document.dead_manifests.pop().unwrap();
+        assert_eq!(dead.revision, first.commit.statement.revision);
+        let (data_time, committed) = (first.commit.statement.data_time, Reading::default());
+        manifest.document.retained =
+            vec![Retained { revision: dead.revision, data_time, committed, manifest: first.commit.manifest.clone() }];
+    });
+    for number in 1..=12 {
+        fs::write(&path, noise(2 + number, 9 * BLOCK)).unwrap();
+        push(&objects, dir.path(), 100 + 25 * 3600 * i64::try_from(number).unwrap()).unwrap();
+    }
+    assert!(packs(&objects).len() < 10, "others go");
+    objects.lock().unwrap().all.insert(".scribe/commit.json".into(), kept);
+    let read = committed_at(&remote(&objects), &|name| objects.lock().unwrap().all.get(name).cloned());
+    assert_eq!(read.unwrap().unwrap().tree, tree);
 }
 
 /// Blocks that are to be moved, and are others on the volume by now although no time shows it: the file is read again.

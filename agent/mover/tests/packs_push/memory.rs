@@ -24,6 +24,8 @@ pub struct Objects {
     /// Puts, of which none may be of a name that was used before, but for commit and claim.
     pub names: BTreeMap<String, usize>,
     pub requests: usize,
+    /// What so many listings do not show although it is there.
+    pub unlisted: Option<(String, usize)>,
     /// What happens right before an object of this name is written.
     pub before: Option<Before>,
 }
@@ -149,7 +151,12 @@ impl Store for Memory {
         let Place::Path(below) = place else { return Err(StoreError::absence(Class::NotFound, "directory not found")) };
         let mut objects = self.objects.lock().unwrap();
         objects.requests += 1;
+        let hidden = objects.unlisted.take();
+        objects.unlisted = hidden.clone().and_then(|(name, left)| Some((name, left.checked_sub(1).filter(|left| *left > 0)?)));
         for (name, content) in &objects.all {
+            if hidden.as_ref().is_some_and(|(hidden, _)| hidden == name) {
+                continue;
+            }
             let Some(name) = name.strip_prefix(below).filter(|name| what.recursive || !name.contains('/')) else { continue };
             let md5 = what.sums.then(|| md5_hex(content));
             each(Listed { name: name.to_owned(), size: Some(content.len() as u64), md5, ..Listed::default() });
