@@ -73,3 +73,24 @@ fn a_beat_is_written_under_the_same_revision() {
     assert_eq!(read.commit.statement.checked_time, options.data_time);
     assert_eq!(read.commit.statement.data_time, first.data_time);
 }
+
+/// What the remote has acknowledged, and does not have, or has otherwise, is not committed.
+#[test]
+fn what_was_sent_and_is_not_there_is_not_committed() {
+    for damage in [Some(&b"other"[..]), None] {
+        let (objects, dir) = fresh();
+        objects.lock().unwrap().before = Some(Arc::new(move |name, objects| {
+            let pack = objects.all.keys().find(|name| name.starts_with(".scribe/packs/")).cloned();
+            if let Some(pack) = pack.filter(|_| name.starts_with(".scribe/manifests/")) {
+                objects.all.remove(&pack);
+                objects.all.extend(damage.map(|bytes| (pack, bytes.into())));
+            }
+        }));
+        let failure = push(&objects, dir.path(), 0).unwrap_err();
+        assert!(failure.reason == Reason::RemoteInconsistent && failure.message.contains("is not listed as it was sent"), "{failure}");
+        assert!(committed(&objects).unwrap().is_none());
+        objects.lock().unwrap().before = None;
+        push(&objects, dir.path(), 10).unwrap();
+        assert_eq!(committed(&objects).unwrap().unwrap().tree, volume(dir.path(), &Exclude::default()));
+    }
+}
