@@ -4,10 +4,12 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+
+use rustix::fs::{Mode, OFlags};
 
 use crate::error::{Failure, Result};
 use crate::random::random;
@@ -59,6 +61,21 @@ impl Scratch {
         let path = self.fresh(kind);
         fs::create_dir(&path).map_err(|e| Failure::scratch(&e))?;
         Ok(path)
+    }
+
+    /// A file without a name, readable by this user alone, which goes when it is closed.
+    pub fn unnamed(&self) -> Result<File> {
+        if let Ok(file) = rustix::fs::open(&self.dir, OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR) {
+            return Ok(file.into());
+        }
+        // Not every file system has such files.
+        let path = self.fresh("unnamed");
+        let open = || -> io::Result<File> {
+            let file = fs::OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
+            fs::remove_file(&path)?;
+            Ok(file)
+        };
+        open().map_err(|e| Failure::scratch(&e))
     }
 
     /// Whether there is any room left: a program may have written less than it had, and ended well.

@@ -94,6 +94,9 @@ pub struct PushArgs {
     /// List the remote path and repair it in this push
     #[arg(long)]
     pub verify_now: bool,
+    /// How to lay the remote path out
+    #[arg(long, value_enum, default_value_t)]
+    pub layout: PushLayout,
     /// What to leave out: a pattern as in a .gitignore in the volume's root; may be repeated, the last one that matches decides
     #[arg(long, value_name = "PATTERN")]
     pub exclude: Vec<String>,
@@ -177,6 +180,16 @@ pub enum Layout {
     Files,
     /// Files alone, as rclone, Scribe or VolSync write them
     Plain,
+}
+
+/// How a push lays a remote path out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum PushLayout {
+    /// Files under their own names, that any rclone can read
+    #[default]
+    Files,
+    /// Files cut into blocks, of which those are sent that changed
+    Packs,
 }
 
 /// `SECTION:PATH`.

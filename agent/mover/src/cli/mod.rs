@@ -19,7 +19,7 @@ pub use args::MoverArgs;
 use crate::error::{Failure, Result};
 use crate::guard::Guard;
 use crate::pull::{PullOptions, PullOutcome, pull, pull_path, pull_plain};
-use crate::push::{PushOptions, Pusher, push};
+use crate::push::{PushOptions, Pusher, push, push_packs};
 use crate::rclone::environment::Environment;
 use crate::rclone::options::Direction;
 use crate::rclone::{self, MEMORY, OURSELVES, Rclone, RcloneStore, environment, memory};
@@ -32,7 +32,7 @@ use crate::store::progress::Progress;
 use crate::store::stats::Stats;
 use crate::volume::exclude::Exclude;
 use crate::volume::path::RelPath;
-use args::{CommonArgs, ConnectionArgs, Layout, PullArgs, PushArgs};
+use args::{CommonArgs, ConnectionArgs, Layout, PullArgs, PushArgs, PushLayout};
 
 /// A sync, of either direction.
 enum Sync {
@@ -219,7 +219,10 @@ fn run_push(remote: &Remote, args: &PushArgs, adopted_state: &OnceLock<String>) 
         heartbeat_interval: args.heartbeat_interval,
         guard: guard(&args.common),
     };
-    let pushed = push(remote, &options);
+    let pushed = match args.layout {
+        PushLayout::Files => push(remote, &options),
+        PushLayout::Packs => push_packs(remote, &options),
+    };
     if let Some(state) = options.pusher.adopted_state.get() {
         // Set once: there is one push.
         let _ = adopted_state.set(state.clone());

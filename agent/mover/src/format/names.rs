@@ -78,6 +78,12 @@ pub enum Folder<'a> {
     Objects,
     /// What replaces content under its hash, until it is promoted.
     StagedObjects(&'a StagedDir),
+    /// Blocks, of layout Packs.
+    Packs,
+    /// Parts of the map, of layout Packs.
+    Runs,
+    /// Manifests.
+    Manifests,
 }
 
 impl Folder<'_> {
@@ -88,6 +94,9 @@ impl Folder<'_> {
             Self::Staged(dir) => format!("{}/", dir.0),
             Self::Objects => objects_dir(),
             Self::StagedObjects(dir) => format!("{}.objects/", dir.0),
+            Self::Packs => format!("{CONTROL_DIR}/packs/"),
+            Self::Runs => format!("{CONTROL_DIR}/runs/"),
+            Self::Manifests => format!("{CONTROL_DIR}/manifests/"),
         }
     }
 }

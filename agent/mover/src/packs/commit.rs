@@ -78,12 +78,58 @@ pub struct Commit {
 }
 
 /// The commit of a path, of either layout.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
 pub enum AnyCommit {
     /// Format 1.
     Files(Box<documents::Commit>),
     /// Format 2.
     Packs(Box<Commit>),
+}
+
+/// What the commits of both layouts say.
+pub trait Committing: Serialize {
+    /// The revision.
+    fn revision(&self) -> &str;
+
+    /// Whose it is.
+    fn owner(&self) -> &Owner;
+}
+
+impl Committing for documents::Commit {
+    fn revision(&self) -> &str {
+        &self.revision
+    }
+
+    fn owner(&self) -> &Owner {
+        &self.owner
+    }
+}
+
+impl Committing for Commit {
+    fn revision(&self) -> &str {
+        &self.statement.revision
+    }
+
+    fn owner(&self) -> &Owner {
+        &self.statement.owner
+    }
+}
+
+impl Committing for AnyCommit {
+    fn revision(&self) -> &str {
+        match self {
+            Self::Files(commit) => commit.revision(),
+            Self::Packs(commit) => commit.revision(),
+        }
+    }
+
+    fn owner(&self) -> &Owner {
+        match self {
+            Self::Files(commit) => commit.owner(),
+            Self::Packs(commit) => commit.owner(),
+        }
+    }
 }
 
 /// The result of a sync that ends with this commit, so far.

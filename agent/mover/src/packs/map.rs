@@ -41,6 +41,11 @@ impl<R: ReadAt> Map<R> {
         &self.runs
     }
 
+    /// Adds a run that is newer than all others: one that a push under way has written.
+    pub fn add(&mut self, run: Run<R>) {
+        self.runs.push(run);
+    }
+
     /// The rows of a section that are not gone, as the oldest `runs` have them.
     pub fn rows_of_oldest<S: Section>(&self, runs: usize) -> impl Iterator<Item = Result<(S::Key, S::Value)>> {
         there(merged::<S, R>(self.runs.get(..runs).unwrap_or(&self.runs), Run::rows))

@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::Path;
 
-use super::Synced;
 use super::hold::{Hold, Manifests, check_unchanged, check_unclaimed, claim_name, having_sent, rival};
 use super::later::refuse_unread;
 use super::neighbours::refuse_inside;
@@ -12,11 +11,13 @@ use super::observe::Tree;
 use super::plan::PushPlan;
 use super::upload::{Purpose, PushContext};
 use super::uploaded::Uploaded;
+use super::{PushOptions, Synced};
 use crate::error::{Failure, Result};
 use crate::format::documents::{Claim, Commit, ManifestRef, seal};
 use crate::format::manifest::FORMAT;
 use crate::format::names::{CLAIM, COMMIT, Folder, StagedDir};
-use crate::remote::committed::read_commit;
+use crate::packs::commit::Committing;
+use crate::remote::committed::read_any_commit;
 use crate::remote::{BATCH, ControlSums, Remote, Waiting};
 use crate::report::Reason;
 use crate::spill::batches;
@@ -228,7 +229,7 @@ pub(super) fn repair(work: &PushContext, tree: Tree, plan: PushPlan, mut uploade
         (commit.verified_time, commit.latest_listed, commit.staged) = (options.started, work.latest_listed, false);
         // A source that is synced no more often than it is verified comes by here each time: its hints come of age here, or never.
         (commit.hints_time, commit.rehashed_time) = (options.captured(), Some(work.rehashed));
-        commit.checked_time = Some(options.checked(&commit));
+        commit.checked_time = Some(options.checked(commit.last_checked()));
         commit.exclude = options.exclude.digest().map(str::to_owned);
         remote.write_object(COMMIT, &seal(&commit)?)?;
         if changes {
@@ -282,8 +283,13 @@ fn begin(work: &PushContext, plan: &PushPlan) -> Result<bool> {
 /// one, or the inner one sees that of the outer one, before any content is sent.
 fn check_first(work: &PushContext) -> Result<()> {
     refuse_inside(work.remote)?;
-    match read_commit(work.remote)?.present() {
-        Some(commit) => Err(rival(work.remote, work.options, &commit.owner)),
+    refuse_committed(work.remote, work.options)
+}
+
+/// That nothing is committed.
+pub(super) fn refuse_committed(remote: &Remote, options: &PushOptions) -> Result<()> {
+    match read_any_commit(remote)?.present() {
+        Some(commit) => Err(rival(remote, options, commit.owner())),
         None => Ok(()),
     }
 }

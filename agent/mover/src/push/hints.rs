@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use crate::error::Result;
 use crate::format::entries::Entries;
-use crate::volume::entry::Entry;
+use crate::volume::entry::{Entry, Hints, Time};
 use crate::volume::merge_join::join;
 
 /// Hints of what changed this close to the capture, in seconds, vouch for nothing. Twice what was measured.
@@ -20,10 +20,14 @@ pub(super) const RACY: i64 = 120;
 /// A ctime cannot be set, so one in the future means that a clock is wrong. An mtime counts, too, because some file systems do not keep
 /// a ctime of their own; but one in the future was set by a program, and proves nothing.
 pub(super) fn is_racy(entry: &Entry, captured: Timestamp) -> bool {
+    is_young(entry.meta.mtime, entry.file().and_then(|file| file.hints), captured)
+}
+
+/// The same, of what is recorded of a file.
+pub(super) fn is_young(mtime: Time, hints: Option<Hints>, captured: Timestamp) -> bool {
     let now = captured.as_second();
     let from = now.saturating_sub(RACY);
-    let mtime = entry.meta.mtime.secs;
-    entry.file().and_then(|file| file.hints).is_none_or(|hints| hints.ctime.secs >= from) || (from..=now).contains(&mtime)
+    hints.is_none_or(|hints| hints.ctime.secs >= from) || (from..=now).contains(&mtime.secs)
 }
 
 /// Whether files whose hints were too young at `hints_time` have come of age by `captured`, and none is going to soon: then saying so in
@@ -55,7 +59,7 @@ mod tests {
     use crate::digest::Digest;
     use crate::format::entries::tests::tree;
     use crate::scratch::Scratch;
-    use crate::volume::entry::{FileEntry, Hints, Kind, Location, Meta, Time};
+    use crate::volume::entry::{FileEntry, Kind, Location, Meta};
     use crate::volume::path::RelPath;
 
     fn at(second: i64) -> Timestamp {

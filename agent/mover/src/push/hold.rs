@@ -10,10 +10,11 @@ use super::PushOptions;
 use super::object_names::{Name, manifest_object};
 use crate::clock::since_boot;
 use crate::error::{Failure, Result};
-use crate::format::documents::{Claim, Commit, Control, Owner, seal};
+use crate::format::documents::{Claim, Control, Owner, seal};
 use crate::format::names::{CLAIM, COMMIT, CONTROL_DIR, is_manifest};
 use crate::format::revision::Revision;
-use crate::remote::committed::read_commit;
+use crate::packs::commit::{AnyCommit, Committing};
+use crate::remote::committed::{read_any_claim, read_any_commit};
 use crate::remote::{ControlSums, Listing, Remote, Waiting};
 use crate::report::Reason;
 use crate::volume::hash::md5_hex;
@@ -41,26 +42,28 @@ impl<'a> Hold<'a> {
     /// The last check before a commit: no other push may have claimed or committed since this one began with `committed`, or with a
     /// commit of the revision `unreadable` that cannot be restored. Of `waits` objects that wait to be put in place, it returns what the same
     /// listing showed, if that is to be believed.
-    pub(super) fn check_before(&self, committed: Option<&Commit>, unreadable: Option<&str>, waits: usize) -> Result<Option<Waiting>> {
+    pub(super) fn check_before(
+        &self,
+        committed: Option<&impl Committing>,
+        unreadable: Option<&str>,
+        waits: usize,
+    ) -> Result<Option<Waiting>> {
         let Self { remote, options, claim, .. } = self;
         let (shown, waiting) = self.shows_waiting(committed, waits)?;
         if shown {
             return Ok(waiting);
         }
-        let (claimed, found) = if committed.is_some() {
-            remote.read_controls::<Claim, Commit>([CLAIM, COMMIT])?
-        } else {
-            (remote.read_control(CLAIM)?, read_commit(remote)?)
-        };
+        let (claimed, found) =
+            if committed.is_some() { remote.read_claim_and_commit()? } else { (read_any_claim(remote)?, read_any_commit(remote)?) };
         match (found.present(), committed) {
-            (Some(found), Some(before)) if found.revision == before.revision => {}
-            (Some(found), _) if unreadable == Some(found.revision.as_str()) => {}
-            (Some(found), _) => return Err(rival(remote, options, &found.owner)),
+            (Some(found), Some(before)) if found.revision() == before.revision() => {}
+            (Some(found), _) if unreadable == Some(found.revision()) => {}
+            (Some(found), _) => return Err(rival(remote, options, found.owner())),
             // If ours vanished or was damaged behind our back, the new one puts that right.
             (None, _) => {}
         }
         // One wrong answer is no rival.
-        let claimed = if claimed.present() == Some(*claim) { claimed } else { remote.read_control(CLAIM)? };
+        let claimed = if claimed.present() == Some(*claim) { claimed } else { read_any_claim(remote)? };
         match claimed {
             Control::Present(found) if found == **claim => Ok(None),
             Control::Present(found) => Err(rival(remote, options, &found.owner)),
@@ -76,39 +79,39 @@ impl<'a> Hold<'a> {
 
     /// A check after `commit` was written, and before anything else is done that only its revision allows: claim and commit must be
     /// those of this push.
-    pub(super) fn check_committed(&self, commit: &Commit) -> Result<()> {
+    pub(super) fn check_committed(&self, commit: &impl Committing) -> Result<()> {
         let Self { remote, claim, .. } = self;
         if self.shows(Some(commit))? {
             return Ok(());
         }
-        let (claimed, found) = remote.read_controls::<Claim, Commit>([CLAIM, COMMIT])?;
-        let is_ours = |found: &Control<Commit>| found.present().is_some_and(|found| found.revision == commit.revision);
+        let (claimed, found) = remote.read_claim_and_commit()?;
+        let is_ours = |found: &Control<AnyCommit>| found.present().is_some_and(|found| found.revision() == commit.revision());
         // One wrong answer is no rival.
-        let claimed = if claimed.present() == Some(*claim) { claimed } else { remote.read_control(CLAIM)? };
-        let found = if is_ours(&found) { found } else { read_commit(remote)? };
+        let claimed = if claimed.present() == Some(*claim) { claimed } else { read_any_claim(remote)? };
+        let found = if is_ours(&found) { found } else { read_any_commit(remote)? };
         if claimed.present() == Some(*claim) && is_ours(&found) {
             return Ok(());
         }
-        let committed = found.present().filter(|found| found.revision != commit.revision).map(|found| &found.owner);
+        let committed = found.present().filter(|found| found.revision() != commit.revision()).map(Committing::owner);
         let owner = claimed.present().filter(|found| found != claim).map(|found| &found.owner).or(committed);
-        Err(overtaken(remote, self.options, &commit.revision, owner))
+        Err(overtaken(remote, self.options, commit.revision(), owner))
     }
 
     /// Takes the claim back, where it is still this push's: it would keep the owner of the path from pushing.
     pub(super) fn withdraw(&self) -> Result<()> {
-        if self.remote.read_control::<Claim>(CLAIM)?.present() == Some(self.claim) {
+        if read_any_claim(self.remote)?.present() == Some(self.claim) {
             self.remote.delete(&[&*claim_name()])?;
         }
         Ok(())
     }
 
     /// As [`Self::check_committed`], if the last check was long ago.
-    pub(super) fn check_if_held_up(&self, commit: &Commit) -> Result<()> {
+    pub(super) fn check_if_held_up(&self, commit: &impl Committing) -> Result<()> {
         if is_long_ago(self.looked.get(), since_boot()) { self.check_committed(commit) } else { Ok(()) }
     }
 
     /// As [`Self::check_committed`], by what was seen of claim and commit just now, if anything was.
-    pub(super) fn check_seen(&self, commit: &Commit, seen: Option<&ControlSums>) -> Result<()> {
+    pub(super) fn check_seen(&self, commit: &impl Committing, seen: Option<&ControlSums>) -> Result<()> {
         match seen {
             Some(sums) if self.are_ours(sums, Some(commit))? => Ok(()),
             _ => self.check_committed(commit),
@@ -116,12 +119,12 @@ impl<'a> Hold<'a> {
     }
 
     /// Whether a listing shows our claim and this commit, or that there is none. `false` may be due to the backend.
-    fn shows(&self, commit: Option<&Commit>) -> Result<bool> {
+    fn shows(&self, commit: Option<&impl Committing>) -> Result<bool> {
         Ok(self.shows_waiting(commit, 0)?.0)
     }
 
     /// The same, with what waits to be put in place, unless that is nothing, or too much for one listing.
-    fn shows_waiting(&self, commit: Option<&Commit>, waits: usize) -> Result<(bool, Option<Waiting>)> {
+    fn shows_waiting(&self, commit: Option<&impl Committing>, waits: usize) -> Result<(bool, Option<Waiting>)> {
         // Not after it: its answer may be held up, too.
         let looked = since_boot();
         let all = if (1..=MOST_WAITING).contains(&waits) { self.remote.waiting()? } else { None };
@@ -133,7 +136,7 @@ impl<'a> Hold<'a> {
         Ok((self.are_ours(&sums, commit)?, waiting))
     }
 
-    fn are_ours(&self, sums: &ControlSums, commit: Option<&Commit>) -> Result<bool> {
+    fn are_ours(&self, sums: &ControlSums, commit: Option<&impl Committing>) -> Result<bool> {
         let is = |name: &str, document: &[u8]| sums.get(name).is_some_and(|sum| *sum == md5_hex(document));
         Ok(is(CLAIM, &seal(self.claim)?)
             && match commit {
@@ -149,19 +152,19 @@ pub(super) fn claim_name() -> Name {
 }
 
 /// That the commit is still the one that this push began with.
-pub(super) fn check_unchanged(remote: &Remote, options: &PushOptions, commit: &Commit) -> Result<()> {
-    match read_commit(remote)?.present() {
-        Some(found) if found.revision != commit.revision => Err(rival(remote, options, &found.owner)),
+pub(super) fn check_unchanged(remote: &Remote, options: &PushOptions, commit: &impl Committing) -> Result<()> {
+    match read_any_commit(remote)?.present() {
+        Some(found) if found.revision() != commit.revision() => Err(rival(remote, options, found.owner())),
         // Vanished or damaged behind our back: what this push is going to write puts that right.
         _ => Ok(()),
     }
 }
 
 /// As [`check_unchanged`], of a push that has no claim of its own: no other may exist, either.
-pub(super) fn check_unclaimed(remote: &Remote, options: &PushOptions, commit: &Commit) -> Result<()> {
+pub(super) fn check_unclaimed(remote: &Remote, options: &PushOptions, commit: &impl Committing) -> Result<()> {
     let sums = remote.control_sums()?;
     if sums.contains_key(CLAIM)
-        && let Control::Present(claim) = remote.read_control::<Claim>(CLAIM)?
+        && let Control::Present(claim) = read_any_claim(remote)?
     {
         return Err(rival(remote, options, &claim.owner));
     }
@@ -198,12 +201,12 @@ impl Manifests {
     }
 
     /// That no other one has come, and none has gone, since these were seen and `commit` was written.
-    pub(super) fn check(&self, remote: &Remote, options: &PushOptions, commit: &Commit) -> Result<()> {
+    pub(super) fn check(&self, remote: &Remote, options: &PushOptions, commit: &impl Committing) -> Result<()> {
         if Self::list(remote)?.0 == self.0 {
             return Ok(());
         }
-        let claim = remote.read_control::<Claim>(CLAIM)?;
-        Err(overtaken(remote, options, &commit.revision, claim.present().map(|claim| &claim.owner)))
+        let claim = read_any_claim(remote)?;
+        Err(overtaken(remote, options, commit.revision(), claim.present().map(|claim| &claim.owner)))
     }
 }
 

@@ -13,6 +13,7 @@ mod object_names;
 mod observe;
 mod old_trees;
 mod owner;
+mod packs;
 mod plan;
 mod recover;
 mod rehash;
@@ -32,6 +33,7 @@ use jiff::{SignedDuration, Timestamp};
 
 pub use crate::report::Synced;
 pub use owner::Pusher;
+pub use packs::push_packs;
 
 use crate::clock::{is_due, past};
 use crate::error::Result;
@@ -87,10 +89,10 @@ impl PushOptions {
         self.data_time.min(self.started)
     }
 
-    /// The latest capture that is known to have had the content of `commit`, where this one has it: a copy may be older than one that was
-    /// pushed before. A time in the future is none.
-    fn checked(&self, commit: &Commit) -> Timestamp {
-        past(commit.last_checked(), self.started).map_or(self.captured(), |last| last.max(self.captured()))
+    /// The latest capture that is known to have had the content of a commit that says so of `last`, where this one has it: a copy may be older
+    /// than one that was pushed before. A time in the future is none.
+    fn checked(&self, last: Timestamp) -> Timestamp {
+        past(last, self.started).map_or(self.captured(), |last| last.max(self.captured()))
     }
 
     /// Whether the volume may be written to while it is pushed: what was captured before is a copy that does not change.
@@ -198,7 +200,7 @@ fn renew(remote: &Remote, options: &PushOptions, committed: &Committed, tree: &T
     let exclude = options.exclude.digest().map(str::to_owned);
     let captured = options.captured();
     let reread = rehash.done() != rehashed_time.unwrap_or(committed.commit.verified_time);
-    let checked = options.checked(&committed.commit);
+    let checked = options.checked(committed.commit.last_checked());
     let beat = checked != committed.commit.last_checked() && is_due(committed.commit.last_checked(), options.heartbeat_interval, captured);
     let same_exclude = exclude == committed.commit.exclude;
     if same_exclude && !beat && !reread && !hints::came_of_age(&committed.entries, &tree.entries, hints_time, captured)? {

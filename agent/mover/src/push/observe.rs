@@ -176,7 +176,7 @@ pub(super) fn observe(look: ObserveContext, known: &Known) -> Result<Tree> {
     Ok(Tree { entries: work.out.finish()?, began, unsettled, skipped: walk.skipped })
 }
 
-fn refuse_unfinished_pull(root: &Root, walk: &Walk) -> Result<()> {
+pub(super) fn refuse_unfinished_pull(root: &Root, walk: &Walk) -> Result<()> {
     if !walk.staging {
         return Ok(());
     }

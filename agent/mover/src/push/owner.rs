@@ -6,7 +6,8 @@ use sha2::{Digest as _, Sha256};
 
 use crate::digest::hex;
 use crate::error::{Failure, Result};
-use crate::format::documents::{Claim, Commit, Owner};
+use crate::format::documents::{Claim, Owner};
+use crate::packs::commit::Committing;
 use crate::report::Reason;
 
 /// The object that pushes.
@@ -57,11 +58,11 @@ pub(super) fn judge(pusher: &Pusher, found: &Owner, remote: &str) -> Result<Term
 /// Notes the state of the path that an adopting push acts on: whose commit and claim lie there, this object's own aside. A push that
 /// finds another state than the earlier attempts under the same permission is refused: another object has taken the path meanwhile,
 /// and two sources with a standing permission would take turns for ever.
-pub(super) fn adopted_state(pusher: &Pusher, commit: Option<&Commit>, claim: Option<&Claim>, remote: &str) -> Result<()> {
+pub(super) fn adopted_state(pusher: &Pusher, commit: Option<&impl Committing>, claim: Option<&Claim>, remote: &str) -> Result<()> {
     let others = |owner: &Owner| *owner != pusher.owner;
-    let commit = commit.filter(|commit| others(&commit.owner)).map(|commit| (&commit.owner.uid, &commit.revision));
-    let claim = claim.filter(|claim| others(&claim.owner)).map(|claim| (&claim.owner.uid, &claim.revision));
-    let digest = |of: &Option<(&String, &String)>| hex(&Sha256::digest(format!("{of:?}"))).chars().take(12).collect::<String>();
+    let commit = commit.filter(|commit| others(commit.owner())).map(|commit| (commit.owner().uid.as_str(), commit.revision()));
+    let claim = claim.filter(|claim| others(&claim.owner)).map(|claim| (claim.owner.uid.as_str(), claim.revision.as_str()));
+    let digest = |of: &Option<(&str, &str)>| hex(&Sha256::digest(format!("{of:?}"))).chars().take(12).collect::<String>();
     let (commit, claimed) = (digest(&commit), claim.is_some().then(|| digest(&claim)));
     if let Some(known) = &pusher.adopt_state {
         let (known_commit, known_claim) = known.split_once('-').unwrap_or((known, ""));

@@ -12,11 +12,13 @@ use super::owner::{Terms, adopted_state, judge};
 use super::tampered::{self, ALTERED};
 use crate::clock::is_due;
 use crate::error::{Failure, Result};
-use crate::format::documents::{Claim, Commit, Control};
+use crate::format::documents::{Claim, Commit, Control, Owner};
 use crate::format::entries::Entries;
+use crate::format::manifest::FORMAT;
 use crate::format::names::{CLAIM, COMMIT, CONTROL_DIR, is_manifest, is_ours, is_unusual, manifest as manifest_name};
 use crate::format::revision::Revision;
-use crate::remote::committed::{Committed, Manifest, inconsistent, read_commit, read_manifest};
+use crate::packs::commit::{AnyCommit, Committing};
+use crate::remote::committed::{Committed, Manifest, inconsistent, read_any_claim, read_any_commit, read_commit, read_manifest};
 use crate::remote::{Listing, Remote, contradiction, shows};
 use crate::report::Reason;
 use crate::volume::beneath::Root;
@@ -36,17 +38,24 @@ pub(super) struct Found {
     pub(super) listing: Option<Listing>,
 }
 
+/// What the commit of a path says, whichever layout may be read.
+#[derive(Debug)]
+pub(super) struct At<C> {
+    /// The commit, if there is one.
+    pub(super) commit: Option<C>,
+    /// See [`Found::terms`].
+    pub(super) terms: Terms,
+    /// See [`Found::damaged`].
+    pub(super) damaged: bool,
+    /// See [`Found::listing`].
+    pub(super) listing: Option<Listing>,
+}
+
 /// Reads commit and manifest, and decides whether this push may continue.
 pub(super) fn read_committed(remote: &Remote, options: &PushOptions) -> Result<Found> {
-    let mut found = Found { committed: None, terms: Terms::Own, unreadable: None, damaged: false, listing: None };
-    let commit: Commit = match read_commit(remote)? {
-        Control::Present(commit) => commit,
-        first => match read_again(remote, options, &first, &mut found)? {
-            Some(commit) => commit,
-            None => return Ok(found),
-        },
-    };
-    found.terms = judge(&options.pusher, &commit.owner, remote.name())?;
+    let At { commit, terms, damaged, listing } = find_commit(remote, options, read_files_commit)?;
+    let mut found = Found { committed: None, terms, unreadable: None, damaged, listing };
+    let Some(commit) = commit else { return Ok(found) };
     match read_manifest(remote, commit)? {
         Manifest::Whole(committed) => found.committed = Some(*committed),
         Manifest::Missing(commit) | Manifest::Damaged(commit, _) => read_manifest_again(remote, commit, &mut found)?,
@@ -54,9 +63,40 @@ pub(super) fn read_committed(remote: &Remote, options: &PushOptions) -> Result<F
     Ok(found)
 }
 
+/// Reads the commit, and decides whether this push may continue.
+pub(super) fn find_commit<C: Committing>(remote: &Remote, options: &PushOptions, read: Reading<C>) -> Result<At<C>> {
+    let mut at = At { commit: None, terms: Terms::Own, damaged: false, listing: None };
+    at.commit = match read(remote)? {
+        Control::Present(commit) => Some(commit),
+        first => read_again(remote, options, read, &first, &mut at)?,
+    };
+    if let Some(commit) = &at.commit {
+        at.terms = judge(&options.pusher, commit.owner(), remote.name())?;
+    }
+    Ok(at)
+}
+
+/// Reads the commit of layout Files; another layout's is refused.
+fn read_files_commit(remote: &Remote) -> Result<Control<Commit>> {
+    Ok(match read_any_commit(remote)? {
+        Control::Present(AnyCommit::Files(commit)) => Control::Present(*commit),
+        Control::Present(AnyCommit::Packs(_)) => return Err(of_packs(remote)),
+        Control::Corrupt(what) => Control::Corrupt(what),
+        Control::Absent => Control::Absent,
+    })
+}
+
+fn of_packs(remote: &Remote) -> Failure {
+    let what = "is of layout Packs, and a push of layout Files does not take its place: push with --layout packs, or use an empty path";
+    Failure::new(Reason::PathNotOurs, format!("{} {what}", remote.name()))
+}
+
+/// Reads a control document.
+pub(super) type Reading<C> = fn(&Remote) -> Result<Control<C>>;
+
 /// A commit that was not found, or is damaged, by a first read. `None`: there is none.
-fn read_again(remote: &Remote, options: &PushOptions, first: &Control<Commit>, found: &mut Found) -> Result<Option<Commit>> {
-    if *first == Control::Absent {
+fn read_again<C>(remote: &Remote, options: &PushOptions, read: Reading<C>, first: &Control<C>, found: &mut At<C>) -> Result<Option<C>> {
+    if matches!(first, Control::Absent) {
         let listing = remote.list("")?;
         if !shows(&listing, COMMIT) {
             // Whether it is the right server, a first push learns by its first write.
@@ -64,7 +104,7 @@ fn read_again(remote: &Remote, options: &PushOptions, first: &Control<Commit>, f
             return Ok(None);
         }
     }
-    match read_commit(remote)? {
+    match read(remote)? {
         Control::Present(commit) => Ok(Some(commit)),
         Control::Absent => Err(contradiction(remote, COMMIT)),
         Control::Corrupt(_) if options.pusher.adopt => {
@@ -165,15 +205,8 @@ pub(super) fn before_writing(remote: &Remote, root: &Root, options: &PushOptions
         None if committed.is_none_or(|committed| options.verification_due(&committed.commit)) => list()?,
         None => (None, None),
     };
-    let claim = read_claim(remote, listing.as_ref())?;
     let nothing_committed = committed.is_none() && found.unreadable.is_none();
-    // An outdated one of this object's own would make it go on with what another one has begun there since.
-    if nothing_committed && claim.present().is_some() && remote.read_control::<Claim>(CLAIM)? != claim {
-        return Err(inconsistent(
-            remote,
-            "two reads of its claim gave two answers; nothing was changed, and the next attempt checks again",
-        ));
-    }
+    let claim = find_claim(remote, read_own_claim, listing.as_ref(), nothing_committed)?;
     let claimed = claim != Control::Absent;
     if claimed && listing.is_none() {
         // A push of ours was killed before its commit, or while it cleaned up: only a listing shows what it left.
@@ -189,26 +222,65 @@ pub(super) fn before_writing(remote: &Remote, root: &Root, options: &PushOptions
     if nothing_committed && !found.damaged {
         refuse_inside(remote)?;
     }
-    if let Some(claim) = claim.present()
-        && judge(&options.pusher, &claim.owner, remote.name())? == Terms::Takeover
-    {
-        found.terms = Terms::Takeover;
-    }
-    let mut adopts_all = found.damaged || found.unreadable.is_some() && options.pusher.adopt;
-    if let (true, Some(listing)) = (nothing_committed, &listing) {
-        match &claim {
-            Control::Corrupt(what) if !options.pusher.adopt => return Err(damaged(remote, CLAIM, what)),
-            Control::Absent if !found.damaged => adopts_all = adopts_foreign_files(remote, options, listing)?,
-            // A push that was allowed to adopt the path was killed.
-            Control::Present(claim) => adopts_all |= claim.adopts && options.pusher.adopt,
-            _ => {}
-        }
-    }
+    let looked = Looked { claim: &claim, listing: listing.as_ref().filter(|_| nothing_committed), damaged: found.damaged };
+    let mut adopts_all = judge_claim(remote, options, &looked, &mut found.terms)?;
+    adopts_all |= found.unreadable.is_some() && options.pusher.adopt;
     if (adopts_all || found.terms == Terms::Takeover) && options.pusher.adopt {
         let commit = committed.map(|committed| &committed.commit).or(found.unreadable.as_ref());
         adopted_state(&options.pusher, commit, claim.present(), remote.name())?;
     }
     Ok(Prepared { listing, latest_listed, claimed, old, adopts_all })
+}
+
+/// What a push has seen of a path before it writes there.
+pub(super) struct Looked<'a> {
+    pub(super) claim: &'a Control<Claim>,
+    /// All that is there, where nothing is committed.
+    pub(super) listing: Option<&'a Listing>,
+    /// See [`Found::damaged`].
+    pub(super) damaged: bool,
+}
+
+/// Reads the claim, twice where nothing is committed that would say whose the path is.
+pub(super) fn find_claim(
+    remote: &Remote,
+    read: Reading<Claim>,
+    listing: Option<&Listing>,
+    nothing_committed: bool,
+) -> Result<Control<Claim>> {
+    let claim = read_claim(remote, read, listing)?;
+    // An outdated one of this object's own would make it go on with what another one has begun there since.
+    if nothing_committed && claim.present().is_some() && read(remote)? != claim {
+        return Err(inconsistent(
+            remote,
+            "two reads of its claim gave two answers; nothing was changed, and the next attempt checks again",
+        ));
+    }
+    Ok(claim)
+}
+
+/// Whether this push may continue under the claim that it found, and whether it is to replace every object that it finds.
+pub(super) fn judge_claim(remote: &Remote, options: &PushOptions, looked: &Looked, terms: &mut Terms) -> Result<bool> {
+    let Looked { claim, listing, damaged: is_damaged } = looked;
+    if let Some(claim) = claim.present()
+        && judge(&options.pusher, &claim.owner, remote.name())? == Terms::Takeover
+    {
+        *terms = Terms::Takeover;
+    }
+    let Some(listing) = listing else { return Ok(*is_damaged) };
+    match claim {
+        Control::Corrupt(what) if !options.pusher.adopt => Err(damaged(remote, CLAIM, what)),
+        Control::Absent if !is_damaged => adopts_foreign_files(remote, options, listing),
+        // A push that was allowed to adopt the path was killed.
+        Control::Present(claim) => Ok(*is_damaged || claim.adopts && options.pusher.adopt),
+        _ => Ok(*is_damaged),
+    }
+}
+
+fn read_own_claim(remote: &Remote) -> Result<Control<Claim>> {
+    let claim = read_any_claim(remote)?;
+    // What a push of that layout has left is in no list of this one.
+    if claim.present().is_some_and(|claim| claim.format != FORMAT) { Err(of_packs(remote)) } else { Ok(claim) }
 }
 
 /// A listing does not show what was read in the same run.
@@ -223,9 +295,9 @@ fn unlisted(remote: &Remote, name: &str) -> Failure {
 }
 
 /// The claim. It is read even where a listing does not show it, or shows nothing at all: that of another object keeps this push from writing.
-fn read_claim(remote: &Remote, listing: Option<&Listing>) -> Result<Control<Claim>> {
-    match (remote.read_control(CLAIM)?, listing) {
-        (Control::Absent, Some(listing)) if shows(listing, CLAIM) => match remote.read_control(CLAIM)? {
+fn read_claim(remote: &Remote, read: Reading<Claim>, listing: Option<&Listing>) -> Result<Control<Claim>> {
+    match (read(remote)?, listing) {
+        (Control::Absent, Some(listing)) if shows(listing, CLAIM) => match read(remote)? {
             Control::Absent => Err(contradiction(remote, CLAIM)),
             claim => Ok(claim),
         },
@@ -273,8 +345,13 @@ fn adopts_foreign_files(remote: &Remote, options: &PushOptions, listing: &Listin
 /// Whether there is a claim, where the object is not known to have pushed anything: its first push, or the one that took the path over,
 /// may have been killed after its commit, and then only the claim shows that it has not cleaned up.
 pub(super) fn died_first(remote: &Remote, options: &PushOptions) -> Result<bool> {
+    died_first_by(remote, options, read_own_claim)
+}
+
+/// The same, with this reader of claims.
+pub(super) fn died_first_by(remote: &Remote, options: &PushOptions, read: Reading<Claim>) -> Result<bool> {
     let is_ours = |claim: &Control<Claim>| claim.present().is_some_and(|claim| claim.owner == options.pusher.owner);
-    Ok(options.pusher.pushed.is_none() && is_ours(&read_claim(remote, None)?))
+    Ok(options.pusher.pushed.is_none() && is_ours(&read_claim(remote, read, None)?))
 }
 
 impl PushOptions {
@@ -283,9 +360,13 @@ impl PushOptions {
         self.verify_now || self.died_tidying(commit) || is_due(commit.verified_time, self.verify_interval, self.started)
     }
 
+    /// Whether this object's own commit is one that its agent has no report of.
+    pub(super) fn is_unreported(&self, owner: &Owner, revision: &str) -> bool {
+        self.pusher.owner == *owner && self.pusher.pushed.as_ref().is_some_and(|known| known != revision)
+    }
+
     /// Whether the push that made this commit was killed before it had cleaned up, so that its agent has no report of it.
     pub(super) fn died_tidying(&self, commit: &Commit) -> bool {
-        let known = self.pusher.pushed.as_ref();
-        commit.staged || self.pusher.owner == commit.owner && known.is_some_and(|known| *known != commit.revision)
+        commit.staged || self.is_unreported(&commit.owner, &commit.revision)
     }
 }

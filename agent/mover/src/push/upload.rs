@@ -257,13 +257,17 @@ impl PushContext<'_> {
             self.drop_abandoned(&plan, &moving, purpose.staged(), uploaded)?;
         }
         let names: Vec<String> = moving.iter().take(3).map(|moved| moved.path.to_string()).collect();
-        Err(Failure::new(
-            Reason::SourceChanging,
-            format!(
-                "{} entries kept changing while they were read, {} among them; use copyMethod Snapshot or Clone, or stop the writer during syncs",
-                moving.len(),
-                names.join(", ")
-            ),
-        ))
+        Err(changing(moving.len() as u64, &names))
     }
+}
+
+/// The failure of a push whose volume did not stay the same for long enough, with some of the names.
+pub(super) fn changing(count: u64, names: &[String]) -> Failure {
+    Failure::new(
+        Reason::SourceChanging,
+        format!(
+            "{count} entries kept changing while they were read, {} among them; use copyMethod Snapshot or Clone, or stop the writer during syncs",
+            names.join(", ")
+        ),
+    )
 }

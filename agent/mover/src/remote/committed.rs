@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use crate::digest::Digest;
 use crate::error::{Failure, Result};
-use crate::format::documents::{Commit, Control};
+use crate::format::documents::{Claim, Commit, Control};
 use crate::format::entries::Entries;
 use crate::format::names;
 use crate::format::revision::Revision;
@@ -45,6 +45,11 @@ pub fn read_commit(remote: &Remote) -> Result<Control<Commit>> {
 /// Reads the commit, of either layout.
 pub fn read_any_commit(remote: &Remote) -> Result<Control<AnyCommit>> {
     remote.read_document(names::COMMIT, packs::commit::read)
+}
+
+/// Reads the claim, of either layout.
+pub fn read_any_claim(remote: &Remote) -> Result<Control<Claim>> {
+    remote.read_document(names::CLAIM, packs::commit::read_claim)
 }
 
 /// What became of reading a manifest.

@@ -37,6 +37,12 @@ impl Waiting {
         self.get(folder, name).is_some_and(|seen| seen.size.is_none_or(|seen| seen == size))
     }
 
+    /// The same, of one that has this MD5 sum, in hexadecimal, where the backend tells it.
+    pub fn has_sum(&self, folder: Folder, name: &[u8], size: u64, md5: &str) -> bool {
+        let same = |seen: &Seen| seen.sum.as_ref().is_none_or(|sum| sum.eq_ignore_ascii_case(md5));
+        self.has(folder, name, size) && self.get(folder, name).is_some_and(same)
+    }
+
     fn get(&self, folder: Folder, name: &[u8]) -> Option<&Seen> {
         self.0.get(&[folder.below().as_bytes(), name].concat())
     }

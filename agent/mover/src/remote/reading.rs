@@ -12,8 +12,10 @@ use serde::de::DeserializeOwned;
 
 use super::Remote;
 use crate::error::{Failure, Result};
-use crate::format::documents::{Control, unseal};
+use crate::format::documents::{Claim, Control, unseal};
 use crate::format::names::{CLAIM, COMMIT, CONTROL_DIR};
+use crate::packs;
+use crate::packs::commit::AnyCommit;
 use crate::store::{self, Class, DOCUMENT, Fetch, StoreError, slices};
 
 /// What a damaged object is said to be.
@@ -105,16 +107,16 @@ impl Remote {
         Ok((dir, fetched.err()))
     }
 
-    /// Reads two control documents with one verb, where both are expected to be there. Whatever does not come that way is read
+    /// Reads claim and commit, of either layout, with one verb, where both are expected to be there. Whatever does not come that way is read
     /// by itself: nothing is concluded from its absence here.
-    pub fn read_controls<A: DeserializeOwned, B: DeserializeOwned>(&self, names: [&str; 2]) -> Result<(Control<A>, Control<B>)> {
-        let dir = match self.fetch_control(&names.map(str::to_owned), Fetch::Documents)? {
+    pub fn read_claim_and_commit(&self) -> Result<(Control<Claim>, Control<AnyCommit>)> {
+        let dir = match self.fetch_control(&[CLAIM, COMMIT].map(str::to_owned), Fetch::Documents)? {
             (dir, None) => dir,
             (dir, Some(error)) if error.is_absence() || matches!(error.class, Class::Undecipherable | Class::TooLarge) => dir,
             (_, Some(error)) => return Err(self.explain(error)),
         };
-        let [a, b] = names;
-        Ok((self.fetched_control(&dir, a)?, self.fetched_control(&dir, b)?))
+        let claim = self.fetched_document(&dir, CLAIM, packs::commit::read_claim)?;
+        Ok((claim, self.fetched_document(&dir, COMMIT, packs::commit::read)?))
     }
 
     /// Fetches these objects below [`CONTROL_DIR`] into a temporary folder; what does not come is not in it.
@@ -126,10 +128,10 @@ impl Remote {
         }
     }
 
-    fn fetched_control<T: DeserializeOwned>(&self, dir: &Path, name: &str) -> Result<Control<T>> {
+    fn fetched_document<T>(&self, dir: &Path, name: &str, unseal: impl Fn(&[u8]) -> Result<Control<T>>) -> Result<Control<T>> {
         match fs::read(dir.join(name)) {
             Ok(content) => self.unsealed(&content, unseal),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => self.read_control(name),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.read_document(name, unseal),
             Err(error) => Err(Failure::scratch(&error)),
         }
     }

@@ -51,6 +51,9 @@ mod packs_edge;
 mod packs_generations;
 mod packs_path;
 mod packs_pull;
+mod packs_push;
+#[path = "../packs_push/read.rs"]
+mod packs_read;
 mod plain;
 mod predecessors;
 mod process;

@@ -29,6 +29,11 @@ enum Of<'a> {
 }
 
 impl<'a> Source<'a> {
+    /// A run that is on its way, in a temporary file.
+    pub fn of(file: File) -> Self {
+        Self(Of::Whole(file))
+    }
+
     pub(super) fn inline(bytes: Vec<u8>) -> Self {
         Self(Of::Inline(bytes))
     }
@@ -37,11 +42,7 @@ impl<'a> Source<'a> {
         if extent == Extent::All || of.size <= SMALL {
             return Ok(Self(Of::Whole(whole(remote, of)?)));
         }
-        let path = remote.context.scratch.fresh("run");
-        let file = File::options().read(true).write(true).create_new(true).open(&path);
-        let file = file.map_err(|e| Failure::scratch(&e))?;
-        // Open is enough.
-        fs::remove_file(&path).map_err(|e| Failure::scratch(&e))?;
+        let file = remote.context.scratch.unnamed()?;
         let parts = usize::try_from(of.size.div_ceil(PART)).unwrap_or(usize::MAX);
         let there = Mutex::new(There { parts: vec![false; parts], next: 0, ahead: 1, whole: None });
         Ok(Self(Of::Parts(Parts { remote, of: of.clone(), file, there })))

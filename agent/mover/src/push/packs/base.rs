@@ -1,0 +1,39 @@
+//! The committed revision that a push begins with: what its manifest says, and the map.
+
+use std::collections::BTreeMap;
+
+use crate::error::{Failure, Result};
+use crate::format::revision::Revision;
+use crate::packs::commit::Commit;
+use crate::packs::id::ObjectId;
+use crate::packs::manifest::{Document, Manifest};
+use crate::packs::map::Map;
+use crate::packs::reference::PackRow;
+use crate::packs::run::Packs;
+use crate::remote::packed::Source;
+use crate::report::Reason;
+
+/// The committed revision.
+pub(super) struct Base {
+    /// As it was read.
+    pub(super) commit: Commit,
+    /// Its revision, parsed.
+    pub(super) revision: Revision,
+    /// What its manifest says.
+    pub(super) document: Document,
+    /// The bytes of the runs that stand in the manifest, by their names.
+    pub(super) inline: BTreeMap<ObjectId, Vec<u8>>,
+    /// What the map says of packs.
+    pub(super) packs: BTreeMap<ObjectId, PackRow>,
+}
+
+impl Base {
+    /// That of this map, which `manifest` names.
+    pub(super) fn new(commit: Commit, manifest: Manifest, map: &Map<Source>) -> Result<Self> {
+        let revision = Revision::parse(&commit.statement.revision)
+            .ok_or_else(|| Failure::new(Reason::RemoteInconsistent, "the commit names an impossible revision"))?;
+        let packs = map.rows::<Packs>().collect::<Result<_>>()?;
+        let inline = manifest.runs().filter_map(|(run, bytes)| Some((run.id, bytes?.clone()))).collect();
+        Ok(Self { commit, revision, document: manifest.document, inline, packs })
+    }
+}
