@@ -11,6 +11,7 @@ use crate::support::{committed, fresh, push};
 /// Pushes after each part of a series, and reads back what was pushed.
 fn play(parts: &[Vec<Edit>]) {
     let (objects, dir) = fresh();
+    let (dest, mut applied) = (assert_fs::TempDir::new_in("/dev/shm").unwrap(), None);
     for (number, edits) in parts.iter().enumerate() {
         for edit in edits {
             edit.apply(dir.path());
@@ -19,6 +20,10 @@ fn play(parts: &[Vec<Edit>]) {
         let tree = volume(dir.path(), &Exclude::default());
         let read = committed(&objects).unwrap().unwrap();
         assert_eq!(read.tree, tree);
+        let options = scribe_mover::pull::PullOptions { volume: dest.path().into(), applied: applied.clone(), private: true, guard: scribe_mover::guard::Guard { percent: 100, floor: 1_000_000, allowed: None } };
+        let scribe_mover::pull::PullOutcome::Done(pulled) = scribe_mover::pull::pull(&crate::support::remote(&objects), &options).unwrap() else { panic!() };
+        applied = Some(pulled.revision);
+        assert_eq!(volume(dest.path(), &Exclude::default()), tree);
         assert_eq!(read.document.statement, read.commit.statement);
         assert_eq!((read.commit.statement.revision.as_str(), read.commit.statement.files), (pushed.revision.as_str(), pushed.files));
         let objects = objects.lock().unwrap();
