@@ -20,8 +20,16 @@ fn play(parts: &[Vec<Edit>]) {
         let tree = volume(dir.path(), &Exclude::default());
         let read = committed(&objects).unwrap().unwrap();
         assert_eq!(read.tree, tree);
-        let options = scribe_mover::pull::PullOptions { volume: dest.path().into(), applied: applied.clone(), private: true, guard: scribe_mover::guard::Guard { percent: 100, floor: 1_000_000, allowed: None } };
-        let scribe_mover::pull::PullOutcome::Done(pulled) = scribe_mover::pull::pull(&crate::support::remote(&objects), &options).unwrap() else { panic!() };
+        let options = scribe_mover::pull::PullOptions {
+            volume: dest.path().into(),
+            applied: applied.clone(),
+            private: true,
+            guard: scribe_mover::guard::Guard { percent: 100, floor: 1_000_000, allowed: None },
+        };
+        let scribe_mover::pull::PullOutcome::Done(pulled) = scribe_mover::pull::pull(&crate::support::remote(&objects), &options).unwrap()
+        else {
+            panic!()
+        };
         applied = Some(pulled.revision);
         assert_eq!(volume(dest.path(), &Exclude::default()), tree);
         assert_eq!(read.document.statement, read.commit.statement);
