@@ -159,3 +159,11 @@ fn the_newest_stays() {
     assert_eq!(rules.kept(&[], at("2025-01-10T12:00:00Z")), Vec::<bool>::new());
     assert_eq!(Retention::last(2).kept(&[None, None, None], at("2025-01-10T12:00:00Z")), [true, true, false]);
 }
+
+/// What is kept is younger than `maxAge`.
+#[test]
+fn one_that_is_as_old_as_that_goes() {
+    let rules = Retention { max_age: Some(SignedDuration::from_hours(1)), ..Retention::last(3) };
+    let times = ["2025-01-10T11:30:00Z", "2025-01-10T11:00:01Z", "2025-01-10T11:00:00Z"].map(|time| Some(at(time)));
+    assert_eq!(rules.kept(&times, at("2025-01-10T12:00:00Z")), [true, true, false]);
+}
