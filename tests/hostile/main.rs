@@ -15,10 +15,13 @@ mod idle;
 mod images;
 mod in_place;
 mod lasting;
+#[path = "../../agent/mover/tests/mover/support/limits.rs"]
+mod limits;
 #[path = "../../agent/mover/tests/mover/support/ports.rs"]
 mod ports;
 mod proxy;
 mod reports;
+mod requests;
 mod setbacks;
 mod shared;
 mod site;
