@@ -1,5 +1,6 @@
 //! A thousand objects that cannot work: what that costs the API server, and whether one that can work still does.
 
+use super::limits::figure;
 use super::proxy::{Call, Fault};
 use super::site::{NAMESPACE, Site};
 use super::until::until;
@@ -17,8 +18,6 @@ const BURST: usize = 40;
 /// A sync takes two to three seconds where nothing else is to be done and the machine is idle, and seven among the others; in a suite whose
 /// other tests keep the machine busy, up to forty. Without a budget it waited in vain.
 const PROMPT: Duration = Duration::from_secs(120);
-/// For each object: the object, the list of PVCs, the status, the event.
-const FIRST_REPORT: usize = 4;
 
 /// Minutes to count for.
 fn minutes() -> usize {
@@ -80,7 +79,8 @@ async fn a_thousand_sources_without_their_claims() {
     assert!(super::warnings::peak(&site) < super::warnings::LIMIT, "{} KiB", super::warnings::peak(&site));
     let lists = counted.lock().unwrap().get("GET persistentvolumeclaims").copied().unwrap_or_default();
     assert!(lists <= OBJECTS + 10 * tag, "{lists} lists of PVCs: what the watch shows is read again");
-    assert!(total <= OBJECTS * (FIRST_REPORT + minutes() + 1) + 25 * tag, "{total} requests");
+    let first_report = figure("api_requests_of_a_first_report");
+    assert!(total <= OBJECTS * (first_report + minutes() + 1) + 25 * tag, "{total} requests");
 
     let events = site.api("events.k8s.io", "v1", "Event").list(&ListParams::default()).await.unwrap();
     let mut about = BTreeMap::<(&str, &str), usize>::new();

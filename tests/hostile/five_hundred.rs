@@ -1,6 +1,7 @@
 //! Five hundred syncs while one request in ten goes wrong: none is lost, none is done twice, and nothing is asked for without end.
 
 use super::chance::Chance;
+use super::limits::figure;
 use super::proxy::{Call, Fault};
 use super::site::{Replication, Site};
 use super::until::until;
@@ -10,9 +11,6 @@ use std::collections::BTreeSet;
 
 const OBJECTS: usize = 10;
 const SYNCS: usize = 25;
-/// More than one sync needs when nothing goes wrong (17 for a source, 15 for a destination), for what is asked again.
-const REQUESTS_A_SYNC: usize = 40;
-
 #[tokio::test]
 async fn none_is_lost_and_none_is_doubled() {
     let site = Site::start("five-hundred").await;
@@ -44,7 +42,8 @@ async fn none_is_lost_and_none_is_doubled() {
         requests / all,
         site.agent.starts()
     );
-    assert!(requests <= all * REQUESTS_A_SYNC, "{requests} requests for {all} syncs");
+    // More than a sync needs when nothing goes wrong, for what is asked again.
+    assert!(requests <= all * figure("api_requests_of_a_sync_under_faults"), "{requests} requests for {all} syncs");
     only_images_and_volumes_are_left(&site, &objects).await;
 }
 

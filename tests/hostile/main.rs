@@ -15,11 +15,14 @@ mod idle;
 mod images;
 mod in_place;
 mod lasting;
+#[path = "../../agent/mover/tests/mover/support/limits.rs"]
+mod limits;
 #[path = "../../agent/mover/tests/mover/support/ports.rs"]
 mod ports;
 mod proxy;
 mod pushed_back;
 mod reports;
+mod requests;
 mod setbacks;
 mod shared;
 mod site;

@@ -19,6 +19,7 @@ use crate::support::cgroup::Cgroup;
 use scribe_mover::store::Listed;
 
 use crate::support::liar::{Deed, Rule, Verb, always, announces, dies, dies_after, once, stages};
+use crate::support::limits::exactly;
 use crate::support::program::{mover, report};
 use crate::support::proxy::{Action, When};
 use crate::support::tree::{assert_same, write};
@@ -57,6 +58,7 @@ fn what_is_hashed_while_it_is_sent_is_known_as_well() {
     let requests = counted(&site);
     // Claim, the manifest twice, the files, commit; and each of the large ones is looked at.
     assert_eq!((requests["PUT"], requests["HEAD"]), (1 + 2 + 3 + 1, 2), "{requests:?}");
+    exactly("first_push_of_two_large_files_and_a_small_one", requests.values().sum(), &requests);
     assert_eq!(stored(&site, "d/ä %b \"large\".bin"), noise(1, LARGE));
     let mut listing = std::process::Command::new(rclone());
     listing.env("RCLONE_CONFIG", site.secret.path().join("rclone.conf")).args(["lsf", "--format", "t", "--time-format", "RFC3339Nano"]);

@@ -7,6 +7,7 @@ use std::fs;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::support::Site;
+use crate::support::limits::{exactly, figure};
 use crate::support::tree::write;
 use scribe_mover::pull::pull;
 use scribe_mover::push::{PushOptions, Synced, push};
@@ -36,36 +37,39 @@ fn each_kind_of_sync_costs_what_it_should() {
     let first_push = counted(&site);
     // Three of them look for another replication's path above this one, and two once more for a commit and a claim, which only a first push
     // does.
-    assert!(total(&first_push) <= 60 + 12, "{first_push:?}");
+    exactly("first_push_of_60_files", total(&first_push), &first_push);
 
     site.pull();
     let first_pull = counted(&site);
-    assert_eq!(total(&first_pull), 60 + 2, "{first_pull:?}");
+    exactly("first_pull_of_60_files", total(&first_pull), &first_pull);
 
     assert_eq!(push(&site.remote(), &knowing(&site, &first)).unwrap().hashed, 0);
     let unchanged = counted(&site);
-    assert_eq!(unchanged, BTreeMap::from([("GET".into(), 2)]));
+    assert_eq!(unchanged.keys().collect::<Vec<_>>(), ["GET"]);
+    exactly("push_of_nothing_new", total(&unchanged), &unchanged);
 
     let mut options = site.pull_options();
     options.applied = Some(first.revision.clone());
     let pulled = crate::support::done(pull(&site.remote(), &options));
     assert_eq!((pulled.changed, pulled.hashed), (false, 0));
-    assert_eq!(counted(&site), BTreeMap::from([("GET".into(), 1)]));
+    let nothing_new = counted(&site);
+    assert_eq!(nothing_new.keys().collect::<Vec<_>>(), ["GET"]);
+    exactly("pull_of_nothing_new", total(&nothing_new), &nothing_new);
 
     // As an unchanged file's time is believed only across an applied revision, nothing unchanged is read.
     many(&site, 0..20, "replaced");
     site.push();
     let replaced = counted(&site);
-    assert!(total(&replaced) <= 4 * 20 + 13, "{replaced:?}");
+    exactly("push_of_20_replaced_files", total(&replaced), &replaced);
     let pulled = crate::support::done(pull(&site.remote(), &options));
     assert_eq!((pulled.changed, pulled.hashed), (true, 0));
     let pull_replaced = counted(&site);
-    assert_eq!(total(&pull_replaced), 20 + 2, "{pull_replaced:?}");
+    exactly("pull_of_20_replaced_files", total(&pull_replaced), &pull_replaced);
 
     many(&site, 60..80, "added");
     site.push();
     let added = counted(&site);
-    assert!(total(&added) <= 20 + 11, "{added:?}");
+    exactly("push_of_20_added_files", total(&added), &added);
 
     // Names that the server may store under other ones wait in the staged folder, as replaced files do, and are looked for there.
     for n in 0..20 {
@@ -73,7 +77,7 @@ fn each_kind_of_sync_costs_what_it_should() {
     }
     site.push();
     let unusual = counted(&site);
-    assert!(total(&unusual) <= 4 * 20 + 14, "{unusual:?}");
+    exactly("push_of_20_added_files_with_unusual_names", total(&unusual), &unusual);
 }
 
 /// Files written right before a capture are read once more by the next push, and then never again until they change.
@@ -87,11 +91,14 @@ fn what_was_written_right_before_a_capture_is_read_once_more() {
 
     let second = push(&site.remote(), &knowing(&site, &first)).unwrap();
     assert_eq!((second.changed, second.hashed, &second.revision), (false, first.bytes, &first.revision));
-    assert_eq!(counted(&site), BTreeMap::from([("GET".into(), 4), ("PUT".into(), 1)]));
+    let read_again = counted(&site);
+    assert_eq!(read_again["PUT"], 1, "{read_again:?}");
+    exactly("push_that_reads_young_files_again", total(&read_again), &read_again);
 
     let third = push(&site.remote(), &knowing(&site, &first)).unwrap();
     assert_eq!((third.changed, third.hashed), (false, 0));
-    assert_eq!(counted(&site), BTreeMap::from([("GET".into(), 2)]));
+    let known = counted(&site);
+    exactly("push_of_nothing_new", total(&known), &known);
     // What was pulled before is still known by its revision.
     assert_eq!(crate::support::done(pull(&site.remote(), &site.pull_options())).revision, first.revision);
 }
@@ -138,7 +145,7 @@ fn files_at_rest_come_of_age_beside_restless_ones() {
         // The other file's one byte, and once more after it was sent.
         assert!(read[3..].iter().all(|(hashed, _)| *hashed <= 2), "{read:?}");
         if !written {
-            assert!(read[3..].iter().all(|(_, requests)| *requests == 2), "{read:?}");
+            read[3..].iter().for_each(|(_, requests)| exactly("push_of_nothing_new", *requests, &read));
         }
     }
 }
@@ -171,7 +178,8 @@ fn every_file_is_read_again_within_the_interval_and_not_all_at_once() {
         let (pushed, requests) = push_after(&site, Some(&first), began, 150 + slice * 6 * 3600);
         assert!(!pushed.changed && pushed.hashed < first.bytes / 4, "{pushed:?}");
         read += pushed.hashed;
-        extra += requests - 2;
+        extra += requests - figure("push_of_nothing_new");
     }
-    assert_eq!((read, extra), (first.bytes, 3 * 14), "each file once; three requests for each slice");
+    assert_eq!(read, first.bytes, "each file once");
+    exactly("reading_every_file_again", extra, &"beside those of pushes of nothing new, within the interval");
 }

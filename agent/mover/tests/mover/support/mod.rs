@@ -3,6 +3,7 @@
 pub(crate) mod altering;
 pub(crate) mod cgroup;
 pub(crate) mod liar;
+pub(crate) mod limits;
 pub(crate) mod objects;
 pub(crate) mod outsider;
 pub(crate) mod packed;
