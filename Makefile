@@ -27,7 +27,7 @@ soak: ## for long: 20,000 random scripts of decisions of each kind, every way th
 measure: ## what replication costs, as the table of docs/performance.md
 	@tests/tools/measure
 
-bench: ## what a push and a pull cost beside VolSync's procedure; ARGS="--quick" for small sets
+bench: ## what a push and a pull cost beside VolSync's procedure; ARGS="--quick" for small sets, "--rivals" beside restic, kopia and others
 	@tests/tools/bench $(ARGS)
 
 generate: ## write the files that are generated from the code (CRDs, docs/reference.md); tests fail when they are out of date

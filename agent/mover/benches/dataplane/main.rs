@@ -1,7 +1,8 @@
 //! What a push and a pull cost, side by side with the procedure of VolSync's rclone mover, as the Markdown table of
 //! `docs/performance.md`. Both run against `rclone serve s3` through a proxy that counts. Exits 1 when an aim is missed.
 //!
-//! `make bench` runs it in full. `ARGS="--quick"` takes small sets, and `--only` some of the cases.
+//! `make bench` runs it in full. `ARGS="--quick"` takes small sets, and `--only` some of the cases. `--rivals` makes another table instead:
+//! pushes beside those of other programs.
 //!
 //! File data read is what the disk gave (`read_bytes` of `/proc/PID/io`, children included), with the volume's files dropped from
 //! the page cache before every run.
@@ -14,6 +15,7 @@ mod cgroup;
 mod contender;
 mod measure;
 mod proxy;
+mod rivals;
 mod site;
 mod table;
 mod tree;
@@ -45,6 +47,15 @@ struct Cli {
     /// How many of them are symbolic links: these cost no request, so it takes minutes instead of an hour
     #[arg(long, default_value_t = 0)]
     links: u64,
+    /// Pushes beside those of other programs instead, of these volumes [default: all]
+    #[arg(long, value_delimiter = ',', num_args = 0.., require_equals = true, conflicts_with_all = ["only", "entries", "links"])]
+    rivals: Option<Vec<rivals::Work>>,
+    /// The restic binary
+    #[arg(long, env = "RESTIC_BINARY", default_value = "restic")]
+    restic: PathBuf,
+    /// The kopia binary
+    #[arg(long, env = "KOPIA_BINARY", default_value = "kopia")]
+    kopia: PathBuf,
     /// The rclone binary
     #[arg(long, env = "RCLONE_BINARY", default_value = "rclone")]
     rclone: PathBuf,
@@ -98,6 +109,12 @@ fn bench(cli: &Cli) -> Result<usize> {
     let due = |case| cli.only.is_empty() || cli.only.contains(&case);
     let size = |full, quick| if cli.quick { quick } else { full };
     let site = || Site::new(Path::new(&cli.work), &cli.rclone);
+    if let Some(works) = &cli.rivals {
+        let works = if works.is_empty() { rivals::Work::value_variants() } else { works };
+        let programs = rivals::Programs { restic: cli.restic.clone(), kopia: cli.kopia.clone() };
+        print!("{}", rivals::bench(works, &site, &programs, cli.quick)?);
+        return Ok(0);
+    }
     if due(Case::Small) {
         cases::small(&site()?, size(20_000, 400), &mut table)?;
     }

@@ -21,6 +21,10 @@ pub struct Cost {
     pub wall: Duration,
     /// Bytes that the run and its children had read from the disk: the volume's file data, for that alone is not cached.
     pub disk_read: u64,
+    /// Bytes that they have had written to a disk: temporary files, caches, what the program keeps.
+    pub disk_written: u64,
+    /// Processor time of the run and its children.
+    pub cpu: Duration,
     /// The most resident memory of the run and its children together, as seen every few milliseconds.
     pub resident: u64,
     /// The most resident memory of the first process alone: our mover without rclone.
@@ -42,7 +46,7 @@ pub fn measure(command: &Command, volume: &Path, proxy: &Proxy, group: Option<&C
     let pid = Pid::from_child(&child);
     let over = AtomicBool::new(false);
     let outputs = (child.stdout.take(), child.stderr.take());
-    let (resident, words, io) = std::thread::scope(|scope| {
+    let (resident, words, io, stat) = std::thread::scope(|scope| {
         let watch = scope.spawn(|| watch(pid.as_raw_nonzero().get(), &over));
         let tail = |pipe: Option<Box<dyn std::io::Read + Send>>| {
             scope.spawn(move || {
@@ -56,10 +60,11 @@ pub fn measure(command: &Command, volume: &Path, proxy: &Proxy, group: Option<&C
         // Not reaped yet: by now it has been charged with what its own children read.
         let waited = rustix::process::waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
         let io = fs::read_to_string(format!("/proc/{}/io", pid.as_raw_nonzero()));
+        let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
         over.store(true, Ordering::Relaxed);
         waited.context("wait")?;
         let words = format!("{}{}", out.join().unwrap_or_default(), err.join().unwrap_or_default());
-        anyhow::Ok((watch.join().unwrap_or_default(), words, io.context("read /proc/PID/io")?))
+        anyhow::Ok((watch.join().unwrap_or_default(), words, io.context("read /proc/PID/io")?, stat.context("read /proc/PID/stat")?))
     })?;
     let wall = began.elapsed();
     let status = child.wait().context("wait")?;
@@ -73,7 +78,24 @@ pub fn measure(command: &Command, volume: &Path, proxy: &Proxy, group: Option<&C
         words.chars().rev().take(2000).collect::<Vec<_>>().into_iter().rev().collect::<String>()
     );
     let of = |name: &str| io.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok()).unwrap_or(0);
-    Ok(Cost { wall, disk_read: of("read_bytes:"), resident: resident.1, resident_own: resident.0, traffic: proxy.take() })
+    Ok(Cost {
+        wall,
+        disk_read: of("read_bytes:"),
+        disk_written: of("write_bytes:"),
+        cpu: processor_time(&stat),
+        resident: resident.1,
+        resident_own: resident.0,
+        traffic: proxy.take(),
+    })
+}
+
+/// Of a process and the children that it has waited for, from its `/proc/PID/stat`.
+fn processor_time(stat: &str) -> Duration {
+    // The name before may hold anything, also spaces; the state, which follows it, is the third field.
+    let fields = stat.rsplit_once(')').map_or("", |(_, after)| after).split_whitespace();
+    // utime, stime, cutime and cstime, fields 14 to 17.
+    let ticks: u64 = fields.skip(11).take(4).filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
+    Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second())
 }
 
 /// Writes out and drops the page cache of every file below `dir`; names and inodes stay cached.

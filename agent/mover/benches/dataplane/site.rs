@@ -8,8 +8,10 @@ use anyhow::{Context, Result};
 
 use crate::proxy::Proxy;
 
-const KEY: &str = "AKIDFORBENCH";
-const SECRET: &str = "secret-for-the-bench-only";
+/// The key of the server, which holds nothing of worth.
+pub const KEY: &str = "AKIDFORBENCH";
+/// Its secret.
+pub const SECRET: &str = "secret-for-the-bench-only";
 
 /// The place; gone with all it holds when dropped.
 pub struct Site {
