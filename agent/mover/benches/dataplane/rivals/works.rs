@@ -65,8 +65,8 @@ pub fn large(root: &Path, field: &Field<'_>, size: u64, results: &mut Results<'_
 pub fn sparse(root: &Path, field: &Field<'_>, size: u64, results: &mut Results<'_>) -> Result<()> {
     let file = File::create(root.join("disk.img"))?;
     file.set_len(size)?;
-    for place in 0..4 {
-        file.write_all_at(&[place as u8 + 1; 1_000_000], size / 4 * place)?;
+    for (place, content) in (0..).zip(1..=4) {
+        file.write_all_at(&vec![content; 1_000_000], size / 4 * place)?;
     }
     (results.settle)();
     results.pushed(&format!("a sparse file of {} MB, 4 MB of it data", size / 1_000_000), field)
