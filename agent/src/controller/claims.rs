@@ -167,8 +167,11 @@ pub(super) async fn pushed_by_now(context: &Context, facts: &Facts) -> kube::Res
         let names = page.into_iter().filter(|source| pushes(source, claim, &spec.remote)).filter_map(|source| source.metadata.name);
         first = first.take().into_iter().chain(names).min();
     };
-    context.reader.sources(see).await?;
-    Ok(first)
+    match context.reader.sources(see).await {
+        // Where the kind is not served, there is none.
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+        read => read.map(|()| first),
+    }
 }
 
 /// Whether this source pushes the PVC there, or still has to end a sync.

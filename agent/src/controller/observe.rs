@@ -1,6 +1,7 @@
 //! Facts about one object: from the cache, and from fresh reads where the cache must not be trusted.
 
 use super::memory::{TRY_AGAIN, remember};
+use super::pushes::one_remote;
 use super::{Context, claims, copies, progress, why};
 use crate::api::labels;
 use crate::cluster::consumers::{User, consumer};
@@ -137,7 +138,7 @@ pub(super) async fn refresh(context: &Context, facts: &mut Facts, needs: &BTreeS
             Refresh::Slot => slot(context, facts, true),
             Refresh::Sharing => {
                 let pushed_by = claims::pushed_by_now(context, facts).await.map_err(unread)?;
-                facts.sharing = claims::ask(context, facts, true);
+                facts.sharing = claims::ask(context, facts, pushed_by.is_none());
                 facts.sharing.pushed_by = facts.sharing.pushed_by.take().or(pushed_by);
             }
         }
@@ -263,7 +264,8 @@ fn foreign_jobs<'a>(facts: &Facts, jobs: impl Iterator<Item = &'a slim::Job>) ->
     let foreign = jobs.filter(|job| !view::belongs_to(&job.metadata, owner) && view::will_pull_into(job, &claim));
     // A source may push to another path what is pulled.
     let moved = |job: &slim::Job| view::job(job, owner).subject.as_deref().and_then(subject::parse);
-    let foreign = foreign.filter(|job| pushed.is_none_or(|named| moved(job).is_none_or(|moved| named.at(&moved))));
+    let foreign =
+        foreign.filter(|job| pushed.is_none_or(|named| moved(job).is_none_or(|moved| one_remote(&moved.remote, &named.record().remote))));
     // One of the object's own name is an earlier object's, and stands in the way anyway.
     foreign.filter_map(|job| job.metadata.name.clone()).filter(|name| *name != own).collect()
 }

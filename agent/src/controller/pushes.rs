@@ -20,6 +20,13 @@ pub(super) fn at(run: Option<&Run>) -> Option<At> {
     run.map(|run| (run.id.clone(), run.attempt, run.phase))
 }
 
+/// Where a run is, and since when it pulls. An older CRD drops the latter: what was written is then never seen in the cache, and counts on.
+type Since = (Option<At>, Option<i64>);
+
+fn since(run: Option<&Run>) -> Since {
+    (at(run), run.and_then(|run| run.pulls_since_attempt))
+}
+
 /// A PVC and the path that it is pushed to, or that is pulled into it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Place {
@@ -58,7 +65,7 @@ impl Place {
 }
 
 /// Whether two places, each a section and a path, may be one.
-fn one_remote(a: &str, b: &str) -> bool {
+pub(super) fn one_remote(a: &str, b: &str) -> bool {
     let parts = a.split_once(':').zip(b.split_once(':'));
     parts.is_some_and(|((section, path), (another, other))| section == another && may_be_one(path, other))
 }
@@ -70,7 +77,7 @@ pub struct Pushes {
     given: HashMap<String, Place>,
     /// Where a run is by what was written, and what it is at work on since. One that has ended is forgotten: that the cache still shows it at work
     /// makes others wait for a moment longer.
-    wrote: HashMap<String, (Option<At>, Place)>,
+    wrote: HashMap<String, (Since, Place)>,
 }
 
 impl Pushes {
@@ -95,7 +102,7 @@ impl Pushes {
     }
 
     /// Whether the object is at work there; `at` tells where its run is, as the cache shows it, and `shown` what it is at work on by that.
-    fn works(&mut self, uid: &str, at: impl FnOnce() -> Option<At>, shown: impl FnOnce() -> Option<Place>, place: &Place) -> bool {
+    fn works(&mut self, uid: &str, at: impl FnOnce() -> Since, shown: impl FnOnce() -> Option<Place>, place: &Place) -> bool {
         if self.given.get(uid).is_some_and(|given| given.is(place)) {
             return true;
         }
@@ -122,7 +129,7 @@ pub(super) fn wrote(pushes: &mut Pushes, object: &Object, spec: &Result<Spec, In
     let place = spec.as_ref().ok().map(|spec| Place::of(object, spec));
     let works = at_work(object.kind, status, place, object.generation, &object.claim_name());
     match works {
-        Some(works) => _ = pushes.wrote.insert(object.uid.clone(), (at(status.run.as_ref()), works)),
+        Some(works) => _ = pushes.wrote.insert(object.uid.clone(), (since(status.run.as_ref()), works)),
         None => _ = pushes.wrote.remove(&object.uid),
     }
 }
@@ -163,13 +170,13 @@ fn pulls(pushes: &mut Pushes, destination: &ReplicationDestination, place: &Plac
         let may_be = claim == place.claim || before == place.claim;
         if may_be { at_work(Kind::Destination, status, Some(here()), meta.generation.unwrap_or_default(), &own) } else { None }
     };
-    pushes.works(uid, || at(status.run.as_ref()), shown, place)
+    pushes.works(uid, || since(status.run.as_ref()), shown, place)
 }
 
 /// Whether this source has begun to push there, where the cache does not show it yet.
 pub(super) fn has_begun(pushes: &mut Pushes, source: &ReplicationSource, place: &Place) -> bool {
     let run = source.status.as_ref().and_then(|status| status.run.as_ref());
-    source.metadata.uid.as_deref().is_some_and(|uid| pushes.works(uid, || at(run), || None, place))
+    source.metadata.uid.as_deref().is_some_and(|uid| pushes.works(uid, || since(run), || None, place))
 }
 
 /// The source whose mover reads the PVC in place and pushes it there: on a node that is lost it may outlive its sync.

@@ -37,6 +37,10 @@ fn a_site_that_is_behind_reads_nothing_of_its_volume() {
     let db = at.source().join("db");
     fs::write(&db, noise(1, 50 * BLOCK)).unwrap();
     write(at.source(), "same", noise(2, 9 * BLOCK));
+    // Those that become empty have no blocks, and no file id: they must not be taken for the one whose id is 0.
+    for name in ["e", "f", "g"] {
+        write(at.source(), name, "empty soon");
+    }
     at.push();
     fs::write(at.source().join("first"), "first").unwrap();
     let held = at.push();
@@ -52,6 +56,9 @@ fn a_site_that_is_behind_reads_nothing_of_its_volume() {
     overwrite(&db, 10 * BLOCK, &noise(5, BLOCK));
     at.push();
     length(45);
+    for name in ["e", "f", "g"] {
+        write(at.source(), name, "");
+    }
     touch(&db, 1_700_000_000, 0);
     at.push();
     let inode = fs::metadata(&before).unwrap().ino();

@@ -1,14 +1,15 @@
 //! Volumes that are written to while they are pushed, and what costs nothing.
 
 use std::fs;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 
 use jiff::{SignedDuration, Timestamp};
 use scribe_mover::push::{PushOptions, push_packs};
 use scribe_mover::report::Reason;
 use scribe_mover::volume::exclude::Exclude;
 
+use crate::memory::Objects;
 use crate::read::volume;
 use crate::support::{committed, fresh, options, push, remote};
 
@@ -72,6 +73,25 @@ fn a_beat_is_written_under_the_same_revision() {
     let read = committed(&objects).unwrap().unwrap();
     assert_eq!(read.commit.statement.checked_time, options.data_time);
     assert_eq!(read.commit.statement.data_time, first.data_time);
+}
+
+/// Another push has come and gone while this one looked at a volume that has not changed.
+#[test]
+fn a_beat_does_not_put_an_older_commit_over_a_newer_one() {
+    let (objects, dir) = fresh();
+    push(&objects, dir.path(), 0).unwrap();
+    let rival_dir = fresh().1;
+    std::fs::write(rival_dir.path().join("more"), "more").unwrap();
+    let path = rival_dir.path().to_owned();
+    objects.lock().unwrap().before_list = Some(Arc::new(move |_: &str, objects: &mut Objects| {
+        let apart = Arc::new(Mutex::new(objects.clone()));
+        push(&apart, &path, 3000).unwrap();
+        objects.all = apart.lock().unwrap().all.clone();
+    }));
+    let options = PushOptions { heartbeat_interval: SignedDuration::from_hours(1), ..options(dir.path(), 4000) };
+    let failure = push_packs(&remote(&objects), &options).unwrap_err();
+    assert_eq!(failure.reason, Reason::RemoteInconsistent, "{failure}");
+    assert_eq!(committed(&objects).unwrap().unwrap().tree, volume(rival_dir.path(), &Exclude::default()), "the newer one stays");
 }
 
 /// What the remote has acknowledged, and does not have, or has otherwise, is not committed.

@@ -28,6 +28,8 @@ pub struct Objects {
     pub unlisted: Option<(String, usize)>,
     /// What happens right before an object of this name is written.
     pub before: Option<Before>,
+    /// What happens right before the next listing, by its folder.
+    pub before_list: Option<Before>,
 }
 
 /// What happens before a write, by the name.
@@ -151,6 +153,9 @@ impl Store for Memory {
         let Place::Path(below) = place else { return Err(StoreError::absence(Class::NotFound, "directory not found")) };
         let mut objects = self.objects.lock().unwrap();
         objects.requests += 1;
+        if let Some(before) = objects.before_list.take() {
+            before(below, &mut objects);
+        }
         let hidden = objects.unlisted.take();
         objects.unlisted = hidden.clone().and_then(|(name, left)| Some((name, left.checked_sub(1).filter(|left| *left > 0)?)));
         for (name, content) in &objects.all {

@@ -73,6 +73,9 @@ fn take(decision: &mut Decision<'_>, spec: &Spec, claim: &Claim, value: &str) {
     run.start_time = MicroTime(now);
     run.sync_now = sync_now.or(run.sync_now.take());
     let run = run.clone();
+    // It waits no more.
+    let timeout = Reason::CopyTriggerTimeout.as_str();
+    decision.status.last_error.take_if(|error| error.reason == timeout);
     let by = by(decision, &run, Some(value));
     decision.plan.steps.push(Step::NoteCopy(copies::note(claim, Some(CopyStatus::InProgress), by)));
     decision.plan.steps.extend(children::copy(decision.facts, spec, &run, Some(value)));
@@ -100,7 +103,7 @@ fn announce(decision: &mut Decision<'_>, run: &Run, claim: &Claim) {
         let message = match (copy.made_by_another(uid), copy.value.as_ref()) {
             (Some(other), _) => format!(
                 "PVC {name} has {USE_COPY_TRIGGER}, and ReplicationSource {other:?} has been making its copy for {}: one follows the other. See \
-                 what its copy waits for, or pause it; the sync keeps waiting",
+                 what its copy waits for, or end its sync (scribe.backube/abort); the sync keeps waiting",
                 deadline::lasted_since(decision, since)
             ),
             (None, value) => format!(

@@ -204,7 +204,8 @@ fn capturing(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
     }
     let waited = run.phase == Phase::WaitingForSnapshot && !made;
     if waited {
-        if !facts.snapshots_known {
+        // A clone needs none.
+        if !facts.snapshots_known && matches!(spec.volume, Volume::Source { capture: Capture::Snapshot(_), .. }) {
             return snapshots_unknown(decision, run);
         }
         decision.plan.needs.extend(copies::FACTS);

@@ -57,17 +57,23 @@ impl<'a, R: ReadAt> Since<'a, R> {
         Ok(())
     }
 
-    /// Notes the blocks that became zero, of all files that were looked at.
+    /// Notes the blocks that became zero, of all files that were looked at. The targets are in the order of their ids, empty ones after them; names of
+    /// one file are several.
     pub(super) fn clear(self, targets: &mut [Target]) -> Result<()> {
         if self.looked.is_empty() {
             return Ok(());
         }
+        let (filled, _) = targets.split_at_mut(targets.partition_point(|target| target.size > 0));
         for row in self.comparing.map.changes::<Hashes>(self.held.runs()) {
             self.comparing.stop.check()?;
             let (key, there) = row?;
             let is_zero = there.is_none() && self.looked.get(&key.file).is_some_and(|count| key.block < *count);
-            let target = if is_zero { targets.binary_search_by_key(&key.file, Target::id).ok() } else { None };
-            if let Some(changes) = target.and_then(|at| targets.get_mut(at)?.in_place.as_mut()) {
+            if !is_zero {
+                continue;
+            }
+            let first = filled.partition_point(|target| target.id() < key.file);
+            let of_it = filled.iter_mut().skip(first).take_while(|target| target.id() == key.file);
+            for changes in of_it.filter_map(|target| target.in_place.as_mut()) {
                 changes.zero.add(key.block);
             }
         }

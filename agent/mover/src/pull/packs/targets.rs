@@ -27,7 +27,8 @@ pub(super) fn of<R: ReadAt>(
             targets.push(Target { digest, size, missing: Missing::None, blocks: 0, bytes: 0, path, in_place });
         }
     }
-    targets.sort_by_key(Target::id);
+    // Empty ones have no id, and come last.
+    targets.sort_by_key(|target| (target.size == 0, target.id()));
     let mut rows = Blocks::new(comparing.map);
     let mut since = Since::new(comparing, held);
     for target in targets.iter_mut().filter(|target| target.size > 0) {

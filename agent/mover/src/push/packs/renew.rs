@@ -9,7 +9,7 @@ use crate::format::documents::seal;
 use crate::format::names::COMMIT;
 use crate::packs::commit::{Commit, Statement};
 use crate::push::Synced;
-use crate::push::hold::{Manifests, check_unchanged, claim_name};
+use crate::push::hold::{Manifests, check_unchanged, check_unclaimed, claim_name};
 use crate::push::rehash::Rehash;
 use crate::remote::committed::read_any_claim;
 use crate::volume::hash::Hasher;
@@ -26,11 +26,16 @@ pub(super) fn unchanged(session: &Session, base: &Base, seen: Seen, read: (&Reha
 /// A push of this object that was killed after its commit has left its claim, and so has one that was killed before and whose change is
 /// taken back. Asked only where the agent has no report of this commit.
 fn drop_claim(session: &Session, base: &Base) -> Result<()> {
-    let Session { remote, options, .. } = session;
+    let Session { options, .. } = session;
     let Statement { revision, owner, .. } = &base.commit.statement;
     if options.pusher.pushed.is_some() && !options.is_unreported(owner, revision) {
         return Ok(());
     }
+    drop_own_claim(session, base)
+}
+
+fn drop_own_claim(session: &Session, base: &Base) -> Result<()> {
+    let Session { remote, options, .. } = session;
     let claim = read_any_claim(remote)?;
     if claim.present().is_some_and(|claim| claim.owner == options.pusher.owner) {
         check_unchanged(remote, options, &base.commit)?;
@@ -50,11 +55,14 @@ fn renew(session: &Session, base: &Base, seen: &Seen, (rehash, verified): (&Reha
     if exclude == before.exclude && !verified && !beat && rehash.done() == before.rehashed_time && !seen.came_of_age {
         return Ok(None);
     }
-    // Another push may have committed since this one read.
+    // Another push may have claimed, or committed, since this one read. One that began before is seen by its commit or its claim, one that begins
+    // now by its manifest: the older ones stay for a while, so that theirs alone shows nothing.
     let manifests = Manifests::list(remote)?;
     if !manifests.has(&base.revision) {
         return Ok(None);
     }
+    drop_own_claim(session, base)?;
+    check_unclaimed(remote, options, &base.commit)?;
     let verified_time = if verified { options.started } else { before.verified_time };
     let times =
         Statement { checked_time: checked, hints_time: captured, rehashed_time: rehash.done(), verified_time, exclude, ..before.clone() };

@@ -191,7 +191,7 @@ impl Round<'_, '_, '_> {
             FoundKind::Dir => Kind::Dir,
             FoundKind::Fifo => Kind::Fifo,
             FoundKind::Symlink(target) => Kind::Symlink(target.clone()),
-            FoundKind::File(size) => match self.file(&found, *size, former.or(known.as_ref()))? {
+            FoundKind::File(size) => match self.file(&found, *size, former.or(known.as_ref()), former.is_none())? {
                 Some(file) => Kind::File(file),
                 None => {
                     // Gone since the walk, or so it seems.
@@ -226,20 +226,21 @@ impl Round<'_, '_, '_> {
     }
 
     /// What a regular file is; `None` if it cannot be opened.
-    fn file(&mut self, found: &Found, size: u64, known: Option<&Node>) -> Result<Option<FileNode>> {
+    fn file(&mut self, found: &Found, size: u64, known: Option<&Node>, same_name: bool) -> Result<Option<FileNode>> {
         if found.links > 1
             && let Some(first) = self.firsts.get(&found.inode())
         {
             return Ok(*first);
         }
-        let file = self.first(found, size, known)?;
+        let file = self.first(found, size, known, same_name)?;
         if found.links > 1 {
             self.firsts.insert(found.inode(), file);
         }
         Ok(file)
     }
 
-    fn first(&mut self, found: &Found, size: u64, known: Option<&Node>) -> Result<Option<FileNode>> {
+    /// Hints vouch for their own name alone: where inode numbers are not stable, another file of one size and time may have them.
+    fn first(&mut self, found: &Found, size: u64, known: Option<&Node>, same_name: bool) -> Result<Option<FileNode>> {
         let before = known.and_then(|known| Some((known.meta.mtime, known.file()?)));
         // One name of several that an inode had may be another file by now: it gets an id of its own.
         let before = before.filter(|(_, file)| self.taken.insert(file.id));
@@ -248,7 +249,7 @@ impl Round<'_, '_, '_> {
             if same {
                 self.age(mtime, file.hints);
             }
-            if same && self.trust.vouches(&found.path, mtime, file) {
+            if same && same_name && self.trust.vouches(&found.path, mtime, file) {
                 return Ok(Some(*file));
             }
         }

@@ -146,7 +146,7 @@ impl Packs {
             pack: 16 << 20,
             inline: 200 << 10,
             next_object: ObjectId { push: 7, number: 0 },
-            next_file: 1,
+            next_file: 0,
             ids: HashMap::new(),
             entries: BTreeMap::new(),
             blocks: BTreeMap::new(),
