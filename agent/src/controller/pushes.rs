@@ -278,6 +278,7 @@ mod tests {
         assert!(pulls(&mut pushes, &shows(&idle), &place()), "written");
         wrote(&mut pushes, &back, &spec, &failed);
         assert!(pulls(&mut pushes, &shows(&idle), &place()), "and failed");
+        assert!(pulls(&mut pushes, &shows(&status("Backoff", None)), &place()), "and an older CRD has dropped since when");
         wrote(&mut pushes, &back, &spec, &idle);
         assert!(!pulls(&mut pushes, &shows(&idle), &place()) && pushes.wrote.is_empty(), "done");
         wrote(&mut pushes, &back, &spec, &works);
