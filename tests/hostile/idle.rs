@@ -1,5 +1,6 @@
 //! Nothing is asked of an API server while nothing is due.
 
+use super::quiet::quiet;
 use super::site::Site;
 use super::until::until;
 use futures::future::join_all;
@@ -59,14 +60,7 @@ async fn idle(site: &Site, copy_method: &str) -> (usize, usize) {
     };
     join_all(objects.iter().map(|object| object.until("it waits", 120, waits))).await;
     let asked = || site.proxy.counted().values().sum::<usize>();
-    let mut last = (asked(), Instant::now());
-    until("nothing was asked for five seconds", 60, async || {
-        if asked() != last.0 {
-            last = (asked(), Instant::now());
-        }
-        if last.1.elapsed() >= Duration::from_secs(5) { Ok(()) } else { Err(last.0) }
-    })
-    .await;
+    quiet(asked).await;
 
     let (before, began, long) = (asked(), Instant::now(), Duration::from_secs(60 * minutes()));
     until("the time has passed", 60 * minutes() + 10, async || if began.elapsed() >= long { Ok(()) } else { Err(()) }).await;

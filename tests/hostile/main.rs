@@ -21,6 +21,7 @@ mod limits;
 mod ports;
 mod proxy;
 mod pushed_back;
+mod quiet;
 mod reports;
 mod requests;
 mod setbacks;

@@ -2,12 +2,11 @@
 
 use super::limits::{exactly, figure};
 use super::proxy::Fault;
+use super::quiet::quiet;
 use super::site::{Replication, Site};
-use super::until::until;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
 /// Syncs of an object, at most.
 const TRIES: usize = 6;
@@ -53,21 +52,9 @@ async fn cheapest(name: &str, counted: &Counted, object: &Replication<'_>) {
 
 /// From the tag on until everything is cleaned up and nothing more is asked.
 async fn of_one(counted: &Counted, object: &Replication<'_>, tag: &str) -> BTreeMap<String, usize> {
-    quiet(counted).await;
+    quiet(|| counted.lock().unwrap().values().sum()).await;
     counted.lock().unwrap().clear();
     object.sync(tag, 60).await;
-    quiet(counted).await;
+    quiet(|| counted.lock().unwrap().values().sum()).await;
     counted.lock().unwrap().clone()
-}
-
-async fn quiet(counted: &Counted) {
-    let asked = || counted.lock().unwrap().values().sum::<usize>();
-    let mut last = (asked(), Instant::now());
-    until("nothing was asked for five seconds", 60, async || {
-        if asked() != last.0 {
-            last = (asked(), Instant::now());
-        }
-        if last.1.elapsed() >= Duration::from_secs(5) { Ok(()) } else { Err(last.0) }
-    })
-    .await;
 }

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 const WARNINGS: usize = 3000;
 const OBJECTS: usize = 40;
 /// In KiB.
-pub const LIMIT: u64 = 64 * 1024;
+const LIMIT: u64 = 64 * 1024;
 
 fn warning(name: &str, kind: &str, uid: &str, message: &str) -> Value {
     json!({ "apiVersion": "v1", "kind": "Event", "metadata": { "name": name }, "type": "Warning", "reason": "BackOff",

@@ -2,14 +2,13 @@
 //! does not show yet.
 
 use super::Context;
-use super::pushes::{self, At, Pushes, at};
+use super::pushes::{self, At, Place, Pushes, at};
 use crate::api::{ReplicationDestination, ReplicationSource, Status};
 use crate::cluster::view::Replication;
 use crate::core::model::claimant::{self, Claimant, Sharing, writes};
 use crate::core::model::facts::{Facts, Kind, Object};
 use crate::core::model::names;
-use crate::core::model::spec::{InvalidSpec, Remote, Spec};
-use crate::core::model::subject::may_be_one;
+use crate::core::model::spec::{InvalidSpec, Spec};
 use jiff::Timestamp;
 use std::collections::{HashMap, HashSet};
 
@@ -135,7 +134,7 @@ pub(super) fn ask(context: &Context, facts: &Facts, take: bool) -> Sharing {
         .collect();
     let own = view(&object.uid, &object.name, named, &facts.status, object.created, &claim);
     claims.keep(|uid| uid == object.uid || others.iter().any(|other| other.claimant.uid == uid));
-    let pushed_by = pushed_by(context, &mut claims.pushes, facts, &claim);
+    let pushed_by = pushed_by(context, &mut claims.pushes, facts);
     // What is refused because of its source is given to nobody.
     let take = take && pushed_by.is_none();
     let sharing = claims.ask(&claim, &Seen { wants: true, ..own }, &others, take, Timestamp::now());
@@ -146,10 +145,10 @@ pub(super) fn ask(context: &Context, facts: &Facts, take: bool) -> Sharing {
 }
 
 /// The source that pushes this PVC to the path that the destination pulls.
-fn pushed_by(context: &Context, known: &mut Pushes, facts: &Facts, claim: &str) -> Option<String> {
-    let (remote, place) = (&facts.spec.as_ref().ok()?.remote, pushes::place(facts)?);
+fn pushed_by(context: &Context, known: &mut Pushes, facts: &Facts) -> Option<String> {
+    let place = pushes::place(facts)?;
     let all = context.objects.sources.state();
-    let pushing = all.iter().filter(|source| pushes(source, claim, remote) || pushes::has_begun(known, source, &place));
+    let pushing = all.iter().filter(|source| pushes(source, &place) || pushes::has_begun(known, source, &place));
     let jobs = context.cache.jobs.state();
     let reading = jobs.iter().filter_map(|job| pushes::reads(job, &place));
     // The order of the store is none.
@@ -159,12 +158,12 @@ fn pushed_by(context: &Context, known: &mut Pushes, facts: &Facts, claim: &str) 
 /// The same by what is stored, where a pull into a PVC of the user's is to begin: of two objects that were created together, the cache may show
 /// the destination first.
 pub(super) async fn pushed_by_now(context: &Context, facts: &Facts) -> kube::Result<Option<String>> {
-    let Ok(spec) = &facts.spec else { return Ok(None) };
+    let of_the_users = facts.spec.as_ref().is_ok_and(|spec| spec.pulls_into().is_some());
     let begins = !facts.status.run.as_ref().is_some_and(writes);
-    let Some(claim) = spec.pulls_into().filter(|_| begins) else { return Ok(None) };
+    let Some(place) = pushes::place(facts).filter(|_| of_the_users && begins) else { return Ok(None) };
     let mut first: Option<String> = None;
     let see = |page: Vec<ReplicationSource>| {
-        let names = page.into_iter().filter(|source| pushes(source, claim, &spec.remote)).filter_map(|source| source.metadata.name);
+        let names = page.into_iter().filter(|source| pushes(source, &place)).filter_map(|source| source.metadata.name);
         first = first.take().into_iter().chain(names).min();
     };
     match context.reader.sources(see).await {
@@ -175,14 +174,10 @@ pub(super) async fn pushed_by_now(context: &Context, facts: &Facts) -> kube::Res
 }
 
 /// Whether this source pushes the PVC there, or still has to end a sync.
-fn pushes(source: &ReplicationSource, claim: &str, remote: &Remote) -> bool {
-    let rclone = &source.spec.rclone.shared;
-    let there = rclone.rclone_config == remote.secret
-        && rclone.rclone_config_section == remote.section
-        && may_be_one(&rclone.rclone_dest_path, &remote.path);
+fn pushes(source: &ReplicationSource, place: &Place) -> bool {
     let works = || source.status.as_ref().and_then(|status| status.run.as_ref()).is_some_and(claimant::pushes);
     let deleted = source.metadata.deletion_timestamp.is_some();
-    there && source.spec.source_pvc == claim && !deleted && (!source.spec.paused || works())
+    Place::of_source(&source.spec).is(place) && !deleted && (!source.spec.paused || works())
 }
 
 /// This status of the object was written, or sent.
@@ -305,7 +300,8 @@ mod tests {
     /// has ended.
     #[test]
     fn a_source_pushes_the_claim_by_its_spec_and_its_run() {
-        let remote = Remote { secret: "s".into(), section: "r".into(), path: "bucket/p".into() };
+        let of = |secret: &str| json!({ "rcloneConfig": secret, "rcloneConfigSection": "r", "rcloneDestPath": "bucket/p" });
+        let place = |secret: &str| Place::of_source(&serde_json::from_value(json!({ "sourcePVC": CLAIM, "rclone": of(secret) })).unwrap());
         let source = |claim: &str, path: &str, paused: bool, phase: Option<&str>| -> ReplicationSource {
             let rclone = json!({ "rcloneConfig": "s", "rcloneConfigSection": "r", "rcloneDestPath": path });
             let spec = json!({ "sourcePVC": claim, "paused": paused, "rclone": rclone });
@@ -321,13 +317,12 @@ mod tests {
             (CLAIM, "bucket/another", false, None, false),
             ("other", "bucket/p", false, None, false),
         ] {
-            assert_eq!(pushes(&source(claim, path, paused, phase), CLAIM, &remote), expected, "{claim} {path} {paused} {phase:?}");
+            assert_eq!(pushes(&source(claim, path, paused, phase), &place("s")), expected, "{claim} {path} {paused} {phase:?}");
         }
         let mut deleted = source(CLAIM, "bucket/p", false, None);
         deleted.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(Timestamp::UNIX_EPOCH));
-        assert!(!pushes(&deleted, CLAIM, &remote));
-        let elsewhere = Remote { secret: "another".into(), ..remote };
-        assert!(!pushes(&source(CLAIM, "bucket/p", false, None), CLAIM, &elsewhere));
+        assert!(!pushes(&deleted, &place("s")));
+        assert!(!pushes(&source(CLAIM, "bucket/p", false, None), &place("another")));
     }
 
     /// What was only looked at is not taken, and what was not used is free again.

@@ -3,8 +3,8 @@
 
 use super::Context;
 use crate::api::status::{Phase, Run};
-use crate::api::{ReplicationDestination, ReplicationSource, Status, labels};
-use crate::cluster::slim;
+use crate::api::{ReplicationDestination, ReplicationSource, ReplicationSourceSpec, Status, labels};
+use crate::cluster::{slim, view};
 use crate::core::model::claimant;
 use crate::core::model::facts::{Facts, Kind, Object};
 use crate::core::model::names;
@@ -42,6 +42,11 @@ impl Place {
         Place { claim: claim.to_owned(), remote: named.record().remote, secret: Some(secret.to_owned()) }
     }
 
+    /// What a source of this spec pushes.
+    pub(super) fn of_source(spec: &ReplicationSourceSpec) -> Place {
+        Place::new(&spec.source_pvc, &Named::by_source(spec), &spec.rclone.shared.rclone_config)
+    }
+
     /// What an object of this spec pulls into or pushes.
     fn of(object: &Object, spec: &Spec) -> Place {
         let own = object.claim_name();
@@ -58,7 +63,8 @@ impl Place {
         Some(Place { claim: subject.claim.clone().unwrap_or_else(|| own.to_owned()), remote: subject.remote.clone(), secret: None })
     }
 
-    fn is(&self, other: &Place) -> bool {
+    /// Whether the two may be one.
+    pub(super) fn is(&self, other: &Place) -> bool {
         let secrets = self.secret.as_ref().zip(other.secret.as_ref());
         self.claim == other.claim && one_remote(&self.remote, &other.remote) && secrets.is_none_or(|(one, another)| one == another)
     }
@@ -182,8 +188,7 @@ pub(super) fn has_begun(pushes: &mut Pushes, source: &ReplicationSource, place: 
 /// The source whose mover reads the PVC in place and pushes it there: on a node that is lost it may outlive its sync.
 pub(super) fn reads(job: &slim::Job, place: &Place) -> Option<String> {
     let (meta, spec) = (&job.metadata, &job.spec.template.spec);
-    let ended = job.status.conditions.iter().any(|c| matches!(c.kind.as_str(), "Complete" | "Failed") && c.status == "True");
-    if ended || meta.name.as_deref().is_none_or(names::is_destination_job) {
+    if view::has_ended(job) || meta.name.as_deref().is_none_or(names::is_destination_job) {
         return None;
     }
     // Another one mounts a copy.

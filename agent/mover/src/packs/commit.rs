@@ -132,6 +132,15 @@ impl Committing for AnyCommit {
     }
 }
 
+impl From<&AnyCommit> for Synced {
+    fn from(commit: &AnyCommit) -> Self {
+        match commit {
+            AnyCommit::Files(commit) => Self::from(&**commit),
+            AnyCommit::Packs(commit) => Self::from(&**commit),
+        }
+    }
+}
+
 /// The result of a sync that ends with this commit, so far.
 impl From<&Commit> for Synced {
     fn from(commit: &Commit) -> Self {

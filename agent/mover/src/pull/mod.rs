@@ -29,7 +29,7 @@ use crate::format::documents::Control;
 use crate::format::names::{CLAIM, COMMIT, CONTROL_DIR, is_content, is_manifest, is_ours, revision_of_manifest};
 use crate::format::revision::Revision;
 use crate::guard::Guard;
-use crate::packs::commit::{AnyCommit, read_claim};
+use crate::packs::commit::{AnyCommit, Committing, read_claim};
 use crate::remote::committed::{inconsistent, read_any_commit};
 use crate::remote::{Listing, Remote, contradiction, shows};
 use crate::report::Reason;
@@ -120,9 +120,9 @@ fn pull_of(remote: &Remote, options: &PullOptions, path: Option<&RelPath>) -> Re
             }
         };
         let staging_left = Staging::is_left(&root)?;
-        if options.private && options.applied.as_deref() == Some(revision(&commit)) && !staging_left && apart.is_none() {
-            tracing::info!(revision = revision(&commit), "nothing changed");
-            return Ok(PullOutcome::Done(synced(&commit)));
+        if options.private && options.applied.as_deref() == Some(commit.revision()) && !staging_left && apart.is_none() {
+            tracing::info!(revision = commit.revision(), "nothing changed");
+            return Ok(PullOutcome::Done(Synced::from(&commit)));
         }
         // A failure with the same commit as before is no race with a push, so it is tried just once more.
         let attempt = |commit, transferred: &mut u64| {
@@ -144,7 +144,7 @@ fn pull_of(remote: &Remote, options: &PullOptions, path: Option<&RelPath>) -> Re
             Ok(pulled) => return Ok(PullOutcome::Done(after(apart, pulled))),
             Err(failure) => {
                 tracing::info!(
-                    revision = revision(&commit),
+                    revision = commit.revision(),
                     reason = failure.message,
                     "the remote changed under the pull; reading it again"
                 );
@@ -163,20 +163,6 @@ fn pull_of(remote: &Remote, options: &PullOptions, path: Option<&RelPath>) -> Re
 fn after(apart: Option<Synced>, pulled: Synced) -> Synced {
     let Some(before) = apart else { return pulled };
     Synced { changed: pulled.changed || before.changed, deleted: pulled.deleted + before.deleted, ..pulled }
-}
-
-fn revision(commit: &AnyCommit) -> &str {
-    match commit {
-        AnyCommit::Files(commit) => &commit.revision,
-        AnyCommit::Packs(commit) => &commit.statement.revision,
-    }
-}
-
-fn synced(commit: &AnyCommit) -> Synced {
-    match commit {
-        AnyCommit::Files(commit) => Synced::from(&**commit),
-        AnyCommit::Packs(commit) => Synced::from(&**commit),
-    }
 }
 
 /// What a path without a commit is: one that has not been pushed to yet, one that was, or one that holds other files. `None` where

@@ -11,7 +11,7 @@ use crate::format::names::{Folder, manifest};
 use crate::remote::{BATCH, SentOnce, open_files};
 use crate::report::Reason;
 use crate::spill::{Spill, batches};
-use crate::store::{self, Class, StoreError, slices};
+use crate::store::{self, Class, Content, StoreError, slices};
 
 /// A file, and the name that it is sent to.
 type Named<'f> = (&'f Upload, &'f [u8]);
@@ -108,8 +108,8 @@ impl PushContext<'_> {
         files.iter().map(open).collect()
     }
 
-    /// Sends what is read once. Content that is not what was hashed is that of a file which has changed.
-    fn send_once(&self, files: &[Named], folder: Folder, read: &mut Read) -> store::Result<()> {
+    /// Sends what is read once, and again what the remote does not show as it was sent; tells the content of each.
+    fn send_until_shown(&self, files: &[Named], folder: Folder) -> store::Result<Vec<Content>> {
         let SentOnce { mut contents, altered } = self.remote.send_once(self.open(files)?, folder)?;
         let altered: Vec<(usize, Named)> = altered.into_iter().filter_map(|place| Some((place, *files.get(place)?))).collect();
         if let Some((_, (first, _))) = altered.first() {
@@ -126,8 +126,13 @@ impl PushContext<'_> {
                 }
             }
         }
+        Ok(contents)
+    }
+
+    /// Sends what is read once. Content that is not what was hashed is that of a file which has changed.
+    fn send_once(&self, files: &[Named], folder: Folder, read: &mut Read) -> store::Result<()> {
         let mut others = Vec::new();
-        for ((upload, _), content) in files.iter().zip(contents) {
+        for ((upload, _), content) in files.iter().zip(self.send_until_shown(files, folder)?) {
             let unread = upload.sha256 == Digest::UNREAD;
             if content.size != upload.size || content.sha256 != upload.sha256 && !unread {
                 others.push(upload.path.clone());

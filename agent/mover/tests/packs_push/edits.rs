@@ -1,6 +1,7 @@
 //! Changes of a volume: what applications do to files, and what they do to names.
 
 use std::fs::{self, File, OpenOptions};
+use std::io;
 use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
@@ -67,6 +68,21 @@ fn regular(path: &Path) -> Option<File> {
     Some(OpenOptions::new().read(true).write(true).open(path).unwrap())
 }
 
+/// Gives a file another name, in place of whatever is there; not where the file goes with that.
+fn onto(from: &Path, to: &Path, root: &Path, give: fn(&Path, &Path) -> io::Result<()>) {
+    if from == to || regular(from).is_none() {
+        return;
+    }
+    room(to, root);
+    if regular(from).is_some() {
+        clear(to);
+    }
+    if regular(from).is_some() {
+        room(to, root);
+        give(from, to).unwrap();
+    }
+}
+
 impl Edit {
     pub fn apply(&self, root: &Path) {
         let path = |name: &u8| path(root, *name);
@@ -103,32 +119,8 @@ impl Edit {
                 }
             }
             Self::Remove { name } => clear(&path(name)),
-            Self::Rename { from, to } => {
-                let (from, to) = (path(from), path(to));
-                if from != to && regular(&from).is_some() {
-                    room(&to, root);
-                    if regular(&from).is_some() {
-                        clear(&to);
-                        if regular(&from).is_some() {
-                            room(&to, root);
-                            fs::rename(from, to).unwrap();
-                        }
-                    }
-                }
-            }
-            Self::Link { from, to } => {
-                let (from, to) = (path(from), path(to));
-                if from != to && regular(&from).is_some() {
-                    room(&to, root);
-                    if regular(&from).is_some() {
-                        clear(&to);
-                        if regular(&from).is_some() {
-                            room(&to, root);
-                            fs::hard_link(from, to).unwrap();
-                        }
-                    }
-                }
-            }
+            Self::Rename { from, to } => onto(&path(from), &path(to), root, |from, to| fs::rename(from, to)),
+            Self::Link { from, to } => onto(&path(from), &path(to), root, |from, to| fs::hard_link(from, to)),
             Self::Replace { name, size, seed } => {
                 let path = path(name);
                 if regular(&path).is_some() {

@@ -39,10 +39,14 @@ pub fn pulls_into(pod: &slim::Pod, claim: &str) -> bool {
     pulls && mounts(&pod.spec, claim)
 }
 
+/// Whether this Job gets no pod any more.
+pub fn has_ended(job: &slim::Job) -> bool {
+    job.status.conditions.iter().any(|c| matches!(c.kind.as_str(), "Complete" | "Failed") && c.status == "True")
+}
+
 /// Whether this Job is a destination's, of whichever object, that has this claim as its volume and may still get a pod.
 pub fn will_pull_into(job: &slim::Job, claim: &str) -> bool {
-    let ended = job.status.conditions.iter().any(|c| matches!(c.kind.as_str(), "Complete" | "Failed") && c.status == "True");
-    !ended && job.metadata.name.as_deref().is_some_and(names::is_destination_job) && mounts(&job.spec.template.spec, claim)
+    !has_ended(job) && job.metadata.name.as_deref().is_some_and(names::is_destination_job) && mounts(&job.spec.template.spec, claim)
 }
 
 /// Claims beside its volume are only read (`moverVolumes`).
