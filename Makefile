@@ -24,10 +24,10 @@ soak: ## for long: 20,000 random scripts of decisions of each kind, every way th
 	@LONG=1 tests/tools/s3-servers versitygw
 	@LONG=1 tests/tools/s3-servers seaweedfs
 
-measure: ## what replication costs, as the table of docs/performance.md
+measure: ## what replication costs, as the table of docs/performance-tables.md
 	@tests/tools/measure
 
-bench: ## what a push and a pull cost beside VolSync's procedure; ARGS="--quick" for small sets, "--rivals" beside restic, kopia and others
+bench: ## what a push and a pull cost beside VolSync's procedure; ARGS=--rivals beside restic, kopia and others, --aims what is aimed at and what is met; --quick for small sets
 	@tests/tools/bench $(ARGS)
 
 generate: ## write the files that are generated from the code (CRDs, docs/reference.md); tests fail when they are out of date

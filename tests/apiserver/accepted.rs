@@ -59,6 +59,11 @@ async fn a_remote_is_accepted(#[values(Source, Destination)] kind: Kind, #[case]
 #[case::copied_by_clone(Source, json!({"copyMethod": "Clone", "capacity": "1Gi", "accessModes": ["ReadWriteOncePod"]}))]
 #[case::read_in_place(Source, json!({"copyMethod": "Direct"}))]
 #[case::read_in_place_by_another_word(Source, json!({"copyMethod": "None"}))]
+#[case::laid_out_in_packs(Source, json!({"layout": "Packs"}))]
+#[case::revisions_by_number(Source, json!({"layout": "Packs", "retain": 3}))]
+#[case::revisions_by_age(Source, json!({"layout": "Packs", "retention": {"last": 3, "hourly": 24, "daily": 7, "weekly": 4, "monthly": 6, "maxAge": "90d"}}))]
+#[case::laid_out_in_files(Source, json!({"layout": "Files"}))]
+#[case::pulled_from_packs(Destination, json!({"layout": "Packs"}))]
 #[case::patterns(Source, json!({"exclude": ["*.tmp", "!keep.tmp", "/cache/", "a/**/b"]}))]
 #[case::kept_as_a_snapshot(Destination, json!({"copyMethod": "Snapshot", "volumeSnapshotClassName": "c"}))]
 #[case::kept_as_the_claim(Destination, json!({"copyMethod": "Direct"}))]
@@ -67,6 +72,8 @@ async fn a_remote_is_accepted(#[values(Source, Destination)] kind: Kind, #[case]
 #[case::images_by_age(Destination, json!({"retention": {"last": 3, "hourly": 24, "daily": 7, "weekly": 4, "monthly": 6, "maxAge": "90d"}}))]
 #[case::images_by_age_and_a_floor_for_older_agents(Destination, json!({"retain": 30, "retention": {"daily": 7}}))]
 #[case::images_by_one_rule(Destination, json!({"retention": {"daily": 7}}))]
+#[case::pinned_to_a_revision(Destination, json!({"pin": {"revision": "20261123T042858Z-1c9a77e0-17-5f2e"}}))]
+#[case::pinned_to_a_time(Destination, json!({"layout": "Packs", "pin": {"asOf": "2026-11-23T06:00:00+01:00"}}))]
 #[case::no_cleaning_up(Destination, json!({"copyMethod": "Direct", "cleanupTempPVC": false}))]
 #[case::an_existing_claim_instead_of_a_size(Destination, json!({"destinationPVC": "claim", "capacity": null}))]
 #[case::read_and_written_by_many(Destination, json!({"accessModes": ["ReadWriteMany", "ReadWriteOnce"], "storageClassName": "s"}))]
@@ -86,4 +93,6 @@ async fn a_pause_is_accepted(#[values(Source, Destination)] kind: Kind, #[values
 async fn a_zone_without_a_schedule_is_accepted_beside_retention() {
     let spec = json!({ "trigger": { "timeZone": "Europe/Berlin" }, "rclone": { "retention": { "daily": 7 } } });
     tried(Destination, &changed(Destination, &spec)).await.unwrap();
+    let spec = json!({ "trigger": { "timeZone": "Europe/Berlin" }, "rclone": { "layout": "Packs", "retention": { "daily": 7 } } });
+    tried(Source, &changed(Source, &spec)).await.unwrap();
 }

@@ -57,12 +57,11 @@ async fn a_trigger_is_refused(
     refuses(kind, json!({ "trigger": trigger }), field, message).await;
 }
 
-/// Of a destination, retention counts in it as well.
+/// Retention counts in it as well.
 #[rstest]
-#[case(Source, "trigger.timeZone only has a meaning beside trigger.schedule: add schedule or remove timeZone")]
-#[case(Destination, "trigger.timeZone only has a meaning beside trigger.schedule or rclone.retention: add one of them or remove timeZone")]
 #[tokio::test]
-async fn a_zone_in_which_nothing_is_counted_is_refused(#[case] kind: Kind, #[case] message: &str) {
+async fn a_zone_in_which_nothing_is_counted_is_refused(#[values(Source, Destination)] kind: Kind) {
+    let message = "trigger.timeZone only has a meaning beside trigger.schedule or rclone.retention: add one of them or remove timeZone";
     refuses(kind, json!({ "trigger": { "timeZone": "UTC", "manual": "a" } }), "trigger", message).await;
 }
 
@@ -115,6 +114,19 @@ async fn a_remote_is_refused(#[values(Source, Destination)] kind: Kind, #[case] 
     "write the name of a VolumeSnapshotClass, such as 'csi-snapshots'"
 )]
 #[case::an_unknown_method(json!({"rclone": {"copyMethod": "Restic"}}), "copyMethod", "supported values")]
+#[case::a_destinations_layout(json!({"rclone": {"layout": "Plain"}}), "layout", "supported values")]
+#[case::revisions_of_files(
+    json!({"rclone": {"retain": 3}}),
+    "spec.rclone",
+    "retain counts the revisions to keep at the path, and layout Files keeps one: remove it or write layout: Packs"
+)]
+#[case::revisions_of_files_by_age(
+    json!({"rclone": {"layout": "Files", "retention": {"daily": 7}}}),
+    "spec.rclone",
+    "retention says which revisions to keep at the path, and layout Files keeps one: remove it or write layout: Packs"
+)]
+#[case::not_one_revision(json!({"rclone": {"layout": "Packs", "retain": 0}}), "retain", "greater than or equal to 1")]
+#[case::no_rule_for_revisions(json!({"rclone": {"layout": "Packs", "retention": {"maxAge": "90d"}}}), "retention", RETENTION)]
 #[case::a_size_of_no_temporary_claim(json!({"rclone": {"copyMethod": "Direct", "capacity": "1Gi"}}), "spec.rclone", TEMPORARY)]
 #[case::a_class_of_no_temporary_claim(json!({"rclone": {"copyMethod": "None", "storageClassName": "s"}}), "spec.rclone", TEMPORARY)]
 #[case::modes_of_no_temporary_claim(json!({"rclone": {"copyMethod": "None", "accessModes": ["ReadOnlyMany"]}}), "spec.rclone", TEMPORARY)]
@@ -154,6 +166,7 @@ async fn a_source_is_refused(#[case] spec: Value, #[case] field: &str, #[case] m
 #[case::none_of_the_last(json!({"rclone": {"retention": {"last": 0}}}), "last", "greater than or equal to 1")]
 #[case::too_many_hours(json!({"rclone": {"retention": {"hourly": 101}}}), "hourly", "less than or equal to 100")]
 #[case::an_age_in_words(json!({"rclone": {"retention": {"last": 1, "maxAge": "3 months"}}}), "maxAge", "write a duration such as '90d', '36h' or '1d12h'")]
+#[case::no_age_at_all(json!({"rclone": {"retention": {"last": 1, "maxAge": "0d"}}}), "maxAge", "write a duration such as '90d', '36h' or '1d12h'")]
 #[case::no_images_to_keep(
     json!({"rclone": {"copyMethod": "Direct", "retention": {"last": 3}}}),
     "spec.rclone",
@@ -168,6 +181,23 @@ async fn a_source_is_refused(#[case] spec: Value, #[case] field: &str, #[case] m
     json!({"rclone": {"destinationPVC": "claim", "cleanupTempPVC": true}}),
     "spec.rclone",
     "cleanupTempPVC deletes the PVC that is created for this object, and with destinationPVC none is created: remove one of the two"
+)]
+#[case::no_pin_at_all(json!({"rclone": {"pin": {}}}), "pin", "write revision or asOf, one of the two")]
+#[case::two_pins(
+    json!({"rclone": {"pin": {"revision": "20261123T042858Z-1c9a77e0-17-5f2e", "asOf": "2026-11-23T06:00:00Z"}}}),
+    "pin",
+    "write revision or asOf, one of the two"
+)]
+#[case::a_revision_that_cannot_be(
+    json!({"rclone": {"pin": {"revision": "latest"}}}),
+    "pin",
+    "write a revision as status.revision shows it, such as '20261123T042858Z-1c9a77e0-17-5f2e'"
+)]
+#[case::a_time_that_cannot_be(json!({"rclone": {"pin": {"asOf": "yesterday"}}}), "asOf", "must be of type date-time")]
+#[case::a_revision_of_another_tool(
+    json!({"rclone": {"layout": "Plain", "pin": {"asOf": "2026-11-23T06:00:00Z"}}}),
+    "spec.rclone",
+    "pin names a revision, and a path of layout Plain has none: remove one of the two"
 )]
 #[case::a_sources_method(json!({"rclone": {"copyMethod": "Clone"}}), "copyMethod", "supported values")]
 #[tokio::test]

@@ -5,7 +5,9 @@ use crate::objects::{Kind, client_with_crds, stored};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, Time};
 use kube::Client;
 use rstest::rstest;
-use scribe_agent::api::status::{Aborted, FirstPush, Image, ImageRef, LastError, MoverResult, MoverStatus, Phase, Run, Status, Subject};
+use scribe_agent::api::status::{
+    Aborted, FirstPush, Image, ImageRef, LastError, MoverResult, MoverStatus, Phase, Pinned, Run, Status, Subject, UnfinishedPull,
+};
 use scribe_agent::cluster::read::Reader;
 use scribe_agent::cluster::refusal::Answer;
 use scribe_agent::cluster::view::Replication;
@@ -50,6 +52,15 @@ fn full(kind: Kind) -> Status {
         volume_touched: kind == Destination,
         adopted_path: (kind == Source).then(|| "bucket/old".to_owned()),
         transferred: Some(1_000),
+        sent: (kind == Source).then_some(900),
+        stored: (kind == Source).then_some(1_900),
+        pinned: (kind == Destination).then(|| {
+            Box::new(Pinned {
+                revision: "20210119T221500Z-1c9a77e0-17-5f2e".to_owned(),
+                as_of: Some("2021-01-19T22:15:30Z".to_owned()),
+                remote: "s3:bucket/old".to_owned(),
+            })
+        }),
         source_checked_time: Some(time("2021-01-19T22:16:01Z")),
         run: Some(Run {
             id: "0123456789abcdef".to_owned(),
@@ -69,13 +80,13 @@ fn full(kind: Kind) -> Status {
             adopted_state: Some("a commit".to_owned()),
             disruptions: Some(2),
             waits_for_pod: true,
-            pulls_since_attempt: Some(1),
         }),
         first_push: (kind == Destination).then(|| FirstPush {
             since: time("2021-01-18T22:17:00Z"),
             message: "Nothing has been pushed".to_owned(),
             overdue: true,
         }),
+        unfinished_pulls: if kind == Destination { vec![unfinished()] } else { Vec::new() },
         attempts: Some(4),
         next_attempt_time: Some(time("2021-01-19T22:17:00Z")),
         last_error: Some(LastError {
@@ -109,8 +120,12 @@ fn full(kind: Kind) -> Status {
     }
 }
 
+fn unfinished() -> UnfinishedPull {
+    UnfinishedPull { claim: "data".to_owned(), remote: "s3:bucket/new".to_owned(), run: "9876543210".to_owned(), attempt: 1 }
+}
+
 fn subject(remote: &str) -> Subject {
-    Subject { remote: remote.to_owned(), claim: Some("data".to_owned()), layout: "Files".to_owned() }
+    Subject { remote: remote.to_owned(), claim: Some("data".to_owned()), layout: "Files".to_owned(), pin: None }
 }
 
 fn condition(kind: &str, time: Time) -> Condition {

@@ -45,6 +45,9 @@ fn sources() -> Vec<Value> {
         rclone(json!({"copyMethod": "Direct", "volumeSnapshotClassName": "csi"})),
         rclone(json!({"copyMethod": "Direct", "capacity": "1Gi"})),
         rclone(json!({"deletionGuard": {"percent": 101}})),
+        rclone(json!({"layout": "Plain"})),
+        rclone(json!({"retain": 3})),
+        rclone(json!({"retention": {"daily": 7}})),
         rclone(json!({"exclude": []})),
         rclone(json!({"moverResources": {"requests": {"memory": "2Gi"}, "limits": {"memory": "1Gi"}}})),
         rclone(json!({"moverResources": {"limits": {"memory": "lots"}}})),
@@ -77,6 +80,10 @@ fn destinations() -> Vec<Value> {
         json!({"retention": {"maxAge": "90d"}}),
         json!({"retention": {"daily": 7, "maxAge": "3 months"}}),
         json!({"copyMethod": "Direct", "retention": {"daily": 7}}),
+        json!({"pin": {}}),
+        json!({"pin": {"revision": "latest"}}),
+        json!({"pin": {"asOf": "yesterday"}}),
+        json!({"layout": "Plain", "pin": {"asOf": "2026-11-23T06:00:00Z"}}),
     ]
     .map(rclone)
     .into()

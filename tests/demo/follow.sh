@@ -21,6 +21,14 @@ state() {
     sed -n 's#^\([a-z]*\)[^/]*/\(scribe-.*\)#\1 \2#p' | paste -sd, | sed 's/,/, /g; s/..*/  [&]/'
 }
 
+# moved NAMESPACE OBJECT: how many bytes its last sync moved, and those of the volume.
+moved() {
+  local bytes transferred sent
+  IFS=, read -r bytes transferred sent < <(kubectl -n "$1" get "$2" -o jsonpath='{.status.bytes},{.status.transferred},{.status.sent}{"\n"}')
+  printf '  %4d s  %s: this sync moved %s bytes, of %s in the volume%s\n' "$SECONDS" "$1" "$transferred" "$bytes" \
+    "${sent:+; as they were sent, compressed and with what describes them: $sent}"
+}
+
 # follow NAMESPACE OBJECT JSONPATH VALUE: shows every change of the object's state until the field has the value (an empty
 # one: any), which is then in $followed. Fails after 5 minutes, with what the cluster has to say.
 follow() {

@@ -25,7 +25,7 @@ async fn every_field_at_once() {
         let history = site.history().await;
         let terms = json!([{ "matchExpressions": [{ "key": "kubernetes.io/os", "operator": "In", "values": ["linux"] }] }]);
         let pod = json!({
-            "moverResources": { "limits": { "memory": "300Mi", "cpu": 1 }, "requests": { "memory": "64Mi" } },
+            "moverResources": { "limits": { "memory": "300Mi", "cpu": 1 }, "requests": { "memory": "64Mi", "cpu": "20m" } },
             "moverSecurityContext": { "runAsUser": 1000, "runAsGroup": 1000, "fsGroup": 1000, "runAsNonRoot": true },
             "moverPodLabels": { "team": "storage" },
             "moverAffinity": { "nodeAffinity": { "requiredDuringSchedulingIgnoredDuringExecution": { "nodeSelectorTerms": terms } } },
@@ -55,7 +55,7 @@ async fn every_field_at_once() {
                 },
             }));
             let container = &ran["spec"]["containers"][0];
-            assert_eq!(container["resources"], json!({ "limits": { "memory": "300Mi", "cpu": "1" }, "requests": { "memory": "64Mi", "cpu": "1" } }));
+            assert_eq!(container["resources"], json!({ "limits": { "memory": "300Mi", "cpu": "1" }, "requests": { "memory": "64Mi", "cpu": "20m" } }));
             assert_has(&container["securityContext"], &json!({
                 "runAsNonRoot": true, "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": { "drop": ["ALL"] },
             }));

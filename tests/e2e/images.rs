@@ -4,6 +4,7 @@ use crate::support::replication::image_of;
 use crate::support::site::site;
 use crate::support::until::until;
 use crate::support::volume::{Claim, SECOND_TREE};
+use rstest::rstest;
 use serde_json::json;
 
 /// Between the making of a PVC from an image and its binding lies any amount of time; meanwhile the image has to stay.
@@ -57,11 +58,12 @@ async fn an_image_that_a_user_wants_to_keep_is_let_go() {
 }
 
 /// The newest images are kept, in the order in which they were published, and the status lists them.
+#[rstest]
 #[tokio::test]
-async fn as_many_images_are_kept_as_are_wanted() {
+async fn as_many_images_are_kept_as_are_wanted(#[values("Files", "Packs")] layout: &str) {
     site("retain", async |site| {
         let (source, push, pull, first) =
-            site.replicated(json!({ "rclone": { "copyMethod": "Direct" } }), json!({ "rclone": { "retain": 2 } })).await;
+            site.replicated(json!({ "rclone": { "copyMethod": "Direct", "layout": layout } }), json!({ "rclone": { "retain": 2 } })).await;
         let mut images = vec![first];
         for round in ["second", "third"] {
             source.run(&format!("echo {round} >plain"));

@@ -1,19 +1,21 @@
 //! What a second sync changes, and what it leaves alone.
 
 use crate::support::history::{History, Seen};
-use crate::support::replication::{image_of, status_of};
+use crate::support::replication::{image_of, laid_out, status_of};
 use crate::support::s3;
 use crate::support::site::site;
 use crate::support::volume::SECOND_TREE;
 use kube::ResourceExt;
+use rstest::rstest;
 use serde_json::json;
 
 /// Files change, come and go; `latestImage` moves to a snapshot that is ready, and only then does the old one go.
+#[rstest]
 #[tokio::test]
-async fn a_new_image_takes_the_old_ones_place() {
+async fn a_new_image_takes_the_old_ones_place(#[values("Files", "Packs")] layout: &str) {
     site("second", async |site| {
         let source = site.filled("data").await;
-        let push = site.source("push", "data", json!({}));
+        let push = site.source("push", "data", laid_out(layout));
         push.synced("first").await;
         let history = site.history().await;
         let pull = site.destination("pull", json!({}));
@@ -53,12 +55,13 @@ fn in_order(history: &History, first: &str, second: &str) {
 }
 
 /// Nothing new: the syncs are complete, but there is no new revision and no new image.
+#[rstest]
 #[tokio::test]
-async fn an_unchanged_source_makes_no_new_image() {
+async fn an_unchanged_source_makes_no_new_image(#[values("Files", "Packs")] layout: &str) {
     site("unchanged", async |site| {
         let _source = site.filled("data").await;
         let history = site.history().await;
-        let push = site.source("push", "data", json!({}));
+        let push = site.source("push", "data", laid_out(layout));
         let pushed = push.synced("first").await;
         let pull = site.destination("pull", json!({}));
         let pulled = pull.synced("first").await;

@@ -31,7 +31,7 @@ async fn a_source_that_is_resumed_waits_for_the_restore() {
     source.until("it is paused", 60, |s| s.observed_generation > Some(2)).await;
     site.world.record.lock().unwrap().asleep = true;
     let destination = back(&site).await;
-    destination.until("it pulls", 60, |s| s.run.as_ref().is_some_and(|run| run.pulls_since_attempt == Some(1))).await;
+    destination.until("it pulls", 60, |s| s.unfinished_pulls.len() == 1).await;
     source.edit(json!({ "paused": false, "trigger": { "manual": "2" } })).await;
     let named = "ReplicationDestination \"back\" pulls s3:bucket/x into PVC \"data-x\"";
     source.until("it waits, and names the destination", 60, |s| says(s, "Stalled", named)).await;

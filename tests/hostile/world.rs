@@ -184,6 +184,7 @@ fn report(run: &str) -> Report {
         files: 1,
         bytes: 1,
         transferred: 1,
+        packs: None,
         hashed: 0,
         deleted: 0,
         skipped: BTreeMap::new(),

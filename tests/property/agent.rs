@@ -40,15 +40,25 @@ pub fn look(world: &mut World, how: &Look) {
     if decide(&cached, &limits, world.now).steps.is_empty() {
         return;
     }
-    let mut facts = Facts {
-        fresh: std::collections::BTreeSet::new(),
-        object: world.object.clone(),
-        spec: world.spec(),
-        status: world.status.clone(),
-        ..cached
-    };
+    if !act(world, how, cached.clone(), false) {
+        // A conflict: the cache is behind.
+        act(world, how, cached, true);
+    }
+}
+
+/// Decides on fresh facts, and writes; false where nothing was done because the object that was believed has changed.
+fn act(world: &mut World, how: &Look, cached: Facts, reads_the_object: bool) -> bool {
+    let limits = World::limits();
+    let mut facts = Facts { fresh: std::collections::BTreeSet::new(), ..cached };
+    let mut object_is_fresh = false;
     let plan = loop {
         let plan = decide(&facts, &limits, world.now);
+        let guarded = matches!(plan.steps.first(), Some(Step::WriteStatus(_)));
+        if !object_is_fresh && (reads_the_object || !guarded) {
+            object_is_fresh = true;
+            facts = Facts { object: world.object.clone(), spec: world.spec(), status: world.status.clone(), ..facts };
+            continue;
+        }
         let stale = &plan.needs - &facts.fresh;
         if stale.is_empty() {
             break plan;
@@ -82,7 +92,7 @@ pub fn look(world: &mut World, how: &Look) {
     let mut left_over = false;
     for (number, step) in plan.steps.iter().enumerate() {
         if how.crash_at == Some(number) {
-            return;
+            return true;
         }
         if left_over && matches!(step, Step::Create(_)) {
             continue;
@@ -97,8 +107,9 @@ pub fn look(world: &mut World, how: &Look) {
         }
         // A removal that fails keeps nothing but creates from being done.
         if step.removes().is_none() {
-            return;
+            return object_is_fresh || !matches!(step, Step::WriteStatus(_));
         }
         left_over = true;
     }
+    true
 }

@@ -1,14 +1,16 @@
 //! What a cluster's controllers and nodes do in the fake world, and how movers end.
 
 use crate::world::World;
-use scribe_agent::core::model::facts::{Kind, Meta, Pod};
-use scribe_agent::core::model::plan::NewJob;
+use scribe_agent::core::model::facts::{Claim, Kind, Meta, Pod, Role};
+use scribe_agent::core::model::plan::{MoverTask, NewJob};
 use scribe_mover::report::{Outcome, Reason, Report};
 
 /// How a mover ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
     Good,
+    /// The same, and the phase of its pod does not show it yet.
+    Terminated,
     Failed,
     Stalled,
     /// The path is another's.
@@ -36,8 +38,15 @@ pub fn let_the_cluster_work(world: &mut World) {
     collect(world);
 }
 
+/// Whether each of its containers has terminated, be it by its phase or not.
+pub fn has_terminated(pod: &Pod) -> bool {
+    pod.finished.is_some() && pod.kept_by.is_none()
+}
+
 /// Jobs learn that their pods have ended.
 pub fn note_ended(world: &mut World) {
+    let lost = &world.cluster.lost;
+    world.pods.iter_mut().filter(|p| has_terminated(p) && !lost.contains(&p.meta.uid)).for_each(|pod| pod.ended = true);
     for job in world.jobs.iter_mut().filter(|j| !j.meta.deleting) {
         let pod = world.pods.iter().find(|p| p.meta.run == job.meta.run && p.meta.attempt == job.meta.attempt);
         if let Some(pod) = pod.filter(|p| p.ended) {
@@ -84,12 +93,22 @@ pub fn start_pods(world: &mut World) {
 }
 
 pub fn end_movers(world: &mut World, ending: Ending) {
-    let (now, remote) = (world.now, world.remote.unwrap_or(0));
+    let now = world.now;
+    // What each mover finds, by the time that it ends.
+    let finds = world.clone();
     let destination = world.object.kind == Kind::Destination;
     let jobs = world.jobs.clone();
     let lost = &world.cluster.lost;
+    // What has run had its volumes.
+    let run: Vec<_> = world.pods.iter().filter(|p| !p.ended).map(|p| p.meta.run.clone()).collect();
+    let used = |claim: &&mut Claim| run.iter().any(|run| claim.meta.run == *run || claim.meta.role == Some(Role::Volume));
+    world.claims.iter_mut().filter(used).for_each(|claim| claim.bound = true);
     for pod in world.pods.iter_mut().filter(|p| !p.ended && !lost.contains(&p.meta.uid)) {
         pod.ended = true;
+        if has_terminated(pod) {
+            pod.disrupted |= ending == Ending::Disrupted;
+            continue; // its phase follows
+        }
         pod.finished = Some(now);
         let mut report = Report {
             checked_time: Some(now),
@@ -105,6 +124,7 @@ pub fn end_movers(world: &mut World, ending: Ending) {
             files: 1,
             bytes: 1,
             transferred: 0,
+            packs: world.packs,
             hashed: 0,
             deleted: 0,
             skipped: std::collections::BTreeMap::default(),
@@ -113,14 +133,24 @@ pub fn end_movers(world: &mut World, ending: Ending) {
         };
         let job = jobs.iter().find(|j| j.meta.run == pod.meta.run && j.meta.attempt == pod.meta.attempt);
         let of_this = |mover: &&NewJob| Some(&mover.run) == pod.meta.run.as_ref() && Some(mover.attempt) == pod.meta.attempt;
-        let from = world.movers.iter().rev().find(of_this).unwrap().subject.remote.clone();
+        let mover = world.movers.iter().rev().find(of_this).unwrap();
+        let (from, pin) = (mover.subject.remote.clone(), if let MoverTask::Pull { pin, .. } = &mover.work { pin.as_ref() } else { None });
+        let found = finds.found(&from, pin);
         report.adopted_state = Some(format!("state at {now}"));
-        if !matches!(ending, Ending::Good) && world.applied.as_ref().is_some_and(|(_, (held, _))| *held != from) {
+        if !matches!(ending, Ending::Good | Ending::Terminated) && world.applied.as_ref().is_some_and(|(_, (held, _))| *held != from) {
             world.applied = None; // a part of the one, and a part of the other
         }
         match ending {
-            Ending::Good => {
+            Ending::Good | Ending::Terminated if found.is_none() => {
+                (report.result, report.reason) = (Outcome::Failed, Some(Reason::RevisionMissing));
+                "the nearest are others".clone_into(&mut report.message);
+            }
+            Ending::Good | Ending::Terminated => {
+                let remote = found.unwrap();
+                (pod.ended, pod.succeeded) = (ending == Ending::Good, true);
                 report.revision = Some(World::revision(&from, remote));
+                let claim = job.and_then(|_| world.movers.iter().rev().find(of_this)).map(|mover| mover.claim.clone());
+                world.pulling.retain(|(pulled, _), _| Some(pulled) != claim.as_ref()); // it holds all of one revision
                 let applied = job.and_then(|j| j.claim_uid.clone()).map(|uid| (uid, (from, remote)));
                 report.changed = world.applied != applied;
                 world.applied = applied;
@@ -128,6 +158,8 @@ pub fn end_movers(world: &mut World, ending: Ending) {
             Ending::NothingPushedYet if destination => {
                 report.message = format!("Nothing has been pushed to {from} yet");
                 report.result = Outcome::WaitingForFirstPush;
+                let this = (pod.meta.run.clone(), pod.meta.attempt);
+                world.pulling.retain(|(_, path), (run, attempt)| *path != from || (Some(run.clone()), Some(*attempt)) != this);
             }
             Ending::Evicted => {
                 (pod.disrupted, pod.meta.deleting) = (true, true);

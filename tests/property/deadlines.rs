@@ -187,6 +187,7 @@ fn an_image_that_cannot_be_made() {
 fn nothing_is_made_or_given_up_on_an_old_read_of_the_job() {
     let mut world = before_its_image();
     world.jobs[0].succeeded = None;
+    world.pods.iter_mut().for_each(|pod| pod.succeeded = false);
     for _ in 0..2 {
         let writes = world.writes;
         agent::look(&mut world, &Look::default());

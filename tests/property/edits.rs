@@ -10,7 +10,8 @@ use scribe_agent::api::mover::MoverPod;
 use scribe_agent::api::status::Phase;
 use scribe_agent::core::model::facts::{Kind, Role};
 use scribe_agent::core::model::plan::MoverTask;
-use scribe_agent::core::model::spec::{Capture, ClaimShape, DestinationClaim, SnapshotClass, Volume};
+use scribe_agent::core::model::retention::Retention;
+use scribe_agent::core::model::spec::{Capture, ClaimShape, DestinationClaim, PushLayout, SnapshotClass, Volume};
 use serde_json::json;
 
 pub fn volume(
@@ -58,7 +59,11 @@ pub fn step(world: &mut World, number: usize) {
 #[case::secret(|w: &mut World| w.spec.remote.secret = "other".into())]
 #[case::section(|w: &mut World| w.spec.remote.section = "other".into())]
 #[case::guard(|w: &mut World| w.spec.guard.percent = 10)]
+#[case::layout(|w: &mut World| w.spec.layout = PushLayout::Packs { retain: None })]
+#[case::retained_revisions(|w: &mut World| w.spec.layout = PushLayout::Packs { retain: Some(Box::new(Retention::last(3))) })]
 #[case::exclude(|w: &mut World| w.spec.exclude = vec!["*.tmp".into()])]
+#[case::pinned_revision(|w: &mut World| script::play(w, &Happening::Pin(1)))]
+#[case::pinned_time(|w: &mut World| script::play(w, &Happening::Pin(4)))]
 #[case::the_movers_pod(|w: &mut World| w.spec.pod = movers_pod())]
 #[case::schedule(|w: &mut World| w.spec.trigger.wait_for_schedule = false)]
 #[case::in_place(|w: &mut World| volume(w, |c| *c = Capture::Direct, |_, image| *image = None))]
@@ -85,8 +90,12 @@ fn an_edit_at_any_moment_is_followed(#[case] edit: impl Fn(&mut World)) {
             script::recover(&mut world);
             let mover = world.movers.last().unwrap();
             assert_eq!((&mover.remote, &mover.guard), (&world.spec.remote, &world.spec.guard), "{flavour:?} at {moment}");
-            if let MoverTask::Push { exclude, .. } = &mover.work {
-                assert_eq!(exclude, &world.spec.exclude, "{flavour:?} at {moment}");
+            if let MoverTask::Push { layout, exclude, .. } = &mover.work {
+                assert_eq!((layout, exclude), (&world.spec.layout, &world.spec.exclude), "{flavour:?} at {moment}");
+            }
+            if let MoverTask::Pull { pin, .. } = &mover.work {
+                let asked = [world.spec.pin.clone(), world.wanted()];
+                assert!(asked.contains(pin), "{flavour:?} at {moment}: {pin:?}");
             }
             assert_eq!(mover.pod, world.spec.pod, "{flavour:?} at {moment}");
         }

@@ -111,6 +111,7 @@ fn a_report_of_success_is_not_believed_of_a_failed_job() {
     controllers::end_movers(&mut world, Ending::Good);
     controllers::note_ended(&mut world);
     world.jobs[0].succeeded = Some(false);
+    world.pods.iter_mut().for_each(|pod| pod.succeeded = false);
     agent::look(&mut world, &Look::default());
     assert_eq!((world.status.last_sync_time.clone(), world.status.attempts), (None, Some(1)));
 }
@@ -152,6 +153,7 @@ fn an_image_that_cannot_be_asked_for_is_given_up() {
     for (verdict, reason) in [(Some(false), "MoverKilled"), (None, "MoverStalled")] {
         let mut world = before_its_image();
         world.jobs[0].succeeded = verdict;
+        world.pods.iter_mut().for_each(|pod| pod.succeeded = false);
         world.cluster.hangs_since = Some(world.now);
         agent::look(&mut world, &Look::default());
         assert_eq!(world.status.run.as_ref().unwrap().phase, Phase::Publishing);

@@ -23,6 +23,8 @@ mod images;
 mod kept;
 mod missing;
 mod old_crd;
+mod packs;
+mod pinned;
 mod placement;
 mod published;
 mod queue;

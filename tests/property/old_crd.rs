@@ -52,9 +52,8 @@ fn a_pull_that_no_status_shows_comes_to_an_end() {
         let mut world = World::new(flavour);
         for _ in 0..20 {
             agent::look(&mut world, &Look::default());
-            if let Some(run) = world.status.run.as_mut() {
-                run.pulls_since_attempt = None;
-            }
+            world.pulling.clear();
+            world.status.unfinished_pulls.clear();
             controllers::start_pods(&mut world);
             controllers::end_movers(&mut world, Ending::Good);
             controllers::let_the_cluster_work(&mut world);

@@ -39,6 +39,10 @@ pub enum Happening {
     Invalid(bool),
     /// The source has something new.
     Push,
+    /// The path keeps older revisions no longer.
+    Forget,
+    /// The spec pins the destination: to nothing, to one of three revisions, or to one of as many times.
+    Pin(u8),
     /// The node of the movers is gone: their pods are Terminating and do not end.
     LoseNode,
     /// Movers make no progress any more.
@@ -95,6 +99,7 @@ pub fn happenings() -> impl Strategy<Value = Vec<Happening>> {
         .prop_map(|(behind, crash_at, doubled, unlisted)| Happening::Look(Look { behind, crash_at, doubled, unlisted }));
     let ending = prop_oneof![
         4 => Just(Ending::Good),
+        3 => Just(Ending::Terminated),
         2 => Just(Ending::Failed),
         1 => Just(Ending::Stalled),
         1 => Just(Ending::Foreign),
@@ -119,6 +124,8 @@ pub fn happenings() -> impl Strategy<Value = Vec<Happening>> {
         1 => any::<bool>().prop_map(Happening::Adopt),
         1 => any::<bool>().prop_map(Happening::Invalid),
         1 => Just(Happening::Push),
+        1 => Just(Happening::Forget),
+        2 => (0u8..8).prop_map(Happening::Pin),
         1 => Just(Happening::LoseNode),
         1 => Just(Happening::Hang),
         1 => Just(Happening::Hide),
@@ -189,6 +196,8 @@ pub fn play(world: &mut World, happening: &Happening) {
         Happening::Webhook(down) => world.cluster.webhook_down = *down,
         Happening::Slow(slow) => world.cluster.slow = *slow,
         Happening::Push => world.remote = world.remote.map(|r| r + 1),
+        Happening::Forget => world.oldest = world.remote.unwrap_or(1),
+        Happening::Pin(number) => pin(world, *number),
         Happening::Permit(token) => annotate(world, |object| object.allow_deletions = Some(token.to_string())),
         Happening::Swap => swap(world),
         Happening::Grow(grows) => {
@@ -257,6 +266,18 @@ fn lose_node(world: &mut World) {
     }
 }
 
+fn pin(world: &mut World, number: u8) {
+    if world.object.kind == Kind::Destination {
+        let pin = match number {
+            0 => None,
+            1..=3 => Some(world.pin_to(number.into())),
+            4..=6 => Some(World::pin_as_of(World::time_of(u32::from(number) - 3))),
+            _ => Some(World::pin_as_of(world.now + SignedDuration::from_mins(10))),
+        };
+        edit(world, |world| world.spec.pin = pin);
+    }
+}
+
 /// What the old object had will be collected; the new one knows nothing.
 fn rebirth(world: &mut World) {
     edit(world, |world| world.object.generation = 0);
@@ -264,7 +285,8 @@ fn rebirth(world: &mut World) {
     world.status = scribe_agent::api::Status::default();
     world.past.clear();
     world.applied = None;
-    (world.adopted, world.bound, world.requests.late, world.pulling) = (false, None, None, None);
+    (world.adopted, world.bound, world.requests.late) = (false, None, None);
+    world.pulling.clear();
     world.jobs.clear();
     for claim in world.claims.iter_mut().filter(|c| c.meta.role.is_some()) {
         claim.meta = Meta { role: None, run: None, namesake: true, ..claim.meta.clone() };
@@ -345,6 +367,9 @@ pub fn all_goes_well(world: &mut World, minutes: usize) {
     }
     if world.invalid.is_some() {
         play(world, &Happening::Invalid(false));
+    }
+    if world.asks_for_what_is_not_there() {
+        play(world, &Happening::Pin(0));
     }
     for mended in [Happening::Slot(true), Happening::Restore(false), Happening::Webhook(false), Happening::Slow(false)] {
         play(world, &mended);

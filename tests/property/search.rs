@@ -111,7 +111,12 @@ impl Node {
                 (true, _) => all.push(Action::Stops),
                 (false, None) if job.succeeded.is_none() => all.push(Action::Starts),
                 (false, Some(pod)) if pod.ended && job.succeeded.is_none() => all.push(Action::Noted),
-                (false, Some(pod)) if !pod.ended => all.push(Action::Ends(Ending::Good)),
+                (false, Some(pod)) if !pod.ended => {
+                    all.push(Action::Ends(Ending::Good));
+                    if pod.finished.is_none() && world.remote.is_some() {
+                        all.push(Action::Ends(Ending::Terminated));
+                    }
+                }
                 _ => {}
             }
         }
@@ -191,7 +196,7 @@ impl Node {
             }
             Action::Ends(Ending::Good) if world.remote.is_none() => controllers::end_movers(&mut world, Ending::NothingPushedYet),
             Action::Ends(ending) => {
-                if !matches!(ending, Ending::Good) {
+                if !matches!(ending, Ending::Good | Ending::Terminated) {
                     pay(|t| &mut t.failures);
                 }
                 controllers::end_movers(&mut world, ending);

@@ -85,6 +85,37 @@ fn the_result_of_a_mover_whose_pod_a_sidecar_keeps_running_counts() {
     }
 }
 
+/// The kubelet takes two seconds longer over the phase of a pod than over its container's end.
+#[test]
+fn a_sync_goes_on_as_soon_as_its_container_has_terminated() {
+    for flavour in Flavour::ALL {
+        let mut world = with_a_mover(flavour);
+        controllers::end_movers(&mut world, Ending::Terminated);
+        let disturbed = {
+            let mut world = world.clone();
+            world.pods.iter_mut().for_each(|pod| pod.disrupted = true);
+            agent::look(&mut world, &Look::default());
+            world
+        };
+        for _ in 0..5 {
+            agent::look(&mut world, &Look::default());
+            world.snapshots.iter_mut().for_each(|snapshot| snapshot.ready = true);
+        }
+        assert!(world.status.last_sync_time.is_some(), "{flavour:?}: {:#?}", world.status);
+        assert!(disturbed.status.last_sync_time.is_none(), "{flavour:?}: another pod may follow");
+        // No other mover starts before the pod has ended.
+        script::edit(&mut world, |world| world.spec.trigger.manual = Some("next".into()));
+        let movers = world.movers.len();
+        for _ in 0..5 {
+            agent::look(&mut world, &Look::default());
+            world.snapshots.iter_mut().for_each(|snapshot| snapshot.ready = true);
+        }
+        assert_eq!(world.movers.len(), movers, "{flavour:?}");
+        script::recover(&mut world);
+        world.assert_settled();
+    }
+}
+
 /// Also where the spec is invalid by then.
 #[test]
 fn a_sidecar_keeps_no_suspended_run() {

@@ -3,26 +3,17 @@
 
 use crate::agent::{self, Look};
 use crate::controllers::{self, Ending};
-use crate::edits::with_a_mover;
+use crate::edits::{step, with_a_mover};
 use crate::script::{self, Happening, PATHS};
 use crate::world::{Flavour, OTHER_CLAIM, World};
 use rstest::rstest;
 use scribe_agent::api::status::Phase;
 use scribe_agent::core::model::facts::Kind;
 use scribe_agent::core::model::plan::MoverTask;
-use scribe_agent::core::model::spec::{DestinationClaim, SnapshotClass, Volume};
+use scribe_agent::core::model::retention::Retention;
+use scribe_agent::core::model::spec::{DestinationClaim, PushLayout, SnapshotClass, Volume};
 use scribe_agent::core::schedule::due::needs_new_sync;
 use scribe_agent::core::syntax::cron::Schedule;
-
-/// Short steps of undisturbed syncs.
-fn step(world: &mut World, number: usize) {
-    match number % 5 {
-        0 | 1 => agent::look(world, &Look::default()),
-        2 => controllers::start_pods(world),
-        3 => controllers::end_movers(world, Ending::Good),
-        _ => controllers::let_the_cluster_work(world),
-    }
-}
 
 fn path(world: &mut World) {
     world.spec.remote.path = PATHS[1].into();
@@ -53,7 +44,12 @@ fn published(world: &mut World) {
 #[case::section(|w: &mut World| w.spec.remote.section = "other".into())]
 #[case::claim(claim)]
 #[case::path_and_claim(|w: &mut World| { path(w); claim(w); })]
-#[case::layout(|w: &mut World| if let Volume::Destination { plain, .. } = &mut w.spec.volume { *plain = true })]
+#[case::layout(|w: &mut World| match &mut w.spec.volume {
+    Volume::Source { .. } => w.spec.layout = PushLayout::Packs { retain: None },
+    Volume::Destination { plain, .. } => *plain = true,
+})]
+#[case::revision(|w: &mut World| script::play(w, &Happening::Pin(1)))]
+#[case::time(|w: &mut World| script::play(w, &Happening::Pin(4)))]
 #[case::published(published)]
 fn an_edited_subject_is_synced_by_itself(#[case] edit: impl Fn(&mut World), #[values(false, true)] paused: bool) {
     for flavour in Flavour::ALL {
@@ -103,7 +99,10 @@ fn a_path_edited_back_is_synced_again() {
 
 /// A world that was synced, and has a schedule and no tag.
 fn idle(flavour: Flavour) -> World {
-    let mut world = World::new(flavour);
+    idle_world(World::new(flavour))
+}
+
+fn idle_world(mut world: World) -> World {
     script::edit(&mut world, |world| world.spec.trigger.schedule = Some(Schedule::parse("@yearly", None).unwrap()));
     script::calm_down(&mut world);
     world.assert_settled();
@@ -171,12 +170,18 @@ fn an_edit_waits_for_a_slot() {
 #[test]
 fn an_edit_that_names_the_same_data_is_not_due() {
     for flavour in Flavour::ALL {
-        let mut world = idle(flavour);
+        let mut world = World::new(flavour);
+        world.spec.layout = PushLayout::Packs { retain: None };
+        let mut world = idle_world(world);
         script::play(&mut world, &Happening::Path(1));
         script::play(&mut world, &Happening::Path(0));
         script::edit(&mut world, |world| world.spec.remote.path = "p/".into());
         script::edit(&mut world, |world| world.spec.remote.secret = "other".into());
         script::play(&mut world, &Happening::Retain(3));
+        if let PushLayout::Packs { retain } = &mut world.spec.layout {
+            *retain = Some(Box::new(Retention::last(3))); // at the path, as of images
+        }
+        world.object.generation += 1;
         let movers = world.movers.len();
         for _ in 0..3 {
             agent::look(&mut world, &Look::default());

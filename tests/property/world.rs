@@ -13,6 +13,7 @@ use scribe_agent::core::model::placement::Consumer;
 use scribe_agent::core::model::plan::{Event, NewJob, Step};
 use scribe_agent::core::model::retention::Retention;
 use scribe_agent::core::model::spec::{Capture, ClaimShape, DestinationClaim, InvalidSpec, Remote, SnapshotClass, Spec, Trigger, Volume};
+use scribe_mover::report::PacksReport;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Which kind of replication the world holds.
@@ -78,6 +79,7 @@ pub const OTHER_CLAIM: &str = "other-data";
 mod api_server;
 mod copies;
 mod movers;
+mod pins;
 
 use copies::Requests;
 
@@ -100,6 +102,8 @@ pub struct World {
     pub past: Vec<Facts>,
     /// Number of the revision on the remote, at every path; none before the first push.
     pub remote: Option<u32>,
+    /// Number of the oldest revision that the paths still have, beside the newest.
+    pub oldest: u32,
     /// What the destination's volume holds: UID of the claim, and remote path and number of the revision.
     pub applied: Option<(String, (String, u32))>,
     /// What the temporary snapshots and claims hold, by UID: the claim that they were taken of.
@@ -117,6 +121,8 @@ pub struct World {
     pub invalid: Option<String>,
     /// When the source of what is pulled was captured, as movers report it.
     pub data_time: Option<Timestamp>,
+    /// What pushes report of packs.
+    pub packs: Option<PacksReport>,
     /// All movers that were ever started, the last one last.
     pub movers: Vec<NewJob>,
     /// The tokens that movers were started with, without repetitions.
@@ -135,8 +141,8 @@ pub struct World {
     pub undeleted: BTreeMap<String, String>,
     pub cluster: Cluster,
     pub requests: Requests,
-    /// Run and attempt of a destination from which on its volume may hold a part of what is pulled.
-    pub pulling: Option<(String, i64)>,
+    /// PVCs that may hold a part of what is pulled into them, and from where, since which attempt of which run.
+    pub pulling: BTreeMap<(String, String), (String, i64)>,
     closed: BTreeSet<String>,
     made: BTreeMap<String, u32>,
 }
@@ -179,6 +185,7 @@ impl World {
             events: Vec::new(),
             past: Vec::new(),
             remote: Some(1),
+            oldest: 1,
             applied: None,
             captured: BTreeMap::new(),
             adopted: false,
@@ -189,6 +196,7 @@ impl World {
             edited: false,
             invalid: None,
             data_time: None,
+            packs: None,
             movers: Vec::new(),
             allowed: Vec::new(),
             in_use: BTreeSet::new(),
@@ -200,7 +208,7 @@ impl World {
             undeleted: BTreeMap::new(),
             cluster: Cluster { warning: Some("words".into()), ..Cluster::default() },
             requests: Requests::default(),
-            pulling: None,
+            pulling: BTreeMap::new(),
             closed: BTreeSet::new(),
             made: BTreeMap::new(),
         };
@@ -338,7 +346,8 @@ impl World {
         self.assert_settled_without_a_tag();
         if let Volume::Destination { image: Some(_), .. } = &self.spec.volume {
             let newest = self.remote.map(|number| World::revision(&self.subject().remote, number));
-            assert_eq!(self.status.images[0].revision, newest);
+            let wanted = self.wanted().map_or(newest, |pin| pin.revision);
+            assert_eq!(self.status.images[0].revision, wanted);
         }
         let volumes = self.claims.iter().filter(|c| c.meta.role == Some(Role::Volume)).count();
         let private = matches!(self.spec.volume, Volume::Destination { claim: DestinationClaim::Private(_), cleanup: false, .. });
@@ -355,6 +364,9 @@ impl World {
         assert!(self.jobs.is_empty(), "Jobs are left: {:?}", self.jobs);
         if matches!(self.spec.volume, Volume::Destination { .. }) {
             self.assert_published();
+            let claim = self.subject().claim.unwrap_or_else(|| self.object.claim_name());
+            assert!(status.unfinished_pulls.iter().all(|pull| pull.claim != claim), "a source would wait: {:?}", status.unfinished_pulls);
+            assert_eq!(status.pinned.is_some(), self.spec.pin.is_some(), "what is pinned: {:?}", status.pinned);
         }
         let captures = self.claims.iter().map(|c| &c.meta).chain(self.snapshots.iter().map(|s| &s.meta));
         assert!(captures.clone().all(|m| m.role != Some(Role::Capture)), "temporary children are left: {:?}", captures.collect::<Vec<_>>());

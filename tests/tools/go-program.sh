@@ -2,10 +2,12 @@
 # Sourced by the tools that are Go programs of others: builds one from its module, once, and says where it is.
 
 # go_program MODULE VERSION PACKAGE [REPLACEMENT]: builds the program, unless it is there, and prints its path to descriptor 3.
-# A replacement is one of the module's own, which count for its own main module alone. Takes minutes, and one processor of all
+# A replacement is one of the module's own, which count for its own main module alone. A program in a folder `cmd` is called by its
+# module's name. Takes minutes, and one processor of all
 # but the last step; what the compiler keeps goes at the end, because nothing else ever has a use for its gigabytes.
 go_program() {
   local module=$1 version=$2 package=$3 name=${3##*/}
+  if [ "$name" = cmd ]; then name=${module##*/}; fi
   local dir=${XDG_CACHE_HOME:-$HOME/.cache}/scribe-agent/tools/$name-$version
   if [ ! -x "$dir/$name" ]; then
     if ! command -v go; then

@@ -1,6 +1,7 @@
 //! Runs a program and kills it with all it has started right before its n-th change of a directory: a crash at a chosen step, for tests.
 //!
-//! `crash N DIR PROGRAM ARG…` prints `killed` and the call that it kept the program from making, or `ended` and the exit code.
+//! `crash N DIR PROGRAM ARG…` prints `killed before` and the call that it kept the program from making, or `ended` and the exit code. In the place of
+//! N may stand such a call: the first one like it is meant.
 //!
 //! A process of its own, because whoever traces a program has to wait for any of its threads.
 
@@ -88,7 +89,8 @@ const CALLS: &[(i64, &str, Names)] = &[
 
 fn main() {
     let mut args = std::env::args_os().skip(1);
-    let mut left: usize = args.next().unwrap().to_str().unwrap().parse().unwrap();
+    let wanted = args.next().unwrap().into_string().unwrap();
+    let mut left: Option<usize> = wanted.parse().ok();
     let dir = PathBuf::from(args.next().unwrap());
     // Stops itself before it becomes the program, so that not one call goes unseen.
     let mut command = Command::new("/bin/sh");
@@ -111,8 +113,8 @@ fn main() {
                 } else {
                     inside.push(thread);
                     if let Some(call) = change(thread, &dir) {
-                        left -= 1;
-                        if left == 0 {
+                        left = left.map(|left| left - 1);
+                        if left == Some(0) || call == wanted {
                             killpg(child, Signal::SIGKILL).unwrap();
                             return println!("killed before {call}");
                         }

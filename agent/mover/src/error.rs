@@ -64,6 +64,17 @@ impl Failure {
         Self { reason: if full { Reason::NoSpace } else { reason }, message, source: Some(Arc::new(source)) }
     }
 
+    /// The same, with another sentence at the end of its message.
+    #[must_use]
+    pub fn with_more(self, what: &str) -> Self {
+        Self { message: format!("{}. {what}.", self.message.trim_end_matches('.')), ..self }
+    }
+
+    /// Whether the operating system has refused something.
+    pub fn is_of_the_system(&self) -> bool {
+        self.source.is_some()
+    }
+
     /// The stop signal arrived.
     pub fn killed() -> Self {
         Self::new(Reason::MoverKilled, "the mover was stopped before it had finished; the next attempt continues from here")

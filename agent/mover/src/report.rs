@@ -45,6 +45,8 @@ pub enum Reason {
     SourceChanging,
     /// A file of the volume could not be read or written; the message names it.
     VolumeUnreadable,
+    /// The remote path does not have the revision that was asked for.
+    RevisionMissing,
     /// What the remote holds does not match its own manifest.
     RemoteInconsistent,
     /// The mover was stopped before it had finished.
@@ -96,6 +98,9 @@ pub struct Report {
     /// File content sent or fetched, in bytes.
     #[serde(default)]
     pub transferred: u64,
+    /// What a push of layout Packs sent, and what its path stores.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub packs: Option<PacksReport>,
     /// File content read from the volume to compare it, in bytes: 0 when nothing changed.
     #[serde(default)]
     pub hashed: u64,
@@ -114,6 +119,18 @@ pub struct Report {
     pub logs: String,
 }
 
+/// Bytes of a path in layout Packs, as they are stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PacksReport {
+    /// All packs at the path: those that the revision needs, those of retained revisions, and those that wait to be deleted.
+    pub stored: u64,
+    /// What of them the revision needs.
+    pub live: u64,
+    /// What this push sent: packs, the map and the manifest.
+    pub sent: u64,
+}
+
 /// The result of a sync that succeeded. The fields of [`Report`] with these names say what they mean.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs, reason = "documented at Report")]
@@ -126,6 +143,7 @@ pub struct Synced {
     pub files: u64,
     pub bytes: u64,
     pub transferred: u64,
+    pub packs: Option<PacksReport>,
     pub hashed: u64,
     pub deleted: u64,
     pub skipped: BTreeMap<String, u64>,
@@ -148,6 +166,7 @@ impl Report {
             files: 0,
             bytes: 0,
             transferred: 0,
+            packs: None,
             hashed: 0,
             deleted: 0,
             skipped: BTreeMap::new(),
@@ -158,10 +177,11 @@ impl Report {
 
     /// The report of a sync that succeeded.
     pub fn successful(message: String, synced: Synced) -> Self {
-        let Synced { revision, data_time, checked_time, changed, took_over, files, bytes, transferred, hashed, deleted, skipped } = synced;
+        let Synced { revision, data_time, checked_time, changed, took_over, files, bytes, .. } = synced;
+        let Synced { transferred, packs, hashed, deleted, skipped, .. } = synced;
         let (revision, data_time) = (Some(revision), Some(data_time));
-        let report = Self::new(Outcome::Successful, message);
-        Self { changed, took_over, revision, data_time, checked_time, files, bytes, transferred, hashed, deleted, skipped, ..report }
+        let report = Self { changed, took_over, revision, data_time, checked_time, ..Self::new(Outcome::Successful, message) };
+        Self { files, bytes, transferred, packs, hashed, deleted, skipped, ..report }
     }
 }
 

@@ -119,6 +119,11 @@ fn locked(dir: &Path) -> io::Result<File> {
     Ok(file)
 }
 
+/// Opens a file of the temporary directory.
+pub fn open(file: &Path) -> Result<File> {
+    File::open(file).map_err(|e| Failure::scratch(&e))
+}
+
 /// Removes the temporary directories in `parent` of those movers of this user that have ended without doing so. What cannot be removed is
 /// no obstacle to a sync.
 pub fn remove_dead(parent: &Path) {

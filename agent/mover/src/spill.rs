@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use crate::error::{Failure, Result};
 use crate::report::Reason;
-use crate::scratch::Scratch;
+use crate::scratch::{self, Scratch};
 
 /// What can be written to a list.
 pub trait Record: Sized {
@@ -94,7 +94,7 @@ impl<T: Record> Spill<T> {
 
     /// Reads it from its beginning.
     pub fn read(&self) -> Result<Records<T>> {
-        let file = File::open(&self.path).map_err(|e| Failure::scratch(&e))?;
+        let file = scratch::open(&self.path)?;
         Ok(Records { input: BufReader::new(file), left: self.length, of: PhantomData })
     }
 }

@@ -11,9 +11,10 @@ use serde_json::Value;
 pub fn files() -> anyhow::Result<Vec<(&'static str, String)>> {
     let source = without(
         serde_json::to_value(ReplicationSource::crd())?,
-        &["latestImage", "latestImageUID", "lastRepublishTime", "firstPush", "images", "volumeTouched"],
+        &["latestImage", "latestImageUID", "lastRepublishTime", "firstPush", "images", "pinned", "volumeTouched", "unfinishedPulls"],
     );
-    let destination = without(serde_json::to_value(ReplicationDestination::crd())?, &["lastHandledVerifyNow", "adoptedPath"]);
+    let destination =
+        without(serde_json::to_value(ReplicationDestination::crd())?, &["lastHandledVerifyNow", "adoptedPath", "sent", "stored"]);
     Ok(vec![
         ("scribe.backube_replicationsources.yaml", yaml(&tidy(source))?),
         ("scribe.backube_replicationdestinations.yaml", yaml(&tidy(destination))?),

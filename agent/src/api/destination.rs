@@ -1,6 +1,7 @@
 //! `ReplicationDestination`: pulls what a source pushed and keeps a snapshot of the last good copy.
 
 use super::mover::NAME;
+use super::pin::PinSpec;
 use super::rclone::{AccessMode, RcloneSpec, SIZE, SIZE_MESSAGE, SNAPSHOT_CLASS, SNAPSHOT_CLASS_MESSAGE};
 use super::retention::RetentionSpec;
 use super::status::Status;
@@ -31,6 +32,7 @@ use serde::{Deserialize, Serialize};
     printcolumn = r#"{"name":"Data age","type":"date","jsonPath":".status.dataTime","description":"How long ago the source volume was captured"}"#,
     printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#,
     printcolumn = r#"{"name":"Reason","type":"string","jsonPath":".status.reason","description":"What it is at, or why it is stalled"}"#,
+    printcolumn = r#"{"name":"Pinned","type":"string","jsonPath":".status.pinned.revision","description":"The revision that spec.rclone.pin keeps it at","priority":1}"#,
     printcolumn = r#"{"name":"Message","type":"string","jsonPath":".status.message","description":"The same in a sentence","priority":1}"#
 )]
 #[x_kube(validation = Rule::new("!has(self.trigger) || !has(self.trigger.timeZone) || has(self.trigger.schedule) || has(self.rclone.retention)")
@@ -62,12 +64,14 @@ pub struct ReplicationDestinationSpec {
     .message("cleanupTempPVC would delete the only copy with copyMethod Direct or None: remove it or use Snapshot"))]
 #[x_kube(validation = Rule::new("!has(self.cleanupTempPVC) || !self.cleanupTempPVC || !has(self.destinationPVC)")
     .message("cleanupTempPVC deletes the PVC that is created for this object, and with destinationPVC none is created: remove one of the two"))]
+#[x_kube(validation = Rule::new("!has(self.pin) || !has(self.layout) || self.layout != 'Plain'")
+    .message("pin names a revision, and a path of layout Plain has none: remove one of the two"))]
 pub struct DestinationRclone {
     /// The remote, and what both kinds have.
     #[serde(flatten)]
     pub shared: RcloneSpec,
 
-    /// What wrote to the path: a `ReplicationSource` (`Files`, the default), or another tool such as rclone, Scribe or VolSync (`Plain`).
+    /// What wrote to the path: a `ReplicationSource` (`Files`, the default, or `Packs`), or another tool such as rclone, Scribe or VolSync (`Plain`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub layout: Option<Layout>,
 
@@ -95,6 +99,14 @@ pub struct DestinationRclone {
     #[schemars(length(min = 1, max = 253))]
     pub storage_class_name: Option<String>,
 
+    /// The revision to pull instead of the newest, for as long as this is set: `{revision: …}`, or `{asOf: 2026-11-23T06:00:00Z}` for the newest one
+    /// of that time. An edit starts a sync. Default: the newest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("has(self.revision) != has(self.asOf)").message("write revision or asOf, one of the two"))]
+    #[x_kube(validation = Rule::new(r"!has(self.revision) || self.revision.matches('^[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}-[1-9][0-9]*-[0-9a-f]{4}$')")
+        .message("write a revision as status.revision shows it, such as '20261123T042858Z-1c9a77e0-17-5f2e'"))]
+    pub pin: Option<PinSpec>,
+
     /// Name of an existing PVC to pull into, instead of one created for this object. Files in it that the source does not have are deleted.
     #[serde(default, rename = "destinationPVC", skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new(NAME)
@@ -118,11 +130,14 @@ pub struct DestinationRclone {
 }
 
 // The CRD shows this comment, not that of the field.
-/// What wrote to the path: a `ReplicationSource` (`Files`, the default), or another tool such as rclone, Scribe or VolSync (`Plain`).
+/// What wrote to the path: a `ReplicationSource` (`Files`, the default, or `Packs`; either is good for both of its layouts, which a pull tells
+/// apart by itself), or another tool such as rclone, Scribe or VolSync (`Plain`).
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
     /// A `ReplicationSource`: whole revisions, all metadata, every byte verified.
     Files,
+    /// The same: which of its layouts a source uses is seen at the path.
+    Packs,
     /// Another tool: plain files, and the `permissions.facl` of Scribe and VolSync. Pulled only while the path does not change.
     Plain,
 }

@@ -7,6 +7,7 @@ pub mod destination;
 pub mod guard;
 pub mod labels;
 pub mod mover;
+pub mod pin;
 pub mod quantity;
 pub mod rclone;
 pub mod reason;

@@ -125,6 +125,8 @@ reasons! {
     NoSpace => Stalled;
     /// The destination's volume takes names of the source for one, as those that do not distinguish case.
     NamesCollide => Stalled;
+    /// The path does not have the revision that `spec.rclone.pin` asks for, or has it no more.
+    RevisionMissing => Stalled;
     /// The cluster rejected the mover's pod.
     PodRejected => Stalled;
     /// An admission policy of the cluster rejected a PVC or VolumeSnapshot.
@@ -183,6 +185,7 @@ impl From<MoverReason> for Reason {
             MoverReason::BucketMissing => Reason::BucketMissing,
             MoverReason::SourceChanging => Reason::SourceChanging,
             MoverReason::VolumeUnreadable => Reason::VolumeUnreadable,
+            MoverReason::RevisionMissing => Reason::RevisionMissing,
             MoverReason::RemoteInconsistent => Reason::RemoteInconsistent,
             MoverReason::MoverKilled => Reason::MoverKilled,
             MoverReason::MoverFailed => Reason::MoverFailed,

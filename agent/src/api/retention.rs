@@ -1,4 +1,4 @@
-//! `spec.rclone.retention`: which copies are kept, by how old they are.
+//! `spec.rclone.retention`: which copies are kept, by how old they are: of a destination its images, of a source the revisions at its path.
 
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
@@ -38,7 +38,7 @@ pub struct RetentionSpec {
     /// Age from which on a copy goes although a rule keeps it, for example `90d`, counted from the capture of its data to the latest sync.
     /// Default: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = Rule::new("self.matches('^([0-9]{1,9}[dhms])+$')").message("write a duration such as '90d', '36h' or '1d12h'"))]
+    #[x_kube(validation = Rule::new("self.matches('^([0-9]{1,9}[dhms])+$') && self.matches('[1-9]')").message("write a duration such as '90d', '36h' or '1d12h'"))]
     #[schemars(length(max = 32))]
     pub max_age: Option<String>,
 }

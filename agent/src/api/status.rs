@@ -2,7 +2,7 @@
 
 mod run;
 
-pub use run::{Aborted, Phase, Run, Subject};
+pub use run::{Aborted, Phase, Run, Subject, UnfinishedPull};
 
 use super::reason::{Policy, Reason};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -110,6 +110,10 @@ pub struct Status {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_push: Option<FirstPush>,
 
+    /// Pulls of a destination that have begun and not succeeded, by PVC and path. As long as one is here, no source pushes that PVC to that path.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unfinished_pulls: Vec<UnfinishedPull>,
+
     /// Number of consecutive failed attempts. Reset by the next success and by a change of the spec.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempts: Option<i64>,
@@ -154,6 +158,10 @@ pub struct Status {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_checked_time: Option<Time>,
 
+    /// The revision that `spec.rclone.pin` stands for; absent without it, and before its first pull has succeeded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pinned: Option<Box<Pinned>>,
+
     /// Regular files in that revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files: Option<i64>,
@@ -165,6 +173,16 @@ pub struct Status {
     /// File content that the last successful sync sent or fetched, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transferred: Option<i64>,
+
+    /// What the last successful push of layout Packs sent, in bytes as they are stored: compressed blocks, their map and manifest. Absent with
+    /// layout Files, of which `transferred` says the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sent: Option<i64>,
+
+    /// What the path stores of layout Packs after that push, in bytes: all packs, with what is kept of older revisions, and what no revision
+    /// needs any more and is not deleted yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stored: Option<i64>,
 
     /// Result and log of the last mover that terminated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -230,6 +248,19 @@ pub struct ImageRef {
     pub kind: String,
     /// Name in the object's own namespace.
     pub name: String,
+}
+
+/// What a destination's pin stands for.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Pinned {
+    /// The revision. Every later pull is of this one.
+    pub revision: String,
+    /// `spec.rclone.pin.asOf`, where that asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub as_of: Option<String>,
+    /// The path that has it, as `section:path`.
+    pub remote: String,
 }
 
 /// A kept image.

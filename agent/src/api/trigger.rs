@@ -20,7 +20,7 @@ pub struct TriggerSpec {
     #[schemars(length(max = 256))]
     pub schedule: Option<String>,
 
-    /// IANA name of the time zone that `schedule` is read in, and in which a destination's `retention` counts, for example `Europe/Berlin`.
+    /// IANA name of the time zone that `schedule` is read in, and in which `retention` counts, for example `Europe/Berlin`.
     /// Default: UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new(r"self.matches('^[A-Za-z][A-Za-z0-9_+/-]*$')")

@@ -46,12 +46,23 @@ impl Reader {
         Ok(api.get_opt(name).await?.map(|object| object.replication()))
     }
 
-    /// Shows `see` all sources of the namespace, a page at a time.
+    /// The first by name of the sources or destinations of the namespace that `is` tells of; where the kind is not served, there is none.
     ///
     /// # Errors
     /// What the API server says.
-    pub async fn sources(&self, see: impl FnMut(Vec<ReplicationSource>)) -> kube::Result<()> {
-        self.pages(&ListParams::default(), see).await
+    pub async fn first<K>(&self, is: impl Fn(&K) -> bool) -> kube::Result<Option<String>>
+    where
+        K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope> + Replicated + Clone + Debug + DeserializeOwned,
+    {
+        let mut first: Option<String> = None;
+        let see = |page: Vec<K>| {
+            let names = page.iter().filter(|object| is(object)).filter_map(|object| object.meta().name.clone());
+            first = first.take().into_iter().chain(names).min();
+        };
+        match self.pages(&ListParams::default(), see).await {
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+            read => read.map(|()| first),
+        }
     }
 
     /// Shows `see` all claims of the namespace, a page at a time.

@@ -2,7 +2,7 @@
 
 mod mover;
 
-pub use mover::{has_ended, job, moves_for, owner, pod, pulls_into, will_pull_into};
+pub use mover::{has_ended, has_terminated, has_worked, job, moves_for, owner, pod, pulls_into, will_pull_into};
 
 use super::slim;
 use crate::api::{ReplicationDestination, ReplicationSource, Status, labels};

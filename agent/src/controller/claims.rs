@@ -2,15 +2,18 @@
 //! does not show yet.
 
 use super::Context;
-use super::pushes::{self, At, Place, Pushes, at};
+use super::pushes::{self, At, Pushes, at};
+use super::uncut;
 use crate::api::{ReplicationDestination, ReplicationSource, Status};
 use crate::cluster::view::Replication;
 use crate::core::model::claimant::{self, Claimant, Sharing, writes};
 use crate::core::model::facts::{Facts, Kind, Object};
 use crate::core::model::names;
+use crate::core::model::place::Place;
 use crate::core::model::spec::{InvalidSpec, Spec};
 use jiff::Timestamp;
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 /// What this agent knows better than the cache. Nothing in it expires: a watch may be behind for any time.
 #[derive(Debug, Default)]
@@ -148,9 +151,11 @@ pub(super) fn ask(context: &Context, facts: &Facts, take: bool) -> Sharing {
 fn pushed_by(context: &Context, known: &mut Pushes, facts: &Facts) -> Option<String> {
     let place = pushes::place(facts)?;
     let all = context.objects.sources.state();
-    let pushing = all.iter().filter(|source| pushes(source, &place) || pushes::has_begun(known, source, &place));
-    let jobs = context.cache.jobs.state();
-    let reading = jobs.iter().filter_map(|job| pushes::reads(job, &place));
+    let pushing = all
+        .iter()
+        .filter(|source| pushes(source, &place, |uid| uncut::any(&context.cache, uid)) || pushes::has_begun(known, source, &place));
+    let (jobs, pods) = (context.cache.jobs.state(), context.cache.pods.state());
+    let reading = jobs.iter().filter_map(|job| pushes::reads(job, pods.iter().map(Arc::as_ref), &place));
     // The order of the store is none.
     pushing.filter_map(|source| source.metadata.name.clone()).chain(reading).min()
 }
@@ -161,23 +166,15 @@ pub(super) async fn pushed_by_now(context: &Context, facts: &Facts) -> kube::Res
     let of_the_users = facts.spec.as_ref().is_ok_and(|spec| spec.pulls_into().is_some());
     let begins = !facts.status.run.as_ref().is_some_and(writes);
     let Some(place) = pushes::place(facts).filter(|_| of_the_users && begins) else { return Ok(None) };
-    let mut first: Option<String> = None;
-    let see = |page: Vec<ReplicationSource>| {
-        let names = page.into_iter().filter(|source| pushes(source, &place)).filter_map(|source| source.metadata.name);
-        first = first.take().into_iter().chain(names).min();
-    };
-    match context.reader.sources(see).await {
-        // Where the kind is not served, there is none.
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
-        read => read.map(|()| first),
-    }
+    context.reader.first(|source| pushes(source, &place, |uid| uncut::any(&context.cache, uid))).await
 }
 
-/// Whether this source pushes the PVC there, or still has to end a sync.
-fn pushes(source: &ReplicationSource, place: &Place) -> bool {
+/// Whether this source pushes the PVC there, or still has to end a sync, or a copy that it asked for.
+fn pushes(source: &ReplicationSource, place: &Place, is_copied: impl Fn(&str) -> bool) -> bool {
     let works = || source.status.as_ref().and_then(|status| status.run.as_ref()).is_some_and(claimant::pushes);
+    let copies = || source.metadata.uid.as_deref().is_some_and(&is_copied);
     let deleted = source.metadata.deletion_timestamp.is_some();
-    Place::of_source(&source.spec).is(place) && !deleted && (!source.spec.paused || works())
+    Place::of_source(&source.spec).is(place) && !deleted && (!source.spec.paused || works() || copies())
 }
 
 /// This status of the object was written, or sent.
@@ -305,7 +302,7 @@ mod tests {
         let source = |claim: &str, path: &str, paused: bool, phase: Option<&str>| -> ReplicationSource {
             let rclone = json!({ "rcloneConfig": "s", "rcloneConfigSection": "r", "rcloneDestPath": path });
             let spec = json!({ "sourcePVC": claim, "paused": paused, "rclone": rclone });
-            serde_json::from_value(json!({ "metadata": { "name": "app" }, "spec": spec, "status": status(phase) })).unwrap()
+            serde_json::from_value(json!({ "metadata": { "name": "app", "uid": "app" }, "spec": spec, "status": status(phase) })).unwrap()
         };
         for (claim, path, paused, phase, expected) in [
             (CLAIM, "bucket/p", false, None, true),
@@ -317,12 +314,14 @@ mod tests {
             (CLAIM, "bucket/another", false, None, false),
             ("other", "bucket/p", false, None, false),
         ] {
-            assert_eq!(pushes(&source(claim, path, paused, phase), &place("s")), expected, "{claim} {path} {paused} {phase:?}");
+            assert_eq!(pushes(&source(claim, path, paused, phase), &place("s"), |_| false), expected, "{claim} {path} {paused} {phase:?}");
         }
         let mut deleted = source(CLAIM, "bucket/p", false, None);
         deleted.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(Timestamp::UNIX_EPOCH));
-        assert!(!pushes(&deleted, &place("s")));
-        assert!(!pushes(&source(CLAIM, "bucket/p", false, None), &place("another")));
+        assert!(!pushes(&deleted, &place("s"), |_| true));
+        assert!(!pushes(&source(CLAIM, "bucket/p", false, None), &place("another"), |_| true));
+        let paused = source(CLAIM, "bucket/p", true, Some("Backoff"));
+        assert!(pushes(&paused, &place("s"), |_| true) && !pushes(&paused, &place("s"), |_| false), "its snapshot is not taken yet");
     }
 
     /// What was only looked at is not taken, and what was not used is free again.

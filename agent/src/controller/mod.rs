@@ -19,6 +19,7 @@ pub mod slots;
 mod taken;
 mod turn;
 mod unconfirmed;
+mod uncut;
 pub mod undeclared;
 mod unread;
 mod waiting;
@@ -182,7 +183,9 @@ pub async fn run(
     shutdown: impl Future<Output = ()> + Clone + Send + Sync + 'static,
 ) {
     let Watched { objects, sources, destinations } = watched;
-    let pokes = wake::by_children(changes, objects.clone(), wakes.sender());
+    let settings = context.settings.clone();
+    let slots = move || settings.borrow().settings.limits.max_concurrent_syncs;
+    let pokes = wake::by_children(changes, objects.clone(), wakes.sender(), slots);
     let (source_wakes, destination_wakes) = wakes.split();
     tokio::join!(
         drive(sources, objects.sources, source_wakes, context.clone(), shutdown.clone()),

@@ -94,7 +94,12 @@ impl Objects {
 
     /// Whether both first lists are in, so that running syncs can be counted.
     pub(super) fn complete(&self) -> bool {
-        self.sources.wait_until_ready().now_or_never().is_some() && self.destinations.wait_until_ready().now_or_never().is_some()
+        self.sources.wait_until_ready().now_or_never().is_some() && self.has_listed_destinations()
+    }
+
+    /// Whether the first list of destinations is in.
+    pub(super) fn has_listed_destinations(&self) -> bool {
+        self.destinations.wait_until_ready().now_or_never().is_some()
     }
 
     /// The object with this UID.

@@ -1,8 +1,7 @@
 //! Facts about one object: from the cache, and from fresh reads where the cache must not be trusted.
 
 use super::memory::{TRY_AGAIN, remember};
-use super::pushes::one_remote;
-use super::{Context, claims, copies, progress, why};
+use super::{Context, claims, copies, progress, pushes, slots, why};
 use crate::api::labels;
 use crate::cluster::consumers::{User, consumer};
 use crate::cluster::slim;
@@ -10,9 +9,10 @@ use crate::cluster::view::{self, Replication};
 use crate::core::model::claimant::Sharing;
 use crate::core::model::facts::{Claim, Facts, Job, Kind, Pod, Refresh, Slot};
 use crate::core::model::in_place;
+use crate::core::model::place::one_remote;
 use crate::core::model::spec::{Spec, Volume};
 use crate::core::model::subject::{self, Named};
-use crate::core::schedule::queue::{Movers, QueueEntry};
+use crate::core::schedule::queue::QueueEntry;
 use jiff::{SignedDuration, Timestamp};
 use kube::Resource;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -54,7 +54,7 @@ pub(super) fn cached(context: &Context, replication: Replication) -> Facts {
     (facts.claims, facts.images_in_use) = (claims.claims, claims.images_in_use);
     copies::forget_the_gone(context, &mut facts);
     facts.pods = pods_of(&facts, cache.pods.state().iter().map(Arc::as_ref));
-    facts.foreign_jobs = foreign_jobs(&facts, cache.jobs.state().iter().map(Arc::as_ref));
+    facts.foreign_jobs = foreign_jobs(&facts, cache.jobs.state().iter().map(Arc::as_ref), &cache.pods.state());
     facts.sharing = claims::ask(context, &facts, false);
     facts
 }
@@ -108,10 +108,10 @@ pub(super) async fn refresh(context: &Context, facts: &mut Facts, needs: &BTreeS
                 facts.snapshots = snapshots.iter().filter(|s| of(*s, &owner)).map(|s| view::snapshot(s, &owner)).collect();
             }
             Refresh::Jobs if facts.object.kind == Kind::Destination => {
-                let (mut jobs, mut foreign) = (Vec::new(), Vec::new());
+                let (mut jobs, mut foreign, pods) = (Vec::new(), Vec::new(), context.cache.pods.state());
                 let see = |page: Vec<slim::Job>| {
                     jobs.extend(jobs_of(&owner, page.iter()));
-                    foreign.extend(foreign_jobs(facts, page.iter()));
+                    foreign.extend(foreign_jobs(facts, page.iter(), &pods));
                 };
                 context.reader.all_jobs(see).await.map_err(unread)?;
                 (facts.jobs, facts.foreign_jobs) = (jobs, foreign);
@@ -138,8 +138,10 @@ pub(super) async fn refresh(context: &Context, facts: &mut Facts, needs: &BTreeS
             Refresh::Slot => slot(context, facts, true),
             Refresh::Sharing => {
                 let pushed_by = claims::pushed_by_now(context, facts).await.map_err(unread)?;
-                facts.sharing = claims::ask(context, facts, pushed_by.is_none());
+                let pulled_by = pushes::pulled_by_now(context, facts).await.map_err(unread)?;
+                facts.sharing = claims::ask(context, facts, pushed_by.is_none() && pulled_by.is_none());
                 facts.sharing.pushed_by = facts.sharing.pushed_by.take().or(pushed_by);
+                facts.sharing.pulled_by = facts.sharing.pulled_by.take().or(pulled_by);
             }
         }
         facts.fresh.insert(*need);
@@ -173,17 +175,8 @@ fn ask_for_slot(context: &Context, facts: &Facts, take: bool) -> (Slot, Vec<Stri
     let view = QueueEntry::of(facts);
     let position = view.position(now).unwrap_or_else(|| view.position_since(now));
     let pods = context.cache.pods.state();
-    let live: Vec<_> = pods.iter().filter(|pod| !view::pod(pod).ended).collect();
-    let movers = |uid: &str, job: &str, claim: Option<&str>| {
-        let of_it = live.iter().filter(|pod| view::moves_for(pod, uid, job) || claim.is_some_and(|claim| view::pulls_into(pod, claim)));
-        let works = |pod: &&&Arc<slim::Pod>| view::owner(pod) == Some(uid) && pod.metadata.deletion_timestamp.is_none();
-        match (of_it.clone().next(), of_it.clone().filter(works).map(|pod| view::pod(pod).started).max()) {
-            (None, _) => Movers::None,
-            (Some(_), None) => Movers::Leftover,
-            (Some(_), Some(false)) => Movers::Pending,
-            (Some(_), Some(true)) => Movers::Running,
-        }
-    };
+    let live: Vec<_> = pods.iter().map(Arc::as_ref).filter(|pod| !view::pod(pod).ended).collect();
+    let movers = |uid: &str, job: &str, claim: Option<&str>| slots::movers(&live, uid, job, claim);
     let claims = context.cache.claims.state();
     let claims: HashSet<_> =
         claims.iter().filter(|c| c.metadata.deletion_timestamp.is_none()).filter_map(|c| c.metadata.name.as_deref()).collect();
@@ -254,7 +247,7 @@ fn pods_of<'a>(facts: &Facts, pods: impl Iterator<Item = &'a slim::Pod>) -> Vec<
 }
 
 /// Jobs of other destinations that pull into the same claim, and may still get a pod; for a source, of those that pull what it pushes.
-fn foreign_jobs<'a>(facts: &Facts, jobs: impl Iterator<Item = &'a slim::Job>) -> Vec<String> {
+fn foreign_jobs<'a>(facts: &Facts, jobs: impl Iterator<Item = &'a slim::Job>, pods: &[Arc<slim::Pod>]) -> Vec<String> {
     let Ok(spec) = &facts.spec else { return Vec::new() };
     let (owner, own) = (&facts.object.uid, facts.object.job_name());
     let (claim, pushed) = match &spec.volume {
@@ -262,6 +255,8 @@ fn foreign_jobs<'a>(facts: &Facts, jobs: impl Iterator<Item = &'a slim::Job>) ->
         Volume::Destination { .. } => (spec.pulls_into().map_or_else(|| facts.object.claim_name(), str::to_owned), None),
     };
     let foreign = jobs.filter(|job| !view::belongs_to(&job.metadata, owner) && view::will_pull_into(job, &claim));
+    // Another destination's has written even where it has ended by now. A source only waits for it.
+    let foreign = foreign.filter(|job| pushed.is_none() || !view::has_worked(job, pods.iter().map(Arc::as_ref)));
     // A source may push to another path what is pulled.
     let moved = |job: &slim::Job| view::job(job, owner).subject.as_deref().and_then(subject::parse);
     let foreign =

@@ -2,14 +2,15 @@
 //! does not show yet what this agent has just let begin.
 
 use super::Context;
-use crate::api::status::{Phase, Run};
-use crate::api::{ReplicationDestination, ReplicationSource, ReplicationSourceSpec, Status, labels};
+use crate::api::status::{Phase, Run, UnfinishedPull};
+use crate::api::{ReplicationDestination, ReplicationSource, Status, labels};
 use crate::cluster::{slim, view};
 use crate::core::model::claimant;
 use crate::core::model::facts::{Facts, Kind, Object};
 use crate::core::model::names;
-use crate::core::model::spec::{InvalidSpec, Spec, Volume};
-use crate::core::model::subject::{self, Named, may_be_one};
+use crate::core::model::place::{Place, one_remote};
+use crate::core::model::spec::{InvalidSpec, Spec};
+use crate::core::model::subject::{self, Named};
 use std::collections::HashMap;
 
 /// Where a run is.
@@ -20,60 +21,11 @@ pub(super) fn at(run: Option<&Run>) -> Option<At> {
     run.map(|run| (run.id.clone(), run.attempt, run.phase))
 }
 
-/// Where a run is, and since when it pulls. An older CRD drops the latter: what was written is then never seen in the cache, and counts on.
-type Since = (Option<At>, Option<i64>);
+/// Where a run is, and what is pulled in part. An older CRD drops the latter: what was written is then never seen in the cache, and counts on.
+type Since = (Option<At>, Vec<UnfinishedPull>);
 
-fn since(run: Option<&Run>) -> Since {
-    (at(run), run.and_then(|run| run.pulls_since_attempt))
-}
-
-/// A PVC and the path that it is pushed to, or that is pulled into it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
-    claim: String,
-    /// Section and path.
-    remote: String,
-    /// Name of the Secret; none where the spec has been edited since.
-    secret: Option<String>,
-}
-
-impl Place {
-    fn new(claim: &str, named: &Named<'_>, secret: &str) -> Place {
-        Place { claim: claim.to_owned(), remote: named.record().remote, secret: Some(secret.to_owned()) }
-    }
-
-    /// What a source of this spec pushes.
-    pub(super) fn of_source(spec: &ReplicationSourceSpec) -> Place {
-        Place::new(&spec.source_pvc, &Named::by_source(spec), &spec.rclone.shared.rclone_config)
-    }
-
-    /// What an object of this spec pulls into or pushes.
-    fn of(object: &Object, spec: &Spec) -> Place {
-        let own = object.claim_name();
-        let claim = match &spec.volume {
-            Volume::Source { claim, .. } => claim,
-            Volume::Destination { .. } => spec.pulls_into().unwrap_or(&own),
-        };
-        Place::new(claim, &Named::by(spec), &spec.remote.secret)
-    }
-
-    /// What a run is of, whose spec has been edited since or cannot be read.
-    fn of_run(run: &Run, own: &str) -> Option<Place> {
-        let subject = run.subject.as_ref()?;
-        Some(Place { claim: subject.claim.clone().unwrap_or_else(|| own.to_owned()), remote: subject.remote.clone(), secret: None })
-    }
-
-    /// Whether the two may be one.
-    pub(super) fn is(&self, other: &Place) -> bool {
-        let secrets = self.secret.as_ref().zip(other.secret.as_ref());
-        self.claim == other.claim && one_remote(&self.remote, &other.remote) && secrets.is_none_or(|(one, another)| one == another)
-    }
-}
-
-/// Whether two places, each a section and a path, may be one.
-pub(super) fn one_remote(a: &str, b: &str) -> bool {
-    let parts = a.split_once(':').zip(b.split_once(':'));
-    parts.is_some_and(|((section, path), (another, other))| section == another && may_be_one(path, other))
+fn since(status: Option<&Status>) -> Since {
+    (at(status.and_then(|status| status.run.as_ref())), status.map(|status| status.unfinished_pulls.clone()).unwrap_or_default())
 }
 
 /// What this agent knows better than the cache, by UID. Nothing in it expires: a watch may be behind for any time.
@@ -83,7 +35,7 @@ pub struct Pushes {
     given: HashMap<String, Place>,
     /// Where a run is by what was written, and what it is at work on since. One that has ended is forgotten: that the cache still shows it at work
     /// makes others wait for a moment longer.
-    wrote: HashMap<String, (Since, Place)>,
+    wrote: HashMap<String, (Since, Vec<Place>)>,
 }
 
 impl Pushes {
@@ -108,35 +60,41 @@ impl Pushes {
     }
 
     /// Whether the object is at work there; `at` tells where its run is, as the cache shows it, and `shown` what it is at work on by that.
-    fn works(&mut self, uid: &str, at: impl FnOnce() -> Since, shown: impl FnOnce() -> Option<Place>, place: &Place) -> bool {
+    fn works(&mut self, uid: &str, at: impl FnOnce() -> Since, shown: impl FnOnce() -> Vec<Place>, place: &Place) -> bool {
+        let is_one = |works: &[Place]| works.iter().any(|works| works.is(place));
         if self.given.get(uid).is_some_and(|given| given.is(place)) {
             return true;
         }
         match self.wrote.get(uid).filter(|(wrote, _)| *wrote != at()) {
-            Some((_, works)) => works.is(place),
+            Some((_, works)) => is_one(works),
             None => {
                 self.wrote.remove(uid);
-                shown().is_some_and(|works| works.is(place))
+                is_one(&shown())
             }
         }
     }
 }
 
-/// What an object of this kind and status is at work on, if it is; `place` is what its spec names.
-fn at_work(kind: Kind, status: &Status, place: Option<Place>, generation: i64, own: &str) -> Option<Place> {
-    let works = |run: &&Run| if kind == Kind::Source { claimant::pushes(run) } else { claimant::is_partly_pulled(run) };
-    let run = status.run.as_ref().filter(works)?;
-    let of_its_own = if place.is_some() && run.generation == generation { None } else { Place::of_run(run, own) };
-    of_its_own.or(place)
+/// What an object of this kind and status is at work on; `place` is what its spec names.
+fn at_work(kind: Kind, status: &Status, place: Option<Place>, generation: i64, own: &str) -> Vec<Place> {
+    // While an image of a volume is created, all that is pulled is there.
+    let works = |run: &&Run| if kind == Kind::Source { claimant::pushes(run) } else { run.phase == Phase::Transferring };
+    let of_run = status.run.as_ref().filter(works).and_then(|run| {
+        let edited = place.is_none() || run.generation != generation;
+        let of_its_own = run.subject.as_ref().filter(|_| edited).map(|subject| Place::of_subject(subject, own));
+        of_its_own.or(place)
+    });
+    of_run.into_iter().chain(status.unfinished_pulls.iter().map(Place::of_pull)).collect()
 }
 
 /// This status of the object was written, or sent, or is stored.
 pub(super) fn wrote(pushes: &mut Pushes, object: &Object, spec: &Result<Spec, InvalidSpec>, status: &Status) {
     let place = spec.as_ref().ok().map(|spec| Place::of(object, spec));
     let works = at_work(object.kind, status, place, object.generation, &object.claim_name());
-    match works {
-        Some(works) => _ = pushes.wrote.insert(object.uid.clone(), (since(status.run.as_ref()), works)),
-        None => _ = pushes.wrote.remove(&object.uid),
+    if works.is_empty() {
+        pushes.wrote.remove(&object.uid);
+    } else {
+        pushes.wrote.insert(object.uid.clone(), (since(Some(status)), works));
     }
 }
 
@@ -160,6 +118,13 @@ pub(super) fn pulled_by(context: &Context, facts: &Facts, take: bool) -> Option<
     first
 }
 
+/// The same by what is stored, as long as the cache has never had a list of destinations: that it shows none proves nothing.
+pub(super) async fn pulled_by_now(context: &Context, facts: &Facts) -> kube::Result<Option<String>> {
+    let unlisted = facts.object.kind == Kind::Source && !context.objects.has_listed_destinations();
+    let Some(place) = place(facts).filter(|_| unlisted) else { return Ok(None) };
+    context.reader.first(|destination| pulls(&mut context.claims().pushes, destination, &place)).await
+}
+
 fn pulls(pushes: &mut Pushes, destination: &ReplicationDestination, place: &Place) -> bool {
     static NONE: std::sync::LazyLock<Status> = std::sync::LazyLock::new(Status::default);
     let (meta, spec) = (&destination.metadata, &destination.spec);
@@ -171,22 +136,25 @@ fn pulls(pushes: &mut Pushes, destination: &ReplicationDestination, place: &Plac
     let claim = spec.rclone.destination_pvc.as_deref().unwrap_or(&own);
     let shown = || {
         // Most are of other claims, and cost nothing.
-        let before = status.run.as_ref()?.subject.as_ref().map_or(claim, |subject| subject.claim.as_deref().unwrap_or(&own));
-        let here = || Place::new(claim, &Named::by_destination(spec), &spec.rclone.shared.rclone_config);
-        let may_be = claim == place.claim || before == place.claim;
-        if may_be { at_work(Kind::Destination, status, Some(here()), meta.generation.unwrap_or_default(), &own) } else { None }
+        let of_run = status.run.as_ref().and_then(|run| run.subject.as_ref()).map(|subject| subject.claim.as_deref().unwrap_or(&own));
+        let unfinished = status.unfinished_pulls.iter().map(|pull| pull.claim.as_str());
+        if !unfinished.chain(of_run).chain([claim]).any(|may_be| may_be == place.claim) {
+            return Vec::new();
+        }
+        let here = Place::new(claim, &Named::by_destination(spec), &spec.rclone.shared.rclone_config);
+        at_work(Kind::Destination, status, Some(here), meta.generation.unwrap_or_default(), &own)
     };
-    pushes.works(uid, || since(status.run.as_ref()), shown, place)
+    pushes.works(uid, || since(Some(status)), shown, place)
 }
 
 /// Whether this source has begun to push there, where the cache does not show it yet.
 pub(super) fn has_begun(pushes: &mut Pushes, source: &ReplicationSource, place: &Place) -> bool {
-    let run = source.status.as_ref().and_then(|status| status.run.as_ref());
-    source.metadata.uid.as_deref().is_some_and(|uid| pushes.works(uid, || since(run), || None, place))
+    source.metadata.uid.as_deref().is_some_and(|uid| pushes.works(uid, || since(source.status.as_ref()), Vec::new, place))
 }
 
-/// The source whose mover reads the PVC in place and pushes it there: on a node that is lost it may outlive its sync.
-pub(super) fn reads(job: &slim::Job, place: &Place) -> Option<String> {
+/// The source whose mover reads the PVC in place and pushes it there: on a node that is lost it may outlive its sync. By these pods it may be
+/// known to have ended before its Job shows it.
+pub(super) fn reads<'a>(job: &slim::Job, pods: impl Iterator<Item = &'a slim::Pod>, place: &Place) -> Option<String> {
     let (meta, spec) = (&job.metadata, &job.spec.template.spec);
     if view::has_ended(job) || meta.name.as_deref().is_none_or(names::is_destination_job) {
         return None;
@@ -196,7 +164,8 @@ pub(super) fn reads(job: &slim::Job, place: &Place) -> Option<String> {
         spec.volumes.iter().filter_map(|volume| volume.persistent_volume_claim.as_ref()).any(|used| used.claim_name == place.claim);
     let subject = meta.annotations.as_ref()?.get(labels::SUBJECT).and_then(|text| subject::parse(text))?;
     let pushes = mounted && one_remote(&subject.remote, &place.remote) && subject.claim.as_ref() == Some(&place.claim);
-    meta.owner_references.as_ref()?.first().filter(|_| pushes).map(|owner| owner.name.clone())
+    let owner = meta.owner_references.as_ref()?.first()?;
+    (pushes && !view::has_worked(job, pods)).then(|| owner.name.clone())
 }
 
 #[cfg(test)]
@@ -204,16 +173,19 @@ mod tests {
     use super::*;
     use crate::core::validate;
     use serde_json::json;
+    use std::iter;
 
-    fn status(phase: &str, pulls_since_attempt: Option<i64>) -> Status {
+    fn status(phase: &str, unfinished: Option<(&str, &str)>) -> Status {
         let time = "1970-01-01T00:00:00.000000Z";
         let subject = json!({ "remote": "r:bucket/p", "claim": "data", "layout": "Files" });
-        serde_json::from_value(
-            json!({ "run": { "id": "r", "phase": phase, "startTime": time, "attempt": 1, "phaseTime": time, "generation": 1,
-            "subject": subject, "pullsSinceAttempt": pulls_since_attempt } }),
-        )
-        .unwrap()
+        let run =
+            json!({ "id": "r", "phase": phase, "startTime": time, "attempt": 1, "phaseTime": time, "generation": 1, "subject": subject });
+        let pull = |(claim, path): (&str, &str)| json!({ "claim": claim, "remote": path, "run": "r", "attempt": 1 });
+        serde_json::from_value(json!({ "run": run, "unfinishedPulls": unfinished.map(pull).into_iter().collect::<Vec<_>>() })).unwrap()
     }
+
+    /// As the pull begins that `destination` asks for.
+    const BEGUN: Option<(&str, &str)> = Some(("data", "r:bucket/p"));
 
     fn destination(claim: Option<&str>, (secret, path): (&str, &str), status: &Status) -> ReplicationDestination {
         let rclone = json!({ "rcloneConfig": secret, "rcloneConfigSection": "r", "rcloneDestPath": path, "destinationPVC": claim });
@@ -235,20 +207,26 @@ mod tests {
     #[test]
     fn a_destination_pulls_until_its_sync_has_succeeded() {
         let here = ("s", "bucket/p/");
-        for (claim, path, phase, since, expected) in [
+        for (claim, path, phase, begun, expected) in [
             (Some("data"), here, "Transferring", None, true),
-            (Some("data"), here, "Backoff", Some(1), true),
-            (Some("data"), here, "WaitingForFirstPush", Some(1), true),
+            (Some("data"), here, "Backoff", BEGUN, true),
+            (Some("data"), here, "WaitingForFirstPush", BEGUN, true),
             (Some("data"), here, "Backoff", None, false),
-            (Some("data"), here, "Publishing", Some(1), false),
-            (Some("other"), here, "Transferring", Some(1), false),
-            (None, here, "Transferring", Some(1), false),
-            (Some("data"), ("s", "/bucket//p"), "Transferring", Some(1), true),
-            (Some("data"), ("s", "bucket/chain"), "Transferring", Some(1), false),
-            (Some("data"), ("another", "bucket/p"), "Transferring", Some(1), false),
+            (Some("data"), here, "Publishing", None, false),
+            (Some("other"), here, "Transferring", None, false),
+            (None, here, "Transferring", None, false),
+            (Some("data"), ("s", "/bucket//p"), "Transferring", None, true),
+            (Some("data"), ("s", "bucket/chain"), "Transferring", None, false),
+            (Some("data"), ("another", "bucket/p"), "Transferring", None, false),
+            // Edited since: what is pulled in part stays so, and what the spec names now is not.
+            (Some("other"), ("s", "bucket/other"), "Backoff", BEGUN, true),
+            // Its keys are in another Secret now.
+            (Some("data"), ("another", "bucket/p"), "Backoff", BEGUN, true),
+            (Some("data"), here, "Backoff", Some(("other", "r:bucket/p")), false),
+            (Some("data"), here, "Backoff", Some(("data", "r:bucket/other")), false),
         ] {
-            let object = destination(claim, path, &status(phase, since));
-            assert_eq!(pulls(&mut Pushes::default(), &object, &place()), expected, "{claim:?} {path:?} {phase} {since:?}");
+            let object = destination(claim, path, &status(phase, begun));
+            assert_eq!(pulls(&mut Pushes::default(), &object, &place()), expected, "{claim:?} {path:?} {phase} {begun:?}");
         }
         let own = destination(None, here, &status("Transferring", None));
         let of_its_own = Place { claim: "scribe-dest-back".into(), ..place() };
@@ -273,7 +251,7 @@ mod tests {
     fn what_has_begun_is_known_before_the_cache_shows_it() {
         let rclone = json!({ "rcloneConfig": "s", "rcloneConfigSection": "r", "rcloneDestPath": "bucket/p", "destinationPVC": "data" });
         let (back, spec) = object(Kind::Destination, "back", &json!({ "rclone": rclone }));
-        let (idle, works, failed) = (Status::default(), status("Transferring", Some(1)), status("Backoff", Some(1)));
+        let (idle, works, failed) = (Status::default(), status("Transferring", BEGUN), status("Backoff", BEGUN));
         let shows = |status: &Status| destination(Some("data"), ("s", "bucket/p"), status);
         let mut pushes = Pushes::default();
         pushes.give("back", place());
@@ -319,7 +297,7 @@ mod tests {
         };
         let (name, ended) = ("scribe-rclone-src-app", json!([{ "type": "Failed", "status": "True" }]));
         for path in ["r:bucket/p", "r:/bucket//p/"] {
-            assert_eq!(reads(&job(name, "data", path, json!([])), &place()).as_deref(), Some("app"));
+            assert_eq!(reads(&job(name, "data", path, json!([])), iter::empty(), &place()).as_deref(), Some("app"));
         }
         for other in [
             job(name, "scribe-src-app", "r:bucket/p", json!([])),
@@ -328,7 +306,41 @@ mod tests {
             job(name, "data", "r:bucket/p", ended),
             job("scribe-rclone-dest-app", "data", "r:bucket/p", json!([])),
         ] {
-            assert_eq!(reads(&other, &place()), None, "{other:?}");
+            assert_eq!(reads(&other, iter::empty(), &place()), None, "{other:?}");
+        }
+    }
+
+    /// Right after a sync, its Job is still there, and does not say that it is complete.
+    #[test]
+    fn a_mover_whose_container_has_terminated_reads_no_more() {
+        let subject = json!({ "remote": "r:bucket/p", "claim": "data", "layout": "Files" }).to_string();
+        let owner = json!({ "apiVersion": "scribe.backube/v1alpha1", "kind": "ReplicationSource", "name": "app", "uid": "app" });
+        let meta = json!({ "name": "scribe-rclone-src-app", "uid": "job", "annotations": { labels::SUBJECT: subject }, "ownerReferences": [owner] });
+        let volumes = json!([{ "name": "volume", "persistentVolumeClaim": { "claimName": "data", "readOnly": true } }]);
+        let job: slim::Job =
+            serde_json::from_value(json!({ "metadata": meta, "spec": { "template": { "spec": { "volumes": volumes } } } })).unwrap();
+        let pod = |job: &str, state: serde_json::Value, deleted: Option<&str>| -> slim::Pod {
+            let owner = json!({ "apiVersion": "batch/v1", "kind": "Job", "name": "scribe-rclone-src-app", "uid": job });
+            let status = json!({ "phase": "Running", "containerStatuses": [{ "name": "mover", "state": state }] });
+            serde_json::from_value(json!({ "metadata": { "ownerReferences": [owner], "deletionTimestamp": deleted }, "status": status }))
+                .unwrap()
+        };
+        let time = "2026-01-01T00:00:00Z";
+        let (ended, works) = (json!({ "terminated": { "exitCode": 0, "finishedAt": time } }), json!({ "running": {} }));
+        for (pods, expected) in [
+            (vec![], Some("app")),
+            (vec![pod("job", works.clone(), None)], Some("app")),
+            (vec![pod("job", works.clone(), Some(time))], Some("app")),
+            (vec![pod("job", json!({}), None)], Some("app")),
+            (vec![pod("job", ended.clone(), None), pod("job", works.clone(), None)], Some("app")),
+            (vec![pod("an earlier one", ended.clone(), None)], Some("app")),
+            (vec![pod("job", ended.clone(), None), pod("another", works, None)], None),
+            (vec![pod("job", ended, Some(time))], None),
+        ] {
+            assert_eq!(reads(&job, pods.iter(), &place()).as_deref(), expected, "{pods:?}");
+            let mut suspended = job.clone();
+            suspended.status.conditions = serde_json::from_value(json!([{ "type": "Suspended", "status": "False" }])).unwrap();
+            assert_eq!(reads(&suspended, pods.iter(), &place()).as_deref(), Some("app"), "it may get another pod");
         }
     }
 }

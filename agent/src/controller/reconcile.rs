@@ -117,7 +117,9 @@ async fn look(seen: Replication, context: &Context) -> Option<Action> {
     }
     let plan = decide_with_slot(context, &mut facts, &limits);
     // What could not be read is read again, also where the report of it was all that there was to do.
-    let unread = !recall(context, &uid).unread.is_empty();
+    let memory = recall(context, &uid);
+    // So is the object while it is not known whether a status was written: others wait for what that one says.
+    let unread = !memory.unread.is_empty() || memory.unconfirmed.is_some();
     if plan.steps.is_empty() && !unread {
         if all_was_done(context, &uid) {
             return Some(Action::requeue(Duration::ZERO));
@@ -136,16 +138,20 @@ async fn look(seen: Replication, context: &Context) -> Option<Action> {
     None
 }
 
-/// Decides again, on fresh reads of what the plan needs, and executes it.
+/// Decides again, on fresh reads of what the plan needs, and executes it. The object itself is read, too, unless the plan begins with its status:
+/// that is written onto the very version that was decided on, or not at all, and nothing is done before it.
 async fn execute_on_fresh_facts(seen: Replication, context: &Context) -> Result<Action, Failure> {
     let limits = context.settings.borrow().settings.limits;
     let (uid, kind, name) = (seen.object.uid.clone(), seen.object.kind, seen.object.name.clone());
-    let facts = observe::recalled(context, observe::cached(context, seen), Timestamp::now());
+    let mut facts = observe::recalled(context, observe::cached(context, seen), Timestamp::now());
     let memory = recall(context, &uid);
-    let plan = decide(&facts, &limits, Timestamp::now());
-    if turn::rests_on_the_cache(&plan) && memory.unread.is_empty() && memory.unconfirmed.is_none() {
-        remember(context, &uid, |memory| memory.refusal = None);
-        return execute(context, &facts, &plan).await;
+    // A conflict shows that the cache is behind.
+    let believed = memory.unread.is_empty() && memory.unconfirmed.is_none() && memory.conflicts == 0;
+    if believed && turn::begins_with_its_status(&decide(&facts, &limits, Timestamp::now())) {
+        let plan = decide_on_fresh_lists(context, &mut facts, &limits).await?;
+        if turn::begins_with_its_status(&plan) {
+            return execute(context, &facts, &plan).await;
+        }
     }
     let fresh = match context.reader.replication(kind, &name).await {
         Ok(Some(fresh)) => fresh,
@@ -158,26 +164,26 @@ async fn execute_on_fresh_facts(seen: Replication, context: &Context) -> Result<
     }
     written::settle(context, &fresh, true).await;
     let mut facts = observe::recalled(context, observe::cached(context, fresh), Timestamp::now());
-    let plan = loop {
-        let plan = decide(&facts, &limits, Timestamp::now());
+    let plan = decide_on_fresh_lists(context, &mut facts, &limits).await?;
+    execute(context, &facts, &plan).await
+}
+
+/// Decides until all lists that the plan needs have been read.
+async fn decide_on_fresh_lists(context: &Context, facts: &mut Facts, limits: &Limits) -> Result<Plan, Failure> {
+    loop {
+        let plan = decide(facts, limits, Timestamp::now());
         let stale = &plan.needs - &facts.fresh;
         if !stale.is_empty() {
-            if let Err(unread) = observe::refresh(context, &mut facts, &stale).await {
-                return Err(unread::report(context, &facts, unread).await);
+            if let Err(unread) = observe::refresh(context, facts, &stale).await {
+                return Err(unread::report(context, facts, unread).await);
             }
             continue;
         }
         // All that the plan needs has been read.
-        if !unread::all_works(context, &mut facts) {
-            break plan;
+        if !unread::all_works(context, facts) {
+            return Ok(plan);
         }
-    };
-    if undeclared::forbids(context, &facts, &plan).await.map_err(Failure::Write)? {
-        return Ok(Action::requeue(Duration::ZERO));
     }
-    // The decision has taken note of it.
-    remember(context, &uid, |memory| memory.refusal = None);
-    execute(context, &facts, &plan).await
 }
 
 /// Nothing that was planned is left to do. Returns whether the status may still report something that did not work before.
@@ -193,6 +199,11 @@ fn removal_delay(context: &Context, uid: &str) -> Option<Duration> {
 }
 
 async fn execute(context: &Context, facts: &Facts, plan: &Plan) -> Result<Action, Failure> {
+    if undeclared::forbids(context, facts, plan).await.map_err(Failure::Write)? {
+        return Ok(Action::requeue(Duration::ZERO));
+    }
+    // The decision has taken note of it.
+    remember(context, &facts.object.uid, |memory| memory.refusal = None);
     let mut round = Round::default();
     let ended = steps(context, facts, plan, &mut round).await;
     let left = round.leaves_something().then(|| after_removals(context, facts, round, wait(plan)));
@@ -270,7 +281,12 @@ async fn steps(context: &Context, facts: &Facts, plan: &Plan, round: &mut Round)
                 // The retry of a write whose answer was lost meets with itself.
                 written::unconfirmed(context, facts, plan, step);
                 let conflicts = remember(context, uid, |memory| memory.conflicts += 1).conflicts;
-                return if conflicts < CONFLICTS_THAT_PASS { Ok(Some(AFTER_CONFLICT)) } else { Err(Failure::Conflict(conflicts)) };
+                return match conflicts {
+                    // The object is read for the next try.
+                    1 => Ok(Some(Duration::ZERO)),
+                    ..CONFLICTS_THAT_PASS => Ok(Some(AFTER_CONFLICT)),
+                    _ => Err(Failure::Conflict(conflicts)),
+                };
             }
             Err(Answer::Taken) => {
                 if let Step::Create(child) = step {

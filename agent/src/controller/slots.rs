@@ -1,8 +1,9 @@
 //! Who may start a sync, by what the cache shows and by what this agent has just done and the cache does not show yet.
 
 use crate::api::Status;
+use crate::cluster::{slim, view};
 use crate::core::model::facts::Slot;
-use crate::core::schedule::queue::{Candidate, QueuePosition, holders, slot, under_way};
+use crate::core::schedule::queue::{Candidate, Movers, QueuePosition, holders, slot, under_way};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
@@ -46,6 +47,20 @@ impl RunState {
             under_way: under_way(status),
             waits_for_pod: run.is_some_and(|run| run.waits_for_pod),
         }
+    }
+}
+
+/// What the movers of an object are at, by the pods that have not ended: those of its Job and of the claim of the user's that it pulls into. One
+/// whose container has terminated takes no slot any more; the pod's phase shows that two seconds later, or never where another container keeps it.
+pub(super) fn movers(live: &[&slim::Pod], uid: &str, job: &str, claim: Option<&str>) -> Movers {
+    let of_it = live.iter().filter(|pod| view::moves_for(pod, uid, job) || claim.is_some_and(|claim| view::pulls_into(pod, claim)));
+    let its_own = |pod: &&&slim::Pod| view::owner(pod) == Some(uid) && pod.metadata.deletion_timestamp.is_none();
+    let working = of_it.clone().filter(its_own).map(|pod| view::pod(pod)).filter(|pod| !view::has_terminated(pod));
+    match (of_it.clone().next(), working.map(|pod| pod.started).max()) {
+        (None, _) => Movers::None,
+        (Some(_), None) => Movers::Leftover,
+        (Some(_), Some(false)) => Movers::Pending,
+        (Some(_), Some(true)) => Movers::Running,
     }
 }
 
@@ -102,7 +117,7 @@ impl Slots {
 mod tests {
     use super::*;
     use crate::core::model::facts::Kind;
-    use crate::core::schedule::queue::{Lifecycle, Movers, QueueEntry};
+    use crate::core::schedule::queue::{Lifecycle, QueueEntry};
     use jiff::Timestamp;
 
     fn running() -> Status {
@@ -139,6 +154,30 @@ mod tests {
         let all = cache.iter().map(|(uid, status)| (view(uid, status).candidate(Movers::None, time), RunState::of(status))).collect();
         let status = Status::default();
         slots.ask(&view(uid, &status).position_since(time), uid, all, 1, take, now).0
+    }
+
+    /// Its sync is over by then, and the next one may start. Another one of the same object waits until the pod is gone.
+    #[test]
+    fn a_mover_that_has_terminated_takes_no_slot() {
+        let pod = |state: serde_json::Value, deleted: Option<&str>| -> slim::Pod {
+            let labels = serde_json::json!({ crate::api::labels::OWNER_UID: "app" });
+            let status = serde_json::json!({ "phase": "Running", "containerStatuses": [{ "name": "mover", "state": state }] });
+            let meta = serde_json::json!({ "labels": labels, "deletionTimestamp": deleted });
+            serde_json::from_value(serde_json::json!({ "metadata": meta, "status": status })).unwrap()
+        };
+        let time = "2026-01-01T00:00:00Z";
+        let running = serde_json::json!({ "running": {} });
+        let terminated = serde_json::json!({ "terminated": { "exitCode": 0, "finishedAt": time } });
+        for (pods, expected) in [
+            (vec![], Movers::None),
+            (vec![pod(serde_json::json!({}), None)], Movers::Pending),
+            (vec![pod(running.clone(), None)], Movers::Running),
+            (vec![pod(running.clone(), Some(time))], Movers::Leftover),
+            (vec![pod(terminated.clone(), None)], Movers::Leftover),
+            (vec![pod(terminated, None), pod(running, None)], Movers::Running),
+        ] {
+            assert_eq!(movers(&pods.iter().collect::<Vec<_>>(), "app", "job", None), expected, "{pods:?}");
+        }
     }
 
     #[test]

@@ -21,16 +21,16 @@ pub(super) fn of(status: &Status, plan: &Plan) -> Priority {
     }
 }
 
-/// Whether nothing is to be read before the plan is executed: it only writes a status, onto the very version that it was decided on, and
-/// needs no other facts than the cache's.
-pub(super) fn rests_on_the_cache(plan: &Plan) -> bool {
-    plan.needs.is_empty() && !plan.steps.is_empty() && plan.steps.iter().all(|step| matches!(step, Step::WriteStatus(_)))
+/// Whether the plan does nothing before it has written a status, onto the very version of the object that it was decided on.
+pub(super) fn begins_with_its_status(plan: &Plan) -> bool {
+    matches!(plan.steps.first(), Some(Step::WriteStatus(_)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::model::facts::Refresh;
+    use crate::api::reason::Reason;
+    use crate::core::model::plan::Event;
     use serde_json::json;
 
     fn status(phase: Option<&str>) -> Status {
@@ -61,8 +61,14 @@ mod tests {
     }
 
     #[test]
-    fn only_a_status_that_needs_no_facts_is_written_without_a_read() {
-        assert!(rests_on_the_cache(&writes(None)) && !rests_on_the_cache(&Plan::default()));
-        assert!(!rests_on_the_cache(&Plan { needs: [Refresh::Claims].into(), ..writes(None) }));
+    fn what_is_done_before_the_status_is_not_guarded_by_it() {
+        let publish = Step::Publish(Event { warning: false, reason: Reason::CopyCompleted, note: String::new(), key: String::new() });
+        let plan = |mut steps: Vec<Step>, last: Step| {
+            steps.push(last);
+            Plan { steps, ..Plan::default() }
+        };
+        let status = writes(None).steps;
+        assert!(begins_with_its_status(&plan(status.clone(), publish.clone())) && !begins_with_its_status(&Plan::default()));
+        assert!(!begins_with_its_status(&plan(vec![publish], status[0].clone())));
     }
 }

@@ -3,11 +3,12 @@
 use super::objects::Objects;
 use crate::api::{ReplicationDestination, ReplicationSource, labels};
 use crate::cluster::cache::Changes;
-use crate::core::model::facts::Kind;
+use crate::core::model::facts::{Kind, Role};
 use crate::core::schedule::due;
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use futures::{Stream, StreamExt};
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::runtime::reflector::ObjectRef;
 use std::collections::BTreeSet;
 
@@ -61,10 +62,14 @@ impl Sender {
     }
 }
 
-/// Wakes the owner of every changed child, and the objects that use a changed claim, be it another object's child or not.
-pub(super) async fn by_children(mut changes: Changes, objects: Objects, sender: Sender) {
+/// Wakes the owner of every changed child, and the objects that use a changed claim, be it another object's child or not; and of those that
+/// wait for a slot as many as there are `slots`, where one may be free: a mover that ends has one, and an object that is deleted.
+pub(super) async fn by_children(mut changes: Changes, objects: Objects, sender: Sender, slots: impl Fn() -> usize) {
     while let Some(child) = changes.next().await {
         let name = child.name.as_deref().unwrap_or_default();
+        if may_free_a_slot(&child, &objects) {
+            queue(&objects, &sender, slots(), Timestamp::now());
+        }
         // A claim may be one object's child, or have the labels of one, and be named in the spec of others.
         let mut concerned = objects.users_of(name);
         if let Some(owner) = child.labels.as_ref().and_then(|l| l.get(labels::OWNER_UID)) {
@@ -75,6 +80,12 @@ pub(super) async fn by_children(mut changes: Changes, objects: Objects, sender: 
             sender.wake(kind, &name);
         }
     }
+}
+
+fn may_free_a_slot(child: &ObjectMeta, objects: &Objects) -> bool {
+    let label = |key: &str| child.labels.as_ref().and_then(|labels| labels.get(key));
+    let moves = label(labels::COMPONENT).is_some_and(|component| component == Role::Mover.as_str());
+    moves || label(labels::OWNER_UID).is_some_and(|owner| objects.owner(owner).is_none())
 }
 
 /// Wakes every object whose next sync or attempt is due by `now`. Of those that wait for a slot, only as many as could
@@ -109,7 +120,6 @@ pub(super) fn queue(objects: &Objects, sender: &Sender, slots: usize, now: Times
 #[cfg(test)]
 mod tests {
     use super::*;
-    use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
     use kube::runtime::reflector::{Store, store};
     use kube::runtime::watcher::Event;
     use serde_json::json;
@@ -144,10 +154,38 @@ mod tests {
         let labels = owner.map(|owner| [(labels::OWNER_UID.to_owned(), owner.to_owned())].into());
         let changed = ObjectMeta { name: Some(claim.to_owned()), labels, ..ObjectMeta::default() };
         let wakes = Wakes::new("ns");
-        by_children(futures::stream::iter([changed]).boxed(), objects, wakes.sender()).await;
+        by_children(futures::stream::iter([changed]).boxed(), objects, wakes.sender(), || 1).await;
         let (sources, destinations) = wakes.split();
         let (sources, destinations) = (sources.map(|object| object.name), destinations.map(|object| object.name));
         futures::stream::select(sources, destinations).collect().await
+    }
+
+    /// The ticker would do so five seconds later. One that changes in any other way takes no slot, and gives none back.
+    #[tokio::test]
+    async fn those_that_wait_for_a_slot_are_woken_when_a_mover_ends() {
+        let time = "1970-01-01T00:00:00Z";
+        let waits = |name: &str, since: &str| {
+            let mut source = object("ReplicationSource", name, &json!({}));
+            source["spec"]["trigger"] = json!({ "manual": "now" });
+            source["status"] = json!({ "waitingSince": since });
+            source
+        };
+        for (owner, component, expected) in
+            [("works", "mover", vec!["first", "works"]), ("works", "capture", vec!["works"]), ("deleted", "capture", vec!["first"])]
+        {
+            let works = object("ReplicationSource", "works", &json!({}));
+            let objects = Objects {
+                sources: holding(vec![works, waits("second", "1970-01-02T00:00:00Z"), waits("first", time)]),
+                destinations: holding(vec![]),
+            };
+            let labels = [(labels::OWNER_UID, owner), (labels::COMPONENT, component)];
+            let labels = labels.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+            let changed = ObjectMeta { name: Some("child".to_owned()), labels: Some(labels), ..ObjectMeta::default() };
+            let wakes = Wakes::new("ns");
+            by_children(futures::stream::iter([changed]).boxed(), objects, wakes.sender(), || 1).await;
+            let woken: BTreeSet<String> = wakes.split().0.map(|object| object.name).collect().await;
+            assert_eq!(woken, expected.into_iter().map(str::to_owned).collect(), "{component} of {owner}");
+        }
     }
 
     /// A destination that names the volume of another one learnt only a minute later that it was there.

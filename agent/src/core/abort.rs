@@ -46,8 +46,8 @@ fn is_done(facts: &Facts, run: &Run) -> bool {
         return facts.snapshots_as(Role::Image).any(|image| image.meta.serves(&run.id) && image.ready);
     }
     let (job, pod) = facts.mover_of(run);
-    let succeeded = job.is_some_and(|job| job.succeeded == Some(true)) && pod.and_then(Pod::report).is_some();
-    run.phase == Phase::Transferring && succeeded && !facts.mover_lives()
+    let complete = job.is_some_and(|job| job.succeeded == Some(true)) && pod.and_then(Pod::report).is_some() && !facts.mover_lives();
+    run.phase == Phase::Transferring && (complete || job.is_some() && pod.is_some_and(Pod::is_done))
 }
 
 /// Ends the run; its children go, as those of any run that is no more.
@@ -74,6 +74,8 @@ fn end(decision: &mut Decision<'_>, run: Run) {
         adopted_state: run.adopted_state,
     });
     (status.run, status.next_attempt_time, status.first_push) = (None, None, None);
+    // Sources may push what is there: the user says so.
+    status.unfinished_pulls.clear();
     status.next_sync_time = next.map(Time);
     let note =
         "The sync was aborted by the annotation; what it had committed or published stays, and the next sync starts with its next trigger";

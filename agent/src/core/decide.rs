@@ -6,7 +6,7 @@ use crate::api::reason::Reason;
 use crate::api::status::{Phase, Run};
 use crate::core::abort;
 use crate::core::adoption;
-use crate::core::children::{cleanup, copies, images, kept, resize, sharing, terminating};
+use crate::core::children::{cleanup, copies, images, kept, resize, revision, sharing, terminating};
 use crate::core::decision::Decision;
 use crate::core::model::clock;
 use crate::core::model::facts::{Facts, Refresh};
@@ -56,6 +56,7 @@ pub fn decide(facts: &Facts, limits: &Limits, now: Timestamp) -> Plan {
 
 fn work(decision: &mut Decision<'_>, spec: &Spec) {
     syncing::note(decision, spec);
+    revision::forget(decision, spec);
     let spec_changed = decision.status.observed_generation.is_some_and(|seen| seen != decision.facts.object.generation);
     decision.status.next_sync_time =
         due::next_sync_time(&spec.trigger, &decision.status, decision.limits, spec_changed, decision.now).map(Time);
@@ -158,7 +159,6 @@ fn open(decision: &mut Decision<'_>, spec: &Spec, cause: &Cause, superseded: Opt
         adopted_state,
         disruptions: None,
         waits_for_pod: false,
-        pulls_since_attempt: superseded.and_then(|old| old.pulls_since_attempt).map(|_| 0),
     };
     if matches!(spec.volume, Volume::Destination { .. }) && due::needs_new_sync(spec, &decision.status) {
         decision.status.volume_touched = true;

@@ -2,18 +2,23 @@
 //!
 //! Both kinds become one [`Spec`], so that one state machine serves both.
 
-use crate::api::destination::{DestinationCopyMethod, DestinationRclone, Layout};
+use crate::api::destination::{DestinationCopyMethod, Layout};
 use crate::api::guard::DeletionGuard;
+use crate::api::pin::PinSpec;
 use crate::api::rclone::{AccessMode, RcloneSpec};
-use crate::api::source::SourceCopyMethod;
+use crate::api::retention::RetentionSpec;
+use crate::api::source::{SourceCopyMethod, SourceLayout};
 use crate::api::trigger::TriggerSpec;
 use crate::api::{ReplicationDestinationSpec, ReplicationSourceSpec};
 use crate::core::model::pod;
 use crate::core::model::retention::Retention;
-use crate::core::model::spec::{Capture, ClaimShape, DestinationClaim, Guard, InvalidSpec, Remote, SnapshotClass, Spec, Trigger, Volume};
+use crate::core::model::spec::{
+    Capture, ClaimShape, DestinationClaim, Guard, InvalidSpec, PushLayout, Remote, SnapshotClass, Spec, Trigger, Volume,
+};
 use crate::core::syntax::cron::{self, Schedule};
 use crate::core::syntax::{go_duration, quantity};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
+use scribe_mover::format::revision::Revision;
 use scribe_mover::volume::exclude::Exclude;
 use sha2::{Digest, Sha256};
 
@@ -30,9 +35,20 @@ pub fn source(spec: &ReplicationSourceSpec, uid: &str) -> Result<Spec, InvalidSp
     };
     let temporary = shape(rclone.capacity.as_deref(), rclone.access_modes.as_deref(), rclone.storage_class_name.as_deref())?;
     let volume = Volume::Source { claim: spec.source_pvc.clone(), capture, temporary };
+    let retain = retain(rclone.retain, rclone.retention.as_ref(), spec.trigger.as_ref())?;
+    let layout = match rclone.layout.unwrap_or(SourceLayout::Files) {
+        SourceLayout::Packs => PushLayout::Packs { retain: retain.map(Box::new) },
+        SourceLayout::Files if retain.is_none() => PushLayout::Files,
+        SourceLayout::Files => {
+            let field = if rclone.retention.is_some() { "retention" } else { "retain" };
+            return Err(InvalidSpec(format!(
+                "spec.rclone.{field} says which revisions to keep at the path, and layout Files keeps one: remove it or write layout: Packs"
+            )));
+        }
+    };
     let exclude = rclone.exclude.clone().unwrap_or_default();
     Exclude::check(&exclude).map_err(|problem| InvalidSpec(format!("spec.rclone.exclude: {problem}")))?;
-    Ok(Spec { exclude, ..complete(spec.paused, spec.trigger.as_ref(), &rclone.shared, uid, volume)? })
+    Ok(Spec { layout, exclude, ..complete(spec.paused, spec.trigger.as_ref(), &rclone.shared, uid, volume)? })
 }
 
 /// Reads the spec of the destination with this UID.
@@ -61,7 +77,8 @@ pub fn destination(spec: &ReplicationDestinationSpec, uid: &str) -> Result<Spec,
             "spec.rclone: cleanupTempPVC would delete the only copy with copyMethod Direct: remove it or use Snapshot".to_owned(),
         ));
     }
-    let retain = retain(rclone, spec.trigger.as_ref())?;
+    let retain = retain(rclone.retain, rclone.retention.as_ref(), spec.trigger.as_ref())?.unwrap_or_else(|| Retention::last(1));
+    let pin = rclone.pin.as_ref().map(|pin| check_pin(pin, rclone.layout)).transpose()?;
     let volume = Volume::Destination { claim, image, retain, cleanup, plain: rclone.layout == Some(Layout::Plain) };
     let set = [
         ("capacity", rclone.capacity.is_some()),
@@ -69,13 +86,29 @@ pub fn destination(spec: &ReplicationDestinationSpec, uid: &str) -> Result<Spec,
         ("storageClassName", rclone.storage_class_name.is_some()),
     ];
     let unused = set.into_iter().filter(|(_, set)| *set && rclone.destination_pvc.is_some()).map(|(field, _)| field).collect();
-    Ok(Spec { unused, ..complete(spec.paused, spec.trigger.as_ref(), &rclone.shared, uid, volume)? })
+    Ok(Spec { pin, unused, ..complete(spec.paused, spec.trigger.as_ref(), &rclone.shared, uid, volume)? })
 }
 
-/// Which images a destination keeps.
-fn retain(rclone: &DestinationRclone, trigger: Option<&TriggerSpec>) -> Result<Retention, InvalidSpec> {
+/// The pin, which names one revision.
+fn check_pin(pin: &PinSpec, layout: Option<Layout>) -> Result<PinSpec, InvalidSpec> {
+    let invalid = |what: &str| Err(InvalidSpec(format!("spec.rclone.pin: {what}")));
+    match (&pin.revision, &pin.as_of) {
+        _ if layout == Some(Layout::Plain) => invalid("it names a revision, and a path of layout Plain has none: remove one of the two"),
+        (Some(revision), None) if Revision::parse(revision).is_none() => invalid(&format!(
+            "{revision:?} is no revision: write one as status.revision shows it, such as 20261123T042858Z-1c9a77e0-17-5f2e"
+        )),
+        (None, Some(time)) if time.parse::<Timestamp>().is_err() => {
+            invalid(&format!("asOf {time:?} is not a time: write for example 2026-11-23T06:00:00Z"))
+        }
+        (Some(_), None) | (None, Some(_)) => Ok(pin.clone()),
+        (Some(_), Some(_)) | (None, None) => invalid("write revision or asOf, one of the two"),
+    }
+}
+
+/// Which images a destination keeps, or a source's revisions; none where neither of the two fields is there.
+fn retain(number: Option<u32>, rules: Option<&RetentionSpec>, trigger: Option<&TriggerSpec>) -> Result<Option<Retention>, InvalidSpec> {
     let count = |number: Option<u32>| number.and_then(|number| usize::try_from(number).ok()).unwrap_or(0);
-    let Some(rules) = &rclone.retention else { return Ok(Retention::last(count(rclone.retain).max(1))) };
+    let Some(rules) = rules else { return Ok(number.map(|_| Retention::last(count(number).max(1)))) };
     let invalid = |what: &str| InvalidSpec(format!("spec.rclone.retention: {what}"));
     let [last, hourly, daily, weekly, monthly] = [rules.last, rules.hourly, rules.daily, rules.weekly, rules.monthly].map(count);
     if [last, hourly, daily, weekly, monthly].iter().all(|count| *count == 0) {
@@ -84,7 +117,7 @@ fn retain(rclone: &DestinationRclone, trigger: Option<&TriggerSpec>) -> Result<R
     let max_age = rules.max_age.as_deref().map(go_duration::parse).transpose().map_err(|what| invalid(&format!("maxAge {what}")))?;
     let (schedule, time_zone) = trigger.map_or((None, None), |trigger| (trigger.schedule.as_deref(), trigger.time_zone.as_deref()));
     let zone = cron::zone(schedule, time_zone).map_err(|what| InvalidSpec(format!("spec.trigger: {what}")))?;
-    Ok(Retention { last, hourly, daily, weekly, monthly, max_age, zone })
+    Ok(Some(Retention { last, hourly, daily, weekly, monthly, max_age, zone }))
 }
 
 /// What both kinds have.
@@ -145,7 +178,6 @@ fn shape(capacity: Option<&str>, modes: Option<&[AccessMode]>, class: Option<&st
 #[cfg(test)]
 mod tests {
     use super::*;
-    use jiff::Timestamp;
     use serde_json::{Value, json};
 
     proptest::proptest! {
@@ -200,6 +232,30 @@ mod tests {
     }
 
     #[test]
+    fn a_source_says_how_its_path_is_laid_out() {
+        for (rclone, expected) in [
+            (json!({}), PushLayout::Files),
+            (json!({ "layout": "Files" }), PushLayout::Files),
+            (json!({ "layout": "Packs" }), PushLayout::Packs { retain: None }),
+            (json!({ "layout": "Packs", "retain": 3 }), PushLayout::Packs { retain: Some(Box::new(Retention::last(3))) }),
+            (
+                json!({ "layout": "Packs", "retain": 30, "retention": { "last": 2 } }),
+                PushLayout::Packs { retain: Some(Box::new(Retention::last(2))) },
+            ),
+        ] {
+            assert_eq!(read_source(rclone, &Value::Null).unwrap().layout, expected);
+        }
+        let zone = jiff::tz::TimeZone::get("Europe/Berlin").unwrap();
+        let expected = PushLayout::Packs { retain: Some(Box::new(Retention { daily: 7, zone, ..Retention::last(0) })) };
+        let daily = json!({ "layout": "Packs", "retention": { "daily": 7 } });
+        assert_eq!(read_source(daily, &json!({ "timeZone": "Europe/Berlin" })).unwrap().layout, expected);
+        for (field, value) in [("retain", json!(3)), ("retention", json!({ "daily": 7 }))] {
+            let error = read_source(json!({ field: value }), &Value::Null).unwrap_err();
+            assert!(error.starts_with(&format!("spec.rclone.{field} ")) && error.ends_with("write layout: Packs"), "{error}");
+        }
+    }
+
+    #[test]
     fn a_source_says_what_it_leaves_out() {
         assert!(read_source(json!({}), &Value::Null).unwrap().exclude.is_empty());
         assert_eq!(read_source(json!({ "exclude": ["*.tmp", "!keep.tmp"] }), &Value::Null).unwrap().exclude, ["*.tmp", "!keep.tmp"]);
@@ -237,6 +293,7 @@ mod tests {
         for (rclone, expected) in [
             (json!({ "capacity": "1" }), volume(private.clone(), image(None), last(1), false, false)),
             (json!({ "capacity": "1", "retain": 3, "layout": "Files" }), volume(private.clone(), image(None), last(3), false, false)),
+            (json!({ "capacity": "1", "layout": "Packs" }), volume(private.clone(), image(None), last(1), false, false)),
             (json!({ "capacity": "1", "volumeSnapshotClassName": "c" }), volume(private.clone(), image(Some("c")), last(1), false, false)),
             (json!({ "capacity": "1", "cleanupTempPVC": true }), volume(private.clone(), image(None), last(1), true, false)),
             (json!({ "capacity": "1", "copyMethod": "Direct", "layout": "Plain" }), volume(private.clone(), None, last(1), false, true)),
@@ -277,6 +334,27 @@ mod tests {
         }
         let error = retain(all, &json!({ "timeZone": "Berlin" })).unwrap_err();
         assert!(error.starts_with("spec.trigger: there is no time zone"), "{error}");
+    }
+
+    #[test]
+    fn a_destination_says_which_revision_it_is_kept_at() {
+        let pinned = |pin: Value| read_destination(json!({ "capacity": "1", "pin": pin }), &Value::Null);
+        let revision = "20261123T042858Z-1c9a77e0-17-5f2e";
+        for pin in [json!({ "revision": revision }), json!({ "asOf": "2026-11-23T06:00:00+01:00" })] {
+            assert_eq!(json!(pinned(pin.clone()).unwrap().pin), pin);
+        }
+        assert_eq!(read_destination(json!({ "capacity": "1" }), &Value::Null).unwrap().pin, None);
+        for (pin, advice) in [
+            (json!({}), "one of the two"),
+            (json!({ "revision": revision, "asOf": "2026-11-23T06:00:00Z" }), "one of the two"),
+            (json!({ "revision": "latest" }), "such as 20261123T042858Z-1c9a77e0-17-5f2e"),
+            (json!({ "asOf": "yesterday" }), "for example 2026-11-23T06:00:00Z"),
+        ] {
+            let error = pinned(pin).unwrap_err();
+            assert!(error.starts_with("spec.rclone.pin: ") && error.contains(advice), "{error}");
+        }
+        let plain = json!({ "capacity": "1", "layout": "Plain", "pin": { "revision": revision } });
+        assert!(read_destination(plain, &Value::Null).unwrap_err().contains("layout Plain has none"));
     }
 
     /// An older CRD lets more through than the newest.

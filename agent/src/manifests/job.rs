@@ -7,6 +7,8 @@ use crate::api::mover::MoverPod;
 use crate::core::model::facts::{Object, Role};
 use crate::core::model::plan::{MoverTask, NewJob};
 use crate::core::model::pod::PodOptions;
+use crate::core::model::retention::Retention;
+use crate::core::model::spec::PushLayout;
 use crate::core::model::subject;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
@@ -135,11 +137,21 @@ pub fn build(owner: &Object, new: &NewJob, mover: &Mover) -> Value {
     })
 }
 
+/// Which revisions stay, as the mover's `--retain` reads it.
+fn retained(retain: &Retention) -> String {
+    let Retention { last, hourly, daily, weekly, monthly, max_age, zone } = retain;
+    let counts = [("last", last), ("hourly", hourly), ("daily", daily), ("weekly", weekly), ("monthly", monthly)];
+    let counts = counts.into_iter().filter(|(_, count)| **count > 0).map(|(rule, count)| format!("{rule}={count}"));
+    let age = max_age.iter().map(|age| format!("maxAge={}s", age.as_secs()));
+    let zone = zone.iana_name().into_iter().map(|name| format!("timeZone={name}"));
+    counts.chain(age).chain(zone).collect::<Vec<_>>().join(",")
+}
+
 fn arguments(owner: &Object, new: &NewJob, mover: &Mover) -> Vec<String> {
     let mut arguments = Vec::new();
     let mut add = |parts: &[&str]| arguments.extend(parts.iter().map(|part| (*part).to_owned()));
     match &new.work {
-        MoverTask::Push { captured, pushed, adopt, adopt_state, verify_now, exclude } => {
+        MoverTask::Push { captured, pushed, adopt, adopt_state, verify_now, layout, exclude } => {
             add(&["mover", "push", "--owner", &format!("{}/{}", owner.namespace, owner.name), "--owner-uid", &owner.uid]);
             if let Some(revision) = pushed {
                 add(&["--pushed-revision", revision]);
@@ -159,18 +171,34 @@ fn arguments(owner: &Object, new: &NewJob, mover: &Mover) -> Vec<String> {
             if let Some(state) = adopt_state {
                 add(&[&format!("--adopt-state={state}")]);
             }
+            match layout {
+                PushLayout::Files => {}
+                PushLayout::Packs { retain } => {
+                    add(&["--layout", "packs"]);
+                    if let Some(retain) = retain {
+                        add(&["--retain", &retained(retain)]);
+                    }
+                }
+            }
             for pattern in exclude {
                 // A single argument each: one may begin with a dash.
                 add(&[&format!("--exclude={pattern}")]);
             }
         }
-        MoverTask::Pull { applied, private, plain } => {
+        MoverTask::Pull { applied, private, plain, pin } => {
             add(&["mover", "pull"]);
             if *plain {
                 add(&["--layout", "plain"]);
             }
             if let Some(revision) = applied {
                 add(&["--applied-revision", revision]);
+            }
+            let pin = pin.as_ref();
+            if let Some(revision) = pin.and_then(|pin| pin.revision.as_deref()) {
+                add(&["--revision", revision]);
+            }
+            if let Some(time) = pin.and_then(|pin| pin.as_of.as_deref()) {
+                add(&["--as-of", time]);
             }
             if *private {
                 add(&["--private-volume"]);

@@ -3,15 +3,18 @@
 use super::job::Mover;
 use super::{claim, event, job, snapshot};
 use crate::api::mover::MoverPod;
+use crate::api::pin::PinSpec;
 use crate::api::reason::Reason;
 use crate::api::status::Subject;
 use crate::core::model::facts::{Kind, Object, Role};
 use crate::core::model::placement::Pin;
 use crate::core::model::plan::{Event, MoverTask, NewClaim, NewJob, NewSnapshot, Origin};
 use crate::core::model::pod::PodOptions;
-use crate::core::model::spec::{ClaimShape, Guard, Remote, SnapshotClass};
+use crate::core::model::retention::Retention;
+use crate::core::model::spec::{ClaimShape, Guard, PushLayout, Remote, SnapshotClass};
 use insta::assert_yaml_snapshot;
 use jiff::SignedDuration;
+use jiff::tz::TimeZone;
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -30,7 +33,7 @@ fn new_job(work: MoverTask) -> NewJob {
         attempt: 2,
         claim: "data".into(),
         claim_uid: None,
-        subject: Subject { remote: "aws-s3-bucket:bucket/database".into(), claim: Some("data".into()), layout: "Files".into() },
+        subject: Subject { remote: "aws-s3-bucket:bucket/database".into(), claim: Some("data".into()), layout: "Files".into(), pin: None },
         remote: Remote { secret: "rclone-secret".into(), section: "aws-s3-bucket".into(), path: "bucket/database".into() },
         guard: Guard { percent: 90, floor: 10 },
         allow_deletions: None,
@@ -125,13 +128,42 @@ fn push_job() {
     let captured = Some("2026-01-01T00:00:00Z".parse().unwrap());
     let (pushed, adopt_state) = (Some("revision".into()), Some("-state".into()));
     let exclude = vec!["--*.tmp".into(), "!$(HOME)".into()];
-    let work = MoverTask::Push { captured, pushed, adopt: true, adopt_state, verify_now: true, exclude };
+    let layout = PushLayout::Packs { retain: None };
+    let work = MoverTask::Push { captured, pushed, adopt: true, adopt_state, verify_now: true, layout, exclude };
     assert_yaml_snapshot!(job::build(&owner(Kind::Source), &new_job(work), &mover()));
+}
+
+/// What `--retain` says is what the spec says, and nothing else.
+#[rstest]
+#[case(Retention::last(1), "last=1,timeZone=UTC")]
+#[case(
+    Retention { hourly: 24, daily: 7, weekly: 4, monthly: 3, max_age: Some(SignedDuration::from_hours(2160)), zone: TimeZone::get("Europe/Berlin").unwrap(), ..Retention::last(2) },
+    "last=2,hourly=24,daily=7,weekly=4,monthly=3,maxAge=7776000s,timeZone=Europe/Berlin"
+)]
+#[case(Retention { daily: 7, ..Retention::last(0) }, "daily=7,timeZone=UTC")]
+fn a_push_says_which_revisions_stay(#[case] retain: Retention, #[case] expected: &str) {
+    let layout = PushLayout::Packs { retain: Some(Box::new(retain)) };
+    let work =
+        MoverTask::Push { captured: None, pushed: None, adopt: false, adopt_state: None, verify_now: false, layout, exclude: Vec::new() };
+    let job = job::build(&owner(Kind::Source), &new_job(work), &mover());
+    let arguments: Vec<_> = job["spec"]["template"]["spec"]["containers"][0]["args"].as_array().unwrap().clone();
+    let at = arguments.iter().position(|argument| argument == "--retain").unwrap();
+    assert_eq!(arguments[at + 1], json!(expected));
+}
+
+#[rstest]
+#[case(PinSpec { revision: Some("20261123T042858Z-1c9a77e0-17-5f2e".into()), as_of: None }, ["--revision", "20261123T042858Z-1c9a77e0-17-5f2e"])]
+#[case(PinSpec { revision: None, as_of: Some("2026-11-23T06:00:00Z".into()) }, ["--as-of", "2026-11-23T06:00:00Z"])]
+fn a_pull_says_which_revision(#[case] pin: PinSpec, #[case] expected: [&str; 2]) {
+    let work = MoverTask::Pull { applied: None, private: true, plain: false, pin: Some(pin) };
+    let job = job::build(&owner(Kind::Destination), &new_job(work), &mover());
+    let arguments = job["spec"]["template"]["spec"]["containers"][0]["args"].as_array().unwrap().clone();
+    assert!(arguments.windows(2).any(|pair| pair == expected), "{arguments:?}");
 }
 
 #[test]
 fn pull_job() {
-    let work = MoverTask::Pull { applied: Some("revision".into()), private: true, plain: true };
+    let work = MoverTask::Pull { applied: Some("revision".into()), private: true, plain: true, pin: None };
     let guard = Guard { percent: 50, floor: 0 };
     let new = NewJob { claim_uid: Some("claim-uid".into()), guard, allow_deletions: Some("-17-0123456789\n".into()), ..new_job(work) };
     assert_yaml_snapshot!(job::build(&owner(Kind::Destination), &new, &mover()));
@@ -156,7 +188,7 @@ fn long_notes_are_cut_between_characters() {
 #[test]
 fn a_path_reaches_the_mover_as_it_is() {
     let path = "bucket/a$$b/$(KUBERNETES_SERVICE_HOST)/$";
-    let work = MoverTask::Pull { applied: None, private: true, plain: false };
+    let work = MoverTask::Pull { applied: None, private: true, plain: false, pin: None };
     let new = NewJob { remote: Remote { path: path.into(), ..new_job(work.clone()).remote }, ..new_job(work) };
     let job = job::build(&owner(Kind::Destination), &new, &mover());
     let arguments = job["spec"]["template"]["spec"]["containers"][0]["args"].as_array().unwrap();
@@ -201,7 +233,7 @@ fn pull_job_with_a_pod_of_the_users() {
         environment: vec![json!({ "name": "HTTPS_PROXY", "value": "http://proxy:3128" })],
         ..mover()
     };
-    let work = MoverTask::Pull { applied: None, private: false, plain: false };
+    let work = MoverTask::Pull { applied: None, private: false, plain: false, pin: None };
     let new = NewJob { pod: spec, ..new_job(work) };
     assert_yaml_snapshot!(job::build(&owner(Kind::Destination), &new, &settings));
 }
@@ -216,7 +248,7 @@ fn pull_job_with_a_pod_of_the_users() {
 #[case::the_images_user(json!({ "runAsNonRoot": true }), None, 0o444)]
 #[case::the_images_user_with_roots_group(json!({ "runAsNonRoot": true, "supplementalGroups": [0] }), None, 0o440)]
 fn a_mover_has_no_more_rights_than_its_user(#[case] context: Value, #[case] root: Option<(i64, Option<i64>)>, #[case] mode: i64) {
-    let work = MoverTask::Pull { applied: None, private: false, plain: false };
+    let work = MoverTask::Pull { applied: None, private: false, plain: false, pin: None };
     let new = NewJob { pod: pod(json!({ "moverSecurityContext": context })), ..new_job(work) };
     let job = job::build(&owner(Kind::Destination), &new, &mover());
     let spec = &job["spec"]["template"]["spec"];
@@ -236,7 +268,7 @@ fn a_mover_has_no_more_rights_than_its_user(#[case] context: Value, #[case] root
 
 #[test]
 fn a_config_map_of_certificates() {
-    let work = MoverTask::Pull { applied: None, private: false, plain: false };
+    let work = MoverTask::Pull { applied: None, private: false, plain: false, pin: None };
     let new = NewJob { pod: pod(json!({ "customCA": { "configMapName": "ca", "key": "$(KEY).pem" } })), ..new_job(work) };
     let job = job::build(&owner(Kind::Destination), &new, &mover());
     let spec = &job["spec"]["template"]["spec"];
@@ -258,7 +290,7 @@ fn a_mover_is_kept_to_a_node() {
         tolerations: vec![json!({ "operator": "Exists" })],
         why: "on node far, where pod app uses PVC data".into(),
     };
-    let work = MoverTask::Pull { applied: None, private: false, plain: false };
+    let work = MoverTask::Pull { applied: None, private: false, plain: false, pin: None };
     let job = job::build(&owner(Kind::Destination), &NewJob { pin: Some(pin), ..new_job(work) }, &mover());
     assert_eq!(job["metadata"]["annotations"]["scribe.backube/placement"], "on node far, where pod app uses PVC data");
     let pod = &job["spec"]["template"]["spec"];

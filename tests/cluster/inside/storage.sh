@@ -22,6 +22,10 @@ truncate -s "${NODE_BTRFS_SIZE:-16G}" btrfs.img
 mkfs.btrfs -q btrfs.img >/dev/null
 mount -o loop btrfs.img btrfs
 btrfs quota enable btrfs
+# Without this, the kernel stops counting for good once a large volume is deleted (from a tree of three levels on), and no capacity is enforced any more.
+uuid=$(btrfs filesystem show --raw btrfs | sed -n 's/.* uuid: //p')
+threshold=/sys/fs/btrfs/$uuid/qgroups/drop_subtree_threshold
+if [ -w "$threshold" ]; then echo 8 >"$threshold"; fi
 start btrfsplugin "$NODE_BIN/btrfsplugin" -root "$NODE_STATE/btrfs" -node "$node" -socket "$socket" -registry "$NODE_STATE/kubelet/plugins_registry"
 serves btrfsplugin test -S "$socket"
 sidecars btrfs "$socket"

@@ -1,4 +1,4 @@
-//! The API server's audit log: what the agent asked for, and when.
+//! The API server's audit log: what an agent or VolSync's manager asked for, and when.
 
 use super::support::cluster::given;
 use super::support::site::Site;
@@ -35,10 +35,20 @@ struct ObjectRef {
 #[derive(Default, Debug)]
 pub struct Requests(BTreeMap<(String, String), usize>);
 
+/// The user that the site's agent is.
+pub fn agent(site: &Site) -> String {
+    format!("system:serviceaccount:{}:scribe-agent", site.namespace)
+}
+
 /// The requests that the site's agent made within a span of time.
 pub fn requests(site: &Site, from: Timestamp, to: Timestamp) -> Requests {
+    requests_of(&agent(site), from, to)
+}
+
+/// The requests that a user made within a span of time.
+pub fn requests_of(user: &str, from: Timestamp, to: Timestamp) -> Requests {
     let mut requests = Requests::default();
-    for entry in entries(site).into_values().filter(|e| e.request_received_timestamp >= from && e.request_received_timestamp < to) {
+    for entry in entries(user).into_values().filter(|e| e.request_received_timestamp >= from && e.request_received_timestamp < to) {
         let resource = entry.object_ref.map_or_else(String::new, |object| match object.subresource {
             Some(subresource) => format!("{}/{subresource}", object.resource),
             None => object.resource,
@@ -48,18 +58,22 @@ pub fn requests(site: &Site, from: Timestamp, to: Timestamp) -> Requests {
     requests
 }
 
-/// All requests of the site's agent by their identity: a watch has an entry when it opens and another when it ends.
-fn entries(site: &Site) -> BTreeMap<String, Entry> {
-    let agent = format!("system:serviceaccount:{}:scribe-agent", site.namespace);
+/// All requests of a user by their identity: a watch has an entry when it opens and another when it ends.
+fn entries(user: &str) -> BTreeMap<String, Entry> {
     let log = std::fs::read_to_string(given("E2E_AUDIT_LOG")).unwrap();
-    let ours = log.lines().filter(|line| line.contains(&agent)).filter_map(|line| serde_json::from_str::<Entry>(line).ok());
-    ours.filter(|entry| entry.user.username == agent).map(|entry| (entry.id.clone(), entry)).collect()
+    let theirs = log.lines().filter(|line| line.contains(user)).filter_map(|line| serde_json::from_str::<Entry>(line).ok());
+    theirs.filter(|entry| entry.user.username == user).map(|entry| (entry.id.clone(), entry)).collect()
 }
 
 /// Waits until the site's agent has asked for nothing in three seconds.
 pub async fn quiet(site: &Site) {
-    until("the agent is quiet", 90, async || {
-        let last = entries(site).into_values().filter(|e| e.verb != "watch").map(|e| e.request_received_timestamp).max();
+    quiet_of(&agent(site)).await;
+}
+
+/// Waits until a user has asked for nothing in three seconds.
+pub async fn quiet_of(user: &str) {
+    until(&format!("{user} is quiet"), 90, async || {
+        let last = entries(user).into_values().filter(|e| e.verb != "watch").map(|e| e.request_received_timestamp).max();
         match last {
             Some(last) if Timestamp::now().duration_since(last) < SignedDuration::from_secs(3) => Err(last),
             _ => Ok(()),

@@ -1,12 +1,35 @@
 //! API requests: of one sync of each kind, and of a minute in which nothing is due.
 
-use super::audit::{quiet, requests};
+use super::audit::{quiet, quiet_of, requests, requests_of};
 use super::support::replication::Replication;
 use super::support::site::Site;
 use super::support::until::until;
+use super::volsync::{self, Peer};
 use super::{Pair, Row, row};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
+
+/// The same of VolSync's manager.
+pub async fn of_the_peers_syncs(pair: &Pair<'_>, peer: &mut Peer<'_>) -> Vec<Row> {
+    pair.change();
+    let mut figures = Vec::new();
+    for _ in 0..2 {
+        for kind in volsync::KINDS {
+            quiet_of(volsync::USER).await;
+            let from = Timestamp::now();
+            peer.sync(kind).await;
+            quiet_of(volsync::USER).await;
+            figures.push(requests_of(volsync::USER, from, Timestamp::now()).describe());
+        }
+    }
+    let what = [
+        "VolSync: API requests of a source's sync (snapshot, ten changed files)",
+        "VolSync: API requests of a destination's sync (snapshot, ten changed files)",
+        "VolSync: API requests of a source's sync, nothing changed",
+        "VolSync: API requests of a destination's sync, nothing changed",
+    ];
+    what.into_iter().zip(figures).map(|(what, figure)| row(what, figure)).collect()
+}
 
 /// One push of ten changed files, and one pull of them.
 pub async fn of_syncs(site: &Site, pair: &Pair<'_>) -> Vec<Row> {

@@ -41,10 +41,15 @@ pub struct History {
 impl Site {
     /// Begins a history of the agent's children and the user's objects.
     pub async fn history(&self) -> History {
+        self.history_with(&[]).await
+    }
+
+    /// The same with more objects, each by its group, version and kind.
+    pub async fn history_with(&self, more: &[(&'static str, &'static str, &'static str)]) -> History {
         let (sender, seen) = watch::channel(Vec::new());
         let mut watches = JoinSet::new();
         let replications = [("scribe.backube", "v1alpha1", "ReplicationSource"), ("scribe.backube", "v1alpha1", "ReplicationDestination")];
-        for (group, version, kind) in CHILDREN.into_iter().chain(replications) {
+        for (group, version, kind) in CHILDREN.into_iter().chain(replications).chain(more.iter().copied()) {
             let api = self.api(group, version, kind);
             let now = api.list(&ListParams::default().limit(1)).await.unwrap().metadata.resource_version.unwrap();
             watches.spawn(record(api, kind, now, sender.clone()));

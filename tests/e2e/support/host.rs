@@ -1,5 +1,6 @@
 //! The node's processes, which the machine that runs the tests sees as its own: for killing them where it hurts.
 
+use super::closely::closely;
 use super::site::Site;
 use super::until::until;
 use k8s_openapi::api::core::v1::Pod;
@@ -7,6 +8,7 @@ use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
+use std::path::PathBuf;
 
 /// The main process of a pod.
 #[derive(Clone, Copy, Debug)]
@@ -73,6 +75,12 @@ impl Process {
         find("scribe-agent", |found| found.starts_with(variable.as_bytes()))
     }
 
+    /// A shell of this pod's.
+    pub fn shell_of(pod: &str) -> Option<Process> {
+        let host_name = format!("HOSTNAME={pod}");
+        find("sh", |found| found == host_name.as_bytes())
+    }
+
     /// The rclone of this pod's.
     pub fn rclone_of(pod: &str) -> Option<Process> {
         let host_name = format!("HOSTNAME={pod}");
@@ -109,6 +117,38 @@ impl Process {
     /// Size of a file by its path below `/proc/<id>`.
     pub fn size_of_file(self, path: &str) -> u64 {
         fs::metadata(format!("/proc/{}/{path}", self.0.as_raw_nonzero())).unwrap().len()
+    }
+
+    /// Whether the process lives and has a file of this path, by its own root.
+    pub fn sees(self, path: &str) -> bool {
+        fs::symlink_metadata(self.path(path)).is_ok()
+    }
+
+    /// What the process sees at this path, for this machine.
+    pub fn path(self, path: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root{path}", self.0.as_raw_nonzero()))
+    }
+
+    /// The greatest figures of the process' memory cgroup by the time it ends, in bytes: all that counts against the limit, and the part of it
+    /// that cannot be given back (`rss`: no files).
+    pub async fn memory_until_its_end(self) -> (u64, u64) {
+        let (mut all, mut kept) = (0, 0);
+        closely(move || match self.memory() {
+            Some((now, rss)) if self.sees("/") => {
+                (all, kept) = (all.max(now), kept.max(rss));
+                None
+            }
+            _ => Some((all, kept)),
+        })
+        .await
+    }
+
+    fn memory(self) -> Option<(u64, u64)> {
+        let groups = fs::read_to_string(format!("/proc/{}/cgroup", self.0.as_raw_nonzero())).ok()?;
+        let group = groups.lines().find_map(|line| line.split_once(":memory:")).map(|(_, path)| format!("/sys/fs/cgroup/memory{path}"))?;
+        let all = fs::read_to_string(format!("{group}/memory.max_usage_in_bytes")).ok()?.trim().parse().ok()?;
+        let stat = fs::read_to_string(format!("{group}/memory.stat")).ok()?;
+        Some((all, stat.lines().find_map(|line| line.strip_prefix("total_rss "))?.parse().ok()?))
     }
 
     /// All bytes that the process has read by the time it ends. It is looked at all the time, because nobody keeps the figure.

@@ -3,6 +3,7 @@
 //! `cluster` and `until` first; on them `namespace`, `overlay` and `s3`; on those `site`, of which all others are parts.
 
 pub mod chance;
+pub mod closely;
 pub mod cluster;
 pub mod copies;
 pub mod database;
@@ -16,4 +17,5 @@ pub mod s3;
 pub mod seeds;
 pub mod site;
 pub mod until;
+pub mod versions;
 pub mod volume;

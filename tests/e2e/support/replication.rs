@@ -64,7 +64,12 @@ impl Site {
 
     /// An object that is there already.
     pub fn existing(&self, kind: &'static str, name: &str) -> Replication<'_> {
-        let api = self.api("scribe.backube", "v1alpha1", kind);
+        self.existing_of("scribe.backube", kind, name)
+    }
+
+    /// The same of another group, whose objects have such triggers too.
+    pub fn existing_of(&self, group: &str, kind: &'static str, name: &str) -> Replication<'_> {
+        let api = self.api(group, "v1alpha1", kind);
         Replication { site: self, kind, name: name.to_owned(), api }
     }
 
@@ -76,7 +81,12 @@ impl Site {
 
     /// Everything that the agent has made and that is still there, as `Kind/name`.
     pub async fn children(&self) -> Vec<String> {
-        let ours = ListParams::default().labels("app.kubernetes.io/managed-by=scribe-agent");
+        self.labelled("app.kubernetes.io/managed-by=scribe-agent").await
+    }
+
+    /// All objects of the children's kinds that have this label, as `Kind/name`.
+    pub async fn labelled(&self, label: &str) -> Vec<String> {
+        let ours = ListParams::default().labels(label);
         let mut found = Vec::new();
         for (group, version, kind) in CHILDREN {
             let all = self.api(group, version, kind).list(&ours).await.unwrap();
@@ -124,6 +134,11 @@ pub fn merged(mut base: Value, change: Value) -> Value {
         (base, change) => *base = change,
     }
     base
+}
+
+/// What the spec of a source says that lays its path out so.
+pub fn laid_out(layout: &str) -> Value {
+    json!({ "rclone": { "layout": layout } })
 }
 
 impl Replication<'_> {

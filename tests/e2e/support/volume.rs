@@ -1,5 +1,6 @@
 //! Volumes, and hands in them: pods with a shell that fill, change and list what they hold.
 
+use super::host::Process;
 use super::site::Site;
 use super::until::until;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
@@ -102,6 +103,11 @@ impl Hand<'_> {
     /// Runs a script in the volume's root folder.
     pub fn run(&self, script: &str) -> String {
         self.site.kubectl(&["exec", &self.pod, "--", "sh", "-euc", &format!("umask 022; cd /data; {script}")])
+    }
+
+    /// The process that keeps the volume mounted, at `/data`.
+    pub fn process(&self) -> Process {
+        Process::shell_of(&self.pod).unwrap_or_else(|| panic!("no process of pod {}", self.pod))
     }
 
     /// All that the volume holds.

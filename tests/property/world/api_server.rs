@@ -1,6 +1,7 @@
 //! What becomes of the agent's writes, and the invariants that each is held against.
 
 use super::World;
+use crate::controllers::has_terminated;
 use scribe_agent::api::Status;
 use scribe_agent::core::model::facts::{Claim, Job, Kind, Meta, Object, Pod, ResizeRefusal, Role, Slot, Snapshot};
 use scribe_agent::core::model::plan::{Child, ChildKind, ChildRef, NewClaim, NewJob, NewSnapshot, Origin, Step};
@@ -90,6 +91,7 @@ impl World {
                 self.assert_may_begin(new);
                 self.assert_waited_for(&new.claim);
                 self.assert_arguments(new);
+                self.assert_asks_for(new);
                 self.assert_adopts(new);
                 self.movers.push((**new).clone());
                 self.allowed.extend(new.allow_deletions.clone());
@@ -141,6 +143,10 @@ impl World {
             let snapshot = self.snapshots.iter().find(|s| s.meta.name == image.name);
             assert!(snapshot.is_some_and(|s| s.ready && !s.meta.deleting), "latestImage was set to {image:?}, which is not ready");
         }
+        if status.aborted.is_some() && status.aborted != self.status.aborted {
+            self.pulling.clear(); // the user says so
+        }
+        self.assert_pinned(status);
         // What comes back has whole seconds only. Where nothing else goes in, the way there and back is saved.
         let whole = self.now.subsec_nanosecond() == 0;
         self.status = if whole { status.clone() } else { serde_json::from_value(serde_json::to_value(status).unwrap()).unwrap() };
@@ -154,7 +160,7 @@ impl World {
     fn create_snapshot(&mut self, new: &NewSnapshot) {
         assert!(self.claims.iter().any(|c| c.meta.name == new.claim), "a snapshot of a claim that is not there");
         if new.role == Role::Image {
-            assert!(self.pods.iter().all(|p| p.ended || p.kept_by.is_some()), "an image was taken while a mover writes");
+            assert!(self.pods.iter().all(|p| p.ended || p.finished.is_some()), "an image was taken while a mover writes");
             let (revision, uid) = new.content.clone().unwrap();
             let held = self.applied.clone().map(|(uid, (remote, number))| (World::revision(&remote, number), uid));
             assert_eq!(held, Some((revision, uid)), "an image of something else than what was pulled");
@@ -221,7 +227,9 @@ impl World {
                 // A mover that was given up before its pod started may start all the same; it is no longer the run's.
                 let current = self.status.run.as_ref().map(|r| (Some(r.id.clone()), Some(r.attempt)));
                 for job in self.jobs.iter_mut().filter(|j| doomed(&j.meta)) {
-                    let lives = |p: &Pod| p.meta.run == job.meta.run && p.meta.attempt == job.meta.attempt && p.started && !p.ended;
+                    let lives = |p: &Pod| {
+                        p.meta.run == job.meta.run && p.meta.attempt == job.meta.attempt && p.started && !p.ended && !has_terminated(p)
+                    };
                     let needed = current == Some((job.meta.run.clone(), job.meta.attempt));
                     assert!(!(needed && self.pods.iter().any(lives)), "a live mover was deleted");
                     job.meta.deleting = true;
@@ -231,7 +239,7 @@ impl World {
                 for claim in self.claims.iter_mut().filter(|c| doomed(&c.meta)) {
                     let cleaned = matches!(self.spec.volume, Volume::Destination { cleanup: true, .. }) && self.status.run.is_none();
                     assert!(claim.meta.role == Some(Role::Capture) || !claim.bound || cleaned, "a volume with data was deleted");
-                    let used = |p: &Pod| p.meta.run == claim.meta.run && p.started && !p.ended;
+                    let used = |p: &Pod| p.meta.run == claim.meta.run && p.started && !p.ended && !has_terminated(p);
                     assert!(!self.pods.iter().any(used), "the claim of a live mover was deleted");
                     assert!(!cleaned || self.pods.iter().all(|p| p.ended), "the volume of a live mover was deleted");
                     let of_it = |s: &&Snapshot| s.claim_uid.as_ref() == Some(&target.uid) || claim.made_from.as_ref() == Some(&s.meta.name);

@@ -2,7 +2,7 @@
 
 use super::World;
 use scribe_agent::api::Status;
-use scribe_agent::api::status::{Phase, Subject};
+use scribe_agent::api::status::Subject;
 use scribe_agent::core::model::facts::{Kind, Role};
 use scribe_agent::core::model::plan::{MoverTask, NewJob};
 use scribe_agent::core::model::spec::{Capture, Volume};
@@ -86,20 +86,17 @@ impl World {
             self.assert_not_half_pulled();
         }
         if matches!(new.work, MoverTask::Pull { .. }) {
-            self.pulling.get_or_insert((new.run.clone(), new.attempt));
-            let run = self.status.run.as_ref().filter(|run| run.id == new.run);
-            assert!(run.is_none_or(|run| run.pulls_since_attempt.is_some()), "a pull begins that no status shows: {run:?}");
+            self.pulling.entry((new.claim.clone(), new.subject.remote.clone())).or_insert_with(|| (new.run.clone(), new.attempt));
+            self.assert_known_to_pull();
         }
     }
 
-    /// That a volume may hold a part of what is pulled is in the status, until all of it is there.
-    pub(super) fn assert_known_to_pull(&mut self) {
-        let Some(run) = self.status.run.as_ref() else { return self.pulling = None };
-        // Nothing was pushed yet, and no attempt before that one had begun.
-        let nothing_yet = (run.phase == Phase::WaitingForFirstPush).then(|| (run.id.clone(), run.attempt - 1));
-        if self.pulling == nothing_yet {
-            self.pulling = None;
-        }
-        assert!(self.pulling.is_none() || run.pulls_since_attempt.is_some(), "what is half pulled is not known to be: {run:?}");
+    /// That a volume may hold a part of what is pulled is in the status, whatever the spec says by now, until all of it is there.
+    pub(super) fn assert_known_to_pull(&self) {
+        let known = |(claim, remote): &(String, String)| {
+            self.status.unfinished_pulls.iter().any(|pull| pull.claim == *claim && pull.remote == *remote)
+        };
+        let unknown = self.pulling.keys().find(|place| !known(place));
+        assert_eq!(unknown, None, "what is half pulled is not known to be: {:?}", self.status.unfinished_pulls);
     }
 }

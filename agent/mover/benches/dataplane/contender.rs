@@ -14,6 +14,7 @@ pub struct Ours<'a> {
     site: &'a Site,
     /// MiB that it runs in, rclone and page cache included.
     limit: u64,
+    layout: &'static str,
     /// The revision that was pushed last, and the one that the destination holds.
     pushed: Option<String>,
     pulled: Option<String>,
@@ -23,7 +24,12 @@ pub struct Ours<'a> {
 impl<'a> Ours<'a> {
     /// At a path that nothing has been pushed to.
     pub fn new(site: &'a Site, limit: u64) -> Self {
-        Self { site, limit, pushed: None, pulled: None, verify: false }
+        Self { site, limit, layout: "files", pushed: None, pulled: None, verify: false }
+    }
+
+    /// Whose pushes have layout Packs.
+    pub fn packs(self) -> Self {
+        Self { layout: "packs", ..self }
     }
 
     /// Whether the next push lists the remote path, as one does now and then.
@@ -54,7 +60,7 @@ impl<'a> Ours<'a> {
         command.arg("--config-dir").arg(site.secret()).arg("--rclone").arg(&site.rclone).arg("--report").arg(&report);
         command.env("TMPDIR", site.tmp());
         if verb == "push" {
-            command.args(["--owner", "shop/db", "--owner-uid", "uid-1"]);
+            command.args(["--owner", "shop/db", "--owner-uid", "uid-1", "--layout", self.layout]);
             command.args(["--verify-interval", if self.verify { "0s" } else { "24h" }]);
             revision.map(|revision| command.args(["--pushed-revision", &revision]));
         } else {

@@ -1,14 +1,15 @@
 //! What a push and a pull cost, side by side with the procedure of VolSync's rclone mover, as the Markdown table of
-//! `docs/performance.md`. Both run against `rclone serve s3` through a proxy that counts. Exits 1 when an aim is missed.
+//! `docs/performance-tables.md`. Both run against `rclone serve s3` through a proxy that counts. Exits 1 when an aim is missed.
 //!
-//! `make bench` runs it in full. `ARGS="--quick"` takes small sets, and `--only` some of the cases. `--rivals` makes another table instead:
-//! pushes beside those of other programs.
+//! `make bench` runs it in full. `ARGS="--quick"` takes small sets, and `--only` some of the cases. Two others make other tables instead:
+//! `--rivals` one of pushes and pulls beside those of other programs, `--aims` that of what layout Packs is to cost.
 //!
 //! File data read is what the disk gave (`read_bytes` of `/proc/PID/io`, children included), with the volume's files dropped from
 //! the page cache before every run.
 
 #![allow(clippy::cast_precision_loss)] // Figures for people.
 
+mod aims;
 mod cases;
 #[path = "../../tests/mover/support/cgroup.rs"]
 mod cgroup;
@@ -47,9 +48,15 @@ struct Cli {
     /// How many of them are symbolic links: these cost no request, so it takes minutes instead of an hour
     #[arg(long, default_value_t = 0)]
     links: u64,
-    /// Pushes beside those of other programs instead, of these volumes [default: all]
+    /// Pushes and pulls beside those of other programs instead, of these volumes [default: all]
     #[arg(long, value_delimiter = ',', num_args = 0.., require_equals = true, conflicts_with_all = ["only", "entries", "links"])]
     rivals: Option<Vec<rivals::Work>>,
+    /// The aims of layout Packs instead, by these works [default: all]
+    #[arg(long, value_delimiter = ',', num_args = 0.., require_equals = true, conflicts_with_all = ["only", "entries", "links", "rivals"])]
+    aims: Option<Vec<aims::Work>>,
+    /// What `the_aims_are_met` of tests/packs_policy has printed, for the work `policy` of the aims
+    #[arg(long, env = "POLICY_LOG")]
+    policy_log: Option<PathBuf>,
     /// The restic binary
     #[arg(long, env = "RESTIC_BINARY", default_value = "restic")]
     restic: PathBuf,
@@ -109,9 +116,16 @@ fn bench(cli: &Cli) -> Result<usize> {
     let due = |case| cli.only.is_empty() || cli.only.contains(&case);
     let size = |full, quick| if cli.quick { quick } else { full };
     let site = || Site::new(Path::new(&cli.work), &cli.rclone);
+    let programs = rivals::Programs { restic: cli.restic.clone(), kopia: cli.kopia.clone() };
+    if let Some(works) = &cli.aims {
+        let works = if works.is_empty() { aims::Work::value_variants() } else { works };
+        let settings = aims::Settings { programs, policy: cli.policy_log.as_deref(), quick: cli.quick };
+        let aims = aims::bench(works, &site, &settings)?;
+        print!("{}", aims.markdown());
+        return Ok(aims.missed());
+    }
     if let Some(works) = &cli.rivals {
         let works = if works.is_empty() { rivals::Work::value_variants() } else { works };
-        let programs = rivals::Programs { restic: cli.restic.clone(), kopia: cli.kopia.clone() };
         print!("{}", rivals::bench(works, &site, &programs, cli.quick)?);
         return Ok(0);
     }

@@ -1,11 +1,12 @@
 //! Makes and changes the volumes that are measured. Content is random, so that nothing compresses it, and the same in every run.
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 /// Files in a directory.
 const IN_A_DIR: u64 = 39;
@@ -82,6 +83,42 @@ pub fn links(root: &Path, numbers: impl Iterator<Item = u64>) -> Result<()> {
         std::os::unix::fs::symlink(format!("../../elsewhere/{number:08}"), dir.join(format!("item-{number:08}.txt")))?;
     }
     Ok(())
+}
+
+/// Fails unless two folders have the same files with the same content; what a mover keeps beside them is left out.
+pub fn same_content(one: &Path, other: &Path) -> Result<()> {
+    if one == other {
+        return Ok(());
+    }
+    let [ours, theirs] = [files(one)?, files(other)?];
+    ensure!(ours == theirs, "there are other files than were pushed: {} and {}", theirs.len(), ours.len());
+    let (mut a, mut b) = (vec![0; 1 << 20], vec![0; 1 << 20]);
+    for name in ours {
+        let [mut left, mut right] = [fs::File::open(one.join(&name))?, fs::File::open(other.join(&name))?];
+        ensure!(left.metadata()?.len() == right.metadata()?.len(), "{} has another size than was pushed", name.display());
+        loop {
+            let got = left.read(&mut a)?;
+            let (a, b) = (a.get(..got).unwrap_or_default(), b.get_mut(..got).unwrap_or_default());
+            right.read_exact(b)?;
+            ensure!(a == b, "{} has other content than was pushed", name.display());
+            if got == 0 {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn files(root: &Path) -> Result<BTreeSet<PathBuf>> {
+    let entries = walkdir::WalkDir::new(root).into_iter().filter_entry(|entry| entry.file_name() != ".scribe-staging");
+    let mut names = BTreeSet::new();
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_type().is_file() {
+            names.insert(entry.path().strip_prefix(root)?.to_owned());
+        }
+    }
+    Ok(names)
 }
 
 /// Returns once what was written before is old enough for a push to believe its times.

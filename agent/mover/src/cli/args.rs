@@ -8,15 +8,17 @@ use std::str::FromStr;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::retain::RetainArg;
 use crate::format::documents::Owner;
 use crate::format::names::CONTROL_DIR;
+use crate::format::revision::Revision;
 
 /// What the mover is to do.
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum MoverArgs {
     /// Push a volume to a remote path
     Push(PushArgs),
-    /// Pull the last committed revision of a remote path into a volume
+    /// Pull a revision of a remote path, the committed one or an older one that it retains, into a volume
     Pull(PullArgs),
     /// Show what is committed at a remote path
     List(ListArgs),
@@ -97,6 +99,10 @@ pub struct PushArgs {
     /// How to lay the remote path out
     #[arg(long, value_enum, default_value_t)]
     pub layout: PushLayout,
+    /// Which older revisions stay restorable, of layout Packs: any of last, hourly, daily, weekly, monthly, maxAge and timeZone, such as
+    /// last=2,daily=7,maxAge=2160h,timeZone=Europe/Berlin; a push that commits drops the others [default: last=1, the committed one]
+    #[arg(long, value_name = "RULES")]
+    pub retain: Option<RetainArg>,
     /// What to leave out: a pattern as in a .gitignore in the volume's root; may be repeated, the last one that matches decides
     #[arg(long, value_name = "PATTERN")]
     pub exclude: Vec<String>,
@@ -120,7 +126,7 @@ pub struct PullArgs {
     /// What both directions need.
     #[command(flatten)]
     pub common: CommonArgs,
-    /// The revision that this volume holds, with a ready image of it
+    /// The revision that this volume holds, with a ready image of it; none after a pull of an older one of which it is not known how it ended
     #[arg(long, value_name = "REVISION")]
     pub applied_revision: Option<String>,
     /// Nothing but pulls ever writes to this volume
@@ -129,6 +135,12 @@ pub struct PullArgs {
     /// Who wrote the remote path
     #[arg(long, value_enum, default_value_t)]
     pub layout: Layout,
+    /// Pull this revision, which `list` shows, and no other [default: the committed one]
+    #[arg(long, value_name = "REVISION", conflicts_with = "as_of")]
+    pub revision: Option<RevisionArg>,
+    /// Pull the newest revision whose data was captured then or earlier
+    #[arg(long, value_name = "RFC3339")]
+    pub as_of: Option<Timestamp>,
     /// Pull one file or folder alone, of layout Packs, to its place in the volume
     #[arg(long, value_name = "PATH", conflicts_with_all = ["applied_revision", "private_volume"])]
     pub path: Option<OsString>,
@@ -254,6 +266,19 @@ impl FromStr for OwnerArg {
             }
             _ => Err("expected NAMESPACE/NAME".into()),
         }
+    }
+}
+
+/// The name of a revision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RevisionArg(pub Revision);
+
+impl FromStr for RevisionArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let what = "no revision has such a name: write one that `mover list` shows, such as 20261123T042858Z-1c9a77e0-17-5f2e";
+        Revision::parse(text).map(Self).ok_or_else(|| what.to_owned())
     }
 }
 

@@ -12,7 +12,7 @@ use super::shown::{ascii, plain, quoted};
 use super::{open, with_advice};
 use crate::error::{Failure, Result};
 use crate::format::documents::{Claim, Owner};
-use crate::inspect::{Checked, Contents, Fault, Kind, Looked, Nothing, Standing, Total, check, list};
+use crate::inspect::{Checked, Contents, Fault, Kind, Looked, Nothing, Retained, Standing, Total, check, list};
 use crate::rclone::options::Direction;
 use crate::remote::Remote;
 use crate::stop::Stop;
@@ -125,7 +125,9 @@ fn of_standing(name: &str, standing: &Standing) -> Output {
         ("Push", standing.claim.as_ref().map_or_else(|| "none".to_owned(), claimed)),
     ];
     for kept in &standing.retained {
-        rows.push(("Retained", format!("{}  {}", plain(&kept.revision), kept.data_time)));
+        let entries = kept.entries.map_or_else(String::new, |entries| format!("  {entries} entries"));
+        let bytes = kept.bytes.map_or_else(String::new, |bytes| format!("  {}", size(bytes)));
+        rows.push(("Retained", format!("{}  {}{entries}{bytes}", plain(&kept.revision), kept.data_time)));
     }
     if let Some(sizes) = &standing.sizes {
         let total = |total: Total| format!("{} objects, {}", total.objects, size(total.bytes));
@@ -150,19 +152,28 @@ fn claimed(claim: &Claim) -> String {
 }
 
 fn of_objects(name: &str, looked: &Looked) -> Output {
-    let Looked { commit, objects, read, unsized_objects, faults, more, claim } = looked;
+    let Looked { revision, objects, read, unsized_objects, faults, more, files, more_files, retained, claim } = looked;
     let mut lines: Vec<String> = faults.iter().map(fault).collect();
     if *more > 0 {
         lines.push(format!("and {more} more"));
     }
+    lines.extend(files.iter().map(|path| format!("concerns: file {}", quoted(path.as_bytes()))));
+    if *more_files > 0 {
+        lines.push(format!("concerns: {more_files} more files"));
+    }
+    lines.extend(retained.iter().map(kept));
     let wrong = faults.len() as u64 + more;
-    let revision = plain(&commit.revision);
+    let damaged = retained.iter().filter(|kept| kept.wrong.is_some()).count();
+    let shown = plain(revision);
     let mut line = if wrong == 0 {
-        format!("whole: all {objects} objects of revision {revision} are there; {read} were read")
+        format!("whole: all {objects} objects of revision {shown} are there; {read} were read")
     } else {
-        format!("damaged: {wrong} of {objects} objects of revision {revision} are missing or not what was committed; {read} were read")
+        format!("damaged: {wrong} of {objects} objects of revision {shown} are missing or not what was committed; {read} were read")
     };
     // Writing to a String cannot fail.
+    if damaged > 0 {
+        let _ = write!(line, "; {damaged} of {} retained revisions are not whole", retained.len());
+    }
     if *unsized_objects > 0 {
         let _ = write!(line, "; the remote does not tell the sizes of {unsized_objects}, which --read reads");
     }
@@ -170,10 +181,11 @@ fn of_objects(name: &str, looked: &Looked) -> Output {
         let _ = write!(line, "; a push is {}: if it ends, check again", claimed(claim));
     }
     lines.push(line.clone());
-    let json = json!({
-        "result": if wrong == 0 { "Whole" } else { "Damaged" },
+    let is_whole = wrong == 0 && damaged == 0;
+    let mut json = json!({
+        "result": if is_whole { "Whole" } else { "Damaged" },
         "remote": name,
-        "revision": commit.revision,
+        "revision": revision,
         "objects": objects,
         "read": read,
         "unsized": unsized_objects,
@@ -182,13 +194,29 @@ fn of_objects(name: &str, looked: &Looked) -> Output {
         "claim": claim,
         "message": line,
     });
-    Output { lines, json, code: if wrong == 0 { WHOLE } else { DAMAGED } }
+    if !files.is_empty() {
+        json["files"] = files.iter().map(|path| quoted(path.as_bytes())).collect();
+        json["moreFiles"] = (*more_files).into();
+    }
+    if !retained.is_empty() {
+        json["retained"] = retained.iter().map(kept_json).collect();
+    }
+    Output { lines, json, code: if is_whole { WHOLE } else { DAMAGED } }
+}
+
+fn kept(kept: &Retained) -> String {
+    let of = format!("retained: revision {} of {}", plain(&kept.revision), kept.data_time);
+    kept.wrong.as_ref().map_or_else(|| format!("{of} is whole"), |wrong| format!("{of} is not whole: {}", plain(wrong)))
+}
+
+fn kept_json(kept: &Retained) -> Value {
+    json!({"revision": kept.revision, "dataTime": kept.data_time, "whole": kept.wrong.is_none(), "message": kept.wrong})
 }
 
 fn fault(fault: &Fault) -> String {
     let name = quoted(&fault.name);
-    let of =
-        if fault.name.ends_with(fault.path.as_bytes()) { String::new() } else { format!(" of file {}", quoted(fault.path.as_bytes())) };
+    let path = fault.path.as_ref().filter(|path| !fault.name.ends_with(path.as_bytes()));
+    let of = path.map_or_else(String::new, |path| format!(" of file {}", quoted(path.as_bytes())));
     match fault.kind {
         Kind::Missing => format!("missing: {name}{of}"),
         Kind::OtherSize(size) => format!("other size: {name}{of} has {size} bytes, not {}", fault.size),
@@ -208,7 +236,7 @@ fn fault_json(fault: &Fault) -> Value {
     json!({
         "fault": kind,
         "name": String::from_utf8_lossy(&fault.name),
-        "file": quoted(fault.path.as_bytes()),
+        "file": fault.path.as_ref().map(|path| quoted(path.as_bytes())),
         "size": fault.size,
         "listedSize": listed,
     })

@@ -3,6 +3,7 @@
 mod args;
 mod inspect;
 mod report_file;
+mod retain;
 mod shown;
 
 use std::ffi::{OsStr, OsString};
@@ -18,13 +19,14 @@ pub use args::MoverArgs;
 
 use crate::error::{Failure, Result};
 use crate::guard::Guard;
-use crate::pull::{PullOptions, PullOutcome, pull, pull_path, pull_plain};
-use crate::push::{PushOptions, Pusher, push, push_packs};
+use crate::pull::{PullOptions, PullOutcome, Wanted, pull_plain, pull_wanted};
+use crate::push::{PushOptions, Pusher, Sizes, push, push_packs};
 use crate::rclone::environment::Environment;
 use crate::rclone::options::Direction;
 use crate::rclone::{self, MEMORY, OURSELVES, Rclone, RcloneStore, environment, memory};
 use crate::remote::Remote;
 use crate::report::{Outcome, Reason, Report};
+use crate::retention::Retention;
 use crate::scratch;
 use crate::stop::Stop;
 use crate::store::Context;
@@ -200,6 +202,10 @@ fn volume(args: &CommonArgs) -> Result<std::path::PathBuf> {
 }
 
 fn run_push(remote: &Remote, args: &PushArgs, adopted_state: &OnceLock<String>) -> Result<Report> {
+    if args.retain.is_some() && args.layout == PushLayout::Files {
+        let what = "--retain is for layout Packs, and layout Files keeps no older revisions: add --layout packs, or leave --retain out";
+        return Err(Failure::new(Reason::MoverFailed, what));
+    }
     let started = Timestamp::now();
     let options = PushOptions {
         volume: volume(&args.common)?,
@@ -218,6 +224,8 @@ fn run_push(remote: &Remote, args: &PushArgs, adopted_state: &OnceLock<String>) 
         rehash_interval: args.rehash_interval,
         heartbeat_interval: args.heartbeat_interval,
         guard: guard(&args.common),
+        sizes: Sizes::default(),
+        retention: args.retain.as_ref().map_or_else(|| Retention::last(1), |rules| rules.0.clone()),
     };
     let pushed = match args.layout {
         PushLayout::Files => push(remote, &options),
@@ -244,11 +252,19 @@ fn run_pull(remote: &Remote, args: &PullArgs) -> Result<Report> {
         guard: guard(&args.common),
     };
     let path = args.path.as_ref().map(|path| RelPath::new(path.as_bytes()).ok_or_else(|| no_path(path))).transpose()?;
+    let wanted = match (&args.revision, args.as_of) {
+        (Some(revision), _) => Wanted::Revision(revision.0.clone()),
+        (None, Some(time)) => Wanted::AsOf(time),
+        (None, None) => Wanted::Newest,
+    };
+    let refused = |what: &str| Err(Failure::new(Reason::MoverFailed, what));
     let outcome = match (args.layout, path) {
-        (Layout::Files, None) => pull(remote, &options),
-        (Layout::Files, Some(path)) => pull_path(remote, &options, &path),
+        (Layout::Files, path) => pull_wanted(remote, &options, path.as_ref(), &wanted),
+        (Layout::Plain, Some(_)) => refused("--path is for paths of layout Packs: leave --layout out"),
+        (Layout::Plain, None) if wanted != Wanted::Newest => refused(
+            "--revision and --as-of are for paths that a push of scribe-agent writes, and a path of layout Plain has no revisions: leave them out",
+        ),
         (Layout::Plain, None) => pull_plain(remote, &options),
-        (Layout::Plain, Some(_)) => Err(Failure::new(Reason::MoverFailed, "--path is for paths of layout Packs: leave --layout out")),
     };
     let pulled = match outcome? {
         PullOutcome::Done(pulled) => pulled,
@@ -266,10 +282,11 @@ fn run_pull(remote: &Remote, args: &PullArgs) -> Result<Report> {
             return Ok(Report::new(Outcome::WaitingForFirstPush, message));
         }
     };
-    let message = if pulled.changed {
-        format!("Synced {} files from {}.", pulled.files, remote.name())
-    } else {
-        "The volume holds the latest revision already.".to_owned()
+    let message = match (pulled.changed, wanted == Wanted::Newest) {
+        (true, true) => format!("Synced {} files from {}.", pulled.files, remote.name()),
+        (false, true) => "The volume holds the latest revision already.".to_owned(),
+        (true, false) => format!("Synced {} files of revision {} from {}.", pulled.files, pulled.revision, remote.name()),
+        (false, false) => format!("The volume holds revision {} already.", pulled.revision),
     };
     Ok(Report::successful(message, pulled))
 }

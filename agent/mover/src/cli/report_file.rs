@@ -115,6 +115,7 @@ mod tests {
             files: 0,
             bytes: 0,
             transferred: 0,
+            packs: None,
             hashed: 0,
             deleted: 0,
             skipped: std::collections::BTreeMap::new(),

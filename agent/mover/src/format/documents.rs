@@ -96,6 +96,9 @@ pub struct Claim {
     /// Whether the user lets that push replace everything that it found, including files of other owners.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub adopts: bool,
+    /// Of layout Packs: a push of layout Files was killed before this one, and what it has sent may be there still. No other document says so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub files_left: bool,
 }
 
 /// What was found where a control document belongs.
@@ -176,7 +179,7 @@ impl From<&Commit> for Synced {
 impl Claim {
     /// A claim on the revision that is about to be pushed.
     pub fn new(revision: &str, owner: Owner, since: Timestamp) -> Self {
-        Self { format: FORMAT, revision: revision.to_owned(), owner, since, adopts: false }
+        Self { format: FORMAT, revision: revision.to_owned(), owner, since, adopts: false, files_left: false }
     }
 }
 

@@ -11,7 +11,7 @@ use crate::format::manifest::{self, Reader, Writer, corrupt};
 use crate::guard::Count;
 use crate::name_set::key;
 use crate::report::Reason;
-use crate::scratch::Scratch;
+use crate::scratch::{self, Scratch};
 use crate::volume::entry::{Entry, FileEntry, Location};
 use crate::volume::path::RelPath;
 
@@ -103,7 +103,7 @@ impl Entries {
 
     /// Reads them from the beginning.
     pub fn read(&self) -> Result<Reader<File>> {
-        manifest::read(File::open(&self.path).map_err(|e| Failure::scratch(&e))?, &self.revision)
+        manifest::read(scratch::open(&self.path)?, &self.revision)
     }
 
     /// The revisions that this one descends from, newest first, as far as its manifest lists them.

@@ -2,6 +2,7 @@
 
 pub mod documents;
 pub mod entries;
+pub(crate) mod lines;
 pub mod manifest;
 pub mod names;
 pub mod revision;

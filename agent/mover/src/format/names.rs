@@ -82,6 +82,8 @@ pub enum Folder<'a> {
     Packs,
     /// Parts of the map, of layout Packs.
     Runs,
+    /// What pushes of layout Packs that have not committed have sent.
+    Checkpoints,
     /// Manifests.
     Manifests,
 }
@@ -96,6 +98,7 @@ impl Folder<'_> {
             Self::StagedObjects(dir) => format!("{}.objects/", dir.0),
             Self::Packs => format!("{CONTROL_DIR}/packs/"),
             Self::Runs => format!("{CONTROL_DIR}/runs/"),
+            Self::Checkpoints => format!("{CONTROL_DIR}/checkpoints/"),
             Self::Manifests => format!("{CONTROL_DIR}/manifests/"),
         }
     }

@@ -62,6 +62,12 @@ impl Revision {
         self.lineage
     }
 
+    /// Whether the time in its name, by the clock of its push, is before this one.
+    pub fn is_before(&self, time: Timestamp) -> bool {
+        let stamp = self.text.split('-').next().unwrap_or_default();
+        stamp < time.strftime("%Y%m%dT%H%M%SZ").to_string().as_str()
+    }
+
     /// How many commits the lineage had when this one was made.
     pub fn generation(&self) -> u64 {
         self.generation

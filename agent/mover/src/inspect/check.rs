@@ -6,65 +6,28 @@
 use std::collections::HashSet;
 
 use super::ATTEMPTS;
-use super::faults::{Fault, Faults, Kind};
+use super::checked::{Checked, Looked};
+use super::faults::{Fault, Faults, Kind, is_right};
 use super::objects::{Objects, Twins, UNKNOWN};
+use super::packed;
 use super::places::Places;
-use super::state::{Nothing, missing_manifest, moving, nothing, read_claim, read_commit};
-use crate::error::{Failure, Result};
-use crate::format::documents::{Claim, Commit, Control};
-use crate::format::names::{COMMIT, CONTROL_DIR, StagedDir};
-use crate::packs::commit::AnyCommit;
+use super::state::{damaged_commit, missing_manifest, moving, nothing, read_claim, read_commit};
+use crate::error::Result;
+use crate::format::documents::{Commit, Control};
+use crate::format::names::{COMMIT, StagedDir};
+use crate::packs::commit::{AnyCommit, Committing};
 use crate::remote::committed::{Committed, Manifest, read_manifest};
 use crate::remote::{BATCH, Remote, contradiction};
-use crate::report::Reason;
 use crate::store::Features;
 use crate::volume::entry::{Entry, FileEntry, Location};
 use crate::volume::path::RelPath;
-
-/// What a check has found.
-#[derive(Clone, Debug)]
-pub enum Checked {
-    /// There is no commit.
-    Nothing(Nothing),
-    /// The commit, or the manifest that it names, is missing or damaged; with what is wrong.
-    Damaged(String),
-    /// Every object was looked at.
-    Looked(Box<Looked>),
-}
-
-/// What became of the objects.
-#[derive(Clone, Debug)]
-pub struct Looked {
-    /// The revision.
-    pub commit: Commit,
-    /// Objects that it refers to: content that several files share through `objects/` counts once.
-    pub objects: u64,
-    /// Objects that were read, and compared by their sha256.
-    pub read: u64,
-    /// Objects that were not read, and whose size the backend does not tell.
-    pub unsized_objects: u64,
-    /// What is wrong, the first few hundred.
-    pub faults: Vec<Fault>,
-    /// How many more there are.
-    pub more: u64,
-    /// A push that is under way, or has died.
-    pub claim: Option<Claim>,
-}
-
-impl Checked {
-    /// Whether something is committed, and nothing is wrong with it.
-    pub fn is_whole(&self) -> bool {
-        matches!(self, Self::Looked(looked) if looked.faults.is_empty())
-    }
-}
 
 /// Checks the path; with `read`, every byte of it. Fails where that cannot be done: an error says nothing of the path.
 pub fn check(remote: &Remote, read: bool) -> Result<Checked> {
     let mut last = moving(remote);
     for attempt in 1..=ATTEMPTS {
         let before = match read_commit(remote)? {
-            Control::Present(AnyCommit::Files(commit)) => *commit,
-            Control::Present(AnyCommit::Packs(_)) => return Err(packs(remote)),
+            Control::Present(commit) => commit,
             Control::Absent => match nothing(remote)? {
                 Some(nothing) => return Ok(Checked::Nothing(nothing)),
                 None => {
@@ -74,14 +37,17 @@ pub fn check(remote: &Remote, read: bool) -> Result<Checked> {
             },
             // It may have been read while it was written.
             Control::Corrupt(_) if attempt < ATTEMPTS => continue,
-            Control::Corrupt(what) => return Ok(Checked::Damaged(format!("{CONTROL_DIR}/{COMMIT} is damaged ({what})"))),
+            Control::Corrupt(what) => return Ok(Checked::Damaged(damaged_commit(&what))),
         };
-        let checked = attempt_at(remote, &before, read);
+        let checked = match &before {
+            AnyCommit::Files(commit) => attempt_at(remote, commit, read),
+            AnyCommit::Packs(commit) => packed::checked(remote, commit, read),
+        };
         let whole = checked.as_ref().is_ok_and(Checked::is_whole);
         match read_commit(remote)? {
-            Control::Present(AnyCommit::Files(after)) if stands(&before, &after, whole) => return checked,
+            Control::Present(after) if stands(&before, &after, whole) => return checked,
             _ => {
-                tracing::info!(revision = before.revision, "a push committed meanwhile; checking again");
+                tracing::info!(revision = before.revision(), "a push committed meanwhile; checking again");
                 last = moving(remote);
             }
         }
@@ -91,14 +57,16 @@ pub fn check(remote: &Remote, read: bool) -> Result<Checked> {
 
 /// Whether what was found of `before` holds, though the commit is `after` by now. A push that repairs what was found wrong leaves the revision
 /// as it is, and writes another time.
-fn stands(before: &Commit, after: &Commit, whole: bool) -> bool {
-    let same = |commit: &Commit| (commit.revision.clone(), commit.manifest.clone(), commit.staged);
-    if whole { same(before) == same(after) } else { before == after }
-}
-
-fn packs(remote: &Remote) -> Failure {
-    let what = "its layout is Packs, which this version cannot check; a pull verifies every byte that it reads";
-    Failure::new(Reason::MoverFailed, format!("{}: {what}", remote.name()))
+fn stands(before: &AnyCommit, after: &AnyCommit, whole: bool) -> bool {
+    match (before, after) {
+        (AnyCommit::Files(before), AnyCommit::Files(after)) if whole => {
+            (&before.revision, &before.manifest, before.staged) == (&after.revision, &after.manifest, after.staged)
+        }
+        (AnyCommit::Packs(before), AnyCommit::Packs(after)) if whole => {
+            (&before.statement.revision, &before.manifest) == (&after.statement.revision, &after.manifest)
+        }
+        _ => before == after,
+    }
 }
 
 fn attempt_at(remote: &Remote, commit: &Commit, read: bool) -> Result<Checked> {
@@ -126,8 +94,9 @@ fn attempt_at(remote: &Remote, commit: &Commit, read: bool) -> Result<Checked> {
 }
 
 fn looked(committed: &Committed) -> Looked {
-    let commit = committed.commit.clone();
-    Looked { commit, objects: 0, read: 0, unsized_objects: 0, faults: Vec::new(), more: 0, claim: None }
+    let revision = committed.commit.revision.clone();
+    let (files, retained) = (Vec::new(), Vec::new());
+    Looked { revision, objects: 0, read: 0, unsized_objects: 0, faults: Vec::new(), more: 0, files, more_files: 0, retained, claim: None }
 }
 
 /// An object that is to be read.
@@ -150,7 +119,8 @@ impl Work<'_> {
         self.looked.objects += 1;
         let Places { first, second } = Places::of(&entry.path, file, staged);
         let second = second.filter(|name| self.objects.may_be(name, file.size));
-        let fault = |name: Box<[u8]>, kind| Fault { name, path: entry.path.clone(), size: file.size, kind, sha256: file.sha256 };
+        let fault =
+            |name: Box<[u8]>, kind| Fault { name, path: Some(entry.path.clone()), size: file.size, kind, sha256: Some(file.sha256) };
         let (name, second, doubted) = match (self.objects.may_be(&first, file.size), second) {
             (true, second) => (first, second, doubted),
             // What waited is put in place, perhaps; older content may have the size, too.
@@ -175,7 +145,8 @@ impl Work<'_> {
         let (again, wrong): (Vec<Due>, Vec<Due>) = wrong.into_iter().partition(|due| due.second.is_some());
         let elsewhere =
             |due: &Due| Due { fault: Fault { name: due.second.clone().unwrap_or_default(), ..due.fault.clone() }, second: None };
-        let still: HashSet<RelPath> = self.wrong(again.iter().map(elsewhere).collect())?.into_iter().map(|due| due.fault.path).collect();
+        let still: HashSet<Option<RelPath>> =
+            self.wrong(again.iter().map(elsewhere).collect())?.into_iter().map(|due| due.fault.path).collect();
         let wrong = wrong.into_iter().chain(again.into_iter().filter(|due| still.contains(&due.fault.path)));
         wrong.for_each(|due| self.faults.add(due.fault));
         Ok(())
@@ -191,7 +162,7 @@ impl Work<'_> {
         let sums = self.remote.read_sums(&due.iter().map(|due| &*due.fault.name).collect::<Vec<_>>())?;
         let judged = due.into_iter().filter_map(|mut due| {
             due.fault.kind = match sums.get(&due.fault.name) {
-                Some(sum) if **sum == *due.fault.sha256.hex() => return None,
+                sum if is_right(&due.fault, sum.map(|sum| &**sum)) => return None,
                 Some(_) => Kind::Altered,
                 None => Kind::Unreadable,
             };

@@ -7,7 +7,7 @@ use crate::report::Reason;
 use crate::volume::path::RelPath;
 
 /// Faults that are kept with their names.
-const SHOWN: usize = 200;
+pub(super) const SHOWN: usize = 200;
 
 /// What is wrong with an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,13 +27,19 @@ pub enum Kind {
 pub struct Fault {
     /// Its name below the path.
     pub name: Box<[u8]>,
-    /// The file that needs it.
-    pub path: RelPath,
+    /// The file that needs it; none of a pack, which several may need.
+    pub path: Option<RelPath>,
     /// The size that it should have, in bytes.
     pub size: u64,
     /// What is wrong.
     pub kind: Kind,
-    pub(super) sha256: Digest,
+    /// Of what it should be; none of a pack.
+    pub(super) sha256: Option<Digest>,
+}
+
+/// Whether an object that has this sum is what it should be.
+pub(super) fn is_right(fault: &Fault, sum: Option<&str>) -> bool {
+    sum.zip(fault.sha256).is_some_and(|(sum, sha256)| *sum == *sha256.hex())
 }
 
 /// All of them.
@@ -56,11 +62,15 @@ impl Faults {
             return Ok(());
         }
         let sums = remote.read_sums(&doubtful.iter().map(|fault| &*fault.name).collect::<Vec<_>>())?;
-        match doubtful.iter().find(|fault| sums.get(&fault.name).is_some_and(|sum| **sum == *fault.sha256.hex())) {
+        match doubtful.iter().find(|fault| is_right(fault, sums.get(&fault.name).map(|sum| &**sum))) {
             None => Ok(()),
             Some(fault) => Err(Failure::new(
                 Reason::RemoteInconsistent,
-                format!("{} does not show the object of {}, or not always, and it can be read: check again", remote.name(), fault.path),
+                format!(
+                    "{} does not show {:?}, or not always, and it can be read: check again",
+                    remote.name(),
+                    String::from_utf8_lossy(&fault.name)
+                ),
             )),
         }
     }

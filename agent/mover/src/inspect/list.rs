@@ -1,7 +1,6 @@
 //! What is committed at a path: the commit, who pushes, and on request what the objects take.
 
 use std::collections::HashSet;
-use std::fs::File;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -9,7 +8,7 @@ use serde::Serialize;
 use super::ATTEMPTS;
 use super::objects::{Objects, Total};
 use super::places::Places;
-use super::state::{Nothing, missing_manifest, moving, nothing, read_claim, read_commit};
+use super::state::{Nothing, damaged_commit, missing_manifest, moving, nothing, read_claim, read_commit};
 use crate::digest::Digest;
 use crate::error::{Failure, Result};
 use crate::format::documents::{self, Claim, Control, ManifestRef, Owner};
@@ -17,9 +16,11 @@ use crate::format::names::{CLAIM, COMMIT, CONTROL_DIR, StagedDir, manifest};
 use crate::format::revision::Revision;
 use crate::packs;
 use crate::packs::commit::AnyCommit;
+use crate::packs::manifest::Retained;
 use crate::remote::committed::{self, Committed, read_manifest};
 use crate::remote::{Read, Remote, contradiction};
 use crate::report::Reason;
+use crate::scratch;
 use crate::volume::entry::Location;
 use crate::volume::hash::of_scratch;
 
@@ -85,6 +86,12 @@ pub struct Kept {
     pub revision: String,
     /// When its data was captured.
     pub data_time: Timestamp,
+    /// Entries of every type; absent in a list of an older version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entries: Option<u64>,
+    /// The total size of its files in bytes; absent as that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
 }
 
 /// What the objects of a path take.
@@ -114,7 +121,7 @@ pub fn list(remote: &Remote, sizes: bool) -> Result<Contents> {
                 }
             },
             Control::Corrupt(_) if attempt < ATTEMPTS => continue,
-            Control::Corrupt(what) => return Ok(Contents::Damaged(format!("{CONTROL_DIR}/{COMMIT} is damaged ({what})"))),
+            Control::Corrupt(what) => return Ok(Contents::Damaged(damaged_commit(&what))),
         };
         let contents = match &commit {
             AnyCommit::Files(commit) => files(remote, commit, sizes),
@@ -196,7 +203,7 @@ fn in_packs(remote: &Remote, commit: &packs::commit::Commit, sizes: bool) -> Res
         Read::Damaged(what) => return Ok(Contents::Damaged(format!("the manifest of {revision} is damaged ({what})"))),
         Read::Content(file) => file,
     };
-    let open = || File::open(&file).map_err(|e| Failure::scratch(&e));
+    let open = || scratch::open(&file);
     if Some(of_scratch(open()?, &remote.context.stop)?) != Digest::parse(sha256) {
         return Ok(Contents::Damaged(format!("the manifest of {revision} is not the one committed")));
     }
@@ -205,7 +212,8 @@ fn in_packs(remote: &Remote, commit: &packs::commit::Commit, sizes: bool) -> Res
         Err(failure) if failure.reason == Reason::RemoteInconsistent => return Ok(Contents::Damaged(failure.message)),
         Err(failure) => return Err(failure),
     };
-    let retained = document.retained.into_iter().map(|kept| Kept { revision: kept.revision, data_time: kept.data_time });
+    let kept = |kept: Retained| Kept { revision: kept.revision, data_time: kept.data_time, entries: kept.entries, bytes: kept.bytes };
+    let retained = document.retained.into_iter().map(kept);
     Ok(Contents::Committed(Box::new(Standing {
         layout: Layout::Packs,
         revision: says.revision.clone(),

@@ -56,6 +56,11 @@ impl Objects {
         self.sizes.get(&key(name)).copied()
     }
 
+    /// The MD5 sum of this one, in hexadecimal, where the listing showed it.
+    pub(super) fn md5(&self, name: &[u8]) -> Option<String> {
+        self.sums.get(name).and_then(crate::remote::Object::md5)
+    }
+
     /// Whether this one is there, and may have this size.
     pub(super) fn may_be(&self, name: &[u8], size: u64) -> bool {
         self.size(name).is_some_and(|there| there == size || there == UNKNOWN)

@@ -8,6 +8,7 @@ use crate::format::documents::{Claim, Control};
 use crate::format::names::{CLAIM, COMMIT, CONTROL_DIR, is_manifest, manifest, revision_of_manifest};
 use crate::format::revision::Revision;
 use crate::packs::commit::{self, AnyCommit};
+use crate::remote::committed::MENDING;
 use crate::remote::{Remote, contradiction};
 use crate::report::Reason;
 
@@ -27,6 +28,11 @@ pub struct Nothing {
 /// Reads the commit.
 pub(super) fn read_commit(remote: &Remote) -> Result<Control<AnyCommit>> {
     remote.read_document(COMMIT, commit::read)
+}
+
+/// What is said of a damaged commit.
+pub(super) fn damaged_commit(what: &str) -> String {
+    format!("{CONTROL_DIR}/{COMMIT} is damaged ({what}). {MENDING}")
 }
 
 /// Reads the claim; one that is damaged is as good as none to a reader.

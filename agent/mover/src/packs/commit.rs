@@ -32,7 +32,9 @@ pub struct Statement {
     pub rehashed_time: Timestamp,
     /// When every pack was last seen to be in place.
     pub verified_time: Timestamp,
-    /// The latest time of an object in the listing of that verification, by the remote's clock; absent where the remote shows none.
+    /// When a verification looked at the path, by the remote's clock: at the last one, or, if that was within a week of it, at the one before. What
+    /// is older, and in no manifest, has been of no use to any revision since. Absent where the remote shows no such times, and where a push has
+    /// lost track of what is dead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latest_listed: Option<Timestamp>,
     /// Whose it is.

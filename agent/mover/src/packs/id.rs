@@ -1,4 +1,4 @@
-//! The name of a pack or run: 8 random bytes of the push that writes it, and a number. No such name is ever used twice.
+//! The name of a pack, run or checkpoint: 8 random bytes of the push that writes it, and a number. No such name is ever used twice.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use crate::error::Result;
 use crate::random::random;
 
-/// A pack, or a run: which of them, the place says where it stands.
+/// A pack, a run or a checkpoint: which of them, the place says where it stands.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectId {
     /// Random bytes of the push, as a number of big-endian order.
@@ -43,6 +43,11 @@ impl ObjectId {
     /// The object of a run, below `.scribe`.
     pub fn run(self) -> String {
         format!("runs/{self}")
+    }
+
+    /// The object of a checkpoint, below `.scribe`.
+    pub fn checkpoint(self) -> String {
+        format!("checkpoints/{self}")
     }
 }
 

@@ -56,6 +56,10 @@ pub const MANIFEST: u64 = 10 << 20;
 pub const RETAINED: usize = 4096;
 /// Dead packs, runs or manifests: of each.
 pub const DEAD: usize = 1 << 15;
+/// Of these, packs or runs that retained revisions may need: the rest is for what waits to be deleted.
+pub const DEAD_AND_NEEDED: usize = DEAD / 2;
+/// Objects that a manifest names because they are being deleted.
+pub const DUE: usize = 1 << 14;
 /// Ancestors that a manifest names one by one, the latest; of those before, every one whose generation this number divides.
 pub const NEAR_ANCESTORS: usize = 64;
 /// Ancestors that a manifest names in all.

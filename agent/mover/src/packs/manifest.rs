@@ -6,7 +6,7 @@
 
 mod document;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::io::{BufRead, BufReader, Read, Write};
 

@@ -14,7 +14,7 @@ use crate::stop::Stop;
 const ROWS_AT_A_TIME: usize = 1024;
 
 /// The runs of a manifest.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Map<R> {
     /// The oldest first.
     runs: Vec<Run<R>>,

@@ -3,10 +3,11 @@
 //!
 //! [`block`] and [`frame`] are content on its way in and out, [`pack`] is the object that holds it, [`run`] one part of the map, [`map`] all
 //! parts as one, [`levels`] says which parts become one, [`check`] holds a whole map against itself, [`commit`] and [`manifest`] are the
-//! documents that name all of it. [`policy`] decides what is written again, and what goes.
+//! documents that name all of it, and [`checkpoint`] that of a push that has none yet. [`policy`] decides what is written again, and what goes.
 
 pub mod block;
 pub mod check;
+pub mod checkpoint;
 mod coding;
 pub mod commit;
 pub mod frame;
@@ -16,6 +17,7 @@ pub mod limits;
 pub mod manifest;
 pub mod map;
 pub mod node;
+pub mod object;
 pub mod pack;
 pub mod policy;
 pub mod reference;

@@ -17,7 +17,7 @@ use crate::random::random;
 pub struct Salt(pub [u8; 16]);
 
 /// The first 16 bytes of a sha256.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Hash(pub [u8; 16]);
 
 impl Salt {

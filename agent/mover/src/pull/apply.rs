@@ -5,10 +5,11 @@
 use std::io;
 
 use super::plan::{Action, PullPlan, Step};
-use super::prepare::{Prepared, Preparer};
-use super::ready::insist;
+use super::prepare::{Prepared, Preparer, release};
+use super::ready::{Ready, insist};
 use super::restore::{Tally, Unchanged, restore, restore_unchanged};
 use super::staging::Staging;
+use super::standing;
 use crate::digest::Digest;
 use crate::error::{Failure, Result};
 use crate::format::entries::Entries;
@@ -27,9 +28,9 @@ pub(super) struct Applied {
 }
 
 impl Applied {
-    /// How many entries the plan removed: all that have no successor, but those that could not go.
-    pub(super) fn removed(&self, plan: &PullPlan) -> u64 {
-        plan.lost.all.saturating_sub(self.skipped.get(IN_USE).copied().unwrap_or_default())
+    /// How many entries were removed of those that have no successor: all but those that could not go.
+    pub(super) fn removed(&self, lost: u64) -> u64 {
+        lost.saturating_sub(self.skipped.get(IN_USE).copied().unwrap_or_default())
     }
 
     fn skip(&mut self, kind: &str) {
@@ -46,8 +47,9 @@ pub(super) fn begin<'a>(root: &'a Root, plan: &'a PullPlan, staging: &'a Staging
     Applier {
         root,
         plan,
+        staging,
         preparer: Preparer::new(root, plan, staging, stop),
-        patches: None,
+        begun: false,
         stop: stop.unheeded(),
         // Metadata may turn out not to be changeable here, and a pull that changes nothing says so.
         applied: Applied { changed: !plan.is_metadata_alone(), ..Applied::default() },
@@ -74,8 +76,8 @@ pub(super) fn metadata(root: &Root, entries: &Entries, plan: &PullPlan, mark: im
     Ok(applied)
 }
 
-/// Every directory but the root, after all that it holds: nothing is made in one after its time was set.
-fn for_directories(entries: &Entries, mut visit: impl FnMut(&Entry) -> Result<()>) -> Result<()> {
+/// Shows every directory but the root, after all that it holds: nothing is made in one after its time was set.
+pub(super) fn for_directories(entries: &Entries, mut visit: impl FnMut(&Entry) -> Result<()>) -> Result<()> {
     let mut open: Vec<Entry> = Vec::new();
     for entry in entries.read()? {
         let entry = entry?;
@@ -97,36 +99,38 @@ pub(super) fn finish_root(root: &Root, entries: &Entries, applied: &mut Applied)
     }
 }
 
-/// What files that are changed in place are changed to.
-pub(super) trait Patches {
-    /// Gives the file of this entry its content. Done again, it ends the same.
-    fn patch(&self, root: &Root, entry: &Entry, stop: &Stop) -> Result<()>;
-}
-
 /// A plan that is being applied.
 pub(super) struct Applier<'a> {
     root: &'a Root,
     plan: &'a PullPlan,
+    staging: &'a Staging,
     preparer: Preparer<'a>,
-    patches: Option<&'a dyn Patches>,
+    /// Whether the volume has been changed.
+    begun: bool,
     stop: Stop,
     applied: Applied,
 }
 
-impl<'a> Applier<'a> {
-    /// With what files are changed to that are changed in place.
-    pub(super) fn patching(self, patches: &'a dyn Patches) -> Self {
-        Self { patches: Some(patches), ..self }
-    }
-
+impl Applier<'_> {
     /// Makes what these steps put in place; their content is verified. Nothing of the volume is changed. If they are all of a plan (`whole`),
     /// room for their names is kept free, so that none of them fails for that.
     pub(super) fn prepare(&mut self, steps: impl Iterator<Item = Result<Step>>, whole: bool) -> Result<Prepared> {
         self.preparer.prepare(steps, whole, &mut self.applied.skipped)
     }
 
+    /// What was done so far, for another one to apply what is prepared.
+    pub(super) fn into_applied(self) -> Applied {
+        self.applied
+    }
+
+    /// The first change is next.
+    fn begin(&mut self) -> Result<()> {
+        if std::mem::replace(&mut self.begun, true) { Ok(()) } else { standing::forget(self.staging.folder()) }
+    }
+
     /// Removes what has to go before anything is put in place. What an application has removed meanwhile is gone as well.
     pub(super) fn clear(&mut self, early: &[RelPath]) -> Result<()> {
+        self.begin()?;
         for path in early {
             self.stop.check()?;
             match insist(self.root, path, |place| place.remove()) {
@@ -139,18 +143,13 @@ impl<'a> Applier<'a> {
 
     /// Takes these steps, for which all is prepared.
     pub(super) fn steps(&mut self, prepared: Prepared, steps: impl Iterator<Item = Result<Step>>) -> Result<()> {
-        self.preparer.release()?;
-        for step in self.preparer.ready(prepared, steps) {
+        self.begin()?;
+        release(self.staging)?;
+        for step in prepared.ready(steps) {
             self.stop.check()?;
-            let ((action, entry), ready) = step?;
-            if let Some(ready) = ready {
-                ready.put(self.root, &entry.path)?;
-                if action == Action::Link {
-                    ready.drop_name()?;
-                }
-            } else if let (Action::Patch, Some(patches)) = (action, self.patches) {
-                patches.patch(self.root, &entry, &self.stop)?;
-                finish(self.root, &entry, &mut self.applied)?;
+            let ((action, entry), lies) = step?;
+            if let Some(lies) = lies {
+                put(self.root, &lies.within(self.staging), &entry.path, action == Action::Link)?;
             } else if action == Action::Meta {
                 finish_guarded(self.root, &entry, self.plan, &self.stop, &mut self.applied)?;
             }
@@ -170,6 +169,7 @@ impl<'a> Applier<'a> {
 
     /// Removes what the manifest does not hold.
     pub(super) fn remove(&mut self, late: &[RelPath]) -> Result<()> {
+        self.begin()?;
         for path in late {
             self.stop.check()?;
             remove(self.root, path, &mut self.applied)?;
@@ -192,8 +192,14 @@ impl<'a> Applier<'a> {
     }
 }
 
+/// Puts in place what is ready, perhaps one more name of what is there.
+pub(super) fn put(root: &Root, ready: &Ready, path: &RelPath, is_link: bool) -> Result<()> {
+    ready.put(root, path)?;
+    if is_link { ready.drop_name() } else { Ok(()) }
+}
+
 /// Gives an entry that is in place its metadata.
-fn finish(root: &Root, entry: &Entry, applied: &mut Applied) -> Result<()> {
+pub(super) fn finish(root: &Root, entry: &Entry, applied: &mut Applied) -> Result<()> {
     applied.changed |= restore(root, &entry.path, entry, &mut applied.skipped)?;
     Ok(())
 }
@@ -205,8 +211,8 @@ fn finish_guarded(root: &Root, entry: &Entry, plan: &PullPlan, stop: &Stop, appl
     Ok(())
 }
 
-/// A directory that holds what is not replicated, such as a live socket, stays.
-fn remove(root: &Root, path: &RelPath, applied: &mut Applied) -> Result<()> {
+/// Removes what goes last. A directory that holds what is not replicated, such as a live socket, stays.
+pub(super) fn remove(root: &Root, path: &RelPath, applied: &mut Applied) -> Result<()> {
     match insist(root, path, |place| place.remove()) {
         Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
             applied.skip(IN_USE);

@@ -8,6 +8,8 @@ use super::obstacles;
 use super::only::Only;
 use super::plan::{PullPlan, Writers, plan};
 use super::staging::Staging;
+use super::standing::{self, Holds};
+use super::wanted::Wanted;
 use crate::error::{Failure, Result};
 use crate::format::entries::Entries;
 use crate::format::revision::Revision;
@@ -27,6 +29,10 @@ pub(super) struct Attempt<'a> {
     pub(super) hasher: &'a Hasher,
     /// What of the revision is pulled, if not all of it.
     pub(super) only: Option<&'a Only>,
+    /// Which revision is pulled.
+    pub(super) wanted: &'a Wanted,
+    /// The revision of which nothing has to be done, because the volume holds it, and no pull of it has stopped halfway.
+    pub(super) holds: Option<&'a str>,
 }
 
 /// Fetches, verifies and applies all that a plan says. Names that are `merged` are those of a volume that takes some for one. The inner error
@@ -36,9 +42,31 @@ pub(super) type Replace<'a> = &'a mut dyn FnMut(&Staging, &PullPlan, Option<&Ali
 impl Attempt<'_> {
     /// Which revision the volume is known to hold.
     pub(super) fn held(&self) -> Result<Option<Revision>> {
+        if !self.options.private {
+            return Ok(None);
+        }
         // An unfinished pull may have put something of another revision in place, and the path may have been put back since.
-        let unfinished = Staging::is_left(self.root)?;
-        Ok(self.options.applied.as_deref().filter(|_| self.options.private && !unfinished).and_then(Revision::parse))
+        if Staging::is_left(self.root)? {
+            return Ok(Holds::of(self.root)?.and_then(|holds| holds.revision()));
+        }
+        Ok(self.options.applied.as_deref().and_then(Revision::parse))
+    }
+
+    /// The staging folder, with what is to be known before anything is changed.
+    fn staging(&self) -> Result<Staging> {
+        if let Some(only) = self.only {
+            let staging = Staging::begin(self.root, |folder| only.note(folder))?;
+            // One that was left may be of less.
+            only.note(staging.folder())?;
+            return Ok(staging);
+        }
+        if self.options.private {
+            let holds = Holds { revision: self.options.applied.clone(), brought: None };
+            drop(Staging::begin(self.root, |folder| holds.note(folder))?);
+        }
+        let staging = Staging::open(self.root)?;
+        standing::note_place(staging.folder(), self.remote.name())?;
+        Ok(staging)
     }
 
     /// Who writes to the volume.
@@ -68,12 +96,12 @@ impl Attempt<'_> {
         obstacles::refuse(root, &plan, entries, None, stop)?;
         let mut applied;
         if seen.staging || !plan.is_metadata_alone() {
-            let staging = Staging::open(root)?;
+            let staging = self.staging()?;
             let merges = names::check((root, &staging, seen.staging), entries, plan.gone(), &seen.alike, stop)?;
             let merged = Some(&seen.alike).filter(|_| merges);
             if merges && let Err(failure) = obstacles::refuse(root, &plan, entries, merged, stop) {
                 if !seen.staging {
-                    Staging::remove(root)?;
+                    Staging::remove(root, stop)?;
                 }
                 return Err(failure);
             }
@@ -85,13 +113,13 @@ impl Attempt<'_> {
             if merges {
                 names::verify(root, entries, &stop.unheeded())?;
             }
-            Staging::remove(root)?;
+            Staging::remove(root, stop)?;
         } else {
             // A mover that may not change what differs must leave no trace at every pull: marked from the first change on.
             applied = apply::metadata(root, entries, &plan, || Staging::open(root).map(drop), stop)?;
             if applied.changed {
                 root.sync()?;
-                Staging::remove(root)?;
+                Staging::remove(root, stop)?;
             }
         }
         apply::finish_root(root, entries, &mut applied)?;
@@ -101,7 +129,7 @@ impl Attempt<'_> {
         let mut skipped = seen.skipped;
         // What a source has is its push's to count.
         skipped.remove(OTHER_ATTRIBUTES);
-        let deleted = applied.removed(&plan);
+        let deleted = applied.removed(plan.lost.all);
         skipped.extend(applied.skipped);
         Ok(Ok(Synced { changed: applied.changed, deleted, skipped, ..Synced::default() }))
     }

@@ -123,7 +123,7 @@ fn pass(
             })
             .collect();
         let bad = staging.verify(&files, hasher, &remote.context.stop)?;
-        staging.clear_incoming()?;
+        staging.clear_incoming(&remote.context.stop)?;
         match error {
             // What is missing is judged by its absence, and what is altered by its hash. The manifest could be deciphered.
             Some(error) if !bad.is_empty() && !matches!(error.class, Class::NotFound | Class::SourceChanging | Class::Undecipherable) => {

@@ -27,7 +27,7 @@ use crate::volume::path::RelPath;
 
 /// One attempt at one commit. The inner error means that the remote does not hold what the commit says.
 pub(super) fn attempt(attempt: &Attempt, commit: Commit, transferred: &mut u64) -> Result<std::result::Result<Synced, Failure>> {
-    let Attempt { remote, root, options, hasher, only } = *attempt;
+    let Attempt { remote, root, options, hasher, only, .. } = *attempt;
     if only.is_some() {
         return Err(Failure::new(
             Reason::MoverFailed,
@@ -104,7 +104,7 @@ fn replace(
                         staging.drop_content(&digest)?;
                     }
                 }
-                staging.clear_incoming()?;
+                staging.clear_incoming(stop)?;
             }
             Err(failure) => return Err(space::explain(failure, root, needed)),
             Ok(Err(path)) => return Ok(Err(path)),

@@ -3,6 +3,7 @@
 mod apply;
 mod carry;
 mod compare;
+mod durable;
 mod fetch;
 mod files;
 mod guarded;
@@ -19,6 +20,8 @@ mod ready;
 mod restore;
 mod space;
 mod staging;
+mod standing;
+mod wanted;
 
 use std::path::PathBuf;
 
@@ -30,9 +33,10 @@ use crate::format::names::{CLAIM, COMMIT, CONTROL_DIR, is_content, is_manifest, 
 use crate::format::revision::Revision;
 use crate::guard::Guard;
 use crate::packs::commit::{AnyCommit, Committing, read_claim};
-use crate::remote::committed::{inconsistent, read_any_commit};
+use crate::remote::committed::{MENDING, inconsistent, read_any_commit};
 use crate::remote::{Listing, Remote, contradiction, shows};
 use crate::report::Reason;
+use crate::store::Context;
 use crate::volume::beneath::Root;
 use crate::volume::hash::Hasher;
 use crate::volume::path::RelPath;
@@ -41,6 +45,8 @@ use only::Only;
 pub use plain::pull_plain;
 use restore::HARD_LINKS;
 use staging::Staging;
+use standing::Holds;
+pub use wanted::Wanted;
 
 /// A pusher that commits faster than a pull reads is met this often before the pull gives up for now.
 const ATTEMPTS: usize = 8;
@@ -53,7 +59,7 @@ const REPAIR: &str = "a push that lists the path repairs it: annotate its source
 pub struct PullOptions {
     /// The volume's root.
     pub volume: PathBuf,
-    /// The revision that this volume is known to hold, or to have held before another pull, if nothing but pulls ever writes to it.
+    /// The revision that this volume is known to hold, or to have held before a pull of a later one, if nothing but pulls ever writes to it.
     pub applied: Option<String>,
     /// Whether nothing but pulls ever writes to the volume.
     pub private: bool,
@@ -72,26 +78,56 @@ pub enum PullOutcome {
 
 /// Pulls the committed revision into the volume.
 pub fn pull(remote: &Remote, options: &PullOptions) -> Result<PullOutcome> {
-    pull_of(remote, options, None)
+    pull_of(remote, options, None, &Wanted::Newest)
+}
+
+/// Pulls the revision that is `wanted`, or one file or folder of it. An older one is compared with the volume by reading, whatever that held.
+pub fn pull_wanted(remote: &Remote, options: &PullOptions, path: Option<&RelPath>, wanted: &Wanted) -> Result<PullOutcome> {
+    let alone = path.map(|path| of_path(options, path)).transpose()?;
+    pull_of(remote, alone.as_ref().unwrap_or(options), path, wanted)
 }
 
 /// Pulls one file or folder of the committed revision, of layout Packs, to its place in the volume: into a user's volume, and all else there
 /// stays as it is.
 pub fn pull_path(remote: &Remote, options: &PullOptions, path: &RelPath) -> Result<PullOutcome> {
+    pull_wanted(remote, options, Some(path), &Wanted::Newest)
+}
+
+fn of_path(options: &PullOptions, path: &RelPath) -> Result<PullOptions> {
     if path.is_root() {
         return Err(Failure::new(Reason::MoverFailed, "--path names a file or folder of the volume, not the volume itself"));
     }
-    pull_of(remote, &PullOptions { applied: None, private: false, ..options.clone() }, Some(path))
+    Ok(PullOptions { applied: None, private: false, ..options.clone() })
 }
 
-fn pull_of(remote: &Remote, options: &PullOptions, path: Option<&RelPath>) -> Result<PullOutcome> {
+fn pull_of(remote: &Remote, options: &PullOptions, path: Option<&RelPath>, wanted: &Wanted) -> Result<PullOutcome> {
     let root = Root::open(&options.volume)?;
     let _alone = root.lock()?;
-    if path.is_some() && Staging::is_left(&root)? {
-        let what = "holds .scribe-staging of a pull that has not finished, and may be a mix of two revisions: let that one finish, or remove the folder, and repeat this one";
-        return Err(Failure::new(Reason::VolumeUnreadable, format!("{} {what}", options.volume.display())));
+    after_what_is_left(&root, options, &remote.context, || pull_into(remote, options, &root, path, wanted))
+}
+
+/// Finishes what an interrupted pull had begun to do to a private volume, and pulls. A failure says what the volume holds.
+fn after_what_is_left(
+    root: &Root,
+    options: &PullOptions,
+    context: &Context,
+    pull: impl FnOnce() -> Result<PullOutcome>,
+) -> Result<PullOutcome> {
+    if !options.private {
+        return pull();
     }
-    let only = path.map(|path| Only::of(&root, path)).transpose()?;
+    let resumed = packs::journal::resume(root, &context.progress, &context.stop);
+    let finished = resumed.and_then(|()| Ok((Holds::of(root)?.and_then(|holds| holds.brought), pull()?)));
+    let (brought, outcome) = finished.map_err(|failure| standing::explain(root, failure))?;
+    Ok(match (outcome, brought) {
+        (PullOutcome::Done(pulled), Some(brought)) => PullOutcome::Done(brought.with(pulled)),
+        (outcome, _) => outcome,
+    })
+}
+
+fn pull_into(remote: &Remote, options: &PullOptions, root: &Root, path: Option<&RelPath>, wanted: &Wanted) -> Result<PullOutcome> {
+    let only = path.map(|path| Only::of(root, path)).transpose()?;
+    only.as_ref().map_or(Ok(()), |only| only.refuse_beside_another(root))?;
     let hasher = Hasher::default();
     let mut transferred = 0;
     let mut last: Option<(AnyCommit, Failure)> = None;
@@ -101,7 +137,7 @@ fn pull_of(remote: &Remote, options: &PullOptions, path: Option<&RelPath>) -> Re
         remote.context.progress.phase("reading", 0);
         let commit = match read_any_commit(remote)? {
             Control::Present(commit) => commit,
-            Control::Absent => match nothing_committed(remote, options, contradicted)? {
+            Control::Absent => match nothing_committed(remote, root, options, contradicted)? {
                 Some(outcome) => return Ok(outcome),
                 // A listing shows the commit that the read did not find.
                 None => {
@@ -113,20 +149,31 @@ fn pull_of(remote: &Remote, options: &PullOptions, path: Option<&RelPath>) -> Re
                 return Err(Failure::new(
                     Reason::RemoteInconsistent,
                     format!(
-                        "{}/{CONTROL_DIR}/commit.json is damaged ({what}), so no push knows the owner of the path; annotate its source with scribe.backube/adopt-path: <path>, and it pushes everything again",
+                        "{}/{CONTROL_DIR}/commit.json is damaged ({what}), so which revision is committed is not known. {MENDING}",
                         remote.name()
                     ),
                 ));
             }
         };
-        let staging_left = Staging::is_left(&root)?;
-        if options.private && options.applied.as_deref() == Some(commit.revision()) && !staging_left && apart.is_none() {
+        let staging_left = Staging::is_left(root)?;
+        let applied = options.applied.as_deref().filter(|_| options.private && !staging_left && apart.is_none());
+        if let AnyCommit::Files(commit) = &commit {
+            wanted.only(remote, commit)?;
+        }
+        let is_wanted = |held: Option<&str>| held == Some(commit.revision()) && wanted.is_met_by(&commit);
+        if is_wanted(applied) {
             tracing::info!(revision = commit.revision(), "nothing changed");
             return Ok(PullOutcome::Done(Synced::from(&commit)));
         }
+        let holds = if options.private && staging_left { Holds::of(root)?.and_then(|holds| holds.revision) } else { None };
+        if is_wanted(holds.as_deref()) {
+            tracing::info!(revision = commit.revision(), "the volume holds it since an interrupted pull was finished");
+            Holds::settle(root, &remote.context.stop)?;
+            return Ok(PullOutcome::Done(after(apart, Synced::from(&commit))));
+        }
         // A failure with the same commit as before is no race with a push, so it is tried just once more.
         let attempt = |commit, transferred: &mut u64| {
-            let attempt = Attempt { remote, root: &root, options, hasher: &hasher, only: only.as_ref() };
+            let attempt = Attempt { remote, root, options, hasher: &hasher, only: only.as_ref(), wanted, holds: applied };
             match commit {
                 AnyCommit::Files(commit) => files::attempt(&attempt, *commit, transferred),
                 AnyCommit::Packs(commit) => packs::attempt(&attempt, &commit, transferred),
@@ -167,7 +214,7 @@ fn after(apart: Option<Synced>, pulled: Synced) -> Synced {
 
 /// What a path without a commit is: one that has not been pushed to yet, one that was, or one that holds other files. `None` where
 /// what is there contradicts the read for the first time: another read is due.
-fn nothing_committed(remote: &Remote, options: &PullOptions, contradicted: bool) -> Result<Option<PullOutcome>> {
+fn nothing_committed(remote: &Remote, root: &Root, options: &PullOptions, contradicted: bool) -> Result<Option<PullOutcome>> {
     let listing = remote.list("")?;
     if shows(&listing, COMMIT) {
         return if contradicted { Err(contradiction(remote, COMMIT)) } else { Ok(None) };
@@ -176,8 +223,8 @@ fn nothing_committed(remote: &Remote, options: &PullOptions, contradicted: bool)
         remote.confirm_root()?;
         remote.confirm_password()?;
     }
-    if let Some(applied) = &options.applied {
-        return Err(gone(remote, listing.len(), applied));
+    if let Some(before) = standing::pulled_before(root, options.applied.as_deref(), remote.name())? {
+        return Err(gone(remote, listing.len(), &before));
     }
     let had_commit = had_commit(remote, &listing)?;
     if had_commit && !contradicted {
@@ -233,14 +280,14 @@ fn had_commit(remote: &Remote, listing: &Listing) -> Result<bool> {
 }
 
 /// There is no commit any more where a revision was pulled from.
-fn gone(remote: &Remote, left: usize, applied: &str) -> Failure {
+fn gone(remote: &Remote, left: usize, before: &str) -> Failure {
     let name = remote.name();
     let what =
         if left == 0 { format!("{name} is empty") } else { format!("{name} has no {CONTROL_DIR}/{COMMIT}, beside {left} other objects") };
     Failure::new(
         Reason::RemoteInconsistent,
         format!(
-            "{what}, but revision {applied} was pulled from it before. The volume and its images are kept. Check whether the bucket was emptied, and which path rcloneDestPath and rclone.conf name"
+            "{what}, but {before}. The volume and its images are kept. Check whether the bucket was emptied, and which path rcloneDestPath and rclone.conf name"
         ),
     )
 }

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
+use super::durable;
+use super::staging::{PATH, Staging};
 use crate::error::{Failure, Result};
 use crate::format::entries::Entries;
 use crate::packs::node::{Kind, Node};
@@ -13,6 +15,7 @@ use crate::volume::beneath::Root;
 use crate::volume::entry::Meta;
 use crate::volume::path::RelPath;
 use crate::volume::walk::meta;
+use crate::volume::{LONGEST_PATH, STAGING_DIR};
 
 /// See the module.
 #[derive(Debug)]
@@ -48,14 +51,37 @@ impl Only {
         Ok(Self { path: path.clone(), above })
     }
 
+    /// Refuses a volume with an unfinished pull of anything else than this: nothing would show any more that it is unfinished.
+    pub(super) fn refuse_beside_another(&self, root: &Root) -> Result<()> {
+        if !Staging::is_left(root)? || Staging::is_left_empty(root)? {
+            return Ok(());
+        }
+        let (path, volume) = (&self.path, root.shown(&RelPath::root()));
+        let left = match noted(root)? {
+            Some(left) if self.has(&left) => return Ok(()),
+            Some(left) => format!(
+                "a pull of {left} alone, which has not finished: pull {left} once more, or all of the revision, or a folder that holds {left} and {path}; then pull {path}"
+            ),
+            None => format!(
+                "a pull of all of a revision, which has not finished: pull once more without --path, which completes it; then pull {path}"
+            ),
+        };
+        Err(Failure::new(Reason::VolumeUnreadable, format!("{} holds {STAGING_DIR} of {left}. Nothing was changed", volume.display())))
+    }
+
+    /// Notes in the staging folder that nothing else is pulled.
+    pub(super) fn note(&self, folder: &Root) -> Result<()> {
+        durable::write_bytes(folder, PATH, self.path.as_bytes())
+    }
+
     /// Refuses a revision without it: nothing says that it is to be removed.
-    pub(super) fn is_in(&self, entries: &Entries, remote: &Remote) -> Result<()> {
+    pub(super) fn is_in(&self, entries: &Entries, revision: &str, remote: &Remote) -> Result<()> {
         for entry in entries.read()? {
             if entry?.path == self.path {
                 return Ok(());
             }
         }
-        let what = format!("the committed revision of {} has no {}, and nothing was changed", remote.name(), self.path);
+        let what = format!("revision {revision} of {} has no {}, and nothing was changed", remote.name(), self.path);
         Err(Failure::new(Reason::MoverFailed, what))
     }
 
@@ -77,4 +103,11 @@ impl Only {
         let meta = self.above.get(path).cloned();
         self.path.is_below(path).then(|| Node { meta: meta.unwrap_or(node.meta), kind: Kind::Dir })
     }
+}
+
+/// The path that an unfinished pull was of, if it was one of a single path.
+fn noted(root: &Root) -> Result<Option<RelPath>> {
+    let Some(folder) = Staging::folder_left(root)? else { return Ok(None) };
+    let bytes = durable::read(&folder, PATH, LONGEST_PATH as u64)?;
+    Ok(bytes.and_then(|bytes| RelPath::new(&bytes)).filter(|path| !path.is_root()))
 }

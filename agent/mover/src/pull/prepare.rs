@@ -10,6 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::plan::{Action, PullPlan, Step};
@@ -43,6 +44,41 @@ enum Made {
 pub(super) struct Prepared {
     first: u64,
     made: Vec<Made>,
+}
+
+impl Prepared {
+    /// What is ready for these steps, which are those that it was made for.
+    pub(super) fn ready(self, steps: impl Iterator<Item = Result<Step>>) -> impl Iterator<Item = Result<(Step, Option<Lies>)>> {
+        (self.first..).zip(self.made).zip(steps).map(|((number, made), step)| {
+            let step = step?;
+            let lies = match (made, step.1.file()) {
+                (Made::Nothing | Made::Within, _) => None,
+                (Made::Verified, Some(file)) => Some(Lies::Content(file.sha256)),
+                _ => Some(Lies::Numbered(number)),
+            };
+            Ok((step, lies))
+        })
+    }
+}
+
+/// Where in the staging folder something lies that is ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) enum Lies {
+    /// It is verified content.
+    Content(Digest),
+    /// It was made ready under this number.
+    Numbered(u64),
+}
+
+impl Lies {
+    /// What lies there.
+    pub(super) fn within<'a>(&self, staging: &'a Staging) -> Ready<'a> {
+        match self {
+            Self::Content(digest) => Ready { root: staging.verified(), path: Staging::content(digest) },
+            Self::Numbered(number) => numbered(staging, *number),
+        }
+    }
 }
 
 /// Makes things ready.
@@ -83,7 +119,7 @@ impl<'a> Preparer<'a> {
         self.above.clear();
         if prepared.is_err() {
             (self.uses, *tally) = (uses, counted);
-            self.staging.clear_temporary()?;
+            self.staging.clear_temporary(&self.stop.unheeded())?;
         }
         prepared
     }
@@ -106,29 +142,6 @@ impl<'a> Preparer<'a> {
             self.reserve(names.room)?;
         }
         Ok(prepared)
-    }
-
-    /// Gives the room free that was kept for the names.
-    pub(super) fn release(&self) -> Result<()> {
-        self.staging.remove_temporary(RESERVE)
-    }
-
-    /// What is ready for these steps, which are those that it was made for.
-    pub(super) fn ready(
-        &self,
-        prepared: Prepared,
-        steps: impl Iterator<Item = Result<Step>>,
-    ) -> impl Iterator<Item = Result<(Step, Option<Ready<'a>>)>> {
-        let staging = self.staging;
-        (prepared.first..).zip(prepared.made).zip(steps).map(move |((number, made), step)| {
-            let step = step?;
-            let ready = match (made, step.1.file()) {
-                (Made::Nothing | Made::Within, _) => None,
-                (Made::Verified, Some(file)) => Some(Ready { root: staging.verified(), path: Staging::content(&file.sha256) }),
-                _ => Some(numbered(staging, number)),
-            };
-            Ok((step, ready))
-        })
     }
 
     fn make(&mut self, action: Action, entry: &Entry, number: u64, tally: &mut Tally) -> Result<Made> {
@@ -232,6 +245,11 @@ impl<'a> Preparer<'a> {
             Err(errno) => Err(Failure::volume("keep room for names, at", &ready.shown(), &errno.into())),
         }
     }
+}
+
+/// Gives the room free that was kept for the names.
+pub(super) fn release(staging: &Staging) -> Result<()> {
+    staging.remove_temporary(RESERVE)
 }
 
 fn numbered(staging: &Staging, number: u64) -> Ready<'_> {

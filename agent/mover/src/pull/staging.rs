@@ -1,7 +1,8 @@
 //! The staging folder on the volume: where fetched content waits until all of it is verified.
 //!
 //! `.scribe-staging/in/` is what rclone writes, believed by its hash alone; `ok/<sha256>` is what was verified; `tmp/` is made ready
-//! there for its rename. Its presence says that the volume is not a whole revision.
+//! there for its rename. Its presence says that the volume may not be a whole revision. What is known of that stands in files of the folder
+//! itself: `holds`, `place`, `path` and `journal`, see `standing`, `only` and `packs::journal`.
 
 #![allow(clippy::redundant_closure_for_method_calls, reason = "a method of `Place` by its path is one of a single lifetime")]
 
@@ -9,6 +10,7 @@ use std::collections::HashSet;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
+use super::durable;
 use super::plan::PullPlan;
 use crate::digest::Digest;
 use crate::error::{Failure, Result};
@@ -16,19 +18,24 @@ use crate::remote::BATCH;
 use crate::spill::batches;
 use crate::stop::Stop;
 use crate::volume::STAGING_DIR;
-use crate::volume::beneath::Root;
+use crate::volume::beneath::{Root, is_elsewhere, is_gone};
 use crate::volume::hash::{Hasher, read_through};
 use crate::volume::path::RelPath;
 
 const INCOMING: &str = "in";
 const VERIFIED: &str = "ok";
 const TEMPORARY: &str = "tmp";
+/// What is to be done to a private volume, see `packs::journal`.
+pub(super) const JOURNAL: &str = "journal";
+/// The one path that is pulled, see `only`.
+pub(super) const PATH: &str = "path";
 /// How often a folder that is not ours is removed.
 const ATTEMPTS: usize = 10;
 
 /// The folder. Its parts are open, so that they stay these whatever takes their names.
 #[derive(Debug)]
 pub(super) struct Staging {
+    folder: Root,
     incoming: Root,
     verified: Root,
     temporary: Root,
@@ -54,13 +61,62 @@ impl Incoming<'_> {
 }
 
 impl Staging {
-    /// On the volume at `root`, made if it is not there.
+    /// On the volume at `root`, made if it is not there, for a pull of all of a revision.
     pub(super) fn open(root: &Root) -> Result<Self> {
+        let staging = Self::begin(root, |_| Ok(()))?;
+        durable::remove(&staging.folder, PATH)?;
+        Ok(staging)
+    }
+
+    /// The same; `first` writes what is to be known of the volume into a folder in which nothing else is yet.
+    pub(super) fn begin(root: &Root, first: impl FnOnce(&Root) -> Result<()>) -> Result<Self> {
         let dir = folder(root, &RelPath::own(STAGING_DIR))?;
+        if is_empty(&dir)? {
+            first(&dir)?;
+        }
+        // Who comes here does not finish what a journal says, which would be wrong as soon as what it names is gone.
+        durable::remove(&dir, JOURNAL)?;
         // A killed pull's; it is quickly made again.
         remove(&dir, &RelPath::own(TEMPORARY))?;
         let part = |name| folder(&dir, &RelPath::own(name));
-        Ok(Self { incoming: part(INCOMING)?, verified: part(VERIFIED)?, temporary: part(TEMPORARY)? })
+        let (incoming, verified, temporary) = (part(INCOMING)?, part(VERIFIED)?, part(TEMPORARY)?);
+        Ok(Self { folder: dir, incoming, verified, temporary })
+    }
+
+    /// The folder with all that a killed pull left in it; `None` where it is not there, or not ours.
+    pub(super) fn left(root: &Root) -> Result<Option<Self>> {
+        let Some(folder) = Self::folder_left(root)? else { return Ok(None) };
+        let part = |name| ours(&folder, &RelPath::own(name));
+        Ok(match (part(INCOMING)?, part(VERIFIED)?, part(TEMPORARY)?) {
+            (Some(incoming), Some(verified), Some(temporary)) => Some(Self { folder, incoming, verified, temporary }),
+            _ => None,
+        })
+    }
+
+    /// The folder alone, as it was left; `None` where it is not there, or not ours.
+    pub(super) fn folder_left(root: &Root) -> Result<Option<Root>> {
+        ours(root, &RelPath::own(STAGING_DIR))
+    }
+
+    /// Whether a folder was left in which nothing had begun.
+    pub(super) fn is_left_empty(root: &Root) -> Result<bool> {
+        Self::folder_left(root)?.map_or(Ok(false), |folder| is_empty(&folder))
+    }
+
+    /// Whether a killed pull left word of what it was changing.
+    pub(super) fn has_journal(root: &Root) -> Result<bool> {
+        let Some(folder) = Self::folder_left(root)? else { return Ok(false) };
+        Ok(folder.find(&RelPath::own(JOURNAL))?.is_some())
+    }
+
+    /// The folder itself, for what is known of the volume.
+    pub(super) fn folder(&self) -> &Root {
+        &self.folder
+    }
+
+    /// Empties it of content, once all of that is in place.
+    pub(super) fn clear(&self, stop: &Stop) -> Result<()> {
+        [&self.incoming, &self.verified, &self.temporary].into_iter().try_for_each(|part| clear(part, stop))
     }
 
     /// Whether there is one on the volume: a pull is unfinished.
@@ -68,8 +124,16 @@ impl Staging {
         Ok(root.find(&RelPath::own(STAGING_DIR))?.is_some())
     }
 
-    /// Removes it with all it holds: the volume is whole.
-    pub(super) fn remove(root: &Root) -> Result<()> {
+    /// Removes it with all it holds: the volume is whole. A request to stop is not heeded: with nothing left to do but that, the pull has ended.
+    pub(super) fn remove(root: &Root, stop: &Stop) -> Result<()> {
+        if let Some(left) = Self::left(root)? {
+            // One that is cut short must not leave a journal without what it names, and what is known of the volume stays to the end.
+            durable::remove(&left.folder, JOURNAL)?;
+            left.clear(&stop.unheeded())?;
+            for part in [INCOMING, VERIFIED, TEMPORARY] {
+                remove(&left.folder, &RelPath::own(part))?;
+            }
+        }
         remove(root, &RelPath::own(STAGING_DIR))
     }
 
@@ -127,7 +191,7 @@ impl Staging {
                 }
             }
         }
-        self.clear_incoming()?;
+        self.clear_incoming(stop)?;
         Ok(kept)
     }
 
@@ -141,7 +205,7 @@ impl Staging {
                 remove(&self.verified, &file)?;
             }
         }
-        self.clear_incoming()
+        self.clear_incoming(stop)
     }
 
     /// Verifies what rclone wrote as `files` and keeps what is right; returns the digests that are not there yet.
@@ -193,13 +257,13 @@ impl Staging {
     }
 
     /// Empties what rclone writes to.
-    pub(super) fn clear_incoming(&self) -> Result<()> {
-        clear(&self.incoming)
+    pub(super) fn clear_incoming(&self, stop: &Stop) -> Result<()> {
+        clear(&self.incoming, stop)
     }
 
     /// Drops all that was made ready.
-    pub(super) fn clear_temporary(&self) -> Result<()> {
-        clear(&self.temporary)
+    pub(super) fn clear_temporary(&self, stop: &Stop) -> Result<()> {
+        clear(&self.temporary, stop)
     }
 
     /// Drops one of what was made ready, if it is there.
@@ -218,10 +282,17 @@ impl Staging {
     }
 }
 
-fn clear(folder: &Root) -> Result<()> {
+/// Whether there is nothing in a folder but what was not completed.
+fn is_empty(folder: &Root) -> Result<bool> {
     let all = RelPath::root();
     let names = folder.names(&all).map_err(|e| Failure::volume("read", &folder.shown(&all), &e))?;
-    names.iter().try_for_each(|name| remove(folder, &all.child(name)))
+    Ok(names.iter().all(|name| durable::is_incomplete(name.as_encoded_bytes())))
+}
+
+fn clear(folder: &Root, stop: &Stop) -> Result<()> {
+    let all = RelPath::root();
+    let names = folder.names(&all).map_err(|e| Failure::volume("read", &folder.shown(&all), &e))?;
+    names.iter().try_for_each(|name| stop.check().and_then(|()| remove(folder, &all.child(name))))
 }
 
 /// Makes a folder, and opens it. What a link of that name leads to is none of ours: everything in these folders is going to be deleted. One
@@ -234,18 +305,33 @@ fn folder(root: &Root, path: &RelPath) -> Result<Root> {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error),
             }
-            if let Ok(folder) = root.below(path) {
-                // Of the folder that was opened, not of the name.
-                let seen = folder.hold(&RelPath::root())?.look()?;
-                if (seen.mode & 0o777) | 0o700 == 0o700 && seen.uid == rustix::process::geteuid().as_raw() {
-                    return Ok(folder);
-                }
+            if let Ok(folder) = root.below(path)
+                && is_ours(&folder)?
+            {
+                return Ok(folder);
             }
             root.remove_tree(path)?;
         }
         Err(io::Error::other("something else makes it again and again"))
     };
     open().map_err(|e| Failure::volume("make the folder", &root.shown(path), &e))
+}
+
+/// Of the folder that was opened, not of the name.
+fn is_ours(folder: &Root) -> io::Result<bool> {
+    let seen = folder.hold(&RelPath::root())?.look()?;
+    Ok((seen.mode & 0o777) | 0o700 == 0o700 && seen.uid == rustix::process::geteuid().as_raw())
+}
+
+/// A folder that is there, and that nobody else may write to.
+fn ours(root: &Root, path: &RelPath) -> Result<Option<Root>> {
+    let failed = |e: &io::Error| Failure::volume("read", &root.shown(path), e);
+    let folder = match root.below(path) {
+        Err(error) if is_gone(&error) || is_elsewhere(&error) => return Ok(None),
+        folder => folder.map_err(|e| failed(&e))?,
+    };
+    let ours = is_ours(&folder).map_err(|e| failed(&e))?;
+    Ok(ours.then_some(folder))
 }
 
 fn remove(root: &Root, path: &RelPath) -> Result<()> {

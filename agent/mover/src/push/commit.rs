@@ -1,6 +1,5 @@
 //! Executes a push's plan, in this order: claim, upload, check, manifest, commit, clean up.
 
-use std::fs;
 use std::path::Path;
 
 use super::hold::{Hold, Manifests, check_unchanged, check_unclaimed, claim_name, having_sent, rival};
@@ -20,6 +19,7 @@ use crate::packs::commit::Committing;
 use crate::remote::committed::read_any_commit;
 use crate::remote::{BATCH, ControlSums, Remote, Waiting};
 use crate::report::Reason;
+use crate::scratch;
 use crate::spill::batches;
 use crate::store::{Class, slices};
 use crate::volume::entry::{Entry, Location};
@@ -62,7 +62,11 @@ pub(super) fn write(work: &PushContext, tree: Tree, plan: PushPlan, mut uploaded
     refuse_obstacle(remote, &plan)?;
     let unreadable = work.unreadable.map(|commit| commit.revision.as_str());
     let committed = work.committed.map(|committed| &committed.commit);
-    let waiting = match hold.check_before(committed, unreadable, waits(&plan)) {
+    let checked = match work.from_packs {
+        Some(from) => hold.check_before(Some(&from.commit), None, waits(&plan)),
+        None => hold.check_before(committed, unreadable, waits(&plan)),
+    };
+    let waiting = match checked {
         Err(failure) if failure.reason == Reason::PathNotOurs && !uploaded.confirmed => {
             // Nothing of it is in anybody's way, nor of use: it goes, and the claim after it.
             delete(remote, uploaded.staged_names(&staged)?.chain([Ok(manifest_object(revision))]))?;
@@ -155,7 +159,7 @@ fn remove_staged_folders(remote: &Remote, plan: &PushPlan, staged: &StagedDir) -
 
 fn reference(work: &PushContext, file: &Path) -> Result<ManifestRef> {
     // Not counted as reading the volume.
-    let file = fs::File::open(file).map_err(|e| Failure::scratch(&e))?;
+    let file = scratch::open(file)?;
     let size = file.metadata().map_err(|e| Failure::scratch(&e))?.len();
     let digest = of_scratch(file, &work.remote.context.stop)?;
     Ok(ManifestRef { size, sha256: digest.hex() })
@@ -268,6 +272,7 @@ fn begin(work: &PushContext, plan: &PushPlan) -> Result<bool> {
     claim(work.remote, work.hold.claim)?;
     // One whose manifest is missing may have been an outdated answer: what the real one needs must not be taken for leftovers.
     let begun = match work.committed.map(|committed| &committed.commit).or(work.unreadable) {
+        None if let Some(from) = work.from_packs => check_unchanged(work.remote, work.options, &from.commit),
         Some(_) if !work.writes_in_place(plan) => return Ok(false),
         Some(commit) => check_unchanged(work.remote, work.options, commit),
         None => check_first(work),

@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use super::PushOptions;
-use super::object_names::{Name, manifest_object};
+use super::object_names::{Name, manifest_object, of_ours};
 use crate::clock::since_boot;
 use crate::error::{Failure, Result};
 use crate::format::documents::{Claim, Control, Owner, seal};
@@ -148,7 +148,7 @@ impl<'a> Hold<'a> {
 
 /// The object of a claim.
 pub(super) fn claim_name() -> Name {
-    format!("{CONTROL_DIR}/{CLAIM}").into_bytes().into()
+    of_ours(CLAIM)
 }
 
 /// That the commit is still the one that this push began with.

@@ -1,13 +1,17 @@
 //! A push: observe the volume, decide, write, commit, tidy up. The order of the writes is what keeps the promise that the
 //! committed revision is whole at every moment; `docs/remote-format.md` walks through it.
 
+mod ahead;
 mod altered;
 mod case_collisions;
 mod commit;
 mod doubt;
+mod from_packs;
 mod hints;
 mod hold;
 mod later;
+mod lost;
+mod mended;
 mod neighbours;
 mod object_names;
 mod observe;
@@ -37,15 +41,17 @@ pub use packs::push_packs;
 
 use crate::clock::{is_due, past};
 use crate::error::Result;
-use crate::format::documents::{Claim, Commit, seal};
+use crate::format::documents::{Claim, Commit, Owner, seal};
 use crate::format::names::COMMIT;
 use crate::format::revision::Revision;
 use crate::guard::{Deletions, Guard};
 use crate::remote::Remote;
 use crate::remote::committed::Committed;
+use crate::retention::Retention;
 use crate::volume::beneath::Root;
 use crate::volume::exclude::Exclude;
 use crate::volume::hash::Hasher;
+use ahead::{Losses, gone};
 use hold::{Hold, Manifests, check_unchanged};
 use observe::{Known, ObserveContext, Tree, observe};
 use owner::Terms;
@@ -81,6 +87,25 @@ pub struct PushOptions {
     pub heartbeat_interval: SignedDuration,
     /// What it may delete.
     pub guard: Guard,
+    /// Which older revisions stay restorable, of layout Packs.
+    pub retention: Retention,
+    /// How much it sends at a time, of layout Packs.
+    pub sizes: Sizes,
+}
+
+/// Bytes of layout Packs. Others than by default in tests alone.
+#[derive(Clone, Copy, Debug)]
+pub struct Sizes {
+    /// Of a pack; if there is nothing, by what the volume holds.
+    pub pack: Option<u64>,
+    /// That a first push sends, at least, before it writes down what it has sent so far.
+    pub checkpoint: u64,
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        Self { pack: None, checkpoint: 1 << 30 }
+    }
 }
 
 impl PushOptions {
@@ -98,6 +123,21 @@ impl PushOptions {
     /// Whether the volume may be written to while it is pushed: what was captured before is a copy that does not change.
     fn is_live(&self) -> bool {
         self.captured() >= self.started
+    }
+
+    /// Whether this push lists the path, and repairs it.
+    pub(super) fn verification_due(&self, commit: &Commit) -> bool {
+        self.verify_now || self.died_tidying(commit) || is_due(commit.verified_time, self.verify_interval, self.started)
+    }
+
+    /// Whether this object's own commit is one that its agent has no report of.
+    pub(super) fn is_unreported(&self, owner: &Owner, revision: &str) -> bool {
+        self.pusher.owner == *owner && self.pusher.pushed.as_ref().is_some_and(|known| known != revision)
+    }
+
+    /// Whether the push that made this commit was killed before it had cleaned up, so that its agent has no report of it.
+    pub(super) fn died_tidying(&self, commit: &Commit) -> bool {
+        commit.staged || self.is_unreported(&commit.owner, &commit.revision)
     }
 
     /// What this push has to read again although its hints vouch for it.
@@ -141,8 +181,9 @@ pub fn push(remote: &Remote, options: &PushOptions) -> Result<Synced> {
     // From here on something is going to be written.
     let Prepared { mut listing, latest_listed, claimed, old, adopts_all } =
         before_writing(remote, &root, options, &tree.entries, &mut found)?;
-    let Found { mut committed, terms, unreadable, .. } = found;
-    let revision = Revision::next(committed.as_ref().map(|committed| &committed.revision), options.started)?;
+    let Found { mut committed, from_packs, terms, unreadable, .. } = found;
+    let parent = committed.as_ref().map(|committed| &committed.revision).or(from_packs.as_ref().map(|from| &from.revision));
+    let revision = Revision::next(parent, options.started)?;
     let mut claim = Claim::new(revision.as_str(), options.pusher.owner.clone(), options.started);
     claim.adopts = adopts_all && options.pusher.adopt;
     let strays = if adopts_all { Strays::All } else { Strays::Named(&old.names) };
@@ -167,6 +208,7 @@ pub fn push(remote: &Remote, options: &PushOptions) -> Result<Synced> {
         root: &root,
         hasher: &hasher,
         committed: committed.as_ref(),
+        from_packs: from_packs.as_ref(),
         unreadable: unreadable.as_ref(),
         listing: listing.as_ref(),
         latest_listed,
@@ -219,6 +261,11 @@ fn renew(remote: &Remote, options: &PushOptions, committed: &Committed, tree: &T
 }
 
 fn guard(work: &PushContext, plan: &PushPlan) -> Result<()> {
+    if let Some(from) = work.from_packs {
+        let Losses { gone, names, after } = gone(from.entries.read()?, plan.entries.read()?)?;
+        let (base, before) = (from.revision.as_str(), from.entries.totals().count());
+        return work.options.guard.check(&Deletions { place: "the remote path", base, before, gone, names, after });
+    }
     let commit = work.committed.map(|committed| &committed.commit).or(work.unreadable);
     work.options.guard.check(&Deletions {
         place: "the remote path",

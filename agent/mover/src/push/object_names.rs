@@ -26,9 +26,14 @@ pub(super) fn object(digest: &Digest) -> Name {
     format!("{}{}", objects_dir(), digest.hex()).into_bytes().into()
 }
 
+/// The name below the path of what has this name in our own folder.
+pub(super) fn of_ours(name: &str) -> Name {
+    format!("{CONTROL_DIR}/{name}").into_bytes().into()
+}
+
 /// The object name of a revision's manifest, below the path.
 pub(super) fn manifest_object(revision: &Revision) -> Name {
-    format!("{CONTROL_DIR}/{}", manifest(revision)).into_bytes().into()
+    of_ours(&manifest(revision))
 }
 
 /// The object names of a tree's files, promoted.

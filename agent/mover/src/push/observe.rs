@@ -177,17 +177,19 @@ pub(super) fn observe(look: ObserveContext, known: &Known) -> Result<Tree> {
 }
 
 pub(super) fn refuse_unfinished_pull(root: &Root, walk: &Walk) -> Result<()> {
-    if !walk.staging {
-        return Ok(());
-    }
-    Err(Failure::new(
+    if walk.staging { Err(unfinished_pull(root)) } else { Ok(()) }
+}
+
+/// The failure of a volume into which a pull is unfinished.
+pub(super) fn unfinished_pull(root: &Root) -> Failure {
+    Failure::new(
         Reason::SourceChanging,
         format!(
             "{}/{} is there: a pull into this volume is unfinished, so it holds parts of two states. Let the pull finish, or remove that folder if no pull uses this volume",
             root.shown(&RelPath::root()).display(),
             crate::volume::STAGING_DIR
         ),
-    ))
+    )
 }
 
 /// Names of one inode share their content: the first is hashed.

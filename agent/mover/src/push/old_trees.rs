@@ -6,15 +6,17 @@
 use std::collections::HashSet;
 use std::fs::File;
 
-use super::object_names::{Name, above, partial_of};
+use super::object_names::{Name, above, of_ours, partial_of};
 use crate::error::{Failure, Result};
 use crate::format::entries::Entries;
 use crate::format::manifest;
-use crate::format::names::{CONTROL_DIR, is_ours, manifest as manifest_name, revision_of_manifest};
+use crate::format::names::{CONTROL_DIR, Folder, is_ours, manifest as manifest_name, revision_of_manifest};
 use crate::format::revision::Revision;
 use crate::name_set::{ContentSet, NameSet};
+use crate::packs;
 use crate::remote::committed::Committed;
 use crate::remote::{Listing, Remote};
+use crate::scratch;
 use crate::volume::entry::Location;
 
 /// What is known of them.
@@ -28,14 +30,21 @@ pub(super) struct OldTrees {
     pub(super) unlisted: Vec<Name>,
     /// Names of the committed tree that a push which does not know it may have sent other content to.
     pub(super) doubted: NameSet,
+    /// Manifests of layout Packs.
+    pub(super) of_packs: Vec<Name>,
     /// Manifests that name nothing beyond the committed and the new tree: not needed once the new one is announced.
     pub(super) superseded: Vec<Name>,
 }
 
 impl OldTrees {
-    /// Reads them. A manifest that cannot be read to its end stays, for it may name more.
-    pub(super) fn read(remote: &Remote, committed: Option<&Committed>, tree: &Entries, listing: &Listing) -> Result<Self> {
-        let mut old = Self { leftovers: leftovers(listing), ..Self::default() };
+    /// Reads them; with `packs_go`, also what is of layout Packs, because a revision of this one is committed, or going to be. A manifest that cannot be read to its end stays, for it may name more.
+    pub(super) fn read(
+        remote: &Remote,
+        (committed, packs_go): (Option<&Committed>, bool),
+        tree: &Entries,
+        listing: &Listing,
+    ) -> Result<Self> {
+        let mut old = Self { leftovers: leftovers(listing, packs_go), ..Self::default() };
         let half_written: HashSet<&[u8]> = listing.keys().filter_map(|name| partial_of(name)).collect();
         for entry in
             committed.filter(|_| !half_written.is_empty()).map(|committed| committed.entries.read()).transpose()?.into_iter().flatten()
@@ -81,7 +90,15 @@ impl OldTrees {
                 tracing::warn!(object, "a listing shows this manifest, and it cannot be read; it is left for the next push");
                 continue;
             }
-            let file = File::open(file).map_err(|e| Failure::scratch(&e))?;
+            let open = || scratch::open(&file);
+            let name: Name = of_ours(object);
+            // It names no file.
+            if packs::manifest::Manifest::read(open()?, revision.as_str()).is_ok() {
+                old.leftovers.extend(packs_go.then(|| name.clone()));
+                old.of_packs.push(name);
+                continue;
+            }
+            let file = open()?;
             let (mut whole, mut needed) = (true, false);
             let is_older = committed.is_some_and(|committed| committed.descends_from(revision));
             for entry in manifest::read(file, revision.as_str())
@@ -109,7 +126,6 @@ impl OldTrees {
                     }
                 }
             }
-            let name: Name = format!("{CONTROL_DIR}/{object}").into_bytes().into();
             match (whole, needed) {
                 (false, _) => tracing::warn!(object, "this manifest of an earlier push is damaged; it is left where it is"),
                 (true, true) => old.leftovers.push(name),
@@ -143,10 +159,12 @@ fn revisions(committed: Option<&Committed>, listing: &Listing) -> Vec<Revision> 
     listing.keys().filter_map(|name| revision_of_manifest(name)).filter(other).collect()
 }
 
-/// Staged files, and what rclone left half-written in our own folder. Those that the committed revision still waits for are not needed any
+/// Staged files, what dead pushes of layout Packs have left beside a revision of this layout, and what rclone left half-written in our own folder. Those that the committed revision still waits for are not needed any
 /// more, either, once this push has promoted them or committed the next revision.
-fn leftovers(listing: &Listing) -> Vec<Name> {
+fn leftovers(listing: &Listing, packs_go: bool) -> Vec<Name> {
     let staged = format!("{CONTROL_DIR}/staged/");
-    let old = |name: &&Name| name.starts_with(staged.as_bytes()) || is_ours(name) && partial_of(name).is_some();
+    let packs = [Folder::Packs, Folder::Runs, Folder::Checkpoints].map(Folder::below);
+    let of_packs = |name: &Name| packs_go && packs.iter().any(|folder| name.starts_with(folder.as_bytes()));
+    let old = |name: &&Name| name.starts_with(staged.as_bytes()) || of_packs(name) || is_ours(name) && partial_of(name).is_some();
     listing.keys().filter(old).cloned().collect()
 }

@@ -6,13 +6,14 @@
 use jiff::Timestamp;
 
 use super::PushOptions;
+use super::from_packs::{FromPacks, refuse_foreign};
+use super::mended::find_by_manifests;
 use super::neighbours::{refuse_inside, refuse_nested};
 use super::old_trees::OldTrees;
 use super::owner::{Terms, adopted_state, judge};
 use super::tampered::{self, ALTERED};
-use crate::clock::is_due;
 use crate::error::{Failure, Result};
-use crate::format::documents::{Claim, Commit, Control, Owner};
+use crate::format::documents::{Claim, Commit, Control};
 use crate::format::entries::Entries;
 use crate::format::manifest::FORMAT;
 use crate::format::names::{CLAIM, COMMIT, CONTROL_DIR, is_manifest, is_ours, is_unusual, manifest as manifest_name};
@@ -28,6 +29,8 @@ use crate::volume::beneath::Root;
 pub(super) struct Found {
     /// The committed revision, with its manifest.
     pub(super) committed: Option<Committed>,
+    /// The committed revision, where it is one of layout Packs.
+    pub(super) from_packs: Option<FromPacks>,
     /// The terms under which the push may continue.
     pub(super) terms: Terms,
     /// The commit, where its manifest is lost or damaged: that revision cannot be restored.
@@ -40,9 +43,11 @@ pub(super) struct Found {
 
 /// What the commit of a path says, whichever layout may be read.
 #[derive(Debug)]
-pub(super) struct At<C> {
+pub(super) struct At {
     /// The commit, if there is one.
-    pub(super) commit: Option<C>,
+    pub(super) commit: Option<AnyCommit>,
+    /// It is damaged, and was found by its manifest, see [`find_by_manifests`].
+    pub(super) mended: bool,
     /// See [`Found::terms`].
     pub(super) terms: Terms,
     /// See [`Found::damaged`].
@@ -53,9 +58,16 @@ pub(super) struct At<C> {
 
 /// Reads commit and manifest, and decides whether this push may continue.
 pub(super) fn read_committed(remote: &Remote, options: &PushOptions) -> Result<Found> {
-    let At { commit, terms, damaged, listing } = find_commit(remote, options, read_files_commit)?;
-    let mut found = Found { committed: None, terms, unreadable: None, damaged, listing };
-    let Some(commit) = commit else { return Ok(found) };
+    let At { commit, terms, damaged, listing, .. } = find_commit(remote, options)?;
+    let mut found = Found { committed: None, from_packs: None, terms, unreadable: None, damaged, listing };
+    let commit = match commit {
+        None => return Ok(found),
+        Some(AnyCommit::Packs(commit)) => {
+            found.from_packs = Some(FromPacks::read(remote, *commit)?);
+            return Ok(found);
+        }
+        Some(AnyCommit::Files(commit)) => *commit,
+    };
     match read_manifest(remote, commit)? {
         Manifest::Whole(committed) => found.committed = Some(*committed),
         Manifest::Missing(commit) | Manifest::Damaged(commit, _) => read_manifest_again(remote, commit, &mut found)?,
@@ -64,11 +76,11 @@ pub(super) fn read_committed(remote: &Remote, options: &PushOptions) -> Result<F
 }
 
 /// Reads the commit, and decides whether this push may continue.
-pub(super) fn find_commit<C: Committing>(remote: &Remote, options: &PushOptions, read: Reading<C>) -> Result<At<C>> {
-    let mut at = At { commit: None, terms: Terms::Own, damaged: false, listing: None };
-    at.commit = match read(remote)? {
+pub(super) fn find_commit(remote: &Remote, options: &PushOptions) -> Result<At> {
+    let mut at = At { commit: None, mended: false, terms: Terms::Own, damaged: false, listing: None };
+    at.commit = match read_any_commit(remote)? {
         Control::Present(commit) => Some(commit),
-        first => read_again(remote, options, read, &first, &mut at)?,
+        first => read_again(remote, options, &first, &mut at)?,
     };
     if let Some(commit) = &at.commit {
         at.terms = judge(&options.pusher, commit.owner(), remote.name())?;
@@ -76,18 +88,8 @@ pub(super) fn find_commit<C: Committing>(remote: &Remote, options: &PushOptions,
     Ok(at)
 }
 
-/// Reads the commit of layout Files; another layout's is refused.
-fn read_files_commit(remote: &Remote) -> Result<Control<Commit>> {
-    Ok(match read_any_commit(remote)? {
-        Control::Present(AnyCommit::Files(commit)) => Control::Present(*commit),
-        Control::Present(AnyCommit::Packs(_)) => return Err(of_packs(remote)),
-        Control::Corrupt(what) => Control::Corrupt(what),
-        Control::Absent => Control::Absent,
-    })
-}
-
 fn of_packs(remote: &Remote) -> Failure {
-    let what = "is of layout Packs, and a push of layout Files does not take its place: push with --layout packs, or use an empty path";
+    let what = "has no commit, and a push of layout Packs has begun there. Push with layout Packs once, and then with layout Files; or delete everything there, or use an empty path";
     Failure::new(Reason::PathNotOurs, format!("{} {what}", remote.name()))
 }
 
@@ -95,7 +97,7 @@ fn of_packs(remote: &Remote) -> Failure {
 pub(super) type Reading<C> = fn(&Remote) -> Result<Control<C>>;
 
 /// A commit that was not found, or is damaged, by a first read. `None`: there is none.
-fn read_again<C>(remote: &Remote, options: &PushOptions, read: Reading<C>, first: &Control<C>, found: &mut At<C>) -> Result<Option<C>> {
+fn read_again(remote: &Remote, options: &PushOptions, first: &Control<AnyCommit>, found: &mut At) -> Result<Option<AnyCommit>> {
     if matches!(first, Control::Absent) {
         let listing = remote.list("")?;
         if !shows(&listing, COMMIT) {
@@ -104,15 +106,27 @@ fn read_again<C>(remote: &Remote, options: &PushOptions, read: Reading<C>, first
             return Ok(None);
         }
     }
-    match read(remote)? {
-        Control::Present(commit) => Ok(Some(commit)),
-        Control::Absent => Err(contradiction(remote, COMMIT)),
-        Control::Corrupt(_) if options.pusher.adopt => {
+    let what = match read_any_commit(remote)? {
+        Control::Present(commit) => return Ok(Some(commit)),
+        Control::Absent => return Err(contradiction(remote, COMMIT)),
+        Control::Corrupt(what) => what,
+    };
+    let adopt = options.pusher.adopt;
+    match find_by_manifests(remote, &options.pusher, &what) {
+        Ok(Some(commit)) => {
+            found.mended = true;
+            Ok(Some(AnyCommit::Packs(Box::new(commit))))
+        }
+        Ok(None) if !adopt => Err(damaged(remote, COMMIT, &what)),
+        Err(failure) if !adopt || failure.reason != Reason::RemoteInconsistent => Err(failure),
+        other => {
+            if let Err(failure) = other {
+                tracing::warn!(message = failure.message, "the path is adopted, whatever was committed there");
+            }
             (found.terms, found.damaged) = (Terms::Takeover, true);
             found.listing = Some(remote.list("")?);
             Ok(None)
         }
-        Control::Corrupt(what) => Err(damaged(remote, COMMIT, &what)),
     }
 }
 
@@ -172,8 +186,13 @@ const UNSEEN: usize = 1_000;
 /// What earlier pushes have left. Once their manifests are gone, nothing says whose the rest is, so that a listing alone does not say that
 /// there is none: what is not listed, and is of no use, is taken for a damaged object that has to go, or if there is much of it, or any of an
 /// unusual name, a second listing is asked.
-fn old_trees(remote: &Remote, committed: Option<&Committed>, tree: &Entries, listing: &mut Listing) -> Result<OldTrees> {
-    let old = OldTrees::read(remote, committed, tree, listing)?;
+fn old_trees(
+    remote: &Remote,
+    (committed, packs_go): (Option<&Committed>, bool),
+    tree: &Entries,
+    listing: &mut Listing,
+) -> Result<OldTrees> {
+    let old = OldTrees::read(remote, (committed, packs_go), tree, listing)?;
     if old.unlisted.is_empty() {
         return Ok(old);
     }
@@ -186,33 +205,43 @@ fn old_trees(remote: &Remote, committed: Option<&Committed>, tree: &Entries, lis
     } else {
         listing.extend(old.unlisted.iter().map(|name| (name.clone(), ALTERED)));
     }
-    if listing.len() == before { Ok(old) } else { OldTrees::read(remote, committed, tree, listing) }
+    if listing.len() == before { Ok(old) } else { OldTrees::read(remote, (committed, packs_go), tree, listing) }
 }
 
 /// Lists the path where that is due, reads the claim, and refuses what is not this push's to write to.
 pub(super) fn before_writing(remote: &Remote, root: &Root, options: &PushOptions, tree: &Entries, found: &mut Found) -> Result<Prepared> {
-    let committed = found.committed.as_ref();
+    let (committed, from_packs) = (found.committed.as_ref(), found.from_packs.as_ref());
     let list = || match committed {
         Some(committed) => {
             let (listing, latest) = tampered::list(remote, root, options, committed, tree)?;
             // A listing that does not show what was read just now shows nothing that could be relied upon.
             if shows(&listing, COMMIT) { Ok((Some(listing), latest)) } else { Err(unlisted(remote, COMMIT)) }
         }
-        None => Ok((Some(remote.list("")?), None)),
+        None => {
+            let listing = remote.list("")?;
+            if from_packs.is_some() && !shows(&listing, COMMIT) { Err(unlisted(remote, COMMIT)) } else { Ok((Some(listing), None)) }
+        }
     };
     let (mut listing, mut latest_listed) = match found.listing.take() {
         Some(listing) => (Some(listing), None),
         None if committed.is_none_or(|committed| options.verification_due(&committed.commit)) => list()?,
         None => (None, None),
     };
-    let nothing_committed = committed.is_none() && found.unreadable.is_none();
-    let claim = find_claim(remote, read_own_claim, listing.as_ref(), nothing_committed)?;
+    let nothing_committed = committed.is_none() && from_packs.is_none() && found.unreadable.is_none();
+    // What a push of layout Packs has left that was killed before it took the place of this revision is known by its folders.
+    // Under a damaged commit, the user lets this push replace all that is there.
+    let read = if nothing_committed && !found.damaged { read_own_claim } else { read_any_claim };
+    let claim = find_claim(remote, read, listing.as_ref(), nothing_committed)?;
     let claimed = claim != Control::Absent;
     if claimed && listing.is_none() {
         // A push of ours was killed before its commit, or while it cleaned up: only a listing shows what it left.
         (listing, latest_listed) = list()?;
     }
-    let old = listing.as_mut().map_or_else(|| Ok(OldTrees::default()), |listing| old_trees(remote, committed, tree, listing))?;
+    let packs = from_packs.zip(listing.as_mut()).map(|(from, listing)| from.take_manifests(listing)).unwrap_or_default();
+    let packs_go = committed.is_some() || from_packs.is_some() || found.damaged;
+    let read = |listing| old_trees(remote, (committed, packs_go), tree, listing);
+    let mut old = listing.as_mut().map_or_else(|| Ok(OldTrees::default()), read)?;
+    old.leftovers.extend(packs);
     if let (Some(listing), Some(committed)) = (&mut listing, committed) {
         tampered::settle(remote, committed, &old.doubted, listing)?;
     }
@@ -225,9 +254,17 @@ pub(super) fn before_writing(remote: &Remote, root: &Root, options: &PushOptions
     let looked = Looked { claim: &claim, listing: listing.as_ref().filter(|_| nothing_committed), damaged: found.damaged };
     let mut adopts_all = judge_claim(remote, options, &looked, &mut found.terms)?;
     adopts_all |= found.unreadable.is_some() && options.pusher.adopt;
+    if let Some((_, listing)) = from_packs.zip(listing.as_ref()) {
+        let foreign = refuse_foreign(remote, listing, &old.names);
+        adopts_all |= foreign.is_err() && options.pusher.adopt;
+        foreign.or_else(|failure| if options.pusher.adopt { Ok(()) } else { Err(failure) })?;
+    }
     if (adopts_all || found.terms == Terms::Takeover) && options.pusher.adopt {
         let commit = committed.map(|committed| &committed.commit).or(found.unreadable.as_ref());
-        adopted_state(&options.pusher, commit, claim.present(), remote.name())?;
+        match from_packs {
+            Some(from) => adopted_state(&options.pusher, Some(&from.commit), claim.present(), remote.name())?,
+            None => adopted_state(&options.pusher, commit, claim.present(), remote.name())?,
+        }
     }
     Ok(Prepared { listing, latest_listed, claimed, old, adopts_all })
 }
@@ -345,28 +382,11 @@ fn adopts_foreign_files(remote: &Remote, options: &PushOptions, listing: &Listin
 /// Whether there is a claim, where the object is not known to have pushed anything: its first push, or the one that took the path over,
 /// may have been killed after its commit, and then only the claim shows that it has not cleaned up.
 pub(super) fn died_first(remote: &Remote, options: &PushOptions) -> Result<bool> {
-    died_first_by(remote, options, read_own_claim)
+    died_first_by(remote, options, read_any_claim)
 }
 
 /// The same, with this reader of claims.
 pub(super) fn died_first_by(remote: &Remote, options: &PushOptions, read: Reading<Claim>) -> Result<bool> {
     let is_ours = |claim: &Control<Claim>| claim.present().is_some_and(|claim| claim.owner == options.pusher.owner);
     Ok(options.pusher.pushed.is_none() && is_ours(&read_claim(remote, read, None)?))
-}
-
-impl PushOptions {
-    /// Whether this push lists the path, and repairs it.
-    pub(super) fn verification_due(&self, commit: &Commit) -> bool {
-        self.verify_now || self.died_tidying(commit) || is_due(commit.verified_time, self.verify_interval, self.started)
-    }
-
-    /// Whether this object's own commit is one that its agent has no report of.
-    pub(super) fn is_unreported(&self, owner: &Owner, revision: &str) -> bool {
-        self.pusher.owner == *owner && self.pusher.pushed.as_ref().is_some_and(|known| known != revision)
-    }
-
-    /// Whether the push that made this commit was killed before it had cleaned up, so that its agent has no report of it.
-    pub(super) fn died_tidying(&self, commit: &Commit) -> bool {
-        commit.staged || self.is_unreported(&commit.owner, &commit.revision)
-    }
 }

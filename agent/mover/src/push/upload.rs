@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::PushOptions;
 use super::case_collisions::CaseCollisions;
+use super::from_packs::FromPacks;
 use super::hold::Hold;
 use super::object_names::{Name, emptied, names};
 use super::observe::{Known, Moved, ObserveContext, Tree, differing, observe};
@@ -34,6 +35,8 @@ pub(super) struct PushContext<'a> {
     pub(super) root: &'a Root,
     pub(super) hasher: &'a Hasher,
     pub(super) committed: Option<&'a Committed>,
+    /// The committed revision, where it is one of layout Packs.
+    pub(super) from_packs: Option<&'a FromPacks>,
     /// A commit whose revision cannot be restored.
     pub(super) unreadable: Option<&'a Commit>,
     pub(super) listing: Option<&'a Listing>,

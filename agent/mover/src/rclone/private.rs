@@ -15,11 +15,10 @@ use rustix::fs::{Access, access, statfs};
 
 use crate::error::{Failure, Result};
 use crate::scratch::Scratch;
+use crate::volume::beneath::TMPFS;
 
 /// A file system in memory that containers have.
 pub(crate) const MEMORY: &str = "/dev/shm";
-/// `TMPFS_MAGIC` of `linux/magic.h`.
-const TMPFS: u64 = 0x0102_1994;
 
 /// Clones are the same file, which goes with the last of them.
 #[derive(Clone, Debug)]

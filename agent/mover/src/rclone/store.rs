@@ -12,7 +12,10 @@ use super::lines::{self, Backend};
 use super::process::{BULK_IDLE, CONTROL_IDLE, Rclone};
 use crate::error::Failure;
 use crate::report::Reason;
-use crate::store::{Class, Content, Features, Fetch, List, Listed, Names, Place, Put, Replacing, Result, Store, StoreError, Sum, Upload};
+use crate::store::{
+    Class, Condition, Conditional, Content, Features, Fetch, List, Listed, Names, Place, Put, Replacing, Result, Store, StoreError, Sum,
+    Upload,
+};
 
 /// What rclone says of a path without a slash at its end, which is what overlays pass on.
 const IS_A_FILE: &str = "is a file not a directory";
@@ -192,6 +195,19 @@ impl Store for RcloneStore {
             }
         }
         Ok(())
+    }
+
+    fn put_if(&self, document: Upload, to: &str, condition: &Condition) -> Result<Conditional> {
+        // Headers of the user's are for this upload, too, and would not be sent.
+        let has_headers = self.rclone.environment.vars.contains_key(OsStr::new("RCLONE_HEADER_UPLOAD"));
+        let (Some("s3"), Ok(name), false) = (self.kind(), std::str::from_utf8(document.name), has_headers) else {
+            return Ok(Conditional::Unknown);
+        };
+        let header = match condition {
+            Condition::Absent => ("If-None-Match", "*".to_owned()),
+            Condition::Sum(md5) => ("If-Match", format!("\"{md5}\"")),
+        };
+        Ok(self.daemon()?.write_if(&document.file, &self.path(to), name, (header.0, &header.1))?)
     }
 
     fn put_once(&self, files: Vec<Upload>, to: &str) -> Result<Vec<Content>> {

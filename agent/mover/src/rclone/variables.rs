@@ -162,7 +162,7 @@ fn read_keys(dir: &Path, secret: &str) -> Result<BTreeMap<String, Vec<u8>>> {
     let unreadable = |error: io::Error| Failure::new(Reason::SecretInvalid, format!("cannot read the mounted Secret: {error}"));
     for _ in 0..READS {
         let version = version(dir).map_err(unreadable)?;
-        let read = read_files(&version);
+        let read = read_files(&version, version != dir);
         // The old version is removed as soon as there is another one.
         if self::version(dir).map_err(unreadable)? == version {
             return read.map_err(unreadable);
@@ -171,18 +171,27 @@ fn read_keys(dir: &Path, secret: &str) -> Result<BTreeMap<String, Vec<u8>>> {
     Err(invalid(secret, "changes while it is read"))
 }
 
+/// The link of a Secret's mount that leads to its current version.
+const CURRENT: &str = "..data";
+
 /// Where the keys are: a Secret's mount keeps each version in a folder of its own, to which the link `..data` leads and which never changes.
+/// What the link says is read at once: to follow it meets, at times, a version that has just gone. A folder without such a link is no mount of a
+/// Secret, and holds the keys itself.
 fn version(dir: &Path) -> io::Result<PathBuf> {
-    match std::fs::canonicalize(dir.join("..data")) {
+    match std::fs::read_link(dir.join(CURRENT)) {
+        Ok(version) => Ok(dir.join(version)),
+        // A folder of that name, and no link.
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(dir.join(CURRENT)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(dir.to_owned()),
-        version => version,
+        Err(error) => Err(error),
     }
 }
 
-fn read_files(dir: &Path) -> io::Result<BTreeMap<String, Vec<u8>>> {
+/// The files in a folder; none where a mount is not there at all, which is an optional Secret's.
+fn read_files(dir: &Path, is_version: bool) -> io::Result<BTreeMap<String, Vec<u8>>> {
     let mut files = BTreeMap::new();
     let entries = match std::fs::read_dir(dir) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(files),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !is_version => return Ok(files),
         entries => entries?,
     };
     for entry in entries {
@@ -236,5 +245,34 @@ mod tests {
             }
         });
         assert_eq!(read_keys(dir.path(), "").unwrap()[KEY], b"..499");
+    }
+
+    /// Which version is the current one is known at any moment: to take the mount itself for one would read keys of several versions.
+    #[test]
+    fn a_version_is_known_while_the_one_before_it_goes() {
+        let dir = TempDir::new_in("/dev/shm").unwrap();
+        publish(dir.path(), "..0");
+        let done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                (1..3_000).for_each(|version| publish(dir.path(), &format!("..{version}")));
+                done.store(true, std::sync::atomic::Ordering::SeqCst);
+            });
+            while !done.load(std::sync::atomic::Ordering::SeqCst) {
+                assert_ne!(version(dir.path()).unwrap(), dir.path());
+            }
+        });
+    }
+
+    /// Where there is a link, the mount itself is no version: what hangs there by chance is not the Secret.
+    #[test]
+    fn a_link_to_nothing_is_no_secret_without_keys() {
+        let dir = TempDir::new().unwrap();
+        fs::write(dir.path().join(KEY), "[s]").unwrap();
+        assert_eq!(read_keys(dir.path(), "").unwrap().len(), 1, "a plain folder");
+        std::os::unix::fs::symlink("..gone", dir.path().join("..data")).unwrap();
+        let failure = read_keys(dir.path(), "").unwrap_err();
+        assert!(failure.message.contains("cannot read the mounted Secret"), "{failure}");
+        assert!(read_keys(&dir.path().join("none"), "").unwrap().is_empty());
     }
 }

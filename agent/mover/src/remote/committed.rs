@@ -2,7 +2,6 @@
 //!
 //! Shared by push and pull.
 
-use std::fs::File;
 use std::path::PathBuf;
 
 use crate::digest::Digest;
@@ -15,6 +14,7 @@ use crate::packs;
 use crate::packs::commit::AnyCommit;
 use crate::remote::{Read, Remote};
 use crate::report::Reason;
+use crate::scratch;
 use crate::volume::hash::of_scratch;
 
 /// A commit with its manifest.
@@ -33,7 +33,9 @@ impl Committed {
     /// state, and pushed to since, has others of the same numbers.
     pub fn descends_from(&self, other: &Revision) -> bool {
         let is_other = |name: &String| name == other.as_str();
-        self.revision == *other || self.commit.parent.as_ref().is_some_and(is_other) || self.entries.ancestors().iter().any(is_other)
+        let follows = self.revision.lineage() == other.lineage() && other.generation() < self.revision.generation();
+        let is_named = || self.commit.parent.iter().chain(self.entries.ancestors()).any(is_other);
+        self.revision == *other || follows && is_named()
     }
 }
 
@@ -84,13 +86,16 @@ pub fn read_manifest(remote: &Remote, commit: Commit) -> Result<Manifest> {
     }
 }
 
+/// What helps where a commit is damaged.
+pub const MENDING: &str = "The next push of its source mends it where the path is of layout Packs; of layout Files, annotate that source with scribe.backube/adopt-path: <path>, and it pushes everything again";
+
 /// The failure of a manifest that cannot be read.
 pub fn inconsistent(remote: &Remote, what: &str) -> Failure {
     Failure::new(Reason::RemoteInconsistent, format!("{}: {what}", remote.name()))
 }
 
 fn open_manifest(file: PathBuf, commit: &Commit, remote: &Remote) -> Result<Entries> {
-    let digest = of_scratch(File::open(&file).map_err(|e| Failure::scratch(&e))?, &remote.context.stop)?;
+    let digest = of_scratch(scratch::open(&file)?, &remote.context.stop)?;
     if Some(digest) != Digest::parse(&commit.manifest.sha256) {
         return Err(Failure::new(Reason::RemoteInconsistent, format!("the manifest of {} is not the one committed", commit.revision)));
     }

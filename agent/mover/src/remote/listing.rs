@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use jiff::Timestamp;
+
 use super::Remote;
 use super::index::ListedObject;
 use crate::error::Result;
@@ -101,6 +103,18 @@ impl Remote {
             Err(error) if error.class == Class::Mover => Err(error.into()),
             listed => Ok(listed.is_ok()),
         }
+    }
+
+    /// All that lies in our own folder, by the names there, each with the time at which it was written, by the server's clock: none where the
+    /// backend does not say that, or shows an object's own time instead.
+    pub fn written_in_ours(&self) -> Result<Vec<(String, Option<Timestamp>)>> {
+        let is_servers = self.features()?.keeps_times.is_none();
+        let mut written = Vec::new();
+        self.each(&format!("{CONTROL_DIR}/"), List { times: true, ..List::default() }, &mut |listed| {
+            let time = if is_servers { listed.time.parse().ok() } else { None };
+            written.push((listed.name, time));
+        })?;
+        Ok(written)
     }
 
     /// The names in the folder `place`; none when it is said not to exist.

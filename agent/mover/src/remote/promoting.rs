@@ -43,6 +43,11 @@ impl Waiting {
         self.has(folder, name, size) && self.get(folder, name).is_some_and(same)
     }
 
+    /// Whether it showed the MD5 sum of this one.
+    pub fn tells_sum(&self, folder: Folder, name: &[u8]) -> bool {
+        self.get(folder, name).is_some_and(|seen| seen.sum.is_some())
+    }
+
     fn get(&self, folder: Folder, name: &[u8]) -> Option<&Seen> {
         self.0.get(&[folder.below().as_bytes(), name].concat())
     }

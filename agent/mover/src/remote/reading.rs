@@ -112,7 +112,7 @@ impl Remote {
     pub fn read_claim_and_commit(&self) -> Result<(Control<Claim>, Control<AnyCommit>)> {
         let dir = match self.fetch_control(&[CLAIM, COMMIT].map(str::to_owned), Fetch::Documents)? {
             (dir, None) => dir,
-            (dir, Some(error)) if error.is_absence() || matches!(error.class, Class::Undecipherable | Class::TooLarge) => dir,
+            (dir, Some(error)) if matches!(error.class, Class::NotFound | Class::Undecipherable | Class::TooLarge) => dir,
             (_, Some(error)) => return Err(self.explain(error)),
         };
         let claim = self.fetched_document(&dir, CLAIM, packs::commit::read_claim)?;

@@ -5,14 +5,15 @@
 //! single look at an outdated cache, or one refused upload, would leave a path without any revision. Without its claim, or with a part of
 //! it, what a first push has sent before it was killed is nobody's; a part of a manifest may name anything, and so stays for ever.
 
-use std::fs::{self, File};
+use std::fs::{self};
 use std::path::Path;
 
 use super::Remote;
 use crate::error::Failure;
 use crate::format::names::CONTROL_DIR;
 use crate::random::random;
-use crate::store::{self, Put, Upload};
+use crate::scratch;
+use crate::store::{self, Condition, Conditional, Put, Upload};
 
 /// How a control object gets its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +41,21 @@ impl Remote {
         fs::remove_file(&path).map_err(|e| Failure::scratch(&e).into())
     }
 
+    /// As [`Self::write_object`], but only under this condition where the backend heeds one. False: it says that the condition does not hold, which a
+    /// read of the object has to confirm.
+    pub fn write_object_if(&self, name: &str, content: &[u8], condition: &Condition) -> store::Result<bool> {
+        let path = self.context.scratch.fresh("document");
+        fs::write(&path, content).map_err(|e| Failure::scratch(&e))?;
+        let file = scratch::open(&path)?;
+        let written = self.store.put_if(Upload { name: name.as_bytes(), file }, &format!("{CONTROL_DIR}/"), condition)?;
+        fs::remove_file(&path).map_err(|e| Failure::scratch(&e))?;
+        match written {
+            Conditional::Written => Ok(true),
+            Conditional::Refused => Ok(false),
+            Conditional::Unknown => self.write_object(name, content).map(|()| true),
+        }
+    }
+
     /// Writes one object below [`CONTROL_DIR`] that nothing committed depends on, with the content of a temporary file.
     pub fn write_file(&self, name: &str, file: &Path) -> store::Result<()> {
         self.write(name, if self.store.replacing()?.destroys { Way::Renamed } else { Way::Checked }, file)
@@ -56,7 +72,7 @@ impl Remote {
     }
 
     fn put(&self, name: &str, checked: bool, file: &Path) -> store::Result<()> {
-        let file = File::open(file).map_err(|e| Failure::scratch(&e))?;
+        let file = scratch::open(file)?;
         self.store.put(vec![Upload { name: name.as_bytes(), file }], &format!("{CONTROL_DIR}/"), Put::Document { checked })
     }
 }

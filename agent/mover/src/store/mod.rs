@@ -119,6 +119,27 @@ pub enum Put {
     },
 }
 
+/// What has to be there for a document to take its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// No object of that name.
+    Absent,
+    /// One with this MD5 sum, in hexadecimal.
+    Sum(String),
+}
+
+/// What became of a write under a condition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Conditional {
+    /// It is done. Not every backend heeds the condition.
+    Written,
+    /// The backend says that the condition does not hold. That is also the answer to a second try after the answer to the first one was lost, and on
+    /// backends that have no MD5 sum for this object.
+    Refused,
+    /// The backend has no conditions. Nothing was written.
+    Unknown,
+}
+
 /// Sums of content, in hexadecimal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sum {
@@ -187,6 +208,11 @@ pub trait Store: Debug + Send + Sync {
 
     /// Sends `files` to the folder `to`, replacing what is there. An error unless all of them were sent.
     fn put(&self, files: Vec<Upload>, to: &str, how: Put) -> Result<()>;
+
+    /// Sends one document as unchecked ones are sent by [`Self::put`], where the backend can be asked to do that only under a condition.
+    fn put_if(&self, _document: Upload, _to: &str, _condition: &Condition) -> Result<Conditional> {
+        Ok(Conditional::Unknown)
+    }
 
     /// As [`Self::put`] of content, and reads each of the files once. Tells what it has sent, in their order. A file that changes meanwhile is
     /// [`Class::SourceChanging`]. Only where [`Features::reads_once`] says so.

@@ -84,6 +84,23 @@ fn map(file: &File, size: u64) -> io::Result<Vec<Hole>> {
     Ok(holes)
 }
 
+/// The next bytes from `from` on, and before `end`, that are no hole; all of them where the file system tells of none. `None` if the rest is a hole,
+/// or lies behind the end of the file.
+pub fn next_data(file: &File, from: u64, end: u64) -> io::Result<Option<(u64, u64)>> {
+    let start = match seek(file, SeekFrom::Data(from)) {
+        Ok(start) if start < end => start,
+        Ok(_) | Err(Errno::NXIO) => return Ok(None),
+        Err(Errno::INVAL | Errno::NOTSUP) => return Ok(Some((from, end))),
+        Err(error) => return Err(error.into()),
+    };
+    match seek(file, SeekFrom::Hole(start)) {
+        Ok(hole) => Ok(Some((start, hole.clamp(start + 1, end)))),
+        // It became shorter.
+        Err(Errno::NXIO) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Makes `holes` in a file, which is ours alone and holds verified content. What is not zero stays as it is.
 ///
 /// Says whether every one of them could be made: a file system may not know how to, and the content is right either way.

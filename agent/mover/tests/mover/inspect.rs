@@ -340,8 +340,10 @@ fn of_layout_packs_the_revisions_are_listed() {
     let names = |value: &Value| value.as_array().unwrap().iter().map(|kept| kept["revision"].clone()).collect::<Vec<_>>();
     assert_eq!(names(&listed["retained"]), names(&document["retained"]));
     assert!(!names(&listed["retained"]).is_empty());
-    for (verb, more) in [("check", &[][..]), ("list", &["--sizes"])] {
-        let (code, _, err) = inspect(&site, verb, more);
-        assert!(code == Some(2) && err.contains("its layout is Packs, "), "{err}");
-    }
+    let (code, checked) = json(&site, "check", &[]);
+    assert_eq!((code, &checked["result"], &checked["faults"][0]["fault"]), (Some(1), &"Damaged".into(), &"Missing".into()), "{checked}");
+    assert!(checked["files"].as_array().is_some_and(|files| files.len() == 6), "the files that need the pack: {checked}");
+    assert_eq!(checked["retained"][0]["whole"], false, "its manifest is not there: {checked}");
+    let (code, _, err) = inspect(&site, "list", &["--sizes"]);
+    assert!(code == Some(2) && err.contains("its layout is Packs, "), "{err}");
 }

@@ -201,10 +201,18 @@ fn document(of: &RunRef, totals: Totals) -> Document {
         runs: vec![RunRef { id: ObjectId { push: PUSH, number: 0 }, first: 1, last: 130, inline: true, ..of.clone() }],
         totals,
         clock: PushClock { at: time("2026-11-23T04:28:59Z"), full: meter(172_800_000), brief: meter(90_000_000), age: meter(604_800_000) },
-        retained: vec![Retained { revision: older(120), data_time: time("2026-11-22T04:28:51Z"), committed: read, manifest }],
+        retained: vec![Retained {
+            revision: older(120),
+            data_time: time("2026-11-22T04:28:51Z"),
+            committed: read,
+            manifest,
+            entries: None,
+            bytes: None,
+        }],
         dead_packs: vec![DeadObject { id: ObjectId { push: 1, number: 70_000 }, size: 16_777_216, born: 3, died: 130, since: None }],
         dead_runs: vec![DeadObject { id: ObjectId { push: 1, number: 1 }, size: 300, born: 3, died: 129, since: Some(read) }],
         dead_manifests: vec![DeadManifest { revision: older(119), size: 910, since: read }],
+        due: Vec::new(),
     }
 }
 

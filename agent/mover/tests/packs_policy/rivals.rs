@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use scribe_mover::packs::policy::clock::Graces;
 use scribe_mover::packs::policy::garbage::may_commit;
-use scribe_mover::packs::policy::strangers::strangers;
+use scribe_mover::packs::policy::strangers::{since, strangers};
 
 use crate::clocks::{DAY, HOUR, Time};
 use crate::rules::{Fault, Rule};
@@ -17,6 +18,8 @@ pub struct Rivals {
     commits: Vec<(i64, Arc<[u32]>)>,
     /// Packs of pushes under way, and until when they are.
     under_way: Vec<(u32, i64)>,
+    /// What the commit says of looks for strangers.
+    looked: Option<Timestamp>,
     /// How many commits came late.
     pub late: u64,
     /// How many were given up because they would have.
@@ -74,14 +77,17 @@ impl World {
         let known = |id: u32| self.manifest.table.get(id).is_some() || self.manifest.dead.iter().any(|object| object.id == id);
         let listed: Vec<_> = self.remote.packs.iter().map(|(id, object)| (*id, Some(Time::server(object.date)))).collect();
         let claimed = if self.case.is(Fault::OwnClock) { self.time.clock() } else { Time::server(now) };
-        for id in strangers(&listed, Some(claimed), known) {
+        let looks = (self.rivals.looked, Some(claimed));
+        self.rivals.looked = since(looks.0, looks.1);
+        for id in strangers(&listed, looks, known) {
             let is_under_way = self.rivals.under_way.iter().any(|(other, until)| *other == id && *until > now);
             let age = now - self.remote.packs[&id].date;
             self.found
                 .check(Rule::Strangers, !is_under_way && age >= 7 * DAY, || format!("pack {id} of a push under way goes, {age} s old"));
             self.remote.packs.remove(&id);
         }
-        let left = self.remote.packs.iter().find(|(id, object)| now - object.date > 8 * DAY && !known(**id));
+        // What came right after a look has to wait for the one after the next.
+        let left = self.remote.packs.iter().find(|(id, object)| now - object.date > 17 * DAY && !known(**id));
         self.found.check(Rule::Collected, left.is_none(), || format!("pack {left:?} is nobody's, and stays"));
     }
 }

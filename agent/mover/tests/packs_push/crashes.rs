@@ -1,15 +1,22 @@
 //! A push that is killed between any two writes: the revision that was committed stays whole, and the next push finishes.
 
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
 use proptest::prelude::*;
+use scribe_mover::error::Result;
+use scribe_mover::push::Synced;
 use scribe_mover::volume::exclude::Exclude;
 
 use crate::edits::{Edit, edit};
 use crate::memory::Objects;
 use crate::read::{Tree, volume};
-use crate::support::{committed, fresh, push};
+use crate::support::{committed, fresh, push, push_small};
+
+type Push = fn(&Arc<Mutex<Objects>>, &Path, i64) -> Result<Synced>;
 
 /// Pushes part after part, each killed after any number of writes before it succeeds.
-fn play(parts: &[Vec<Edit>]) {
+fn play(parts: &[Vec<Edit>], push: Push) {
     let (objects, dir) = fresh();
     let mut before: Option<Tree> = None;
     for (number, edits) in parts.iter().enumerate() {
@@ -43,6 +50,7 @@ proptest! {
 
     #[test]
     fn a_push_that_is_killed_leaves_the_committed_revision_whole(parts in prop::collection::vec(prop::collection::vec(edit(), 1..8), 1..5)) {
-        play(&parts);
+        play(&parts, push);
+        play(&parts, push_small);
     }
 }

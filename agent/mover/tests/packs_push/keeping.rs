@@ -16,6 +16,7 @@ use scribe_mover::packs::run::{Entries, Packs, References, RunRef, RunWriter};
 use scribe_mover::push::{PushOptions, push_packs};
 use scribe_mover::remote::committed::read_any_commit;
 use scribe_mover::remote::packed::{Extent, open_map, read_packs_manifest};
+use scribe_mover::retention::Retention;
 use scribe_mover::volume::entry::{Hints, Time};
 use scribe_mover::volume::exclude::Exclude;
 use sha2::{Digest as _, Sha256};
@@ -27,9 +28,10 @@ use crate::support::{committed, fresh, options, push, remote};
 const BLOCK: usize = 16384;
 
 /// Content that does not compress, the same for each number.
-fn noise(number: u64, length: usize) -> Vec<u8> {
-    let mut rng = fastrand::Rng::with_seed(number);
-    std::iter::repeat_with(|| rng.u8(..)).take(length).collect()
+pub fn noise(number: u64, length: usize) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    fastrand::Rng::with_seed(number).fill(&mut bytes);
+    bytes
 }
 
 fn packs(objects: &Arc<Mutex<Objects>>) -> BTreeSet<String> {
@@ -81,7 +83,7 @@ fn packs_that_are_lost_or_damaged_are_sent_again_from_the_volume() {
 }
 
 /// Writes the committed manifest anew, as `change` makes it.
-fn forge(objects: &Arc<Mutex<Objects>>, change: impl FnOnce(&mut Manifest)) {
+pub fn forge(objects: &Arc<Mutex<Objects>>, change: impl FnOnce(&mut Manifest)) {
     let remote = remote(objects);
     let Control::Present(AnyCommit::Packs(mut commit)) = read_any_commit(&remote).unwrap() else { panic!() };
     let revision = commit.statement.revision.clone();
@@ -119,9 +121,9 @@ fn forge_hints(objects: &Arc<Mutex<Objects>>, path: &Path, name: &str) {
     });
 }
 
-/// A revision that another version of this program keeps, for longer than any grace.
+/// A revision that another version of this program has kept stays as long as the rules say, for longer than any grace, and then goes.
 #[test]
-fn what_another_version_retains_is_not_deleted() {
+fn what_another_version_retains_is_kept_by_the_rules() {
     let (objects, dir) = fresh();
     let path = dir.path().join("large");
     fs::write(&path, noise(1, 9 * BLOCK)).unwrap();
@@ -130,21 +132,29 @@ fn what_another_version_retains_is_not_deleted() {
     let first = committed(&objects).unwrap().unwrap();
     fs::write(&path, noise(2, 9 * BLOCK)).unwrap();
     push(&objects, dir.path(), 100).unwrap();
-    forge(&objects, |manifest| {
-        let dead = manifest.document.dead_manifests.pop().unwrap();
+    forge(&objects, |forged| {
+        let dead = forged.document.dead_manifests.pop().unwrap();
         assert_eq!(dead.revision, first.commit.statement.revision);
-        let (data_time, committed) = (first.commit.statement.data_time, Reading::default());
-        manifest.document.retained =
-            vec![Retained { revision: dead.revision, data_time, committed, manifest: first.commit.manifest.clone() }];
+        let (data_time, committed, manifest) = (first.commit.statement.data_time, Reading::default(), first.commit.manifest.clone());
+        forged.document.retained = vec![Retained { revision: dead.revision, data_time, committed, manifest, entries: None, bytes: None }];
     });
-    for number in 1..=12 {
-        fs::write(&path, noise(2 + number, 9 * BLOCK)).unwrap();
-        push(&objects, dir.path(), 100 + 25 * 3600 * i64::try_from(number).unwrap()).unwrap();
-    }
-    assert!(packs(&objects).len() < 10, "others go");
-    objects.lock().unwrap().all.insert(".scribe/commit.json".into(), kept);
-    let read = committed_at(&remote(&objects), &|name| objects.lock().unwrap().all.get(name).cloned());
+    let pushes = |numbers: std::ops::Range<u64>, last: usize| {
+        for number in numbers {
+            fs::write(&path, noise(2 + number, 9 * BLOCK)).unwrap();
+            let options = options(dir.path(), 100 + 25 * 3600 * i64::try_from(number).unwrap());
+            push_packs(&remote(&objects), &PushOptions { retention: Retention::last(last), ..options }).unwrap();
+        }
+    };
+    pushes(1..8, 9);
+    let mut then = objects.lock().unwrap().clone();
+    then.all.insert(".scribe/commit.json".into(), kept);
+    let then = Arc::new(Mutex::new(then));
+    let read = committed_at(&remote(&then), &|name| then.lock().unwrap().all.get(name).cloned());
     assert_eq!(read.unwrap().unwrap().tree, tree);
+    pushes(8..14, 8);
+    let manifest = format!(".scribe/manifests/{}.zst", first.commit.statement.revision);
+    assert!(!objects.lock().unwrap().all.contains_key(&manifest), "a revision that is not kept any more goes");
+    assert!(packs(&objects).len() < 14, "and so does what it alone needs");
 }
 
 /// Blocks that are to be moved, and are others on the volume by now although no time shows it: the file is read again.

@@ -1,10 +1,10 @@
 //! The tree that a path has committed, by the commit, the manifest, the map and the packs; and the tree that a volume is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use scribe_mover::error::Failure;
-use scribe_mover::format::documents::Control;
+use scribe_mover::format::documents::{Control, ManifestRef};
 use scribe_mover::packs::block::Unpacker;
 use scribe_mover::packs::check::check;
 use scribe_mover::packs::commit::{AnyCommit, Commit};
@@ -70,16 +70,39 @@ pub fn committed_at(remote: &Remote, object: &dyn Fn(&str) -> Option<Arc<[u8]>>)
         Control::Present(AnyCommit::Packs(commit)) => *commit,
         other => panic!("{other:?}"),
     };
-    let statement = &commit.statement;
-    let Control::Present(manifest) = read_packs_manifest(remote, &statement.revision, &commit.manifest)? else {
-        panic!("the manifest of {} is missing or damaged", statement.revision);
+    let Revision { document, tree, born, .. } = revision_at(remote, (&commit.statement.revision, &commit.manifest), object)?;
+    Ok(Some(Committed { commit, document, tree, born }))
+}
+
+/// A revision, whether it is the committed one or not.
+pub struct Revision {
+    pub document: Document,
+    pub tree: Tree,
+    /// The generations of the blocks of each file.
+    pub born: BTreeMap<String, Vec<u64>>,
+    /// Objects that it needs, its manifest included.
+    pub needs: BTreeSet<String>,
+}
+
+/// Reads and checks all of the revision of this name and manifest.
+pub fn revision_at(
+    remote: &Remote,
+    (revision, pinned): (&str, &ManifestRef),
+    object: &dyn Fn(&str) -> Option<Arc<[u8]>>,
+) -> Result<Revision, Failure> {
+    let Control::Present(manifest) = read_packs_manifest(remote, revision, pinned)? else {
+        panic!("the manifest of {revision} is missing or damaged");
     };
+    let mut needs = BTreeSet::from([format!(".scribe/manifests/{revision}.zst")]);
+    needs.extend(manifest.document.runs.iter().filter(|run| !run.inline).map(|run| format!(".scribe/{}", run.id.run())));
     let map = open_map(remote, &manifest, Extent::All)?;
     check(&map, &manifest.document, &Stop::default())?;
     let mut all = BTreeMap::new();
     for row in map.rows::<Packs>() {
         let (id, row) = row?;
-        let pack = object(&format!(".scribe/{}", id.pack())).unwrap_or_else(|| panic!("pack {id} is missing"));
+        let name = format!(".scribe/{}", id.pack());
+        let pack = object(&name).unwrap_or_else(|| panic!("pack {id} is missing"));
+        needs.insert(name);
         let packed = verify(id, &*pack)?;
         assert_eq!((packed.size, packed.md5), (row.size, row.md5));
         all.insert(id, pack);
@@ -111,7 +134,7 @@ pub fn committed_at(remote: &Remote, object: &dyn Fn(&str) -> Option<Arc<[u8]>>)
         };
         tree.insert(path, Thing { meta: node.meta, what });
     }
-    Ok(Some(Committed { commit, document, tree, born }))
+    Ok(Revision { document, tree, born, needs })
 }
 
 /// What a volume is.

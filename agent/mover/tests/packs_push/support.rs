@@ -9,8 +9,9 @@ use scribe_mover::error::Result;
 use scribe_mover::format::documents::Owner;
 use scribe_mover::guard::Guard;
 use scribe_mover::packs::manifest::Document;
-use scribe_mover::push::{PushOptions, Pusher, Synced, push_packs};
+use scribe_mover::push::{PushOptions, Pusher, Sizes, Synced, push_packs};
 use scribe_mover::remote::Remote;
+use scribe_mover::retention::Retention;
 use scribe_mover::stop::Stop;
 use scribe_mover::store::Context;
 use scribe_mover::store::progress::Progress;
@@ -45,11 +46,19 @@ pub fn options(volume: &Path, seconds: i64) -> PushOptions {
         rehash_interval: SignedDuration::from_hours(168),
         heartbeat_interval: SignedDuration::MAX,
         guard: Guard { percent: 100, floor: 1_000_000, allowed: None },
+        retention: Retention::last(1),
+        sizes: Sizes::default(),
     }
 }
 
 pub fn push(objects: &Arc<Mutex<Objects>>, volume: &Path, seconds: i64) -> Result<Synced> {
     push_packs(&remote(objects), &options(volume, seconds))
+}
+
+/// The same, in many packs, and a first push writes a checkpoint after each time that it sends some.
+pub fn push_small(objects: &Arc<Mutex<Objects>>, volume: &Path, seconds: i64) -> Result<Synced> {
+    let sizes = Sizes { pack: Some(64 << 10), checkpoint: 1 };
+    push_packs(&remote(objects), &PushOptions { sizes, ..options(volume, seconds) })
 }
 
 /// Nothing on the path, and a volume whose one file stays: a push that leaves nothing is refused.

@@ -8,7 +8,9 @@ use crate::faults::Fault;
 use crate::objects::Name;
 
 /// In how many steps a push looks at claim and commit at most, where listings have no sums.
-pub const LOOK: usize = 4;
+pub const LOOK: usize = 8;
+/// The same of layout Files.
+pub const LOOK_OF_FILES: usize = 4;
 
 /// What happens to a sync, and what it has done.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use rstest::rstest;
 
 use crate::faults::Fault;
-use crate::history::{Epoch, Hands, History, LOCAL, S3, SFTP, Sync, WEBDAV, Who};
+use crate::history::{Epoch, Hands, History, LOCAL, Layout, S3, SFTP, Sync, WEBDAV, Who};
 use crate::objects::Kind;
 use crate::play::play;
 use crate::volume::Edit;
@@ -26,7 +26,7 @@ fn file(name: &'static str, content: &str) -> Edit {
 }
 
 fn holds(kind: Kind, epochs: &[Epoch]) {
-    plays(&History { kind, bucket: true, verified: true, helped: false, epochs: epochs.to_vec() });
+    plays(&History { kind, layout: Layout::Files, bucket: true, verified: true, helped: false, epochs: epochs.to_vec() });
 }
 
 fn plays(history: &History) {
@@ -244,7 +244,7 @@ fn an_old_commit_on_a_path_that_is_anothers_again() {
         let again = with(Hands::Rollback(1), epoch(&[], &[]));
         let epochs = vec![pushed(), with(Hands::Recreate, pushed()), again, epoch(&[], &[push(&[(1, Fault::Old(ago))])])];
         // In the end a person decides whose it is.
-        plays(&History { kind: SFTP, bucket: true, verified: true, helped: true, epochs });
+        plays(&History { kind: SFTP, layout: Layout::Files, bucket: true, verified: true, helped: true, epochs });
     }
 }
 
@@ -260,7 +260,7 @@ fn what_the_loser_of_two_first_pushes_has_put_in_place(#[case] kind: Kind) {
         let edits = vec![(0, Edit::Dated("a", "c".into())), (1, Edit::Dated("a", "d".into()))];
         let syncs = [push(&[]), sync(Who::Push(1), &[])];
         let epochs = vec![Epoch { edits, order, ..epoch(&[], &syncs) }];
-        plays(&History { kind, bucket: true, verified: false, helped: true, epochs });
+        plays(&History { kind, layout: Layout::Files, bucket: true, verified: false, helped: true, epochs });
     }
 }
 
@@ -282,7 +282,14 @@ fn the_only_copy_that_no_listing_shows_is_not_replaced_by_a_repair() {
                 &[Sync { edits: vec![(at, file("d/x", ""))], ..seeded(12_074_917_637_012_671_923, push(&[(1, Fault::Unlisted(103))])) }],
             );
             third.passes = 90_000;
-            let history = History { kind: WEBDAV, bucket: true, verified: true, helped: true, epochs: vec![first.clone(), second, third] };
+            let history = History {
+                kind: WEBDAV,
+                layout: Layout::Files,
+                bucket: true,
+                verified: true,
+                helped: true,
+                epochs: vec![first.clone(), second, third],
+            };
             let (wrong, log, _) = play(&history, true);
             assert_eq!(wrong, None, "{dies} {at}\n{}", log.join("\n"));
         }
@@ -298,7 +305,19 @@ fn an_old_claim_on_a_path_that_another_one_has_claimed() {
             let taken = epoch(&[], &[sync(Who::Push(1), &[(3, Fault::Hidden)])]);
             let back = Epoch { hands: Some(Hands::Rollback(2)), ..taken };
             let epochs = vec![epoch(&[], &[push(&[])]), epoch(&[], &[]), back, epoch(&[], &[push(&[(3, Fault::Old(ago))])])];
-            plays(&History { kind, bucket: true, verified: false, helped: true, epochs });
+            plays(&History { kind, layout: Layout::Files, bucket: true, verified: false, helped: true, epochs });
         }
     }
+}
+
+/// A pack that has its size, and other content: where listings have no sums, nobody had looked.
+#[rstest]
+#[case(S3)]
+#[case(SFTP)]
+#[case(WEBDAV)]
+fn a_pack_of_other_content(#[case] kind: Kind) {
+    let first = epoch(&[file("a", "a")], &[push(&[])]);
+    let changed = Epoch { hands: Some(Hands::Change(0)), ..epoch(&[], &[]) };
+    let epochs = vec![first, changed];
+    plays(&History { kind, layout: Layout::Packs, bucket: true, verified: true, helped: false, epochs });
 }

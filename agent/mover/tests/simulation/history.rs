@@ -17,9 +17,17 @@ pub const SOURCES: usize = 2;
 /// The first is written to by pulls alone.
 pub const DESTINATIONS: usize = 2;
 
+/// How the sources push. A path keeps its layout, for now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    Files,
+    Packs,
+}
+
 #[derive(Clone, Debug)]
 pub struct History {
     pub kind: Kind,
+    pub layout: Layout,
     pub bucket: bool,
     /// In the end a person requests a verification. Otherwise it comes when it is due.
     pub verified: bool,
@@ -83,19 +91,21 @@ pub enum Who {
 }
 
 impl History {
-    pub fn of(seed: u64) -> Self {
+    pub fn of(seed: u64, layout: Layout) -> Self {
         let mut rng = Rng::with_seed(seed);
         let kinds = [S3, LOCAL, WEBDAV, SFTP];
         let kind = kinds[rng.usize(0..kinds.len())];
-        let style = Style::any(&mut rng);
+        let style = Style::any(&mut rng, layout);
         let mut epochs: Vec<Epoch> = Vec::new();
-        for at in 0..rng.usize(2..8) {
+        // Runs become one after eight pushes, and what is dead goes after four.
+        let most = if layout == Layout::Files { 8 } else { 18 };
+        for at in 0..rng.usize(2..most) {
             epochs.push(Epoch::any(&mut rng, &style, at, epochs.last()));
         }
         let (bucket, verified) = (rng.u8(0..4) > 0, rng.bool());
         // The files have two bytes at most.
         let once = [None, Some(1), Some(2)][rng.usize(0..3)];
-        Self { kind: Kind { once, ..kind }, bucket, verified, helped: true, epochs }
+        Self { kind: Kind { once, ..kind }, layout, bucket, verified, helped: true, epochs }
     }
 }
 

@@ -12,6 +12,7 @@ mod found;
 mod history;
 mod memory;
 mod objects;
+mod packed;
 mod play;
 mod rules;
 mod shrink;
@@ -22,16 +23,19 @@ mod world;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use history::History;
+use history::{History, Layout};
 use play::play;
+use rstest::rstest;
 
 fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |value| value.parse().unwrap())
 }
 
-#[test]
-fn whatever_happens_the_committed_revision_is_whole() {
-    let (from, count) = (setting("SIMULATION_FROM", 0), setting("SIMULATION_SEEDS", 2_000));
+#[rstest]
+#[case(Layout::Files, 2_000)]
+#[case(Layout::Packs, 500)]
+fn whatever_happens_the_committed_revision_is_whole(#[case] layout: Layout, #[case] histories: u64) {
+    let (from, count) = (setting("SIMULATION_FROM", 0), setting("SIMULATION_SEEDS", histories));
     let (next, failed, syncs) = (AtomicU64::new(from), AtomicU64::new(u64::MAX), AtomicU64::new(0));
     let began = Instant::now();
     std::thread::scope(|scope| {
@@ -42,7 +46,7 @@ fn whatever_happens_the_committed_revision_is_whole() {
                     if seed >= from + count || failed.load(Ordering::Relaxed) != u64::MAX {
                         return;
                     }
-                    let (wrong, _, played) = play(&History::of(seed), false);
+                    let (wrong, _, played) = play(&History::of(seed, layout), false);
                     syncs.fetch_add(played, Ordering::Relaxed);
                     if wrong.is_some() {
                         failed.fetch_min(seed, Ordering::Relaxed);
@@ -54,12 +58,12 @@ fn whatever_happens_the_committed_revision_is_whole() {
     let seed = failed.load(Ordering::Relaxed);
     if seed != u64::MAX {
         let fails = |history: &History| play(history, false).0.is_some();
-        let history = shrink::shrink(&History::of(seed), fails);
+        let history = shrink::shrink(&History::of(seed, layout), fails);
         let (wrong, log, _) = play(&history, true);
         panic!("seed {seed}: {}\n{:#?}\n{}", wrong.unwrap_or_default(), history, log.join("\n"));
     }
     let (syncs, seconds) = (syncs.load(Ordering::Relaxed), began.elapsed().as_secs_f64());
     #[allow(clippy::cast_precision_loss)]
     let rate = count as f64 / seconds;
-    println!("{count} histories with {syncs} syncs in {seconds:.1} s: {rate:.0} a second");
+    println!("{count} histories of layout {layout:?} with {syncs} syncs in {seconds:.1} s: {rate:.0} a second");
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Seek};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -17,8 +17,9 @@ use scribe_mover::store::{
 use scribe_mover::volume::hash::md5_hex;
 
 use crate::baton::Baton;
-use crate::fate::{Fate, LOOK, Outcome, Step, killed};
+use crate::fate::{Fate, LOOK, LOOK_OF_FILES, Outcome, Step, killed};
 use crate::faults::Fault;
+use crate::history::Layout;
 use crate::objects::{Kind, Name, Object, Objects, join, sha256, show};
 use crate::rules::{Write, Writer};
 use crate::volume::{Edit, Tree, tree};
@@ -29,6 +30,7 @@ use crate::world::World;
 pub struct Memory {
     pub name: String,
     pub kind: Kind,
+    pub layout: Layout,
     pub world: Arc<Mutex<World>>,
     pub scratch: Arc<Scratch>,
     pub baton: Option<Baton>,
@@ -55,7 +57,11 @@ impl Memory {
         self.edit(fate.steps);
         let mut world = self.world.lock().unwrap();
         let last = world.takes_step(&mut fate);
-        let looked = if self.kind.no_sums { last[0] } else { last[LOOK - 1] };
+        let looked = match (self.kind.no_sums, self.layout) {
+            (false, _) => last[LOOK - 1],
+            (true, Layout::Files) => last[LOOK - LOOK_OF_FILES],
+            (true, Layout::Packs) => last[0],
+        };
         let is_write = matches!(step, Step::Write(_) | Step::Copy(_));
         if is_write {
             fate.writes += 1;
@@ -125,6 +131,8 @@ impl Memory {
             let time = scratch(file.metadata().and_then(|meta| meta.modified()))?;
             let time = Timestamp::try_from(time).unwrap_or_default();
             let mut content = Vec::new();
+            // As rclone does, which opens it by itself.
+            scratch(file.rewind())?;
             scratch(file.read_to_end(&mut content))?;
             self.put_one(&join(to, name), &content, time)?;
             let (size, sha256, md5) = (content.len() as u64, sha256(&content), md5_hex(&content));

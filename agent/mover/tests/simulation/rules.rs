@@ -1,9 +1,9 @@
 //! What a push may replace, whatever it leaves: only what it knows of, and only what is its own.
 
-use scribe_mover::format::documents::{Claim, Commit, Control, Owner, unseal};
+use scribe_mover::format::documents::{Claim, Control, ManifestRef, Owner};
 use scribe_mover::format::names;
 use scribe_mover::format::revision::Revision;
-use serde::de::DeserializeOwned;
+use scribe_mover::packs::commit::{self, AnyCommit, Committing};
 
 use crate::objects::Objects;
 use crate::world::control;
@@ -32,21 +32,41 @@ pub struct Write<'a> {
     pub lies: u32,
 }
 
-pub fn document<T: DeserializeOwned>(objects: &Objects, name: &str) -> Option<T> {
-    match unseal(&objects.get(&control(name))?.content) {
-        Ok(Control::Present(document)) => Some(document),
+/// The commit, of either layout.
+pub fn commit(objects: &Objects) -> Option<AnyCommit> {
+    match commit::read(&objects.get(&control(names::COMMIT))?.content) {
+        Ok(Control::Present(commit)) => Some(commit),
         _ => None,
     }
 }
 
-pub fn commit(objects: &Objects) -> Option<Commit> {
-    document(objects, names::COMMIT)
+fn claim(objects: &Objects) -> Option<Claim> {
+    match commit::read_claim(&objects.get(&control(names::CLAIM))?.content) {
+        Ok(Control::Present(claim)) => Some(claim),
+        _ => None,
+    }
+}
+
+/// The manifest that a commit pins.
+pub fn manifest(commit: &AnyCommit) -> &ManifestRef {
+    match commit {
+        AnyCommit::Files(commit) => &commit.manifest,
+        AnyCommit::Packs(commit) => &commit.manifest,
+    }
+}
+
+/// The revision that it followed.
+pub fn parent(commit: &AnyCommit) -> Option<&String> {
+    match commit {
+        AnyCommit::Files(commit) => commit.parent.as_ref(),
+        AnyCommit::Packs(commit) => commit.statement.parent.as_ref(),
+    }
 }
 
 /// Whose the path is: who committed there, or began to.
 pub fn owner(objects: &Objects) -> Option<Owner> {
-    let committed = commit(objects).map(|commit| commit.owner);
-    committed.or_else(|| document::<Claim>(objects, names::CLAIM).map(|claim| claim.owner))
+    let committed = commit(objects).map(|commit| commit.owner().clone());
+    committed.or_else(|| claim(objects).map(|claim| claim.owner))
 }
 
 /// A path stays its owner's, unless another one may take it over.
@@ -60,16 +80,16 @@ pub fn may_claim(before: &Objects, by: &Writer) -> Result<(), String> {
 }
 
 /// A revision that can be read is followed by one that knows it.
-pub fn may_follow(before: &Objects, new: &Commit) -> Result<(), String> {
+pub fn may_follow(before: &Objects, new: &AnyCommit) -> Result<(), String> {
     let Some(old) = commit(before) else { return Ok(()) };
-    let manifest = Revision::parse(&old.revision).and_then(|revision| before.get(&control(&names::manifest(&revision))));
-    let is_readable = manifest.is_some_and(|manifest| manifest.sha256.hex() == old.manifest.sha256);
+    let found = Revision::parse(old.revision()).and_then(|revision| before.get(&control(&names::manifest(&revision))));
+    let is_readable = found.is_some_and(|found| found.sha256.hex() == manifest(&old).sha256);
     if !is_readable || knows(new, &old) {
         return Ok(());
     }
-    Err(format!("{} was committed as if there were no {}", new.revision, old.revision))
+    Err(format!("{} was committed as if there were no {}", new.revision(), old.revision()))
 }
 
-pub fn knows(new: &Commit, old: &Commit) -> bool {
-    new.revision == old.revision || new.parent.as_ref() == Some(&old.revision)
+pub fn knows(new: &AnyCommit, old: &AnyCommit) -> bool {
+    new.revision() == old.revision() || parent(new).is_some_and(|parent| parent == old.revision())
 }

@@ -4,7 +4,7 @@
 use fastrand::Rng;
 
 use crate::faults::{Fault, KINDS};
-use crate::history::Who;
+use crate::history::{Layout, Who};
 use crate::volume::NAMES;
 
 #[derive(Debug)]
@@ -12,6 +12,9 @@ pub struct Style {
     pub names: Vec<&'static str>,
     /// Files differ in content, and hardly in time or size.
     pub alike: bool,
+    /// Files have blocks, and there are folders that make for large runs.
+    pub blocks: bool,
+    pub many: bool,
     /// One of how many epochs begins with something that others do.
     pub hands: u8,
     faults: Vec<u8>,
@@ -32,7 +35,7 @@ const PUSH: &[Who] = &[Who::Push(0)];
 const PULL: &[Who] = &[Who::Pull(0)];
 
 impl Style {
-    pub fn any(rng: &mut Rng) -> Self {
+    pub fn any(rng: &mut Rng, layout: Layout) -> Self {
         let mut names = NAMES.to_vec();
         let mut faults: Vec<u8> = (0..KINDS).collect();
         if rng.bool() {
@@ -44,7 +47,10 @@ impl Style {
             faults.truncate(rng.usize(2..5));
         }
         let syncs = [Syncs::All, Syncs::All, Syncs::Pushes, Syncs::Rivals, Syncs::Pulls][rng.usize(0..5)];
-        Self { names, alike: rng.u8(0..3) == 0, hands: if rng.u8(0..3) == 0 { 2 } else { 6 }, faults, syncs }
+        let (alike, hands) = (rng.u8(0..3) == 0, if rng.u8(0..3) == 0 { 2 } else { 6 });
+        let blocks = layout == Layout::Packs && rng.u8(0..6) > 0;
+        let many = layout == Layout::Packs && rng.u8(0..8) == 0;
+        Self { names, alike, blocks, many, hands, faults, syncs }
     }
 
     pub fn fault(&self, rng: &mut Rng) -> Fault {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{FileExt, symlink};
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -35,11 +35,23 @@ pub enum Edit {
     Dated(&'static str, Vec<u8>),
     Link(&'static str),
     Remove(&'static str),
+    /// A file of blocks, each of one byte; zero stands for a hole. The last one is short.
+    Blocks(&'static str, Vec<u8>),
+    /// Another content for one of these, in place.
+    Block(&'static str, u8, u8),
+    /// The length that such a file has from now on, in blocks.
+    Length(&'static str, u8),
+    Rename(&'static str, &'static str),
+    /// A folder of links, which takes a run of its own: so many, and what they are made of.
+    Many(usize, u64),
 }
 
 impl Edit {
     pub fn any(rng: &mut Rng, style: &Style) -> Self {
         let name = style.names[rng.usize(0..style.names.len())];
+        if style.blocks && rng.u8(0..10) < 7 {
+            return Self::of_blocks(rng, style, name);
+        }
         let content = vec![b'a' + rng.u8(0..6); if style.alike { 1 } else { rng.usize(0..3) }];
         match rng.u8(0..10) {
             0..7 if style.alike => Self::Dated(name, content),
@@ -50,9 +62,25 @@ impl Edit {
         }
     }
 
+    fn of_blocks(rng: &mut Rng, style: &Style, name: &'static str) -> Self {
+        let byte = |rng: &mut Rng| if rng.u8(0..4) == 0 { 0 } else { rng.u8(1..6) };
+        match rng.u8(0..12) {
+            0..3 => Self::Blocks(name, (0..rng.usize(1..6)).map(|_| byte(rng)).collect()),
+            3..8 => Self::Block(name, rng.u8(0..5), byte(rng)),
+            8 => Self::Length(name, rng.u8(0..6)),
+            9 | 10 if style.many => Self::Many([150, 400][rng.usize(0..2)], rng.u64(..)),
+            _ => Self::Rename(name, style.names[rng.usize(0..style.names.len())]),
+        }
+    }
+
     pub fn apply(&self, root: &Path) {
-        let (Self::File(name, _) | Self::Dated(name, _) | Self::Link(name) | Self::Remove(name)) = self;
-        let path = root.join(name);
+        let path = match self {
+            Self::Block(name, number, byte) => return in_place(&root.join(name), *number, *byte),
+            Self::Length(name, blocks) => return resize(&root.join(name), *blocks),
+            Self::Rename(from, to) => return rename(root, &root.join(from), &root.join(to)),
+            Self::Many(count, seed) => return many(&root.join("many"), *count, *seed),
+            Self::File(name, _) | Self::Dated(name, _) | Self::Link(name) | Self::Remove(name) | Self::Blocks(name, _) => root.join(name),
+        };
         remove(&path);
         match self {
             Self::File(_, content) | Self::Dated(_, content) => {
@@ -66,8 +94,63 @@ impl Edit {
                 make_way(root, &path);
                 symlink("nowhere", &path).unwrap();
             }
-            Self::Remove(_) => {}
+            Self::Blocks(_, bytes) => {
+                make_way(root, &path);
+                let file = fs::File::create(&path).unwrap();
+                file.set_len(bytes.len() as u64 * BLOCK - SHORT).unwrap();
+                for (number, byte) in bytes.iter().enumerate().filter(|(_, byte)| **byte > 0) {
+                    write_block(&file, number as u64, *byte);
+                }
+            }
+            _ => {}
         }
+    }
+}
+
+/// Bytes of a block of a small volume.
+const BLOCK: u64 = 16 << 10;
+/// By which the last block of a file is shorter.
+const SHORT: u64 = 1_000;
+
+fn write_block(file: &fs::File, number: u64, byte: u8) {
+    let length = file.metadata().unwrap().len().saturating_sub(number * BLOCK).min(BLOCK);
+    file.write_all_at(&vec![byte; usize::try_from(length).unwrap()], number * BLOCK).unwrap();
+}
+
+fn is_file(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|meta| meta.is_file())
+}
+
+fn in_place(path: &Path, number: u8, byte: u8) {
+    if is_file(path) {
+        write_block(&fs::File::options().write(true).open(path).unwrap(), number.into(), byte);
+    }
+}
+
+fn resize(path: &Path, blocks: u8) {
+    if is_file(path) {
+        fs::File::options().write(true).open(path).unwrap().set_len((u64::from(blocks) * BLOCK).saturating_sub(SHORT)).unwrap();
+    }
+}
+
+fn rename(root: &Path, from: &Path, to: &Path) {
+    if is_file(from) && from != to {
+        // Out of the way first: one of them may be in the other one's folder.
+        let way = root.join("way");
+        fs::rename(from, &way).unwrap();
+        remove(to);
+        make_way(root, to);
+        fs::rename(&way, to).unwrap();
+    }
+}
+
+fn many(dir: &Path, count: usize, seed: u64) {
+    remove(dir);
+    fs::create_dir(dir).unwrap();
+    let mut rng = Rng::with_seed(seed);
+    for number in 0..count {
+        let target: String = (0..3_000).map(|_| rng.alphanumeric()).collect();
+        symlink(target, dir.join(number.to_string())).unwrap();
     }
 }
 

@@ -9,10 +9,13 @@ use scribe_mover::format::documents::{Commit, Owner};
 use scribe_mover::format::manifest;
 use scribe_mover::format::names::{self, CONTROL_DIR, StagedDir};
 use scribe_mover::format::revision::Revision;
+use scribe_mover::packs::commit::{AnyCommit, Committing};
 use scribe_mover::volume::entry::{Kind as EntryKind, Location};
 
 use crate::fate::{Fate, LOOK};
+use crate::history::History;
 use crate::objects::{Name, Object, Objects, sha256};
+use crate::packed::{Packed, Past};
 use crate::rules::{self, Write};
 use crate::volume::{Node, Tree};
 
@@ -49,6 +52,10 @@ pub struct World {
     pub log: Option<Vec<String>>,
     /// Manifests that were read already.
     manifests: HashMap<Name, Arc<Vec<Needed>>>,
+    /// What was there of layout Packs.
+    packs: Past,
+    /// What failed pushes have left.
+    left: BTreeSet<Name>,
 }
 
 /// Objects of the committed revision that are not there, by name and content.
@@ -68,9 +75,9 @@ pub fn control(name: &str) -> Name {
 }
 
 impl World {
-    pub fn new(bucket: bool, time: Timestamp, log: bool) -> Self {
+    pub fn new(history: &History, time: Timestamp, log: bool) -> Self {
         Self {
-            now: Objects { bucket, ..Objects::default() },
+            now: Objects { bucket: history.bucket, ..Objects::default() },
             past: VecDeque::new(),
             time,
             trees: HashMap::new(),
@@ -85,6 +92,8 @@ impl World {
             wrong: None,
             log: log.then(Vec::new),
             manifests: HashMap::new(),
+            packs: Past::new(history),
+            left: BTreeSet::new(),
         }
     }
 
@@ -117,7 +126,7 @@ impl World {
         self.past.len().checked_sub(ago).and_then(|at| self.past.get(at)).cloned()
     }
 
-    pub fn commit(&self) -> Option<Commit> {
+    pub fn commit(&self) -> Option<AnyCommit> {
         rules::commit(&self.now)
     }
 
@@ -145,12 +154,16 @@ impl World {
     /// What must hold after every change.
     pub fn check(&mut self, write: Write, captured: &[Arc<Tree>]) {
         let before = self.past.back().cloned().unwrap_or_default();
+        if let Err(what) = self.packs.saw(&self.now, write.name) {
+            return self.fail(what);
+        }
         if write.name == control(names::COMMIT)
             && let Some(commit) = self.commit()
         {
             self.committed = true;
-            self.trees.entry(commit.revision.clone()).or_insert_with(|| captured.to_vec());
-            self.makers.entry(commit.revision.clone()).or_insert(write.by.sync);
+            self.trees.entry(commit.revision().to_owned()).or_insert_with(|| captured.to_vec());
+            self.makers.entry(commit.revision().to_owned()).or_insert(write.by.sync);
+            self.packs.committed(&commit, self.time);
             let follows = if self.lax { self.is_seen(&before, &commit, write) } else { rules::may_follow(&before, &commit) };
             if let Err(what) = follows {
                 return self.fail(what);
@@ -173,6 +186,11 @@ impl World {
         if self.lax {
             return;
         }
+        if let Some(commit) = self.commit()
+            && let Err(what) = self.packs.may_go(&before, &self.now, write.name, &commit, self.time)
+        {
+            return self.fail(what);
+        }
         match self.state() {
             Ok(missing) => {
                 if let Some((name, _)) = missing.difference(&self.damaged).next() {
@@ -187,14 +205,14 @@ impl World {
 
     /// Of pushes at the same time, each looks before it commits: what one has committed that had ended before another one looked,
     /// that one does not replace unless it began later.
-    fn is_seen(&self, before: &Objects, new: &Commit, write: Write) -> Result<(), String> {
+    fn is_seen(&self, before: &Objects, new: &AnyCommit, write: Write) -> Result<(), String> {
         let Some(old) = rules::commit(before).filter(|old| !rules::knows(new, old)) else { return Ok(()) };
-        let maker = self.makers.get(&old.revision).filter(|maker| **maker != write.by.sync);
+        let maker = self.makers.get(old.revision()).filter(|maker| **maker != write.by.sync);
         let ended = maker.and_then(|maker| self.ended.get(maker));
         if write.lies > 0 || ended.is_none_or(|ended| *ended >= write.looked || *ended < write.first) {
             return Ok(());
         }
-        Err(format!("{} was replaced by {}, whose push could have seen it", old.revision, new.revision))
+        Err(format!("{} was replaced by {}, whose push could have seen it", old.revision(), new.revision()))
     }
 
     /// Something else may have changed anything, or nothing has for a while.
@@ -220,8 +238,25 @@ impl World {
             let what = "there was a commit, and there is none that can be read";
             return if self.committed { Err(what.into()) } else { Ok(Missing::new()) };
         };
+        let (tree, missing) = match &commit {
+            AnyCommit::Files(commit) => self.state_of_files(commit)?,
+            AnyCommit::Packs(commit) => {
+                let packed = self.packs.read(&self.now, commit)?;
+                (packed.tree.clone(), packed.missing(&self.now))
+            }
+        };
+        let revision = commit.revision();
+        let captured = self.trees.get_mut(revision).ok_or_else(|| format!("{revision} was committed by nobody"))?;
+        if !captured.iter().any(|captured| **captured == tree) {
+            return Err(format!("{revision} is not what was captured: {tree:?} instead of {captured:?}"));
+        }
+        captured.retain(|captured| **captured == tree);
+        Ok(missing)
+    }
+
+    fn state_of_files(&mut self, commit: &Commit) -> Result<(Tree, Missing), String> {
         let revision = Revision::parse(&commit.revision).ok_or("an impossible revision")?;
-        let needed = self.needed(&revision, &commit)?;
+        let needed = self.needed(&revision, commit)?;
         let staged = StagedDir::of(&revision);
         let (mut tree, mut missing) = (Tree::new(), Missing::new());
         for Needed { path, node, at } in needed.iter() {
@@ -241,30 +276,59 @@ impl World {
                 missing.insert((name, *digest));
             }
         }
-        let captured = self.trees.get_mut(&commit.revision).ok_or_else(|| format!("{revision} was committed by nobody"))?;
-        if !captured.iter().any(|captured| **captured == tree) {
-            return Err(format!("{revision} is not what was captured: {tree:?} instead of {captured:?}"));
+        Ok((tree, missing))
+    }
+
+    /// A push has failed: what it has sent, or not deleted any more, is in no manifest.
+    pub fn leaves(&mut self) {
+        let named = self.named().unwrap_or_default();
+        self.left.extend(self.now.all.keys().filter(|name| !named.contains(*name)).cloned());
+    }
+
+    /// A push has succeeded; maybe in the place of a commit that it was not shown.
+    pub fn leaves_what_was_hidden(&mut self) {
+        if self.packs.hidden.take().is_some() {
+            self.leaves();
         }
-        captured.retain(|captured| **captured == tree);
-        Ok(missing)
     }
 
     /// An object that neither the committed revision needs nor anybody else has put there.
     pub fn leftover(&mut self) -> Option<String> {
+        let names = self.named()?;
+        // A rename that was acknowledged and not done leaves one, and a verification deletes it after a week.
+        let is_partial = |name: &[u8]| name.ends_with(b".partial") && name.starts_with(&control(names::COMMIT));
+        let is_left = |name: &Name| self.left.contains(name) || is_partial(name);
+        let is_known = |name: &Name| names.contains(name) || self.packs.keeps_what_is_left && is_left(name);
+        self.now.all.keys().find(|name| !is_known(name)).map(|name| name.escape_ascii().to_string())
+    }
+
+    /// What the committed revision needs, or has for deletion later, and what is others'.
+    fn named(&mut self) -> Option<BTreeSet<Name>> {
         let commit = self.commit()?;
-        let revision = Revision::parse(&commit.revision)?;
-        let mut names = vec![control(names::COMMIT), control(&names::manifest(&revision))];
-        for Needed { path, node, at } in self.needed(&revision, &commit).ok()?.iter() {
-            match (node, at) {
-                (Node::File(digest), Location::Object) => {
-                    names.push([names::objects_dir().as_bytes(), digest.hex().as_bytes()].concat());
+        let revision = Revision::parse(commit.revision())?;
+        let mut names = BTreeSet::from([control(names::COMMIT), control(&names::manifest(&revision))]);
+        match &commit {
+            AnyCommit::Files(commit) => {
+                for Needed { path, node, at } in self.needed(&revision, commit).ok()?.iter() {
+                    match (node, at) {
+                        (Node::File(digest), Location::Object) => {
+                            names.insert([names::objects_dir().as_bytes(), digest.hex().as_bytes()].concat());
+                        }
+                        (Node::File(_), _) => {
+                            names.insert(path.clone());
+                        }
+                        _ => {}
+                    }
                 }
-                (Node::File(_), _) => names.push(path.clone()),
-                _ => {}
+            }
+            AnyCommit::Packs(commit) => {
+                let packed: Arc<Packed> = self.packs.read(&self.now, commit).ok()?;
+                names.extend(packed.needed.keys().chain(&packed.dead).cloned());
             }
         }
-        names.extend(self.foreign.iter().map(|(name, _)| name.clone()));
-        self.now.all.keys().find(|name| !names.contains(name)).map(|name| name.escape_ascii().to_string())
+        // Also what has gone with a state of the path, and come back with another.
+        names.extend(self.now.all.keys().filter(|name| name.starts_with(b"theirs/")).cloned());
+        Some(names)
     }
 
     fn needed(&mut self, revision: &Revision, commit: &Commit) -> Result<Arc<Vec<Needed>>, String> {

@@ -1,5 +1,6 @@
 //! The running sync, as the status records it, what it replicates, and one that was aborted.
 
+use crate::api::pin::PinSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 use kube::KubeSchema;
 use schemars::JsonSchema;
@@ -50,8 +51,26 @@ pub struct Subject {
     /// The PVC that is pushed, or the existing one that is pulled into; absent where the destination pulls into a volume of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claim: Option<String>,
-    /// How the remote path is laid out: `Files` or `Plain`.
+    /// How the remote path is laid out: `Files` or `Packs`, as a source says; of a destination, `Files` where a source wrote to it, whichever of
+    /// these it uses, or `Plain`.
     pub layout: String,
+    /// `spec.rclone.pin` of a destination; absent where it pulls the newest revision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pin: Option<Box<PinSpec>>,
+}
+
+/// A pull that has begun and has not succeeded: its PVC may hold a part of what was pulled.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct UnfinishedPull {
+    /// The PVC.
+    pub claim: String,
+    /// The path that is pulled, as `section:path`.
+    pub remote: String,
+    /// The sync that began it.
+    pub run: String,
+    /// Which attempt of that.
+    pub attempt: i64,
 }
 
 /// The running sync.
@@ -119,11 +138,6 @@ pub struct Run {
     /// The mover's pod, or its volume, takes long to come; the sync has given its slot back and takes it again when the pod starts.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub waits_for_pod: bool,
-
-    /// The first attempt of a destination's sync that began to pull, 0 if that was in a sync which this one replaces. Until a sync succeeds, the
-    /// PVC may hold a part of what was pulled, and no source pushes it to the same path.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pulls_since_attempt: Option<i64>,
 }
 
 /// What a sync is doing. `docs/development.md` has the state diagram.

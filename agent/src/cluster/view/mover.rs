@@ -44,6 +44,21 @@ pub fn has_ended(job: &slim::Job) -> bool {
     job.status.conditions.iter().any(|c| matches!(c.kind.as_str(), "Complete" | "Failed") && c.status == "True")
 }
 
+/// Whether the mover of this Job neither reads nor writes any more, by its pod: each of these that is the Job's. The Job itself shows it two
+/// seconds later, and not at all while it is being deleted. It makes one pod only (`backoffLimit` 0), whose containers are never restarted.
+pub fn has_worked<'a>(job: &slim::Job, pods: impl Iterator<Item = &'a slim::Pod>) -> bool {
+    // One that somebody has suspended gets another pod once it is resumed.
+    let is_suspended = job.status.conditions.iter().any(|condition| condition.kind == "Suspended");
+    let Some(uid) = job.metadata.uid.as_ref().filter(|_| !is_suspended) else { return false };
+    let mut of_it = pods.filter(|pod| pod.metadata.owner_references.iter().flatten().any(|owner| owner.uid == *uid)).peekable();
+    of_it.peek().is_some() && of_it.all(|pod| has_terminated(&self::pod(pod)))
+}
+
+/// Whether the mover's container of this pod has ended for good, whatever else keeps the pod.
+pub fn has_terminated(pod: &Pod) -> bool {
+    pod.ended || pod.finished.is_some()
+}
+
 /// Whether this Job is a destination's, of whichever object, that has this claim as its volume and may still get a pod.
 pub fn will_pull_into(job: &slim::Job, claim: &str) -> bool {
     !has_ended(job) && job.metadata.name.as_deref().is_some_and(names::is_destination_job) && mounts(&job.spec.template.spec, claim)

@@ -27,20 +27,22 @@ pub(in crate::core) fn children(decision: &mut Decision<'_>) {
             decision.delete(ChildKind::Job, &job.meta);
         }
     }
-    let copied = |c: &Claim| needed(&c.meta) && in_time(&c.copied_for);
+    let given_up = gives_up_copies(decision);
+    let copied = |c: &Claim| needed(&c.meta) && in_time(&c.copied_for) && !(given_up && c.made_from.is_none() && !c.bound);
     for claim in facts.claims_as(Role::Capture).filter(|c| !c.meta.deleting && !copied(c)) {
         let of_its_run = |meta: &Meta| meta.run == claim.meta.run;
-        if !facts.movers().any(|j| of_its_run(&j.meta) && j.succeeded == Some(true)) {
+        let done = || facts.pods.iter().any(|pod| of_its_run(&pod.meta) && pod.is_done());
+        if !done() && !facts.movers().any(|j| of_its_run(&j.meta) && j.succeeded == Some(true)) {
             // A pod may have started just as its run was given up; the cache may not even show its Job.
             decision.plan.needs.insert(Refresh::Pods);
         }
-        if !facts.pods.iter().any(|p| of_its_run(&p.meta) && !p.ended) {
+        if facts.pods.iter().all(|pod| pod.ended || pod.is_done() || !of_its_run(&pod.meta)) {
             decision.delete(ChildKind::Claim, &claim.meta);
         }
     }
     // Some drivers refuse to delete a snapshot while a volume made from it is there.
     if !facts.claims_as(Role::Capture).any(|c| !copied(c)) {
-        let taken = |s: &Snapshot| needed(&s.meta) && in_time(&s.copied_for);
+        let taken = |s: &Snapshot| needed(&s.meta) && in_time(&s.copied_for) && !(given_up && !s.taken && !s.ready);
         for snapshot in facts.snapshots_as(Role::Capture).filter(|s| !s.meta.deleting && !taken(s)) {
             decision.delete(ChildKind::Snapshot, &snapshot.meta);
         }
@@ -56,6 +58,13 @@ pub(in crate::core) fn children(decision: &mut Decision<'_>) {
     for image in facts.snapshots_as(Role::Image).filter(|i| !i.meta.deleting) {
         old_image(decision, image, current);
     }
+}
+
+/// Whether copies that may still be made are of no use any more: the attempt of a paused source has ended, and the next one may be far away. Until
+/// then no destination could begin to restore the PVC, because such a copy would show what that has written. The next attempt captures afresh.
+fn gives_up_copies(decision: &Decision<'_>) -> bool {
+    let paused = decision.facts.spec.as_ref().is_ok_and(|spec| spec.paused);
+    paused && decision.status.run.as_ref().is_some_and(|run| run.phase == Phase::Backoff)
 }
 
 /// A mover of an attempt that was given up may have brought the volume further than the status says, and its report is lost with it. If the

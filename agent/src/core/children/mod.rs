@@ -4,19 +4,23 @@ pub(super) mod cleanup;
 pub(super) mod copies;
 pub(super) mod images;
 pub(super) mod kept;
+mod moved;
 pub(super) mod placement;
 pub(super) mod resize;
+pub(super) mod revision;
 pub(super) mod sharing;
 pub(super) mod terminating;
 
+pub(super) use moved::{place, subject};
+
 use crate::api::Status;
 use crate::api::reason::Reason;
-use crate::api::status::{Run, Subject};
+use crate::api::status::Run;
 use crate::core::model::facts::{Claim, Facts, Job, Meta, Role, Snapshot};
 use crate::core::model::placement::Pin;
 use crate::core::model::plan::{Child, MoverTask, NewClaim, NewJob, NewSnapshot, Origin, Step};
 use crate::core::model::spec::{Capture, ClaimShape, DestinationClaim, Spec, Volume};
-use crate::core::model::subject::{self, Named};
+use crate::core::model::subject::Named;
 use crate::core::model::{approvals, names};
 use crate::core::schedule::due;
 use jiff::{SignedDuration, Timestamp};
@@ -174,8 +178,9 @@ pub(super) fn mover(facts: &Facts, spec: &Spec, run: &Run, status: &Status, pin:
             };
             let adopt = approvals::still_adopts(&facts.object, run);
             let adopt_state = run.adopted_state.clone().filter(|_| adopt);
-            let (pushed, verify_now, exclude) = (pushed(spec, status), run.verify_now.is_some(), spec.exclude.clone());
-            (mounted, MoverTask::Push { captured, pushed, adopt, adopt_state, verify_now, exclude })
+            let (pushed, verify_now, layout, exclude) =
+                (pushed(spec, status), run.verify_now.is_some(), spec.layout.clone(), spec.exclude.clone());
+            (mounted, MoverTask::Push { captured, pushed, adopt, adopt_state, verify_now, layout, exclude })
         }
         Volume::Destination { claim, plain, .. } => {
             if let DestinationClaim::Private(shape) = claim
@@ -185,7 +190,8 @@ pub(super) fn mover(facts: &Facts, spec: &Spec, run: &Run, status: &Status, pin:
                 return vec![step];
             }
             let private = matches!(claim, DestinationClaim::Private(_));
-            (destination_claim(facts, claim), MoverTask::Pull { applied: applied(facts, spec, status), private, plain: *plain })
+            let (applied, pin) = (applied(facts, spec, status), revision::wanted(spec, status));
+            (destination_claim(facts, claim), MoverTask::Pull { applied, private, plain: *plain, pin })
         }
     };
     steps.push(Step::Create(Child::Job(Box::new(NewJob {
@@ -330,14 +336,6 @@ pub(super) fn pulled_into<'a>(facts: &'a Facts, spec: &Spec) -> Option<&'a Claim
 fn pushed(spec: &Spec, status: &Status) -> Option<String> {
     let here = status.synced.as_ref().is_none_or(|synced| Named::by(spec).at(synced));
     status.revision.clone().filter(|_| here)
-}
-
-/// What the mover of this Job moved, or the run captured for it. Not every agent has recorded it; a spec that has not been edited since
-/// is still the same.
-pub(super) fn subject(facts: &Facts, spec: &Spec, run: &Run, job: Option<&Job>) -> Option<Subject> {
-    let moved = job.and_then(|job| job.subject.as_deref()).and_then(subject::parse);
-    let unedited = || (run.generation == facts.object.generation).then(|| Named::by(spec).record());
-    moved.or_else(|| run.subject.clone()).or_else(unedited)
 }
 
 /// The revision that the volume is certain to hold: it is private, the published image of that revision was taken

@@ -23,7 +23,7 @@ fn pushed(facts: &Facts, spec: &Spec) -> Option<(Reason, String)> {
     let message = format!(
         "ReplicationSource {source:?} pushes PVC {:?} to {}:{}, which this destination would pull back into it: everything written since the last \
          push would be lost. Name another PVC in spec.rclone.destinationPVC or leave it out, or, to go back to the last push, pause the source \
-         (spec.paused: true) and wait for its running sync to end",
+         (spec.paused: true) and wait for its running sync to end, or end that by the annotation scribe.backube/abort",
         destination_claim(facts, claim),
         spec.remote.section,
         spec.remote.path
@@ -38,7 +38,7 @@ fn half_pulled(facts: &Facts, spec: &Spec) -> Option<(Reason, String)> {
         (Some(name), _) => (
             format!("ReplicationDestination {name:?}"),
             "where that fails, pause this source (spec.paused: true) until it has, or, to push what is there, end its sync (annotation \
-             scribe.backube/abort) or delete it",
+             scribe.backube/abort) or delete it; one whose spec names another PVC or path by now never finishes: name these again there, or delete it",
         ),
         (None, Some(job)) => (format!("Job {job} of a destination that is no more"), "wait for it, or delete it"),
         (None, None) => return None,

@@ -39,7 +39,6 @@ fn run(phase: Phase, generation: i64) -> Run {
         adopted_state: None,
         disruptions: None,
         waits_for_pod: false,
-        pulls_since_attempt: None,
     }
 }
 

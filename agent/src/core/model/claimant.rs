@@ -41,11 +41,6 @@ pub const fn writes(run: &Run) -> bool {
     matches!(run.phase, Phase::Transferring | Phase::Publishing)
 }
 
-/// Whether the PVC of a destination with this run may hold a part of what is pulled. While an image of it is created, all of it is there.
-pub fn is_partly_pulled(run: &Run) -> bool {
-    run.phase == Phase::Transferring || run.phase != Phase::Publishing && run.pulls_since_attempt.is_some()
-}
-
 /// Whether a source with this run captures or pushes its PVC.
 pub const fn pushes(run: &Run) -> bool {
     !matches!(run.phase, Phase::Backoff | Phase::WaitingForFirstPush)

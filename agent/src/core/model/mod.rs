@@ -8,6 +8,7 @@ pub mod facts;
 pub mod in_place;
 pub mod limits;
 pub mod names;
+pub mod place;
 pub mod placement;
 pub mod plan;
 pub mod pod;

@@ -2,12 +2,13 @@
 
 use crate::api::Status;
 use crate::api::mover::MoverPod;
+use crate::api::pin::PinSpec;
 use crate::api::reason::Reason;
 use crate::api::status::Subject;
 use crate::core::model::copy::{CopyBy, CopyStatus};
 use crate::core::model::facts::{Meta, Refresh, Role};
 use crate::core::model::placement::Pin;
-use crate::core::model::spec::{ClaimShape, Guard, Remote, SnapshotClass};
+use crate::core::model::spec::{ClaimShape, Guard, PushLayout, Remote, SnapshotClass};
 use jiff::Timestamp;
 use std::collections::BTreeSet;
 
@@ -200,6 +201,8 @@ pub enum MoverTask {
         adopt_state: Option<String>,
         /// Whether the user asks it to list the path and repair it.
         verify_now: bool,
+        /// How it lays the path out.
+        layout: PushLayout,
         /// What of the volume it leaves out: patterns of gitignore, in their order.
         exclude: Vec<String>,
     },
@@ -211,6 +214,8 @@ pub enum MoverTask {
         private: bool,
         /// Whether the path was not written by a source of ours.
         plain: bool,
+        /// The revision to pull instead of the newest.
+        pin: Option<PinSpec>,
     },
 }
 

@@ -1,6 +1,7 @@
 //! What a user wants: a spec of either kind, parsed and with its defaults. [`crate::core::validate`] makes it.
 
 use crate::api::mover::MoverPod;
+use crate::api::pin::PinSpec;
 use crate::core::model::retention::Retention;
 use crate::core::syntax::cron::Schedule;
 use jiff::{SignedDuration, Timestamp};
@@ -26,8 +27,12 @@ pub struct Spec {
     pub pod: MoverPod,
     /// Which volume, and how it is handled.
     pub volume: Volume,
+    /// How a source lays its path out.
+    pub layout: PushLayout,
     /// What a source leaves out: patterns of gitignore, in their order.
     pub exclude: Vec<String>,
+    /// The revision that a destination is kept at, by one of the two fields.
+    pub pin: Option<PinSpec>,
     /// Fields that are set and have no effect.
     pub unused: Vec<&'static str>,
 }
@@ -135,6 +140,19 @@ pub enum Volume {
     },
 }
 
+/// How a source lays its path out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum PushLayout {
+    /// Every file under its own name.
+    #[default]
+    Files,
+    /// Blocks in packs.
+    Packs {
+        /// Which revisions stay restorable at the path; none where the spec does not say.
+        retain: Option<Box<Retention>>,
+    },
+}
+
 /// A `VolumeSnapshotClass`; the cluster's default where it has no name.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct SnapshotClass(pub Option<String>);
@@ -181,7 +199,8 @@ impl Spec {
     /// What is left out has its default.
     pub fn new(remote: Remote, volume: Volume) -> Spec {
         let (trigger, guard, pod) = (Trigger::default(), Guard::default(), MoverPod::default());
-        Spec { paused: false, trigger, remote, guard, pod, volume, exclude: Vec::new(), unused: Vec::new() }
+        let layout = PushLayout::default();
+        Spec { paused: false, trigger, remote, guard, pod, volume, layout, exclude: Vec::new(), pin: None, unused: Vec::new() }
     }
 
     /// The claim of the user's that a destination pulls into.

@@ -2,9 +2,11 @@
 //! an edit from the one to the other needs no sync of its own.
 
 use crate::api::destination::{DestinationCopyMethod, Layout};
+use crate::api::pin::PinSpec;
+use crate::api::source::SourceLayout;
 use crate::api::status::{ImageRef, Subject};
 use crate::api::{ReplicationDestinationSpec, ReplicationSourceSpec};
-use crate::core::model::spec::{DestinationClaim, Spec, Volume};
+use crate::core::model::spec::{DestinationClaim, PushLayout, Spec, Volume};
 
 /// A [`Subject`] as a spec names it, without a copy: every object's is compared whenever the queue is evaluated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +15,7 @@ pub struct Named<'a> {
     path: &'a str,
     claim: Option<&'a str>,
     layout: &'static str,
+    pin: Option<&'a PinSpec>,
     /// Kind of what a destination publishes; no part of the record.
     publishes: Option<&'static str>,
 }
@@ -20,16 +23,16 @@ pub struct Named<'a> {
 impl<'a> Named<'a> {
     /// What this spec replicates.
     pub fn by(spec: &'a Spec) -> Self {
-        let (claim, plain) = match &spec.volume {
-            Volume::Source { claim, .. } => (Some(claim.as_str()), false),
-            Volume::Destination { claim: DestinationClaim::Existing(claim), plain, .. } => (Some(claim.as_str()), *plain),
-            Volume::Destination { claim: DestinationClaim::Private(_), plain, .. } => (None, *plain),
+        let (claim, layout) = match &spec.volume {
+            Volume::Source { claim, .. } => (Some(claim.as_str()), pushed(spec.layout == PushLayout::Files)),
+            Volume::Destination { claim: DestinationClaim::Existing(claim), plain, .. } => (Some(claim.as_str()), pulled(*plain)),
+            Volume::Destination { claim: DestinationClaim::Private(_), plain, .. } => (None, pulled(*plain)),
         };
         let publishes = match &spec.volume {
             Volume::Source { .. } => None,
             Volume::Destination { image, .. } => Some(published_kind(image.is_some())),
         };
-        Named { section: &spec.remote.section, path: trimmed(&spec.remote.path), claim, layout: layout(plain), publishes }
+        Named { section: &spec.remote.section, path: trimmed(&spec.remote.path), claim, layout, pin: spec.pin.as_ref(), publishes }
     }
 
     /// The same of a source whose spec has not been read yet.
@@ -37,7 +40,8 @@ impl<'a> Named<'a> {
         let rclone = &spec.rclone;
         let path = trimmed(&rclone.shared.rclone_dest_path);
         let claim = Some(spec.source_pvc.as_str());
-        Named { section: &rclone.shared.rclone_config_section, path, claim, layout: layout(false), publishes: None }
+        let layout = pushed(rclone.layout != Some(SourceLayout::Packs));
+        Named { section: &rclone.shared.rclone_config_section, path, claim, layout, pin: None, publishes: None }
     }
 
     /// The same of a destination whose spec has not been read yet.
@@ -49,7 +53,8 @@ impl<'a> Named<'a> {
             section: &rclone.shared.rclone_config_section,
             path,
             claim,
-            layout: layout(rclone.layout == Some(Layout::Plain)),
+            layout: pulled(rclone.layout == Some(Layout::Plain)),
+            pin: rclone.pin.as_ref(),
             publishes: Some(published_kind(method == DestinationCopyMethod::Snapshot)),
         }
     }
@@ -76,17 +81,26 @@ impl<'a> Named<'a> {
 
     /// Whether this is the recorded one.
     pub fn is(&self, recorded: &Subject) -> bool {
-        self.at(recorded) && self.claim == recorded.claim.as_deref() && self.layout == recorded.layout
+        self.at(recorded)
+            && self.claim == recorded.claim.as_deref()
+            && self.layout == recorded.layout
+            && self.pin == recorded.pin.as_deref()
     }
 
     /// Whether the recorded one has the same remote path.
     pub fn at(&self, recorded: &Subject) -> bool {
-        recorded.remote.strip_prefix(self.section).and_then(|rest| rest.strip_prefix(':')) == Some(self.path)
+        self.is_at(&recorded.remote)
+    }
+
+    /// Whether this `section:path` is its own.
+    pub fn is_at(&self, remote: &str) -> bool {
+        remote.strip_prefix(self.section).and_then(|rest| rest.strip_prefix(':')) == Some(self.path)
     }
 
     /// A copy to record.
     pub fn record(&self) -> Subject {
-        Subject { remote: format!("{}:{}", self.section, self.path), claim: self.claim.map(str::to_owned), layout: self.layout.to_owned() }
+        let (claim, layout) = (self.claim.map(str::to_owned), self.layout.to_owned());
+        Subject { remote: format!("{}:{}", self.section, self.path), claim, layout, pin: self.pin.cloned().map(Box::new) }
     }
 }
 
@@ -107,8 +121,19 @@ fn published_kind(image: bool) -> &'static str {
     if image { "VolumeSnapshot" } else { "PersistentVolumeClaim" }
 }
 
-fn layout(plain: bool) -> &'static str {
+/// How a source lays its path out. What it keeps there is not part of what it pushes.
+fn pushed(files: bool) -> &'static str {
+    if files { "Files" } else { "Packs" }
+}
+
+/// What a destination takes its path for: in which way a source laid it out is no matter.
+fn pulled(plain: bool) -> &'static str {
     if plain { "Plain" } else { "Files" }
+}
+
+/// Whether it is of a path that was laid out in packs.
+pub fn is_in_packs(subject: &Subject) -> bool {
+    subject.layout == pushed(false)
 }
 
 /// A subject as it stands in the annotation of a mover's Job.
@@ -167,10 +192,13 @@ mod tests {
             remote: remote.into(),
             claim: claim.map(str::to_owned),
             layout: layout.into(),
+            pin: None,
         };
         for (recorded, expected) in [
             (source(json!({})), subject("s3:bucket/path", Some("data"), "Files")),
             (source(json!({ "rcloneDestPath": "bucket/path//" })), subject("s3:bucket/path", Some("data"), "Files")),
+            (source(json!({ "layout": "Packs" })), subject("s3:bucket/path", Some("data"), "Packs")),
+            (source(json!({ "layout": "Packs", "retain": 3 })), subject("s3:bucket/path", Some("data"), "Packs")),
             (destination(json!({ "capacity": "1Gi" })), subject("s3:bucket/path", None, "Files")),
             (destination(json!({ "destinationPVC": "mine", "layout": "Plain" })), subject("s3:bucket/path", Some("mine"), "Plain")),
         ] {
@@ -206,6 +234,8 @@ mod tests {
     #[case::section(json!({ "capacity": "1Gi", "rcloneConfigSection": "s33" }), false)]
     #[case::shifted(json!({ "capacity": "1Gi", "rcloneConfigSection": "s", "rcloneDestPath": "3:bucket/path" }), false)]
     #[case::layout(json!({ "capacity": "1Gi", "layout": "Plain" }), false)]
+    #[case::a_sources_other_layout(json!({ "capacity": "1Gi", "layout": "Packs" }), true)]
+    #[case::pin(json!({ "capacity": "1Gi", "pin": { "asOf": "2026-01-01T00:00:00Z" } }), false)]
     #[case::claim(json!({ "destinationPVC": "mine" }), false)]
     fn another_subject_is_known_from_the_same(#[case] rclone: Value, #[case] same: bool) {
         let raw: ReplicationDestinationSpec = serde_json::from_value(written(rclone)).unwrap();

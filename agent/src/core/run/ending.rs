@@ -5,6 +5,7 @@ use super::deadline;
 use super::failure;
 use super::report;
 use super::stuck;
+use super::unfinished;
 use super::waiting;
 use crate::api::Status;
 use crate::api::reason::Reason;
@@ -12,7 +13,7 @@ use crate::api::status::{MoverStatus, Phase, Run};
 use crate::core::abort;
 use crate::core::adoption;
 use crate::core::children;
-use crate::core::children::{images, sharing};
+use crate::core::children::{images, revision, sharing};
 use crate::core::decision::Decision;
 use crate::core::model::clock::seconds;
 use crate::core::model::facts::{Job, Pod, Refresh};
@@ -67,7 +68,7 @@ pub(super) fn of_the_mover(decision: &mut Decision<'_>, spec: &Spec, run: &Run, 
                 );
                 failure::give_up(decision, run, Reason::RemoteInconsistent, message, Some(&report));
             }
-            None => failure::wait_for_first_push(decision, &report),
+            None => failure::wait_for_first_push(decision, run, &report),
         },
         Some(report) if succeeded => complete(decision, spec, run, job, &report, pod),
         _ => {
@@ -108,6 +109,12 @@ fn complete(decision: &mut Decision<'_>, spec: &Spec, run: &Run, job: &Job, repo
     }
     if mixed(decision, spec, run) {
         return;
+    }
+    if let Err(why) = revision::keep(decision, spec, job, report) {
+        return failure::discard(decision, run, None, why);
+    }
+    if let Some(place) = children::place(decision.facts, spec, run, Some(job)) {
+        unfinished::is_whole(decision, &place.claim);
     }
     match &spec.volume {
         Volume::Destination { image: Some(_), .. } if !children::image_holds(decision.facts, spec, &decision.status, report) => {
@@ -186,8 +193,9 @@ fn mixed(decision: &mut Decision<'_>, spec: &Spec, run: &Run) -> bool {
     if matches!(spec.volume, Volume::Destination { .. }) {
         decision.plan.needs.insert(Refresh::Jobs);
     }
-    let Some((reason, message)) = sharing::mixed(decision.facts, spec) else { return false };
-    failure::discard(decision, run, reason, message);
+    let Some(why) = sharing::mixed(decision.facts, spec) else { return false };
+    let place = children::place(decision.facts, spec, run, decision.facts.mover_of(run).0);
+    failure::discard(decision, run, place, why);
     true
 }
 
@@ -250,6 +258,11 @@ fn close(decision: &mut Decision<'_>, spec: &Spec, run: &Run, job: &Job, report:
     status.transferred = i64::try_from(report.transferred).ok();
     status.files = i64::try_from(report.files).ok();
     status.bytes = i64::try_from(report.bytes).ok();
+    // One that finds nothing new need not say what has not changed.
+    let same = !report.changed && status.synced.as_ref().is_some_and(subject::is_in_packs);
+    let before = status.stored.filter(|_| same);
+    status.stored = report.packs.as_ref().map_or(before, |packs| i64::try_from(packs.stored).ok());
+    status.sent = report.packs.as_ref().map_or(before.map(|_| 0), |packs| i64::try_from(packs.sent).ok());
     status.latest_mover_status = Some(MoverStatus { result: report.result.into(), logs: report.logs.clone() });
     status.next_sync_time = due::after_closing(&spec.trigger, status, decision.limits, now).map(Time);
     decision.wake_for_next_sync();

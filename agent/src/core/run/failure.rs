@@ -3,13 +3,15 @@
 use super::deadline;
 use super::obstacles;
 use super::retry;
+use super::unfinished;
 use crate::api::Status;
 use crate::api::reason::Reason;
 use crate::api::status::{FirstPush, LastError, MoverResult, MoverStatus, Phase, Run};
 use crate::core::conditions;
 use crate::core::decision::Decision;
 use crate::core::model::clock::seconds;
-use crate::core::model::facts::{Job, Pod, Snapshot};
+use crate::core::model::facts::{Job, Kind, Pod, Snapshot};
+use crate::core::model::place::Place;
 use crate::core::model::plan::ChildKind;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use scribe_mover::report::Report;
@@ -94,7 +96,7 @@ pub(super) fn not_asked_for(decision: &mut Decision<'_>, run: &Run, message: Str
 
 /// Nothing has been pushed yet: no failure, the run stays open. A path with a typing error looks the same, so after some time the user is
 /// asked about it, once.
-pub(super) fn wait_for_first_push(decision: &mut Decision<'_>, report: &Report) {
+pub(super) fn wait_for_first_push(decision: &mut Decision<'_>, run: &Run, report: &Report) {
     let now = decision.now;
     let before = decision.status.first_push.take();
     let since = before.as_ref().map_or_else(|| Time(seconds(now)), |before| before.since.clone());
@@ -108,10 +110,7 @@ pub(super) fn wait_for_first_push(decision: &mut Decision<'_>, report: &Report) 
     decision.status.last_error = None;
     decision.status.attempts = None;
     decision.status.latest_mover_status = Some(MoverStatus { result: MoverResult::Successful, logs: report.logs.clone() });
-    if let Some(run) = decision.status.run.as_mut().filter(|run| run.pulls_since_attempt == Some(run.attempt)) {
-        // It has pulled nothing, and who pushes first must not wait for it.
-        run.pulls_since_attempt = None;
-    }
+    unfinished::did_not_begin(decision, run);
     next_attempt(decision, Phase::WaitingForFirstPush);
 }
 
@@ -122,8 +121,11 @@ pub(super) fn hold(decision: &mut Decision<'_>) {
 }
 
 /// What was pulled cannot be trusted: neither it nor an image of it is published, and the next attempt compares the whole volume.
-pub(super) fn discard(decision: &mut Decision<'_>, run: &Run, reason: Reason, message: String) {
+pub(super) fn discard(decision: &mut Decision<'_>, run: &Run, place: Option<Place>, (reason, message): (Reason, String)) {
     decision.status.volume_touched = true;
+    if let Some(place) = place {
+        unfinished::begins(decision, run, place);
+    }
     give_up(decision, run, reason, message, None);
 }
 
@@ -135,6 +137,14 @@ fn next_attempt(decision: &mut Decision<'_>, phase: Phase) {
     retry::schedule(decision);
 }
 
+const KEPT: &str = "It is kept, and the agent keeps waiting for it";
+const GIVEN_UP: &str = "It is given up, because the source is paused, and is made again by the next attempt";
+
+/// Copies of a source that is paused are given up, see `core::children::cleanup`.
+fn is_paused(decision: &Decision<'_>) -> bool {
+    decision.facts.spec.as_ref().is_ok_and(|spec| spec.paused)
+}
+
 /// A snapshot is not ready in time. One that the driver failed to take is replaced; one that is slow is kept and waited for.
 pub(super) fn snapshot_not_ready(decision: &mut Decision<'_>, run: &Run, snapshot: &Snapshot, why: Option<String>) {
     let why = why.unwrap_or_else(|| "the cluster reports no reason; check that the snapshot controller is running".to_owned());
@@ -142,15 +152,14 @@ pub(super) fn snapshot_not_ready(decision: &mut Decision<'_>, run: &Run, snapsho
     let since = deadline::since(decision, run, &snapshot.meta);
     let age = deadline::lasted_since(decision, snapshot.captured.unwrap_or(since).min(since));
     let correct = obstacles::unknown_snapshot_class(decision.facts, &why);
-    if obstacles::failed(snapshot) || correct.is_some() {
+    if obstacles::failed(snapshot) || correct.is_some() && !snapshot.taken {
         decision.delete(ChildKind::Snapshot, &snapshot.meta);
         let correct = correct.map_or_else(String::new, |correct| format!(". {correct}"));
         let message = format!("VolumeSnapshot {name} failed and is created again: not ready after {age}: {}{correct}", why.trim());
         return give_up(decision, run, Reason::SnapshotNotReady, message, None);
     }
-    let message = format!(
-        "VolumeSnapshot {name} is still not ready after {age}, longer than snapshotTimeout in agent.yaml: {why}. It is kept, and the agent keeps waiting for it"
-    );
+    let kept = if is_paused(decision) && !snapshot.taken && run.phase != Phase::Publishing { GIVEN_UP } else { KEPT };
+    let message = format!("VolumeSnapshot {name} is still not ready after {age}, longer than snapshotTimeout in agent.yaml: {why}. {kept}");
     if run.phase == Phase::Publishing {
         // What was pulled, and the report on it, is only good for this image: the run stays where it is.
         let failures = decision.status.attempts.unwrap_or(0);
@@ -181,7 +190,8 @@ pub(super) fn pod_not_started(decision: &mut Decision<'_>, run: &Run, job: &Job,
                 "The next attempt creates an empty one and pulls everything: if the driver needs longer for a restore, raise podStartTimeout, or set spec.rclone.cleanupTempPVC to false"
             }
             None if refused => "The next attempt creates a new one",
-            None => "It is kept, and the agent keeps waiting for it",
+            None if facts.object.kind == Kind::Source && is_paused(decision) => GIVEN_UP,
+            None => KEPT,
         };
         let from = image.map_or_else(String::new, |image| format!(" from VolumeSnapshot {image}"));
         let correct = obstacles::unknown_class(facts, claim, &why).map_or_else(String::new, |correct| format!("{correct}. "));

@@ -11,18 +11,21 @@ mod placing;
 mod report;
 mod retry;
 mod stuck;
+mod superseding;
+mod unfinished;
 mod waiting;
+
+pub(super) use superseding::superseded_by;
 
 use crate::api::reason::Reason;
 use crate::api::status::{Phase, Run};
 use crate::core::adoption;
-use crate::core::children::{self, copies, sharing};
+use crate::core::children::{self, copies, revision, sharing};
 use crate::core::decision::Decision;
-use crate::core::model::facts::{Facts, Job, Kind, Pod, Refresh, Role};
+use crate::core::model::facts::{Facts, Job, Pod, Refresh, Role};
+use crate::core::model::place::Place;
 use crate::core::model::plan::{Child, Origin, Step};
-use crate::core::model::run_id::Cause;
 use crate::core::model::spec::{Capture, Spec, Volume};
-use crate::core::model::subject::Named;
 use crate::core::schedule::due;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 use scribe_mover::report::Outcome;
@@ -36,69 +39,14 @@ pub(super) fn first_phase(facts: &Facts, spec: &Spec) -> Phase {
     }
 }
 
-/// What supersedes this run, if anything does: a changed spec as long as no mover lives, and after a failure a newer tag or scheduled
-/// time.
-pub(super) fn superseded_by(decision: &Decision<'_>, spec: &Spec, run: &Run) -> Option<Cause> {
-    let facts = decision.facts;
-    let waiting = matches!(run.phase, Phase::Backoff | Phase::WaitingForFirstPush);
-    if spec.paused || !(waiting || run.generation != facts.object.generation && may_be_dropped(facts, spec, run)) {
-        return None;
-    }
-    if waiting && facts.mover_lives() {
-        return None;
-    }
-    let new_tag = due::new_tag(&spec.trigger, &decision.status).filter(|tag| run.manual.as_deref() != Some(*tag));
-    if let Some(tag) = new_tag.filter(|_| waiting) {
-        return Some(Cause::Manual(tag.to_owned()));
-    }
-    let sync_now = facts.object.sync_now.as_deref();
-    if let Some(value) = sync_now.filter(|_| waiting && due::asked_to_sync(sync_now, run, &decision.status)) {
-        // A tag stays due until it is synced; the annotation only hastens it.
-        let cause = due::new_tag(&spec.trigger, &decision.status).map(|tag| Cause::Manual(tag.to_owned()));
-        return Some(cause.unwrap_or_else(|| Cause::SyncNow(value.to_owned())));
-    }
-    if run.generation != facts.object.generation {
-        // The tag that opened the run stays due until it is synced.
-        return Some(match due::new_tag(&spec.trigger, &decision.status) {
-            Some(tag) => Cause::Manual(tag.to_owned()),
-            None => Cause::SpecChanged(facts.object.generation),
-        });
-    }
-    let slot = decision.status.next_sync_time.as_ref().map(|t| t.0).filter(|t| *t <= decision.now);
-    let slot = slot
-        .filter(|_| waiting && !(due::schedule_waits(&decision.status) && retry::too_early(decision)) && !waiting::keeps(decision, run))?;
-    // A tag stays due until it is synced; the scheduled time only hastens it.
-    Some(due::new_tag(&spec.trigger, &decision.status).map_or(Cause::Scheduled(slot), |tag| Cause::Manual(tag.to_owned())))
-}
-
-/// Whether what this run captured and moves is something else than the spec names by now, as far as is known.
-fn is_of_another(facts: &Facts, spec: &Spec, run: &Run) -> bool {
-    let subject = children::subject(facts, spec, run, facts.mover_of(run).0);
-    subject.is_none_or(|subject| !Named::by(spec).is(&subject))
-}
-
-/// Whether a run whose spec has changed can be given up for a new one: its mover does not live, and what it may have pulled is not
-/// what the new spec asks for. A push that has ended is closed as what it pushed.
-fn may_be_dropped(facts: &Facts, spec: &Spec, run: &Run) -> bool {
-    match facts.mover_of(run).0 {
-        None => !facts.mover_lives(),
-        // A pod that waits for its volume, its image or a node may wait for what the edit has fixed.
-        Some(job) if job.succeeded.is_none() => facts.pods.iter().all(|p| !p.started && !p.ended),
-        Some(job) => {
-            let pulled_elsewhere = || matches!(spec.volume, Volume::Destination { .. }) && is_of_another(facts, spec, run);
-            let superfluous = || !children::still_there(facts, spec, job) || pulled_elsewhere() || due::is_late(&facts.status, run);
-            !facts.mover_lives() && superfluous()
-        }
-    }
-}
-
 /// The first children of a run or attempt that has just begun, as far as they can be made without waiting.
 pub(super) fn begin(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
     if missing::claim(decision, spec, run) {
         return;
     }
     // One that may not use its volume is never seen to do so: an object that is at work goes first.
-    if let Some((reason, problem)) = sharing::refused(decision.facts, spec) {
+    let refused = sharing::refused(decision.facts, spec).or_else(|| revision::refused(spec, &decision.status, decision.now));
+    if let Some((reason, problem)) = refused {
         return failure::give_up(decision, run, reason, problem, None);
     }
     match run.phase {
@@ -115,14 +63,6 @@ pub(super) fn begin(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
     }
 }
 
-/// Keeps that an attempt of a destination begins to pull: the status is written before its Job.
-fn pulls(decision: &mut Decision<'_>) {
-    let is_destination = decision.facts.object.kind == Kind::Destination;
-    if let Some(run) = decision.status.run.as_mut().filter(|run| is_destination && run.pulls_since_attempt.is_none()) {
-        run.pulls_since_attempt = Some(run.attempt);
-    }
-}
-
 /// Takes the run as far as the facts allow.
 pub(super) fn advance(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
     if let Some(refusal) = &decision.facts.refusal
@@ -130,7 +70,7 @@ pub(super) fn advance(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
     {
         return failure::give_up(decision, run, refusal.reason, refusal.message.clone(), None);
     }
-    if spec.paused && is_outdated(decision.facts, spec, run) {
+    if spec.paused && superseding::is_outdated(decision.facts, spec, run) {
         decision.plan.needs.extend([Refresh::Claims, Refresh::Snapshots, Refresh::Jobs, Refresh::Pods]);
         return failure::hold(decision);
     }
@@ -140,14 +80,6 @@ pub(super) fn advance(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
         Phase::Publishing => ending::publishing(decision, spec, run),
         Phase::Backoff | Phase::WaitingForFirstPush => retry(decision, spec, run),
     }
-}
-
-/// Whether a paused run can go no further: what it has captured or pulled is not what the spec names by now, and the run that supersedes it
-/// may not start yet.
-fn is_outdated(facts: &Facts, spec: &Spec, run: &Run) -> bool {
-    let under_way = !matches!(run.phase, Phase::Backoff | Phase::WaitingForFirstPush);
-    let edited = run.generation != facts.object.generation;
-    under_way && edited && is_of_another(facts, spec, run) && may_be_dropped(facts, spec, run)
 }
 
 /// The next attempt, once its time has come. What the run has captured is used again.
@@ -257,6 +189,9 @@ fn transferring(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
                 decision.plan.needs.insert(Refresh::Claims);
                 return failure::give_up(decision, run, reason, problem, None);
             }
+            if let Some((reason, problem)) = revision::refused(spec, &decision.status, decision.now) {
+                return failure::give_up(decision, run, reason, problem, None);
+            }
             let cloned = matches!(spec.volume, Volume::Source { capture: Capture::Clone, .. });
             if cloned && copies::on_request(facts, spec).is_some() && !copies::exists(facts, spec, &run.id) {
                 return copy_trigger::wait(decision, spec, run);
@@ -281,8 +216,10 @@ fn transferring(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
             }
         }
         Some(job) => {
-            // An earlier agent has not kept it.
-            pulls(decision);
+            // An earlier agent has not recorded it, or an older CRD has dropped it.
+            if let Some(place) = children::place(facts, spec, run, Some(job)) {
+                unfinished::begins(decision, run, place);
+            }
             match stuck::ended(decision, job, pod) {
                 None => mover_running(decision, run, job, pod),
                 Some(succeeded) => match working_mover(decision, run) {
@@ -332,7 +269,8 @@ fn mover(decision: &mut Decision<'_>, spec: &Spec, run: &Run) {
         }
     }
     if steps.iter().any(|step| matches!(step, Step::Create(Child::Job(_)))) {
-        pulls(decision);
+        // The status is written before the Job.
+        unfinished::begins(decision, run, Place::of(&decision.facts.object, spec));
     }
     decision.plan.steps.extend(steps);
     decision.plan.wake_at(deadline::deadline(run, decision.limits.pod_start_timeout));
@@ -355,9 +293,11 @@ pub(super) fn suspend(decision: &mut Decision<'_>, run: &Run) {
     failure::hold(decision);
 }
 
-/// A mover pod that may still be writing. Where only an injected container keeps the pod of this attempt running, it does not.
+/// A mover pod that may still be writing. Where only an injected container keeps the pod of this attempt running,
+/// or its phase alone does not show yet that it is done, it does not.
 pub(super) fn working_mover<'a>(decision: &Decision<'a>, run: &Run) -> Option<&'a Pod> {
-    decision.facts.pods.iter().find(|pod| !(pod.ended || pod.meta.is_of_attempt(run) && stuck::is_kept(decision, pod)))
+    let has_ended = |pod: &&Pod| pod.ended || pod.meta.is_of_attempt(run) && (stuck::is_kept(decision, pod) || pod.is_done());
+    decision.facts.pods.iter().find(|pod| !has_ended(pod))
 }
 
 /// A mover lives although nothing goes on for this object, because its spec is invalid: its deadlines hold all the same.

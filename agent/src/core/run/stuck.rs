@@ -43,7 +43,7 @@ fn lost(pod: &Pod) -> String {
 pub(super) fn ended(decision: &Decision<'_>, job: &Job, pod: Option<&Pod>) -> Option<bool> {
     // A Job does not complete before each of its containers has succeeded.
     let of_the_job = job.succeeded.map(|succeeded| succeeded || pod.is_some_and(|pod| pod.succeeded));
-    of_the_job.or_else(|| pod.filter(|pod| is_kept(decision, pod)).map(|pod| pod.succeeded))
+    of_the_job.or_else(|| pod.filter(|pod| is_kept(decision, pod) || pod.is_done()).map(|pod| pod.succeeded))
 }
 
 /// Whether only a container beside the mover's keeps this pod from ending. It ends with its Job, which is deleted once the result is recorded.

@@ -1,8 +1,8 @@
 //! Who is measured: one entry a contender. A further one is one entry more.
 
-/// A program, or a procedure, that sends a volume to the S3 server; as lines of shell.
+/// A program, or a procedure, that sends a volume to the S3 server and brings it back; as lines of shell.
 ///
-/// They find `$VOLUME`, `$STATE` (a folder of this contender's own, which it keeps), `$TMPDIR`, `$ADDRESS` (of the server, as host:port) and the
+/// They find `$VOLUME`, `$DEST` (the folder that this contender restores into, empty before its first pull), `$STATE` (a folder of this contender's own, which it keeps), `$TMPDIR`, `$ADDRESS` (of the server, as host:port) and the
 /// programs `$BENCH` (this one, which is our mover too), `$RCLONE`, `$RESTIC` and `$KOPIA`; the keys are where each program looks for them.
 pub struct Contender {
     /// In the table.
@@ -11,10 +11,12 @@ pub struct Contender {
     pub prepare: &'static str,
     /// A push of the volume as it is now.
     pub push: &'static str,
+    /// A pull of what was pushed last, over what the pull before has left.
+    pub pull: &'static str,
 }
 
 /// A push of our mover.
-macro_rules! ours {
+macro_rules! pushes {
     ($layout:literal) => {
         concat!(
             "layout=",
@@ -27,11 +29,30 @@ macro_rules! ours {
     };
 }
 
+/// A pull of our mover, into a volume that nothing else writes to.
+macro_rules! pulls {
+    ($layout:literal) => {
+        concat!(
+            "layout=",
+            $layout,
+            r#"
+            pulled=$(sed -n 's/.*"revision": *"\([^"]*\)".*/\1/p' "$STATE/pulled" 2>/dev/null || true)
+            exec "$BENCH" mover pull --remote "s3:bucket/$layout" --volume "$DEST" --config-dir "$SECRET" --rclone "$RCLONE" \
+                --report "$STATE/pulled" --private-volume ${pulled:+--applied-revision "$pulled"}"#
+        )
+    };
+}
+
 /// In the order of the table's columns. The first one is what the others' seconds are compared with.
 pub const CONTENDERS: &[Contender] = &[
-    Contender { name: "Files", prepare: "", push: ours!("files") },
-    Contender { name: "Packs", prepare: "", push: ours!("packs") },
-    Contender { name: "rclone sync", prepare: "", push: r#"exec "$RCLONE" sync "$VOLUME" s3:bucket/rclone"# },
+    Contender { name: "Files", prepare: "", push: pushes!("files"), pull: pulls!("files") },
+    Contender { name: "Packs", prepare: "", push: pushes!("packs"), pull: pulls!("packs") },
+    Contender {
+        name: "rclone sync",
+        prepare: "",
+        push: r#"exec "$RCLONE" sync "$VOLUME" s3:bucket/rclone"#,
+        pull: r#"exec "$RCLONE" sync s3:bucket/rclone "$DEST""#,
+    },
     Contender {
         name: "VolSync",
         prepare: "",
@@ -42,13 +63,27 @@ pub const CONTENDERS: &[Contender] = &[
             getfacl -R data >"$STATE/permissions.facl"
             "$RCLONE" sync $flags data s3:bucket/volsync
             "$RCLONE" copy $flags --include permissions.facl "$STATE" s3:bucket/volsync"#,
+        pull: r#"
+            flags="--checksum --one-file-system --create-empty-src-dirs --transfers 10"
+            cd "$DEST/.."
+            "$RCLONE" sync $flags --exclude permissions.facl s3:bucket/volsync data
+            "$RCLONE" copy $flags --include permissions.facl s3:bucket/volsync "$STATE/pulled"
+            # Empty folders do not come back from S3, and it fails on them.
+            setfacl --restore="$STATE/pulled/permissions.facl" || true"#,
     },
-    Contender { name: "restic", prepare: r#""$RESTIC" init"#, push: r#"cd "$VOLUME" && exec "$RESTIC" backup --host bench ."# },
+    Contender {
+        name: "restic",
+        prepare: r#""$RESTIC" init"#,
+        push: r#"cd "$VOLUME" && exec "$RESTIC" backup --host bench ."#,
+        // Its default reads what is there and writes what differs; files that are no longer in the snapshot go.
+        pull: r#"exec "$RESTIC" restore latest --target "$DEST" --delete"#,
+    },
     Contender {
         name: "kopia",
         prepare: r#"
             "$KOPIA" repository create s3 --bucket bucket --prefix kopia/ --endpoint "$ADDRESS" --disable-tls --region us-east-1 \
                 --cache-directory "$STATE/cache" --override-hostname bench --override-username bench"#,
         push: r#"exec "$KOPIA" snapshot create --no-progress "$VOLUME""#,
+        pull: r#"exec "$KOPIA" restore --no-progress --delete-extra --snapshot-time latest "$VOLUME" "$DEST""#,
     },
 ];

@@ -1,19 +1,18 @@
-//! What pushes cost beside other programs that send a volume to S3, as a Markdown table of its own of `docs/performance.md`.
+//! What pushes and pulls cost beside other programs that send a volume to S3, as the Markdown table of rivals in `docs/performance-tables.md`.
 //!
 //! With `--quick`, files are not given the time to come of age: the mover reads files once more that were written less than 120 seconds before.
 
 mod contenders;
 mod run;
 mod table;
-mod works;
+pub mod works;
 
 use anyhow::Result;
 use clap::ValueEnum;
 
 use crate::site::Site;
 use crate::tree;
-use run::Field;
-pub use run::Programs;
+pub use run::{Costs, Field, Programs};
 use works::Results;
 
 /// What is sent.
@@ -27,6 +26,10 @@ pub enum Work {
     Sparse,
     /// A MariaDB of 3 million rows, in two states
     Mariadb,
+    /// A PostgreSQL of pgbench, in two states
+    Postgres,
+    /// 200,000 tiny files: a million of them take those hours that send each as an object
+    Many,
 }
 
 /// Does these works, each at a site of its own, and gives the table; its rows go to standard error as they come.
@@ -36,7 +39,7 @@ pub fn bench(works: &[Work], site: &dyn Fn() -> Result<Site>, programs: &Program
     eprint!("{text}");
     for work in works {
         let site = site()?;
-        let (root, field) = (site.source(), Field::new(&site, programs)?);
+        let (root, field) = (site.source(), Field::new(&site, programs, |_| true)?);
         let mut add = |rows: String| {
             eprint!("{rows}");
             text.push_str(&rows);
@@ -52,6 +55,8 @@ pub fn bench(works: &[Work], site: &dyn Fn() -> Result<Site>, programs: &Program
             Work::Large => works::large(&root, &field, size(200_000_000, 10_000_000), &mut results)?,
             Work::Sparse => works::sparse(&root, &field, size(20_000_000_000, 200_000_000), &mut results)?,
             Work::Mariadb => works::mariadb(&root, &field, size(3_000_000, 60_000), &mut results)?,
+            Work::Postgres => works::postgres(&root, &field, size(50, 2), &mut results)?,
+            Work::Many => works::many(&root, &field, size(200_000, 2_000), &mut results)?,
         }
     }
     Ok(text)

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use super::contenders::{CONTENDERS, Contender};
 use crate::measure::{Cost, measure};
 use crate::site::{KEY, SECRET, Site};
+use crate::tree;
 
 /// The programs of others.
 pub struct Programs {
@@ -17,31 +18,49 @@ pub struct Programs {
     pub kopia: PathBuf,
 }
 
-/// The contenders at one site, prepared.
+/// Some of the contenders at one site, prepared.
 pub struct Field<'a> {
     site: &'a Site,
     programs: &'a Programs,
+    contenders: Vec<&'static Contender>,
 }
 
+/// What one work has cost each of them, by name, in the order of the contenders.
+pub struct Costs(pub Vec<(&'static str, Cost)>);
+
 impl<'a> Field<'a> {
-    /// Prepares each of them.
-    pub fn new(site: &'a Site, programs: &'a Programs) -> Result<Self> {
-        let field = Self { site, programs };
-        for contender in CONTENDERS {
+    /// Prepares those whose names are asked for.
+    pub fn new(site: &'a Site, programs: &'a Programs, asked: impl Fn(&str) -> bool) -> Result<Self> {
+        let contenders = CONTENDERS.iter().filter(|contender| asked(contender.name)).collect();
+        let field = Self { site, programs, contenders };
+        for contender in &field.contenders {
             std::fs::create_dir_all(field.state(contender))?;
+            std::fs::create_dir_all(site.dest(contender.name))?;
             let output = field.command(contender, contender.prepare)?.output().context("start /bin/sh")?;
             ensure!(output.status.success(), "prepare {}: {}", contender.name, String::from_utf8_lossy(&output.stderr));
         }
         Ok(field)
     }
 
-    /// A push by each of them, in the order of the contenders.
-    pub fn push(&self) -> Result<Vec<Cost>> {
-        let run = |contender: &Contender| {
-            let command = self.command(contender, contender.push)?;
-            measure(&command, &self.site.source(), &self.site.proxy, None).with_context(|| format!("{}: push", contender.name))
+    /// A push by each of them.
+    pub fn push(&self) -> Result<Costs> {
+        self.run("push", |contender| contender.push, |_| self.site.source())
+    }
+
+    /// A pull by each of them, into a volume of its own.
+    pub fn pull(&self) -> Result<Costs> {
+        self.run("pull", |contender| contender.pull, |contender| self.site.dest(contender.name))
+    }
+
+    fn run(&self, verb: &str, script: fn(&Contender) -> &str, volume: impl Fn(&Contender) -> PathBuf) -> Result<Costs> {
+        let run = |contender: &&'static Contender| {
+            let (command, volume) = (self.command(contender, script(contender))?, volume(contender));
+            let cost = measure(&command, &volume, &self.site.proxy, None).with_context(|| format!("{}: {verb}", contender.name))?;
+            // A pull that brings back something else would cost less.
+            tree::same_content(&self.site.source(), &volume).with_context(|| format!("{}: {verb}", contender.name))?;
+            Ok((contender.name, cost))
         };
-        CONTENDERS.iter().map(run).collect()
+        self.contenders.iter().map(run).collect::<Result<_>>().map(Costs)
     }
 
     fn state(&self, contender: &Contender) -> PathBuf {
@@ -51,7 +70,8 @@ impl<'a> Field<'a> {
     fn command(&self, contender: &Contender, script: &str) -> Result<Command> {
         let (site, state, address) = (self.site, self.state(contender), self.site.proxy.address());
         let mut command = Command::new("/bin/sh");
-        command.args(["-euc", script]).env("VOLUME", site.source()).env("SECRET", site.secret()).env("TMPDIR", site.tmp());
+        command.args(["-euc", script]).env("VOLUME", site.source()).env("DEST", site.dest(contender.name));
+        command.env("SECRET", site.secret()).env("TMPDIR", site.tmp());
         command.env("BENCH", std::env::current_exe()?).env("RCLONE", &site.rclone).env("RCLONE_CONFIG", site.secret().join("rclone.conf"));
         command.env("RESTIC", &self.programs.restic).env("KOPIA", &self.programs.kopia).env("ADDRESS", &address);
         command.env("AWS_ACCESS_KEY_ID", KEY).env("AWS_SECRET_ACCESS_KEY", SECRET);

@@ -1,6 +1,6 @@
 //! The result: a Markdown table, one row for each work and contender.
 
-use super::contenders::CONTENDERS;
+use super::run::Costs;
 use crate::measure::Cost;
 use crate::table::megabytes;
 
@@ -8,18 +8,17 @@ use crate::table::megabytes;
 pub const HEAD: &str = "| work | contender | requests | up / down | disk read / written | memory | processor | time beside Files |\n|---|---|---|---|---|---|---|---|\n";
 
 /// The rows of one work.
-pub fn rows(work: &str, costs: &[Cost]) -> String {
-    let first = costs.first().map_or(1.0, |cost| cost.wall.as_secs_f64());
-    let row = |(number, cost): (usize, &Cost)| {
+pub fn rows(work: &str, Costs(costs): &Costs) -> String {
+    let first = costs.first().map_or(1.0, |(_, cost)| cost.wall.as_secs_f64());
+    let row = |(number, (name, cost)): (usize, &(&str, Cost))| {
         let verbs = cost.traffic.methods.iter().map(|(verb, count)| format!("{count} {verb}")).collect::<Vec<_>>().join(", ");
         let failed = match cost.traffic.server_errors {
             0 => String::new(),
             errors => format!("; {errors} of them failed by the server"),
         };
         format!(
-            "| {} | {} | {verbs}{failed} | {} / {} | {} / {} | {} | {:.1} s | {:.2} |\n",
+            "| {} | {name} | {verbs}{failed} | {} / {} | {} / {} | {} | {:.1} s | {:.2} |\n",
             if number == 0 { work } else { "" },
-            CONTENDERS.get(number).map_or("", |contender| contender.name),
             megabytes(cost.traffic.up),
             megabytes(cost.traffic.down),
             megabytes(cost.disk_read),

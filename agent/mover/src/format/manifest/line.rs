@@ -15,7 +15,7 @@ use crate::volume::xattrs::{Attribute, AttributeKind, Attributes};
 /// One line. Short names, because a manifest has one for each file.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(default)]
-pub(super) struct Line {
+pub(crate) struct Line {
     /// Path, if UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     p: Option<String>,
@@ -77,7 +77,8 @@ fn bytes(text: Option<String>, hex: Option<&str>) -> Option<Vec<u8>> {
     text.map(String::into_bytes).or_else(|| unhex(hex?))
 }
 
-pub(super) fn encode(entry: &Entry) -> Line {
+/// An entry as a line.
+pub(crate) fn encode(entry: &Entry) -> Line {
     let (p, px) = text(entry.path.as_bytes());
     let meta = &entry.meta;
     let mut line = Line { p, px, m: meta.mode, o: (meta.uid, meta.gid), mt: (meta.mtime.secs, meta.mtime.nanos), ..Line::default() };
@@ -116,7 +117,8 @@ pub(super) fn encode(entry: &Entry) -> Line {
     line
 }
 
-pub(super) fn decode(line: Line) -> std::result::Result<Entry, String> {
+/// The entry of a line, or what is wrong with it.
+pub(crate) fn decode(line: Line) -> std::result::Result<Entry, String> {
     let possible_path = |bytes: &Vec<u8>| bytes.len() <= LONGEST_PATH;
     let path = recorded(&bytes(line.p, line.px.as_deref()).ok_or("an impossible path")?)?;
     let time = |secs, nanos| {

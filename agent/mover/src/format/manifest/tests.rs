@@ -1,5 +1,6 @@
 use super::*;
 use crate::digest::Digest;
+use crate::format::lines::LONGEST_LINE;
 use crate::volume::entry::{FileEntry, Hints, Location, Meta, Time};
 use crate::volume::holes::Hole;
 use crate::volume::xattrs::{Attribute, Attributes};
@@ -165,5 +166,5 @@ fn nothing_is_without_bounds() {
     let mut heavy = entry(b"", Kind::Dir);
     let value = vec![0; LONGEST_LINE / 2].into();
     heavy.meta.attributes = Attributes::new(vec![Attribute { name: (*b"user.a").into(), value }]);
-    assert_eq!(writer.push(&heavy).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+    assert_eq!(writer.push(&heavy).unwrap_err().kind(), std::io::ErrorKind::FileTooLarge);
 }

@@ -79,6 +79,7 @@ fn volume(files: u64) -> (Model, Document) {
         dead_packs: Vec::new(),
         dead_runs: Vec::new(),
         dead_manifests: Vec::new(),
+        due: Vec::new(),
     };
     (model, document)
 }

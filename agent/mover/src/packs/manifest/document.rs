@@ -14,9 +14,10 @@ use crate::format::revision::Revision;
 use crate::packs::commit::Statement;
 use crate::packs::id::ObjectId;
 use crate::packs::limits::{
-    ANCESTORS, BLOCKS_OF_A_MAP, DEAD, ENTRIES, FORMAT, INDEX, INLINE, LARGEST_PACK_OBJECT, LAST, MANIFEST, NEAR_ANCESTORS, PACKS, RETAINED,
-    RUNS,
+    ANCESTORS, BLOCKS_OF_A_MAP, DEAD, DUE, ENTRIES, FORMAT, INDEX, INLINE, LARGEST_PACK_OBJECT, LAST, MANIFEST, NEAR_ANCESTORS, PACKS,
+    RETAINED, RUNS,
 };
+use crate::packs::object::Object;
 use crate::packs::run::RunRef;
 use crate::packs::salt::Salt;
 use crate::packs::size::BlockSize;
@@ -66,6 +67,10 @@ pub struct Document {
     /// Manifests of revisions that are not kept.
     #[serde(default, deserialize_with = "few::<_, _, DEAD>", skip_serializing_if = "Vec::is_empty")]
     pub dead_manifests: Vec<DeadManifest>,
+    /// What the push that wrote this deletes once it is committed, by the names in our own folder. As long as its claim is there, or another one,
+    /// some of it may be left.
+    #[serde(default, deserialize_with = "few::<_, _, DUE>", skip_serializing_if = "Vec::is_empty")]
+    pub due: Vec<String>,
 }
 
 /// What a map refers to.
@@ -94,6 +99,12 @@ pub struct Retained {
     pub committed: Reading,
     /// Its manifest.
     pub manifest: ManifestRef,
+    /// Entries of every type but the root, as its statement says; absent in a list of an older version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entries: Option<u64>,
+    /// The total size of its files; absent as that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
 }
 
 /// Time as the pushes of a path count it: the clock of none of them is trusted for long.
@@ -301,7 +312,13 @@ impl Document {
                 return Err("impossible dead manifests".into());
             }
         }
-        Ok(())
+        let is_dead = |name: &String| match Object::parse(name) {
+            Some(Object::Pack(_) | Object::Checkpoint(_)) => true,
+            Some(Object::Run(id)) => self.runs.iter().all(|run| run.id != id),
+            Some(Object::Manifest(revision)) => living.iter().all(|living| *living != revision.as_str()),
+            None => false,
+        };
+        if self.due.iter().all(is_dead) { Ok(()) } else { Err("impossible objects that are due".into()) }
     }
 }
 

@@ -15,7 +15,7 @@ fn older(generation: u64) -> String {
     format!("20261123T032858Z-1c9a77e0-{generation}-0a91")
 }
 
-pub(in crate::packs) fn empty(revision: &str) -> Document {
+pub(crate) fn empty(revision: &str) -> Document {
     Document {
         format: FORMAT,
         revision: revision.into(),
@@ -33,6 +33,7 @@ pub(in crate::packs) fn empty(revision: &str) -> Document {
         dead_packs: Vec::new(),
         dead_runs: Vec::new(),
         dead_manifests: Vec::new(),
+        due: Vec::new(),
     }
 }
 
@@ -67,6 +68,8 @@ fn manifest() -> (Manifest, Vec<Model>) {
         data_time: document.statement.data_time,
         committed: Reading::default(),
         manifest: ManifestRef { size: 1000, sha256: "x".into() },
+        entries: Some(7),
+        bytes: Some(8),
     };
     document.retained = vec![kept];
     document.dead_packs = vec![DeadObject { id: id(1), size: 100, born: 2, died: 17, since: None }];
@@ -186,6 +189,9 @@ fn what_no_push_says_is_refused() {
         ("a run that is dead", |document| document.dead_runs[0].id = id(2)),
         ("dead manifests", |document| document.dead_manifests[0].revision = older(9)),
         ("dead manifests", |document| document.dead_manifests[0].revision = "../x".into()),
+        ("due", |document| document.due = vec!["../commit.json".into()]),
+        ("due", |document| document.due = vec![id(2).run()]),
+        ("due", |document| document.due = vec![format!("manifests/{REVISION}.zst")]),
     ];
     let (manifest, _) = manifest();
     for (what, damage) in cases {

@@ -39,7 +39,7 @@ impl ReadAt for Vec<u8> {
 }
 
 /// A run whose index was read.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Run<R> {
     source: R,
     id: ObjectId,

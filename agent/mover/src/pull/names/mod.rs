@@ -73,7 +73,7 @@ pub(super) fn check<'a>(
     let checked =
         if merges(staging)? { all(staging, tree, stop).map(|()| true) } else { in_folders((root, staging), tree, gone, alike, stop) };
     if checked.is_err() && !unfinished {
-        Staging::remove(root)?;
+        Staging::remove(root, stop)?;
     }
     checked
 }

@@ -1,19 +1,28 @@
-//! One bit for each of many things, in their order.
+//! One bit for each of many things, in their order: half a billion take 64 MiB, and no more while they are added.
+
+/// Words that are added at a time: nothing that is there is copied for more.
+const CHUNK: usize = 1 << 10;
 
 /// See the module.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Bits {
-    words: Vec<u64>,
+    chunks: Vec<Vec<u64>>,
     length: usize,
 }
 
 impl Bits {
     pub(super) fn push(&mut self, bit: bool) {
-        if self.length.is_multiple_of(64) {
-            self.words.push(0);
+        if self.length.is_multiple_of(CHUNK * 64) {
+            // Most files have few blocks.
+            self.chunks.push(if self.chunks.is_empty() { Vec::new() } else { Vec::with_capacity(CHUNK) });
         }
-        if let Some(word) = self.words.last_mut() {
-            *word |= u64::from(bit) << (self.length % 64);
+        if let Some(words) = self.chunks.last_mut() {
+            if self.length.is_multiple_of(64) {
+                words.push(0);
+            }
+            if let Some(word) = words.last_mut() {
+                *word |= u64::from(bit) << (self.length % 64);
+            }
         }
         self.length += 1;
     }
@@ -24,7 +33,8 @@ impl Bits {
 
     /// The bit at this place; not set behind the last.
     pub(super) fn get(&self, at: usize) -> bool {
-        self.words.get(at / 64).is_some_and(|word| word >> (at % 64) & 1 == 1)
+        let word = self.chunks.get(at / 64 / CHUNK).and_then(|words| words.get(at / 64 % CHUNK));
+        word.is_some_and(|word| word >> (at % 64) & 1 == 1)
     }
 }
 
@@ -36,7 +46,16 @@ mod tests {
     fn each_bit_is_what_was_pushed() {
         let mut bits = Bits::default();
         let is_set = |at: usize| at.is_multiple_of(3) || at == 127;
-        (0..200).for_each(|at| bits.push(is_set(at)));
-        assert!((0..200).all(|at| bits.get(at) == is_set(at)) && !bits.get(200) && !bits.get(1000));
+        (0..200_000).for_each(|at| bits.push(is_set(at)));
+        assert!((0..200_000).all(|at| bits.get(at) == is_set(at)) && !bits.get(200_000) && !bits.get(1 << 40));
+    }
+
+    /// 16 million in 2 MiB and one part more.
+    #[test]
+    fn they_take_a_bit_each() {
+        let mut bits = Bits::default();
+        (0..1 << 24).for_each(|at| bits.push(at % 2 == 0));
+        let bytes: usize = bits.chunks.iter().map(|words| words.capacity() * 8).sum();
+        assert!(bytes <= (2 << 20) + CHUNK * 8, "{bytes}");
     }
 }

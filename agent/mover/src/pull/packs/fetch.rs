@@ -30,6 +30,7 @@ use crate::pull::staging::Staging;
 use crate::remote::Remote;
 use crate::remote::committed::inconsistent;
 use crate::remote::packed::fetch_packs;
+use crate::stop::Stop;
 use crate::store::Class;
 use crate::volume::beneath::Root;
 use crate::volume::path::RelPath;
@@ -92,14 +93,14 @@ pub(super) struct Fetching<'a, R> {
 }
 
 impl<R: ReadAt> Fetching<'_, R> {
-    /// Fetches all that `targets` miss.
-    pub(super) fn all(&self, targets: &[Target], transferred: &mut u64) -> Result<()> {
+    /// Fetches all that `targets` miss. What is `placed` in files in place later needs its room, too.
+    pub(super) fn all(&self, targets: &[Target], placed: Room, transferred: &mut u64) -> Result<()> {
         let block = self.document.block().map_err(|what| damaged("the map", &what))?;
-        let needed = self.room(targets, block);
+        let needed = Self::room(targets).plus(placed);
         space::check(self.root, needed)?;
         self.remote.context.progress.phase("fetching", targets.iter().map(|target| target.bytes).sum());
-        let mut placing =
-            Placing { targets, block, staging: self.staging, salt: self.document.salt, open: HashMap::new(), unpacker: Unpacker::new()? };
+        let (salt, staging) = (self.document.salt, self.staging);
+        let mut placing = Placing { targets, block, staging, salt, needed, open: HashMap::new(), unpacker: Unpacker::new()? };
         let mut after = None;
         loop {
             let (batch, more) = self.next(targets, after)?;
@@ -112,13 +113,10 @@ impl<R: ReadAt> Fetching<'_, R> {
         }
     }
 
-    /// What all of it may take of the volume: in the staging folder, and where a file in place has no blocks of its own yet.
-    fn room(&self, targets: &[Target], block: BlockSize) -> Room {
-        let blocks = |target: &Target| target.bytes.min(target.blocks.saturating_mul(block.bytes().into()));
-        let twice = |target: &Target| blocks(target) * if target.in_place.is_some() { 2 } else { 1 };
-        let rooms = targets.iter().filter(|target| target.blocks > 0).map(|target| Room { inodes: 0, ..Room::of_content(twice(target)) });
-        let all = rooms.fold(Room::default(), Room::plus);
-        if all == Room::default() { all } else { all.plus(Room { bytes: self.document.totals.pack_bytes.min(WHOLE), inodes: 2 }) }
+    /// What all of it takes in the staging folder.
+    fn room(targets: &[Target]) -> Room {
+        let rooms = targets.iter().filter(|target| target.blocks > 0).map(|target| Room { inodes: 0, ..Room::of_content(target.bytes) });
+        rooms.fold(Room::default(), Room::plus)
     }
 
     /// The next blocks in the order of packs, and whether there are more. No pack is in two batches, unless it is one by itself.
@@ -129,6 +127,7 @@ impl<R: ReadAt> Fetching<'_, R> {
             self.remote.context.stop.check()?;
             let mut row = 0;
             rows.of(target.id(), |number, of| {
+                self.remote.context.stop.check()?;
                 if target.missing.has(row) {
                     lowest.add(Need::of(at, number, &of));
                 }
@@ -182,6 +181,7 @@ impl<R: ReadAt> Fetching<'_, R> {
             *transferred += bytes.len() as u64;
             let within = |need: &&Need| range.offset <= need.range().offset && need.range().end() <= range.end();
             for need in needs.iter().filter(within) {
+                self.remote.context.stop.check()?;
                 let stored =
                     usize::try_from(need.range().offset - range.offset).ok().and_then(|from| bytes.get(from..)?.get(..need.length()));
                 placing.place(need, stored.unwrap_or_default()).map_err(|failure| self.explain(failure))?;
@@ -190,11 +190,31 @@ impl<R: ReadAt> Fetching<'_, R> {
         Ok(true)
     }
 
-    /// Fetches these packs whole.
-    fn whole(&self, packs: &[(ObjectId, u64, &[Need])], placing: &mut Placing, transferred: &mut u64) -> Result<()> {
-        if packs.is_empty() {
-            return Ok(());
+    /// Fetches these packs whole, as many at a time as there is room for beside all that is still to come.
+    fn whole(&self, mut packs: &[(ObjectId, u64, &[Need])], placing: &mut Placing, transferred: &mut u64) -> Result<()> {
+        while let Some((_, size, _)) = packs.first() {
+            let (mut room, mut many) = (placing.needed.plus(Self::arriving(*size)), 1);
+            space::check(self.root, room)?;
+            while let Some((_, size, _)) = packs.get(many) {
+                room = room.plus(Self::arriving(*size));
+                if !space::fits(self.root, room)? {
+                    break;
+                }
+                many += 1;
+            }
+            let (now, later) = packs.split_at(many);
+            self.at_once(now, placing, transferred)?;
+            packs = later;
         }
+        Ok(())
+    }
+
+    /// The room of a pack that arrives, with the folder that it arrives in.
+    fn arriving(size: u64) -> Room {
+        Room { inodes: 2, ..Room::of_content(size) }
+    }
+
+    fn at_once(&self, packs: &[(ObjectId, u64, &[Need])], placing: &mut Placing, transferred: &mut u64) -> Result<()> {
         let incoming = self.staging.incoming(ARRIVED);
         let ids: Vec<ObjectId> = packs.iter().map(|(id, ..)| *id).collect();
         let error = fetch_packs(self.remote, &ids, &incoming.for_rclone()).err();
@@ -217,12 +237,13 @@ impl<R: ReadAt> Fetching<'_, R> {
             };
             *transferred += size;
             for need in *needs {
+                self.remote.context.stop.check()?;
                 stored.resize(need.length(), 0);
                 file.read_exact_at(&mut stored, need.offset.into()).map_err(|e| failed(&e))?;
                 placing.place(need, &stored).map_err(|failure| self.explain(failure))?;
             }
         }
-        self.staging.clear_incoming()
+        self.staging.clear_incoming(&self.remote.context.stop)
     }
 
     /// What is wrong with a block is said of the remote, too.
@@ -246,6 +267,8 @@ struct Placing<'a> {
     block: BlockSize,
     staging: &'a Staging,
     salt: Salt,
+    /// The room that is needed from here on.
+    needed: Room,
     open: HashMap<usize, File>,
     unpacker: Unpacker,
 }
@@ -270,14 +293,17 @@ impl Placing<'_> {
             self.open.insert(need.target, file);
         }
         let Some(file) = self.open.get(&need.target) else { return Ok(()) };
-        file.write_all_at(plain, need.number * u64::from(self.block.bytes())).map_err(failed)
+        file.write_all_at(plain, need.number * u64::from(self.block.bytes())).map_err(failed)?;
+        self.needed = self.needed.minus(Room { bytes: plain.len() as u64, inodes: 0 });
+        Ok(())
     }
 }
 
 /// What all of these steps add to the volume, for messages.
-pub(super) fn room_of_steps(steps: impl Iterator<Item = Result<Step>>) -> Result<Room> {
+pub(super) fn room_of_steps(steps: impl Iterator<Item = Result<Step>>, stop: &Stop) -> Result<Room> {
     let mut room = Room::default();
     for step in steps {
+        stop.check()?;
         room = room.plus(Room::of(&step?));
     }
     Ok(room)

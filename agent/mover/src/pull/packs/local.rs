@@ -13,7 +13,9 @@ use rustix::fs::{SeekFrom, ioctl_ficlone, seek};
 use rustix::io::Errno;
 
 use super::bits::Bits;
+use super::changes::ChangesWriter;
 use super::patch::clear;
+use super::place;
 use super::rows::FileRows;
 use super::target::Target;
 use super::tree::parts;
@@ -25,7 +27,7 @@ use crate::packs::reference::Hashed;
 use crate::packs::run::{Hashes, ReadAt};
 use crate::packs::salt::{ContentHash, Hash, Salt};
 use crate::packs::size::BlockSize;
-use crate::pull::space::{self, Room};
+use crate::pull::space;
 use crate::pull::staging::Staging;
 use crate::stop::Stop;
 use crate::volume::beneath::Root;
@@ -94,7 +96,13 @@ impl<R: ReadAt> Comparing<'_, R> {
     }
 
     /// Finds out by reading which blocks are there.
-    pub(super) fn local(&self, target: &mut Target, rows: &mut Blocks<R>, staging: &Staging) -> Result<()> {
+    pub(super) fn local(
+        &self,
+        (at, target): (usize, &mut Target),
+        changes: &mut ChangesWriter,
+        rows: &mut Blocks<R>,
+        staging: &Staging,
+    ) -> Result<()> {
         let (block, salt) = (self.block()?, self.document.salt);
         let shown = self.root.shown(&target.path);
         let failed = |e: &io::Error| Failure::volume("compare", &shown, e);
@@ -108,20 +116,20 @@ impl<R: ReadAt> Comparing<'_, R> {
         rows.of(target.id(), |number, Hashed { hash, .. }| {
             self.stop.check()?;
             let gap = walk.next(number, &hash)?;
-            self.gap(target, gap, (base.as_mut(), &staged, fresh))?.map_err(|e| failed(&e))?;
+            self.gap((at, target), changes, gap, (base.as_mut(), &staged, fresh))?.map_err(|e| failed(&e))?;
             let in_base = |base: &mut Option<Contents>| base.as_mut().map_or(Ok(false), |base| base.has(size, number, &hash));
             let is_staged = |staged: &mut Contents| if fresh { Ok(false) } else { staged.has(size, number, &hash) };
             let length = block.length(size, number);
-            if let Some(changes) = &mut target.in_place {
+            if target.in_place {
                 if in_base(&mut base).map_err(|e| failed(&e))? {
                     bits.push(false);
                     return Ok(());
                 }
-                changes.copied.add(number);
+                changes.copy(at, number)?;
             }
             let mut there = is_staged(&mut staged).map_err(|e| failed(&e))?;
             if !there
-                && target.in_place.is_none()
+                && !target.in_place
                 && let Some(base) = base.as_mut()
             {
                 there = base.has(size, number, &hash).map_err(|e| failed(&e))?;
@@ -134,7 +142,7 @@ impl<R: ReadAt> Comparing<'_, R> {
         })?;
         target.noted(bits);
         let gap = walk.end(&parts(&target.digest).0)?;
-        self.gap(target, gap, (base.as_mut(), &staged, fresh))?.map_err(|e| failed(&e))?;
+        self.gap((at, target), changes, gap, (base.as_mut(), &staged, fresh))?.map_err(|e| failed(&e))?;
         self.hasher.note(base.map_or(0, |base| base.read));
         Ok(())
     }
@@ -142,21 +150,22 @@ impl<R: ReadAt> Comparing<'_, R> {
     /// What is to be zero: in the file in place later, in a staged one now.
     fn gap(
         &self,
-        target: &mut Target,
+        (at, target): (usize, &Target),
+        changes: &mut ChangesWriter,
         gap: (u64, u64),
         (base, staged, fresh): (Option<&mut Contents>, &Contents, bool),
     ) -> Result<io::Result<()>> {
-        if let Some(changes) = &mut target.in_place {
+        if target.in_place {
             let Some(base) = base else { return Ok(Ok(())) };
-            let zero = &mut changes.zero;
-            return Ok(base
-                .not_zero(gap, self.stop, |number| {
-                    zero.add(number);
-                    false
-                })?
-                .map(drop));
+            let mut noted = Ok(());
+            let read = base.not_zero(gap, self.stop, |number| {
+                noted = changes.zero(at, number);
+                noted.is_err()
+            })?;
+            noted?;
+            return Ok(read.map(drop));
         }
-        Ok(if fresh { Ok(()) } else { clear(&staged.file, gap, staged.block, target.size) })
+        if fresh { Ok(Ok(())) } else { clear(&staged.file, gap, (staged.block, target.size), self.stop) }
     }
 
     /// The file in the staging folder, and whether it is known to hold nothing. Room for what is copied there is checked before.
@@ -181,11 +190,12 @@ impl<R: ReadAt> Comparing<'_, R> {
         };
         let file: File = make().map_err(failed)?;
         let mut fresh = true;
-        if let Some(base) = base.filter(|_| target.in_place.is_none()) {
+        if let Some(base) = base.filter(|_| !target.in_place) {
             // Where the file system shares blocks, that costs next to nothing.
             fresh = ioctl_ficlone(&file, &base.file).is_err();
             if fresh {
-                space::check(self.root, Room::of_content(target.size.min(base.size)))?;
+                let room = place::of_copy(&base.file, target.size.min(base.size), base.block, self.stop)?;
+                space::check(self.root, room.map_err(failed)?)?;
             }
         }
         Ok((of_size(file).map_err(failed)?, fresh))

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use super::bits::Bits;
+use super::changes::ChangesWriter;
 use super::local::{Comparing, Walk};
 use super::rows::FileRows;
 use super::target::Target;
@@ -29,7 +30,7 @@ impl<'a, R: ReadAt> Since<'a, R> {
 
     /// Whether this file is one that can be looked at: it is the one that it was.
     pub(super) fn knows(&self, target: &Target) -> Result<bool> {
-        let (Some(known), Some(_)) = (self.held.file(&target.path), &target.in_place) else { return Ok(false) };
+        let Some(known) = self.held.file(&target.path).filter(|_| target.in_place) else { return Ok(false) };
         let root = self.comparing.root;
         let Some(there) = root.find(&target.path)? else { return Ok(false) };
         let seen = there.look().map_err(|e| Failure::volume("read", &root.shown(&target.path), &e))?;
@@ -37,7 +38,7 @@ impl<'a, R: ReadAt> Since<'a, R> {
     }
 
     /// Notes the blocks that are newer.
-    pub(super) fn look(&mut self, target: &mut Target) -> Result<()> {
+    pub(super) fn look(&mut self, at: usize, target: &mut Target, changes: &mut ChangesWriter) -> Result<()> {
         let block = self.comparing.block()?;
         let mut walk = Walk::new(target.id(), target.size, block);
         let (generation, mut bits) = (self.generation, Bits::default());
@@ -46,10 +47,7 @@ impl<'a, R: ReadAt> Since<'a, R> {
             walk.next(number, &of.hash)?;
             let is_newer = of.place.born > generation;
             target.note(&mut bits, is_newer, block.length(target.size, number));
-            if let Some(changes) = target.in_place.as_mut().filter(|_| is_newer) {
-                changes.copied.add(number);
-            }
-            Ok(())
+            if is_newer { changes.copy(at, number) } else { Ok(()) }
         })?;
         target.noted(bits);
         walk.end(&parts(&target.digest).0)?;
@@ -59,11 +57,11 @@ impl<'a, R: ReadAt> Since<'a, R> {
 
     /// Notes the blocks that became zero, of all files that were looked at. The targets are in the order of their ids, empty ones after them; names of
     /// one file are several.
-    pub(super) fn clear(self, targets: &mut [Target]) -> Result<()> {
+    pub(super) fn clear(self, targets: &[Target], changes: &mut ChangesWriter) -> Result<()> {
         if self.looked.is_empty() {
             return Ok(());
         }
-        let (filled, _) = targets.split_at_mut(targets.partition_point(|target| target.size > 0));
+        let (filled, _) = targets.split_at(targets.partition_point(|target| target.size > 0));
         for row in self.comparing.map.changes::<Hashes>(self.held.runs()) {
             self.comparing.stop.check()?;
             let (key, there) = row?;
@@ -72,9 +70,9 @@ impl<'a, R: ReadAt> Since<'a, R> {
                 continue;
             }
             let first = filled.partition_point(|target| target.id() < key.file);
-            let of_it = filled.iter_mut().skip(first).take_while(|target| target.id() == key.file);
-            for changes in of_it.filter_map(|target| target.in_place.as_mut()) {
-                changes.zero.add(key.block);
+            let of_it = filled.iter().enumerate().skip(first).take_while(|(_, target)| target.id() == key.file);
+            for (at, _) in of_it.filter(|(_, target)| target.in_place) {
+                changes.zero(at, key.block)?;
             }
         }
         Ok(())

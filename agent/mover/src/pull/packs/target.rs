@@ -19,7 +19,7 @@ pub(super) struct Target {
     /// Where it is on the volume; the root once that does not matter any more.
     pub(super) path: RelPath,
     /// The file that is there is changed, and nothing but its new blocks lies in the staging folder.
-    pub(super) in_place: Option<Box<Changes>>,
+    pub(super) in_place: bool,
 }
 
 /// Of the blocks that the map has of a file, in order: which have to be fetched.
@@ -29,15 +29,6 @@ pub(super) enum Missing {
     None,
     All,
     Some(Bits),
-}
-
-/// What is written to a file in place.
-#[derive(Debug, Default)]
-pub(super) struct Changes {
-    /// Blocks that are copied from the staging folder.
-    pub(super) copied: Ranges,
-    /// Blocks that become zero.
-    pub(super) zero: Ranges,
 }
 
 impl Target {
@@ -73,23 +64,5 @@ impl Missing {
             Self::All => true,
             Self::Some(bits) => bits.get(at),
         }
-    }
-}
-
-/// Numbers of blocks, from one to before another.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Ranges(Vec<(u64, u64)>);
-
-impl Ranges {
-    /// Adds a number, after all that are there.
-    pub(super) fn add(&mut self, number: u64) {
-        match self.0.last_mut() {
-            Some((_, end)) if *end == number => *end += 1,
-            _ => self.0.push((number, number + 1)),
-        }
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = (u64, u64)> {
-        self.0.iter().copied()
     }
 }

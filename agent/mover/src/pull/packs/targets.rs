@@ -1,5 +1,6 @@
-//! The files that are going to have other content, with what of each is there already.
+//! The files that are going to have other content, with what of each is there already, and what is written to those in place.
 
+use super::changes::{Changes, ChangesWriter};
 use super::local::{Blocks, Comparing};
 use super::since::Since;
 use super::target::{Missing, Target};
@@ -8,6 +9,7 @@ use crate::error::Result;
 use crate::packs::run::ReadAt;
 use crate::pull::plan::{Action, Step};
 use crate::pull::staging::Staging;
+use crate::scratch::Scratch;
 use crate::volume::path::RelPath;
 
 /// Those of these steps.
@@ -15,15 +17,16 @@ pub(super) fn of<R: ReadAt>(
     comparing: &Comparing<R>,
     steps: impl Iterator<Item = Result<Step>>,
     held: &Held,
-    staging: &Staging,
-) -> Result<Vec<Target>> {
+    (staging, scratch): (&Staging, &Scratch),
+) -> Result<(Vec<Target>, Changes)> {
     let mut targets = Vec::new();
     for step in steps {
+        comparing.stop.check()?;
         let (action, entry) = step?;
         let Some(file) = entry.file().filter(|_| matches!(action, Action::PutFile | Action::Patch)) else { continue };
         if file.size > 0 || action == Action::Patch {
             let (digest, size, path) = (file.sha256, file.size, entry.path);
-            let in_place = (action == Action::Patch).then(Box::default);
+            let in_place = action == Action::Patch;
             targets.push(Target { digest, size, missing: Missing::None, blocks: 0, bytes: 0, path, in_place });
         }
     }
@@ -31,18 +34,19 @@ pub(super) fn of<R: ReadAt>(
     targets.sort_by_key(|target| (target.size == 0, target.id()));
     let mut rows = Blocks::new(comparing.map);
     let mut since = Since::new(comparing, held);
-    for target in targets.iter_mut().filter(|target| target.size > 0) {
+    let mut changes = ChangesWriter::new(scratch)?;
+    for (at, target) in targets.iter_mut().enumerate().filter(|(_, target)| target.size > 0) {
         comparing.stop.check()?;
         if since.knows(target)? {
             comparing.staged(target, None, &Staging::content(&target.digest), staging)?;
-            since.look(target)?;
+            since.look(at, target, &mut changes)?;
         } else {
-            comparing.local(target, &mut rows, staging)?;
+            comparing.local((at, target), &mut changes, &mut rows, staging)?;
         }
-        if target.in_place.is_none() {
+        if !target.in_place {
             target.path = RelPath::root();
         }
     }
-    since.clear(&mut targets)?;
-    Ok(targets)
+    since.clear(&targets, &mut changes)?;
+    Ok((targets, changes.finish()?))
 }

@@ -39,7 +39,7 @@ impl Applying<'_> {
         };
         if Staging::is_left(root)? {
             root.sync()?;
-            Staging::remove(root)?;
+            Staging::remove(root, stop)?;
         }
         apply::finish_root(root, tree, &mut applied)?;
         if applied.changed {

@@ -38,10 +38,14 @@ use shape::{Shape, There, Tree, alike, counts, named, shape};
 
 /// Pulls what the path holds into the volume.
 pub fn pull_plain(remote: &Remote, options: &PullOptions) -> Result<PullOutcome> {
-    let hashes = !remote.features()?.slow_sums;
-    let mut reasons = String::new();
     let root = &Root::open(&options.volume)?;
     let _alone = root.lock()?;
+    super::after_what_is_left(root, options, &remote.context, || pull_into(remote, options, root))
+}
+
+fn pull_into(remote: &Remote, options: &PullOptions, root: &Root) -> Result<PullOutcome> {
+    let hashes = !remote.features()?.slow_sums;
+    let mut reasons = String::new();
     let longest = listing::longest(&Staging::incoming_on(root));
     for _ in 0..ATTEMPTS {
         remote.context.progress.phase("reading", 0);
@@ -50,8 +54,8 @@ pub fn pull_plain(remote: &Remote, options: &PullOptions) -> Result<PullOutcome>
         if listing.files.is_empty() {
             remote.confirm_root()?;
             remote.confirm_password()?;
-            return match &options.applied {
-                Some(applied) => Err(super::gone(remote, 0, applied)),
+            return match super::standing::pulled_before(root, options.applied.as_deref(), remote.name())? {
+                Some(before) => Err(super::gone(remote, 0, &before)),
                 None => Ok(PullOutcome::WaitingForFirstPush),
             };
         }
@@ -121,6 +125,9 @@ impl Attempt<'_> {
         let refuse = |merged| early.iter().try_for_each(|(tree, plan)| obstacles::refuse(root, plan, tree, merged, stop));
         refuse(None)?;
         let staging = if left || !due.is_empty() { Some(Staging::open(root)?) } else { None };
+        if let Some(staging) = &staging {
+            super::standing::note_place(staging.folder(), remote.name())?;
+        }
         let alike = alike(&found, &wanted);
         let check = |staging: &Staging| {
             let gone = found.iter().map(|found| &found.path).filter(|path| !wanted.contains_key(path));
@@ -132,7 +139,7 @@ impl Attempt<'_> {
             && let Err(failure) = refuse(Some(&alike))
         {
             if !left {
-                Staging::remove(root)?;
+                Staging::remove(root, stop)?;
             }
             return Err(failure);
         }
@@ -179,7 +186,7 @@ impl Attempt<'_> {
         remote.context.progress.phase("applying", 0);
         let staging = staging.zip(merges);
         let applied = Applying { root, tree: &tree, plan: &plan, alike: &alike, stop }.apply(staging)?;
-        let deleted = applied.removed(&plan);
+        let deleted = applied.removed(plan.lost.all);
         skipped.extend(applied.skipped);
         Ok(Ok(Synced { changed: applied.changed, transferred: size, hashed, deleted, skipped, ..pulled(listing) }))
     }

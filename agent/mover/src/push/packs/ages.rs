@@ -1,20 +1,23 @@
 //! What is dead, how old it is, and what of it goes: the manifest's words for it, and `packs::policy`'s.
 
+use std::cmp::Reverse;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::retained::{Older, generation_of};
 use crate::format::revision::Revision;
 use crate::packs::id::ObjectId;
-use crate::packs::limits::DEAD;
+use crate::packs::limits::{DEAD, DEAD_AND_NEEDED};
 use crate::packs::manifest::{DeadManifest, DeadObject, Document, Meter, PushClock, Reading, Retained};
 use crate::packs::policy::clock::{self, Graces};
 use crate::packs::policy::dead::{Dead, Since};
 use crate::packs::policy::garbage::{Garbage, garbage};
 
-/// What a manifest says of what is dead, and what goes once it is committed.
+/// What a manifest says of older revisions and of what is dead, and what goes once it is committed.
 #[derive(Debug, Default)]
 pub(super) struct Deaths {
+    pub(super) retained: Vec<Retained>,
     pub(super) packs: Vec<DeadObject>,
     pub(super) runs: Vec<DeadObject>,
     pub(super) manifests: Vec<DeadManifest>,
@@ -28,35 +31,34 @@ pub(super) fn pushed(before: Option<&Document>, now: Timestamp, graces: &Graces)
     PushClock { at: clock.at, full: meter(clock.full), brief: meter(clock.brief), age: meter(clock.age) }
 }
 
-/// What becomes of the dead with the manifest of `generation`, which follows `before`. These packs and runs have died with it, and `live` bytes
-/// are needed; `manifest` bytes has the one before.
+/// What becomes of the dead with the manifest of `generation`, which follows `before`. These packs and runs have died with it, `live` bytes
+/// are needed, and of the older revisions it is to keep some.
 pub(super) fn deaths(
-    before: Option<(&Document, u64)>,
+    before: Option<&Document>,
     (packs, runs): (Vec<Dead<ObjectId>>, Vec<Dead<ObjectId>>),
+    mut older: Older,
     generation: u64,
     clock: &PushClock,
     live: u64,
     graces: &Graces,
 ) -> Deaths {
     let now = reading(clock);
-    let old = |of: fn(&Document) -> &Vec<DeadObject>| before.map(|(before, _)| of(before)).into_iter().flatten().map(known);
-    let retained: Vec<u64> = before.into_iter().flat_map(|(before, _)| &before.retained).filter_map(generation_of).collect();
-    let packs = garbage(old(|before| &before.dead_packs).chain(packs).collect(), &retained, generation, now, Some(live), graces);
-    let runs = garbage(old(|before| &before.dead_runs).chain(runs).collect(), &retained, generation, now, None, graces);
-    let revisions = before.map(|(before, size)| (&before.revision, size, None)).into_iter();
-    let older = before.into_iter().flat_map(|(before, _)| &before.dead_manifests).map(|dead| (&dead.revision, dead.size, Some(dead.since)));
-    let manifests: Vec<Dead<&str>> = revisions.chain(older).map(|(revision, size, since)| manifest(revision, size, since)).collect();
+    let old = |of: fn(&Document) -> &Vec<DeadObject>| before.map(of).into_iter().flatten().map(known);
+    let packs: Vec<_> = old(|before| &before.dead_packs).chain(packs).collect();
+    let runs: Vec<_> = old(|before| &before.dead_runs).chain(runs).collect();
+    older.bound(&[&packs, &runs], DEAD_AND_NEEDED);
+    let retained: Vec<u64> = older.kept.iter().filter_map(generation_of).collect();
+    let packs = garbage(packs, &retained, generation, now, Some(live), graces);
+    let runs = garbage(runs, &retained, generation, now, None, graces);
+    let revisions = older.dropped.iter().map(|of| (&of.revision, of.manifest.size, None));
+    let dead = before.into_iter().flat_map(|before| &before.dead_manifests).map(|dead| (&dead.revision, dead.size, Some(dead.since)));
+    let manifests: Vec<Dead<&str>> = revisions.chain(dead).map(|(revision, size, since)| manifest(revision, size, since)).collect();
     let manifests = garbage(manifests, &[], generation, now, None, graces);
     let go = packs.go.iter().map(|dead| dead.id.pack()).chain(runs.go.iter().map(|dead| dead.id.run()));
     let go = go.chain(manifests.go.iter().map(|dead| format!("manifests/{}.zst", dead.id))).collect();
-    Deaths {
-        packs: listed(&packs, clock),
-        runs: listed(&runs, clock),
-        manifests: newest(&manifests)
-            .map(|dead| DeadManifest { revision: dead.id.to_owned(), size: dead.size, since: since(dead.since, clock) })
-            .collect(),
-        go,
-    }
+    let manifest = |dead: &Dead<&str>| DeadManifest { revision: dead.id.to_owned(), size: dead.size, since: since(dead.since, clock) };
+    let manifests = newest(&manifests).into_iter().map(manifest).collect();
+    Deaths { packs: listed(&packs, clock), runs: listed(&runs, clock), manifests, go, retained: older.kept }
 }
 
 fn listed(dead: &Garbage<ObjectId>, clock: &PushClock) -> Vec<DeadObject> {
@@ -67,15 +69,17 @@ fn listed(dead: &Garbage<ObjectId>, clock: &PushClock) -> Vec<DeadObject> {
         died: dead.died,
         since: dead.since.map(|_| since(dead.since, clock)),
     };
-    newest(dead).map(object).collect()
+    newest(dead).into_iter().map(object).collect()
 }
 
-/// As many as a manifest may list, those that died last. What is not listed any more is a stranger, and deleted as such or not at all.
-fn newest<Id>(dead: &Garbage<Id>) -> impl Iterator<Item = &Dead<Id>> {
-    let mut died: Vec<u64> = dead.stay.iter().map(|dead| dead.died).collect();
-    died.sort_unstable();
-    let from = died.len().checked_sub(DEAD).and_then(|over| died.get(over).copied());
-    dead.stay.iter().filter(move |dead| from.is_none_or(|from| dead.died >= from)).take(DEAD)
+/// As many as a manifest may list: those that retained revisions need, and of the others those that died last. What is not listed any more is
+/// a stranger, and deleted as such or not at all.
+fn newest<Id: Copy + Ord>(dead: &Garbage<Id>) -> Vec<&Dead<Id>> {
+    let mut listed: Vec<&Dead<Id>> = dead.stay.iter().collect();
+    listed.sort_by_key(|dead| (dead.since.is_some(), Reverse(dead.died)));
+    listed.truncate(DEAD);
+    listed.sort_by_key(|dead| dead.id);
+    listed
 }
 
 fn known(object: &DeadObject) -> Dead<ObjectId> {
@@ -87,10 +91,6 @@ fn manifest(revision: &str, size: u64, since: Option<Reading>) -> Dead<&str> {
     let generation = Revision::parse(revision).map_or(0, |revision| revision.generation());
     let died = generation.saturating_add(1);
     Dead { id: revision, size, written: generation, died, since: since.map(|since| dead_since(died, since)) }
-}
-
-fn generation_of(kept: &Retained) -> Option<u64> {
-    Some(Revision::parse(&kept.revision)?.generation())
 }
 
 /// Which generation was the first one that it was of no use to is not written down: the one in which it died comes nearest.
@@ -118,4 +118,18 @@ fn meter(meter: clock::Meter) -> Meter {
 
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_retained_revisions_need_is_listed_before_all_else() {
+        let since = Some(Since { generation: 1, full: Duration::ZERO, brief: Duration::ZERO });
+        let dead = |id: u64| Dead { id, size: 1, written: id, died: id + 1, since: if id < 5 { None } else { since } };
+        let garbage = Garbage { stay: (0..DEAD as u64 + 10).map(dead).collect(), go: Vec::new() };
+        let listed: Vec<u64> = newest(&garbage).into_iter().map(|dead| dead.id).collect();
+        assert_eq!((listed.len(), &listed[..6]), (DEAD, &[0, 1, 2, 3, 4, 15][..]));
+    }
 }

@@ -8,10 +8,20 @@ use crate::packs::commit::Commit;
 use crate::packs::id::ObjectId;
 use crate::packs::manifest::{Document, Manifest};
 use crate::packs::map::Map;
+use crate::packs::object::Object;
 use crate::packs::reference::PackRow;
 use crate::packs::run::Packs;
+use crate::packs::salt::Salt;
+use crate::packs::size::BlockSize;
 use crate::remote::packed::Source;
 use crate::report::Reason;
+
+/// What stays the same in a lineage.
+#[derive(Clone, Copy)]
+pub(super) struct Lineage {
+    pub(super) salt: Salt,
+    pub(super) block: BlockSize,
+}
 
 /// The committed revision.
 pub(super) struct Base {
@@ -35,5 +45,11 @@ impl Base {
         let packs = map.rows::<Packs>().collect::<Result<_>>()?;
         let inline = manifest.runs().filter_map(|(run, bytes)| Some((run.id, bytes?.clone()))).collect();
         Ok(Self { commit, revision, document: manifest.document, inline, packs })
+    }
+
+    /// What the push that committed this deletes afterwards, by the names in our own folder.
+    pub(super) fn due(&self) -> impl Iterator<Item = String> {
+        let is_needed = |name: &String| matches!(Object::parse(name), Some(Object::Pack(id)) if self.packs.contains_key(&id));
+        self.document.due.iter().filter(move |name| !is_needed(name)).cloned()
     }
 }

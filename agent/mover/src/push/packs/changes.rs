@@ -30,12 +30,14 @@ pub(super) struct Changes<'a> {
     bytes: usize,
     blocks: BTreeMap<RefKey, Option<BlockRef>>,
     runs: Vec<Run<Source<'a>>>,
+    /// All that there were, where checkpoints are written.
+    all: Option<Vec<Run<Source<'a>>>>,
 }
 
 impl<'a> Changes<'a> {
     /// None so far.
     pub(super) fn new(scratch: &'a Scratch, block: BlockSize) -> Self {
-        Self { scratch, block, entries: BTreeMap::new(), bytes: 0, blocks: BTreeMap::new(), runs: Vec::new() }
+        Self { scratch, block, entries: BTreeMap::new(), bytes: 0, blocks: BTreeMap::new(), runs: Vec::new(), all: None }
     }
 
     /// An entry is this now, or gone. What is said later counts.
@@ -49,6 +51,17 @@ impl<'a> Changes<'a> {
     pub(super) fn block(&mut self, key: RefKey, of: Option<BlockRef>) -> Result<()> {
         self.blocks.insert(key, of);
         if self.blocks.len() > BLOCKS { self.spill() } else { Ok(()) }
+    }
+
+    /// Keeps all runs, which follow these, for [`Self::all`].
+    pub(super) fn keep(&mut self, before: &[Run<Source<'a>>]) {
+        self.all = Some(before.to_vec());
+    }
+
+    /// All runs that were kept, with what was said up to now.
+    pub(super) fn all(&mut self) -> Result<&[Run<Source<'a>>]> {
+        self.spill()?;
+        Ok(self.all.as_deref().unwrap_or_default())
     }
 
     /// The runs that have come since this was asked last, the oldest first.
@@ -80,7 +93,11 @@ impl<'a> Changes<'a> {
         }
         self.bytes = 0;
         let (file, written) = finished(writer)?;
-        self.runs.push(opened(file, written, self.block)?);
+        let run = opened(file, written, self.block)?;
+        if let Some(all) = &mut self.all {
+            all.push(run.clone());
+        }
+        self.runs.push(run);
         Ok(())
     }
 }

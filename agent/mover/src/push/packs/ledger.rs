@@ -4,13 +4,18 @@
 use std::collections::BTreeMap;
 
 use super::changes::Changes;
+use super::checkpoint::Keeping;
 use super::packing::{Block, Full, Packing};
 use crate::error::{Failure, Result};
 use crate::packs::id::ObjectId;
+use crate::packs::node::Node;
 use crate::packs::policy::table::{Miscount, Pack, Table};
 use crate::packs::reference::{Hashed, PackRow, RefKey};
+use crate::packs::run::Run;
 use crate::packs::salt::Hash;
+use crate::remote::packed::Source;
 use crate::report::Reason;
+use crate::volume::path::RelPath;
 
 /// Packs that are sent together.
 const TOGETHER: usize = 4;
@@ -46,6 +51,10 @@ pub(super) struct Ledger<'a> {
     /// That of the revision being pushed.
     pub(super) generation: u64,
     send: Send<'a>,
+    /// Full ones that wait until the push knows that it may delete what it is going to; nothing once anything was sent.
+    held: Option<Vec<Full>>,
+    /// Writes down what has been sent, if that is of use.
+    keeping: Option<Keeping<'a, 'a>>,
 }
 
 impl<'a> Ledger<'a> {
@@ -62,7 +71,19 @@ impl<'a> Ledger<'a> {
         for (id, row) in &packs {
             table.add(of_row(*id, row)).map_err(|e| miscounted(&e))?;
         }
-        Ok(Self { changes, packing, table, packs, blocks, generation, send })
+        Ok(Self { changes, packing, table, packs, blocks, generation, send, held: Some(Vec::new()), keeping: None })
+    }
+
+    /// Writes checkpoints, too, of all that follows these runs.
+    pub(super) fn keep(&mut self, before: &[Run<Source<'a>>], keeping: Keeping<'a, 'a>) {
+        self.changes.keep(before);
+        self.keeping = Some(keeping);
+    }
+
+    /// A file that the map does not have is going to be read. A checkpoint that is written meanwhile has some of its blocks, and has to say whose
+    /// they are.
+    pub(super) fn begin_file(&mut self, path: &RelPath, node: impl FnOnce() -> Node) -> Result<()> {
+        if self.keeping.is_some() { self.changes.entry(path, Some(node())) } else { Ok(()) }
     }
 
     /// A block that was `former` lies in a pack of this push now.
@@ -82,10 +103,22 @@ impl<'a> Ledger<'a> {
         self.changes.block(key, None)
     }
 
-    /// Sends all that was stored, and gives every block its place.
+    /// Gives every block its place, and sends all that was stored, unless it is to wait for [`Self::allow`].
     pub(super) fn flush(&mut self) -> Result<()> {
         self.packing.flush(&mut self.changes)?;
-        if self.packing.full() == 0 { Ok(()) } else { self.send_full() }
+        if self.packing.full() == 0 {
+            return Ok(());
+        }
+        let Some(mut held) = self.held.take() else { return self.send_full() };
+        held.extend(self.full()?);
+        self.held = Some(held);
+        Ok(())
+    }
+
+    /// Sends what waits. From now on nothing does.
+    pub(super) fn allow(&mut self) -> Result<()> {
+        let held = self.held.take().unwrap_or_default();
+        if held.is_empty() { Ok(()) } else { self.send(held) }
     }
 
     /// Of each pack what the map is to say of it now: nothing of those that are not needed.
@@ -101,12 +134,31 @@ impl<'a> Ledger<'a> {
     }
 
     fn send_full(&mut self) -> Result<()> {
+        let mut full = self.held.take().unwrap_or_default();
+        full.extend(self.full()?);
+        self.send(full)
+    }
+
+    fn send(&mut self, full: Vec<Full>) -> Result<()> {
+        let bytes = full.iter().map(|full| full.row.size).sum();
+        (self.send)(full)?;
+        if !self.keeping.as_mut().is_some_and(|keeping| keeping.sent(bytes)) {
+            return Ok(());
+        }
+        let packs = self.packs.iter().filter(|(_, row)| row.born == self.generation).map(|(id, row)| (*id, *row)).collect();
+        let names = (self.packing.name()?, self.packing.name()?);
+        let runs = self.changes.all()?;
+        self.keeping.as_mut().map_or(Ok(()), |keeping| keeping.write(runs, &packs, names))
+    }
+
+    /// Those that are full, entered into the table.
+    fn full(&mut self) -> Result<Vec<Full>> {
         let full = self.packing.take();
         for Full { id, row, .. } in &full {
             self.table.add(of_row(*id, row)).map_err(|e| miscounted(&e))?;
             self.packs.insert(*id, *row);
         }
-        (self.send)(full)
+        Ok(full)
     }
 }
 

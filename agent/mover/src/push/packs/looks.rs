@@ -6,15 +6,15 @@ use jiff::Timestamp;
 
 use super::ledger::Ledger;
 use super::moving::{chosen, moved};
-use super::round::{Look, Seen, Trust, known, look};
+use super::round::{Look, Seen, Trust, look};
 use crate::error::Result;
 use crate::guard::{Count, NamesSum};
 use crate::packs::id::ObjectId;
 use crate::packs::map::Map;
 use crate::packs::run::Entries;
+use crate::push::ahead::{Losses, gone};
 use crate::push::upload::changing;
 use crate::remote::packed::Source;
-use crate::volume::merge_join::join;
 use crate::volume::path::RelPath;
 use crate::volume::vanished::failure as unreadable;
 
@@ -36,15 +36,7 @@ pub(super) struct Looks<'a> {
 impl<'a> Looks<'a> {
     /// What the committed revision has and the volume has not.
     pub(super) fn gone(&self) -> Result<(Count, NamesSum)> {
-        let (mut gone, mut names) = (Count::default(), NamesSum::default());
-        let before = self.map.rows_of_oldest::<Entries>(self.committed);
-        for pair in join(before.map(known), self.map.rows::<Entries>().map(known)) {
-            let (Some(before), now) = pair? else { continue };
-            if now.is_none_or(|now| std::mem::discriminant(&now.1.kind) != std::mem::discriminant(&before.1.kind)) {
-                gone.add(before.1.file().is_some());
-                names.add(before.0.as_bytes());
-            }
-        }
+        let Losses { gone, names, .. } = gone(self.map.rows_of_oldest::<Entries>(self.committed), self.map.rows::<Entries>())?;
         Ok((gone, names))
     }
 

@@ -15,6 +15,7 @@ use crate::packs::limits::LAST;
 use crate::packs::map::Map;
 use crate::packs::node::{FileNode, Kind, Node};
 use crate::packs::run::Entries;
+use crate::packs::salt::Hash;
 use crate::push::hints::is_young;
 use crate::push::observe::refuse_unfinished_pull;
 use crate::push::rehash::Rehash;
@@ -258,6 +259,10 @@ impl Round<'_, '_, '_> {
             self.taken.remove(id);
             return Ok(None);
         };
+        if before.is_none() || !same_name {
+            let reading = FileNode { id, size, content: Hash::default(), changed: self.ledger.generation, hints: Some(found.hints) };
+            self.ledger.begin_file(&found.path, || Node { meta: found.meta.clone(), kind: Kind::File(reading) })?;
+        }
         let former = before.is_some().then_some(&mut self.former);
         let open = Open { file: &file, id, size, sparse: found.sparse };
         let read = self.look.reader.read(&open, former, &mut self.buffer, self.ledger)?;

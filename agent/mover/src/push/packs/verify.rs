@@ -1,17 +1,18 @@
-//! Whether the packs and runs of the committed revision are there as they were written: by a listing, which has to show it twice before
-//! anything counts as lost.
+//! Whether the packs and runs of the committed revision are there as they were written, by listings. Where these have no sums, a verification that
+//! the user asks for reads the packs back.
 
 use std::collections::BTreeSet;
 
 use super::base::Base;
 use crate::clock::is_due;
-use crate::digest::hex;
 use crate::error::Result;
-use crate::format::names::Folder;
 use crate::packs::id::ObjectId;
 use crate::push::PushOptions;
+use crate::push::from_packs::RESTORE;
+use crate::push::lost::Lost;
 use crate::remote::Remote;
 use crate::remote::committed::inconsistent;
+use crate::remote::packed::{State, read_packs, state_of};
 
 /// Whether a push looks for what is lost.
 pub(super) fn is_verification(options: &PushOptions, base: &Base) -> bool {
@@ -21,16 +22,14 @@ pub(super) fn is_verification(options: &PushOptions, base: &Base) -> bool {
 }
 
 /// The packs that are not there, or are others than the map says.
-pub(super) fn lost(remote: &Remote, base: &Base) -> Result<BTreeSet<ObjectId>> {
-    let mut lost = look(remote, base)?;
-    if !lost.packs.is_empty() || lost.run.is_some() {
-        let again = look(remote, base)?;
-        lost =
-            Lost { packs: lost.packs.intersection(&again.packs).copied().collect(), run: lost.run.filter(|run| again.run == Some(*run)) };
-    }
+pub(super) fn lost(remote: &Remote, base: &Base, options: &PushOptions) -> Result<BTreeSet<ObjectId>> {
+    let mut lost = Lost::look(remote, &base.document, &base.packs)?;
     if let Some(run) = lost.run {
-        let what = "is not listed as it was written, and what it says is nowhere else. Restore that object, or delete everything at this path, or use another one; then everything is pushed again";
-        return Err(inconsistent(remote, &format!("runs/{run} {what}")));
+        let what = "is not listed as it was written, and what it says is nowhere else";
+        return Err(inconsistent(remote, &format!("runs/{run} {what}. {RESTORE}")));
+    }
+    if options.verify_now {
+        lost.packs.extend(altered(remote, base, &lost)?);
     }
     if !lost.packs.is_empty() {
         tracing::warn!(packs = lost.packs.len(), "packs of the committed revision are lost or damaged; their blocks are sent again");
@@ -38,23 +37,15 @@ pub(super) fn lost(remote: &Remote, base: &Base) -> Result<BTreeSet<ObjectId>> {
     Ok(lost.packs)
 }
 
-struct Lost {
-    packs: BTreeSet<ObjectId>,
-    run: Option<ObjectId>,
-}
-
-fn look(remote: &Remote, base: &Base) -> Result<Lost> {
-    let runs = || base.document.runs.iter().filter(|of| !of.inline);
-    if let Some((_, listed)) = remote.waiting()? {
-        let there = |folder, id: &ObjectId, size| listed.has(folder, id.to_string().as_bytes(), size);
-        let whole = |id: &ObjectId, size, md5: &[u8; 16]| listed.has_sum(Folder::Packs, id.to_string().as_bytes(), size, &hex(md5));
-        let packs = base.packs.iter().filter(|(id, row)| !whole(id, row.size, &row.md5)).map(|(id, _)| *id).collect();
-        return Ok(Lost { packs, run: runs().find(|of| !there(Folder::Runs, &of.id, of.size)).map(|of| of.id) });
-    }
-    let [packs, listed_runs] = [remote.list(&Folder::Packs.below())?, remote.list(&Folder::Runs.below())?];
-    let there = |size: Option<&u64>, of: u64| size.is_some_and(|size| [of, u64::MAX].contains(size));
-    let is_lost = |id: &ObjectId, size| !there(packs.get(id.to_string().as_bytes()), size);
-    let lost = base.packs.iter().filter(|(id, row)| is_lost(id, row.size)).map(|(id, _)| *id).collect();
-    let run = runs().find(|of| !there(listed_runs.get(of.id.to_string().as_bytes()), of.size)).map(|of| of.id);
-    Ok(Lost { packs: lost, run })
+/// Of the packs whose content no listing shows: those that hold something else than the map says.
+fn altered(remote: &Remote, base: &Base, looked: &Lost) -> Result<BTreeSet<ObjectId>> {
+    let mut altered = BTreeSet::new();
+    let due = base.packs.iter().filter(|(id, _)| looked.unknown.contains(id) && !looked.packs.contains(id));
+    read_packs(remote, due, |id, row, read| {
+        if state_of(id, row, read)? != State::Whole {
+            altered.insert(id);
+        }
+        Ok(())
+    })?;
+    Ok(altered)
 }

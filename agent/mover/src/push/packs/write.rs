@@ -1,7 +1,7 @@
 //! Writes the new revision: one run of what has changed, or of that and the runs that it is to be one with, the manifest, and the commit. Then
 //! what nobody reads any more goes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
@@ -9,19 +9,26 @@ use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
 use super::ages::{deaths, pushed};
+use super::base::{Base, Lineage};
 use super::begin::Session;
 use super::changes::{unbuffered, writer};
+use super::conditional::write_commit;
 use super::ledger::Ledger;
+use super::left::delete;
+use super::retained::Older;
+use super::strange::{Strangers, known};
+use super::switched::{Dropped, dropped, former};
+use super::tally::tally;
 use crate::clock::since_boot;
 use crate::digest::{Digest, hex};
 use crate::error::{Failure, Result};
-use crate::format::documents::{ManifestRef, seal};
-use crate::format::names::{COMMIT, CONTROL_DIR, Folder, manifest as manifest_name};
+use crate::format::documents::ManifestRef;
+use crate::format::names::{CLAIM, Folder, manifest as manifest_name};
 use crate::guard::Count;
 use crate::packs::commit::{Commit, Statement};
 use crate::packs::id::ObjectId;
 use crate::packs::levels::merge_from;
-use crate::packs::limits::{FORMAT, INLINE};
+use crate::packs::limits::{BLOCKS_OF_A_MAP, DEAD, DUE, FORMAT, INLINE};
 use crate::packs::manifest::{Document, Manifest, Totals};
 use crate::packs::map::{Map, merge};
 use crate::packs::policy::clock::Graces;
@@ -29,25 +36,17 @@ use crate::packs::policy::dead::Dead;
 use crate::packs::policy::garbage::may_commit;
 use crate::packs::reference::PackRow;
 use crate::packs::run::RunRef;
-use crate::packs::salt::Salt;
 use crate::packs::size::BlockSize;
 use crate::push::hold::{Hold, claim_name};
-use crate::push::object_names::Name;
+use crate::push::object_names::{Name, of_ours};
 use crate::remote::Waiting;
 use crate::remote::packed::Source;
-use crate::report::Reason;
-use crate::store::{Upload, slices};
+use crate::report::{PacksReport, Reason};
+use crate::store::Upload;
 use crate::volume::hash::md5_hex;
 
 /// Checks of the commit, each of which took half a grace, before a push gives up.
 const CHECKS: usize = 3;
-
-/// What stays the same in a lineage.
-#[derive(Clone, Copy)]
-pub(super) struct Lineage {
-    pub(super) salt: Salt,
-    pub(super) block: BlockSize,
-}
 
 /// What a push is going to commit.
 pub(super) struct Revised<'a> {
@@ -56,6 +55,8 @@ pub(super) struct Revised<'a> {
     pub(super) map: Map<Source<'a>>,
     /// How many of them are committed.
     pub(super) committed: usize,
+    /// What these, or those of an earlier push that this one goes on with, say of packs.
+    pub(super) packs: Option<&'a BTreeMap<ObjectId, PackRow>>,
     pub(super) next_file: u64,
     /// What there is.
     pub(super) count: Count,
@@ -83,15 +84,16 @@ struct Sent {
     md5: Option<String>,
 }
 
-/// Commits, and gives what was committed.
-pub(super) fn write<'a>(session: &Session, mut revised: Revised<'a>, ledger: &mut Ledger<'a>) -> Result<Commit> {
+/// Commits, and gives what was committed, and what it takes.
+pub(super) fn write<'a>(session: &Session, mut revised: Revised<'a>, ledger: &mut Ledger<'a>) -> Result<(Commit, PacksReport)> {
     let Session { remote, base, revision, .. } = session;
     let begun = session.begin()?;
     let graces = Graces::default();
     remote.context.progress.phase("committing", 0);
     let rows: BTreeMap<ObjectId, PackRow> = ledger.rows().collect();
-    let changed = changed_packs(base.map(|base| &base.packs), &rows);
+    let changed = changed_packs(revised.packs, &rows);
     revised.map.add(ledger.changes.of_packs(&changed)?);
+    refuse_too_many(ledger.blocks, revised.lineage.block)?;
     let run = run(session, &revised, ledger)?;
     let clock = pushed(base.map(|base| &base.document), session.now(), &graces);
     let generation = ledger.generation;
@@ -100,30 +102,54 @@ pub(super) fn write<'a>(session: &Session, mut revised: Revised<'a>, ledger: &mu
     // What was written and replaced by this very push is of no revision.
     let unused: Vec<String> = dead_packs.iter().filter(|dead| dead.written >= generation).map(|dead| dead.id.pack()).collect();
     dead_packs.retain(|dead| dead.written < generation);
-    let before = base.map(|base| (&base.document, base.commit.manifest.size));
-    let dead_runs = before.into_iter().flat_map(|(document, _)| document.runs.get(run.stay..).unwrap_or_default());
+    for dead in &mut dead_packs {
+        // The table counts weights, and this is one of bytes.
+        dead.size = ledger.packs.get(&dead.id).map_or(dead.size, |row| row.size);
+    }
+    let before = base.map(|base| &base.document);
+    let dead_runs = before.into_iter().flat_map(|document| document.runs.get(run.stay..).unwrap_or_default());
     let dead_run = |of: &RunRef| Dead { id: of.id, size: of.size, written: of.last, died: generation, since: None };
     let dead_runs = dead_runs.filter(|of| !of.inline).map(dead_run).collect();
-    let deaths = deaths(before, (dead_packs, dead_runs), generation, &clock, live, &graces);
+    let strangers = match base.filter(|_| revised.verified) {
+        Some(base) => Strangers::list(remote, CLAIM, base.commit.statement.latest_listed)?,
+        None => Strangers::default(),
+    };
+    let mut statement = statement(session, &revised);
+    if revised.verified {
+        statement.latest_listed = strangers.since;
+    }
+    let older = Older::of(*base, (generation, statement.data_time), &session.options.retention, &clock);
+    let deaths = deaths(before, (dead_packs, dead_runs), older, generation, &clock, live, &graces);
 
-    let statement = statement(session, &revised);
-    let mut runs: Vec<RunRef> = before.map(|(document, _)| document.runs.clone()).unwrap_or_default();
+    // Deletions of the push before that may not have happened, because it was killed.
+    let left = base.filter(|_| begun.interrupted).into_iter().flat_map(Base::due);
+    let due: Vec<String> = unused.into_iter().chain(deaths.go).chain(left).chain(session.checkpoints.objects()).collect();
+
+    let mut runs: Vec<RunRef> = before.map(|document| document.runs.clone()).unwrap_or_default();
     runs.truncate(run.stay);
     let mut inline: Vec<Vec<u8>> = Vec::new();
     for of in runs.iter().filter(|of| of.inline) {
         let bytes = base.and_then(|base| base.inline.get(&of.id));
         inline.push(bytes.cloned().ok_or_else(|| Failure::new(Reason::MoverFailed, "a fault of the mover: an inline run is missing"))?);
     }
-    let ours = ledger.packs.iter().filter(|(_, row)| row.born == generation);
+    // Those of an earlier push, too, that this one goes on with.
+    let ours = rows.iter().filter(|(_, row)| row.born == generation);
     let mut objects: Vec<Sent> = ours.map(|(id, row)| of_pack(*id, row)).collect();
+    let new = ledger.packs.iter().filter(|(id, _)| revised.packs.is_none_or(|packs| !packs.contains_key(id)));
+    let sent: u64 = new.map(|(_, row)| row.size).sum();
     if run.of.inline {
         inline.push(read_all(&run.file, run.of.size)?);
     } else {
         let name = run.of.id.to_string();
+        session.written.note(Folder::Runs, &name);
         remote.send(vec![Upload { name: name.as_bytes(), file: run.file }], Folder::Runs)?;
         objects.push(Sent { folder: Folder::Runs, name, size: run.of.size, md5: None });
     }
     runs.push(run.of);
+    // What is dead and is not listed for want of room is known to nobody, and has its grace all the same: no look counts as one that has seen it.
+    if [deaths.packs.len(), deaths.runs.len(), deaths.manifests.len()].iter().any(|count| *count >= DEAD) {
+        statement.latest_listed = None;
+    }
     let document = Document {
         format: FORMAT,
         revision: revision.to_string(),
@@ -137,21 +163,46 @@ pub(super) fn write<'a>(session: &Session, mut revised: Revised<'a>, ledger: &mu
         runs,
         totals: Totals { blocks: ledger.blocks, packs: rows.len() as u64, pack_bytes: rows.values().map(|row| row.size).sum(), live },
         clock,
-        // None is added yet. What another version keeps stays.
-        retained: base.map(|base| base.document.retained.clone()).unwrap_or_default(),
+        retained: deaths.retained,
         dead_packs: deaths.packs,
         dead_runs: deaths.runs,
         dead_manifests: deaths.manifests,
+        due: due.iter().take(DUE).cloned().collect(),
     };
+    let mut packs = tally(&document, 0);
+    let all_listed = document.statement.latest_listed.is_some();
+    let clears = document.statement.former.is_some() || begun.claim.files_left;
+    let known = if revised.verified || clears { known(&document, rows.keys()) } else { HashSet::new() };
     let bytes = Manifest { document, inline }.write()?;
     let manifest = ManifestRef { size: bytes.len() as u64, sha256: Digest(Sha256::digest(&bytes).into()).hex() };
+    session.written.note(Folder::Manifests, &format!("{revision}.zst"));
     remote.write_object(&manifest_name(revision), &bytes)?;
     objects.push(Sent { folder: Folder::Manifests, name: format!("{revision}.zst"), size: manifest.size, md5: Some(md5_hex(&bytes)) });
+    packs.sent = sent + objects.iter().filter(|sent| sent.folder != Folder::Packs).map(|sent| sent.size).sum::<u64>();
     let commit = Commit::new(statement, manifest);
     let hold = Hold::new(remote, session.options, &begun.claim);
     commit_checked(session, &hold, &commit, &objects, &graces)?;
-    tidy(&hold, &commit, unused.into_iter().chain(deaths.go).collect())?;
-    Ok(commit)
+    let Dropped { commit, is_told } = dropped(&hold, commit, &known)?;
+    let mut names: Vec<Name> = due.iter().map(|name| of_ours(name)).collect();
+    if all_listed {
+        names.extend(strangers.strange(&known));
+    }
+    tidy(&hold, &commit, &names, is_told)?;
+    Ok((commit, packs))
+}
+
+/// The blocks of a path stay as large as they were when it got its first content, however much the volume comes to hold.
+fn refuse_too_many(blocks: u64, size: BlockSize) -> Result<()> {
+    if blocks <= BLOCKS_OF_A_MAP {
+        return Ok(());
+    }
+    let (size, most) = (size.bytes() >> 10, (BLOCKS_OF_A_MAP * u64::from(size.bytes())) >> 40);
+    let what =
+        "because the volume held little when it was first pushed there, and that stays so: use another path, where they will be larger";
+    Err(Failure::new(
+        Reason::MoverFailed,
+        format!("the volume has {blocks} blocks of {size} KiB, and a path takes {BLOCKS_OF_A_MAP} ({most} TiB). They are so small {what}"),
+    ))
 }
 
 /// What the map is to say of packs, where that is new.
@@ -173,7 +224,9 @@ fn run(session: &Session, revised: &Revised, ledger: &mut Ledger) -> Result<NewR
     let old: &[RunRef] = session.base.map(|base| base.document.runs.as_slice()).unwrap_or_default();
     let (mut stay, (mut file, mut written)) = (*committed, merged(*committed)?);
     let sizes: Vec<u64> = old.iter().map(|of| of.size).chain([written.size]).collect();
-    if let Some(from) = merge_from(&sizes).filter(|from| *from < stay) {
+    // Runs are of blocks of one size.
+    let is_other = session.base.is_some_and(|base| base.document.block_size != lineage.block.bytes());
+    if let Some(from) = if is_other { Some(0) } else { merge_from(&sizes) }.filter(|from| *from < stay) {
         (stay, (file, written)) = (from, merged(from)?);
     }
     let first = old.get(stay).map_or(ledger.generation, |of| of.first);
@@ -201,7 +254,7 @@ fn statement(session: &Session, revised: &Revised) -> Statement {
         files: revised.count.files,
         entries: revised.count.all,
         bytes: revised.bytes,
-        former: before.and_then(|before| before.former.clone()),
+        former: session.files.map(former).or_else(|| before.and_then(|before| before.former.clone())),
     }
 }
 
@@ -215,9 +268,15 @@ fn commit_checked(session: &Session, hold: &Hold, commit: &Commit, sent: &[Sent]
     for _ in 0..CHECKS {
         let seen = since_boot();
         let waiting = hold.check_before(at.commit.as_ref(), None, sent.len())?;
+        let one_look = waiting.is_some();
         check_sent(session, sent, waiting)?;
+        if !one_look {
+            // Listings of their own have come in between.
+            hold.check_before(at.commit.as_ref(), None, 0)?;
+        }
         if may_commit(seen, since_boot(), graces) {
-            remote.write_object(COMMIT, &seal(commit)?)?;
+            session.written.committing();
+            write_commit(session, commit, at.commit.as_ref(), || hold.check_before(at.commit.as_ref(), None, 0).map(drop))?;
             // The write was acknowledged; whether pulls find this commit shows only when it is read.
             return hold.check_committed(commit);
         }
@@ -253,17 +312,13 @@ fn check_sent(session: &Session, sent: &[Sent], waiting: Option<Waiting>) -> Res
     Ok(())
 }
 
-/// Deletes what nothing needs, and the claim after it.
-fn tidy(hold: &Hold, commit: &Commit, go: Vec<String>) -> Result<()> {
-    let remote = hold.remote;
-    if !go.is_empty() {
+/// Deletes what nothing needs, and the claim after it, unless that alone tells of something that is left.
+fn tidy(hold: &Hold, commit: &Commit, names: &[Name], is_told: bool) -> Result<()> {
+    if !names.is_empty() {
         hold.check_if_held_up(commit)?;
-        let names: Vec<Name> = go.into_iter().map(|name| format!("{CONTROL_DIR}/{name}").into_bytes().into()).collect();
-        for names in names.chunks(crate::remote::BATCH) {
-            remote.delete(&slices(names))?;
-        }
+        delete(hold.remote, names)?;
     }
-    Ok(remote.delete(&[&*claim_name()])?)
+    if is_told { Ok(hold.remote.delete(&[&*claim_name()])?) } else { Ok(()) }
 }
 
 fn read_all(file: &File, size: u64) -> Result<Vec<u8>> {

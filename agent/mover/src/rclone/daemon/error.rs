@@ -222,6 +222,13 @@ impl CallError {
         matches!(&self.kind, Kind::Answered(answer) if answer.missing == Some(Missing::Object))
     }
 
+    /// Whether an S3 server has answered a PUT with one of these statuses.
+    pub(super) fn is_of_s3(&self, statuses: &[u16]) -> bool {
+        let Kind::Answered(answer) = &self.kind else { return false };
+        let is = |status: &u16| answer.error.contains(&format!("PutObject, https response error StatusCode: {status},"));
+        statuses.iter().any(is)
+    }
+
     /// It is about something in the folder that the call was about, which says nothing of that one's absence.
     pub(super) fn of_a_part(mut self) -> Self {
         if let Kind::Answered(answer) = &mut self.kind {

@@ -13,7 +13,7 @@ use super::error::{CallError, Kind, Side, Sides};
 use super::place::{Fs, descriptors, local};
 use crate::rclone::options::RETRIES;
 use crate::rclone::process::{BULK_IDLE, CONTROL_IDLE, COPY_IDLE};
-use crate::store::Class;
+use crate::store::{Class, Conditional};
 
 const COPY: &str = "operations/copyfile";
 const MOVE: &str = "operations/movefile";
@@ -21,6 +21,9 @@ const GET: &str = "GET";
 
 /// Up to this size, a server that says nothing for a while is not still busy with it.
 const SMALL: u64 = 1 << 20;
+
+/// How often a write is tried again that meets with another one.
+const MEETINGS: usize = 3;
 
 /// What one read gave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +97,34 @@ impl Daemon {
         let sides = Sides::of(&params);
         let (_, stats) = self.call_for(COPY, params, if small { CONTROL_IDLE } else { BULK_IDLE })?;
         moved(COPY, sides, stats.transfers, 1)
+    }
+
+    /// As [`Self::write_file`] with [`Check::Ours`], under a header by which S3 makes it conditional. One PUT.
+    pub fn write_if(&self, from: &File, to: &Fs, name: &str, (header, value): (&str, &str)) -> Result<Conditional, CallError> {
+        let params = json!({
+            "srcFs": descriptors(), "srcRemote": from.as_raw_fd().to_string(), "dstFs": to.blind(), "dstRemote": name,
+            "_config": self.small(json!({
+                "NoCheckDest": true, "NoTraverse": true, "IgnoreChecksum": true, "IgnoreSize": true,
+                "UploadHeaders": [{ "Key": header, "Value": value }],
+            })),
+        });
+        let sides = Sides::of(&params);
+        let mut written = self.call_for(COPY, params.clone(), CONTROL_IDLE);
+        for _ in 0..MEETINGS {
+            // Two writes have met, and this one has not been compared with anything.
+            if !written.as_ref().is_err_and(|error| error.is_of_s3(&[409])) {
+                break;
+            }
+            written = self.call_for(COPY, params.clone(), CONTROL_IDLE);
+        }
+        match written {
+            Ok((_, stats)) => moved(COPY, sides, stats.transfers, 1).map(|()| Conditional::Written),
+            // There is no object to be compared with, or it is another one.
+            Err(error) if error.is_of_s3(&[404, 412]) => Ok(Conditional::Refused),
+            // A server that does not know the header, and says so.
+            Err(error) if error.is_of_s3(&[501]) => Ok(Conditional::Unknown),
+            Err(error) => Err(error),
+        }
     }
 
     /// For a single object: a server that refuses it gets to say so before it is given up for saying nothing. With three attempts, that takes

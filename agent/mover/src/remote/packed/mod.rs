@@ -3,11 +3,12 @@
 //!
 //! Shared by push and pull. What is missing or damaged is [`Reason::RemoteInconsistent`], with the name of the object.
 
+mod reading;
 mod source;
 
+pub use reading::{State, read_packs, state_of};
 pub use source::Source;
 
-use std::fs::File;
 use std::path::Path;
 
 use super::{Read, Remote};
@@ -22,6 +23,7 @@ use crate::packs::map::Map;
 use crate::packs::run::{Run, RunRef};
 use crate::remote::committed::inconsistent;
 use crate::report::Reason;
+use crate::scratch;
 use crate::store::{self, Fetch, slices};
 use crate::volume::hash::of_scratch;
 
@@ -46,7 +48,7 @@ pub fn read_packs_manifest(remote: &Remote, revision: &str, pinned: &ManifestRef
         Read::Damaged(what) => return damaged(&format!("is damaged ({what})")),
         Read::Content(file) => file,
     };
-    let open = || File::open(&file).map_err(|e| Failure::scratch(&e));
+    let open = || scratch::open(&file);
     if Some(of_scratch(open()?, &remote.context.stop)?) != Digest::parse(&pinned.sha256) {
         return damaged("is not the one committed");
     }

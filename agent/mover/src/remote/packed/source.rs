@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Extent, named};
 use crate::error::{Failure, Result};
@@ -17,9 +17,9 @@ const PART: u64 = 1 << 20;
 /// Parts that are fetched at a time where one follows the other.
 const MOST_PARTS: u64 = 16;
 
-/// See the module.
-#[derive(Debug)]
-pub struct Source<'a>(Of<'a>);
+/// See the module. A clone has what was fetched, and fetches for both.
+#[derive(Clone, Debug)]
+pub struct Source<'a>(Arc<Of<'a>>);
 
 #[derive(Debug)]
 enum Of<'a> {
@@ -31,27 +31,28 @@ enum Of<'a> {
 impl<'a> Source<'a> {
     /// A run that is on its way, in a temporary file.
     pub fn of(file: File) -> Self {
-        Self(Of::Whole(file))
+        Self(Arc::new(Of::Whole(file)))
     }
 
     pub(super) fn inline(bytes: Vec<u8>) -> Self {
-        Self(Of::Inline(bytes))
+        Self(Arc::new(Of::Inline(bytes)))
     }
 
-    pub(super) fn open(remote: &'a Remote, of: &RunRef, extent: Extent) -> Result<Self> {
+    /// A run that is an object. What is missing or damaged is `RemoteInconsistent`.
+    pub fn open(remote: &'a Remote, of: &RunRef, extent: Extent) -> Result<Self> {
         if extent == Extent::All || of.size <= SMALL {
-            return Ok(Self(Of::Whole(whole(remote, of)?)));
+            return Ok(Self(Arc::new(Of::Whole(whole(remote, of)?))));
         }
         let file = remote.context.scratch.unnamed()?;
         let parts = usize::try_from(of.size.div_ceil(PART)).unwrap_or(usize::MAX);
         let there = Mutex::new(There { parts: vec![false; parts], next: 0, ahead: 1, whole: None });
-        Ok(Self(Of::Parts(Parts { remote, of: of.clone(), file, there })))
+        Ok(Self(Arc::new(Of::Parts(Parts { remote, of: of.clone(), file, there }))))
     }
 }
 
 impl ReadAt for Source<'_> {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
-        match &self.0 {
+        match &*self.0 {
             Of::Inline(bytes) => bytes.read_at(offset, buffer),
             Of::Whole(file) => ReadAt::read_at(file, offset, buffer),
             Of::Parts(parts) => parts.read_at(offset, buffer),

@@ -16,7 +16,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::{CWD, Dir, FlockOperation, Mode, OFlags, ResolveFlags, StatVfs, flock, fstatvfs, openat, openat2, syncfs};
+use rustix::fs::{CWD, Dir, FlockOperation, Mode, OFlags, ResolveFlags, StatVfs, flock, fstatfs, fstatvfs, fsync, openat, openat2, syncfs};
 use rustix::io::Errno;
 
 pub use files::Files;
@@ -33,6 +33,12 @@ const ATTEMPTS: usize = 100;
 /// Attempts that follow each other at once, and the pause between the others: all together they take four seconds.
 const AT_ONCE: usize = 20;
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// `TMPFS_MAGIC` and `EXT4_SUPER_MAGIC` of `linux/magic.h`.
+pub const TMPFS: u64 = 0x0102_1994;
+const EXT: u64 = 0xef53;
+/// See [`Root::overwrites`].
+const OVERWRITING: [u64; 2] = [TMPFS, EXT];
 
 /// How every name is followed.
 const BENEATH: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_XDEV);
@@ -167,9 +173,24 @@ impl Root {
         write().map_err(|e| Failure::volume("write out", &self.path, &e))
     }
 
+    /// Writes the names in the folder itself to the disk.
+    pub fn sync_names(&self) -> io::Result<()> {
+        match fsync(self.folder(&RelPath::root())?.0) {
+            // Not every file system has that of folders.
+            Err(Errno::INVAL | Errno::NOTSUP) => Ok(syncfs(self.folder(&RelPath::root())?.0)?),
+            synced => Ok(synced?),
+        }
+    }
+
     /// Its room.
     pub fn space(&self) -> Result<StatVfs> {
         fstatvfs(&self.dir).map_err(|errno| Failure::volume("read the free space of", &self.path, &errno.into()))
+    }
+
+    /// Whether what a file has is written over where it is, and takes no room anew: not known of file systems whose files may share blocks.
+    pub fn overwrites(&self) -> Result<bool> {
+        let stat = fstatfs(&self.dir).map_err(|errno| Failure::volume("read the type of the file system of", &self.path, &errno.into()))?;
+        Ok(u64::try_from(stat.f_type).is_ok_and(|kind| OVERWRITING.contains(&kind)))
     }
 
     /// Keeps other pulls out of the volume for as long as what it returns is kept, where the file system has locks of this kind (`flock`): two

@@ -28,11 +28,12 @@ use scribe_mover::error::Result;
 use scribe_mover::format::documents::Owner;
 use scribe_mover::guard::Guard;
 use scribe_mover::pull::{PullOptions, PullOutcome, Synced, pull};
-use scribe_mover::push::{PushOptions, Pusher, push};
+use scribe_mover::push::{PushOptions, Pusher, Sizes, push};
 use scribe_mover::rclone::daemon::Daemon;
 use scribe_mover::rclone::options::Direction;
 use scribe_mover::rclone::{Rclone, RcloneStore, environment, open};
 use scribe_mover::remote::Remote;
+use scribe_mover::retention::Retention;
 use scribe_mover::stop::Stop;
 use scribe_mover::store::progress::Progress;
 use scribe_mover::store::{Context, Store};
@@ -240,6 +241,8 @@ fn push_options(volume: &Path) -> PushOptions {
         // What else is written by a push that finds nothing new is counted.
         heartbeat_interval: SignedDuration::MAX,
         guard: guard(),
+        retention: Retention::last(1),
+        sizes: Sizes::default(),
     }
 }
 

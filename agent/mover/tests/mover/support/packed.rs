@@ -37,6 +37,13 @@ const SALT: Salt = Salt([0x5a; 16]);
 /// Bytes of a block.
 pub(crate) const BLOCK: usize = 16 << 10;
 
+/// The rows of the map, before they are written.
+pub(crate) struct Rows<'a> {
+    pub(crate) entries: &'a mut BTreeMap<RelPath, Node>,
+    pub(crate) blocks: &'a mut BTreeMap<RefKey, BlockRef>,
+    pub(crate) packs: &'a mut BTreeMap<ObjectId, PackRow>,
+}
+
 /// What a push has written so far.
 #[allow(clippy::struct_field_names, reason = "those of the map")]
 #[derive(Clone)]
@@ -45,6 +52,10 @@ pub(crate) struct Packs {
     pub(crate) pack: u64,
     /// Bytes up to which runs stand in the manifest.
     pub(crate) inline: u64,
+    /// What becomes of the rows of a push.
+    pub(crate) forge: fn(Rows),
+    /// What becomes of the sums in the manifest.
+    pub(crate) forge_totals: fn(&mut Totals),
     next_object: ObjectId,
     next_file: u64,
     ids: HashMap<Inode, u64>,
@@ -145,6 +156,8 @@ impl Packs {
         Self {
             pack: 16 << 20,
             inline: 200 << 10,
+            forge: |_| {},
+            forge_totals: |_| {},
             next_object: ObjectId { push: 7, number: 0 },
             next_file: 0,
             ids: HashMap::new(),
@@ -226,7 +239,7 @@ impl Packs {
         }
         filling.end_frame();
         filling.end();
-        let Filling { done: mut objects, rows: mut packs, blocks, .. } = filling;
+        let Filling { done: mut objects, rows: mut packs, mut blocks, .. } = filling;
         for row in packs.values_mut() {
             row.live = 0;
         }
@@ -234,6 +247,7 @@ impl Packs {
             packs.get_mut(&of.pack).unwrap().live += u64::from(of.place.weight());
         }
         packs.retain(|_, row| row.live > 0);
+        (self.forge)(Rows { entries: &mut entries, blocks: &mut blocks, packs: &mut packs });
         let mut run = writer();
         for (path, node) in changes(&old_entries, &entries) {
             run.entry(&path, node.as_ref()).unwrap();
@@ -302,6 +316,8 @@ impl Packs {
         }
         let live = self.packs.values().map(|row| row.live).sum();
         let pack_bytes = self.packs.values().map(|row| row.size).sum();
+        let mut totals = Totals { blocks: self.blocks.len() as u64, packs: self.packs.len() as u64, pack_bytes, live };
+        (self.forge_totals)(&mut totals);
         let meter = Meter { counted: 0, owed: 0 };
         let document = Document {
             format: 2,
@@ -314,12 +330,13 @@ impl Packs {
             next_file: self.next_file,
             ancestors: self.ancestors.clone(),
             runs,
-            totals: Totals { blocks: self.blocks.len() as u64, packs: self.packs.len() as u64, pack_bytes, live },
+            totals,
             clock: PushClock { at: now, full: meter, brief: meter, age: meter },
             retained: Vec::new(),
             dead_packs: Vec::new(),
             dead_runs: Vec::new(),
             dead_manifests: Vec::new(),
+            due: Vec::new(),
         };
         self.ancestors = document.ancestors_of_next();
         let manifest = Manifest { document, inline }.write().unwrap();

@@ -114,15 +114,15 @@ fn differing(a: &BTreeMap<Vec<u8>, String>, b: &BTreeMap<Vec<u8>, String>) -> BT
 
 /// Fails with the differences alone, but lets pass that a file takes other room than its like.
 pub(crate) fn assert_same_but_for_room(a: &Path, b: &Path) {
-    let [a, b] = [a, b].map(|root| {
-        let entries = snapshot(root).into_iter();
-        entries
-            .map(|(path, what)| {
-                (path, what.split_once(", holes [").map_or(what.clone(), |(head, tail)| [head, tail.split_once(']').unwrap().1].concat()))
-            })
-            .collect()
-    });
+    let [a, b] = [a, b].map(without_room);
     assert_none(&differing(&a, &b));
+}
+
+/// As [`snapshot`], without what a file takes of the disk.
+pub(crate) fn without_room(root: &Path) -> BTreeMap<Vec<u8>, String> {
+    let whole =
+        |what: String| what.split_once(", holes [").map(|(head, tail)| [head, tail.split_once(']').unwrap().1].concat()).unwrap_or(what);
+    snapshot(root).into_iter().map(|(path, what)| (path, whole(what))).collect()
 }
 
 /// Fails with the differences alone.

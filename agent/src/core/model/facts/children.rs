@@ -3,7 +3,7 @@
 use crate::api::status::Run;
 use crate::core::model::copy::CopyTrigger;
 use jiff::Timestamp;
-use scribe_mover::report::Report;
+use scribe_mover::report::{Outcome, Report};
 
 /// What a child is for; the label `app.kubernetes.io/component`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -193,6 +193,15 @@ pub struct Pod {
 }
 
 impl Pod {
+    /// Whether its mover has done its work, and at most the pod's phase does not show it yet: the kubelet takes two seconds longer over
+    /// that. Each container has terminated and none is restarted, and its Job makes no second pod (`backoffLimit` 0, and `podFailurePolicy` for
+    /// one that is evicted).
+    pub fn is_done(&self) -> bool {
+        let undisturbed = !self.disrupted && !self.meta.deleting;
+        let terminated = self.finished.is_some() && self.kept_by.is_none();
+        undisturbed && terminated && self.succeeded && self.report().is_some_and(|report| report.result == Outcome::Successful)
+    }
+
     /// What its mover reported, where that can be read.
     pub fn report(&self) -> Option<Report> {
         serde_json::from_str(self.report.as_deref()?).ok()

@@ -1,0 +1,108 @@
+//! Finishes what an earlier pull had begun to do to a private volume, before the remote is asked for anything.
+
+use std::io;
+
+use rustix::fs::FileType;
+
+use super::apply::{all, check_size};
+use super::read::{Found, Journal, damaged};
+use super::row::{Comes, Name, Row};
+use crate::error::{Failure, Result};
+use crate::format::manifest::decode;
+use crate::pull::durable;
+use crate::pull::staging::{JOURNAL, Staging};
+use crate::report::Reason;
+use crate::stop::Stop;
+use crate::store::progress::Progress;
+use crate::volume::beneath::{Root, Seen};
+use crate::volume::path::RelPath;
+
+/// Finishes what the journal on this volume says, if there is one. The volume has to be private: on others, users may have changed since what it
+/// is about, or written it.
+///
+/// One that is damaged, or does not fit what is there, is removed: the pull compares all of the volume then. Where the operating system refuses
+/// something (a full disk), it stays for the next pull. So it does after a request to stop, which leaves the volume no worse than it was found: as a
+/// mix of two revisions.
+pub(in crate::pull) fn resume(root: &Root, progress: &Progress, stop: &Stop) -> Result<()> {
+    let Some(staging) = Staging::left(root)? else { return Ok(()) };
+    let journal = match Journal::find(staging.folder(), stop)? {
+        Found::None => return Ok(()),
+        Found::Damaged(what) => return drop_it(&staging, &what),
+        // There, what goes may have the name of what has come.
+        Found::Whole(journal) if journal.head.merges => return drop_it(&staging, "the volume takes some names for one"),
+        Found::Whole(journal) => journal,
+    };
+    progress.phase("applying", 0);
+    let finished = fits(root, &staging, &journal, stop).and_then(|()| all(root, &staging, &journal, stop).map(drop));
+    match finished {
+        Ok(()) => {
+            tracing::info!(revision = journal.head.revision, "finished what an interrupted pull had begun");
+            staging.clear(stop)
+        }
+        Err(failure) if failure.reason == Reason::VolumeUnreadable && !failure.is_of_the_system() => drop_it(&staging, &failure.message),
+        Err(failure) => Err(failure),
+    }
+}
+
+fn drop_it(staging: &Staging, what: &str) -> Result<()> {
+    tracing::warn!(what, "what an interrupted pull has left cannot be finished; comparing all of the volume");
+    durable::remove(staging.folder(), JOURNAL)
+}
+
+/// Refuses a journal that does not fit what is there, before any of it is done: what it puts in place is ready or in place, what it changes is
+/// a file, and what it copies is there.
+fn fits(root: &Root, staging: &Staging, journal: &Journal, stop: &Stop) -> Result<()> {
+    let mut open = None;
+    for row in journal.rows()? {
+        stop.check()?;
+        match row? {
+            Row::Head(_) => return Err(damaged("it has two heads")),
+            Row::Clear(..) | Row::Remove(_) => {}
+            Row::Meta(line) => drop(decode(*line).map_err(|what| damaged(&what))?),
+            Row::File(Name(path), size, digest) => {
+                check_size(size)?;
+                if !seen(root, &path)?.is_some_and(|seen| seen.kind == FileType::RegularFile) {
+                    return Err(damaged(&format!("{path} is no file")));
+                }
+                open = Some((size, digest));
+            }
+            Row::Resize if open.is_some() => {}
+            Row::Zero(from, to) if open.is_some_and(|(size, _)| from < to && to <= journal.block.count(size)) => {}
+            Row::Copy(from, to) => match open {
+                Some((size, digest)) if from < to && to <= journal.block.count(size) => {
+                    let staged = seen(staging.verified(), &Staging::content(&digest))?;
+                    if !staged.is_some_and(|staged| staged.kind == FileType::RegularFile && staged.size == size) {
+                        return Err(damaged(&format!("new blocks of {digest:?} are not there")));
+                    }
+                }
+                _ => return Err(damaged("it has blocks of no file")),
+            },
+            Row::Resize | Row::Zero(..) => return Err(damaged("it has blocks of no file")),
+            Row::Put(Name(path), lies, comes) => {
+                let ready = lies.within(staging);
+                let there = match seen(ready.root, &ready.path)? {
+                    Some(ready) => Some(ready),
+                    None => seen(root, &path)?,
+                };
+                if !there.is_some_and(|there| is(&there, comes)) {
+                    return Err(damaged(&format!("{path} is neither ready nor in place")));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn seen(root: &Root, path: &RelPath) -> Result<Option<Seen>> {
+    let look = |held: crate::volume::beneath::Held| held.look().map_err(|e: io::Error| Failure::volume("read", &root.shown(path), &e));
+    root.find(path)?.map(look).transpose()
+}
+
+fn is(seen: &Seen, comes: Comes) -> bool {
+    match comes {
+        Comes::Folder => seen.is_dir(),
+        Comes::File(size) => seen.kind == FileType::RegularFile && seen.size == size,
+        Comes::Link => seen.kind == FileType::RegularFile,
+        Comes::Other => matches!(seen.kind, FileType::Symlink | FileType::Fifo),
+    }
+}

@@ -1,0 +1,112 @@
+//! Pulls of layout Packs into volumes that are nearly full: what fits is pulled, and what does not is refused before anything is changed.
+
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::Command;
+
+use assert_fs::TempDir;
+use scribe_mover::pull::{PullOptions, pull};
+use scribe_mover::report::Reason;
+
+use crate::blocks::{Mounted, run};
+use crate::packs_pull::{noise, overwrite};
+use crate::space::Small;
+use crate::support::packed::{BLOCK, Packs, send};
+use crate::support::tree::assert_same_but_for_room;
+use crate::support::{Site, done};
+
+/// Leaves this much free on a volume. What is in that folder is no part of a revision.
+fn fill(volume: &Path, leave: usize) {
+    run(Command::new("sync").arg("-f").arg(volume));
+    let stat = rustix::fs::statvfs(volume).unwrap();
+    let free = usize::try_from(stat.f_bavail * stat.f_frsize).unwrap();
+    fs::create_dir_all(volume.join("lost+found")).unwrap();
+    fs::write(volume.join("lost+found/filler"), vec![1; free - leave]).unwrap();
+    run(Command::new("sync").arg("-f").arg(volume));
+}
+
+/// Of a large file, a tenth changes: there is room for that twice, once in the pack that comes and once unpacked, and not for a third time.
+fn a_tenth_changes(volume: &Path) {
+    let (site, mut packs) = (Site::with_bucket(), Packs::new());
+    let db = site.source.path().join("db");
+    fs::write(&db, noise(1, 384 * BLOCK)).unwrap();
+    for name in ["second", "third"] {
+        fs::hard_link(&db, site.source.path().join(name)).unwrap();
+    }
+    send(&site.remote(), &packs.push(site.source.path()));
+    let options = PullOptions { volume: volume.into(), ..site.pull_options() };
+    done(pull(&site.remote(), &options));
+    fill(volume, 90 * BLOCK);
+    for number in 0..40 {
+        overwrite(&db, number * 9 * BLOCK, &noise(2 + number as u64, BLOCK));
+    }
+    let held = packs.revision();
+    send(&site.remote(), &packs.push(site.source.path()));
+    for applied in [Some(held), None] {
+        done(pull(&site.remote(), &PullOptions { applied, ..options.clone() }));
+        assert!(fs::read(volume.join("third")).unwrap() == fs::read(&db).unwrap());
+    }
+}
+
+#[test]
+fn what_is_written_over_what_is_there_takes_no_room_in_memory() {
+    a_tenth_changes(Small::new(14).path());
+}
+
+#[test]
+fn what_is_written_over_what_is_there_takes_no_room_on_ext4() {
+    let image = TempDir::new().unwrap();
+    let image = image.path().join("image");
+    File::create(&image).unwrap().set_len(24 << 20).unwrap();
+    run(Command::new("mkfs.ext4").args(["-q", "-m", "0", "-O", "^has_journal"]).arg(&image));
+    a_tenth_changes(Mounted::new(&image, "loop").0.path());
+}
+
+/// What an interrupted pull has fetched takes its place a second time all the same, where the file has no blocks yet.
+#[test]
+fn what_was_fetched_before_needs_room_in_its_place() {
+    let (site, small, mut packs) = (Site::with_bucket(), Small::new(12), Packs::new());
+    let (source, volume) = (site.source.path(), small.path());
+    fs::write(source.join("db"), noise(1, 8 * BLOCK)).unwrap();
+    send(&site.remote(), &packs.push(source));
+    let options = PullOptions { volume: volume.into(), ..site.pull_options() };
+    done(pull(&site.remote(), &options));
+    let before = fs::read(volume.join("db")).unwrap();
+    // It grows by 1.5 MiB, which are next to nothing in the pack.
+    fs::write(source.join("db"), [noise(1, 8 * BLOCK), (1..=96).flat_map(|byte| vec![byte; BLOCK]).collect()].concat()).unwrap();
+    send(&site.remote(), &packs.push(source));
+    let ok = volume.join(".scribe-staging/ok");
+    let staged = || fs::read_dir(&ok).into_iter().flatten().map(|file| file.unwrap().metadata().unwrap().blocks() * 512).sum::<u64>();
+    // A few blocks at a time: few steps lie between the last of them and the first change of the volume.
+    let mut steps = 100;
+    while staged() < 96 * BLOCK as u64 {
+        let remote = site.remote();
+        remote.context.stop.request_after(steps);
+        assert_eq!(pull(&remote, &options).unwrap_err().reason, Reason::MoverKilled);
+        steps += if staged() == 0 { 7 } else { 0 };
+    }
+    fill(volume, 60 * BLOCK);
+    let failure = pull(&site.remote(), &options).unwrap_err();
+    assert_eq!(failure.reason, Reason::NoSpace, "{failure}");
+    assert!(fs::read(volume.join("db")).unwrap() == before && !volume.join(".scribe-staging/journal").exists(), "{failure}");
+    fs::remove_dir_all(volume.join("lost+found")).unwrap();
+    done(pull(&site.remote(), &options));
+    assert_same_but_for_room(source, volume);
+}
+
+/// A user's file is copied without its holes.
+#[test]
+fn a_copy_of_a_sparse_file_needs_the_room_of_its_blocks() {
+    let (site, small, mut packs) = (Site::with_bucket(), Small::new(8), Packs::new());
+    let (source, volume) = (site.source.path(), small.path());
+    fs::write(source.join("db"), noise(1, 60 * BLOCK)).unwrap();
+    File::options().write(true).open(source.join("db")).unwrap().set_len(64 << 20).unwrap();
+    send(&site.remote(), &packs.push(source));
+    let options = PullOptions { volume: volume.into(), private: false, ..site.pull_options() };
+    done(pull(&site.remote(), &options));
+    overwrite(&source.join("db"), 7 * BLOCK, b"changed");
+    send(&site.remote(), &packs.push(source));
+    done(pull(&site.remote(), &options));
+    assert_same_but_for_room(source, volume);
+}
