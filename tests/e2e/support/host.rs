@@ -9,6 +9,8 @@ use kube::{Api, ResourceExt};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The main process of a pod.
 #[derive(Clone, Copy, Debug)]
@@ -129,16 +131,21 @@ impl Process {
         PathBuf::from(format!("/proc/{}/root{path}", self.0.as_raw_nonzero()))
     }
 
-    /// The greatest figures of the process' memory cgroup by the time it ends, in bytes: all that counts against the limit, and the part of it
-    /// that cannot be given back (`rss`: no files).
-    pub async fn memory_until_its_end(self) -> (u64, u64) {
-        let (mut all, mut kept) = (0, 0);
-        closely(move || match self.memory() {
-            Some((now, rss)) if self.sees("/") => {
-                (all, kept) = (all.max(now), kept.max(rss));
-                None
+    /// The next process of our binary whose environment has a variable that begins like this: the greatest figures of its memory cgroup by the time
+    /// it ends, in bytes: all that counts against the limit, and the part of it that cannot be given back (`rss`: no files). `None` if it is `over`
+    /// before one was seen.
+    pub async fn memory_of_the_next(variable: String, over: Arc<AtomicBool>) -> Option<(u64, u64)> {
+        let (mut process, mut all, mut kept) = (None, 0, 0);
+        closely(move || {
+            process = process.or_else(|| Self::running(&variable));
+            match process.map(Self::memory) {
+                None => over.load(Ordering::Relaxed).then_some(None),
+                Some(Some((now, rss))) if process.is_some_and(|process| process.sees("/")) => {
+                    (all, kept) = (all.max(now), kept.max(rss));
+                    None
+                }
+                Some(_) => Some(Some((all, kept))),
             }
-            _ => Some((all, kept)),
         })
         .await
     }
