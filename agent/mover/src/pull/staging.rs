@@ -1,6 +1,6 @@
 //! The staging folder on the volume: where fetched content waits until all of it is verified.
 //!
-//! `.scribe-staging/in/` is what rclone writes, believed by its hash alone; `ok/<sha256>` is what was verified; `tmp/` is made ready
+//! `.scribe-staging/in/` is what rclone writes, believed by its hash alone; `ok/<sha256>` is what was verified, `ok/<sha256>.blocks` the new blocks of such; `tmp/` is made ready
 //! there for its rename. Its presence says that the volume may not be a whole revision. What is known of that stands in files of the folder
 //! itself: `holds`, `place`, `path` and `journal`, see `standing`, `only` and `packs::journal`.
 
@@ -27,6 +27,8 @@ const VERIFIED: &str = "ok";
 const TEMPORARY: &str = "tmp";
 /// What is to be done to a private volume, see `packs::journal`.
 pub(super) const JOURNAL: &str = "journal";
+/// What the names of new blocks end in.
+const BLOCKS: &str = ".blocks";
 /// The one path that is pulled, see `only`.
 pub(super) const PATH: &str = "path";
 /// How often a folder that is not ours is removed.
@@ -147,6 +149,11 @@ impl Staging {
         RelPath::root().child(digest.hex())
     }
 
+    /// The name of the new blocks of this content there, see `packs::waiting`.
+    pub(super) fn blocks(digest: &Digest) -> RelPath {
+        RelPath::root().child(format!("{}{BLOCKS}", digest.hex()))
+    }
+
     /// Where entries are made ready.
     pub(super) fn temporary(&self) -> &Root {
         &self.temporary
@@ -200,8 +207,10 @@ impl Staging {
         for file in self.verified.files() {
             stop.check()?;
             let file = file?;
-            let name = std::str::from_utf8(file.as_bytes()).ok().and_then(Digest::parse);
-            if !name.is_some_and(|digest| Self::content(&digest) == file && wants(&digest)) {
+            let name = std::str::from_utf8(file.as_bytes()).unwrap_or_default();
+            let digest = Digest::parse(name.strip_suffix(BLOCKS).unwrap_or(name));
+            let is = |digest: &Digest| Self::content(digest) == file || Self::blocks(digest) == file;
+            if !digest.is_some_and(|digest| is(&digest) && wants(&digest)) {
                 remove(&self.verified, &file)?;
             }
         }

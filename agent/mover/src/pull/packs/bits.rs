@@ -27,8 +27,24 @@ impl Bits {
         self.length += 1;
     }
 
+    /// Sets the bit of this number; those before it that were not there are not set.
+    pub(super) fn set(&mut self, number: u64) {
+        let Ok(at) = usize::try_from(number) else { return };
+        while self.length <= at {
+            self.push(false);
+        }
+        if let Some(word) = self.chunks.get_mut(at / 64 / CHUNK).and_then(|words| words.get_mut(at / 64 % CHUNK)) {
+            *word |= 1 << (at % 64);
+        }
+    }
+
     pub(super) fn len(&self) -> u64 {
         self.length as u64
+    }
+
+    /// Whether the bit of this number is set.
+    pub(super) fn has(&self, number: u64) -> bool {
+        usize::try_from(number).is_ok_and(|at| self.get(at))
     }
 
     /// The bit at this place; not set behind the last.
@@ -48,6 +64,16 @@ mod tests {
         let is_set = |at: usize| at.is_multiple_of(3) || at == 127;
         (0..200_000).for_each(|at| bits.push(is_set(at)));
         assert!((0..200_000).all(|at| bits.get(at) == is_set(at)) && !bits.get(200_000) && !bits.get(1 << 40));
+    }
+
+    #[test]
+    fn a_bit_can_be_set_anywhere() {
+        let mut bits = Bits::default();
+        for at in [70_000, 3, 3, 64, 69_999] {
+            bits.set(at);
+        }
+        let set: Vec<usize> = (0..80_000).filter(|at| bits.get(*at)).collect();
+        assert_eq!((set, bits.len()), (vec![3, 64, 69_999, 70_000], 70_001));
     }
 
     /// 16 million in 2 MiB and one part more.

@@ -1,4 +1,5 @@
-//! Brings the blocks that are missing into the staging folder, each of them verified, and each written to its place in the file that it is for.
+//! Brings the blocks that are missing into the staging folder, each of them verified, and each written to its place in the file that it is for:
+//! or to those that wait, where that file is changed in place.
 //!
 //! Blocks are fetched pack by pack, in the order of the packs' names: of more blocks than there is memory for, the map is read again for the
 //! next ones.
@@ -7,10 +8,12 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::rows::FileRows;
 use super::target::Target;
+use super::waiting;
 use crate::error::{Failure, Result};
 use crate::packs::block::Unpacker;
 use crate::packs::check::lowest::Lowest;
@@ -115,7 +118,9 @@ impl<R: ReadAt> Fetching<'_, R> {
 
     /// What all of it takes in the staging folder.
     fn room(targets: &[Target]) -> Room {
-        let rooms = targets.iter().filter(|target| target.blocks > 0).map(|target| Room { inodes: 0, ..Room::of_content(target.bytes) });
+        let bytes = |target: &Target| target.bytes + if target.in_place { target.blocks * waiting::HEADER as u64 } else { 0 };
+        let room = |target| Room { inodes: 0, ..Room::of_content(bytes(target)) };
+        let rooms = targets.iter().filter(|target| target.blocks > 0).map(room);
         rooms.fold(Room::default(), Room::plus)
     }
 
@@ -269,8 +274,16 @@ struct Placing<'a> {
     salt: Salt,
     /// The room that is needed from here on.
     needed: Room,
-    open: HashMap<usize, File>,
+    open: HashMap<usize, Open>,
     unpacker: Unpacker,
+}
+
+/// A file that blocks are put into.
+enum Open {
+    /// Each to its place.
+    Whole(File),
+    /// Each behind the others, of which there are so many bytes.
+    Waiting(File, u64),
 }
 
 impl Placing<'_> {
@@ -283,19 +296,52 @@ impl Placing<'_> {
             ));
         }
         let plain = self.unpacker.unpack(stored, &need.block(), &self.salt)?;
-        let (folder, name) = (self.staging.verified(), Staging::content(&target.digest));
-        let failed = |e: io::Error| Failure::volume("write to", &folder.shown(&name), &e);
         if !self.open.contains_key(&need.target) {
             if self.open.len() == OPEN {
                 self.open.clear();
             }
-            let file = folder.file_to_write(&name).and_then(|file| file.ok_or_else(|| io::ErrorKind::NotFound.into())).map_err(failed)?;
-            self.open.insert(need.target, file);
+            self.open.insert(need.target, Open::of(target, self.staging)?);
         }
-        let Some(file) = self.open.get(&need.target) else { return Ok(()) };
-        file.write_all_at(plain, need.number * u64::from(self.block.bytes())).map_err(failed)?;
-        self.needed = self.needed.minus(Room { bytes: plain.len() as u64, inodes: 0 });
+        let failed = |e: &io::Error| Failure::volume("write to", &Open::shown(target, self.staging), e);
+        let header = match self.open.get_mut(&need.target) {
+            Some(Open::Whole(file)) => {
+                file.write_all_at(plain, need.number * u64::from(self.block.bytes())).map_err(|e| failed(&e))?;
+                0
+            }
+            Some(Open::Waiting(file, end)) => {
+                // A frame has blocks of other files, too.
+                let record = if need.zstd && need.frame == 0 { (Form::Zstd, stored) } else { (Form::Raw, plain) };
+                *end = waiting::append(file, *end, need.number, &need.hash, record).map_err(|e| failed(&e))?;
+                waiting::HEADER
+            }
+            None => 0,
+        };
+        self.needed = self.needed.minus(Room { bytes: (header + plain.len()) as u64, inodes: 0 });
         Ok(())
+    }
+}
+
+impl Open {
+    fn of(target: &Target, staging: &Staging) -> Result<Self> {
+        let (folder, name) = (staging.verified(), Self::name(target));
+        let failed = |e: io::Error| Failure::volume("write to", &folder.shown(&name), &e);
+        let open = || folder.file_to_write(&name).and_then(|file| file.ok_or_else(|| io::ErrorKind::NotFound.into()));
+        if !target.in_place {
+            return open().map(Self::Whole).map_err(failed);
+        }
+        let file = match open() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => folder.at(&name).and_then(|place| place.make_file()),
+            file => file,
+        };
+        file.and_then(|file| file.metadata().map(|meta| Self::Waiting(file, meta.len()))).map_err(failed)
+    }
+
+    fn name(target: &Target) -> RelPath {
+        if target.in_place { Staging::blocks(&target.digest) } else { Staging::content(&target.digest) }
+    }
+
+    fn shown(target: &Target, staging: &Staging) -> PathBuf {
+        staging.verified().shown(&Self::name(target))
     }
 }
 

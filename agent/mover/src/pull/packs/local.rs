@@ -19,6 +19,7 @@ use super::place;
 use super::rows::FileRows;
 use super::target::Target;
 use super::tree::parts;
+use super::waiting;
 use crate::error::{Failure, Result};
 use crate::packs::damaged;
 use crate::packs::manifest::Document;
@@ -33,7 +34,6 @@ use crate::stop::Stop;
 use crate::volume::beneath::Root;
 use crate::volume::entry::Entry;
 use crate::volume::hash::Hasher;
-use crate::volume::path::RelPath;
 
 /// What files are compared by.
 pub(super) struct Comparing<'a, R> {
@@ -108,41 +108,41 @@ impl<R: ReadAt> Comparing<'_, R> {
         let failed = |e: &io::Error| Failure::volume("compare", &shown, e);
         let contents = |file: File| Contents::of(file, block, salt).map_err(|e| failed(&e));
         let mut base = self.root.file(&target.path)?.map(contents).transpose()?;
-        let name = Staging::content(&target.digest);
-        let (staged, fresh) = self.staged(target, base.as_ref(), &name, staging)?;
-        let mut staged = contents(staged)?;
+        let waiting = if target.in_place { self.waiting(target, staging)? } else { Bits::default() };
+        let mut staged = if target.in_place {
+            None
+        } else {
+            Some(self.staged(target, base.as_ref(), staging).and_then(|(file, fresh)| Ok((contents(file)?, fresh)))?)
+        };
         let (size, mut bits) = (target.size, Bits::default());
         let mut walk = Walk::new(target.id(), size, block);
         rows.of(target.id(), |number, Hashed { hash, .. }| {
             self.stop.check()?;
             let gap = walk.next(number, &hash)?;
-            self.gap((at, target), changes, gap, (base.as_mut(), &staged, fresh))?.map_err(|e| failed(&e))?;
+            self.gap((at, target), changes, gap, (base.as_mut(), staged.as_ref()))?.map_err(|e| failed(&e))?;
             let in_base = |base: &mut Option<Contents>| base.as_mut().map_or(Ok(false), |base| base.has(size, number, &hash));
-            let is_staged = |staged: &mut Contents| if fresh { Ok(false) } else { staged.has(size, number, &hash) };
             let length = block.length(size, number);
-            if target.in_place {
+            let Some((staged, fresh)) = &mut staged else {
                 if in_base(&mut base).map_err(|e| failed(&e))? {
                     bits.push(false);
                     return Ok(());
                 }
                 changes.copy(at, number)?;
-            }
-            let mut there = is_staged(&mut staged).map_err(|e| failed(&e))?;
-            if !there
-                && !target.in_place
-                && let Some(base) = base.as_mut()
-            {
-                there = base.has(size, number, &hash).map_err(|e| failed(&e))?;
-                if there {
-                    staged.file.write_all_at(&base.buffer, number * u64::from(block.bytes())).map_err(|e| failed(&e))?;
-                }
+                target.note(&mut bits, !waiting.has(number), length);
+                return Ok(());
+            };
+            let mut there = !*fresh && staged.has(size, number, &hash).map_err(|e| failed(&e))?;
+            if !there && in_base(&mut base).map_err(|e| failed(&e))? {
+                there = true;
+                let base = base.as_ref().map_or(&[][..], |base| &base.buffer);
+                staged.file.write_all_at(base, number * u64::from(block.bytes())).map_err(|e| failed(&e))?;
             }
             target.note(&mut bits, !there, length);
             Ok(())
         })?;
         target.noted(bits);
         let gap = walk.end(&parts(&target.digest).0)?;
-        self.gap((at, target), changes, gap, (base.as_mut(), &staged, fresh))?.map_err(|e| failed(&e))?;
+        self.gap((at, target), changes, gap, (base.as_mut(), staged.as_ref()))?.map_err(|e| failed(&e))?;
         self.hasher.note(base.map_or(0, |base| base.read));
         Ok(())
     }
@@ -153,24 +153,37 @@ impl<R: ReadAt> Comparing<'_, R> {
         (at, target): (usize, &Target),
         changes: &mut ChangesWriter,
         gap: (u64, u64),
-        (base, staged, fresh): (Option<&mut Contents>, &Contents, bool),
+        (base, staged): (Option<&mut Contents>, Option<&(Contents, bool)>),
     ) -> Result<io::Result<()>> {
-        if target.in_place {
-            let Some(base) = base else { return Ok(Ok(())) };
-            let mut noted = Ok(());
-            let read = base.not_zero(gap, self.stop, |number| {
-                noted = changes.zero(at, number);
-                noted.is_err()
-            })?;
-            noted?;
-            return Ok(read.map(drop));
+        if let Some((staged, fresh)) = staged {
+            return if *fresh { Ok(Ok(())) } else { clear(&staged.file, gap, (staged.block, target.size), self.stop) };
         }
-        if fresh { Ok(Ok(())) } else { clear(&staged.file, gap, (staged.block, target.size), self.stop) }
+        let Some(base) = base else { return Ok(Ok(())) };
+        let mut noted = Ok(());
+        let read = base.not_zero(gap, self.stop, |number| {
+            noted = changes.zero(at, number);
+            noted.is_err()
+        })?;
+        noted?;
+        Ok(read.map(drop))
+    }
+
+    /// Which new blocks of a file that is changed in place an earlier pull has left.
+    pub(super) fn waiting(&self, target: &Target, staging: &Staging) -> Result<Bits> {
+        let (folder, name) = (staging.verified(), Staging::blocks(&target.digest));
+        let of = waiting::Of { size: target.size, block: self.block()?, salt: self.document.salt };
+        let failed = |e: io::Error| Failure::volume("read", &folder.shown(&name), &e);
+        match folder.file_to_write(&name) {
+            Ok(Some(file)) => waiting::left(&file, of, self.stop)?.map_err(failed),
+            Ok(None) => Ok(Bits::default()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Bits::default()),
+            Err(error) => Err(failed(error)),
+        }
     }
 
     /// The file in the staging folder, and whether it is known to hold nothing. Room for what is copied there is checked before.
-    pub(super) fn staged(&self, target: &Target, base: Option<&Contents>, name: &RelPath, staging: &Staging) -> Result<(File, bool)> {
-        let folder = staging.verified();
+    fn staged(&self, target: &Target, base: Option<&Contents>, staging: &Staging) -> Result<(File, bool)> {
+        let (folder, name) = (staging.verified(), &Staging::content(&target.digest));
         let failed = |e: io::Error| Failure::volume("make", &folder.shown(name), &e);
         let left = match folder.file_to_write(name) {
             Ok(left) => left,
@@ -190,7 +203,7 @@ impl<R: ReadAt> Comparing<'_, R> {
         };
         let file: File = make().map_err(failed)?;
         let mut fresh = true;
-        if let Some(base) = base.filter(|_| !target.in_place) {
+        if let Some(base) = base {
             // Where the file system shares blocks, that costs next to nothing.
             fresh = ioctl_ficlone(&file, &base.file).is_err();
             if fresh {

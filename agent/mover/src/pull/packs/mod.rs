@@ -20,6 +20,7 @@ mod since;
 mod target;
 mod targets;
 mod tree;
+mod waiting;
 
 use super::apply::{self, Applied};
 use super::carry::Attempt;
@@ -143,8 +144,8 @@ fn replace(
         work.put(prepared, plan, entries, merged.is_some())?;
         return work.finish(entries);
     }
-    let (revision, merges) = (&document.revision, merged.is_some());
-    let writing = Writing { root, staging, plan, entries, targets: &targets, changes: &changes, revision, block, merges, stop };
+    let (revision, salt, merges) = (&document.revision, document.salt, merged.is_some());
+    let writing = Writing { root, staging, plan, entries, targets: &targets, changes: &changes, revision, block, salt, merges, stop };
     journal::write(&writing, prepared, &work.into_applied()).map_err(explain)?;
     // It takes room itself, and is of no use to a volume that is as it was.
     if let Err(failure) = space::check(root, placed) {

@@ -1,4 +1,4 @@
-//! Changes a file in place: zeros, its length, and blocks from the staging folder. Done again, each ends the same.
+//! Changes a file in place: zeros, its length, and blocks. Done again, each ends the same.
 
 use std::fs::File;
 use std::io;
@@ -13,7 +13,7 @@ use crate::stop::Stop;
 use crate::volume::beneath::Root;
 use crate::volume::path::RelPath;
 
-/// Bytes that are copied at a time.
+/// Bytes of zeros that are written at a time.
 const PART: u64 = 1 << 20;
 
 /// A file that is being changed.
@@ -43,19 +43,10 @@ impl Patched {
         self.file.set_len(self.size).map_err(|e| self.failed(&e))
     }
 
-    /// Copies these blocks from `staged`, where they lie at the same place.
-    pub(super) fn copy(&self, (from, to): (u64, u64), (staged, of): (&File, &PathBuf), stop: &Stop) -> Result<()> {
-        let block = u64::from(self.block.bytes());
-        let (mut at, end) = (from.saturating_mul(block), to.saturating_mul(block).min(self.size));
-        let mut buffer = Vec::new();
-        while at < end {
-            stop.check()?;
-            buffer.resize(usize::try_from((end - at).min(PART)).unwrap_or(0), 0);
-            staged.read_exact_at(&mut buffer, at).map_err(|e| Failure::volume("read", of, &e))?;
-            self.file.write_all_at(&buffer, at).map_err(|e| self.failed(&e))?;
-            at += buffer.len() as u64;
-        }
-        Ok(())
+    /// Writes a block.
+    pub(super) fn write(&self, number: u64, plain: &[u8]) -> Result<()> {
+        let at = number.saturating_mul(self.block.bytes().into());
+        self.file.write_all_at(plain, at).map_err(|e| self.failed(&e))
     }
 
     fn failed(&self, error: &io::Error) -> Failure {

@@ -37,8 +37,8 @@ impl<'a, R: ReadAt> Since<'a, R> {
         Ok((seen.size, seen.mtime) == known)
     }
 
-    /// Notes the blocks that are newer.
-    pub(super) fn look(&mut self, at: usize, target: &mut Target, changes: &mut ChangesWriter) -> Result<()> {
+    /// Notes the blocks that are newer, and which of them do not wait yet.
+    pub(super) fn look(&mut self, (at, target): (usize, &mut Target), waiting: &Bits, changes: &mut ChangesWriter) -> Result<()> {
         let block = self.comparing.block()?;
         let mut walk = Walk::new(target.id(), target.size, block);
         let (generation, mut bits) = (self.generation, Bits::default());
@@ -46,7 +46,7 @@ impl<'a, R: ReadAt> Since<'a, R> {
             self.comparing.stop.check()?;
             walk.next(number, &of.hash)?;
             let is_newer = of.place.born > generation;
-            target.note(&mut bits, is_newer, block.length(target.size, number));
+            target.note(&mut bits, is_newer && !waiting.has(number), block.length(target.size, number));
             if is_newer { changes.copy(at, number) } else { Ok(()) }
         })?;
         target.noted(bits);

@@ -38,8 +38,8 @@ pub(super) fn of<R: ReadAt>(
     for (at, target) in targets.iter_mut().enumerate().filter(|(_, target)| target.size > 0) {
         comparing.stop.check()?;
         if since.knows(target)? {
-            comparing.staged(target, None, &Staging::content(&target.digest), staging)?;
-            since.look(at, target, &mut changes)?;
+            let waiting = comparing.waiting(target, staging)?;
+            since.look((at, target), &waiting, &mut changes)?;
         } else {
             comparing.local((at, target), &mut changes, &mut rows, staging)?;
         }

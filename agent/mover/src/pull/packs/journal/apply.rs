@@ -2,16 +2,15 @@
 
 #![allow(clippy::redundant_closure_for_method_calls, reason = "a method of `Place` by its path is one of a single lifetime")]
 
-use std::fs::File;
-use std::io;
-use std::path::PathBuf;
-
+use super::super::bits::Bits;
 use super::super::patch::Patched;
+use super::super::waiting::{self, Of};
 use super::read::{Found, Journal, damaged};
 use super::row::{Comes, Head, Name, Row};
 use crate::digest::Digest;
 use crate::error::{Failure, Result};
 use crate::format::manifest::decode;
+use crate::packs::salt::Salt;
 use crate::packs::size::BlockSize;
 use crate::pull::apply::{Applied, finish, put, remove};
 use crate::pull::durable;
@@ -40,11 +39,13 @@ pub(super) fn all(root: &Root, staging: &Staging, journal: &Journal, stop: &Stop
     standing::forget(staging.folder())?;
     release(staging)?;
     let Head { changed, skipped, .. } = journal.head.clone();
-    let mut applying = Applying { root, staging, block: journal.block, stop, open: None, applied: Applied { changed, skipped } };
+    let (block, salt) = (journal.block, journal.head.salt);
+    let mut applying = Applying { root, staging, block, salt, stop, open: None, applied: Applied { changed, skipped } };
     for row in journal.rows()? {
         stop.check()?;
         applying.row(row?)?;
     }
+    applying.copy()?;
     let applied = applying.applied;
     root.sync()?;
     complete(staging, &journal.head, &applied)?;
@@ -66,6 +67,7 @@ struct Applying<'a> {
     root: &'a Root,
     staging: &'a Staging,
     block: BlockSize,
+    salt: Salt,
     stop: &'a Stop,
     /// The file that is being changed.
     open: Option<Open>,
@@ -76,19 +78,22 @@ struct Open {
     patched: Patched,
     size: u64,
     digest: Digest,
-    /// Where its new blocks are, once one was asked for.
-    staged: Option<(File, PathBuf)>,
+    /// Which of its blocks come from those that wait.
+    copied: Bits,
 }
 
 impl Applying<'_> {
     fn row(&mut self, row: Row) -> Result<()> {
+        if !matches!(row, Row::Copy(..)) {
+            self.copy()?;
+        }
         match row {
             Row::Head(_) => Err(damaged("it has two heads")),
             Row::Clear(Name(path), is_folder) => self.clear(&path, is_folder),
             Row::File(Name(path), size, digest) => {
                 check_size(size)?;
                 let patched = Patched::open(self.root, &path, size, self.block)?;
-                self.open = Some(Open { patched, size, digest, staged: None });
+                self.open = Some(Open { patched, size, digest, copied: Bits::default() });
                 Ok(())
             }
             Row::Zero(from, to) => {
@@ -96,7 +101,11 @@ impl Applying<'_> {
                 self.open((from, to))?.patched.zero((from, to), stop)
             }
             Row::Resize => self.open((0, 0))?.patched.resize(),
-            Row::Copy(from, to) => self.copy((from, to)),
+            Row::Copy(from, to) => {
+                let copied = &mut self.open((from, to))?.copied;
+                (from..to).for_each(|number| copied.set(number));
+                Ok(())
+            }
             Row::Put(Name(path), lies, comes) => {
                 let ready = lies.within(self.staging);
                 // What is not there any more was put in place before.
@@ -125,22 +134,43 @@ impl Applying<'_> {
         }
     }
 
-    fn copy(&mut self, range: (u64, u64)) -> Result<()> {
-        let (staging, stop) = (self.staging, self.stop);
-        let Open { patched, digest, staged, .. } = self.open(range)?;
-        let (file, shown) = match staged {
-            Some(staged) => staged,
-            none => none.insert(new_blocks(staging.verified(), digest)?),
-        };
-        patched.copy(range, (file, shown), stop)
+    /// Writes the blocks of the open file that its rows have named.
+    fn copy(&mut self) -> Result<()> {
+        let Some(Open { patched, size, digest, copied }) = &mut self.open else { return Ok(()) };
+        let wanted = std::mem::take(copied);
+        if wanted.len() == 0 {
+            return Ok(());
+        }
+        let of = Of { size: *size, block: self.block, salt: self.salt };
+        new_blocks(self.staging, digest, of, &wanted, self.stop, |number, plain| patched.write(number, plain))
     }
 }
 
-/// The file that holds new blocks.
-fn new_blocks(folder: &Root, digest: &Digest) -> Result<(File, PathBuf)> {
-    let name = Staging::content(digest);
-    let file = folder.file(&name)?.ok_or_else(|| Failure::volume("read", &folder.shown(&name), &io::ErrorKind::NotFound.into()))?;
-    Ok((file, folder.shown(&name)))
+/// Shows those of the `wanted` blocks of this content, all of which have to wait in the staging folder.
+pub(super) fn new_blocks(
+    staging: &Staging,
+    digest: &Digest,
+    of: Of,
+    wanted: &Bits,
+    stop: &Stop,
+    mut each: impl FnMut(u64, &[u8]) -> Result<()>,
+) -> Result<()> {
+    let (folder, name) = (staging.verified(), Staging::blocks(digest));
+    let file = folder.file(&name)?.ok_or_else(|| damaged(&format!("new blocks of {digest:?} are not there")))?;
+    let mut seen = Bits::default();
+    let read = waiting::read(&file, of, stop, |number, plain| {
+        // What an earlier pull has left may be more.
+        if !wanted.has(number) {
+            return Ok(());
+        }
+        seen.set(number);
+        each(number, plain)
+    })?;
+    read.map_err(|e| Failure::volume("read", &folder.shown(&name), &e))?;
+    match (0..wanted.len()).find(|number| wanted.has(*number) && !seen.has(*number)) {
+        Some(number) => Err(damaged(&format!("new block {number} of {digest:?} is not there"))),
+        None => Ok(()),
+    }
 }
 
 /// That a file can have this many bytes.

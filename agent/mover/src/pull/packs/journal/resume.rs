@@ -4,9 +4,12 @@ use std::io;
 
 use rustix::fs::FileType;
 
-use super::apply::{all, check_size};
+use super::super::bits::Bits;
+use super::super::waiting::Of;
+use super::apply::{all, check_size, new_blocks};
 use super::read::{Found, Journal, damaged};
 use super::row::{Comes, Name, Row};
+use crate::digest::Digest;
 use crate::error::{Failure, Result};
 use crate::format::manifest::decode;
 use crate::pull::durable;
@@ -50,12 +53,32 @@ fn drop_it(staging: &Staging, what: &str) -> Result<()> {
 }
 
 /// Refuses a journal that does not fit what is there, before any of it is done: what it puts in place is ready or in place, what it changes is
-/// a file, and what it copies is there.
+/// a file, and the blocks that it writes are there.
 fn fits(root: &Root, staging: &Staging, journal: &Journal, stop: &Stop) -> Result<()> {
-    let mut open = None;
+    let mut fitting = Fitting { root, staging, journal, stop, open: None };
     for row in journal.rows()? {
         stop.check()?;
-        match row? {
+        fitting.row(row?)?;
+    }
+    fitting.blocks()
+}
+
+struct Fitting<'a> {
+    root: &'a Root,
+    staging: &'a Staging,
+    journal: &'a Journal,
+    stop: &'a Stop,
+    /// The file that is changed: its size, its content, and the blocks that are written.
+    open: Option<(u64, Digest, Bits)>,
+}
+
+impl Fitting<'_> {
+    fn row(&mut self, row: Row) -> Result<()> {
+        let (root, block) = (self.root, self.journal.block);
+        if !matches!(row, Row::Copy(..)) {
+            self.blocks()?;
+        }
+        match row {
             Row::Head(_) => return Err(damaged("it has two heads")),
             Row::Clear(..) | Row::Remove(_) => {}
             Row::Meta(line) => drop(decode(*line).map_err(|what| damaged(&what))?),
@@ -64,22 +87,20 @@ fn fits(root: &Root, staging: &Staging, journal: &Journal, stop: &Stop) -> Resul
                 if !seen(root, &path)?.is_some_and(|seen| seen.kind == FileType::RegularFile) {
                     return Err(damaged(&format!("{path} is no file")));
                 }
-                open = Some((size, digest));
+                self.open = Some((size, digest, Bits::default()));
             }
-            Row::Resize if open.is_some() => {}
-            Row::Zero(from, to) if open.is_some_and(|(size, _)| from < to && to <= journal.block.count(size)) => {}
-            Row::Copy(from, to) => match open {
-                Some((size, digest)) if from < to && to <= journal.block.count(size) => {
-                    let staged = seen(staging.verified(), &Staging::content(&digest))?;
-                    if !staged.is_some_and(|staged| staged.kind == FileType::RegularFile && staged.size == size) {
-                        return Err(damaged(&format!("new blocks of {digest:?} are not there")));
+            Row::Resize if self.open.is_some() => {}
+            Row::Resize => return Err(damaged("it has blocks of no file")),
+            Row::Zero(from, to) | Row::Copy(from, to) => match &mut self.open {
+                Some((size, _, copied)) if from < to && to <= block.count(*size) => {
+                    if matches!(row, Row::Copy(..)) {
+                        (from..to).for_each(|number| copied.set(number));
                     }
                 }
                 _ => return Err(damaged("it has blocks of no file")),
             },
-            Row::Resize | Row::Zero(..) => return Err(damaged("it has blocks of no file")),
             Row::Put(Name(path), lies, comes) => {
-                let ready = lies.within(staging);
+                let ready = lies.within(self.staging);
                 let there = match seen(ready.root, &ready.path)? {
                     Some(ready) => Some(ready),
                     None => seen(root, &path)?,
@@ -89,8 +110,15 @@ fn fits(root: &Root, staging: &Staging, journal: &Journal, stop: &Stop) -> Resul
                 }
             }
         }
+        Ok(())
     }
-    Ok(())
+
+    /// That the blocks which are written to the open file wait.
+    fn blocks(&mut self) -> Result<()> {
+        let Some((size, digest, copied)) = &mut self.open else { return Ok(()) };
+        let (wanted, of) = (std::mem::take(copied), Of { size: *size, block: self.journal.block, salt: self.journal.head.salt });
+        if wanted.len() == 0 { Ok(()) } else { new_blocks(self.staging, digest, of, &wanted, self.stop, |_, _| Ok(())) }
+    }
 }
 
 fn seen(root: &Root, path: &RelPath) -> Result<Option<Seen>> {

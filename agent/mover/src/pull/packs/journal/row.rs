@@ -8,11 +8,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::digest::{Digest, hex, unhex};
 use crate::format::manifest::Line;
 use crate::format::names::recorded;
+use crate::packs::salt::Salt;
 use crate::pull::prepare::Lies;
 use crate::volume::path::RelPath;
 
 /// The version that is written, and the only one that is read.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
 
 /// What is known of all of it: the first line.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -23,6 +24,8 @@ pub(in crate::pull::packs) struct Head {
     pub(super) revision: String,
     /// Bytes of a block.
     pub(super) block: u32,
+    /// What the hashes of blocks are made with.
+    pub(super) salt: Salt,
     /// Whether the volume takes some names for one: then nothing of it can be done again, and who has done all has to look at all names of the
     /// revision.
     pub(super) merges: bool,
@@ -72,13 +75,13 @@ pub(super) enum Row {
     Head(Box<Head>),
     /// What has to go before anything comes; whether it is a folder.
     Clear(Name, bool),
-    /// The file in place that the next rows are about: the size that it gets, and what holds its new blocks.
+    /// The file in place that the next rows are about: the size that it gets, and the content that it gets, which names its new blocks.
     File(Name, u64, Digest),
     /// These blocks of it become zero.
     Zero(u64, u64),
     /// It gets its size.
     Resize,
-    /// These blocks of it come from the staging folder.
+    /// These blocks of it come from those that wait in the staging folder. In which order they come is theirs.
     Copy(u64, u64),
     /// What is ready is put in place.
     Put(Name, Lies, Comes),

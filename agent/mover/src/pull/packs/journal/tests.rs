@@ -6,11 +6,14 @@ use std::path::Path;
 use assert_fs::TempDir;
 use sha2::{Digest as _, Sha256};
 
+use super::super::waiting::append;
 use super::resume;
 use super::row::{Comes, FORMAT, Head, Name, Row};
 use crate::digest::Digest;
 use crate::format::lines::LinesWriter;
 use crate::format::manifest::encode;
+use crate::packs::reference::Form;
+use crate::packs::salt::Salt;
 use crate::pull::prepare::Lies;
 use crate::pull::staging::Staging;
 use crate::pull::standing::Holds;
@@ -24,6 +27,7 @@ use crate::volume::path::RelPath;
 const REVISION: &str = "20261123T042858Z-1c9a77e0-17-5f2e";
 const BLOCK: usize = 16 << 10;
 const CONTENT: Digest = Digest([7; 32]);
+const SALT: Salt = Salt([9; 16]);
 
 fn name(path: &str) -> Name {
     Name(RelPath::new(path.as_bytes()).unwrap())
@@ -31,7 +35,7 @@ fn name(path: &str) -> Name {
 
 fn head() -> Row {
     let skipped = std::collections::BTreeMap::new();
-    let head = Head { format: FORMAT, revision: REVISION.into(), block: 16384, merges: false, changed: true, lost: 1, skipped };
+    let head = Head { format: FORMAT, revision: REVISION.into(), block: 16384, salt: SALT, merges: false, changed: true, lost: 1, skipped };
     Row::Head(Box::new(head))
 }
 
@@ -71,8 +75,9 @@ impl Volume {
         let (dir, outside) = (TempDir::new().unwrap(), TempDir::new().unwrap());
         let root = Root::open(dir.path()).unwrap();
         let staging = Staging::open(&root).unwrap();
-        let ok = staging.verified().shown(&Staging::content(&CONTENT));
-        fs::write(ok, [vec![0; BLOCK], vec![2; BLOCK], vec![0; 10]].concat()).unwrap();
+        let log = staging.verified().at(&Staging::blocks(&CONTENT)).unwrap().make_file().unwrap();
+        let plain = vec![2; BLOCK];
+        append(&log, 0, 1, &SALT.hash(&plain), (Form::Raw, &plain)).unwrap();
         fs::write(staging.temporary().shown(&RelPath::own("0")), "new").unwrap();
         fs::create_dir(staging.temporary().shown(&RelPath::own("1"))).unwrap();
         fs::write(dir.path().join("db"), vec![1; 3 * BLOCK]).unwrap();
@@ -176,7 +181,6 @@ fn a_journal_that_is_not_all_there_or_does_not_fit_changes_nothing() {
     let put = |path: &str| format!("{{\"put\":[\"{}\",{{\"numbered\":0}},{{\"file\":3}}]}}", hex(path));
     let number = good.len();
     let bomb = zstd::encode_all(&vec![b'['; 64 << 20][..], 1).unwrap();
-    let large = |path: &str| Row::File(name(path), 3 * BLOCK as u64, CONTENT);
     let cases: Vec<(&str, Vec<u8>)> = vec![
         ("nothing", Vec::new()),
         ("without a seal", good.clone()),
@@ -192,7 +196,7 @@ fn a_journal_that_is_not_all_there_or_does_not_fit_changes_nothing() {
         ("a line without end", sealed(bomb)),
         ("no head", sealed(lines(&Volume::rows()[1..]))),
         ("two heads", with(&|rows| rows.push(head()))),
-        ("another format", with_head(&|head| head.format = 2)),
+        ("another format", with_head(&|head| head.format = FORMAT + 1)),
         ("another block", with_head(&|head| head.block = 3)),
         ("no revision", with_head(&|head| head.revision = "../x".into())),
         ("names for one another", with_head(&|head| head.merges = true)),
@@ -210,9 +214,11 @@ fn a_journal_that_is_not_all_there_or_does_not_fit_changes_nothing() {
         ("a link to a file", with(&|rows| rows[2] = Row::File(name("link to a file"), 2 * BLOCK as u64 + 10, CONTENT))),
         ("a file that is a folder", with(&|rows| rows[2] = Row::File(name("nothing"), 2 * BLOCK as u64 + 10, CONTENT))),
         ("blocks of no file", with(&|rows| drop(rows.remove(2)))),
-        ("a file of another size", with(&|rows| rows[2] = large("db"))),
+        ("blocks that its size does not have", with(&|rows| rows[2] = Row::File(name("db"), BLOCK as u64 + 5, CONTENT))),
         ("an absurd size", with(&|rows| rows[2] = Row::File(name("db"), u64::MAX, CONTENT))),
         ("an absurd block", with(&|rows| rows[3] = Row::Zero(0, u64::MAX))),
+        ("a block that does not wait", with(&|rows| rows[5] = Row::Copy(0, 2))),
+        ("a block under another salt", with_head(&|head| head.salt = Salt([8; 16]))),
         ("a block behind the end", with(&|rows| rows[5] = Row::Copy(1, 4))),
         ("blocks that end before they begin", with(&|rows| rows[5] = Row::Copy(2, 1))),
         ("blocks that are not there", with(&|rows| rows[2] = Row::File(name("db"), 2 * BLOCK as u64 + 10, Digest([8; 32])))),

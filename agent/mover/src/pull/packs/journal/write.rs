@@ -15,6 +15,7 @@ use crate::error::{Failure, Result};
 use crate::format::entries::Entries;
 use crate::format::lines::LinesWriter;
 use crate::format::manifest::encode;
+use crate::packs::salt::Salt;
 use crate::packs::size::BlockSize;
 use crate::pull::apply::{Applied, for_directories};
 use crate::pull::durable;
@@ -39,6 +40,7 @@ pub(in crate::pull::packs) struct Writing<'a> {
     pub(in crate::pull::packs) changes: &'a Changes,
     pub(in crate::pull::packs) revision: &'a str,
     pub(in crate::pull::packs) block: BlockSize,
+    pub(in crate::pull::packs) salt: Salt,
     pub(in crate::pull::packs) merges: bool,
     pub(in crate::pull::packs) stop: &'a Stop,
 }
@@ -79,6 +81,7 @@ impl Writing<'_> {
             format: FORMAT,
             revision: self.revision.to_owned(),
             block: self.block.bytes(),
+            salt: self.salt,
             merges: self.merges,
             changed: applied.changed,
             lost: self.plan.lost.all,
