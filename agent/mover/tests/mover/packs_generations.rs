@@ -5,8 +5,11 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use scribe_mover::digest::hex;
+use scribe_mover::pull::pull;
+use scribe_mover::report::Reason;
 
-use crate::packs_pull::{Packed, noise, overwrite};
+use crate::packs_pull::{Packed, noise, options, overwrite};
+use crate::packs_room::blocks_of;
 use crate::support::packed::BLOCK;
 use crate::support::tree::{assert_same, assert_same_but_for_room, touch, write};
 
@@ -77,6 +80,34 @@ fn a_site_that_is_behind_reads_nothing_of_its_volume() {
     let pulled = at.pull(true, Some(&held));
     assert_same_but_for_room(at.source(), at.dest());
     assert!(pulled.hashed >= 38 * BLOCK as u64, "{pulled:?}");
+}
+
+/// What an interrupted pull has fetched for a file in place is neither fetched again nor is that file read.
+#[test]
+fn what_was_fetched_before_is_known_where_generations_tell_the_rest() {
+    let mut at = Packed::new();
+    let db = at.source().join("db");
+    fs::write(&db, noise(1, 50 * BLOCK)).unwrap();
+    let held = at.push();
+    at.pull(true, None);
+    (0..20).for_each(|number| overwrite(&db, 2 * number * BLOCK, &noise(9 + number as u64, BLOCK)));
+    touch(&db, 1_700_000_000, 0);
+    at.push();
+    let (volume, ok) = (at.dest().to_owned(), at.dest().join(".scribe-staging/ok"));
+    let staged = || fs::read_dir(&ok).into_iter().flatten().map(|file| blocks_of(&fs::read(file.unwrap().path()).unwrap())).sum::<usize>();
+    for steps in (60..).step_by(2) {
+        let remote = at.site.remote();
+        remote.context.stop.request_after(steps);
+        let outcome = pull(&remote, &options(&volume, true, Some(held.clone())));
+        assert_eq!(outcome.unwrap_err().reason, Reason::MoverKilled, "{} are staged", staged());
+        if staged() >= 20 {
+            break;
+        }
+    }
+    let pulled = at.pull(true, Some(&held));
+    assert_same_but_for_room(at.source(), at.dest());
+    assert_eq!(pulled.hashed, 0, "{pulled:?}");
+    assert!(pulled.transferred < BLOCK as u64, "{pulled:?}");
 }
 
 /// Which file a name was is not known of generations whose runs became one since.

@@ -96,7 +96,7 @@ fn what_was_fetched_before_needs_room_in_its_place() {
 }
 
 /// How many blocks a file of records has.
-fn blocks_of(mut records: &[u8]) -> usize {
+pub(crate) fn blocks_of(mut records: &[u8]) -> usize {
     let mut blocks = 0;
     while let Some((header, rest)) = records.split_at_checked(32) {
         let length = u32::from_le_bytes(header[8..12].try_into().unwrap()) as usize;
