@@ -18,6 +18,7 @@ mod plan;
 mod prepare;
 mod ready;
 mod restore;
+mod shards;
 mod space;
 mod staging;
 mod standing;

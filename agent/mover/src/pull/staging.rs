@@ -1,7 +1,7 @@
 //! The staging folder on the volume: where fetched content waits until all of it is verified.
 //!
-//! `.scribe-staging/in/` is what rclone writes, believed by its hash alone; `ok/<sha256>` is what was verified; `tmp/` is made ready
-//! there for its rename. Its presence says that the volume may not be a whole revision. What is known of that stands in files of the folder
+//! `.scribe-staging/in/` is what rclone writes, believed by its hash alone; `ok/` is what was verified, see `shards` for its names; `tmp/` is made
+//! ready there for its rename. Its presence says that the volume may not be a whole revision. What is known of that stands in files of the folder
 //! itself: `holds`, `place`, `path` and `journal`, see `standing`, `only` and `packs::journal`.
 
 #![allow(clippy::redundant_closure_for_method_calls, reason = "a method of `Place` by its path is one of a single lifetime")]
@@ -12,6 +12,7 @@ use std::path::PathBuf;
 
 use super::durable;
 use super::plan::PullPlan;
+use super::shards;
 use crate::digest::Digest;
 use crate::error::{Failure, Result};
 use crate::remote::BATCH;
@@ -144,7 +145,12 @@ impl Staging {
 
     /// The name of this content there.
     pub(super) fn content(digest: &Digest) -> RelPath {
-        RelPath::root().child(digest.hex())
+        shards::content(digest)
+    }
+
+    /// Makes the folder that this name of a content is in.
+    pub(super) fn make_shard(&self, content: &RelPath) -> io::Result<()> {
+        shards::make(&self.verified, content)
     }
 
     /// Where entries are made ready.
@@ -197,14 +203,7 @@ impl Staging {
 
     /// Keeps what an earlier pull left of the content that this one needs, and drops the rest. Nothing of it is verified.
     pub(super) fn keep_unverified(&self, wants: impl Fn(&Digest) -> bool, stop: &Stop) -> Result<()> {
-        for file in self.verified.files() {
-            stop.check()?;
-            let file = file?;
-            let name = std::str::from_utf8(file.as_bytes()).ok().and_then(Digest::parse);
-            if !name.is_some_and(|digest| Self::content(&digest) == file && wants(&digest)) {
-                remove(&self.verified, &file)?;
-            }
-        }
+        shards::keep(&self.verified, wants, stop)?;
         self.clear_incoming(stop)
     }
 
@@ -252,7 +251,10 @@ impl Staging {
     /// Puts a file whose content this is among what is verified.
     pub(super) fn accept(&self, folder: &Root, file: &RelPath, digest: &Digest) -> Result<()> {
         let to = Self::content(digest);
-        let accept = || folder.at(file)?.rename_to(&self.verified.at(&to)?);
+        let accept = || {
+            self.make_shard(&to)?;
+            folder.at(file)?.rename_to(&self.verified.at(&to)?)
+        };
         accept().map_err(|e| Failure::volume("rename", &folder.shown(file), &e))
     }
 
@@ -324,7 +326,7 @@ fn is_ours(folder: &Root) -> io::Result<bool> {
 }
 
 /// A folder that is there, and that nobody else may write to.
-fn ours(root: &Root, path: &RelPath) -> Result<Option<Root>> {
+pub(super) fn ours(root: &Root, path: &RelPath) -> Result<Option<Root>> {
     let failed = |e: &io::Error| Failure::volume("read", &root.shown(path), e);
     let folder = match root.below(path) {
         Err(error) if is_gone(&error) || is_elsewhere(&error) => return Ok(None),
@@ -334,7 +336,7 @@ fn ours(root: &Root, path: &RelPath) -> Result<Option<Root>> {
     Ok(ours.then_some(folder))
 }
 
-fn remove(root: &Root, path: &RelPath) -> Result<()> {
+pub(super) fn remove(root: &Root, path: &RelPath) -> Result<()> {
     root.remove_tree(path).map_err(|e| Failure::volume("remove", &root.shown(path), &e))
 }
 

@@ -115,7 +115,7 @@ impl<R: ReadAt> Fetching<'_, R> {
 
     /// What all of it takes in the staging folder.
     fn room(targets: &[Target]) -> Room {
-        let rooms = targets.iter().filter(|target| target.blocks > 0).map(|target| Room { inodes: 0, ..Room::of_content(target.bytes) });
+        let rooms = targets.iter().filter(|target| target.misses()).map(|target| Room { inodes: 0, ..Room::of_content(target.bytes) });
         rooms.fold(Room::default(), Room::plus)
     }
 
@@ -123,12 +123,12 @@ impl<R: ReadAt> Fetching<'_, R> {
     fn next(&self, targets: &[Target], after: Option<Need>) -> Result<(Vec<Need>, bool)> {
         let mut lowest = Lowest::new(AT_A_TIME, after);
         let mut rows = FileRows::<R, References>::new(self.map);
-        for (at, target) in targets.iter().enumerate().filter(|(_, target)| target.blocks > 0) {
+        for (at, target) in targets.iter().enumerate().filter(|(_, target)| target.misses()) {
             self.remote.context.stop.check()?;
             let mut row = 0;
             rows.of(target.id(), |number, of| {
                 self.remote.context.stop.check()?;
-                if target.missing.has(row) {
+                if target.misses_block(row) {
                     lowest.add(Need::of(at, number, &of));
                 }
                 row += 1;

@@ -12,12 +12,11 @@ use std::os::unix::fs::FileExt;
 use rustix::fs::{SeekFrom, ioctl_ficlone, seek};
 use rustix::io::Errno;
 
-use super::bits::Bits;
 use super::changes::ChangesWriter;
 use super::patch::clear;
 use super::place;
 use super::rows::FileRows;
-use super::target::Target;
+use super::target::{Noted, Target};
 use super::tree::parts;
 use crate::error::{Failure, Result};
 use crate::packs::damaged;
@@ -107,11 +106,12 @@ impl<R: ReadAt> Comparing<'_, R> {
         let shown = self.root.shown(&target.path);
         let failed = |e: &io::Error| Failure::volume("compare", &shown, e);
         let contents = |file: File| Contents::of(file, block, salt).map_err(|e| failed(&e));
-        let mut base = self.root.file(&target.path)?.map(contents).transpose()?;
+        let there = if target.path.is_root() { None } else { self.root.file(&target.path)? };
+        let mut base = there.map(contents).transpose()?;
         let name = Staging::content(&target.digest);
         let (staged, fresh) = self.staged(target, base.as_ref(), &name, staging)?;
         let mut staged = contents(staged)?;
-        let (size, mut bits) = (target.size, Bits::default());
+        let (size, mut noted) = (target.size, Noted::default());
         let mut walk = Walk::new(target.id(), size, block);
         rows.of(target.id(), |number, Hashed { hash, .. }| {
             self.stop.check()?;
@@ -122,7 +122,7 @@ impl<R: ReadAt> Comparing<'_, R> {
             let length = block.length(size, number);
             if target.in_place {
                 if in_base(&mut base).map_err(|e| failed(&e))? {
-                    bits.push(false);
+                    noted.note(false, 0);
                     return Ok(());
                 }
                 changes.copy(at, number)?;
@@ -137,10 +137,10 @@ impl<R: ReadAt> Comparing<'_, R> {
                     staged.file.write_all_at(&base.buffer, number * u64::from(block.bytes())).map_err(|e| failed(&e))?;
                 }
             }
-            target.note(&mut bits, !there, length);
+            noted.note(!there, length);
             Ok(())
         })?;
-        target.noted(bits);
+        target.noted(noted);
         let gap = walk.end(&parts(&target.digest).0)?;
         self.gap((at, target), changes, gap, (base.as_mut(), &staged, fresh))?.map_err(|e| failed(&e))?;
         self.hasher.note(base.map_or(0, |base| base.read));
@@ -185,6 +185,7 @@ impl<R: ReadAt> Comparing<'_, R> {
             return Ok((of_size(left).map_err(failed)?, false));
         }
         let make = || {
+            staging.make_shard(name)?;
             folder.at(name)?.make_file()?;
             folder.file_to_write(name)?.ok_or_else(|| io::ErrorKind::NotFound.into())
         };
