@@ -103,12 +103,12 @@ impl<R: ReadAt> Comparing<'_, R> {
         staging: &Staging,
     ) -> Result<()> {
         let (block, salt) = (self.block()?, self.document.salt);
-        let shown = self.root.shown(&target.path);
+        let name = Staging::content(&target.digest);
+        let shown = if target.path.is_root() { staging.verified().shown(&name) } else { self.root.shown(&target.path) };
         let failed = |e: &io::Error| Failure::volume("compare", &shown, e);
         let contents = |file: File| Contents::of(file, block, salt).map_err(|e| failed(&e));
         let there = if target.path.is_root() { None } else { self.root.file(&target.path)? };
         let mut base = there.map(contents).transpose()?;
-        let name = Staging::content(&target.digest);
         let (staged, fresh) = self.staged(target, base.as_ref(), &name, staging)?;
         let mut staged = contents(staged)?;
         let (size, mut noted) = (target.size, Noted::default());
