@@ -11,6 +11,7 @@ mod names;
 mod observe;
 mod obstacles;
 mod only;
+mod own;
 mod packs;
 mod parts;
 mod plain;

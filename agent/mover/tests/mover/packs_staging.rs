@@ -20,7 +20,7 @@ const FILES: usize = 5000;
 /// The files that wait below `.scribe-staging/ok`, by their names there.
 fn staged(volume: &Path) -> BTreeMap<String, Vec<u8>> {
     let ok = volume.join(".scribe-staging/ok");
-    let files = walkdir::WalkDir::new(&ok).into_iter().filter_map(|entry| entry.ok()).filter(|entry| entry.file_type().is_file());
+    let files = walkdir::WalkDir::new(&ok).into_iter().filter_map(Result::ok).filter(|entry| entry.file_type().is_file());
     files.map(|file| (file.path().strip_prefix(&ok).unwrap().to_str().unwrap().to_owned(), fs::read(file.path()).unwrap())).collect()
 }
 
