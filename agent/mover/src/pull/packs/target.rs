@@ -74,7 +74,9 @@ mod tests {
 
     fn of(blocks: &[bool]) -> Target {
         let mut noted = Noted::default();
-        blocks.iter().for_each(|is_missing| noted.note(*is_missing, 7));
+        for is_missing in blocks {
+            noted.note(*is_missing, 7);
+        }
         let mut target = Target::new((Digest([1; 32]), 100), RelPath::root(), false);
         target.noted(noted);
         target
