@@ -10,7 +10,7 @@ use crate::digest::Digest;
 use crate::error::{Failure, Result};
 use crate::guard::{Count, NamesSum};
 use crate::volume::beneath::Root;
-use crate::volume::entry::{Entry, Kind, Location, Meta};
+use crate::volume::entry::{Entry, FileEntry, Kind, Location, Meta};
 use crate::volume::path::RelPath;
 use crate::volume::walk::{Found, FoundKind, Inode};
 use crate::volume::xattrs::CAPABILITY;
@@ -79,6 +79,7 @@ pub(super) struct Differences {
     writers: Writers,
     guarded: Guarded,
     patches: bool,
+    unlisted: bool,
 }
 
 impl Differences {
@@ -90,6 +91,11 @@ impl Differences {
     /// The same, of a volume on which files are changed in place.
     pub(super) fn patching(self) -> Self {
         Self { patches: true, ..self }
+    }
+
+    /// The same, of a tree in which only names of one file have the same content: who fetches it lists it, not the plan.
+    pub(super) fn unlisted(self) -> Self {
+        Self { unlisted: true, ..self }
     }
 
     /// Adds what stands at the next path: an entry of the manifest, something on the volume, or both. `right` says whether a
@@ -244,7 +250,8 @@ pub(super) struct PullPlan {
     pub(super) actions: Vec<Action>,
     /// After the actions, children before their directory.
     pub(super) late: Vec<RelPath>,
-    /// What the files to put consist of, and the places of their entries, sorted. Empty files are made, not fetched.
+    /// What the files to put consist of, and the places of their entries, sorted. Empty files are made, not fetched. If the content is listed elsewhere,
+    /// only names of files are here whose first name the volume cannot have: these may be several of one content.
     wanted: Vec<(Digest, usize)>,
     /// First names that others are made of.
     pub(super) linked: HashSet<RelPath>,
@@ -332,10 +339,12 @@ impl PullPlan {
 
 /// Decides the actions.
 pub(super) fn plan(entries: impl Iterator<Item = Result<Entry>>, facts: Differences) -> Result<PullPlan> {
-    let Differences { there, inodes, shared, mut early, mut late, before, lost, lost_names, left_out, fixed, guarded, .. } = facts;
+    let Differences { there, inodes, shared, mut early, mut late, before, lost, lost_names, left_out, fixed, guarded, unlisted, .. } =
+        facts;
     early.reverse();
     late.reverse();
     let mut plan = PullPlan { early, late, fixed, guarded: guarded.sorted(), before, lost, lost_names, ..PullPlan::default() };
+    let listed = |file: &FileEntry| file.size > 0 && (!unlisted || file.link.is_some());
     // First names whose inode stays.
     let mut kept: HashMap<RelPath, Inode> = HashMap::new();
     for ((number, entry), there) in entries.enumerate().zip(there) {
@@ -361,14 +370,12 @@ pub(super) fn plan(entries: impl Iterator<Item = Result<Entry>>, facts: Differen
                 }
                 (None, There::Patched) if inode.is_none_or(|inode| !shared.contains(inode)) => {
                     kept.extend(inode.map(|inode| (entry.path.clone(), *inode)));
-                    if file.size > 0 {
-                        plan.wanted.push((file.sha256, number));
-                    }
+                    plan.wanted.extend(listed(file).then_some((file.sha256, number)));
                     Action::Patch
                 }
                 (None, there) => {
                     if file.size > 0 {
-                        plan.wanted.push((file.sha256, number));
+                        plan.wanted.extend(listed(file).then_some((file.sha256, number)));
                         if there == There::Lent {
                             plan.copies.push((file.sha256, entry.path.clone(), file.size));
                         }

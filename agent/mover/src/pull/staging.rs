@@ -1,7 +1,7 @@
 //! The staging folder on the volume: where fetched content waits until all of it is verified.
 //!
-//! `.scribe-staging/in/` is what rclone writes, believed by its hash alone; `ok/<sha256>` is what was verified, `ok/<sha256>.blocks` the new blocks of such; `tmp/` is made ready
-//! there for its rename. Its presence says that the volume may not be a whole revision. What is known of that stands in files of the folder
+//! `.scribe-staging/in/` is what rclone writes, believed by its hash alone; `ok/` is what was verified, see `shards` for its names; `tmp/` is made
+//! ready there for its rename. Its presence says that the volume may not be a whole revision. What is known of that stands in files of the folder
 //! itself: `holds`, `place`, `path` and `journal`, see `standing`, `only` and `packs::journal`.
 
 #![allow(clippy::redundant_closure_for_method_calls, reason = "a method of `Place` by its path is one of a single lifetime")]
@@ -11,14 +11,16 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use super::durable;
+use super::own::{folder, ours, remove};
 use super::plan::PullPlan;
+use super::shards;
 use crate::digest::Digest;
 use crate::error::{Failure, Result};
 use crate::remote::BATCH;
 use crate::spill::batches;
 use crate::stop::Stop;
 use crate::volume::STAGING_DIR;
-use crate::volume::beneath::{Root, is_elsewhere, is_gone};
+use crate::volume::beneath::Root;
 use crate::volume::hash::{Hasher, read_through};
 use crate::volume::path::RelPath;
 
@@ -27,12 +29,8 @@ const VERIFIED: &str = "ok";
 const TEMPORARY: &str = "tmp";
 /// What is to be done to a private volume, see `packs::journal`.
 pub(super) const JOURNAL: &str = "journal";
-/// What the names of new blocks end in.
-const BLOCKS: &str = ".blocks";
 /// The one path that is pulled, see `only`.
 pub(super) const PATH: &str = "path";
-/// How often a folder that is not ours is removed.
-const ATTEMPTS: usize = 10;
 
 /// The folder. Its parts are open, so that they stay these whatever takes their names.
 #[derive(Debug)]
@@ -146,12 +144,17 @@ impl Staging {
 
     /// The name of this content there.
     pub(super) fn content(digest: &Digest) -> RelPath {
-        RelPath::root().child(digest.hex())
+        shards::content(digest)
+    }
+
+    /// Makes the folder that this name of a content is in.
+    pub(super) fn make_shard(&self, content: &RelPath) -> io::Result<()> {
+        shards::make(&self.verified, content)
     }
 
     /// The name of the new blocks of this content there, see `packs::waiting`.
     pub(super) fn blocks(digest: &Digest) -> RelPath {
-        RelPath::root().child(format!("{}{BLOCKS}", digest.hex()))
+        shards::blocks(digest)
     }
 
     /// Where entries are made ready.
@@ -204,16 +207,7 @@ impl Staging {
 
     /// Keeps what an earlier pull left of the content that this one needs, and drops the rest. Nothing of it is verified.
     pub(super) fn keep_unverified(&self, wants: impl Fn(&Digest) -> bool, stop: &Stop) -> Result<()> {
-        for file in self.verified.files() {
-            stop.check()?;
-            let file = file?;
-            let name = std::str::from_utf8(file.as_bytes()).unwrap_or_default();
-            let digest = Digest::parse(name.strip_suffix(BLOCKS).unwrap_or(name));
-            let is = |digest: &Digest| Self::content(digest) == file || Self::blocks(digest) == file;
-            if !digest.is_some_and(|digest| is(&digest) && wants(&digest)) {
-                remove(&self.verified, &file)?;
-            }
-        }
+        shards::keep(&self.verified, wants, stop)?;
         self.clear_incoming(stop)
     }
 
@@ -261,7 +255,10 @@ impl Staging {
     /// Puts a file whose content this is among what is verified.
     pub(super) fn accept(&self, folder: &Root, file: &RelPath, digest: &Digest) -> Result<()> {
         let to = Self::content(digest);
-        let accept = || folder.at(file)?.rename_to(&self.verified.at(&to)?);
+        let accept = || {
+            self.make_shard(&to)?;
+            folder.at(file)?.rename_to(&self.verified.at(&to)?)
+        };
         accept().map_err(|e| Failure::volume("rename", &folder.shown(file), &e))
     }
 
@@ -302,49 +299,6 @@ fn clear(folder: &Root, stop: &Stop) -> Result<()> {
     let all = RelPath::root();
     let names = folder.names(&all).map_err(|e| Failure::volume("read", &folder.shown(&all), &e))?;
     names.iter().try_for_each(|name| stop.check().and_then(|()| remove(folder, &all.child(name))))
-}
-
-/// Makes a folder, and opens it. What a link of that name leads to is none of ours: everything in these folders is going to be deleted. One
-/// that is there and that others may write to is not ours, either: they could make rclone write elsewhere, or exchange what was verified.
-fn folder(root: &Root, path: &RelPath) -> Result<Root> {
-    let open = || {
-        for _ in 0..ATTEMPTS {
-            match root.at(path)?.make_folder(0o700) {
-                Ok(()) => return root.below(path),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(error),
-            }
-            if let Ok(folder) = root.below(path)
-                && is_ours(&folder)?
-            {
-                return Ok(folder);
-            }
-            root.remove_tree(path)?;
-        }
-        Err(io::Error::other("something else makes it again and again"))
-    };
-    open().map_err(|e| Failure::volume("make the folder", &root.shown(path), &e))
-}
-
-/// Of the folder that was opened, not of the name.
-fn is_ours(folder: &Root) -> io::Result<bool> {
-    let seen = folder.hold(&RelPath::root())?.look()?;
-    Ok((seen.mode & 0o777) | 0o700 == 0o700 && seen.uid == rustix::process::geteuid().as_raw())
-}
-
-/// A folder that is there, and that nobody else may write to.
-fn ours(root: &Root, path: &RelPath) -> Result<Option<Root>> {
-    let failed = |e: &io::Error| Failure::volume("read", &root.shown(path), e);
-    let folder = match root.below(path) {
-        Err(error) if is_gone(&error) || is_elsewhere(&error) => return Ok(None),
-        folder => folder.map_err(|e| failed(&e))?,
-    };
-    let ours = is_ours(&folder).map_err(|e| failed(&e))?;
-    Ok(ours.then_some(folder))
-}
-
-fn remove(root: &Root, path: &RelPath) -> Result<()> {
-    root.remove_tree(path).map_err(|e| Failure::volume("remove", &root.shown(path), &e))
 }
 
 #[cfg(test)]

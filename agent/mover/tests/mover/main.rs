@@ -59,6 +59,7 @@ mod packs_push;
 mod packs_read;
 mod packs_retained;
 mod packs_room;
+mod packs_staging;
 mod packs_switch;
 mod plain;
 mod predecessors;

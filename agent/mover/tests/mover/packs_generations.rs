@@ -94,7 +94,10 @@ fn what_was_fetched_before_is_known_where_generations_tell_the_rest() {
     touch(&db, 1_700_000_000, 0);
     at.push();
     let (volume, ok) = (at.dest().to_owned(), at.dest().join(".scribe-staging/ok"));
-    let staged = || fs::read_dir(&ok).into_iter().flatten().map(|file| blocks_of(&fs::read(file.unwrap().path()).unwrap())).sum::<usize>();
+    let staged = || {
+        let files = walkdir::WalkDir::new(&ok).into_iter().filter_map(Result::ok).filter(|entry| entry.file_type().is_file());
+        files.map(|file| blocks_of(&fs::read(file.path()).unwrap())).sum::<usize>()
+    };
     for steps in (60..).step_by(2) {
         let remote = at.site.remote();
         remote.context.stop.request_after(steps);

@@ -76,7 +76,10 @@ fn what_was_fetched_before_needs_room_in_its_place() {
     fs::write(source.join("db"), [noise(1, 8 * BLOCK), (1..=96).flat_map(|byte| vec![byte; BLOCK]).collect()].concat()).unwrap();
     send(&site.remote(), &packs.push(source));
     let ok = volume.join(".scribe-staging/ok");
-    let staged = || fs::read_dir(&ok).into_iter().flatten().map(|file| blocks_of(&fs::read(file.unwrap().path()).unwrap())).sum::<usize>();
+    let staged = || {
+        let files = walkdir::WalkDir::new(&ok).into_iter().filter_map(Result::ok).filter(|entry| entry.file_type().is_file());
+        files.map(|file| blocks_of(&fs::read(file.path()).unwrap())).sum::<usize>()
+    };
     // A few blocks at a time: few steps lie between the last of them and the first change of the volume.
     let mut steps = 100;
     while staged() < 96 {

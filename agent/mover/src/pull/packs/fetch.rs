@@ -99,7 +99,7 @@ impl<R: ReadAt> Fetching<'_, R> {
     /// Fetches all that `targets` miss. What is `placed` in files in place later needs its room, too.
     pub(super) fn all(&self, targets: &[Target], placed: Room, transferred: &mut u64) -> Result<()> {
         let block = self.document.block().map_err(|what| damaged("the map", &what))?;
-        let needed = Self::room(targets).plus(placed);
+        let needed = Self::room(targets, block).plus(placed);
         space::check(self.root, needed)?;
         self.remote.context.progress.phase("fetching", targets.iter().map(|target| target.bytes).sum());
         let (salt, staging) = (self.document.salt, self.staging);
@@ -117,10 +117,11 @@ impl<R: ReadAt> Fetching<'_, R> {
     }
 
     /// What all of it takes in the staging folder.
-    fn room(targets: &[Target]) -> Room {
-        let bytes = |target: &Target| target.bytes + if target.in_place { target.blocks * waiting::HEADER as u64 } else { 0 };
-        let room = |target| Room { inodes: 0, ..Room::of_content(bytes(target)) };
-        let rooms = targets.iter().filter(|target| target.blocks > 0).map(room);
+    fn room(targets: &[Target], block: BlockSize) -> Room {
+        let header = waiting::HEADER as u64;
+        let records = |target: &Target| if target.in_place { target.bytes.div_ceil(block.bytes().into()) * header } else { 0 };
+        let room = |target: &Target| Room { inodes: 0, ..Room::of_content(target.bytes + records(target)) };
+        let rooms = targets.iter().filter(|target| target.misses()).map(room);
         rooms.fold(Room::default(), Room::plus)
     }
 
@@ -128,12 +129,12 @@ impl<R: ReadAt> Fetching<'_, R> {
     fn next(&self, targets: &[Target], after: Option<Need>) -> Result<(Vec<Need>, bool)> {
         let mut lowest = Lowest::new(AT_A_TIME, after);
         let mut rows = FileRows::<R, References>::new(self.map);
-        for (at, target) in targets.iter().enumerate().filter(|(_, target)| target.blocks > 0) {
+        for (at, target) in targets.iter().enumerate().filter(|(_, target)| target.misses()) {
             self.remote.context.stop.check()?;
             let mut row = 0;
             rows.of(target.id(), |number, of| {
                 self.remote.context.stop.check()?;
-                if target.missing.has(row) {
+                if target.misses_block(row) {
                     lowest.add(Need::of(at, number, &of));
                 }
                 row += 1;
@@ -330,7 +331,7 @@ impl Open {
             return open().map(Self::Whole).map_err(failed);
         }
         let file = match open() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => folder.at(&name).and_then(|place| place.make_file()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => staging.make_shard(&name).and_then(|()| folder.at(&name)?.make_file()),
             file => file,
         };
         file.and_then(|file| file.metadata().map(|meta| Self::Waiting(file, meta.len()))).map_err(failed)

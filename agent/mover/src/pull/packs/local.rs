@@ -17,7 +17,7 @@ use super::changes::ChangesWriter;
 use super::patch::clear;
 use super::place;
 use super::rows::FileRows;
-use super::target::Target;
+use super::target::{Noted, Target};
 use super::tree::parts;
 use super::waiting;
 use crate::error::{Failure, Result};
@@ -34,6 +34,7 @@ use crate::stop::Stop;
 use crate::volume::beneath::Root;
 use crate::volume::entry::Entry;
 use crate::volume::hash::Hasher;
+use crate::volume::path::RelPath;
 
 /// What files are compared by.
 pub(super) struct Comparing<'a, R> {
@@ -104,17 +105,19 @@ impl<R: ReadAt> Comparing<'_, R> {
         staging: &Staging,
     ) -> Result<()> {
         let (block, salt) = (self.block()?, self.document.salt);
-        let shown = self.root.shown(&target.path);
+        let name = Staging::content(&target.digest);
+        let shown = if target.path.is_root() { staging.verified().shown(&name) } else { self.root.shown(&target.path) };
         let failed = |e: &io::Error| Failure::volume("compare", &shown, e);
         let contents = |file: File| Contents::of(file, block, salt).map_err(|e| failed(&e));
-        let mut base = self.root.file(&target.path)?.map(contents).transpose()?;
+        let there = if target.path.is_root() { None } else { self.root.file(&target.path)? };
+        let mut base = there.map(contents).transpose()?;
         let waiting = if target.in_place { self.waiting(target, staging)? } else { Bits::default() };
         let mut staged = if target.in_place {
             None
         } else {
-            Some(self.staged(target, base.as_ref(), staging).and_then(|(file, fresh)| Ok((contents(file)?, fresh)))?)
+            Some(self.staged(target, base.as_ref(), &name, staging).and_then(|(file, fresh)| Ok((contents(file)?, fresh)))?)
         };
-        let (size, mut bits) = (target.size, Bits::default());
+        let (size, mut noted) = (target.size, Noted::default());
         let mut walk = Walk::new(target.id(), size, block);
         rows.of(target.id(), |number, Hashed { hash, .. }| {
             self.stop.check()?;
@@ -124,11 +127,11 @@ impl<R: ReadAt> Comparing<'_, R> {
             let length = block.length(size, number);
             let Some((staged, fresh)) = &mut staged else {
                 if in_base(&mut base).map_err(|e| failed(&e))? {
-                    bits.push(false);
+                    noted.note(false, 0);
                     return Ok(());
                 }
                 changes.copy(at, number)?;
-                target.note(&mut bits, !waiting.has(number), length);
+                noted.note(!waiting.has(number), length);
                 return Ok(());
             };
             let mut there = !*fresh && staged.has(size, number, &hash).map_err(|e| failed(&e))?;
@@ -137,10 +140,10 @@ impl<R: ReadAt> Comparing<'_, R> {
                 let base = base.as_ref().map_or(&[][..], |base| &base.buffer);
                 staged.file.write_all_at(base, number * u64::from(block.bytes())).map_err(|e| failed(&e))?;
             }
-            target.note(&mut bits, !there, length);
+            noted.note(!there, length);
             Ok(())
         })?;
-        target.noted(bits);
+        target.noted(noted);
         let gap = walk.end(&parts(&target.digest).0)?;
         self.gap((at, target), changes, gap, (base.as_mut(), staged.as_ref()))?.map_err(|e| failed(&e))?;
         self.hasher.note(base.map_or(0, |base| base.read));
@@ -182,8 +185,8 @@ impl<R: ReadAt> Comparing<'_, R> {
     }
 
     /// The file in the staging folder, and whether it is known to hold nothing. Room for what is copied there is checked before.
-    fn staged(&self, target: &Target, base: Option<&Contents>, staging: &Staging) -> Result<(File, bool)> {
-        let (folder, name) = (staging.verified(), &Staging::content(&target.digest));
+    fn staged(&self, target: &Target, base: Option<&Contents>, name: &RelPath, staging: &Staging) -> Result<(File, bool)> {
+        let folder = staging.verified();
         let failed = |e: io::Error| Failure::volume("make", &folder.shown(name), &e);
         let left = match folder.file_to_write(name) {
             Ok(left) => left,
@@ -198,6 +201,7 @@ impl<R: ReadAt> Comparing<'_, R> {
             return Ok((of_size(left).map_err(failed)?, false));
         }
         let make = || {
+            staging.make_shard(name)?;
             folder.at(name)?.make_file()?;
             folder.file_to_write(name)?.ok_or_else(|| io::ErrorKind::NotFound.into())
         };

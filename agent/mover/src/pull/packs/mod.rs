@@ -89,7 +89,7 @@ fn carried(attempt: &Attempt, chosen: &Chosen, transferred: &mut u64) -> Result<
     if let Some(only) = only {
         only.is_in(&entries, &document.revision, remote)?;
     }
-    let facts = Differences::of(attempt.writers()?);
+    let facts = Differences::of(attempt.writers()?).unlisted();
     let facts = if options.private { facts.patching() } else { facts };
     let comparing = Comparing { root, map: &map, document, hasher, stop };
     let seen = observe(root, &entries, (held.generation(), facts), &|entries| comparing.are_right(entries), only, stop)?;
@@ -123,7 +123,6 @@ fn replace(
 ) -> Result<Applied> {
     let Attempt { remote, root, options, hasher, .. } = *attempt;
     let stop = &remote.context.stop;
-    staging.keep_unverified(|digest| plan.wants(digest), stop)?;
     let comparing = Comparing { root, map, document, hasher, stop };
     let (targets, changes) = targets::of(&comparing, plan.steps(entries.read()?), held, (staging, &remote.context.scratch))?;
     let block = comparing.block()?;

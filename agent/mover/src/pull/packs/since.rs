@@ -7,7 +7,7 @@ use super::bits::Bits;
 use super::changes::ChangesWriter;
 use super::local::{Comparing, Walk};
 use super::rows::FileRows;
-use super::target::Target;
+use super::target::{Noted, Target};
 use super::tree::{Held, parts};
 use crate::error::{Failure, Result};
 use crate::packs::run::{Hashes, ReadAt, References};
@@ -41,15 +41,15 @@ impl<'a, R: ReadAt> Since<'a, R> {
     pub(super) fn look(&mut self, (at, target): (usize, &mut Target), waiting: &Bits, changes: &mut ChangesWriter) -> Result<()> {
         let block = self.comparing.block()?;
         let mut walk = Walk::new(target.id(), target.size, block);
-        let (generation, mut bits) = (self.generation, Bits::default());
+        let (generation, mut noted) = (self.generation, Noted::default());
         self.rows.of(target.id(), |number, of| {
             self.comparing.stop.check()?;
             walk.next(number, &of.hash)?;
             let is_newer = of.place.born > generation;
-            target.note(&mut bits, is_newer && !waiting.has(number), block.length(target.size, number));
+            noted.note(is_newer && !waiting.has(number), block.length(target.size, number));
             if is_newer { changes.copy(at, number) } else { Ok(()) }
         })?;
-        target.noted(bits);
+        target.noted(noted);
         walk.end(&parts(&target.digest).0)?;
         self.looked.insert(target.id(), block.count(target.size));
         Ok(())

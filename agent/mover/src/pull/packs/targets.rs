@@ -3,13 +3,15 @@
 use super::changes::{Changes, ChangesWriter};
 use super::local::{Blocks, Comparing};
 use super::since::Since;
-use super::target::{Missing, Target};
-use super::tree::Held;
+use super::target::Target;
+use super::tree::{Held, parts};
+use crate::digest::Digest;
 use crate::error::Result;
 use crate::packs::run::ReadAt;
 use crate::pull::plan::{Action, Step};
 use crate::pull::staging::Staging;
 use crate::scratch::Scratch;
+use crate::volume::beneath::{Root, is_gone};
 use crate::volume::path::RelPath;
 
 /// Those of these steps.
@@ -25,13 +27,15 @@ pub(super) fn of<R: ReadAt>(
         let (action, entry) = step?;
         let Some(file) = entry.file().filter(|_| matches!(action, Action::PutFile | Action::Patch)) else { continue };
         if file.size > 0 || action == Action::Patch {
-            let (digest, size, path) = (file.sha256, file.size, entry.path);
-            let in_place = action == Action::Patch;
-            targets.push(Target { digest, size, missing: Missing::None, blocks: 0, bytes: 0, path, in_place });
+            let (content, in_place) = ((file.sha256, file.size), action == Action::Patch);
+            // Of a million files that are new, no path is kept.
+            let path = if in_place || may_be_there(comparing.root, &entry.path) { entry.path } else { RelPath::root() };
+            targets.push(Target::new(content, path, in_place));
         }
     }
     // Empty ones have no id, and come last.
     targets.sort_by_key(|target| (target.size == 0, target.id()));
+    staging.keep_unverified(|digest| is_one(&targets, digest), comparing.stop)?;
     let mut rows = Blocks::new(comparing.map);
     let mut since = Since::new(comparing, held);
     let mut changes = ChangesWriter::new(scratch)?;
@@ -49,4 +53,17 @@ pub(super) fn of<R: ReadAt>(
     }
     since.clear(&targets, &mut changes)?;
     Ok((targets, changes.finish()?))
+}
+
+/// Whether something may be at this path.
+fn may_be_there(root: &Root, path: &RelPath) -> bool {
+    !root.hold(path).is_err_and(|error| is_gone(&error))
+}
+
+/// Whether one of these targets, which are in order, has this content.
+fn is_one(targets: &[Target], digest: &Digest) -> bool {
+    let (filled, _) = targets.split_at(targets.partition_point(|target| target.size > 0));
+    let id = parts(digest).1;
+    let first = filled.partition_point(|target| target.id() < id);
+    filled.iter().skip(first).take_while(|target| target.id() == id).any(|target| target.digest == *digest)
 }

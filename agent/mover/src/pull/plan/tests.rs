@@ -134,6 +134,20 @@ fn the_other_names_of_a_file_that_is_left_out_are_made_without_it() {
     assert_eq!(plan.actions, [Action::Keep, Action::PutFile, Action::Keep]);
 }
 
+/// A file whose first name is left out becomes several, of one content; of all others, a million say, the plan keeps nothing.
+#[test]
+fn content_that_is_listed_elsewhere_is_kept_only_where_files_may_share_it() {
+    let entries = [entry("", Kind::Dir), file("a", 1, None), file("b", 1, Some("a")), file("c", 1, Some("a")), file("d", 2, None)];
+    let mut facts = Differences::default().unlisted();
+    facts.add(entries.first(), Some(&root()), true);
+    facts.leave_out(&entries[1]);
+    entries[2..].iter().for_each(|entry| facts.add(Some(entry), None, false));
+    let plan = plan(entries.iter().cloned().map(Ok), facts).unwrap();
+    assert_eq!(plan.actions, [Action::Keep, Action::Keep, Action::PutFile, Action::PutFile, Action::PutFile]);
+    assert_eq!(plan.shared_content(), HashMap::from([(Digest([1; 32]), 2)]));
+    assert_eq!(plan.wanted.len(), 2);
+}
+
 #[test]
 fn entries_of_every_type_are_counted_but_the_root() {
     let link = |target: &[u8]| FoundKind::Symlink(target.into());

@@ -12,7 +12,8 @@ use crate::packs::salt::Salt;
 use crate::pull::prepare::Lies;
 use crate::volume::path::RelPath;
 
-/// The version that is written, and the only one that is read.
+/// The version that is written, and the only one that is read. What one of version 1 names lies elsewhere in the staging folder, so a file that it has
+/// not put in place yet would be taken for one that is.
 pub(super) const FORMAT: u32 = 2;
 
 /// What is known of all of it: the first line.

@@ -1,0 +1,97 @@
+//! What a pull of layout Packs has fetched waits in folders of the staging folder that hold files which lie together in the tree: a folder with a
+//! million names would be read again and again. The next pull finds it there, and nothing else that lies beside it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+
+use assert_fs::TempDir;
+use scribe_mover::pull::pull;
+use scribe_mover::push::push_packs;
+use scribe_mover::report::Reason;
+
+use crate::support::tree::{assert_same, write};
+use crate::support::{Site, done};
+
+/// More than share a folder.
+const FILES: usize = 5000;
+
+/// The files that wait below `.scribe-staging/ok`, by their names there.
+fn staged(volume: &Path) -> BTreeMap<String, Vec<u8>> {
+    let ok = volume.join(".scribe-staging/ok");
+    let files = walkdir::WalkDir::new(&ok).into_iter().filter_map(Result::ok).filter(|entry| entry.file_type().is_file());
+    files.map(|file| (file.path().strip_prefix(&ok).unwrap().to_str().unwrap().to_owned(), fs::read(file.path()).unwrap())).collect()
+}
+
+fn pushed() -> Site {
+    let site = Site::with_bucket();
+    for number in 0..FILES {
+        write(site.source.path(), format!("{:03}/{number}", number / 100), format!("this is file {number}"));
+    }
+    push_packs(&site.remote(), &site.push_options()).unwrap();
+    site
+}
+
+/// Stops pulls later and later, until one of them has fetched everything.
+fn stopped_before_the_first_change(site: &Site, dest: &Path) {
+    let mut steps = 4 * FILES as u64;
+    while staged(dest).values().filter(|content| content.starts_with(b"this is")).count() < FILES {
+        let remote = site.remote();
+        remote.context.stop.request_after(steps);
+        assert_eq!(pull(&remote, &site.pull_options()).unwrap_err().reason, Reason::MoverKilled);
+        steps += FILES as u64 / 2;
+    }
+    assert!(!dest.join("000").exists());
+}
+
+#[test]
+fn a_killed_pull_finds_what_it_has_fetched_in_small_folders() {
+    let site = pushed();
+    let dest = site.dest.path();
+    stopped_before_the_first_change(&site, dest);
+    let mut folders = BTreeMap::<String, Vec<usize>>::new();
+    for (name, content) in staged(dest) {
+        let number = String::from_utf8(content).unwrap().rsplit(' ').next().unwrap().parse().unwrap();
+        folders.entry(name.split_once('/').unwrap().0.to_owned()).or_default().push(number);
+    }
+    assert!(folders.len() == 2 && folders.values().all(|files| files.len() <= 4096), "{:?}", folders.keys());
+    for files in folders.values_mut() {
+        files.sort_unstable();
+        assert!(files.last().unwrap() - files[0] < files.len(), "files of a folder of the tree lie apart");
+    }
+    // What an older mover has left, and what lies in the way.
+    let (ok, outside) = (dest.join(".scribe-staging/ok"), TempDir::new().unwrap());
+    let first = staged(dest).into_keys().next().unwrap();
+    fs::write(ok.join(first.split_once('/').unwrap().1), "an older one's").unwrap();
+    write(outside.path(), "file", "outside");
+    symlink(outside.path(), ok.join("7f")).unwrap();
+    symlink(outside.path().join("file"), ok.join("1/link")).unwrap();
+    site.proxy.take();
+    done(pull(&site.remote(), &site.pull_options()));
+    let fetched: Vec<_> = site.proxy.take().into_iter().filter(|request| request.target.contains("/packs/")).collect();
+    assert!(fetched.is_empty(), "{fetched:?}");
+    assert_same(site.source.path(), dest);
+    assert!(!dest.join(".scribe-staging").exists() && fs::read(outside.path().join("file")).unwrap() == b"outside");
+}
+
+/// A link in the place of such a folder leads nowhere, and a folder that others may write to is not taken over.
+#[test]
+fn what_stands_in_the_place_of_a_folder_goes() {
+    let site = pushed();
+    let (dest, outside) = (site.dest.path(), TempDir::new().unwrap());
+    stopped_before_the_first_change(&site, dest);
+    let ok = dest.join(".scribe-staging/ok");
+    let folder = |name: &str| ok.join(name);
+    fs::rename(folder("0"), outside.path().join("0")).unwrap();
+    symlink(outside.path().join("0"), folder("0")).unwrap();
+    fs::set_permissions(folder("1"), fs::Permissions::from_mode(0o777)).unwrap();
+    let there = |at: &Path| walkdir::WalkDir::new(at).into_iter().filter(|entry| entry.as_ref().unwrap().file_type().is_file()).count();
+    let (before, mtime) = (there(outside.path()), fs::metadata(outside.path().join("0")).unwrap().modified().unwrap());
+    site.proxy.take();
+    done(pull(&site.remote(), &site.pull_options()));
+    assert!(site.proxy.take().iter().any(|request| request.target.contains("/packs/")), "nothing of either is taken for fetched");
+    assert_same(site.source.path(), dest);
+    let after = fs::metadata(outside.path().join("0")).unwrap().modified().unwrap();
+    assert_eq!((there(outside.path()), after), (before, mtime));
+}
