@@ -63,6 +63,20 @@ fn what_is_written_over_what_is_there_takes_no_room_on_ext4() {
     a_tenth_changes(Mounted::new(&image, "loop").0.path());
 }
 
+/// Pulls, interrupted, until so many blocks are fetched and nothing is in its place yet.
+fn fetched(site: &Site, options: &PullOptions, blocks: usize) {
+    let ok = options.volume.join(".scribe-staging/ok");
+    let staged = || fs::read_dir(&ok).into_iter().flatten().map(|file| file.unwrap().metadata().unwrap().blocks() * 512).sum::<u64>();
+    // A few blocks at a time: few steps lie between the last of them and the first change of the volume.
+    let mut steps = 100;
+    while staged() < (blocks * BLOCK) as u64 {
+        let remote = site.remote();
+        remote.context.stop.request_after(steps);
+        assert_eq!(pull(&remote, options).unwrap_err().reason, Reason::MoverKilled);
+        steps += if staged() == 0 { 7 } else { 0 };
+    }
+}
+
 /// What an interrupted pull has fetched takes its place a second time all the same, where the file has no blocks yet.
 #[test]
 fn what_was_fetched_before_needs_room_in_its_place() {
@@ -76,22 +90,50 @@ fn what_was_fetched_before_needs_room_in_its_place() {
     // It grows by 1.5 MiB, which are next to nothing in the pack.
     fs::write(source.join("db"), [noise(1, 8 * BLOCK), (1..=96).flat_map(|byte| vec![byte; BLOCK]).collect()].concat()).unwrap();
     send(&site.remote(), &packs.push(source));
-    let ok = volume.join(".scribe-staging/ok");
-    let staged = || fs::read_dir(&ok).into_iter().flatten().map(|file| file.unwrap().metadata().unwrap().blocks() * 512).sum::<u64>();
-    // A few blocks at a time: few steps lie between the last of them and the first change of the volume.
-    let mut steps = 100;
-    while staged() < 96 * BLOCK as u64 {
-        let remote = site.remote();
-        remote.context.stop.request_after(steps);
-        assert_eq!(pull(&remote, &options).unwrap_err().reason, Reason::MoverKilled);
-        steps += if staged() == 0 { 7 } else { 0 };
-    }
+    fetched(&site, &options, 96);
     fill(volume, 60 * BLOCK);
     let failure = pull(&site.remote(), &options).unwrap_err();
     assert_eq!(failure.reason, Reason::NoSpace, "{failure}");
     assert!(fs::read(volume.join("db")).unwrap() == before && !volume.join(".scribe-staging/journal").exists(), "{failure}");
     fs::remove_dir_all(volume.join("lost+found")).unwrap();
     done(pull(&site.remote(), &options));
+    assert_same_but_for_room(source, volume);
+}
+
+/// What is to be done is noted before, and that takes room, too: where it takes what the new blocks need, it goes again, and nothing was changed.
+#[test]
+fn the_journal_needs_room_as_well() {
+    const NEW: usize = 64;
+    const PAGE: usize = 4096;
+    let (site, small, mut packs) = (Site::with_bucket(), Small::new(12), Packs::new());
+    let (source, volume) = (site.source.path(), small.path());
+    let db = source.join("db");
+    fs::write(&db, noise(1, 8 * BLOCK)).unwrap();
+    File::options().write(true).open(&db).unwrap().set_len(((8 + 2 * NEW) * BLOCK) as u64).unwrap();
+    send(&site.remote(), &packs.push(source));
+    let options = PullOptions { volume: volume.into(), ..site.pull_options() };
+    done(pull(&site.remote(), &options));
+    let before = fs::read(volume.join("db")).unwrap();
+    // Every other block is a row of its own.
+    for number in 0..NEW {
+        overwrite(&db, (8 + 2 * number) * BLOCK, &noise(2 + number as u64, BLOCK));
+    }
+    send(&site.remote(), &packs.push(source));
+    fetched(&site, &options, NEW);
+    let journal = volume.join(".scribe-staging/journal");
+    // From what the blocks alone take, a page more each time, until it is enough.
+    let mut refused = 0;
+    loop {
+        fill(volume, NEW * BLOCK + refused * PAGE);
+        let Err(failure) = pull(&site.remote(), &options) else { break };
+        assert_eq!(failure.reason, Reason::NoSpace, "{failure}");
+        assert!(fs::read(volume.join("db")).unwrap() == before && !journal.exists(), "with {refused} more: {failure}");
+        refused += 1;
+        assert!(refused < 16, "{failure}");
+        fs::remove_dir_all(volume.join("lost+found")).unwrap();
+    }
+    assert!(refused > 0, "the journal takes some");
+    fs::remove_dir_all(volume.join("lost+found")).unwrap();
     assert_same_but_for_room(source, volume);
 }
 
