@@ -13,11 +13,11 @@ use proptest::prelude::*;
 use rustix::fs::{CWD, FallocateFlags, FileType, Mode, fallocate, lremovexattr, mknodat};
 use scribe_mover::guard::Guard;
 use scribe_mover::pull::{PullOptions, pull};
-use scribe_mover::push::{PushOptions, push};
+use scribe_mover::push::PushOptions;
 use scribe_mover::volume::xattrs::{ACL_ACCESS, ACL_DEFAULT, CAPABILITY};
 
 use crate::support::tree::{acl, assert_same, assert_same_but_for_room, capability, set, touch};
-use crate::support::{Local, done};
+use crate::support::{Layout, Local, done};
 
 /// Few, so that edits meet: some are plain, some are sent under their hash, some are alike.
 const NAMES: [&[u8]; 10] =
@@ -237,7 +237,7 @@ fn apply_metadata(root: &Path, edit: &Edit) {
     }
 }
 
-fn play(rounds: &[Round]) {
+fn play(layout: Layout, rounds: &[Round]) {
     let site = Local::new();
     let source = site.source.path();
     fs::write(source.join(KEPT), "kept").unwrap();
@@ -247,7 +247,7 @@ fn play(rounds: &[Round]) {
         for edit in &round.source {
             apply(source, edit);
         }
-        let pushed = push(&site.remote(), &PushOptions { guard: guard.clone(), ..site.push_options() }).unwrap();
+        let pushed = layout.push(&site.remote(), &PushOptions { guard: guard.clone(), ..site.push_options() }).unwrap();
         for edit in round.meddling.iter().flatten() {
             apply(site.dest.path(), edit);
         }
@@ -272,7 +272,7 @@ fn play(rounds: &[Round]) {
         }
         applied = Some(pushed.revision);
     }
-    let again = push(&site.remote(), &PushOptions { guard: guard.clone(), ..site.push_options() }).unwrap();
+    let again = layout.push(&site.remote(), &PushOptions { guard: guard.clone(), ..site.push_options() }).unwrap();
     assert!(!again.changed && again.hashed == 0, "{again:?}");
 }
 
@@ -289,6 +289,11 @@ proptest! {
 
     #[test]
     fn whatever_happens_to_a_source_its_replicas_are_identical(first in round(10..60), then in vec(round(1..15), 1..4)) {
-        play(&[&[first][..], &then].concat());
+        play(Layout::Files, &[&[first][..], &then].concat());
+    }
+
+    #[test]
+    fn whatever_happens_to_a_source_the_replicas_of_its_packs_are_identical(first in round(10..60), then in vec(round(1..15), 1..4)) {
+        play(Layout::Packs, &[&[first][..], &then].concat());
     }
 }
