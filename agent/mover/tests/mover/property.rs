@@ -1,5 +1,7 @@
 //! Generated trees and generated edits: whatever happens to a source, a volume that pulled before and a fresh one both end up
 //! identical to it. `PROPTEST_CASES` sets how many histories are played; a few by default, because each starts rclone dozens of times.
+//!
+//! Of layout Files; `packs_pull` and `packs_push/series` have the same of layout Packs.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, Permissions};
@@ -13,11 +15,11 @@ use proptest::prelude::*;
 use rustix::fs::{CWD, FallocateFlags, FileType, Mode, fallocate, lremovexattr, mknodat};
 use scribe_mover::guard::Guard;
 use scribe_mover::pull::{PullOptions, pull};
-use scribe_mover::push::PushOptions;
+use scribe_mover::push::{PushOptions, push};
 use scribe_mover::volume::xattrs::{ACL_ACCESS, ACL_DEFAULT, CAPABILITY};
 
 use crate::support::tree::{acl, assert_same, assert_same_but_for_room, capability, set, touch};
-use crate::support::{Layout, Local, done};
+use crate::support::{Local, done};
 
 /// Few, so that edits meet: some are plain, some are sent under their hash, some are alike.
 const NAMES: [&[u8]; 10] =
@@ -237,7 +239,7 @@ fn apply_metadata(root: &Path, edit: &Edit) {
     }
 }
 
-fn play(layout: Layout, rounds: &[Round]) {
+fn play(rounds: &[Round]) {
     let site = Local::new();
     let source = site.source.path();
     fs::write(source.join(KEPT), "kept").unwrap();
@@ -247,7 +249,7 @@ fn play(layout: Layout, rounds: &[Round]) {
         for edit in &round.source {
             apply(source, edit);
         }
-        let pushed = layout.push(&site.remote(), &PushOptions { guard: guard.clone(), ..site.push_options() }).unwrap();
+        let pushed = push(&site.remote(), &PushOptions { guard: guard.clone(), ..site.push_options() }).unwrap();
         for edit in round.meddling.iter().flatten() {
             apply(site.dest.path(), edit);
         }
@@ -272,7 +274,7 @@ fn play(layout: Layout, rounds: &[Round]) {
         }
         applied = Some(pushed.revision);
     }
-    let again = layout.push(&site.remote(), &PushOptions { guard: guard.clone(), ..site.push_options() }).unwrap();
+    let again = push(&site.remote(), &PushOptions { guard: guard.clone(), ..site.push_options() }).unwrap();
     assert!(!again.changed && again.hashed == 0, "{again:?}");
 }
 
@@ -289,11 +291,6 @@ proptest! {
 
     #[test]
     fn whatever_happens_to_a_source_its_replicas_are_identical(first in round(10..60), then in vec(round(1..15), 1..4)) {
-        play(Layout::Files, &[&[first][..], &then].concat());
-    }
-
-    #[test]
-    fn whatever_happens_to_a_source_the_replicas_of_its_packs_are_identical(first in round(10..60), then in vec(round(1..15), 1..4)) {
-        play(Layout::Packs, &[&[first][..], &then].concat());
+        play(&[&[first][..], &then].concat());
     }
 }

@@ -71,9 +71,10 @@ fn pull_whole(site: &Site, dest: &Path) -> bool {
     }
 }
 
-#[rstest]
-fn a_pull_that_starts_anywhere_in_a_push(#[values(Layout::Files, Layout::Packs)] layout: Layout) {
-    let site = Site::with_bucket().of(layout);
+/// Of layout Files, whose push has many requests; `packs_push/swapped` changes a path of the other one at each read of a pull.
+#[test]
+fn a_pull_that_starts_anywhere_in_a_push() {
+    let site = Site::with_bucket();
     version(site.source.path(), 0);
     site.push();
     site.pull();
@@ -94,7 +95,7 @@ fn a_pull_that_starts_anywhere_in_a_push(#[values(Layout::Files, Layout::Packs)]
             push.join().unwrap();
         });
         // Those of a push, more or less.
-        requests = if layout == Layout::Files { FILES * 4 + 10 } else { 10 };
+        requests = FILES * 4 + 10;
         site.proxy.take();
     }
 }
