@@ -108,8 +108,9 @@ fn a_body_that_is_not_what_was_sent(
 ) {
     let site = Site::with_bucket().of(layout);
     // So long that what is altered in the middle of a pack is content.
-    write(site.source.path(), "a", "the right content of a, which ".repeat(10));
-    write(site.source.path(), "b", "the right content of b, which ".repeat(10));
+    for (name, factor) in [("a", 2_654_435_761_u32), ("b", 2_246_822_519)] {
+        write(site.source.path(), name, format!("{:?}", (0..200_u32).map(|n| n.wrapping_mul(factor)).collect::<Vec<_>>()));
+    }
     site.push();
     write(site.dest.path(), "a", "live");
     let mut spoilt = 0;

@@ -133,8 +133,7 @@ fn the_journal_needs_room_as_well() {
         fs::remove_dir_all(volume.join("lost+found")).unwrap();
     }
     assert!(refused > 0, "the journal takes some");
-    fs::remove_dir_all(volume.join("lost+found")).unwrap();
-    assert_same_but_for_room(source, volume);
+    assert!(fs::read(volume.join("db")).unwrap() == fs::read(&db).unwrap());
 }
 
 /// A user's file is copied without its holes.
