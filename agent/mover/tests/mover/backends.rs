@@ -170,9 +170,9 @@ fn packs_that_were_lost_or_altered_are_found_and_repaired(
     let mut content = site.read(&name).unwrap();
     content[5] ^= 1;
     if lost {
-        site.meddle("deletefile", &name, b"")
+        site.meddle("deletefile", &name, b"");
     } else {
-        site.meddle("rcat", &name, &content)
+        site.meddle("rcat", &name, &content);
     }
     let failure = site.try_pull().unwrap_err();
     assert_eq!(failure.reason, Reason::RemoteInconsistent, "{failure}");
