@@ -75,6 +75,12 @@ impl Failure {
         self.source.is_some()
     }
 
+    /// Whether it has refused that because something else is there than was expected: that will be no other one at the next try.
+    pub fn is_of_what_is_there(&self) -> bool {
+        let error = self.source.as_ref().and_then(|error| error.raw_os_error()).map(Errno::from_raw_os_error);
+        matches!(error, Some(Errno::NOTEMPTY | Errno::EXIST | Errno::NOTDIR | Errno::ISDIR | Errno::NOENT | Errno::LOOP))
+    }
+
     /// The stop signal arrived.
     pub fn killed() -> Self {
         Self::new(Reason::MoverKilled, "the mover was stopped before it had finished; the next attempt continues from here")

@@ -45,6 +45,7 @@ use crate::format::documents::{Claim, Commit, Owner, seal};
 use crate::format::names::COMMIT;
 use crate::format::revision::Revision;
 use crate::guard::{Deletions, Guard};
+use crate::packs::limits::BLOCKS_OF_A_MAP;
 use crate::remote::Remote;
 use crate::remote::committed::Committed;
 use crate::retention::Retention;
@@ -89,22 +90,24 @@ pub struct PushOptions {
     pub guard: Guard,
     /// Which older revisions stay restorable, of layout Packs.
     pub retention: Retention,
-    /// How much it sends at a time, of layout Packs.
+    /// How much it sends at a time, and commits at most, of layout Packs.
     pub sizes: Sizes,
 }
 
-/// Bytes of layout Packs. Others than by default in tests alone.
+/// Sizes of layout Packs. Others than by default in tests alone.
 #[derive(Clone, Copy, Debug)]
 pub struct Sizes {
-    /// Of a pack; if there is nothing, by what the volume holds.
+    /// Bytes of a pack; if there is nothing, by what the volume holds.
     pub pack: Option<u64>,
-    /// That a first push sends, at least, before it writes down what it has sent so far.
+    /// Bytes that a first push sends, at least, before it writes down what it has sent so far.
     pub checkpoint: u64,
+    /// Blocks of a volume, at most.
+    pub blocks: u64,
 }
 
 impl Default for Sizes {
     fn default() -> Self {
-        Self { pack: None, checkpoint: 1 << 30 }
+        Self { pack: None, checkpoint: 1 << 30, blocks: BLOCKS_OF_A_MAP }
     }
 }
 

@@ -101,3 +101,72 @@ fn open_manifest(file: PathBuf, commit: &Commit, remote: &Remote) -> Result<Entr
     }
     Entries::open(file, &commit.revision)
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::format::documents::{ManifestRef, Owner};
+    use crate::format::entries::EntriesWriter;
+    use crate::format::manifest::FORMAT;
+    use crate::scratch::Scratch;
+    use crate::volume::entry::{Entry, Kind, Meta};
+    use crate::volume::path::RelPath;
+
+    fn revision(lineage: &str, generation: u64) -> String {
+        format!("20261123T032858Z-{lineage}-{generation}-0a91")
+    }
+
+    fn tree(scratch: &Scratch, revision: &str, parent: Option<&Entries>) -> Entries {
+        let mut writer = EntriesWriter::following(scratch, revision, parent).unwrap();
+        writer.push(&Entry { path: RelPath::root(), meta: Meta::default(), kind: Kind::Dir }).unwrap();
+        writer.finish().unwrap()
+    }
+
+    /// Whoever may write to the bucket says in commit and manifest what he likes: that the volume holds what is newer than all that they have would
+    /// have files taken for right by their sizes and times.
+    #[test]
+    fn no_revision_descends_from_one_that_is_not_older() {
+        let (scratch, time) = (Scratch::new().unwrap(), Timestamp::UNIX_EPOCH);
+        let (ours, others) = ("1c9a77e0", "00000001");
+        let own = "20261123T042858Z-1c9a77e0-17-5f2e";
+        let commit = |parent: Option<String>| Commit {
+            format: FORMAT,
+            revision: own.into(),
+            parent,
+            data_time: time,
+            checked_time: None,
+            hints_time: time,
+            rehashed_time: None,
+            verified_time: time,
+            latest_listed: None,
+            owner: Owner { namespace: "shop".into(), name: "db".into(), uid: "uid-1".into() },
+            exclude: None,
+            manifest: ManifestRef { size: 0, sha256: String::new() },
+            files: 0,
+            entries: None,
+            bytes: 0,
+            staged: false,
+        };
+        let own_revision = Revision::parse(own).unwrap();
+        for (named, descends) in [
+            (revision(ours, 16), true),
+            (revision(ours, 3), true),
+            (revision(ours, 17), false),
+            (revision(ours, 99), false),
+            (revision(others, 16), false),
+        ] {
+            let other = Revision::parse(&named).unwrap();
+            let by_parent = (Some(named.clone()), tree(&scratch, own, None));
+            let by_ancestor = (None, tree(&scratch, own, Some(&tree(&scratch, &named, None))));
+            for (parent, entries) in [by_parent, by_ancestor] {
+                let committed = Committed { commit: commit(parent), revision: own_revision.clone(), entries };
+                assert_eq!(committed.descends_from(&other), descends, "{named}");
+                // Only those that are named, and itself.
+                assert!(!committed.descends_from(&Revision::parse(&revision(ours, 15)).unwrap()));
+                assert!(committed.descends_from(&own_revision));
+            }
+        }
+    }
+}

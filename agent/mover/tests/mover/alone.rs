@@ -3,20 +3,21 @@
 use std::fs;
 use std::fs::File;
 
+use rstest::rstest;
 use rustix::fs::{FlockOperation, flock};
 use scribe_mover::error::Failure;
 use scribe_mover::report::Reason;
 
 use crate::plain::try_plain;
-use crate::support::Site;
 use crate::support::program::{mover, report};
 use crate::support::server::Backend;
 use crate::support::tree::{assert_same, snapshot, write};
+use crate::support::{Layout, Site};
 
 /// Two at a time would leave a mixture, and each could report its own revision.
-#[test]
-fn another_pull_keeps_a_pull_out() {
-    let site = Site::with_bucket();
+#[rstest]
+fn another_pull_keeps_a_pull_out(#[values(Layout::Files, Layout::Packs)] layout: Layout) {
+    let site = Site::with_bucket().of(layout);
     write(site.source.path(), "a", "a");
     site.push();
     let before = snapshot(site.dest.path());
@@ -35,9 +36,9 @@ fn another_pull_keeps_a_pull_out() {
 }
 
 /// It would delete what it pulls from.
-#[test]
-fn a_remote_within_the_volume_is_refused() {
-    let site = Site::on(Backend::Local);
+#[rstest]
+fn a_remote_within_the_volume_is_refused(#[values(Layout::Files, Layout::Packs)] layout: Layout) {
+    let site = Site::on(Backend::Local).of(layout);
     write(site.source.path(), "a", "a");
     site.push();
     let within = site.object("").canonicalize().unwrap();

@@ -1,4 +1,6 @@
 //! Remotes that store names under other ones, of which nobody has thought: such content goes under its hash, and no other file is lost by it.
+//!
+//! Of layout Files alone: of the other one, no object has a name of the volume.
 
 use rstest::rstest;
 use scribe_mover::pull::{PullOptions, pull};

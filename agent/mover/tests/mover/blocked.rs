@@ -15,7 +15,7 @@ use scribe_mover::report::{Outcome, Reason};
 
 use crate::support::proxy::Action;
 use crate::support::tree::{assert_same, snapshot, write};
-use crate::support::{Site, done};
+use crate::support::{Layout, Site, done};
 use crate::unprivileged::{NOBODY, Programs, own};
 
 fn try_pull(site: &Site) -> Result<PullOutcome> {
@@ -25,8 +25,8 @@ fn try_pull(site: &Site) -> Result<PullOutcome> {
 }
 
 /// Both volumes hold the first revision of these files; the second one changes `a`, which comes first, and what `change` does.
-fn site(change: impl FnOnce(&Path)) -> Site {
-    let site = Site::with_bucket();
+fn site(layout: Layout, change: impl FnOnce(&Path)) -> Site {
+    let site = Site::with_bucket().of(layout);
     for name in ["a", "folder/in", "file", "z"] {
         write(site.source.path(), name, "old");
     }
@@ -63,15 +63,20 @@ fn to_file(source: &Path) {
 #[rstest]
 #[case::where_a_folder_is_to_be(to_folder, "new")]
 #[case::in_a_folder_that_becomes_a_file(to_file, "folder/socket")]
-fn a_live_socket_is_named_before_anything_is_changed(#[case] change: fn(&Path), #[case] name: &str, #[values(false, true)] late: bool) {
-    let site = site(change);
+fn a_live_socket_is_named_before_anything_is_changed(
+    #[case] change: fn(&Path),
+    #[case] name: &str,
+    #[values(false, true)] late: bool,
+    #[values(Layout::Files, Layout::Packs)] layout: Layout,
+) {
+    let site = site(layout, change);
     let socket = site.dest.path().join(name);
     if late {
         // While content is fetched.
         let socket = socket.clone();
         let mut bound = None;
         site.proxy.rule(move |request| {
-            if request.is("GET", "path/a") && bound.is_none() {
+            if layout.fetches(request, "a") && bound.is_none() {
                 bound = Some(UnixListener::bind(&socket).unwrap());
             }
             Action::Pass
@@ -141,8 +146,13 @@ fn to_other_files(source: &Path) {
 #[case::a_file("file", to_other_files, "is a mount point")]
 #[case::a_folder("folder", to_other_files, "is a mount point")]
 #[case::a_file_in_a_folder_that_becomes_a_file("folder/in", to_file, "is a mount point")]
-fn a_mount_is_named_before_anything_is_changed(#[case] name: &str, #[case] change: fn(&Path), #[case] why: &str) {
-    let (site, outside) = (site(change), TempDir::new().unwrap());
+fn a_mount_is_named_before_anything_is_changed(
+    #[case] name: &str,
+    #[case] change: fn(&Path),
+    #[case] why: &str,
+    #[values(Layout::Files, Layout::Packs)] layout: Layout,
+) {
+    let (site, outside) = (site(layout, change), TempDir::new().unwrap());
     write(outside.path(), "f", "outside");
     let on = site.dest.path().join(name);
     let from = if on.is_dir() { outside.path().to_owned() } else { outside.path().join("f") };
@@ -162,8 +172,9 @@ fn a_folder_of_another_user_is_named_before_anything_is_changed(
     #[case] mode: u32,
     #[case] why: &str,
     #[values(false, true)] removed: bool,
+    #[values(Layout::Files, Layout::Packs)] layout: Layout,
 ) {
-    let site = site(|source| {
+    let site = site(layout, |source| {
         if removed {
             fs::remove_file(source.join("folder/in")).unwrap();
         } else {

@@ -9,9 +9,9 @@ use assert_fs::TempDir;
 use jiff::{SignedDuration, Timestamp};
 use rstest::rstest;
 use scribe_mover::pull::{PullOptions, pull};
-use scribe_mover::push::{PushOptions, Synced, push};
+use scribe_mover::push::{PushOptions, Synced};
 
-use crate::support::{Local, done, guard};
+use crate::support::{Layout, Local, done, guard};
 
 const SIZE: usize = 64 << 10;
 
@@ -60,7 +60,11 @@ pub(crate) fn run(command: &mut Command) {
 #[rstest]
 #[case("ext4", "loop")]
 #[case("btrfs", "loop,notreelog")]
-fn new_times_over_old_content_do_not_hide_a_change(#[case] kind: &str, #[case] options: &str) {
+fn new_times_over_old_content_do_not_hide_a_change(
+    #[case] kind: &str,
+    #[case] options: &str,
+    #[values(Layout::Files, Layout::Packs)] layout: Layout,
+) {
     let (site, dir) = (Local::new(), TempDir::new().unwrap());
     let [image, torn] = ["image", "torn"].map(|name| dir.path().join(name));
     File::create(&image).unwrap().set_len(128 << 20).unwrap();
@@ -80,7 +84,7 @@ fn new_times_over_old_content_do_not_hide_a_change(#[case] kind: &str, #[case] o
         assert_eq!((copy.content(), copy.hints()), (content, hints), "{}: this is not the copy to test with", image.display());
         let data_time = Timestamp::from_second(hints.2 + after).unwrap();
         let started = data_time + SignedDuration::from_secs(5);
-        push(&site.remote(), &PushOptions { volume: copy.0.path().into(), data_time, started, ..site.push_options() }).unwrap()
+        layout.push(&site.remote(), &PushOptions { volume: copy.0.path().into(), data_time, started, ..site.push_options() }).unwrap()
     };
     // Both file systems may take that long before they write out content.
     push_at(&torn, 25, b'a');

@@ -3,13 +3,12 @@
 use std::fs;
 
 use rstest::rstest;
-use scribe_mover::push::push;
 use scribe_mover::report::Reason;
 
-use crate::support::Site;
 use crate::support::proxy::{Action, Request};
 use crate::support::server::{Backend, obscured};
 use crate::support::tree::{assert_same, write};
+use crate::support::{Layout, Site};
 
 /// An alias of a WebDAV server whose section is not in the file, so that nothing is known of its type.
 fn site_of_unknown_type() -> Site {
@@ -88,9 +87,14 @@ fn of_commit(request: &Request, method: &str) -> bool {
 fn a_refused_commit_leaves_the_one_before(
     #[values(false, true)] encrypted: bool,
     #[values("PUT", "MOVE")] method: &'static str,
-    #[values("500 Internal Server Error", "507 Insufficient Storage")] status: &'static str,
+    #[values(
+        (Layout::Files, "500 Internal Server Error"),
+        (Layout::Files, "507 Insufficient Storage"),
+        (Layout::Packs, "507 Insufficient Storage")
+    )]
+    (layout, status): (Layout, &'static str),
 ) {
-    let site = site(encrypted);
+    let site = site(encrypted).of(layout);
     write(site.source.path(), "a", "one");
     let first = site.push();
     write(site.source.path(), "a", "second");
@@ -102,10 +106,13 @@ fn a_refused_commit_leaves_the_one_before(
     site.push();
     site.pull();
     assert_same(site.source.path(), site.dest.path());
-    // What the refused one has left goes with a push that lists the path.
+    // What the refused one has left goes with a push that lists the path; of layout Packs a week later, see `packs_push/leftovers`.
+    if layout == Layout::Packs {
+        return;
+    }
     let mut options = site.push_options();
     options.verify_now = true;
-    push(&site.remote(), &options).unwrap();
+    site.push_by(&options).unwrap();
     let partial = |entry: &walkdir::DirEntry| entry.file_name().to_string_lossy().contains("partial");
     let left: Vec<_> = walkdir::WalkDir::new(site.server.buckets.path()).into_iter().map(|entry| entry.unwrap()).filter(partial).collect();
     assert!(left.is_empty(), "{left:?}");
@@ -113,8 +120,11 @@ fn a_refused_commit_leaves_the_one_before(
 
 /// A look after the upload that shows what was there before, as an outdated cache does: rclone would remove what it takes for damaged.
 #[rstest]
-fn an_outdated_look_at_a_new_commit_removes_nothing(#[values("commit.json", "claim.json")] name: &'static str) {
-    let site = site(false);
+fn an_outdated_look_at_a_new_commit_removes_nothing(
+    #[values("commit.json", "claim.json")] name: &'static str,
+    #[values(Layout::Files, Layout::Packs)] layout: Layout,
+) {
+    let site = site(false).of(layout);
     write(site.source.path(), "a", "one");
     let first = site.push();
     write(site.source.path(), "a", "second");
@@ -146,8 +156,9 @@ fn an_outdated_look_at_a_new_commit_removes_nothing(#[values("commit.json", "cla
 fn a_commit_that_is_not_stored_costs_the_one_before_nothing(
     #[values(Backend::S3, Backend::WebDav)] backend: Backend,
     #[values(true, false)] replaces: bool,
+    #[values(Layout::Files, Layout::Packs)] layout: Layout,
 ) {
-    let site = Site::on(backend);
+    let site = Site::on(backend).of(layout);
     for name in ["deleted", "replaced", "kept"] {
         write(site.source.path(), name, format!("first {name}"));
     }

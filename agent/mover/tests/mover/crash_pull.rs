@@ -10,12 +10,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use assert_fs::TempDir;
+use rstest::rstest;
 use scribe_mover::pull::{PullOptions, pull};
 
 use crate::support::program::{Group, example, mover};
 use crate::support::proxy::{Action, When};
 use crate::support::tree::{assert_same, touch, write};
-use crate::support::{Site, done};
+use crate::support::{Layout, Site, done};
 
 fn old_tree(root: &Path) {
     for name in ["replaced", "deleted", "moved/deep", "file becomes folder", "folder becomes file/a", "touched", "in a group"] {
@@ -65,8 +66,8 @@ struct Ground {
 }
 
 impl Ground {
-    fn new() -> Self {
-        let site = Site::with_bucket();
+    fn new(layout: Layout) -> Self {
+        let site = Site::with_bucket().of(layout);
         let source = site.source.path();
         old_tree(source);
         site.push();
@@ -107,9 +108,10 @@ impl Ground {
     }
 }
 
+/// Of layout Files: `packs_crash` does the same with the other one.
 #[test]
 fn a_crash_at_any_local_step_is_completed_by_the_next_pull() {
-    let ground = Ground::new();
+    let ground = Ground::new(Layout::Files);
     let next = AtomicUsize::new(1);
     let end = AtomicUsize::new(usize::MAX);
     let steps = Arc::new(std::sync::Mutex::new(BTreeMap::<String, usize>::new()));
@@ -148,9 +150,9 @@ fn a_crash_at_any_local_step_is_completed_by_the_next_pull() {
     assert!(end.load(Ordering::Relaxed) > 40, "{end:?}");
 }
 
-#[test]
-fn a_crash_at_any_request_is_completed_by_the_next_pull() {
-    let ground = Ground::new();
+#[rstest]
+fn a_crash_at_any_request_is_completed_by_the_next_pull(#[values(Layout::Files, Layout::Packs)] layout: Layout) {
+    let ground = Ground::new(layout);
     for when in [When::Before, When::After] {
         for n in 1.. {
             let site = ground.round();
@@ -163,7 +165,7 @@ fn a_crash_at_any_request_is_completed_by_the_next_pull() {
             site.proxy.behave();
             if !killed {
                 assert!(status.success());
-                assert!(n > 5, "{n}");
+                assert!(n > if layout == Layout::Files { 5 } else { 3 }, "{n}");
                 break;
             }
             ground.check(&site, &format!("killed {when:?} request {n}"));

@@ -2,6 +2,9 @@
 //!
 //! Mover and rclone are killed together, before a request or after it took effect, at one request after the other, until a push ends
 //! undisturbed. What each crash leaves on the remote is a state; each state that is unlike those before is pulled and pushed over.
+//!
+//! Of layout Files; pushes of the other one are killed between any two writes in `packs_push/crashes`, and over any switch in
+//! `packs_push/switching_killed`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

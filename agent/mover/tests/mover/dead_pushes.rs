@@ -1,4 +1,6 @@
 //! What a push that died has left: kept while something needs it, gone in the end, and never taken for what others have put there.
+//!
+//! Of layout Files alone; what dead pushes of the other one leave is in `packs_push/leftovers` and `packs_push/resuming`.
 
 use std::fs;
 

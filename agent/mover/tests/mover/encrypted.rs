@@ -1,5 +1,6 @@
 //! Behind encryption a damaged object cannot be decrypted, and rclone asks whether the password is wrong. It is one damaged object all the
-//! same, as long as anything else can be read.
+//! same, as long as anything else can be read. What becomes of a damaged commit, manifest or pack of layout Packs is in `packs_push/damaged` and
+//! `packs_push/checking`.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -10,14 +11,14 @@ use rstest::rstest;
 use scribe_mover::push::{PushOptions, push};
 use scribe_mover::report::Reason;
 
-use crate::support::Site;
 use crate::support::liar::{Deed, Rule, Verb, promotes};
 use crate::support::server::{Backend, obscured};
 use crate::support::tree::{assert_same, write};
+use crate::support::{Layout, Site};
 
 /// A directory behind encryption, names as they are.
-fn site() -> Site {
-    let mut site = Site::on(Backend::Local);
+fn site(layout: Layout) -> Site {
+    let mut site = Site::on(Backend::Local).of(layout);
     with_password(&site, &obscured());
     site.name = "crypt:path".into();
     for (name, content) in [("f", "content of f"), ("g", "content of g"), ("odd\nname", "odd")] {
@@ -63,7 +64,7 @@ fn heals(site: &Site) {
     assert_same(site.source.path(), site.dest.path());
     let mut options = site.push_options();
     options.verify_now = true;
-    assert!(!push(&site.remote(), &options).unwrap().changed);
+    assert!(!site.push_by(&options).unwrap().changed);
 }
 
 fn manifest(site: &Site) -> String {
@@ -75,14 +76,14 @@ fn a_file_that_cannot_be_decrypted_is_sent_again(
     #[values(Damage::Flipped, Damage::Cut, Damage::Short, Damage::Empty)] how: Damage,
     #[values(false, true)] odd: bool,
 ) {
-    let site = site();
+    let site = site(Layout::Files);
     let first = site.push();
     let object = site.control_objects().into_iter().find(|name| name.starts_with("objects/")).unwrap();
     damage(&site.object(&if odd { format!(".scribe/{object}") } else { "f".into() }), how);
     let failure = site.try_pull().unwrap_err();
     assert_eq!(failure.reason, Reason::RemoteInconsistent, "{failure}");
     assert!(failure.message.contains(if odd { "odd" } else { "f as revision" }), "{failure}");
-    let repaired = push(&site.remote(), &verifying(&site)).unwrap();
+    let repaired = site.push_by(&verifying(&site)).unwrap();
     assert!(repaired.changed && repaired.revision == first.revision, "{repaired:?}");
     heals(&site);
 }
@@ -90,7 +91,7 @@ fn a_file_that_cannot_be_decrypted_is_sent_again(
 /// The same that is done about one that is damaged where nothing is encrypted.
 #[rstest]
 fn a_commit_that_cannot_be_decrypted_can_be_adopted(#[values(Damage::Flipped, Damage::Cut, Damage::Short, Damage::Empty)] how: Damage) {
-    let site = site();
+    let site = site(Layout::Files);
     site.push();
     damage(&site.object(".scribe/commit.json"), how);
     for failure in [site.try_push().unwrap_err(), site.try_pull().unwrap_err()] {
@@ -99,13 +100,16 @@ fn a_commit_that_cannot_be_decrypted_can_be_adopted(#[values(Damage::Flipped, Da
     }
     let mut options = site.push_options();
     options.pusher.adopt = true;
-    push(&site.remote(), &options).unwrap();
+    site.push_by(&options).unwrap();
     heals(&site);
 }
 
 #[rstest]
-fn a_claim_that_cannot_be_decrypted_stops_nothing(#[values(Damage::Flipped, Damage::Cut, Damage::Short, Damage::Empty)] how: Damage) {
-    let site = site();
+fn a_claim_that_cannot_be_decrypted_stops_nothing(
+    #[values(Damage::Flipped, Damage::Cut, Damage::Short, Damage::Empty)] how: Damage,
+    #[values(Layout::Files, Layout::Packs)] layout: Layout,
+) {
+    let site = site(layout);
     site.push();
     fs::copy(site.object(".scribe/commit.json"), site.object(".scribe/claim.json")).unwrap();
     damage(&site.object(".scribe/claim.json"), how);
@@ -116,7 +120,7 @@ fn a_claim_that_cannot_be_decrypted_stops_nothing(#[values(Damage::Flipped, Dama
 
 #[rstest]
 fn a_manifest_that_cannot_be_decrypted_is_written_anew(#[values(Damage::Flipped, Damage::Cut, Damage::Short, Damage::Empty)] how: Damage) {
-    let site = site();
+    let site = site(Layout::Files);
     site.push();
     damage(&site.object(&format!(".scribe/{}", manifest(&site))), how);
     let failure = site.try_pull().unwrap_err();
@@ -126,15 +130,18 @@ fn a_manifest_that_cannot_be_decrypted_is_written_anew(#[values(Damage::Flipped,
 }
 
 #[rstest]
-fn what_a_dead_push_has_half_written_stops_nothing(#[values(Damage::Flipped, Damage::Cut, Damage::Short, Damage::Empty)] how: Damage) {
-    let site = site();
+fn what_a_dead_push_has_half_written_stops_nothing(
+    #[values(Damage::Flipped, Damage::Cut, Damage::Short, Damage::Empty)] how: Damage,
+    #[values(Layout::Files, Layout::Packs)] layout: Layout,
+) {
+    let site = site(layout);
     site.push();
     let left = site.object(".scribe/manifests/20261127T000000Z-00000000-9-0000.zst");
     fs::copy(site.object(&format!(".scribe/{}", manifest(&site))), &left).unwrap();
     damage(&left, how);
-    push(&site.remote(), &verifying(&site)).unwrap();
+    site.push_by(&verifying(&site)).unwrap();
     write(site.source.path(), "f", "another f");
-    push(&site.remote(), &verifying(&site)).unwrap();
+    site.push_by(&verifying(&site)).unwrap();
     heals(&site);
 }
 
@@ -144,7 +151,7 @@ fn what_waits_to_be_put_in_place_and_cannot_be_decrypted_is_sent_again(
     #[values(Damage::Flipped, Damage::Cut, Damage::Short, Damage::Empty)] how: Damage,
     #[values(false, true)] at_once: bool,
 ) {
-    let site = site();
+    let site = site(Layout::Files);
     site.push();
     write(site.source.path(), "f", "another f");
     // It is damaged right before its promotion, and the push dies there, or goes on.
@@ -163,15 +170,15 @@ fn what_waits_to_be_put_in_place_and_cannot_be_decrypted_is_sent_again(
 }
 
 /// Nothing can be read: then it is the password.
-#[test]
-fn a_wrong_password_is_no_damage() {
-    let site = site();
+#[rstest]
+fn a_wrong_password_is_no_damage(#[values(Layout::Files, Layout::Packs)] layout: Layout) {
+    let site = site(layout);
     site.push();
     let right = fs::read_to_string(site.secret.path().join("rclone.conf")).unwrap();
     // What rclone makes of "wrong".
     with_password(&site, "A2RfhcLg19an1rWrE3nw353TOv08");
     write(site.source.path(), "f", "another f");
-    for failure in [site.try_push().unwrap_err(), site.try_pull().unwrap_err(), push(&site.remote(), &verifying(&site)).unwrap_err()] {
+    for failure in [site.try_push().unwrap_err(), site.try_pull().unwrap_err(), site.push_by(&verifying(&site)).unwrap_err()] {
         assert_eq!(failure.reason, Reason::SecretInvalid, "{failure}");
         assert!(failure.message.contains("bad password"), "{failure}");
     }

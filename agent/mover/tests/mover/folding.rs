@@ -1,4 +1,6 @@
 //! A remote that takes names for one that differ in case alone, and of which rclone does not know it.
+//!
+//! Of layout Files alone: of the other one, no object has a name of the volume, and ours differ in more than case.
 
 use std::fs;
 use std::sync::Arc;

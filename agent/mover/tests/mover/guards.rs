@@ -14,11 +14,11 @@ use scribe_mover::push::push;
 use scribe_mover::report::Reason;
 
 use crate::support::tree::{assert_same, snapshot, write};
-use crate::support::{Site, owner};
+use crate::support::{Layout, Site, owner};
 
-#[test]
-fn a_pull_waits_for_the_first_push() {
-    let site = Site::new();
+#[rstest]
+fn a_pull_waits_for_the_first_push(#[values(Layout::Files, Layout::Packs)] layout: Layout) {
+    let site = Site::new().of(layout);
     assert_eq!(site.try_pull(), Ok(PullOutcome::WaitingForFirstPush), "no bucket");
     site.make_bucket();
     assert_eq!(site.try_pull(), Ok(PullOutcome::WaitingForFirstPush), "empty bucket");
@@ -35,15 +35,17 @@ fn a_pull_waits_for_the_first_push() {
     assert_eq!(fs::read_dir(site.dest.path()).unwrap().count(), 1);
 }
 
-#[test]
-fn a_path_of_unknown_files_is_touched_by_neither_side() {
-    let site = Site::with_bucket();
+#[rstest]
+fn a_path_of_unknown_files_is_touched_by_neither_side(#[values(Layout::Files, Layout::Packs)] layout: Layout) {
+    let site = Site::with_bucket().of(layout);
     site.meddle("rcat", "precious", b"p");
     write(site.source.path(), "a", "a");
     write(site.dest.path(), "mine", "m");
     let pushed = site.try_push().unwrap_err();
     assert_eq!(pushed.reason, Reason::PathNotOurs);
-    assert!(pushed.message.contains("precious") && pushed.message.contains("adopt-path"), "{pushed}");
+    // Layout Packs adopts no files.
+    let advice = if layout == Layout::Files { "adopt-path" } else { "begins on an empty path alone" };
+    assert!(pushed.message.contains("precious") && pushed.message.contains(advice), "{pushed}");
     let pulled = site.try_pull().unwrap_err();
     assert_eq!(pulled.reason, Reason::PathNotOurs);
     assert!(pulled.message.contains("layout: Plain"), "{pulled}");
@@ -52,20 +54,26 @@ fn a_path_of_unknown_files_is_touched_by_neither_side() {
 
     let mut options = site.push_options();
     options.pusher.adopt = true;
-    push(&site.remote(), &options).unwrap();
+    if layout == Layout::Packs {
+        let refused = site.push_by(&options).unwrap_err();
+        assert!(refused.reason == Reason::PathNotOurs && refused.message.contains("begins on an empty path alone"), "{refused}");
+        assert_eq!(site.user_objects(), ["precious"]);
+        return;
+    }
+    site.push_by(&options).unwrap();
     assert_eq!(site.user_objects(), ["a"]);
 }
 
-#[test]
-fn a_path_belongs_to_one_owner() {
-    let site = Site::with_bucket();
+#[rstest]
+fn a_path_belongs_to_one_owner(#[values(Layout::Files, Layout::Packs)] layout: Layout) {
+    let site = Site::with_bucket().of(layout);
     write(site.source.path(), "a", "a");
     let first = site.push();
     let as_owner = |name: &str, uid: &str, has_pushed, adopt| {
         let mut options = site.push_options();
         options.pusher.owner = owner(name, uid);
         (options.pusher.pushed, options.pusher.adopt) = (Some(first.revision.clone()).filter(|_| has_pushed), adopt);
-        push(&site.remote(), &options)
+        site.push_by(&options)
     };
     assert_eq!(as_owner("other", "uid-9", false, false).unwrap_err().reason, Reason::PathNotOurs);
     // Re-created under the same name: takes over once, and the older object, still pushing somewhere, stops.
@@ -76,36 +84,36 @@ fn a_path_belongs_to_one_owner() {
     assert!(as_owner("other", "uid-9", true, true).unwrap().took_over);
 }
 
-#[test]
-fn a_path_inside_anothers_is_never_cleaned_away() {
-    let mut site = Site::with_bucket();
+#[rstest]
+fn a_path_inside_anothers_is_never_cleaned_away(#[values(Layout::Files, Layout::Packs)] layout: Layout) {
+    let mut site = Site::with_bucket().of(layout);
     site.name = format!("s3:{}/path/inner", site.server.bucket);
     write(site.source.path(), "a", "inner");
     site.push();
     site.name = format!("s3:{}/path", site.server.bucket);
     let mut options = site.push_options();
     options.pusher.adopt = true;
-    let refused = push(&site.remote(), &options).unwrap_err();
+    let refused = site.push_by(&options).unwrap_err();
     assert_eq!(refused.reason, Reason::PathNotOurs);
     assert!(refused.message.contains("inner/.scribe/commit.json"), "{refused}");
-    assert!(site.has("inner/a"));
+    assert!(site.has("inner/.scribe/commit.json"));
 }
 
-#[test]
-fn an_empty_volume_never_replaces_a_full_path_unasked() {
-    let site = Site::with_bucket();
+#[rstest]
+fn an_empty_volume_never_replaces_a_full_path_unasked(#[values(Layout::Files, Layout::Packs)] layout: Layout) {
+    let site = Site::with_bucket().of(layout);
     write(site.source.path(), "a", "a");
     site.push();
     site.pull();
     fs::remove_file(site.source.path().join("a")).unwrap();
     let refused = site.try_push().unwrap_err();
     assert_eq!(refused.reason, Reason::DeletionGuard);
-    assert_eq!(site.user_objects(), ["a"]);
+    site.assert_user_objects(&["a"]);
     assert!(!site.has(".scribe/claim.json"));
 
     let mut options = site.push_options();
     options.guard.allowed = refused.message.rsplit(' ').next().map(str::to_owned);
-    push(&site.remote(), &options).unwrap();
+    site.push_by(&options).unwrap();
     assert!(site.user_objects().is_empty());
 
     let refused = site.try_pull().unwrap_err();
@@ -118,9 +126,9 @@ fn an_empty_volume_never_replaces_a_full_path_unasked() {
 }
 
 /// Neither side replaces links and directories by nothing, or by next to nothing, unasked.
-#[test]
-fn a_tree_without_files_is_guarded_too() {
-    let site = Site::with_bucket();
+#[rstest]
+fn a_tree_without_files_is_guarded_too(#[values(Layout::Files, Layout::Packs)] layout: Layout) {
+    let site = Site::with_bucket().of(layout);
     let source = site.source.path();
     for n in 0..200 {
         fs::create_dir(source.join(format!("d{n}"))).unwrap();
@@ -146,7 +154,7 @@ fn a_tree_without_files_is_guarded_too() {
     assert!(refused.message.contains("the 400 entries of the remote path"), "{refused}");
     let mut options = site.push_options();
     options.guard.allowed = token(&refused);
-    assert_eq!(push(&site.remote(), &options).unwrap().deleted, 400);
+    assert_eq!(site.push_by(&options).unwrap().deleted, 400);
 
     let refused = site.try_pull().unwrap_err();
     assert_eq!(refused.reason, Reason::DeletionGuard);
@@ -158,9 +166,9 @@ fn a_tree_without_files_is_guarded_too() {
     assert_same(source, site.dest.path());
 }
 
-#[test]
-fn a_directory_that_cannot_go_is_not_told_as_deleted() {
-    let site = Site::with_bucket();
+#[rstest]
+fn a_directory_that_cannot_go_is_not_told_as_deleted(#[values(Layout::Files, Layout::Packs)] layout: Layout) {
+    let site = Site::with_bucket().of(layout);
     write(site.source.path(), "a", "a");
     write(site.source.path(), "run/pid", "1");
     site.push();
@@ -189,9 +197,9 @@ fn a_commit_that_claims_files_gets_nothing_past_the_guard() {
     assert!(site.dest.path().join("a").exists());
 }
 
-#[test]
-fn a_large_deletion_needs_its_token() {
-    let site = Site::with_bucket();
+#[rstest]
+fn a_large_deletion_needs_its_token(#[values(Layout::Files, Layout::Packs)] layout: Layout) {
+    let site = Site::with_bucket().of(layout);
     for n in 0..30 {
         write(site.source.path(), format!("f{n}"), "x");
     }
@@ -202,25 +210,29 @@ fn a_large_deletion_needs_its_token() {
     let refused = site.try_push().unwrap_err();
     assert_eq!(refused.reason, Reason::DeletionGuard);
     assert!(refused.message.contains("28 of the 30"), "{refused}");
-    assert_eq!(site.user_objects().len(), 30);
+    assert_eq!(site.user_objects().len(), if layout == Layout::Files { 30 } else { 0 });
 
     // It is good for what was to be deleted then, and not for as many others.
     let mut options = site.push_options();
     options.guard.allowed = refused.message.rsplit(' ').next().map(str::to_owned);
     fs::remove_file(site.source.path().join("f28")).unwrap();
     write(site.source.path(), "f0", "x");
-    assert_eq!(push(&site.remote(), &options).unwrap_err().reason, Reason::DeletionGuard);
+    assert_eq!(site.push_by(&options).unwrap_err().reason, Reason::DeletionGuard);
     fs::remove_file(site.source.path().join("f0")).unwrap();
     write(site.source.path(), "f28", "x");
-    assert_eq!(push(&site.remote(), &options).unwrap().deleted, 28);
+    assert_eq!(site.push_by(&options).unwrap().deleted, 28);
 }
 
 /// On a volume of the user's, `.scribe-staging` may be a link of his to anywhere, and so may what is in it.
 #[rstest]
 #[case::to_elsewhere("")]
 #[case::within("ok")]
-fn a_link_in_the_place_of_the_staging_folder_is_not_followed(#[case] below: &str, #[values(true, false)] on_the_volume: bool) {
-    let site = Site::with_bucket();
+fn a_link_in_the_place_of_the_staging_folder_is_not_followed(
+    #[case] below: &str,
+    #[values(true, false)] on_the_volume: bool,
+    #[values(Layout::Files, Layout::Packs)] layout: Layout,
+) {
+    let site = Site::with_bucket().of(layout);
     for name in ["a", "data/tmp/f", "data/in/f", "data/ok/g"] {
         write(site.source.path(), name, name);
     }
@@ -305,9 +317,9 @@ fn a_lost_manifest_is_replaced_by_the_next_push() {
     assert_same(site.source.path(), site.dest.path());
 }
 
-#[test]
-fn a_volume_in_mid_pull_is_not_a_source() {
-    let site = Site::with_bucket();
+#[rstest]
+fn a_volume_in_mid_pull_is_not_a_source(#[values(Layout::Files, Layout::Packs)] layout: Layout) {
+    let site = Site::with_bucket().of(layout);
     write(site.source.path(), ".scribe-staging/in/x", "x");
     let failure = site.try_push().unwrap_err();
     assert_eq!(failure.reason, Reason::SourceChanging);

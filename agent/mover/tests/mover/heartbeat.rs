@@ -1,4 +1,6 @@
 //! A source whose volume does not change says from time to time that it is alive, and destinations see that.
+//!
+//! Of layout Files, whose commit is read here; that of the other one is in `packs_push/changing`.
 
 use jiff::{SignedDuration, Timestamp};
 use scribe_mover::format::documents::{Commit, Control, seal, unseal};

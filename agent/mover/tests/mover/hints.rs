@@ -1,4 +1,6 @@
 //! Content that changed under the same size, times and inode: no change is skipped for good.
+//!
+//! What a verification reads and sends again file by file is of layout Files alone: that of the other one goes by packs, see `packs_push/checking`.
 
 use std::fs;
 use std::path::Path;
@@ -10,11 +12,11 @@ use rstest::rstest;
 use scribe_mover::format::documents::{Commit, Control, unseal};
 use scribe_mover::push::{PushOptions, Synced, push};
 
-use crate::support::Site;
 use crate::support::proxy::Action;
 use crate::support::server::Backend;
 use crate::support::silent::Silent;
 use crate::support::tree::{touch, write};
+use crate::support::{Layout, Site};
 
 const OLD: &[u8] = b"content that was there first";
 const NEW: &[u8] = b"CONTENT THAT CAME IN SILENCE";
@@ -29,7 +31,11 @@ struct Ground {
 
 impl Ground {
     fn on(backend: Backend) -> Self {
-        let (site, source) = (Site::on(backend), TempDir::new_in("/dev/shm").unwrap());
+        Self::of(backend, Layout::Files)
+    }
+
+    fn of(backend: Backend, layout: Layout) -> Self {
+        let (site, source) = (Site::on(backend).of(layout), TempDir::new_in("/dev/shm").unwrap());
         write(source.path(), "a", OLD);
         write(source.path(), "b", "another one");
         let writer = Silent::open(&source.path().join("a"));
@@ -43,7 +49,7 @@ impl Ground {
     }
 
     fn push(&self, after: i64) -> Synced {
-        push(&self.site.remote(), &self.options(after)).unwrap()
+        self.site.push_by(&self.options(after)).unwrap()
     }
 
     fn verify(&self, after: i64) -> Synced {
@@ -56,10 +62,10 @@ impl Ground {
     }
 }
 
-#[test]
-fn a_file_that_changed_shortly_before_its_capture_is_read_again() {
+#[rstest]
+fn a_file_that_changed_shortly_before_its_capture_is_read_again(#[values(Layout::Files, Layout::Packs)] layout: Layout) {
     for (first, second) in [(5, 20), (60, 600), (119, 200)] {
-        let mut ground = Ground::on(Backend::Local);
+        let mut ground = Ground::of(Backend::Local, layout);
         ground.push(first);
         ground.writer.write(NEW);
         assert!(ground.push(second).changed, "{first} s after the change");
@@ -67,9 +73,9 @@ fn a_file_that_changed_shortly_before_its_capture_is_read_again() {
     }
 }
 
-#[test]
-fn every_file_is_read_again_within_the_interval() {
-    let mut ground = Ground::on(Backend::Local);
+#[rstest]
+fn every_file_is_read_again_within_the_interval(#[values(Layout::Files, Layout::Packs)] layout: Layout) {
+    let mut ground = Ground::of(Backend::Local, layout);
     ground.push(150);
     ground.writer.write(NEW);
     let hour = 3600;
@@ -120,9 +126,9 @@ fn what_is_sent_again_is_read_again() {
     assert_eq!(ground.pulled(), NEW);
 }
 
-#[test]
-fn a_write_between_hash_and_upload_is_sent() {
-    let ground = Ground::on(Backend::S3);
+#[rstest]
+fn a_write_between_hash_and_upload_is_sent(#[values(Layout::Files, Layout::Packs)] layout: Layout) {
+    let ground = Ground::of(Backend::S3, layout);
     let options = ground.options(0);
     let Ground { site, source, writer, .. } = ground;
     let writer = Mutex::new(writer);
@@ -134,7 +140,7 @@ fn a_write_between_hash_and_upload_is_sent() {
         }
         Action::Pass
     });
-    push(&site.remote(), &options).unwrap();
+    site.push_by(&options).unwrap();
     site.pull();
     assert_eq!(fs::read(site.dest.path().join("a")).unwrap(), NEW);
     drop(source);

@@ -1,4 +1,6 @@
 //! `list` and `check` by hand: what they print, by which code they end, and what a push that runs meanwhile does not make them say.
+//!
+//! Of layout Files; what they say of the other one is in `packs_push/checking`, `packs_push/damaged` and `packs_retained`.
 
 use std::fs;
 use std::sync::Arc;

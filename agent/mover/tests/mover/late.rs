@@ -1,5 +1,8 @@
 //! A push that was held up, by the network or by a node that stood still, after it had looked for rivals for the last time: another one
 //! pushes everything meanwhile, and then it goes on. No remote can prevent that; but never do both end well.
+//!
+//! Of layout Files alone, whose late pushes may alter what another one has committed. Of the other one, each object has a name of its own,
+//! and only the commit is another's: see `packs_push/owners`.
 
 use std::fs;
 use std::sync::{Arc, Mutex};

@@ -10,10 +10,10 @@ use std::process::Command;
 use assert_fs::TempDir;
 use rstest::rstest;
 use scribe_mover::pull::{PullOptions, Synced, pull};
-use scribe_mover::push::{PushOptions, push};
+use scribe_mover::push::PushOptions;
 
 use crate::support::tree::{assert_same, write};
-use crate::support::{Local, done, guard};
+use crate::support::{Layout, Local, done, guard};
 
 /// Two layers of different file systems, or of one.
 struct Layers {
@@ -65,9 +65,9 @@ fn pull_into(site: &Local, volume: &Path) -> Synced {
 /// What is written to one of two names of an inode in the lower layer is not in the other one: neither is content of the one taken for that of
 /// the other, by a push or by the pull of it.
 #[rstest]
-fn a_source_in_layers_is_pushed_as_it_shows(#[values(false, true)] apart: bool) {
+fn a_source_in_layers_is_pushed_as_it_shows(#[values(false, true)] apart: bool, #[values(Layout::Files, Layout::Packs)] layout: Layout) {
     let (site, volume) = (Local::new(), Layers::new(apart, fill));
-    let push_it = || push(&site.remote(), &PushOptions { volume: volume.mount.path().into(), ..site.push_options() }).unwrap();
+    let push_it = || layout.push(&site.remote(), &PushOptions { volume: volume.mount.path().into(), ..site.push_options() }).unwrap();
     push_it();
     pull_into(&site, site.dest.path());
     assert_same(volume.mount.path(), site.dest.path());
@@ -90,10 +90,14 @@ fn a_source_in_layers_is_pushed_as_it_shows(#[values(false, true)] apart: bool) 
 
 /// Into layers: what is changed is copied up under the pull's hands, and has another inode then.
 #[rstest]
-fn a_destination_in_layers_holds_the_revision(#[values(false, true)] apart: bool, #[values(false, true)] private: bool) {
+fn a_destination_in_layers_holds_the_revision(
+    #[values(false, true)] apart: bool,
+    #[values(false, true)] private: bool,
+    #[values(Layout::Files, Layout::Packs)] layout: Layout,
+) {
     let site = Local::new();
     fill(site.source.path());
-    push(&site.remote(), &site.push_options()).unwrap();
+    layout.push(&site.remote(), &site.push_options()).unwrap();
     let volume = Layers::new(apart, |lower| drop(pull_into(&site, lower)));
     let options = into(volume.mount.path(), private);
     let pull_it = || done(pull(&site.remote(), &options));
@@ -104,7 +108,7 @@ fn a_destination_in_layers_holds_the_revision(#[values(false, true)] apart: bool
     fs::set_permissions(site.source.path().join("d/single"), fs::Permissions::from_mode(0o4755)).unwrap();
     write(site.source.path(), "d/a", "other content, under both names");
     fs::rename(site.source.path().join("e/f"), site.source.path().join("e/g")).unwrap();
-    push(&site.remote(), &site.push_options()).unwrap();
+    layout.push(&site.remote(), &site.push_options()).unwrap();
     let pulled = pull_it();
     assert_eq!(pulled.skipped.get("changedMeanwhile"), None, "{pulled:?}");
     assert_same(site.source.path(), volume.mount.path());

@@ -10,7 +10,7 @@ use scribe_mover::pull::pull;
 use scribe_mover::report::Reason;
 
 use crate::support::tree::{assert_same, write};
-use crate::support::{Local, done, guard};
+use crate::support::{Layout, Local, done, guard};
 
 /// Takes a lease on a file, and gives it up a while after it is asked to, or not at all, until its input ends.
 const LEASE: &str = "
@@ -47,11 +47,15 @@ impl Drop for Lease {
 }
 
 #[rstest]
-fn a_leased_file_is_waited_for_and_then_named(#[values(false, true)] gives: bool, #[values(false, true)] pulling: bool) {
+fn a_leased_file_is_waited_for_and_then_named(
+    #[values(false, true)] gives: bool,
+    #[values(false, true)] pulling: bool,
+    #[values(Layout::Files, Layout::Packs)] layout: Layout,
+) {
     let site = Local::new();
     write(site.source.path(), "dir/leased", "content");
     write(site.source.path(), "other", "other");
-    let push = || scribe_mover::push::push(&site.remote(), &site.push_options());
+    let push = || layout.push(&site.remote(), &site.push_options());
     let try_pull = || {
         let options = scribe_mover::pull::PullOptions { volume: site.dest.path().into(), applied: None, private: false, guard: guard() };
         pull(&site.remote(), &options)

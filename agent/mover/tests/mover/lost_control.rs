@@ -1,4 +1,7 @@
 //! What is lost, or damaged, of our own folder: what it said does not count as nothing.
+//!
+//! Of layout Files alone, whose manifest is found again by the objects of a path. Of the other one, see `packs_push/damaged` and
+//! `packs_push/owners`, which play on objects in memory.
 
 use std::ffi::OsStr;
 use std::fs;

@@ -1,6 +1,8 @@
 //! A remote that lies, and a push that dies, at any one verb: see [`crate::support::liar`].
 //!
 //! Each test is a history that once lost data, deleted what was not ours, or left a path that no later push could get out of.
+//!
+//! Of layout Files alone, each a history of what that stages, promotes and deletes. The simulation has such lies for both layouts.
 
 use std::fs;
 use std::mem::replace;

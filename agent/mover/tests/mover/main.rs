@@ -1,5 +1,11 @@
 //! The mover against real servers: rclone's, and versitygw where versions or markers are needed; as S3 the one that `S3_SERVER` names. Every
 //! test has a server of its own, except SeaweedFS's.
+//!
+//! What a replication promises is tested of both layouts, by a parameter `layout`; a file or a test that is about one of them says why. The
+//! files about neither use layout Files: what rclone is told and how it runs (`authority`, `configuration`, `daemon`, `daemon_process`,
+//! `identity`, `processes`, `providers`, `sections`, `servers`, `variables`, `versions`, `watchdog`), patterns held against git
+//! (`exclude_git`), paths that nothing was pushed to (`first_push`), and memory (`memory`), of which layout Packs has tests in
+//! `packs_hostile` and `tests/packs_memory`.
 
 // Clippy excuses test functions, but not the helpers they share.
 #![allow(clippy::unwrap_used, clippy::panic)]

@@ -15,7 +15,7 @@ use scribe_mover::report::Reason;
 
 use crate::support::proxy::Action;
 use crate::support::tree::{snapshot, write};
-use crate::support::{Local, Site, done, guard};
+use crate::support::{Layout, Local, Site, done, guard};
 
 /// Such a volume, and what it keeps its files in.
 struct Merging {
@@ -68,11 +68,11 @@ fn try_pull(site: &Local, volume: &Merging) -> Result<PullOutcome> {
     pull(&site.remote(), &options)
 }
 
-fn push(site: &Local, files: &[&str]) {
+fn push((site, layout): (&Local, Layout), files: &[&str]) {
     for name in files {
         write(site.source.path(), name, format!("content of {name}"));
     }
-    scribe_mover::push::push(&site.remote(), &site.push_options()).unwrap();
+    layout.push(&site.remote(), &site.push_options()).unwrap();
 }
 
 fn is_refused(site: &Local, volume: &Merging, name: &str) {
@@ -94,36 +94,48 @@ fn is_refused(site: &Local, volume: &Merging, name: &str) {
 fn names_that_are_one_on_the_volume_are_refused(
     #[case] folders: &[&str],
     #[case] dir: &str,
-    #[values("", "Makefile", "makefile", "MAKEFILE")] there: &str,
+    #[values(
+        (Layout::Files, ""),
+        (Layout::Files, "Makefile"),
+        (Layout::Files, "makefile"),
+        (Layout::Files, "MAKEFILE"),
+        (Layout::Packs, ""),
+        (Layout::Packs, "makefile")
+    )]
+    (layout, there): (Layout, &str),
 ) {
     let (site, volume) = (Local::new(), Merging::new(folders));
-    push(&site, &["kept", "d/kept"]);
+    push((&site, layout), &["kept", "d/kept"]);
     done(try_pull(&site, &volume));
     if !there.is_empty() {
         write(volume.kept.path(), format!("{dir}{there}"), "what was there");
     }
-    push(&site, &[&format!("{dir}Makefile"), &format!("{dir}makefile")]);
+    push((&site, layout), &[&format!("{dir}Makefile"), &format!("{dir}makefile")]);
     is_refused(&site, &volume, &format!("{dir}makefile"));
 }
 
 /// Folders are one as well, and with them what they hold.
-#[test]
-fn folders_that_are_one_on_the_volume_are_refused() {
+#[rstest]
+fn folders_that_are_one_on_the_volume_are_refused(#[values(Layout::Files, Layout::Packs)] layout: Layout) {
     let (site, volume) = (Local::new(), Merging::new(&["d"]));
-    push(&site, &["d/Src/a", "d/src/b"]);
+    push((&site, layout), &["d/Src/a", "d/src/b"]);
     is_refused(&site, &volume, "d/src");
 }
 
 /// A rename at the source that changes case alone: the old name goes first, or the new file would go with it.
 #[rstest]
-fn a_name_that_changes_case_alone_is_not_lost(#[values(&["d"][..], &[])] folders: &[&str], #[values("d/Makefile", "d/Dir/in")] name: &str) {
+fn a_name_that_changes_case_alone_is_not_lost(
+    #[values(&["d"][..], &[])] folders: &[&str],
+    #[values("d/Makefile", "d/Dir/in")] name: &str,
+    #[values(Layout::Files, Layout::Packs)] layout: Layout,
+) {
     let (site, volume) = (Local::new(), Merging::new(folders));
-    push(&site, &[name]);
+    push((&site, layout), &[name]);
     done(try_pull(&site, &volume));
     let top = site.source.path().join(PathBuf::from(name).iter().take(2).collect::<PathBuf>());
     let renamed = top.with_file_name(top.file_name().unwrap().to_ascii_lowercase());
     fs::rename(&top, &renamed).unwrap();
-    push(&site, &[]);
+    push((&site, layout), &[]);
     done(try_pull(&site, &volume));
     assert_eq!(volume.names("d"), [renamed.file_name().unwrap().to_str().unwrap()]);
     assert!(!try_pull(&site, &volume).map(|outcome| done(Ok(outcome))).unwrap().changed);
@@ -131,16 +143,19 @@ fn a_name_that_changes_case_alone_is_not_lost(#[values(&["d"][..], &[])] folders
 
 /// A new folder is made elsewhere and moved there: it does not become one that merges names by that, unless the volume says so.
 #[rstest]
-fn a_new_folder_in_one_that_merges_names_is_none(#[values("d/new/", "d/new/deeper/")] dir: &str) {
+fn a_new_folder_in_one_that_merges_names_is_none(
+    #[values("d/new/", "d/new/deeper/")] dir: &str,
+    #[values(Layout::Files, Layout::Packs)] layout: Layout,
+) {
     let (site, volume) = (Local::new(), Merging::with(&["d"], true));
-    push(&site, &["d/x", "kept"]);
+    push((&site, layout), &["d/x", "kept"]);
     done(try_pull(&site, &volume));
-    push(&site, &[&format!("{dir}Makefile"), &format!("{dir}makefile")]);
+    push((&site, layout), &[&format!("{dir}Makefile"), &format!("{dir}makefile")]);
     done(try_pull(&site, &volume));
     assert_eq!(volume.names(dir), ["Makefile", "makefile"]);
     assert_eq!(volume.names("d"), ["new", "x"]);
     assert!(!try_pull(&site, &volume).map(|outcome| done(Ok(outcome))).unwrap().changed);
-    push(&site, &["d/X"]);
+    push((&site, layout), &["d/X"]);
     is_refused(&site, &volume, "d/x");
 }
 
@@ -149,12 +164,13 @@ fn a_new_folder_in_one_that_merges_names_is_none(#[values("d/new/", "d/new/deepe
 fn a_socket_in_a_folder_that_changes_case_is_named(
     #[values(&["d"][..], &[])] folders: &[&str],
     #[values("d/Dir", "d/Dir/sub")] holds: &str,
+    #[values(Layout::Files, Layout::Packs)] layout: Layout,
 ) {
     let (site, volume) = (Local::new(), Merging::new(folders));
-    push(&site, &["d/Dir/sub/in", "d/other"]);
+    push((&site, layout), &["d/Dir/sub/in", "d/other"]);
     done(try_pull(&site, &volume));
     fs::rename(site.source.path().join("d/Dir"), site.source.path().join("d/dir")).unwrap();
-    push(&site, &["d/other", "d/zz"]);
+    push((&site, layout), &["d/other", "d/zz"]);
     let _listening = UnixListener::bind(volume.kept.path().join(holds).join("socket")).unwrap();
     let before = snapshot(volume.kept.path());
     let failure = try_pull(&site, &volume).unwrap_err();
@@ -166,12 +182,12 @@ fn a_socket_in_a_folder_that_changes_case_is_named(
 }
 
 /// Where the volume keeps them apart, they are pulled, in a folder beside one that does not too.
-#[test]
-fn names_that_are_two_on_the_volume_are_pulled() {
+#[rstest]
+fn names_that_are_two_on_the_volume_are_pulled(#[values(Layout::Files, Layout::Packs)] layout: Layout) {
     let (site, volume) = (Local::new(), Merging::new(&["d"]));
-    push(&site, &["e/Makefile", "d/x"]);
+    push((&site, layout), &["e/Makefile", "d/x"]);
     done(try_pull(&site, &volume));
-    push(&site, &["e/makefile", "new/A", "new/a", "e/new/A", "e/new/a"]);
+    push((&site, layout), &["e/makefile", "new/A", "new/a", "e/new/A", "e/new/a"]);
     done(try_pull(&site, &volume));
     assert_eq!(volume.names("e"), ["Makefile", "makefile", "new"]);
     assert_eq!((volume.names("e/new"), volume.names("new")), (vec!["A".into(), "a".into()], vec!["A".into(), "a".into()]));

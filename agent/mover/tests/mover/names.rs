@@ -6,11 +6,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
+use rstest::rstest;
 use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
 use scribe_mover::report::Reason;
 
-use crate::support::Site;
 use crate::support::tree::{assert_same, write};
+use crate::support::{Layout, Site};
 
 /// Parted by the one byte that is in no name.
 const TEXT: &str = "\
@@ -34,7 +35,7 @@ pub(crate) fn hostile() -> Vec<Vec<u8>> {
     names
 }
 
-/// Some servers keep one of the forms that Unicode has for a text, or no dots and blanks at the end of a name.
+/// Of layout Files alone: of the other one, no object has a name of the volume. Some servers keep one of the forms that Unicode has for a text, or no dots and blanks at the end of a name.
 #[test]
 fn of_names_that_some_remotes_merge_one_is_a_name_there() {
     let site = Site::with_bucket();
@@ -47,9 +48,9 @@ fn of_names_that_some_remotes_merge_one_is_a_name_there() {
     assert_same(site.source.path(), site.dest.path());
 }
 
-#[test]
-fn hostile_names_survive_on_every_type_of_entry_and_at_every_depth() {
-    let site = Site::with_bucket();
+#[rstest]
+fn hostile_names_survive_on_every_type_of_entry_and_at_every_depth(#[values(Layout::Files, Layout::Packs)] layout: Layout) {
+    let site = Site::with_bucket().of(layout);
     let source = site.source.path();
     for (number, name) in hostile().iter().enumerate() {
         let name = OsStr::from_bytes(name);
@@ -103,9 +104,9 @@ fn nest(root: &Path, name: &str, depth: usize) {
     }
 }
 
-#[test]
-fn paths_up_to_what_linux_opens_come_back_and_longer_ones_are_named() {
-    let site = Site::with_bucket();
+#[rstest]
+fn paths_up_to_what_linux_opens_come_back_and_longer_ones_are_named(#[values(Layout::Files, Layout::Packs)] layout: Layout) {
+    let site = Site::with_bucket().of(layout);
     let source = site.source.path();
     // Room for the volume's own path and the staging folder's.
     let long = vec!["d".repeat(99); 39].join("/");

@@ -5,16 +5,16 @@ use std::fs;
 use rstest::rstest;
 use scribe_mover::report::Reason;
 
-use crate::support::Site;
 use crate::support::program::{mover, report};
 use crate::support::proxy::Action;
 use crate::support::server::{Backend, KEY};
 use crate::support::tree::write;
+use crate::support::{Layout, Site};
 
 /// A server that is not what the configuration says is no empty path.
-#[test]
-fn another_kind_of_server_has_no_empty_path() {
-    let site = Site::new();
+#[rstest]
+fn another_kind_of_server_has_no_empty_path(#[values(Layout::Files, Layout::Packs)] layout: Layout) {
+    let site = Site::new().of(layout);
     site.proxy.rule(|_| Action::Answer("404 Not Found", "<html>no such page</html>"));
     for failure in [site.try_pull().unwrap_err(), site.try_push().unwrap_err()] {
         assert_eq!(failure.reason, Reason::SecretInvalid, "{failure}");
@@ -78,9 +78,9 @@ fn a_missing_certificate_is_no_empty_path(#[case] variable: &str) {
 }
 
 /// Where a revision was pulled before, nothing is not "nothing yet".
-#[test]
-fn a_destination_that_has_pulled_does_not_wait_for_a_first_push() {
-    let site = Site::with_bucket();
+#[rstest]
+fn a_destination_that_has_pulled_does_not_wait_for_a_first_push(#[values(Layout::Files, Layout::Packs)] layout: Layout) {
+    let site = Site::with_bucket().of(layout);
     write(site.source.path(), "a", "a");
     site.push();
     let pulled = site.pull();

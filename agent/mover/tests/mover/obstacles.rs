@@ -1,4 +1,6 @@
 //! Where objects are files in folders: an object of the committed revision that others have made a folder of, or the reverse.
+//!
+//! Of layout Files alone: of the other one, objects lie in three folders of ours, and a name is used once.
 
 use std::fs;
 

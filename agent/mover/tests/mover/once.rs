@@ -1,4 +1,6 @@
 //! Large files are read once by a push: hashed while they are sent, to a remote of type s3.
+//!
+//! Of layout Files alone: a push of the other one always reads what it sends once, see `packs_push`.
 
 use std::collections::HashSet;
 use std::fs::{self, File, FileTimes};

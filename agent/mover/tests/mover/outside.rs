@@ -26,7 +26,7 @@ use crate::support::program::{mover, report, without};
 use crate::support::proxy::Action;
 use crate::support::server::Backend;
 use crate::support::tree::{assert_same, snapshot, write};
-use crate::support::{Site, owner};
+use crate::support::{Layout, Site, owner};
 
 const SECRET: &str = "what lies outside of the volume";
 
@@ -40,8 +40,8 @@ fn outside() -> TempDir {
 }
 
 /// A site whose source and destination have a folder `d`; the next revision replaces, removes and adds in it.
-fn site() -> Site {
-    let site = Site::with_bucket();
+fn site(layout: Layout) -> Site {
+    let site = Site::with_bucket().of(layout);
     for name in ["d/f", "d/gone", "d/deep/er", "z"] {
         write(site.source.path(), name, "old");
     }
@@ -65,13 +65,17 @@ fn swap(dir: &Path, target: &Path) {
 #[case::of_the_volume("d", Reason::VolumeUnreadable)]
 #[case::of_the_pull(".scribe-staging/in", Reason::VolumeUnreadable)]
 #[case::of_the_pull_itself(".scribe-staging", Reason::VolumeUnreadable)]
-fn a_folder_that_becomes_a_link_during_a_pull_leads_nowhere(#[case] folder: &'static str, #[case] reason: Reason) {
-    let (site, outside) = (site(), outside());
+fn a_folder_that_becomes_a_link_during_a_pull_leads_nowhere(
+    #[case] folder: &'static str,
+    #[case] reason: Reason,
+    #[values(Layout::Files, Layout::Packs)] layout: Layout,
+) {
+    let (site, outside) = (site(layout), outside());
     let before = snapshot(outside.path());
     let (dest, target) = (site.dest.path().to_path_buf(), outside.path().to_path_buf());
     let mut swapped = false;
     site.proxy.rule(move |request| {
-        if request.is("GET", "path/d/f") && !std::mem::replace(&mut swapped, true) {
+        if layout.fetches(request, "d/f") && !std::mem::replace(&mut swapped, true) {
             swap(&dest.join(folder), &target);
         }
         Action::Pass
@@ -89,8 +93,11 @@ fn a_folder_that_becomes_a_link_during_a_pull_leads_nowhere(#[case] folder: &'st
 
 /// Links that lie where a pull keeps its own.
 #[rstest]
-fn planted_links_lead_nowhere(#[values(".scribe-staging", ".scribe-staging/ok", ".scribe-staging/in", ".scribe-staging/tmp")] name: &str) {
-    let (site, outside) = (site(), outside());
+fn planted_links_lead_nowhere(
+    #[values(".scribe-staging", ".scribe-staging/ok", ".scribe-staging/in", ".scribe-staging/tmp")] name: &str,
+    #[values(Layout::Files, Layout::Packs)] layout: Layout,
+) {
+    let (site, outside) = (site(layout), outside());
     let before = snapshot(outside.path());
     let link = site.dest.path().join(name);
     fs::create_dir_all(link.parent().unwrap()).unwrap();
@@ -104,8 +111,8 @@ fn planted_links_lead_nowhere(#[values(".scribe-staging", ".scribe-staging/ok", 
 #[rstest]
 #[case::everybodys(0o777, 0)]
 #[case::of_another_user(0o700, 65_534)]
-fn a_planted_folder_is_replaced(#[case] mode: u32, #[case] uid: u32) {
-    let site = site();
+fn a_planted_folder_is_replaced(#[case] mode: u32, #[case] uid: u32, #[values(Layout::Files, Layout::Packs)] layout: Layout) {
+    let site = site(layout);
     let planted = [".scribe-staging", ".scribe-staging/in", ".scribe-staging/ok"].map(|name| site.dest.path().join(name));
     for folder in &planted {
         fs::create_dir(folder).unwrap();
@@ -115,7 +122,7 @@ fn a_planted_folder_is_replaced(#[case] mode: u32, #[case] uid: u32) {
     let (seen, note) = (Arc::new(Mutex::new(Vec::new())), planted.clone());
     let noted = Arc::clone(&seen);
     site.proxy.rule(move |request| {
-        if request.is("GET", "path/d/f") {
+        if layout.fetches(request, "d/f") {
             noted
                 .lock()
                 .unwrap()
@@ -129,9 +136,9 @@ fn a_planted_folder_is_replaced(#[case] mode: u32, #[case] uid: u32) {
 }
 
 /// While the content is on its way, a file takes the name of a folder: it does not get the folder's mode.
-#[test]
-fn what_takes_the_name_of_a_folder_keeps_its_mode() {
-    let site = Site::with_bucket();
+#[rstest]
+fn what_takes_the_name_of_a_folder_keeps_its_mode(#[values(Layout::Files, Layout::Packs)] layout: Layout) {
+    let site = Site::with_bucket().of(layout);
     fs::create_dir_all(site.source.path().join("home/d")).unwrap();
     fs::set_permissions(site.source.path().join("home/d"), fs::Permissions::from_mode(0o777)).unwrap();
     write(site.source.path(), "z", "old");
@@ -145,7 +152,7 @@ fn what_takes_the_name_of_a_folder_keeps_its_mode() {
     let moving = home.clone();
     let mut moved = false;
     site.proxy.rule(move |request| {
-        if request.is("GET", "path/z") && !std::mem::replace(&mut moved, true) {
+        if layout.fetches(request, "z") && !std::mem::replace(&mut moved, true) {
             fs::rename(moving.join("d"), moving.join("e")).unwrap();
             fs::rename(moving.join("secret"), moving.join("d")).unwrap();
         }
@@ -178,10 +185,10 @@ fn exchange(root: &Path, target: &Path, stop: &AtomicBool) {
     }
 }
 
-#[test]
-fn folders_that_are_exchanged_for_links_all_the_time_lead_nowhere() {
+#[rstest]
+fn folders_that_are_exchanged_for_links_all_the_time_lead_nowhere(#[values(Layout::Files, Layout::Packs)] layout: Layout) {
     const ROUNDS: usize = 6;
-    let (site, outside) = (site(), outside());
+    let (site, outside) = (site(layout), outside());
     let before = snapshot(outside.path());
     for round in 0..ROUNDS {
         for name in ["d/f", "d/new", "d/deep/er"] {
@@ -214,9 +221,9 @@ fn folders_that_are_exchanged_for_links_all_the_time_lead_nowhere() {
 }
 
 /// A mount is told and left out, as a file or a folder, of this device or another.
-#[test]
-fn what_is_mounted_below_the_root_is_left_out_and_told() {
-    let (site, outside) = (site(), outside());
+#[rstest]
+fn what_is_mounted_below_the_root_is_left_out_and_told(#[values(Layout::Files, Layout::Packs)] layout: Layout) {
+    let (site, outside) = (site(layout), outside());
     fs::hard_link(outside.path().join("f"), outside.path().join("second")).unwrap();
     write(site.source.path(), "file", "inside");
     fs::create_dir(site.source.path().join("dir")).unwrap();
@@ -236,7 +243,8 @@ fn what_is_mounted_below_the_root_is_left_out_and_told() {
     assert!(!site.dest.path().join("dir").exists() && !site.dest.path().join("file").exists());
 }
 
-/// Replaces the manifest of a committed revision, as whoever may write to the bucket can.
+/// Replaces the manifest of a committed revision of layout Files, as whoever may write to the bucket can. What that can put there of layout Packs is in
+/// `packs_hostile`.
 fn forge(site: &Site, entries: &[Entry]) {
     forge_manifest(site, |revision| {
         let mut writer = Writer::new(Vec::new(), revision).unwrap();
@@ -327,8 +335,12 @@ fn a_forged_tree_without_a_root_is_refused() {
 }
 
 #[rstest]
-fn a_kernel_that_refuses_openat2_is_named(#[values("push", "pull")] verb: &str, #[values(1, 38)] errno: i32) {
-    let site = site();
+fn a_kernel_that_refuses_openat2_is_named(
+    #[values("push", "pull")] verb: &str,
+    #[values(1, 38)] errno: i32,
+    #[values(Layout::Files, Layout::Packs)] layout: Layout,
+) {
+    let site = site(layout);
     let command = mover(&site, verb, if verb == "push" { site.source.path() } else { site.dest.path() }, &[]);
     let mut without = without(libc::SYS_openat2, errno, &command);
     let output = without.env("TMPDIR", site.scratch.path()).output().unwrap();

@@ -1,5 +1,6 @@
 //! Sections that show what another one holds in a form of their own. Each answers for itself: what is true of the bucket below is not true of
-//! them.
+//! them. What becomes of names of the volume there, of what is replaced and of copies concerns layout Files alone: the other one has names and objects of
+//! its own, each written once.
 
 use std::fs;
 use std::time::SystemTime;
@@ -8,10 +9,10 @@ use rstest::rstest;
 use scribe_mover::push::{PushOptions, push};
 use scribe_mover::report::Reason;
 
-use crate::support::Site;
 use crate::support::proxy::Action;
 use crate::support::server::{Backend, obscured};
 use crate::support::tree::{assert_same, snapshot, write};
+use crate::support::{Layout, Site};
 
 /// A site whose path lies behind a section `top` of these options, onto the bucket of an S3 server or a folder.
 fn behind(backend: Backend, options: &str) -> Site {
@@ -64,8 +65,12 @@ fn names_like_those_of_chunks_are_files_of_their_own() {
 #[rstest]
 #[case::chunker(CHUNKER, 2_500_000)]
 #[case::compress(COMPRESS, 40_000)]
-fn content_that_is_altered_behind_noted_sums_is_found(#[case] options: &str, #[case] size: usize) {
-    let site = behind(Backend::Local, options);
+fn content_that_is_altered_behind_noted_sums_is_found(
+    #[case] options: &str,
+    #[case] size: usize,
+    #[values(Layout::Files, Layout::Packs)] layout: Layout,
+) {
+    let site = behind(Backend::Local, options).of(layout);
     let mut random = fastrand::Rng::with_seed(7);
     let content: Vec<u8> = (0..size).map(|_| random.u8(..)).collect();
     write(site.source.path(), "f", content);
@@ -78,7 +83,7 @@ fn content_that_is_altered_behind_noted_sums_is_found(#[case] options: &str, #[c
     altered[middle] ^= 1;
     fs::write(largest.path(), altered).unwrap();
     let options = PushOptions { verify_now: true, ..site.push_options() };
-    assert!(push(&site.remote(), &options).unwrap().changed);
+    assert!(site.push_by(&options).unwrap().changed);
     site.pull();
     assert_same(site.source.path(), site.dest.path());
 }
@@ -169,18 +174,27 @@ fn nothing_is_listed_for_sums_where_there_are_none() {
 }
 
 /// A server that says that it has stored what replaces something, and has not: nothing is committed before a listing shows it.
-#[test]
-fn a_send_that_is_none() {
-    let site = Site::with_bucket();
+#[rstest]
+fn a_send_that_is_none(#[values(Layout::Files, Layout::Packs)] layout: Layout) {
+    let site = Site::with_bucket().of(layout);
     write(site.source.path(), "keep", "k");
     write(site.source.path(), "f", "AAAA");
     site.push();
     let old = snapshot(site.source.path());
     write(site.source.path(), "f", "CCCC");
-    site.proxy.rule(move |request| if request.is("PUT", "staged/") { Action::Answer("200 OK", "") } else { Action::Pass });
+    site.proxy.rule(move |request| {
+        if match layout {
+            Layout::Files => request.is("PUT", "staged/"),
+            Layout::Packs => layout.sends(request, "f"),
+        } {
+            Action::Answer("200 OK", "")
+        } else {
+            Action::Pass
+        }
+    });
     let failure = site.try_push().unwrap_err();
     assert_eq!(failure.reason, Reason::RemoteInconsistent, "{failure}");
-    assert!(failure.message.contains("f was sent, and is not listed"), "{failure}");
+    assert!(failure.message.contains("was sent, and is not listed"), "{failure}");
     site.proxy.behave();
     site.pull();
     assert_eq!(snapshot(site.dest.path()), old);
@@ -233,8 +247,8 @@ fn a_name_that_is_too_long_once_it_is_encrypted(#[values(140, 144, 157, 194, 255
 
 /// Names that cannot be decrypted are shown by no listing: there is something else than nothing.
 #[rstest]
-fn another_password_at_the_edge_is_named(#[values("standard", "off")] names: &str) {
-    let site = behind(Backend::Local, &format!("{CRYPT}\nfilename_encryption = {names}"));
+fn another_password_at_the_edge_is_named(#[values("standard", "off")] names: &str, #[values(Layout::Files, Layout::Packs)] layout: Layout) {
+    let site = behind(Backend::Local, &format!("{CRYPT}\nfilename_encryption = {names}")).of(layout);
     write(site.source.path(), "f", "content");
     site.push();
     let conf = site.secret.path().join("rclone.conf");

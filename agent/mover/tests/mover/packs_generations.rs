@@ -9,7 +9,7 @@ use scribe_mover::pull::pull;
 use scribe_mover::report::Reason;
 
 use crate::packs_pull::{Packed, noise, options, overwrite};
-use crate::packs_room::blocks_of;
+use crate::packs_room::staged;
 use crate::support::packed::BLOCK;
 use crate::support::tree::{assert_same, assert_same_but_for_room, touch, write};
 
@@ -93,11 +93,8 @@ fn what_was_fetched_before_is_known_where_generations_tell_the_rest() {
     (0..20).for_each(|number| overwrite(&db, 2 * number * BLOCK, &noise(9 + number as u64, BLOCK)));
     touch(&db, 1_700_000_000, 0);
     at.push();
-    let (volume, ok) = (at.dest().to_owned(), at.dest().join(".scribe-staging/ok"));
-    let staged = || {
-        let files = walkdir::WalkDir::new(&ok).into_iter().filter_map(Result::ok).filter(|entry| entry.file_type().is_file());
-        files.map(|file| blocks_of(&fs::read(file.path()).unwrap())).sum::<usize>()
-    };
+    let volume = at.dest().to_owned();
+    let staged = || staged(&volume);
     for steps in (60..).step_by(2) {
         let remote = at.site.remote();
         remote.context.stop.request_after(steps);

@@ -62,6 +62,26 @@ fn what_is_written_over_what_is_there_takes_no_room_on_ext4() {
     a_tenth_changes(Mounted::new(&image, "loop").0.path());
 }
 
+/// Pulls, interrupted, until so many blocks are fetched and nothing is in its place yet.
+fn fetched(site: &Site, options: &PullOptions, blocks: usize) {
+    let staged = || staged(&options.volume);
+    // A few blocks at a time: few steps lie between the last of them and the first change of the volume.
+    let mut steps = 100;
+    while staged() < blocks {
+        let remote = site.remote();
+        remote.context.stop.request_after(steps);
+        assert_eq!(pull(&remote, options).unwrap_err().reason, Reason::MoverKilled);
+        // To find what is staged takes steps, too.
+        steps += if staged() == 0 { 7 } else { 2 };
+    }
+}
+
+/// How many new blocks of files in place wait in the staging folder of a volume.
+pub(crate) fn staged(volume: &Path) -> usize {
+    let files = walkdir::WalkDir::new(volume.join(".scribe-staging/ok")).into_iter().filter_map(Result::ok);
+    files.filter(|entry| entry.file_type().is_file()).map(|file| blocks_of(&fs::read(file.path()).unwrap())).sum()
+}
+
 /// What an interrupted pull has fetched takes its place a second time all the same, where the file has no blocks yet.
 #[test]
 fn what_was_fetched_before_needs_room_in_its_place() {
@@ -75,20 +95,7 @@ fn what_was_fetched_before_needs_room_in_its_place() {
     // It grows by 1.5 MiB, which are next to nothing in the pack.
     fs::write(source.join("db"), [noise(1, 8 * BLOCK), (1..=96).flat_map(|byte| vec![byte; BLOCK]).collect()].concat()).unwrap();
     send(&site.remote(), &packs.push(source));
-    let ok = volume.join(".scribe-staging/ok");
-    let staged = || {
-        let files = walkdir::WalkDir::new(&ok).into_iter().filter_map(Result::ok).filter(|entry| entry.file_type().is_file());
-        files.map(|file| blocks_of(&fs::read(file.path()).unwrap())).sum::<usize>()
-    };
-    // A few blocks at a time: few steps lie between the last of them and the first change of the volume.
-    let mut steps = 100;
-    while staged() < 96 {
-        let remote = site.remote();
-        remote.context.stop.request_after(steps);
-        assert_eq!(pull(&remote, &options).unwrap_err().reason, Reason::MoverKilled);
-        // To find what is staged takes steps, too.
-        steps += if staged() == 0 { 7 } else { 2 };
-    }
+    fetched(&site, &options, 96);
     fill(volume, 60 * BLOCK);
     let failure = pull(&site.remote(), &options).unwrap_err();
     assert_eq!(failure.reason, Reason::NoSpace, "{failure}");
@@ -99,7 +106,7 @@ fn what_was_fetched_before_needs_room_in_its_place() {
 }
 
 /// How many blocks a file of records has.
-pub(crate) fn blocks_of(mut records: &[u8]) -> usize {
+fn blocks_of(mut records: &[u8]) -> usize {
     let mut blocks = 0;
     while let Some((header, rest)) = records.split_at_checked(32) {
         let length = u32::from_le_bytes(header[8..12].try_into().unwrap()) as usize;
@@ -107,6 +114,42 @@ pub(crate) fn blocks_of(mut records: &[u8]) -> usize {
         (records, blocks) = (rest, blocks + 1);
     }
     blocks
+}
+
+/// What is to be done is noted before, and that takes room, too: where it takes what the new blocks need, it goes again, and nothing was changed.
+#[test]
+fn the_journal_needs_room_as_well() {
+    const NEW: usize = 64;
+    const PAGE: usize = 4096;
+    let (site, small, mut packs) = (Site::with_bucket(), Small::new(12), Packs::new());
+    let (source, volume) = (site.source.path(), small.path());
+    let db = source.join("db");
+    fs::write(&db, noise(1, 8 * BLOCK)).unwrap();
+    File::options().write(true).open(&db).unwrap().set_len(((8 + 2 * NEW) * BLOCK) as u64).unwrap();
+    send(&site.remote(), &packs.push(source));
+    let options = PullOptions { volume: volume.into(), ..site.pull_options() };
+    done(pull(&site.remote(), &options));
+    let before = fs::read(volume.join("db")).unwrap();
+    // Every other block is a row of its own.
+    for number in 0..NEW {
+        overwrite(&db, (8 + 2 * number) * BLOCK, &noise(2 + number as u64, BLOCK));
+    }
+    send(&site.remote(), &packs.push(source));
+    fetched(&site, &options, NEW);
+    let journal = volume.join(".scribe-staging/journal");
+    // From what the blocks alone take, a page more each time, until it is enough.
+    let mut refused = 0;
+    loop {
+        fill(volume, NEW * BLOCK + refused * PAGE);
+        let Err(failure) = pull(&site.remote(), &options) else { break };
+        assert_eq!(failure.reason, Reason::NoSpace, "{failure}");
+        assert!(fs::read(volume.join("db")).unwrap() == before && !journal.exists(), "with {refused} more: {failure}");
+        refused += 1;
+        assert!(refused < 16, "{failure}");
+        fs::remove_dir_all(volume.join("lost+found")).unwrap();
+    }
+    assert!(refused > 0, "the journal takes some");
+    assert!(fs::read(volume.join("db")).unwrap() == fs::read(&db).unwrap());
 }
 
 /// A user's file is copied without its holes.

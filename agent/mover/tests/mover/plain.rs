@@ -1,4 +1,6 @@
 //! Paths that plain rclone, Scribe or VolSync wrote.
+//!
+//! Of layout Plain, which nothing of ours pushes.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};

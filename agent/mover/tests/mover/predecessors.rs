@@ -1,5 +1,7 @@
 //! Plain paths as Scribe and VolSync really wrote them: `rclone sync --create-empty-src-dirs` of the volume, and the output of `getfacl -R`
 //! beside it, under its first or its second name.
+//!
+//! Of layout Plain, which nothing of ours pushes.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -5,16 +5,17 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use rstest::rstest;
 use scribe_mover::report::{MAX_REPORT_BYTES, Outcome, Reason, Report};
 
-use crate::support::Site;
 use crate::support::program::{mover, program, report};
-use crate::support::proxy::Action;
+use crate::support::proxy::{Action, Request};
 use crate::support::tree::{assert_same, varied, write};
+use crate::support::{Layout, Site};
 
-#[test]
-fn a_push_and_a_pull_by_hand() {
-    let site = Site::new();
+#[rstest]
+fn a_push_and_a_pull_by_hand(#[values(Layout::Files, Layout::Packs)] layout: Layout) {
+    let site = Site::new().of(layout);
     varied(site.source.path());
     let pushed = mover(&site, "push", site.source.path(), &["--data-time", "2026-11-23T04:00:00Z"]).output().unwrap();
     let pushed_report = report(&pushed);
@@ -90,10 +91,10 @@ fn a_useless_secret_is_reported_precisely() {
 }
 
 /// Starts a mover, waits until a request is held, asks it to stop, and returns its output with the time that took.
-fn stopped_in_mid_transfer(site: &Site, mut command: Command, held: impl Fn(&str, &str) -> bool + Send + 'static) -> (Output, Duration) {
+fn stopped_in_mid_transfer(site: &Site, mut command: Command, held: impl Fn(&Request) -> bool + Send + 'static) -> (Output, Duration) {
     let (sender, reached) = mpsc::channel();
     site.proxy.rule(move |request| {
-        if held(&request.method, &request.target) {
+        if held(request) {
             let _ = sender.send(());
             Action::Hang
         } else {
@@ -109,12 +110,12 @@ fn stopped_in_mid_transfer(site: &Site, mut command: Command, held: impl Fn(&str
     (output, began.elapsed())
 }
 
-#[test]
-fn a_stop_ends_a_push_at_once_and_the_next_one_goes_on() {
-    let site = Site::with_bucket();
+#[rstest]
+fn a_stop_ends_a_push_at_once_and_the_next_one_goes_on(#[values(Layout::Files, Layout::Packs)] layout: Layout) {
+    let site = Site::with_bucket().of(layout);
     write(site.source.path(), "a", "a");
     let command = mover(&site, "push", site.source.path(), &[]);
-    let (output, took) = stopped_in_mid_transfer(&site, command, |method, target| method == "PUT" && target.contains("/a"));
+    let (output, took) = stopped_in_mid_transfer(&site, command, move |request| layout.sends(request, "a"));
     assert_eq!((output.status.code(), report(&output).reason), (Some(1), Some(Reason::MoverKilled)));
     assert!(took < Duration::from_secs(2), "{took:?}");
     site.proxy.rule(|_| Action::Pass);
@@ -123,15 +124,15 @@ fn a_stop_ends_a_push_at_once_and_the_next_one_goes_on() {
     assert_same(site.source.path(), site.dest.path());
 }
 
-#[test]
-fn a_stop_ends_a_pull_and_leaves_the_live_tree_alone() {
-    let site = Site::with_bucket();
+#[rstest]
+fn a_stop_ends_a_pull_and_leaves_the_live_tree_alone(#[values(Layout::Files, Layout::Packs)] layout: Layout) {
+    let site = Site::with_bucket().of(layout);
     write(site.source.path(), "a", "new");
     write(site.source.path(), "b", "b");
     site.push();
     write(site.dest.path(), "a", "live");
     let command = mover(&site, "pull", site.dest.path(), &[]);
-    let (output, _) = stopped_in_mid_transfer(&site, command, |_, target| target.contains("path/b"));
+    let (output, _) = stopped_in_mid_transfer(&site, command, move |request| layout.fetches(request, "b"));
     assert_eq!(report(&output).reason, Some(Reason::MoverKilled));
     assert_eq!(std::fs::read(site.dest.path().join("a")).unwrap(), b"live");
     assert!(site.dest.path().join(".scribe-staging").exists(), "says that the volume is not a whole revision");
@@ -141,9 +142,9 @@ fn a_stop_ends_a_pull_and_leaves_the_live_tree_alone() {
 }
 
 /// Files are opened a part at a time where no more may be open.
-#[test]
-fn a_push_with_few_open_files() {
-    let site = Site::with_bucket();
+#[rstest]
+fn a_push_with_few_open_files(#[values(Layout::Files, Layout::Packs)] layout: Layout) {
+    let site = Site::with_bucket().of(layout);
     for n in 0..150 {
         write(site.source.path(), format!("f{n}"), "content");
     }

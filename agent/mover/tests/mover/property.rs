@@ -1,5 +1,7 @@
 //! Generated trees and generated edits: whatever happens to a source, a volume that pulled before and a fresh one both end up
 //! identical to it. `PROPTEST_CASES` sets how many histories are played; a few by default, because each starts rclone dozens of times.
+//!
+//! Of layout Files; `packs_pull` and `packs_push/series` have the same of layout Packs.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, Permissions};

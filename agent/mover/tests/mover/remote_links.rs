@@ -1,4 +1,6 @@
 //! Symbolic links on a remote that is a folder: rclone leaves them out of its listings, and would write through them.
+//!
+//! Of layout Files and of others' paths alone: of layout Packs, no object has a name of the volume.
 
 use std::fs;
 use std::os::unix::fs::symlink;

@@ -1,4 +1,6 @@
 //! What syncs cost in requests, counted by the proxy.
+//!
+//! Of layout Files; those of the other one are counted in `packs_push` and `packs_pull`.
 
 use std::collections::BTreeMap;
 

@@ -9,14 +9,14 @@ use scribe_mover::report::Reason;
 
 use crate::support::proxy::Action;
 use crate::support::tree::{assert_same, snapshot, write};
-use crate::support::{Site, owner};
+use crate::support::{Layout, Site, owner};
 
 /// An object that was deleted and made again pushes in the middle of its predecessor's push. No remote can keep two
 /// writers apart without their help; but no mixture is ever pulled, at least one of them is told, and what they broke can be mended.
-#[test]
-fn a_second_pusher_at_any_moment_of_the_first() {
+#[rstest]
+fn a_second_pusher_at_any_moment_of_the_first(#[values(Layout::Files, Layout::Packs)] layout: Layout) {
     for moment in 1.. {
-        let first = Site::with_bucket();
+        let first = Site::with_bucket().of(layout);
         write(first.source.path(), "replaced", "old");
         let known = first.push().revision;
         first.pull();
@@ -24,7 +24,7 @@ fn a_second_pusher_at_any_moment_of_the_first() {
         for name in ["replaced", "added", "first's own"] {
             write(first.source.path(), name, format!("first {name}"));
         }
-        let second = Site::at(&first.server, &first.name);
+        let second = Site::at(&first.server, &first.name).of(layout);
         for name in ["replaced", "added", "second's own"] {
             write(second.source.path(), name, format!("second {name}"));
         }
@@ -32,7 +32,7 @@ fn a_second_pusher_at_any_moment_of_the_first() {
         let push_first = || {
             let mut options = first.push_options();
             options.pusher.pushed = Some(known.clone());
-            push(&first.remote(), &options)
+            first.push_by(&options)
         };
 
         let outcome = Arc::new(Mutex::new(None));
@@ -44,7 +44,7 @@ fn a_second_pusher_at_any_moment_of_the_first() {
             changes += usize::from(!matches!(request.method.as_str(), "GET" | "HEAD"));
             let mut outcome = set.lock().unwrap();
             if changes == moment && outcome.is_none() {
-                *outcome = Some(push(&remote, &options));
+                *outcome = Some(layout.push(&remote, &options));
             }
             Action::Pass
         });
@@ -69,13 +69,14 @@ fn a_second_pusher_at_any_moment_of_the_first() {
         assert!(told_so.map(|failure| failure.reason).all(|reason| reason == Reason::PathNotOurs), "{listed}: {results:?}");
         // What they broke for one another, a person's word and a listing bring back.
         (options.pusher.adopt, options.verify_interval) = (true, jiff::SignedDuration::ZERO);
-        push(&second.remote(), &options).unwrap();
+        second.push_by(&options).unwrap();
         second.pull();
         assert_eq!(snapshot(second.dest.path()), trees[2], "{listed}");
     }
 }
 
 /// Two first pushes on one path: the one that gives way says what it may have done.
+/// Of layout Files alone: of the other one, nothing that is sent takes the place of anything.
 #[test]
 fn a_push_that_had_sent_files_when_it_met_another_one_says_so() {
     let first = Site::with_bucket();
@@ -88,7 +89,7 @@ fn a_push_that_had_sent_files_when_it_met_another_one_says_so() {
     let (remote, mut met) = (second.remote(), false);
     first.proxy.rule(move |request| {
         if request.is("PUT", "/a") && !std::mem::replace(&mut met, true) {
-            push(&remote, &options).unwrap();
+            Layout::Files.push(&remote, &options).unwrap();
         }
         Action::Pass
     });
@@ -104,8 +105,12 @@ fn a_push_that_had_sent_files_when_it_met_another_one_says_so() {
 #[rstest]
 #[case(1, None)]
 #[case(usize::MAX, Some(Reason::SourceChanging))]
-fn a_volume_that_changes_under_the_push(#[case] times: usize, #[case] reason: Option<Reason>) {
-    let site = Site::with_bucket();
+fn a_volume_that_changes_under_the_push(
+    #[case] times: usize,
+    #[case] reason: Option<Reason>,
+    #[values(Layout::Files, Layout::Packs)] layout: Layout,
+) {
+    let site = Site::with_bucket().of(layout);
     write(site.source.path(), "restless", "old");
     site.push();
     let old = snapshot(site.source.path());
@@ -113,7 +118,7 @@ fn a_volume_that_changes_under_the_push(#[case] times: usize, #[case] reason: Op
     let file = site.source.path().join("restless");
     let mut written = 0;
     site.proxy.rule(move |request| {
-        if request.is("PUT", "/restless") && written < times {
+        if layout.sends(request, "restless") && written < times {
             written += 1;
             fs::write(&file, format!("written {written} times")).unwrap();
         }

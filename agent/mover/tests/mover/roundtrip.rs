@@ -3,20 +3,22 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use crate::support::tree::{assert_same, touch, varied, write};
-use crate::support::{Local, Site, done, guard};
+use rstest::rstest;
 use scribe_mover::pull::PullOptions;
 
-#[test]
-fn everything_replicated_comes_back_exactly() {
-    let site = Site::new();
+use crate::support::tree::{assert_same, touch, varied, write};
+use crate::support::{Layout, Local, Site, done, guard};
+
+#[rstest]
+fn everything_replicated_comes_back_exactly(#[values(Layout::Files, Layout::Packs)] layout: Layout) {
+    let site = Site::new().of(layout);
     varied(site.source.path());
     let pushed = site.push();
     assert!(pushed.changed);
     let pulled = site.pull();
     assert_same(site.source.path(), site.dest.path());
     assert_eq!((pulled.revision, pulled.files, pulled.bytes), (pushed.revision.clone(), pushed.files, pushed.bytes));
-    assert_eq!(site.control_objects(), ["commit.json".to_owned(), format!("manifests/{}.zst", pushed.revision)]);
+    site.assert_tidy(&pushed.revision);
 
     let again = site.push();
     assert!(!again.changed && again.hashed == 0 && again.revision == pushed.revision);
@@ -24,9 +26,9 @@ fn everything_replicated_comes_back_exactly() {
     assert!(!again.changed && again.transferred == 0);
 }
 
-#[test]
-fn edits_deletions_and_changes_of_type_follow() {
-    let site = Site::with_bucket();
+#[rstest]
+fn edits_deletions_and_changes_of_type_follow(#[values(Layout::Files, Layout::Packs)] layout: Layout) {
+    let site = Site::with_bucket().of(layout);
     let source = site.source.path();
     varied(source);
     let first = site.push();
@@ -50,15 +52,15 @@ fn edits_deletions_and_changes_of_type_follow() {
     assert_same(source, site.dest.path());
     assert!(pulled.deleted > 0);
     assert!(!site.dest.path().join(".scribe-staging").exists());
-    // A plain rclone user finds every file under its own name, and nothing else.
-    assert_eq!(site.user_objects(), ["big/now/a/directory", "empty", "plain", "same", "sub/deep/er/file", "sub/hard", "zz-hard"]);
-    assert_eq!(site.read("sub/deep/er/file").unwrap(), b"replaced");
-    assert_eq!(site.control_objects(), ["commit.json".to_owned(), format!("manifests/{}.zst", second.revision)]);
+    // Of layout Files, a plain rclone user finds every file under its own name, and nothing else.
+    site.assert_user_objects(&["big/now/a/directory", "empty", "plain", "same", "sub/deep/er/file", "sub/hard", "zz-hard"]);
+    assert_eq!(site.read("sub/deep/er/file"), (layout == Layout::Files).then(|| b"replaced".to_vec()));
+    site.assert_tidy(&second.revision);
 }
 
-#[test]
-fn an_edit_that_keeps_size_and_times_is_replicated() {
-    let site = Site::with_bucket();
+#[rstest]
+fn an_edit_that_keeps_size_and_times_is_replicated(#[values(Layout::Files, Layout::Packs)] layout: Layout) {
+    let site = Site::with_bucket().of(layout);
     write(site.source.path(), "a", "old!");
     touch(&site.source.path().join("a"), 1000, 0);
     let first = site.push();
@@ -72,9 +74,9 @@ fn an_edit_that_keeps_size_and_times_is_replicated() {
     assert_eq!(fs::read(site.dest.path().join("a")).unwrap(), b"new!");
 }
 
-#[test]
-fn metadata_alone_moves_no_content() {
-    let site = Site::with_bucket();
+#[rstest]
+fn metadata_alone_moves_no_content(#[values(Layout::Files, Layout::Packs)] layout: Layout) {
+    let site = Site::with_bucket().of(layout);
     write(site.source.path(), "a", vec![1; 5000]);
     site.push();
     site.pull();
@@ -86,9 +88,9 @@ fn metadata_alone_moves_no_content() {
     assert_same(site.source.path(), site.dest.path());
 }
 
-#[test]
-fn sockets_are_counted_and_lost_and_found_left_out() {
-    let site = Site::with_bucket();
+#[rstest]
+fn sockets_are_counted_and_lost_and_found_left_out(#[values(Layout::Files, Layout::Packs)] layout: Layout) {
+    let site = Site::with_bucket().of(layout);
     write(site.source.path(), "a", "a");
     write(site.source.path(), "lost+found/#12", "orphan");
     let _socket = std::os::unix::net::UnixListener::bind(site.source.path().join("sock")).unwrap();
@@ -100,16 +102,16 @@ fn sockets_are_counted_and_lost_and_found_left_out() {
     assert!(!site.dest.path().join("sock").exists());
 }
 
-#[test]
-fn a_push_that_died_after_its_commit_is_finished_by_the_next() {
-    let site = Site::with_bucket();
+#[rstest]
+fn a_push_that_died_after_its_commit_is_finished_by_the_next(#[values(Layout::Files, Layout::Packs)] layout: Layout) {
+    let site = Site::with_bucket().of(layout);
     let source = site.source.path();
     write(source, "a", "old a");
     write(source, "b", "old b");
     site.push();
     write(source, "a", "new a");
     fs::remove_file(source.join("b")).unwrap();
-    // The second commit of a push says that staged files are promoted: everything from there on fails.
+    // Of layout Files, the second commit of a push says that staged files are promoted: everything from there on fails.
     let mut commits = 0;
     site.proxy.rule(move |request| {
         commits += usize::from(request.method == "PUT" && request.target.contains("commit.json"));
@@ -126,15 +128,15 @@ fn a_push_that_died_after_its_commit_is_finished_by_the_next() {
     assert_same(source, site.dest.path());
     write(source, "c", "c");
     let healed = site.push();
-    assert_eq!(site.user_objects(), ["a", "c"]);
-    assert_eq!(site.control_objects(), ["commit.json".to_owned(), format!("manifests/{}.zst", healed.revision)]);
+    site.assert_user_objects(&["a", "c"]);
+    site.assert_tidy(&healed.revision);
     site.pull();
     assert_same(source, site.dest.path());
 }
 
-#[test]
-fn a_push_that_died_before_its_commit_leaves_the_old_revision_whole() {
-    let site = Site::with_bucket();
+#[rstest]
+fn a_push_that_died_before_its_commit_leaves_the_old_revision_whole(#[values(Layout::Files, Layout::Packs)] layout: Layout) {
+    let site = Site::with_bucket().of(layout);
     let source = site.source.path();
     write(source, "a", "old a");
     write(source, "gone", "still needed");
@@ -156,12 +158,13 @@ fn a_push_that_died_before_its_commit_leaves_the_old_revision_whole() {
     // The next push cleans up, and drops what the dead one had sent for a file that is no more.
     fs::remove_file(source.join("new")).unwrap();
     let healed = site.push();
-    assert_eq!(site.user_objects(), ["a"]);
-    assert_eq!(site.control_objects(), ["commit.json".to_owned(), format!("manifests/{}.zst", healed.revision)]);
+    site.assert_user_objects(&["a"]);
+    site.assert_tidy(&healed.revision);
     site.pull();
     assert_same(source, site.dest.path());
 }
 
+/// Of layout Files alone: of the other one, no folder has a name of the volume.
 #[test]
 fn folders_left_empty_obstruct_nothing_on_a_remote_that_keeps_them() {
     let site = Local::new();
@@ -196,6 +199,7 @@ fn folders_left_empty_obstruct_nothing_on_a_remote_that_keeps_them() {
     assert_eq!(names, ["", ".scribe", ".scribe/manifests", ".scribe/staged", "in"]);
 }
 
+/// Of layout Files alone: of the other one, no object has a name of the volume.
 #[test]
 fn names_that_a_remote_takes_for_one_are_kept_apart() {
     let site = Local::new();

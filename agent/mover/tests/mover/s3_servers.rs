@@ -1,4 +1,7 @@
 //! What S3 servers do each in their own way: parts, long listings, the shape of keys. Rclone's own server is the most forgiving one.
+//!
+//! What concerns names, folders and copies is of layout Files alone: of the other one, no object has a name of the volume, and none is
+//! copied.
 
 use std::fs;
 

@@ -1,4 +1,7 @@
 //! A mover whose clock is not the remote's.
+//!
+//! Of layout Files alone, which goes by the times of objects to know which to read again. A verification of the other one looks at all
+//! packs, by their sums or by reading them: see `packs_push/checking`.
 
 use std::fs;
 use std::io::Write;

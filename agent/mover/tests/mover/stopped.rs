@@ -11,7 +11,7 @@ use scribe_mover::pull::{PullOptions, PullOutcome, pull};
 use scribe_mover::report::Reason;
 
 use crate::support::tree::{assert_same, snapshot, write};
-use crate::support::{Local, guard};
+use crate::support::{Layout, Local, guard};
 
 fn first(source: &Path) {
     for name in ["a", "folder/b", "folder/gone", "becomes/a file", "z"] {
@@ -39,13 +39,15 @@ fn live(volume: &Path) -> BTreeMap<Vec<u8>, String> {
     snapshot(volume).into_iter().filter(|(name, _)| !name.is_empty() && !name.starts_with(b".scribe-staging")).collect()
 }
 
+/// Content of layout Packs is in `packs_crash`, where a pull is killed at any step.
 #[rstest]
-#[case::content(content, 20)]
-#[case::metadata(metadata, 6)]
-fn a_stop_at_any_step_leaves_one_revision(#[case] change: fn(&Path), #[case] least: usize) {
+#[case::content(Layout::Files, content, 20)]
+#[case::metadata(Layout::Files, metadata, 6)]
+#[case::metadata_of_packs(Layout::Packs, metadata, 6)]
+fn a_stop_at_any_step_leaves_one_revision(#[case] layout: Layout, #[case] change: fn(&Path), #[case] least: usize) {
     let site = Local::new();
     let source = site.source.path();
-    let push = || scribe_mover::push::push(&site.remote(), &site.push_options()).unwrap();
+    let push = || layout.push(&site.remote(), &site.push_options()).unwrap();
     let try_pull = |volume: &Path, stop_after: Option<u64>| {
         let remote = site.remote();
         if let Some(steps) = stop_after {

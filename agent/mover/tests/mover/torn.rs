@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use assert_fs::TempDir;
+use rstest::rstest;
 use scribe_mover::pull::{PullOptions, PullOutcome, pull};
 use scribe_mover::report::Reason;
 
-use crate::support::Site;
 use crate::support::proxy::Action;
 use crate::support::tree::write;
+use crate::support::{Layout, Site};
 
 const FILES: usize = 24;
 const SLOW: Duration = Duration::from_millis(5);
@@ -70,6 +71,7 @@ fn pull_whole(site: &Site, dest: &Path) -> bool {
     }
 }
 
+/// Of layout Files, whose push has many requests; `packs_push/swapped` changes a path of the other one at each read of a pull.
 #[test]
 fn a_pull_that_starts_anywhere_in_a_push() {
     let site = Site::with_bucket();
@@ -98,9 +100,9 @@ fn a_pull_that_starts_anywhere_in_a_push() {
     }
 }
 
-#[test]
-fn pulls_beside_a_push_that_never_ends() {
-    let site = Site::with_bucket();
+#[rstest]
+fn pulls_beside_a_push_that_never_ends(#[values(Layout::Files, Layout::Packs)] layout: Layout) {
+    let site = Site::with_bucket().of(layout);
     version(site.source.path(), 0);
     site.push();
     site.pull();

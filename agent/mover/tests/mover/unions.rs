@@ -6,10 +6,10 @@ use std::path::Path;
 use rstest::rstest;
 use scribe_mover::report::Reason;
 
-use crate::support::Site;
 use crate::support::program::{mover, report};
 use crate::support::server::Backend;
 use crate::support::tree::{assert_same, write};
+use crate::support::{Layout, Site};
 
 /// A site whose section is a union of two folders.
 fn site(options: &str, root: &Path) -> Site {
@@ -96,9 +96,9 @@ fn a_union_by_options_behind_a_name(#[case] conf: &str, #[case] words: &str) {
 }
 
 #[rstest]
-fn a_policy_that_stays(#[values("all", "epall", "ff")] policy: &str) {
+fn a_policy_that_stays(#[values("all", "epall", "ff")] policy: &str, #[values(Layout::Files, Layout::Packs)] layout: Layout) {
     let root = assert_fs::TempDir::new().unwrap();
-    let site = site(&format!("create_policy = {policy}"), root.path());
+    let site = site(&format!("create_policy = {policy}"), root.path()).of(layout);
     for round in 1..4 {
         for name in ["a", "b", "c/d"] {
             write(site.source.path(), name, format!("{name} {}", "x".repeat(round)));
@@ -116,9 +116,12 @@ fn a_policy_that_stays(#[values("all", "epall", "ff")] policy: &str) {
 
 /// The commit is written to the upstream that creates, and the older one is read from the other: nothing that it needs may go.
 #[rstest]
-fn a_commit_that_is_hidden_by_an_older_one_costs_that_one_nothing(#[values("", "create_policy = ff", "create_policy = all")] policy: &str) {
+fn a_commit_that_is_hidden_by_an_older_one_costs_that_one_nothing(
+    #[values("", "create_policy = ff", "create_policy = all")] policy: &str,
+    #[values(Layout::Files, Layout::Packs)] layout: Layout,
+) {
     let root = assert_fs::TempDir::new().unwrap();
-    let site = site("", root.path());
+    let site = site("", root.path()).of(layout);
     let conf = |section: &str| {
         let section = section.replace("ROOT", &root.path().display().to_string());
         fs::write(site.secret.path().join("rclone.conf"), format!("[s3]\n{section}\n")).unwrap();

@@ -8,6 +8,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 
 use assert_fs::TempDir;
+use rstest::rstest;
 use rustix::fs::lgetxattr;
 use scribe_mover::report::{Outcome, Reason, Report};
 use scribe_mover::volume::xattrs::{ACL_ACCESS, CAPABILITY};
@@ -15,7 +16,7 @@ use scribe_mover::volume::xattrs::{ACL_ACCESS, CAPABILITY};
 use crate::support::program::{mover, program, report};
 use crate::support::proxy::Action;
 use crate::support::tree::{acl, assert_same, capability, differences, set, snapshot, varied, write};
-use crate::support::{Site, rclone};
+use crate::support::{Layout, Site, rclone};
 
 pub(crate) const NOBODY: u32 = 1000;
 
@@ -101,9 +102,9 @@ fn lost() -> BTreeMap<String, u64> {
     BTreeMap::from([("owners", 3), ("setuidBits", 1), ("capabilities", 1), ("trustedAttributes", 1)].map(|(kind, n)| (kind.to_owned(), n)))
 }
 
-#[test]
-fn what_it_cannot_restore_is_counted_and_the_rest_is_right() {
-    let site = Site::with_bucket();
+#[rstest]
+fn what_it_cannot_restore_is_counted_and_the_rest_is_right(#[values(Layout::Files, Layout::Packs)] layout: Layout) {
+    let site = Site::with_bucket().of(layout);
     let (source, dest, programs) = (site.source.path(), site.dest.path(), Programs::new());
     tree(source);
     own(dest);
@@ -129,9 +130,9 @@ fn what_it_cannot_restore_is_counted_and_the_rest_is_right() {
     assert_same(source, dest);
 }
 
-#[test]
-fn it_gets_into_directories_and_files_that_it_closed_to_itself() {
-    let site = Site::with_bucket();
+#[rstest]
+fn it_gets_into_directories_and_files_that_it_closed_to_itself(#[values(Layout::Files, Layout::Packs)] layout: Layout) {
+    let site = Site::with_bucket().of(layout);
     let (source, dest, programs) = (site.source.path(), site.dest.path(), Programs::new());
     own(source);
     own(dest);
@@ -173,9 +174,9 @@ fn it_gets_into_directories_and_files_that_it_closed_to_itself() {
     assert_same(source, dest);
 }
 
-#[test]
-fn a_push_without_privileges_names_the_file_it_cannot_read() {
-    let site = Site::with_bucket();
+#[rstest]
+fn a_push_without_privileges_names_the_file_it_cannot_read(#[values(Layout::Files, Layout::Packs)] layout: Layout) {
+    let site = Site::with_bucket().of(layout);
     let (source, programs) = (site.source.path(), Programs::new());
     tree(source);
     let pushed = programs.run(&site, "push", source);
@@ -186,7 +187,7 @@ fn a_push_without_privileges_names_the_file_it_cannot_read() {
     assert!(refused.message.contains("/foreign"), "{}", refused.message);
 }
 
-/// rclone opens by a link what the mover has open: that it may not is no refusal of the remote's.
+/// Of layout Files alone, whose files rclone opens itself, by a link to what the mover has open: that it may not is no refusal of the remote's.
 #[test]
 fn a_file_that_may_not_be_read_any_more_is_the_volumes() {
     let site = Site::with_bucket();
@@ -210,9 +211,9 @@ fn a_file_that_may_not_be_read_any_more_is_the_volumes() {
     assert!(pushed.message.contains("cannot read") && !pushed.message.contains("credentials"), "{}", pushed.message);
 }
 
-#[test]
-fn with_the_capabilities_of_a_job_all_comes_back_but_trusted_attributes() {
-    let site = Site::with_bucket();
+#[rstest]
+fn with_the_capabilities_of_a_job_all_comes_back_but_trusted_attributes(#[values(Layout::Files, Layout::Packs)] layout: Layout) {
+    let site = Site::with_bucket().of(layout);
     let (source, dest, programs) = (site.source.path(), site.dest.path(), Programs::new());
     varied(source);
     tree(&source.join("more"));

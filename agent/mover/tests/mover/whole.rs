@@ -20,7 +20,7 @@ use crate::support::program::{mover, report, without};
 use crate::support::proxy::Action;
 use crate::support::server::Backend;
 use crate::support::tree::{set, snapshot, write};
-use crate::support::{Local, Site, done};
+use crate::support::{Layout, Local, Site, done};
 
 /// An ext4 of its own, in a file.
 struct Image {
@@ -54,16 +54,16 @@ impl Drop for Image {
 }
 
 /// A path with two revisions; the second one has something of every kind to put in place.
-fn site() -> Local {
+fn site(layout: Layout) -> Local {
     let site = Local::new();
     first(site.source.path());
-    push(&site);
+    push(&site, layout);
     site
 }
 
-fn second(site: &Local) {
+fn second(site: &Local, layout: Layout) {
     change(site.source.path());
-    push(site);
+    push(site, layout);
 }
 
 fn first(source: &Path) {
@@ -88,8 +88,8 @@ fn change(source: &Path) {
     set(&source.join("z/new"), b"user.x", &[7; 200]);
 }
 
-fn push(site: &Local) {
-    scribe_mover::push::push(&site.remote(), &site.push_options()).unwrap();
+fn push(site: &Local, layout: Layout) {
+    layout.push(&site.remote(), &site.push_options()).unwrap();
 }
 
 fn try_pull(site: &Local, volume: &Path, private: bool) -> Result<Synced> {
@@ -110,11 +110,11 @@ fn wanted(site: &Local) -> BTreeMap<Vec<u8>, String> {
 }
 
 /// Pulls with ever more room, from none on, until it is enough.
-fn with_ever_more_room(image: &Image, fill: impl Fn(u64) -> bool) {
-    let site = site();
+fn with_ever_more_room(layout: Layout, image: &Image, fill: impl Fn(u64) -> bool) {
+    let site = site(layout);
     try_pull(&site, image.path(), false).unwrap();
     let old = live(image.path());
-    second(&site);
+    second(&site, layout);
     let filler = image.path().join("filler");
     let mut refused = 0;
     for room in 0.. {
@@ -138,26 +138,27 @@ fn with_ever_more_room(image: &Image, fill: impl Fn(u64) -> bool) {
     assert!(refused > 3, "{refused}");
 }
 
-#[test]
-fn a_disk_that_is_full_at_any_step_leaves_the_volume_as_it_was() {
+#[rstest]
+fn a_disk_that_is_full_at_any_step_leaves_the_volume_as_it_was(#[values(Layout::Files, Layout::Packs)] layout: Layout) {
     let image = Image::new(2048, &["-O", "^has_journal", "-N", "512"]);
     let filler = image.path().join("filler");
-    with_ever_more_room(&image, |room| {
+    with_ever_more_room(layout, &image, |room| {
         let file = fs::File::create(filler.join("blocks")).unwrap();
         let free = rustix::fs::statvfs(image.path()).unwrap();
-        // Four blocks at a time.
+        // Four blocks at a time, or more where much more is needed.
+        let room = if layout == Layout::Files { room } else { room * 6 };
         let Some(take) = (free.f_bavail * free.f_frsize).checked_sub(room * 4096) else { return false };
         take == 0 || rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, take.saturating_sub(8192).max(1024)).is_ok()
     });
 }
 
-#[test]
-fn inodes_that_run_out_at_any_step_leave_the_volume_as_it_was() {
+#[rstest]
+fn inodes_that_run_out_at_any_step_leave_the_volume_as_it_was(#[values(Layout::Files, Layout::Packs)] layout: Layout) {
     let image = Image::new(2048, &["-O", "^has_journal", "-N", "128"]);
     let filler = image.path().join("filler");
-    with_ever_more_room(&image, |room| {
+    with_ever_more_room(layout, &image, |room| {
         let free = rustix::fs::statvfs(image.path()).unwrap().f_favail;
-        let Some(take) = free.checked_sub(room * 3) else { return false };
+        let Some(take) = free.checked_sub(room * if layout == Layout::Files { 3 } else { 8 }) else { return false };
         (0..take).all(|number| fs::File::create(filler.join(number.to_string())).is_ok())
     });
 }
@@ -167,11 +168,15 @@ fn inodes_that_run_out_at_any_step_leave_the_volume_as_it_was() {
 #[case("a/replaced", "a/replaced")]
 #[case("a/gone", "a/gone")]
 #[case("z", "z")]
-fn what_is_immutable_is_named_before_anything_is_changed(#[case] name: &str, #[case] named: &str) {
-    let (site, image) = (site(), Image::new(4096, &[]));
+fn what_is_immutable_is_named_before_anything_is_changed(
+    #[case] name: &str,
+    #[case] named: &str,
+    #[values(Layout::Files, Layout::Packs)] layout: Layout,
+) {
+    let (site, image) = (site(layout), Image::new(4096, &[]));
     try_pull(&site, image.path(), false).unwrap();
     let old = live(image.path());
-    second(&site);
+    second(&site, layout);
     run(Command::new("chattr").arg("+i").arg(image.path().join(name)));
     let failure = try_pull(&site, image.path(), false).unwrap_err();
     let unchanged = live(image.path());
@@ -189,8 +194,13 @@ fn what_is_immutable_is_named_before_anything_is_changed(#[case] name: &str, #[c
 #[case::many_hard_links(libc::SYS_linkat, libc::EMLINK, "as many names of one file")]
 #[case::symbolic_links(libc::SYS_symlinkat, libc::EOPNOTSUPP, "symbolic link")]
 #[case::pipes(libc::SYS_mknodat, libc::EPERM, "pipe")]
-fn a_volume_that_cannot_hold_a_kind_of_entry_stays_as_it_was(#[case] call: i64, #[case] errno: i32, #[case] named: &str) {
-    let site = Site::on(Backend::Local);
+fn a_volume_that_cannot_hold_a_kind_of_entry_stays_as_it_was(
+    #[case] call: i64,
+    #[case] errno: i32,
+    #[case] named: &str,
+    #[values(Layout::Files, Layout::Packs)] layout: Layout,
+) {
+    let site = Site::on(Backend::Local).of(layout);
     first(site.source.path());
     site.push();
     site.pull();
@@ -207,18 +217,19 @@ fn a_volume_that_cannot_hold_a_kind_of_entry_stays_as_it_was(#[case] call: i64, 
 }
 
 /// What an application removes while a pull fetches is gone, and stops nothing.
-#[test]
-fn what_an_application_removed_meanwhile_is_no_failure() {
-    let site = Site::with_bucket();
+#[rstest]
+fn what_an_application_removed_meanwhile_is_no_failure(#[values(Layout::Files, Layout::Packs)] layout: Layout) {
+    let site = Site::with_bucket().of(layout);
+    let pull_it = || done(pull(&site.remote(), &PullOptions { private: false, ..site.pull_options() }));
     first(site.source.path());
     site.push();
-    site.pull();
+    pull_it();
     change(site.source.path());
     fs::set_permissions(site.source.path().join("becomes a folder"), fs::Permissions::from_mode(0o711)).unwrap();
     site.push();
     let dest = site.dest.path().to_path_buf();
     site.proxy.rule(move |request| {
-        if request.is("GET", "path/z/new") {
+        if layout.fetches(request, "z/new") {
             for name in ["a/gone", "becomes a folder", "a/replaced"] {
                 let _ = fs::remove_file(dest.join(name));
             }
@@ -226,13 +237,14 @@ fn what_an_application_removed_meanwhile_is_no_failure() {
         }
         Action::Pass
     });
-    site.pull();
+    pull_it();
     site.proxy.behave();
     assert_eq!(fs::read(site.dest.path().join("z/new")).unwrap(), fs::read(site.source.path().join("z/new")).unwrap());
-    site.pull();
+    pull_it();
     assert_eq!(live(site.dest.path()), live(site.source.path()));
 }
 
+/// Of layout Files alone: a pull of layout Packs changes files in place, and needs the room of all that is new beforehand.
 #[test]
 fn a_private_volume_of_small_files_is_replaced_in_parts() {
     let (site, image) = (Local::new(), Image::new(3072, &["-O", "^has_journal", "-N", "1400"]));
@@ -240,7 +252,7 @@ fn a_private_volume_of_small_files_is_replaced_in_parts() {
         for number in 0..900 {
             write(site.source.path(), format!("d{}/{number}", number % 7), format!("{version} {number}"));
         }
-        push(&site);
+        push(&site, Layout::Files);
     };
     fill("old");
     try_pull(&site, image.path(), true).unwrap();

@@ -1,5 +1,8 @@
 //! What is committed stays whole whatever a server says of it: absence needs two witnesses, and nothing that the committed revision
 //! needs is written to or deleted before another one is committed.
+//!
+//! Of layout Files alone, where objects are replaced and listed one by one; of the other one, see `packs_push/changing`,
+//! `packs_push/keeping` and `packs_push/leftovers`. The simulation has such lies for both.
 
 use std::fs;
 use std::sync::Arc;

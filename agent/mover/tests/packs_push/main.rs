@@ -12,6 +12,7 @@ mod damaged;
 mod edits;
 mod keeping;
 mod leftovers;
+mod limits;
 mod memory;
 mod owners;
 mod read;

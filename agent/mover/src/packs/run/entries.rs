@@ -5,7 +5,7 @@ use super::read::{ReadAt, Row, Run, Section};
 use crate::error::{Failure, Result};
 use crate::format::names::recorded;
 use crate::packs::coding::{Decoded, Part, put, put_bytes, put_step};
-use crate::packs::limits::{ATTRIBUTES, MOST_ATTRIBUTES};
+use crate::packs::limits::{ATTRIBUTES, LAST, MOST_ATTRIBUTES};
 use crate::packs::node::{FileNode, Kind, Node};
 use crate::packs::salt::Hash;
 use crate::packs::size::BlockSize;
@@ -82,7 +82,12 @@ impl EntryWindow {
     pub(super) fn add(&mut self, path: &RelPath, node: Option<&Node>, block: BlockSize) -> Result<()> {
         if let Some(Err(what)) = node.map(|node| node.check(block)) {
             let large = node.is_some_and(|node| node.attributes() > ATTRIBUTES);
-            let what = if large { "more extended attributes than can be replicated, a megabyte: remove some of them" } else { &what };
+            let endless = node.and_then(Node::file).is_some_and(|file| block.count(file.size) > LAST);
+            let what = match (large, endless) {
+                (true, _) => "more extended attributes than can be replicated, a megabyte: remove some of them",
+                (_, true) => "more blocks than can be replicated in layout Packs: make it smaller, or leave it out by spec.rclone.exclude",
+                _ => &what,
+            };
             return Err(Failure::new(Reason::VolumeUnreadable, format!("{path} has {what}")));
         }
         let name = path.as_bytes();

@@ -209,7 +209,7 @@ impl Round<'_, '_, '_> {
         let was = known.as_ref().and_then(Node::file).map(|file| file.id);
         self.freed.extend(was.filter(|was| node.file().is_none_or(|file| file.id != *was)));
         if let Some(known) = &known {
-            if same(self.look.exclude, known, &node) {
+            if *known == node {
                 return Ok(());
             }
             if std::mem::discriminant(&known.kind) != std::mem::discriminant(&node.kind) {
@@ -337,12 +337,8 @@ impl Round<'_, '_, '_> {
     }
 }
 
-/// Whether the map has it so.
-fn same(exclude: &Exclude, known: &Node, found: &Node) -> bool {
-    known == found || known.file().is_none() && same_result(exclude, known, found)
-}
-
-/// Whether a pull of either gives the same, see [`Exclude::same_result`]: how the source recognises a file is no part of it.
+/// Whether a pull of either gives the same, see [`Exclude::same_result`]: how the source recognises a file is no part of it. What differs all the
+/// same is recorded with the next change.
 fn same_result(exclude: &Exclude, known: &Node, found: &Node) -> bool {
     let kinds = match (&known.kind, &found.kind) {
         (Kind::File(a), Kind::File(b)) => (a.id, a.size, a.content) == (b.id, b.size, b.content),

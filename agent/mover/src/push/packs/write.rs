@@ -28,7 +28,7 @@ use crate::guard::Count;
 use crate::packs::commit::{Commit, Statement};
 use crate::packs::id::ObjectId;
 use crate::packs::levels::merge_from;
-use crate::packs::limits::{BLOCKS_OF_A_MAP, DEAD, DUE, FORMAT, INLINE};
+use crate::packs::limits::{DEAD, DUE, FORMAT, INLINE};
 use crate::packs::manifest::{Document, Manifest, Totals};
 use crate::packs::map::{Map, merge};
 use crate::packs::policy::clock::Graces;
@@ -93,7 +93,7 @@ pub(super) fn write<'a>(session: &Session, mut revised: Revised<'a>, ledger: &mu
     let rows: BTreeMap<ObjectId, PackRow> = ledger.rows().collect();
     let changed = changed_packs(revised.packs, &rows);
     revised.map.add(ledger.changes.of_packs(&changed)?);
-    refuse_too_many(ledger.blocks, revised.lineage.block)?;
+    refuse_too_many(ledger.blocks, session.options.sizes.blocks, revised.lineage.block)?;
     let run = run(session, &revised, ledger)?;
     let clock = pushed(base.map(|base| &base.document), session.now(), &graces);
     let generation = ledger.generation;
@@ -192,16 +192,16 @@ pub(super) fn write<'a>(session: &Session, mut revised: Revised<'a>, ledger: &mu
 }
 
 /// The blocks of a path stay as large as they were when it got its first content, however much the volume comes to hold.
-fn refuse_too_many(blocks: u64, size: BlockSize) -> Result<()> {
-    if blocks <= BLOCKS_OF_A_MAP {
+fn refuse_too_many(blocks: u64, most: u64, size: BlockSize) -> Result<()> {
+    if blocks <= most {
         return Ok(());
     }
-    let (size, most) = (size.bytes() >> 10, (BLOCKS_OF_A_MAP * u64::from(size.bytes())) >> 40);
+    let (size, room) = (size.bytes() >> 10, (most * u64::from(size.bytes())) >> 40);
     let what =
         "because the volume held little when it was first pushed there, and that stays so: use another path, where they will be larger";
     Err(Failure::new(
         Reason::MoverFailed,
-        format!("the volume has {blocks} blocks of {size} KiB, and a path takes {BLOCKS_OF_A_MAP} ({most} TiB). They are so small {what}"),
+        format!("the volume has {blocks} blocks of {size} KiB, and a path takes {most} ({room} TiB). They are so small {what}"),
     ))
 }
 

@@ -23,12 +23,12 @@ use assert_fs::TempDir;
 use jiff::{SignedDuration, Timestamp, ToSpan};
 use liar::{Liar, Rule};
 use outsider::S3;
-use proxy::Proxy;
+use proxy::{Proxy, Request};
 use scribe_mover::error::Result;
 use scribe_mover::format::documents::Owner;
 use scribe_mover::guard::Guard;
 use scribe_mover::pull::{PullOptions, PullOutcome, Synced, pull};
-use scribe_mover::push::{PushOptions, Pusher, Sizes, push};
+use scribe_mover::push::{PushOptions, Pusher, Sizes, push, push_packs};
 use scribe_mover::rclone::daemon::Daemon;
 use scribe_mover::rclone::options::Direction;
 use scribe_mover::rclone::{Rclone, RcloneStore, environment, open};
@@ -39,6 +39,47 @@ use scribe_mover::store::progress::Progress;
 use scribe_mover::store::{Context, Store};
 use scribe_mover::volume::exclude::Exclude;
 use server::{Backend, KEY, Server};
+
+/// How a revision lies on the remote. What a test promises of one layout, it promises of both, unless it says why not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Layout {
+    Files,
+    Packs,
+}
+
+impl Layout {
+    /// Pushes in this layout.
+    pub(crate) fn push(self, remote: &Remote, options: &PushOptions) -> Result<Synced> {
+        match self {
+            Self::Files => push(remote, options),
+            Self::Packs => push_packs(remote, options),
+        }
+    }
+
+    /// Whether this request reads content that a pull puts in place: that of the file `name`, or of any, where several lie in one object.
+    pub(crate) fn fetches(self, request: &Request, name: &str) -> bool {
+        match self {
+            Self::Files => request.is("GET", &format!("path/{name}")),
+            Self::Packs => request.is("GET", "/.scribe/packs/"),
+        }
+    }
+
+    /// Whether it is the first one of a push after the first look at the volume: what is said or sent of that.
+    pub(crate) fn begins(self, request: &Request) -> bool {
+        match self {
+            Self::Files => request.is("PUT", "/.scribe/manifests/"),
+            Self::Packs => request.is("PUT", "/.scribe/claim.json"),
+        }
+    }
+
+    /// Whether it sends content: that of the file `name`, in place or staged, or of any, where several lie in one object.
+    pub(crate) fn sends(self, request: &Request, name: &str) -> bool {
+        match self {
+            Self::Files => request.method == "PUT" && request.target.split('?').next().unwrap().ends_with(&format!("/{name}")),
+            Self::Packs => request.is("PUT", "/.scribe/packs/"),
+        }
+    }
+}
 
 /// The rclone this project is tested with.
 pub(crate) fn rclone() -> &'static Path {
@@ -63,6 +104,8 @@ pub(crate) struct Site {
     pub(crate) source: TempDir,
     pub(crate) dest: TempDir,
     pub(crate) name: String,
+    /// Which its source pushes in.
+    pub(crate) layout: Layout,
 }
 
 impl Drop for Site {
@@ -89,9 +132,16 @@ impl Site {
     pub(crate) fn at(server: &Arc<Server>, name: &str) -> Self {
         let dir = || TempDir::new().unwrap();
         let (proxy, server) = (Proxy::start(&server.address), Arc::clone(server));
-        let site = Self { server, proxy, secret: dir(), scratch: dir(), source: dir(), dest: dir(), name: name.into() };
+        let site =
+            Self { server, proxy, secret: dir(), scratch: dir(), source: dir(), dest: dir(), name: name.into(), layout: Layout::Files };
         site.write_secret(&site.address(), KEY);
         site
+    }
+
+    /// The same, whose source pushes in this layout.
+    pub(crate) fn of(mut self, layout: Layout) -> Self {
+        self.layout = layout;
+        self
     }
 
     /// One whose bucket exists.
@@ -168,7 +218,12 @@ impl Site {
     }
 
     pub(crate) fn try_push(&self) -> Result<Synced> {
-        push(&self.remote(), &self.push_options())
+        self.push_by(&self.push_options())
+    }
+
+    /// Pushes with these options.
+    pub(crate) fn push_by(&self, options: &PushOptions) -> Result<Synced> {
+        self.layout.push(&self.remote(), options)
     }
 
     pub(crate) fn push(&self) -> Synced {

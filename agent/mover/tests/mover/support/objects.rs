@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 
 use super::outsider::S3;
 use super::server::Backend;
-use super::{Site, rclone};
+use super::{Layout, Site, rclone};
 
 impl Site {
     /// Makes the bucket, on the server alone.
@@ -73,6 +73,32 @@ impl Site {
     /// Names below the path, ours left out.
     pub(crate) fn user_objects(&self) -> Vec<String> {
         self.names("").into_iter().filter(|name| !name.starts_with(".scribe/")).collect()
+    }
+
+    /// That files lie under their own names: these, or in layout Packs none.
+    pub(crate) fn assert_user_objects(&self, names: &[&str]) {
+        let expected = if self.layout == Layout::Files { names } else { &[] };
+        assert_eq!(self.user_objects(), expected);
+    }
+
+    /// That this revision is the committed one, and nothing is left of a push: in layout Packs, what it replaced stays for a while.
+    pub(crate) fn assert_tidy(&self, revision: &str) {
+        self.assert_only(revision, |_| true);
+    }
+
+    /// The same, where files of odd names lie under their hashes.
+    pub(crate) fn assert_tidy_but_for_content(&self, revision: &str) {
+        self.assert_only(revision, |name| !name.starts_with("objects/"));
+    }
+
+    fn assert_only(&self, revision: &str, counts: fn(&str) -> bool) {
+        let manifest = format!("manifests/{revision}.zst");
+        let mut control = self.control_objects();
+        control.retain(|name| counts(name));
+        if self.layout == Layout::Packs {
+            control.retain(|name| *name == manifest || !["manifests/", "packs/", "runs/"].iter().any(|folder| name.starts_with(folder)));
+        }
+        assert_eq!(control, ["commit.json".to_owned(), manifest]);
     }
 
     /// Names of our own objects.

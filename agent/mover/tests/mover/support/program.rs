@@ -7,7 +7,7 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use rustix::process::{Pid, Signal, kill_process_group};
 use scribe_mover::report::Report;
 
-use super::{Site, rclone};
+use super::{Layout, Site, rclone};
 
 pub(crate) fn program() -> PathBuf {
     example("mover")
@@ -33,6 +33,9 @@ pub(crate) fn mover_by(rclone: &Path, site: &Site, verb: &str, volume: &Path, mo
     command.arg("--config-dir").arg(site.secret.path()).arg("--rclone").arg(rclone).args(more);
     if verb == "push" {
         command.args(["--owner", "shop/db", "--owner-uid", "uid-1"]);
+        if site.layout == Layout::Packs {
+            command.args(["--layout", "packs"]);
+        }
     }
     // Scratch of a killed mover goes with the site.
     clean(&mut command).env("TMPDIR", site.scratch.path());

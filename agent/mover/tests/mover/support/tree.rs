@@ -112,10 +112,15 @@ fn differing(a: &BTreeMap<Vec<u8>, String>, b: &BTreeMap<Vec<u8>, String>) -> BT
     differences
 }
 
-/// Fails with the differences alone, but lets pass that a file takes other room than its like.
-pub(crate) fn assert_same_but_for_room(a: &Path, b: &Path) {
+/// The same, but lets pass that a file takes other room than its like.
+pub(crate) fn differences_but_for_room(a: &Path, b: &Path) -> BTreeMap<Vec<u8>, String> {
     let [a, b] = [a, b].map(without_room);
-    assert_none(&differing(&a, &b));
+    differing(&a, &b)
+}
+
+/// Fails with those alone.
+pub(crate) fn assert_same_but_for_room(a: &Path, b: &Path) {
+    assert_none(&differences_but_for_room(a, b));
 }
 
 /// As [`snapshot`], without what a file takes of the disk.

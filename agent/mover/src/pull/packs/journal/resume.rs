@@ -42,7 +42,9 @@ pub(in crate::pull) fn resume(root: &Root, progress: &Progress, stop: &Stop) -> 
             tracing::info!(revision = journal.head.revision, "finished what an interrupted pull had begun");
             staging.clear(stop)
         }
-        Err(failure) if failure.reason == Reason::VolumeUnreadable && !failure.is_of_the_system() => drop_it(&staging, &failure.message),
+        Err(failure) if failure.reason == Reason::VolumeUnreadable && (!failure.is_of_the_system() || failure.is_of_what_is_there()) => {
+            drop_it(&staging, &failure.message)
+        }
         Err(failure) => Err(failure),
     }
 }

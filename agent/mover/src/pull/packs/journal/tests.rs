@@ -237,6 +237,18 @@ fn a_journal_that_is_not_all_there_or_does_not_fit_changes_nothing() {
     }
 }
 
+/// What somebody has put into a folder that goes is there at the next pull, too, and at each one after it: all of the volume is compared instead.
+#[test]
+fn what_keeps_a_folder_there_does_not_keep_the_journal() {
+    let volume = Volume::new();
+    let anothers = volume.dir.path().join("goes/another's");
+    fs::create_dir(volume.dir.path().join("goes")).unwrap();
+    fs::write(&anothers, "x").unwrap();
+    volume.put(&sealed(lines(&[head(), Row::Clear(name("goes"), true)])));
+    resumed(&volume).unwrap();
+    assert!(!volume.journal().exists() && Holds::of(&volume.root).unwrap().is_none() && anothers.exists());
+}
+
 /// A stop in the middle leaves the journal for the next pull: at any step before all is done, which each counts as progress.
 #[test]
 fn what_is_stopped_goes_on_with_the_next_pull() {
