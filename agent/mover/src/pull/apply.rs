@@ -7,7 +7,7 @@ use std::io;
 use super::plan::{Action, PullPlan, Step};
 use super::prepare::{Prepared, Preparer, release};
 use super::ready::{Ready, insist};
-use super::restore::{Tally, Unchanged, restore, restore_unchanged};
+use super::restore::{HasContent, Tally, Unchanged, restore, restore_unchanged};
 use super::staging::Staging;
 use super::standing;
 use crate::digest::Digest;
@@ -43,9 +43,16 @@ const IN_USE: &str = "directoriesInUse";
 
 /// Begins to apply `plan`. A request to stop is heeded until the volume is changed, and not then: a user's volume would be left with a mix of
 /// two revisions, and what is ready is put in place in little time.
-pub(super) fn begin<'a>(root: &'a Root, plan: &'a PullPlan, staging: &'a Staging, stop: &'a Stop) -> Applier<'a> {
+pub(super) fn begin<'a>(
+    root: &'a Root,
+    plan: &'a PullPlan,
+    staging: &'a Staging,
+    has_content: HasContent<'a>,
+    stop: &'a Stop,
+) -> Applier<'a> {
     Applier {
         root,
+        has_content,
         plan,
         staging,
         preparer: Preparer::new(root, plan, staging, stop),
@@ -58,13 +65,19 @@ pub(super) fn begin<'a>(root: &'a Root, plan: &'a PullPlan, staging: &'a Staging
 
 /// Applies a plan that [changes metadata alone](PullPlan::is_metadata_alone), or nothing; calls `mark` after the first change, and heeds no
 /// request to stop from then on.
-pub(super) fn metadata(root: &Root, entries: &Entries, plan: &PullPlan, mark: impl Fn() -> Result<()>, stop: &Stop) -> Result<Applied> {
+pub(super) fn metadata(
+    root: &Root,
+    entries: &Entries,
+    (plan, has_content): (&PullPlan, HasContent),
+    mark: impl Fn() -> Result<()>,
+    stop: &Stop,
+) -> Result<Applied> {
     let mut applied = Applied::default();
     let unheeded = stop.unheeded();
     let mut finish = |entry: &Entry| {
         let changed = applied.changed;
         if changed { &unheeded } else { stop }.check()?;
-        finish_guarded(root, entry, plan, &unheeded, &mut applied)?;
+        finish_guarded(root, entry, (plan, has_content), &unheeded, &mut applied)?;
         if applied.changed && !changed { mark() } else { Ok(()) }
     };
     if plan.actions.contains(&Action::Meta) {
@@ -104,6 +117,7 @@ pub(super) struct Applier<'a> {
     root: &'a Root,
     plan: &'a PullPlan,
     staging: &'a Staging,
+    has_content: HasContent<'a>,
     preparer: Preparer<'a>,
     /// Whether the volume has been changed.
     begun: bool,
@@ -151,7 +165,7 @@ impl Applier<'_> {
             if let Some(lies) = lies {
                 put(self.root, &lies.within(self.staging), &entry.path, action == Action::Link)?;
             } else if action == Action::Meta {
-                finish_guarded(self.root, &entry, self.plan, &self.stop, &mut self.applied)?;
+                finish_guarded(self.root, &entry, (self.plan, self.has_content), &self.stop, &mut self.applied)?;
             }
         }
         Ok(())
@@ -205,9 +219,15 @@ pub(super) fn finish(root: &Root, entry: &Entry, applied: &mut Applied) -> Resul
 }
 
 /// The same, of one that may be a file which must not have changed since it was compared.
-fn finish_guarded(root: &Root, entry: &Entry, plan: &PullPlan, stop: &Stop, applied: &mut Applied) -> Result<()> {
+fn finish_guarded(
+    root: &Root,
+    entry: &Entry,
+    (plan, has_content): (&PullPlan, HasContent),
+    stop: &Stop,
+    applied: &mut Applied,
+) -> Result<()> {
     let Some(compared) = plan.guard(&entry.path) else { return finish(root, entry, applied) };
-    applied.changed |= restore_unchanged(root, entry, Unchanged { compared, stop }, &mut applied.skipped)?;
+    applied.changed |= restore_unchanged(root, entry, Unchanged { compared, has_content, stop }, &mut applied.skipped)?;
     Ok(())
 }
 

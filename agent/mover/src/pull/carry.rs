@@ -7,6 +7,7 @@ use super::observe::Observation;
 use super::obstacles;
 use super::only::Only;
 use super::plan::{PullPlan, Writers, plan};
+use super::restore::HasContent;
 use super::staging::Staging;
 use super::standing::{self, Holds};
 use super::wanted::Wanted;
@@ -79,7 +80,7 @@ impl Attempt<'_> {
         &self,
         (revision, entries): (&str, &Entries),
         seen: Observation,
-        replace: Replace,
+        (replace, has_content): (Replace, HasContent),
     ) -> Result<std::result::Result<Synced, Failure>> {
         let Self { remote, root, options, .. } = *self;
         let stop = &remote.context.stop;
@@ -116,7 +117,7 @@ impl Attempt<'_> {
             Staging::remove(root, stop)?;
         } else {
             // A mover that may not change what differs must leave no trace at every pull: marked from the first change on.
-            applied = apply::metadata(root, entries, &plan, || Staging::open(root).map(drop), stop)?;
+            applied = apply::metadata(root, entries, (&plan, has_content), || Staging::open(root).map(drop), stop)?;
             if applied.changed {
                 root.sync()?;
                 Staging::remove(root, stop)?;

@@ -12,6 +12,7 @@ use super::obstacles;
 use super::parts;
 use super::plan::{Differences, PullPlan};
 use super::prepare::Prepared;
+use super::restore::has_hash;
 use super::space::{self, Room};
 use super::staging::Staging;
 use crate::digest::Digest;
@@ -55,7 +56,7 @@ pub(super) fn attempt(attempt: &Attempt, commit: Commit, transferred: &mut u64) 
             )
         }))
     };
-    let carried = attempt.carry_out((committed.revision.as_str(), &committed.entries), seen, &mut replace)?;
+    let carried = attempt.carry_out((committed.revision.as_str(), &committed.entries), seen, (&mut replace, &has_hash))?;
     Ok(carried.map(|Synced { changed, deleted, skipped, .. }| {
         let (transferred, hashed) = (*transferred, hasher.bytes_read());
         Synced { changed, transferred, hashed, deleted, skipped, ..Synced::from(&committed.commit) }
@@ -74,7 +75,7 @@ fn replace(
     let Fetching { remote, committed, staging, verifier } = fetching;
     let (stop, entries) = (&remote.context.stop, &committed.entries);
     let mut kept = staging.keep(plan, verifier, stop)?;
-    let mut work = apply::begin(root, plan, staging, stop);
+    let mut work = apply::begin(root, plan, staging, &has_hash, stop);
     let mut needed = Room::default();
     for step in plan.steps(entries.read()?) {
         needed = needed.plus(Room::of(&step?));

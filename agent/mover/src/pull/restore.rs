@@ -4,7 +4,9 @@
 //! there afterwards, not what a call answered: some file systems take a change in silence and forget it.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io;
+use std::path::Path;
 
 use rustix::fs::{Access, FileType};
 use rustix::io::Errno;
@@ -14,7 +16,7 @@ use crate::error::{Failure, Result};
 use crate::report::Reason;
 use crate::stop::Stop;
 use crate::volume::beneath::{Held, Root, Seen};
-use crate::volume::entry::{Entry, Hints, Kind, Meta};
+use crate::volume::entry::{Entry, FileEntry, Hints, Kind, Meta};
 use crate::volume::hash::of_open;
 use crate::volume::path::RelPath;
 use crate::volume::walk::meta;
@@ -38,7 +40,17 @@ pub(super) fn restore(root: &Root, path: &RelPath, entry: &Entry, tally: &mut Ta
 pub(super) struct Unchanged<'a> {
     /// As what it was compared.
     pub(super) compared: Compared,
+    pub(super) has_content: HasContent<'a>,
     pub(super) stop: &'a Stop,
+}
+
+/// Tells whether an open file has the content of this one of the revision; what names that is the layout's.
+pub(super) type HasContent<'a> = &'a dyn Fn((File, &Path), &FileEntry, &Stop) -> Result<bool>;
+
+/// Tells that where the content is named by its sha256.
+pub(super) fn has_hash((file, shown): (File, &Path), wanted: &FileEntry, stop: &Stop) -> Result<bool> {
+    let digest = of_open(file, stop)?.map_err(|e| Failure::volume("read", shown, &e))?;
+    Ok(digest == wanted.sha256)
 }
 
 /// As [`restore`], of a file that others may have written to since it was compared: then it is left as it is, and counted. It would give what
@@ -145,15 +157,15 @@ impl Change<'_> {
 
     /// What is known of the file now, if it still has the content that was compared. The pull itself touches an inode by its other names, so
     /// one that was touched is read again.
-    fn as_compared(&self, seen: Seen, entry: &Entry, Unchanged { compared, stop }: Unchanged) -> Result<Option<Seen>> {
+    fn as_compared(&self, seen: Seen, entry: &Entry, Unchanged { compared, has_content, stop }: Unchanged) -> Result<Option<Seen>> {
         if Compared::of(Hints { ctime: seen.ctime, inode: seen.inode }) == compared {
             return Ok(Some(seen));
         }
         let Some(file) = entry.file() else { return Ok(Some(seen)) };
         let content = self.held.open().map_err(|e| self.failure("read", &e))?;
-        let digest = of_open(content, stop)?.map_err(|e| self.failure("read", &e))?;
+        let same = has_content((content, &self.root.shown(self.path)), file, stop)?;
         let now = self.held.look().map_err(|e| self.failure("read", &e))?;
-        Ok((digest == file.sha256 && now.ctime == seen.ctime).then_some(now))
+        Ok((same && now.ctime == seen.ctime).then_some(now))
     }
 
     /// Whether the content was written to, as far as its time and size show: all that was done here changes neither.

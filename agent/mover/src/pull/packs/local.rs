@@ -8,6 +8,7 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 
 use rustix::fs::{SeekFrom, ioctl_ficlone, seek};
 use rustix::io::Errno;
@@ -32,7 +33,7 @@ use crate::pull::space;
 use crate::pull::staging::Staging;
 use crate::stop::Stop;
 use crate::volume::beneath::Root;
-use crate::volume::entry::Entry;
+use crate::volume::entry::{Entry, FileEntry};
 use crate::volume::hash::Hasher;
 use crate::volume::path::RelPath;
 
@@ -73,7 +74,16 @@ impl<R: ReadAt> Comparing<'_, R> {
     fn is_right(&self, entry: &Entry, rows: &mut Blocks<R>) -> Result<bool> {
         let Some(file) = entry.file() else { return Ok(false) };
         let Some(there) = self.root.file(&entry.path)? else { return Ok(false) };
-        let failed = |e: &io::Error| Failure::volume("read", &self.root.shown(&entry.path), e);
+        self.has((there, &self.root.shown(&entry.path)), file, rows)
+    }
+
+    /// Whether an open file has the content of this one, wherever it is; `stop` is heeded in the place of the pull's own.
+    pub(super) fn has_content(&self, there: (File, &Path), file: &FileEntry, stop: &Stop) -> Result<bool> {
+        Comparing { stop, ..*self }.has(there, file, &mut Blocks::new(self.map))
+    }
+
+    fn has(&self, (there, shown): (File, &Path), file: &FileEntry, rows: &mut Blocks<R>) -> Result<bool> {
+        let failed = |e: &io::Error| Failure::volume("read", shown, e);
         let mut there = Contents::of(there, self.block()?, self.document.salt).map_err(|e| failed(&e))?;
         if there.size != file.size {
             return Ok(false);

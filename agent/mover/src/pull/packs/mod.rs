@@ -22,6 +22,9 @@ mod targets;
 mod tree;
 mod waiting;
 
+use std::fs::File;
+use std::path::Path;
+
 use super::apply::{self, Applied};
 use super::carry::Attempt;
 use super::durable;
@@ -41,6 +44,8 @@ use crate::packs::map::Map;
 use crate::remote::committed::inconsistent;
 use crate::remote::packed::{Extent, Source, open_map, read_packs_manifest};
 use crate::report::{Reason, Synced};
+use crate::stop::Stop;
+use crate::volume::entry::FileEntry;
 use journal::Writing;
 use local::Comparing;
 use older::Chosen;
@@ -96,7 +101,11 @@ fn carried(attempt: &Attempt, chosen: &Chosen, transferred: &mut u64) -> Result<
     let mut replace = |staging: &Staging, plan: &PullPlan, merged: Option<&Alike>| {
         replace(attempt, (&map, document, &held), &entries, (staging, plan, merged), transferred).map(Ok)
     };
-    let Synced { changed, deleted, skipped, .. } = attempt.carry_out((&document.revision, &entries), seen, &mut replace)??;
+    let Synced { changed, deleted, skipped, .. } = attempt.carry_out(
+        (&document.revision, &entries),
+        seen,
+        (&mut replace, &|there, wanted, stop| comparing.has_content(there, wanted, stop)),
+    )??;
     let (transferred, hashed) = (*transferred, hasher.bytes_read());
     let Totals { files, bytes, .. } = *entries.totals();
     Ok(Synced { changed, files, bytes, transferred, hashed, deleted, skipped, ..Synced::from(commit) })
@@ -125,11 +134,12 @@ fn replace(
     let stop = &remote.context.stop;
     let comparing = Comparing { root, map, document, hasher, stop };
     let (targets, changes) = targets::of(&comparing, plan.steps(entries.read()?), held, (staging, &remote.context.scratch))?;
+    let has_content = |there: (File, &Path), wanted: &FileEntry, stop: &Stop| comparing.has_content(there, wanted, stop);
     let block = comparing.block()?;
     let placed = place::in_place(root, &targets, &changes, block, stop)?;
     fetch::Fetching { remote, root, map, document, staging }.all(&targets, placed, transferred)?;
     remote.context.progress.phase("applying", 0);
-    let mut work = apply::begin(root, plan, staging, stop);
+    let mut work = apply::begin(root, plan, staging, &has_content, stop);
     let needed = fetch::room_of_steps(plan.steps(entries.read()?), stop)?;
     let explain = |failure| space::explain(failure, root, needed);
     let prepared = work.prepare(plan.steps(entries.read()?), true).map_err(explain)?;

@@ -6,6 +6,7 @@ use super::super::apply::{self, Applied};
 use super::super::names::{self, Alike};
 use super::super::obstacles;
 use super::super::plan::PullPlan;
+use super::super::restore::has_hash;
 use super::super::space::{self, Room};
 use super::super::staging::Staging;
 use crate::error::{Failure, Result};
@@ -29,7 +30,7 @@ impl Applying<'_> {
     pub(super) fn apply(&self, staging: Option<(Staging, bool)>) -> Result<Applied> {
         let Self { root, tree, plan, alike, stop } = *self;
         let mut applied = match staging {
-            None if plan.is_metadata_alone() => apply::metadata(root, tree, plan, || Staging::open(root).map(drop), stop)?,
+            None if plan.is_metadata_alone() => apply::metadata(root, tree, (plan, &has_hash), || Staging::open(root).map(drop), stop)?,
             Some((staging, merges)) => self.replace(&staging, merges)?,
             None => {
                 let staging = Staging::open(root)?;
@@ -56,7 +57,7 @@ impl Applying<'_> {
             let what = "changed since it was compared: an application changes the volume; the next pull compares all of it";
             return Err(Failure::new(Reason::VolumeUnreadable, format!("{} {what}", root.shown(path).display())));
         }
-        let mut work = apply::begin(root, plan, staging, stop);
+        let mut work = apply::begin(root, plan, staging, &has_hash, stop);
         let prepared = work.prepare(plan.steps(tree.read()?), true)?;
         obstacles::refuse(root, plan, tree, Some(alike).filter(|_| merges), stop)?;
         root.sync()?;
