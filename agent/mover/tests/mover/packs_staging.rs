@@ -15,7 +15,7 @@ use crate::support::tree::{assert_same, write};
 use crate::support::{Site, done};
 
 /// More than share a folder.
-const FILES: usize = 5000;
+const FILES: usize = 4200;
 
 /// The files that wait below `.scribe-staging/ok`, by their names there.
 fn staged(volume: &Path) -> BTreeMap<String, Vec<u8>> {
