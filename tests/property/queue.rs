@@ -65,6 +65,20 @@ fn work(world: &mut World, ending: Ending) {
     controllers::let_the_cluster_work(world);
 }
 
+/// The claim that was pulled into went, and another one of its name was there before the attempt failed for that: the next one is due at once, and others
+/// see that.
+#[test]
+fn a_claim_that_was_exchanged_is_due_at_once() {
+    let mut world = World::new(Flavour::DestinationExisting);
+    let look = || Happening::Look(Look::default());
+    for happening in [look(), Happening::PodStarts, Happening::MoverEnds(controllers::Ending::Good), Happening::Swap, look()] {
+        script::play(&mut world, &happening);
+    }
+    assert!(world.status.run.as_ref().is_some_and(|run| run.phase == Phase::Backoff), "{:#?}", world.status);
+    assert!(asks_for_a_slot(&world) && is_queued(&world), "{:#?}", world.status);
+    assert_eq!(QueueEntry { has_claim: false, ..QueueEntry::of(&world.facts()) }.due_since(world.now), None);
+}
+
 proptest! {
     #![proptest_config(crate::config())]
 

@@ -35,25 +35,27 @@ impl Objects {
 
     /// Calls `see` with every object, without the cost of reading all of its spec.
     pub fn each(&self, see: impl FnMut(Kind, &str, QueueEntry<'_>)) {
-        self.each_with(|_| true, see);
+        self.each_with(|_| None, see);
     }
 
     /// The same, where it is known which claims are there.
-    fn each_with(&self, there: impl Fn(&str) -> bool, mut see: impl FnMut(Kind, &str, QueueEntry<'_>)) {
-        let lacks = |subject: &Named<'_>| subject.claim().is_some_and(|claim| !there(claim));
+    fn each_with(&self, there: impl Fn(&str) -> Option<bool>, mut see: impl FnMut(Kind, &str, QueueEntry<'_>)) {
+        let claim = |subject: &Named<'_>| subject.claim().and_then(&there);
         let none = Status::default();
         for object in self.sources.state() {
             let (spec, status) = (&object.spec, object.status.as_ref().unwrap_or(&none));
             let subject = Named::by_source(spec);
             let mut entry = entry(Kind::Source, &object.metadata, spec.paused, spec.trigger.as_ref(), &subject, status);
-            entry.lacks_claim = lacks(&subject);
+            let claim = claim(&subject);
+            (entry.lacks_claim, entry.has_claim) = (claim == Some(false), claim == Some(true));
             see(Kind::Source, object.metadata.name.as_deref().unwrap_or_default(), entry);
         }
         for object in self.destinations.state() {
             let (spec, status) = (&object.spec, object.status.as_ref().unwrap_or(&none));
             let subject = Named::by_destination(spec);
             let mut entry = entry(Kind::Destination, &object.metadata, spec.paused, spec.trigger.as_ref(), &subject, status);
-            entry.lacks_claim = lacks(&subject);
+            let claim = claim(&subject);
+            (entry.lacks_claim, entry.has_claim) = (claim == Some(false), claim == Some(true));
             see(Kind::Destination, object.metadata.name.as_deref().unwrap_or_default(), entry);
         }
     }
@@ -67,10 +69,13 @@ impl Objects {
         now: Timestamp,
     ) -> Vec<(Candidate, RunState)> {
         let mut all = Vec::new();
-        self.each_with(there, |kind, name, view| {
-            let movers = movers(view.uid, &kind.job_name(name), view.pulls_into);
-            all.push((view.candidate(movers, now), RunState::of(view.status)));
-        });
+        self.each_with(
+            |claim| Some(there(claim)),
+            |kind, name, view| {
+                let movers = movers(view.uid, &kind.job_name(name), view.pulls_into);
+                all.push((view.candidate(movers, now), RunState::of(view.status)));
+            },
+        );
         all
     }
 
@@ -181,6 +186,7 @@ fn entry<'a>(
         outdated: status.run.as_ref().is_some_and(|run| due::is_of_another(subject, run, generation)),
         pulls_into: subject.pulls_into(),
         lacks_claim: false,
+        has_claim: false,
         starts_at_once: spec::starts_at_once(schedule, manual.is_some(), wait),
         status,
     }

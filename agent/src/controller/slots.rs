@@ -144,6 +144,7 @@ mod tests {
             outdated: false,
             pulls_into: None,
             lacks_claim: false,
+            has_claim: false,
             status,
         }
     }

@@ -83,6 +83,8 @@ pub struct QueueEntry<'a> {
     pub pulls_into: Option<&'a str>,
     /// The claim of the user's that the spec names, if it is known not to be there: nothing can start.
     pub lacks_claim: bool,
+    /// The same claim, if it is known to be there: a run that failed for want of it goes on at once.
+    pub has_claim: bool,
     /// Its status.
     pub status: &'a Status,
 }
@@ -140,6 +142,7 @@ impl<'a> QueueEntry<'a> {
                 .is_some_and(|run| spec.is_none_or(|s| due::is_of_another(&Named::by(s), run, object.generation))),
             pulls_into: spec.and_then(Spec::pulls_into),
             lacks_claim: facts.lacks_claim(),
+            has_claim: spec.is_some_and(|s| s.users_claim().is_some()) && !facts.lacks_claim(),
             status: &facts.status,
         }
     }
@@ -192,6 +195,7 @@ impl<'a> QueueEntry<'a> {
         let attempt = passed(status.next_attempt_time.as_ref().map(|t| t.0));
         let slot = slot.filter(|_| attempt.is_some() || !due::schedule_waits(status));
         let changed = run.generation != self.generation
+            || self.has_claim && run.phase == Phase::Backoff && due::lacked_claim(status)
             || self.approved
             || due::asked_to_sync(self.sync_now, run, status)
             || due::asked_to_verify(self.verify_now, run, status)

@@ -26,6 +26,7 @@ fn view<'a>(kind: Kind, uid: &'a str, status: &'a Status) -> QueueEntry<'a> {
         outdated: false,
         pulls_into: None,
         lacks_claim: false,
+        has_claim: false,
         status,
     }
 }
