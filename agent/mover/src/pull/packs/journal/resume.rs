@@ -24,8 +24,8 @@ use crate::volume::path::RelPath;
 /// is about, or written it.
 ///
 /// One that is damaged, or does not fit what is there, is removed: the pull compares all of the volume then. Where the operating system refuses
-/// something (a full disk), it stays for the next pull, unless that is for what is there: a folder that has to go and holds somebody's file. So it does after a request to stop, which leaves the volume no worse than it was found: as a
-/// mix of two revisions.
+/// something (a full disk), it stays for the next pull, unless that is for what is there: a folder that has to go and holds somebody's file. So it
+/// does after a request to stop, which leaves the volume no worse than it was found: as a mix of two revisions.
 pub(in crate::pull) fn resume(root: &Root, progress: &Progress, stop: &Stop) -> Result<()> {
     let Some(staging) = Staging::left(root)? else { return Ok(()) };
     let journal = match Journal::find(staging.folder(), stop)? {
