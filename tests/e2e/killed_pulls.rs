@@ -70,7 +70,7 @@ async fn thirty_pulls_that_are_killed_leave_whole_revisions() {
             },
         );
         println!("{:?} in {} pulls", kills.get(), rounds.get());
-        assert!(kills.get().amid_changes > 0 && kills.get().whole > 0, "too few to prove anything: {kills:?}");
+        assert!(kills.get().prove_something(), "too few to prove anything: {kills:?}");
 
         site.speed_up();
         let last = pushes.one().await;
@@ -88,6 +88,12 @@ struct Kills {
     movers: usize,
     amid_changes: usize,
     whole: usize,
+}
+
+impl Kills {
+    fn prove_something(self) -> bool {
+        self.amid_changes > 0 && self.whole > 0
+    }
 }
 
 /// The source, and which version of the data each revision is.
@@ -145,11 +151,12 @@ impl Pulls<'_> {
             self.rounds.set(self.rounds.get() + 1);
             let expected = self.pushes.version_of(&status.revision.unwrap()).await;
             assert_eq!(self.volume.process().version_in("/data"), Ok(expected), "{}, {tag}", self.pull.name);
-            if done == KILLS {
+            // On a busy machine, what a kill has left is often seen too late.
+            if done >= KILLS && self.kills.get().prove_something() {
                 return;
             }
         }
-        panic!("{}: only {done} of {PULLS} pulls were killed", self.pull.name);
+        assert!(done >= KILLS, "{}: only {done} of {PULLS} pulls were killed", self.pull.name);
     }
 
     /// Kills the mover of the next pull at a random moment: some time after it has begun, or while it changes the volume. Returns whether it was

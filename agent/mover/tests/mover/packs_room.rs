@@ -108,7 +108,7 @@ fn what_was_fetched_before_needs_room_in_its_place() {
 /// How many blocks a file of records has.
 fn blocks_of(mut records: &[u8]) -> usize {
     let mut blocks = 0;
-    while let Some((header, rest)) = records.split_at_checked(32) {
+    while let Some((header, rest)) = records.split_at_checked(48) {
         let length = u32::from_le_bytes(header[8..12].try_into().unwrap()) as usize;
         let Some((_, rest)) = rest.split_at_checked(length) else { break };
         (records, blocks) = (rest, blocks + 1);

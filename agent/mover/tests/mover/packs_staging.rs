@@ -11,6 +11,8 @@ use scribe_mover::pull::pull;
 use scribe_mover::push::push_packs;
 use scribe_mover::report::Reason;
 
+use crate::packs_pull::{noise, overwrite};
+use crate::support::packed::BLOCK;
 use crate::support::tree::{assert_same, write};
 use crate::support::{Site, done};
 
@@ -94,4 +96,28 @@ fn what_stands_in_the_place_of_a_folder_goes() {
     assert_same(site.source.path(), dest);
     let after = fs::metadata(outside.path().join("0")).unwrap().modified().unwrap();
     assert_eq!((there(outside.path()), after), (before, mtime));
+}
+
+/// Names of a file whose first one this volume cannot have are files of their own there, and both change in place: what waits for either is the same.
+#[test]
+fn two_files_of_one_content_change_in_place() {
+    let site = Site::with_bucket();
+    let (source, dest) = (site.source.path(), site.dest.path());
+    fs::write(source.join("lost+found"), noise(1, 8 * BLOCK)).unwrap();
+    for name in ["y", "z"] {
+        fs::hard_link(source.join("lost+found"), source.join(name)).unwrap();
+    }
+    fs::create_dir(dest.join("lost+found")).unwrap();
+    push_packs(&site.remote(), &site.push_options()).unwrap();
+    done(pull(&site.remote(), &site.pull_options()));
+    // The first record is short, and those behind it are long.
+    overwrite(&source.join("y"), BLOCK, &vec![7; BLOCK]);
+    for block in [3, 5, 6] {
+        overwrite(&source.join("y"), block * BLOCK, &noise(block as u64, BLOCK));
+    }
+    push_packs(&site.remote(), &site.push_options()).unwrap();
+    done(pull(&site.remote(), &site.pull_options()));
+    for name in ["y", "z"] {
+        assert!(fs::read(dest.join(name)).unwrap() == fs::read(source.join("y")).unwrap(), "{name}");
+    }
 }

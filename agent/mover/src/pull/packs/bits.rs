@@ -27,15 +27,29 @@ impl Bits {
         self.length += 1;
     }
 
-    /// Sets the bit of this number; those before it that were not there are not set.
+    /// Sets the bit of this number; no memory is taken for parts in which none is set. Nothing is pushed behind bits that were set.
     pub(super) fn set(&mut self, number: u64) {
         let Ok(at) = usize::try_from(number) else { return };
-        while self.length <= at {
-            self.push(false);
+        let (chunk, word) = (at / 64 / CHUNK, at / 64 % CHUNK);
+        if self.chunks.len() <= chunk {
+            self.chunks.resize_with(chunk + 1, Vec::new);
         }
-        if let Some(word) = self.chunks.get_mut(at / 64 / CHUNK).and_then(|words| words.get_mut(at / 64 % CHUNK)) {
-            *word |= 1 << (at % 64);
+        if let Some(words) = self.chunks.get_mut(chunk) {
+            if words.len() <= word {
+                words.resize(word + 1, 0);
+            }
+            if let Some(word) = words.get_mut(word) {
+                *word |= 1 << (at % 64);
+            }
         }
+        self.length = self.length.max(at.saturating_add(1));
+    }
+
+    /// The first bit that is set here and not there.
+    pub(super) fn first_beside(&self, there: &Self) -> Option<u64> {
+        let part = (CHUNK * 64) as u64;
+        let filled = (0..).zip(&self.chunks).filter(|(_, words)| !words.is_empty());
+        filled.flat_map(|(chunk, _)| chunk * part..(chunk + 1) * part).find(|number| self.has(*number) && !there.has(*number))
     }
 
     pub(super) fn len(&self) -> u64 {
@@ -74,6 +88,21 @@ mod tests {
         }
         let set: Vec<usize> = (0..80_000).filter(|at| bits.get(*at)).collect();
         assert_eq!((set, bits.len()), (vec![3, 64, 69_999, 70_000], 70_001));
+        let mut others = Bits::default();
+        for at in [3, 64, 70_000] {
+            others.set(at);
+        }
+        assert_eq!((bits.first_beside(&others), others.first_beside(&bits)), (Some(69_999), None));
+    }
+
+    /// The last block of a sparse file of a petabyte.
+    #[test]
+    fn a_bit_far_away_takes_little_memory() {
+        let mut bits = Bits::default();
+        bits.set(1 << 36);
+        let words: usize = bits.chunks.iter().map(Vec::capacity).sum();
+        assert!(words <= CHUNK && bits.chunks.len() * size_of::<Vec<u64>>() < 32 << 20);
+        assert_eq!((bits.has(1 << 36), bits.has((1 << 36) - 1), bits.first_beside(&Bits::default())), (true, false, Some(1 << 36)));
     }
 
     /// 16 million in 2 MiB and one part more.

@@ -14,6 +14,7 @@ use std::time::Duration;
 use super::rows::FileRows;
 use super::target::Target;
 use super::waiting;
+use crate::digest::Digest;
 use crate::error::{Failure, Result};
 use crate::packs::block::Unpacker;
 use crate::packs::check::lowest::Lowest;
@@ -275,7 +276,8 @@ struct Placing<'a> {
     salt: Salt,
     /// The room that is needed from here on.
     needed: Room,
-    open: HashMap<usize, Open>,
+    /// By content and whether its blocks wait: several names may have one.
+    open: HashMap<(Digest, bool), Open>,
     unpacker: Unpacker,
 }
 
@@ -297,14 +299,15 @@ impl Placing<'_> {
             ));
         }
         let plain = self.unpacker.unpack(stored, &need.block(), &self.salt)?;
-        if !self.open.contains_key(&need.target) {
+        let key = (target.digest, target.in_place);
+        if !self.open.contains_key(&key) {
             if self.open.len() == OPEN {
                 self.open.clear();
             }
-            self.open.insert(need.target, Open::of(target, self.staging)?);
+            self.open.insert(key, Open::of(target, self.staging)?);
         }
         let failed = |e: &io::Error| Failure::volume("write to", &Open::shown(target, self.staging), e);
-        let header = match self.open.get_mut(&need.target) {
+        let header = match self.open.get_mut(&key) {
             Some(Open::Whole(file)) => {
                 file.write_all_at(plain, need.number * u64::from(self.block.bytes())).map_err(|e| failed(&e))?;
                 0
@@ -312,7 +315,7 @@ impl Placing<'_> {
             Some(Open::Waiting(file, end)) => {
                 // A frame has blocks of other files, too.
                 let record = if need.zstd && need.frame == 0 { (Form::Zstd, stored) } else { (Form::Raw, plain) };
-                *end = waiting::append(file, *end, need.number, &need.hash, record).map_err(|e| failed(&e))?;
+                *end = waiting::append(file, *end, &self.salt, (need.number, &need.hash), record).map_err(|e| failed(&e))?;
                 waiting::HEADER
             }
             None => 0,

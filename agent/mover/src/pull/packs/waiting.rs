@@ -1,11 +1,12 @@
 //! The new blocks of a file that is changed in place, while they wait in the staging folder for all others: one file of records, in the order in
 //! which they came. A block is in it as the remote has it, compressed: a pull writes what it fetches once more, and what changes once.
 //!
-//! Each record bears the hash of its block, so what a crash of the node has left of the file tells by itself how far it is right. It has the name of
+//! Each record bears the hash of its block and one of what it says of it, so what a crash of the node has left of the file tells by itself how far it is right. It has the name of
 //! the content that the blocks are of, which says what each of them holds: a record too many is none that is wrong.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
+use std::os::unix::fs::FileExt;
 
 use super::bits::Bits;
 use crate::error::Result;
@@ -16,8 +17,8 @@ use crate::packs::salt::{Hash, Salt};
 use crate::packs::size::BlockSize;
 use crate::stop::Stop;
 
-/// Bytes of a record before those of its block: number, bytes that follow, form, hash.
-pub(super) const HEADER: usize = 32;
+/// Bytes of a record before those of its block: number, bytes that follow, form, the block's hash, and the hash of all these.
+pub(super) const HEADER: usize = 48;
 const RAW: u32 = 0;
 const ZSTD: u32 = 1;
 
@@ -31,8 +32,7 @@ pub(super) struct Of {
 }
 
 /// Appends a block, `stored` in this form, to a file of so many bytes of whole records; returns how many these are then.
-pub(super) fn append(file: &File, end: u64, number: u64, hash: &Hash, (form, stored): (Form, &[u8])) -> io::Result<u64> {
-    use std::os::unix::fs::FileExt;
+pub(super) fn append(file: &File, end: u64, salt: &Salt, (number, hash): (u64, &Hash), (form, stored): (Form, &[u8])) -> io::Result<u64> {
     let length = u32::try_from(stored.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
     let form = match form {
         Form::Raw => RAW,
@@ -43,6 +43,9 @@ pub(super) fn append(file: &File, end: u64, number: u64, hash: &Hash, (form, sto
     record.write_all(&length.to_le_bytes())?;
     record.write_all(&form.to_le_bytes())?;
     record.write_all(&hash.0)?;
+    // Of a crash, the number may be what did not get to the disk: the same block under another one would be believed.
+    let seal = salt.hash(&record);
+    record.write_all(&seal.0)?;
     record.write_all(stored)?;
     file.write_all_at(&record, end)?;
     Ok(end + record.len() as u64)
@@ -85,11 +88,12 @@ struct Reading<'a> {
 impl Reading<'_> {
     /// The next block: its number, its content, and the bytes of its record. `None` at the end, or where there is none that is right.
     fn next(&mut self) -> io::Result<Option<(u64, &[u8], u64)>> {
-        let Some(number) = self.number::<8>()?.map(u64::from_le_bytes) else { return Ok(None) };
-        let Some(length) = self.number::<4>()?.map(u32::from_le_bytes) else { return Ok(None) };
-        let Some(form) = self.number::<4>()?.map(u32::from_le_bytes) else { return Ok(None) };
-        let Some(hash) = self.number::<16>()?.map(Hash) else { return Ok(None) };
+        let mut header = [0; HEADER];
+        if !filled(&mut self.file, &mut header)? {
+            return Ok(None);
+        }
         let Of { size, block, salt } = self.of;
+        let Some((number, length, form, hash)) = decode(&header, &salt) else { return Ok(None) };
         let plain = block.length(size, number);
         let form = match form {
             RAW => Form::Raw,
@@ -101,24 +105,32 @@ impl Reading<'_> {
             return Ok(None);
         }
         self.stored.resize(usize::try_from(length).unwrap_or(0), 0);
-        match self.file.read_exact(&mut self.stored) {
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
-            read => read?,
+        if !filled(&mut self.file, &mut self.stored)? {
+            return Ok(None);
         }
         let place = Place { offset: 0, stored: length, form, plain, part: None, born: 0 };
         let block = BlockRef { hash, pack: ObjectId { push: 0, number: 0 }, place };
         let plain = self.unpacker.unpack(&self.stored, &block, &salt).ok();
         Ok(plain.map(|plain| (number, plain, HEADER as u64 + u64::from(length))))
     }
+}
 
-    fn number<const N: usize>(&mut self) -> io::Result<Option<[u8; N]>> {
-        let mut bytes = [0; N];
-        match self.file.read_exact(&mut bytes) {
-            Ok(()) => Ok(Some(bytes)),
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
-            Err(error) => Err(error),
-        }
+/// Whether there are as many bytes as `buffer` has.
+fn filled(file: &mut impl Read, buffer: &mut [u8]) -> io::Result<bool> {
+    match file.read_exact(buffer) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+        read => read.map(|()| true),
     }
+}
+
+/// Number, length, form and hash of a block; `None` of a header that is not right.
+fn decode(header: &[u8; HEADER], salt: &Salt) -> Option<(u64, u32, u32, Hash)> {
+    let (said, seal) = header.split_at(HEADER - 16);
+    let (number, rest) = said.split_first_chunk()?;
+    let (length, rest) = rest.split_first_chunk()?;
+    let (form, hash) = rest.split_first_chunk()?;
+    let hash = Hash(hash.try_into().ok()?);
+    (salt.hash(said).0 == seal).then(|| (u64::from_le_bytes(*number), u32::from_le_bytes(*length), u32::from_le_bytes(*form), hash))
 }
 
 #[cfg(test)]
@@ -127,7 +139,6 @@ mod tests {
     use crate::packs::block::Packer;
     use std::fs;
     use std::io::Seek;
-    use std::os::unix::fs::FileExt;
 
     const SALT: Salt = Salt([7; 16]);
     const BLOCK: u64 = 16 << 10;
@@ -150,7 +161,7 @@ mod tests {
         for number in numbers {
             let plain = content(*number);
             let stored = packer.pack(&plain).unwrap();
-            ends.push(append(&file, *ends.last().unwrap(), *number, &SALT.hash(&plain), stored).unwrap());
+            ends.push(append(&file, *ends.last().unwrap(), &SALT, (*number, &SALT.hash(&plain)), stored).unwrap());
         }
         (file, ends)
     }
@@ -195,7 +206,7 @@ mod tests {
             assert_eq!((there, file.metadata().unwrap().len()), (expected, ends[whole]), "{cut}");
             // What comes next follows it.
             let plain = content(3);
-            append(&file, ends[whole], 3, &SALT.hash(&plain), (Form::Raw, &plain)).unwrap();
+            append(&file, ends[whole], &SALT, (3, &SALT.hash(&plain)), (Form::Raw, &plain)).unwrap();
             assert_eq!(numbers(&file).0.last(), Some(&3));
         }
     }
@@ -211,8 +222,7 @@ mod tests {
                 let mut read_back = &file;
                 read_back.rewind().unwrap();
                 let right = read(&file, of(), &Stop::default(), |number, plain| {
-                    let same = [4, 1, 2].iter().any(|whole| plain == content(*whole));
-                    assert!(same, "byte {at}: other content of block {number}");
+                    assert!([4, 1, 2].contains(&number) && plain == content(number), "byte {at}: other content of block {number}");
                     Ok(())
                 });
                 assert!(right.unwrap().unwrap() <= ends[3]);
@@ -229,7 +239,9 @@ mod tests {
             record.extend(u64::to_le_bytes(number));
             record.extend(u32::to_le_bytes(length));
             record.extend(u32::to_le_bytes(form));
-            record.extend([0; 32]);
+            record.extend([0; 16]);
+            record.extend(SALT.hash(&record).0);
+            record.extend([0; 16]);
             file.write_all_at(&record, 0).unwrap();
             assert_eq!(numbers(&file), (vec![], 0), "{number} {length} {form}");
         }

@@ -167,7 +167,7 @@ pub(super) fn new_blocks(
         each(number, plain)
     })?;
     read.map_err(|e| Failure::volume("read", &folder.shown(&name), &e))?;
-    match (0..wanted.len()).find(|number| wanted.has(*number) && !seen.has(*number)) {
+    match wanted.first_beside(&seen) {
         Some(number) => Err(damaged(&format!("new block {number} of {digest:?} is not there"))),
         None => Ok(()),
     }

@@ -77,7 +77,7 @@ impl Volume {
         let staging = Staging::open(&root).unwrap();
         let log = staging.verified().at(&Staging::blocks(&CONTENT)).unwrap().make_file().unwrap();
         let plain = vec![2; BLOCK];
-        append(&log, 0, 1, &SALT.hash(&plain), (Form::Raw, &plain)).unwrap();
+        append(&log, 0, &SALT, (1, &SALT.hash(&plain)), (Form::Raw, &plain)).unwrap();
         fs::write(staging.temporary().shown(&RelPath::own("0")), "new").unwrap();
         fs::create_dir(staging.temporary().shown(&RelPath::own("1"))).unwrap();
         fs::write(dir.path().join("db"), vec![1; 3 * BLOCK]).unwrap();
