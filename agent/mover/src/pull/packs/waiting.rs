@@ -1,8 +1,8 @@
 //! The new blocks of a file that is changed in place, while they wait in the staging folder for all others: one file of records, in the order in
 //! which they came. A block is in it as the remote has it, compressed: a pull writes what it fetches once more, and what changes once.
 //!
-//! Each record bears the hash of its block and one of what it says of it, so what a crash of the node has left of the file tells by itself how far it is right. It has the name of
-//! the content that the blocks are of, which says what each of them holds: a record too many is none that is wrong.
+//! Each record bears the hash of its block and one of what it says of it, so what a crash of the node has left of the file tells by itself how far
+//! it is right. It has the name of the content that the blocks are of, which says what each of them holds: a record too many is none that is wrong.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
