@@ -15,6 +15,7 @@ use rustix::fs::{CWD, Mode, mkfifoat};
 use rustix::process::{Pid, Signal, kill_process_group};
 use scribe_mover::report::Reason;
 
+use crate::support::beside::AtDrop;
 use crate::support::program::mover;
 use crate::support::proxy::Action;
 use crate::support::tree::{assert_same, snapshot, write};
@@ -140,7 +141,8 @@ fn churn(root: &Path, stop: &AtomicBool) {
 fn a_busy_writer_delays_a_push_and_never_breaks_it(#[values(Layout::Files, Layout::Packs)] layout: Layout) {
     let site = Site::with_bucket().of(layout);
     let source = site.source.path();
-    for number in 0..50 {
+    // Not of zeros, which may come back as a hole.
+    for number in 1..=50 {
         write(source, format!("quiet/{number}"), vec![number; 3000]);
     }
     fs::create_dir(source.join("churn")).unwrap();
@@ -148,6 +150,7 @@ fn a_busy_writer_delays_a_push_and_never_breaks_it(#[values(Layout::Files, Layou
     let quiet = snapshot(&source.join("quiet"));
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let stop_at_end = AtDrop(&stop);
         scope.spawn(|| churn(source, &stop));
         for _ in 0..4 {
             let pushed = site.try_push();
@@ -159,7 +162,7 @@ fn a_busy_writer_delays_a_push_and_never_breaks_it(#[values(Layout::Files, Layou
             assert_eq!(pulled.revision, pushed.map_or_else(|_| first.revision.clone(), |pushed| pushed.revision));
             assert_eq!(snapshot(&site.dest.path().join("quiet")), quiet);
         }
-        stop.store(true, Ordering::SeqCst);
+        drop(stop_at_end);
     });
     site.push();
     site.pull();

@@ -22,6 +22,7 @@ use scribe_mover::volume::entry::{Entry, FileEntry, Kind, Location, Meta};
 use scribe_mover::volume::path::RelPath;
 use sha2::{Digest as _, Sha256};
 
+use crate::support::beside::AtDrop;
 use crate::support::program::{mover, report, without};
 use crate::support::proxy::Action;
 use crate::support::server::Backend;
@@ -198,6 +199,7 @@ fn folders_that_are_exchanged_for_links_all_the_time_lead_nowhere(#[values(Layou
         std::thread::scope(|scope| {
             let pushing = round % 2 == 0;
             let root = if pushing { site.source.path() } else { site.dest.path() };
+            let stop_at_end = AtDrop(&stop);
             let swapping = scope.spawn(|| exchange(root, outside.path(), &stop));
             if pushing {
                 let _ = site.try_push();
@@ -205,7 +207,7 @@ fn folders_that_are_exchanged_for_links_all_the_time_lead_nowhere(#[values(Layou
                 site.push();
                 let _ = site.try_pull();
             }
-            stop.store(true, Ordering::SeqCst);
+            drop(stop_at_end);
             swapping.join().unwrap();
         });
         assert_eq!(snapshot(outside.path()), before);

@@ -10,21 +10,13 @@ use rstest::rstest;
 use scribe_mover::pull::{PullOptions, PullOutcome, pull};
 use scribe_mover::report::Reason;
 
+use crate::support::beside::AtDrop;
 use crate::support::proxy::Action;
 use crate::support::tree::write;
 use crate::support::{Layout, Site};
 
 const FILES: usize = 24;
 const SLOW: Duration = Duration::from_millis(5);
-
-/// Sets a flag when dropped.
-struct AtDrop<'a>(&'a AtomicBool);
-
-impl Drop for AtDrop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
 
 /// Files that stay, come, go and change their type; all of one version.
 fn version(root: &Path, number: usize) {
@@ -118,7 +110,6 @@ fn pulls_beside_a_push_that_never_ends(#[values(Layout::Files, Layout::Packs)] l
             }
             number
         });
-        // Also when a check fails: else the test would never end.
         let stop = AtDrop(&enough);
         let pulls = (0..8).map(|trial| {
             let fresh = TempDir::new().unwrap();

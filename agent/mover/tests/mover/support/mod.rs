@@ -1,6 +1,7 @@
 //! What the tests share: a server, a proxy in front of it, volumes, and a way to see whether two trees are the same.
 
 pub(crate) mod altering;
+pub(crate) mod beside;
 pub(crate) mod cgroup;
 pub(crate) mod liar;
 pub(crate) mod limits;
