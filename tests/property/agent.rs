@@ -4,6 +4,7 @@ use crate::world::World;
 use scribe_agent::core::decide::decide;
 use scribe_agent::core::model::facts::{Facts, Refresh};
 use scribe_agent::core::model::plan::{Plan, Step};
+use std::sync::Arc;
 
 /// How one look goes wrong, if it does.
 #[derive(Clone, Debug, Default)]
@@ -32,8 +33,9 @@ pub fn curious(world: &World, facts: Facts) -> Facts {
 /// One look, as `controller::reconcile` takes it.
 pub fn look(world: &mut World, how: &Look) {
     let current = world.facts();
-    world.past.push(current.clone());
-    let cached = world.past.iter().rev().nth(how.behind).cloned().unwrap_or(current);
+    let cached = how.behind.checked_sub(1).and_then(|before| world.past.iter().rev().nth(before)).map(|past| Facts::clone(past));
+    let cached = cached.unwrap_or_else(|| current.clone());
+    world.past.push(Arc::new(current));
     let limits = World::limits();
     let cached = Facts { slot: world.slot, fresh: [Refresh::Slot].into(), ..cached };
     let cached = curious(world, cached);

@@ -93,6 +93,9 @@ pub fn start_pods(world: &mut World) {
 }
 
 pub fn end_movers(world: &mut World, ending: Ending) {
+    if world.pods.iter().all(|pod| pod.ended) {
+        return;
+    }
     let now = world.now;
     // What each mover finds, by the time that it ends.
     let finds = world.clone();

@@ -80,7 +80,7 @@ fn a_copy_that_nobody_asked_for_is_not_made(#[values(0, 1)] flavour: usize, #[va
         // Its status is written, and its copy is not made.
         agent::look(&mut world, &Look { crash_at: Some(1), ..Look::default() });
     }
-    world.past.push(world.facts());
+    world.past.push(world.facts().into());
     world.use_copy_trigger(true);
     for _ in 0..3 {
         agent::look(&mut world, &Look { behind: 1, ..Look::default() });

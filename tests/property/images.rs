@@ -187,7 +187,7 @@ fn what_is_published_is_not_taken_back_on_an_old_read() {
     let mut world = World::new(Flavour::DestinationImages);
     syncs(&mut world, 2);
     let (images, newest) = (listed(&world), world.snapshots.pop().unwrap());
-    world.past = vec![world.facts(); 3];
+    world.past = vec![world.facts().into(); 3];
     world.snapshots.push(newest);
     agent::look(&mut world, &Look { behind: 1, ..Look::default() });
     assert_eq!(listed(&world), images);

@@ -15,6 +15,7 @@ use scribe_agent::core::model::retention::Retention;
 use scribe_agent::core::model::spec::{Capture, ClaimShape, DestinationClaim, InvalidSpec, Remote, SnapshotClass, Spec, Trigger, Volume};
 use scribe_mover::report::PacksReport;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Which kind of replication the world holds.
 #[derive(Clone, Copy, Debug, Arbitrary, PartialEq)]
@@ -99,7 +100,7 @@ pub struct World {
     pub slot_holders: Vec<String>,
     pub events: Vec<Event>,
     /// What the cache may still show.
-    pub past: Vec<Facts>,
+    pub past: Vec<Arc<Facts>>,
     /// Number of the revision on the remote, at every path; none before the first push.
     pub remote: Option<u32>,
     /// Number of the oldest revision that the paths still have, beside the newest.
