@@ -53,15 +53,16 @@ impl Attempt<'_> {
         Ok(self.options.applied.as_deref().and_then(Revision::parse))
     }
 
-    /// The staging folder, with what is to be known before anything is changed.
-    fn staging(&self) -> Result<Staging> {
+    /// The staging folder, with what is to be known before anything is changed. Of a volume on which one was `seen`, whatever was in it, what was
+    /// known before is not: it may be half changed, or somebody asks by an empty one that all of it is compared.
+    fn staging(&self, seen: bool) -> Result<Staging> {
         if let Some(only) = self.only {
             let staging = Staging::begin(self.root, |folder| only.note(folder))?;
             // One that was left may be of less.
             only.note(staging.folder())?;
             return Ok(staging);
         }
-        if self.options.private {
+        if self.options.private && !seen {
             let holds = Holds { revision: self.options.applied.clone(), brought: None };
             drop(Staging::begin(self.root, |folder| holds.note(folder))?);
         }
@@ -97,7 +98,7 @@ impl Attempt<'_> {
         obstacles::refuse(root, &plan, entries, None, stop)?;
         let mut applied;
         if seen.staging || !plan.is_metadata_alone() {
-            let staging = self.staging()?;
+            let staging = self.staging(seen.staging)?;
             let merges = names::check((root, &staging, seen.staging), entries, plan.gone(), &seen.alike, stop)?;
             let merged = Some(&seen.alike).filter(|_| merges);
             if merges && let Err(failure) = obstacles::refuse(root, &plan, entries, merged, stop) {

@@ -7,6 +7,7 @@ mod durable;
 mod fetch;
 mod files;
 mod guarded;
+mod identity;
 mod names;
 mod observe;
 mod obstacles;

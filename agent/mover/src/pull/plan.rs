@@ -5,6 +5,8 @@
 
 use std::collections::{HashMap, HashSet};
 
+use rustix::process::Uid;
+
 use super::guarded::{Compared, Guarded};
 use crate::digest::Digest;
 use crate::error::{Failure, Result};
@@ -78,7 +80,8 @@ pub(super) struct Differences {
     fixed: HashSet<RelPath>,
     writers: Writers,
     guarded: Guarded,
-    patches: bool,
+    /// Who changes files in place.
+    patcher: Option<Uid>,
     unlisted: bool,
 }
 
@@ -88,9 +91,9 @@ impl Differences {
         Self { writers, ..Self::default() }
     }
 
-    /// The same, of a volume on which files are changed in place.
+    /// The same, of a volume on which files are changed in place, by this process. Those of others it replaces, unless it may do everything.
     pub(super) fn patching(self) -> Self {
-        Self { patches: true, ..self }
+        Self { patcher: Some(rustix::process::geteuid()), ..self }
     }
 
     /// The same, of a tree in which only names of one file have the same content: who fetches it lists it, not the plan.
@@ -107,11 +110,15 @@ impl Differences {
         if let Some(entry) = entry {
             let there = match there(entry, found, right) {
                 There::Same { meta: false } => self.watched(entry, found),
-                There::Other if self.patches && found.is_some_and(|found| is_file(entry, found)) => There::Patched,
+                There::Other if found.is_some_and(|found| is_file(entry, found) && self.patches(found)) => There::Patched,
                 there => there,
             };
             self.there.push(there);
         }
+    }
+
+    fn patches(&self, found: &Found) -> bool {
+        self.patcher.is_some_and(|uid| uid.is_root() || uid.as_raw() == found.meta.uid)
     }
 
     /// An entry whose metadata alone is another: where that gives power over a file, or the power of one, the file must be the one that was
@@ -370,7 +377,6 @@ pub(super) fn plan(entries: impl Iterator<Item = Result<Entry>>, facts: Differen
                 }
                 (None, There::Patched) if inode.is_none_or(|inode| !shared.contains(inode)) => {
                     kept.extend(inode.map(|inode| (entry.path.clone(), *inode)));
-                    plan.wanted.extend(listed(file).then_some((file.sha256, number)));
                     Action::Patch
                 }
                 (None, there) => {

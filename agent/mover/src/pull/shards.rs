@@ -8,6 +8,7 @@ use std::io;
 
 use rustix::fs::FileType;
 
+use super::identity;
 use super::own::{ours, remove};
 use crate::digest::Digest;
 use crate::error::{Failure, Result};
@@ -23,7 +24,7 @@ const BLOCKS: &str = ".blocks";
 /// The name of this content.
 pub(super) fn content(digest: &Digest) -> RelPath {
     let root = RelPath::root();
-    let shard = id(digest).map_or_else(|| root.clone(), |id| root.child(format!("{:x}", id / IDS)));
+    let shard = identity::id(digest).map_or_else(|| root.clone(), |id| root.child(format!("{:x}", id / IDS)));
     shard.child(digest.hex())
 }
 
@@ -32,13 +33,6 @@ pub(super) fn blocks(digest: &Digest) -> RelPath {
     let content = content(digest);
     let name = format!("{}{BLOCKS}", digest.hex());
     content.parent().and_then(RelPath::new).unwrap_or_else(RelPath::root).child(name)
-}
-
-/// The id of the file whose content this names; `None` of a sha256: what ends in eight bytes of zero is none that anybody has found.
-fn id(digest: &Digest) -> Option<u64> {
-    let (_, rest) = digest.0.split_at(16);
-    let (id, zeros) = rest.split_first_chunk::<8>()?;
-    zeros.iter().all(|byte| *byte == 0).then(|| u64::from_be_bytes(*id))
 }
 
 /// Makes the folder that this name is in, below `verified`. What else is there, a link say, stays, and nothing goes through it.
@@ -50,38 +44,54 @@ pub(super) fn make(verified: &Root, content: &RelPath) -> io::Result<()> {
     }
 }
 
-/// Of all that lies in `verified`, keeps files of content that is wanted, under its name, and removes the rest: also what stands in the place of a
-/// folder, or is one that others may write to.
-pub(super) fn keep(verified: &Root, wants: impl Fn(&Digest) -> bool, stop: &Stop) -> Result<()> {
-    let wanted = |path: &RelPath| {
+/// Of all that lies in `verified`, keeps files of content that is wanted (as a whole, or of `true` its new blocks), and removes the rest: also what
+/// stands in the place of a folder, or is one that others may write to. What is wanted as another content of the same folder gets its name. Returns
+/// how many files are kept.
+pub(super) fn keep(verified: &Root, kept_as: impl Fn(&Digest, bool) -> Option<Digest>, stop: &Stop) -> Result<u64> {
+    let kept_as = |path: &RelPath| {
         let name = std::str::from_utf8(path.name()).unwrap_or_default();
-        let digest = Digest::parse(name.strip_suffix(BLOCKS).unwrap_or(name));
-        digest.is_some_and(|digest| (content(&digest) == *path || blocks(&digest) == *path) && wants(&digest))
+        let of_blocks = name.strip_suffix(BLOCKS);
+        let named = |digest: &Digest| if of_blocks.is_some() { blocks(digest) } else { content(digest) };
+        let digest = Digest::parse(of_blocks.unwrap_or(name)).filter(|digest| named(digest) == *path)?;
+        Some(named(&kept_as(&digest, of_blocks.is_some())?)).filter(|to| to.parent() == path.parent())
     };
+    let mut kept = 0;
     for name in names(verified, &RelPath::root())? {
         stop.check()?;
         let path = RelPath::root().child(&name);
-        match kind(verified, &path)? {
-            FileType::RegularFile if wanted(&path) => {}
-            FileType::Directory if ours(verified, &path)?.is_some() => keep_in(verified, &path, &wanted, stop)?,
-            _ => remove(verified, &path)?,
+        if kind(verified, &path)? == FileType::Directory && ours(verified, &path)?.is_some() {
+            kept += keep_in(verified, &path, &kept_as, stop)?;
+        } else {
+            kept += keep_one(verified, &path, &kept_as)?;
         }
     }
-    Ok(())
+    Ok(kept)
 }
 
-fn keep_in(verified: &Root, shard: &RelPath, wanted: &dyn Fn(&RelPath) -> bool, stop: &Stop) -> Result<()> {
-    let mut kept = false;
+fn keep_in(verified: &Root, shard: &RelPath, kept_as: &dyn Fn(&RelPath) -> Option<RelPath>, stop: &Stop) -> Result<u64> {
+    let mut kept = 0;
     for name in names(verified, shard)? {
         stop.check()?;
-        let path = shard.child(&name);
-        if wanted(&path) && kind(verified, &path)? == FileType::RegularFile {
-            kept = true;
-        } else {
-            remove(verified, &path)?;
-        }
+        kept += keep_one(verified, &shard.child(&name), kept_as)?;
     }
-    if kept { Ok(()) } else { remove(verified, shard) }
+    if kept > 0 { Ok(kept) } else { remove(verified, shard).map(|()| 0) }
+}
+
+/// How many files are kept of this one.
+fn keep_one(verified: &Root, path: &RelPath, kept_as: &dyn Fn(&RelPath) -> Option<RelPath>) -> Result<u64> {
+    let Some(to) = kept_as(path).filter(|_| kind(verified, path).is_ok_and(|kind| kind == FileType::RegularFile)) else {
+        return remove(verified, path).map(|()| 0);
+    };
+    let failed = |e: io::Error| Failure::volume("rename", &verified.shown(path), &e);
+    if to == *path {
+        return Ok(1);
+    }
+    // What has that name already is as good, or better.
+    if verified.find(&to)?.is_some() {
+        return remove(verified, path).map(|()| 0);
+    }
+    let rename = || verified.at(path)?.rename_to(&verified.at(&to)?);
+    rename().map(|()| 1).map_err(failed)
 }
 
 fn names(verified: &Root, folder: &RelPath) -> Result<Vec<OsString>> {
@@ -96,9 +106,11 @@ fn kind(verified: &Root, path: &RelPath) -> Result<FileType> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pull::identity::parts;
     use crate::pull::staging::Staging;
     use assert_fs::TempDir;
     use sha2::{Digest as _, Sha256};
+    use std::collections::BTreeMap;
     use std::fs;
     use std::os::unix::fs::{PermissionsExt, symlink};
     use std::path::Path;
@@ -135,9 +147,12 @@ mod tests {
         };
         let hash = Digest(Sha256::digest("content").into());
         fs::write(at(&content(&hash)), "content").unwrap();
-        let (kept, records) = (put(1), blocks(&packs(1)));
-        fs::write(at(&records), "records").unwrap();
-        fs::write(at(&blocks(&packs(3))), "records").unwrap();
+        let (kept, records) = (put(1), blocks(&packs(4)));
+        // Of what is made whole, of what is changed in place, and of what is not wanted.
+        for id in [1, 4, 3] {
+            fs::write(at(&blocks(&packs(id))), "records").unwrap();
+        }
+        put(4);
         let others = [2, 5000, 10_000, 20_000].map(put);
         // Of an older mover, and a name that is not its own folder's.
         fs::write(at(&RelPath::root().child(packs(1).hex())), "content").unwrap();
@@ -151,7 +166,9 @@ mod tests {
         symlink(outside.path(), shard(20_000)).unwrap();
         fs::set_permissions(shard(10_000), fs::Permissions::from_mode(0o777)).unwrap();
         let wanted = [1, 2, 10_000, 20_000].map(packs);
-        keep(verified, |digest| wanted.contains(digest) || *digest == hash, &Stop::default()).unwrap();
+        let wants = |digest: &Digest, of_blocks| if of_blocks { *digest == packs(4) } else { wanted.contains(digest) || *digest == hash };
+        let kept_as = |digest: &Digest, of_blocks| wants(digest, of_blocks).then_some(*digest);
+        assert_eq!(keep(verified, kept_as, &Stop::default()).unwrap(), 3);
         let mut left: Vec<_> = verified.files().map(|path| path.unwrap()).collect();
         left.sort();
         let mut expected = vec![kept, records, content(&hash)];
@@ -160,6 +177,37 @@ mod tests {
         let there: Vec<_> = fs::read_dir(at(&RelPath::root())).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(there.len(), 2, "{there:?}");
         assert_eq!(names_in(outside.path()), [packs(20_000).hex()]);
+    }
+
+    /// What was fetched of an older content of a file is most of the newer one.
+    #[test]
+    fn what_is_wanted_as_another_content_gets_its_name() {
+        let dir = TempDir::new().unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let staging = Staging::open(&root).unwrap();
+        let verified = staging.verified();
+        let newer = |id: u64| {
+            let Digest(mut bytes) = packs(id);
+            bytes[0] = 8;
+            Digest(bytes)
+        };
+        let put = |digest: &Digest, what: &str| {
+            make(verified, &content(digest)).unwrap();
+            fs::write(verified.shown(&content(digest)), what).unwrap();
+        };
+        put(&packs(1), "older");
+        put(&packs(2), "older");
+        put(&newer(2), "newer");
+        // No file goes to another folder.
+        put(&packs(3), "older");
+        let kept_as = |digest: &Digest, _| match parts(digest).1 {
+            3 => Some(packs(9000)),
+            id => Some(newer(id)),
+        };
+        assert_eq!(keep(verified, kept_as, &Stop::default()).unwrap(), 2);
+        let left: BTreeMap<_, _> =
+            verified.files().map(|path| path.unwrap()).map(|path| (fs::read_to_string(verified.shown(&path)).unwrap(), path)).collect();
+        assert_eq!(left, BTreeMap::from([("older".into(), content(&newer(1))), ("newer".into(), content(&newer(2)))]));
     }
 
     #[test]

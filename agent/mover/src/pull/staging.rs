@@ -157,6 +157,24 @@ impl Staging {
         shards::blocks(digest)
     }
 
+    /// Makes the file that these wait in, if it is not there.
+    pub(super) fn make_blocks(&self, digest: &Digest) -> Result<()> {
+        let name = Self::blocks(digest);
+        let make = || {
+            self.make_shard(&name)?;
+            match self.verified.at(&name)?.make_file() {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+                made => made.map(drop),
+            }
+        };
+        make().map_err(|e| Failure::volume("make", &self.verified.shown(&name), &e))
+    }
+
+    /// Drops them.
+    pub(super) fn drop_blocks(&self, digest: &Digest) -> Result<()> {
+        remove(&self.verified, &Self::blocks(digest))
+    }
+
     /// Where entries are made ready.
     pub(super) fn temporary(&self) -> &Root {
         &self.temporary
@@ -205,10 +223,12 @@ impl Staging {
         Ok(kept)
     }
 
-    /// Keeps what an earlier pull left of the content that this one needs, and drops the rest. Nothing of it is verified.
-    pub(super) fn keep_unverified(&self, wants: impl Fn(&Digest) -> bool, stop: &Stop) -> Result<()> {
-        shards::keep(&self.verified, wants, stop)?;
-        self.clear_incoming(stop)
+    /// Keeps what an earlier pull left of the content that this one needs, as what that says, and drops the rest; returns how many files are kept.
+    /// Nothing of it is verified. What is said of a content beside it is whether that is about its new blocks alone.
+    pub(super) fn keep_unverified(&self, kept_as: impl Fn(&Digest, bool) -> Option<Digest>, stop: &Stop) -> Result<u64> {
+        let kept = shards::keep(&self.verified, kept_as, stop)?;
+        self.clear_incoming(stop)?;
+        Ok(kept)
     }
 
     /// Verifies what rclone wrote as `files` and keeps what is right; returns the digests that are not there yet.

@@ -139,3 +139,57 @@ fn a_file_is_cloned_where_the_file_system_does_that() {
     assert_same_but_for_room(source, dest);
     assert!(before < free(dest) + (8 << 20), "{before} {}", free(dest));
 }
+
+/// What an interrupted pull has made ready has its mode already: the next one goes on with it.
+#[test]
+fn a_mover_without_privileges_goes_on_with_what_it_closed_to_itself() {
+    let site = Site::with_bucket();
+    let (mut packs, source, dest, programs) = (Packs::new(), site.source.path(), site.dest.path(), Programs::new());
+    own(source);
+    own(dest);
+    for (name, seed) in [("first", 1), ("second", 2)] {
+        write(source, name, noise(seed, 9));
+        own(&source.join(name));
+        fs::set_permissions(source.join(name), Permissions::from_mode(0o444)).unwrap();
+        send(&site.remote(), &packs.push(source));
+    }
+    let pack = fs::read_dir(site.object(".scribe/packs")).unwrap().map(|pack| pack.unwrap().path()).max().unwrap();
+    let away = site.secret.path().join("away");
+    fs::rename(&pack, &away).unwrap();
+    assert_eq!(programs.run(&site, "pull", dest).result, Outcome::Failed);
+    let mut closed = 0;
+    for file in walkdir::WalkDir::new(dest.join(".scribe-staging/ok")).into_iter().map(Result::unwrap) {
+        if file.file_type().is_file() {
+            fs::set_permissions(file.path(), Permissions::from_mode(0o444)).unwrap();
+            closed += 1;
+        }
+    }
+    assert_eq!(closed, 2);
+    fs::rename(&away, &pack).unwrap();
+    let pulled = programs.run(&site, "pull", dest);
+    assert_eq!(pulled.result, Outcome::Successful, "{}", pulled.message);
+    assert_same_but_for_room(source, dest);
+}
+
+/// It may not write to another's file, but may put one in its place.
+#[test]
+fn a_mover_without_privileges_replaces_what_is_anothers() {
+    let site = Site::with_bucket();
+    let (mut packs, source, dest, programs) = (Packs::new(), site.source.path(), site.dest.path(), Programs::new());
+    own(source);
+    own(dest);
+    for (name, seed) in [("anothers", 1), ("own", 2)] {
+        write(source, name, noise(seed, 9));
+        own(&source.join(name));
+    }
+    send(&site.remote(), &packs.push(source));
+    assert_eq!(programs.pull_privately(&site, dest).result, Outcome::Successful);
+    std::os::unix::fs::chown(dest.join("anothers"), Some(7), Some(7)).unwrap();
+    for name in ["anothers", "own"] {
+        overwrite(&source.join(name), 3, b"changed");
+    }
+    send(&site.remote(), &packs.push(source));
+    let pulled = programs.pull_privately(&site, dest);
+    assert_eq!(pulled.result, Outcome::Successful, "{}", pulled.message);
+    assert_same_but_for_room(source, dest);
+}

@@ -161,6 +161,33 @@ fn a_file_that_was_put_back_is_compared() {
     }
 }
 
+/// Nothing is known of such a volume until a pull has ended, also by the next one after a pull that was cut short.
+#[test]
+fn what_was_put_back_stays_unknown_after_a_pull_that_fails() {
+    for newer in [false, true] {
+        let mut at = Packed::new();
+        let (source, dest) = (at.source().join("db"), at.dest().join("db"));
+        fs::write(&source, noise(1, 6 * BLOCK)).unwrap();
+        touch(&source, 1, 1);
+        let held = at.push();
+        at.pull(true, None);
+        overwrite(&dest, BLOCK, &noise(2, BLOCK));
+        touch(&dest, 1, 1);
+        fs::create_dir(at.dest().join(".scribe-staging")).unwrap();
+        if newer {
+            overwrite(&source, 3 * BLOCK, &noise(3, BLOCK));
+            at.push();
+        }
+        let (packs, away) = (at.site.bucket.path().join(".scribe/packs"), at.site.secret.path().join("away"));
+        fs::rename(&packs, &away).unwrap();
+        pull(&at.site.remote(), &options(at.dest(), true, Some(held.clone()))).unwrap_err();
+        fs::rename(&away, &packs).unwrap();
+        assert!(at.dest().join(".scribe-staging").exists());
+        at.pull(true, Some(&held));
+        assert_same(at.source(), at.dest());
+    }
+}
+
 /// A pull of all that was killed is not taken for one of a path, whatever was there before.
 #[test]
 fn a_path_is_not_pulled_beside_an_unfinished_pull_of_all() {

@@ -1,10 +1,12 @@
 //! What a pull of layout Packs has fetched waits in folders of the staging folder that hold files which lie together in the tree: a folder with a
 //! million names would be read again and again. The next pull finds it there, and nothing else that lies beside it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use assert_fs::TempDir;
 use scribe_mover::pull::pull;
@@ -12,8 +14,9 @@ use scribe_mover::push::push_packs;
 use scribe_mover::report::Reason;
 
 use crate::packs_pull::{noise, overwrite};
+use crate::support::liar::{Deed, Verb, always, both};
 use crate::support::packed::BLOCK;
-use crate::support::tree::{assert_same, write};
+use crate::support::tree::{assert_same, assert_same_but_for_room, write};
 use crate::support::{Site, done};
 
 /// More than share a folder.
@@ -120,4 +123,73 @@ fn two_files_of_one_content_change_in_place() {
     for name in ["y", "z"] {
         assert!(fs::read(dest.join(name)).unwrap() == fs::read(source.join("y")).unwrap(), "{name}");
     }
+}
+
+/// Blocks of a pack that came before one of its ranges was lost are not put in place once more when all of it comes.
+#[test]
+fn what_came_before_a_range_is_lost_is_kept_once() {
+    let site = Site::with_bucket();
+    let (source, dest, objects) = (site.source.path(), site.dest.path(), site.object(".scribe/packs"));
+    let packs = || fs::read_dir(&objects).unwrap().map(|pack| pack.unwrap().path()).collect::<BTreeSet<_>>();
+    fs::write(source.join("large"), noise(1, 256 * BLOCK)).unwrap();
+    push_packs(&site.remote(), &site.push_options()).unwrap();
+    let first = packs();
+    fs::write(source.join("small"), noise(2, BLOCK)).unwrap();
+    push_packs(&site.remote(), &site.push_options()).unwrap();
+    let second = packs().difference(&first).next().unwrap().clone();
+    done(pull(&site.remote(), &site.pull_options()));
+    // Two blocks of the first pack are needed then, far from each other, and all of the second one.
+    let spoil = || {
+        for (name, at) in [("large", 0), ("large", 128 * BLOCK), ("small", 0)] {
+            overwrite(&dest.join(name), at, b"spoiled");
+        }
+    };
+    spoil();
+    let ranges = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&ranges);
+    let counting = move |verb: &Verb| {
+        counted.fetch_add(usize::from(matches!(verb, Verb::Range)), Ordering::Relaxed);
+        Deed::Pass
+    };
+    done(pull(&site.lying(Box::new(counting)), &site.pull_options()));
+    spoil();
+    let last = ranges.load(Ordering::Relaxed);
+    let is_last = move |verb: &Verb| matches!(verb, Verb::Range) && ranges.fetch_sub(1, Ordering::Relaxed) == 1;
+    let lost = always(is_last, || Deed::Absent);
+    let gone = always(
+        |verb| matches!(verb, Verb::Fetch(_)),
+        move || {
+            let second = second.clone();
+            Deed::before(move || drop(fs::remove_file(second)))
+        },
+    );
+    assert!(last >= 2, "{last}");
+    pull(&site.lying(both(lost, gone)), &site.pull_options()).unwrap_err();
+    let records: Vec<usize> = staged(dest).values().map(Vec::len).filter(|length| *length > 0).collect();
+    assert_eq!(records, [2 * (48 + BLOCK)]);
+}
+
+/// A file that changes while a slow line brings it is not fetched from the beginning each time.
+#[test]
+fn what_was_fetched_of_an_older_content_counts_for_the_newer() {
+    let site = Site::with_bucket();
+    let (source, dest, objects) = (site.source.path(), site.dest.path(), site.object(".scribe/packs"));
+    let packs = || fs::read_dir(&objects).unwrap().map(|pack| pack.unwrap().path()).collect::<BTreeSet<_>>();
+    fs::write(source.join("large"), noise(1, 100 * BLOCK)).unwrap();
+    push_packs(&site.remote(), &site.push_options()).unwrap();
+    let first = packs();
+    fs::write(source.join("small"), noise(2, BLOCK)).unwrap();
+    push_packs(&site.remote(), &site.push_options()).unwrap();
+    let second = packs().difference(&first).next().unwrap().clone();
+    let away = site.secret.path().join("away");
+    fs::rename(&second, &away).unwrap();
+    pull(&site.remote(), &site.pull_options()).unwrap_err();
+    fs::rename(&away, &second).unwrap();
+    overwrite(&source.join("large"), 5 * BLOCK, &noise(3, BLOCK));
+    // What became zero in it since must not stay.
+    overwrite(&source.join("large"), 7 * BLOCK, &[0; BLOCK]);
+    push_packs(&site.remote(), &site.push_options()).unwrap();
+    let pulled = done(pull(&site.remote(), &site.pull_options()));
+    assert!(pulled.transferred < 4 * BLOCK as u64, "{pulled:?}");
+    assert_same_but_for_room(source, dest);
 }

@@ -6,7 +6,8 @@ const CHUNK: usize = 1 << 10;
 /// See the module.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Bits {
-    chunks: Vec<Vec<u64>>,
+    /// Those in which a bit was set, or that came in order: the place of each, and its words.
+    chunks: Vec<(usize, Vec<u64>)>,
     length: usize,
 }
 
@@ -14,9 +15,9 @@ impl Bits {
     pub(super) fn push(&mut self, bit: bool) {
         if self.length.is_multiple_of(CHUNK * 64) {
             // Most files have few blocks.
-            self.chunks.push(if self.chunks.is_empty() { Vec::new() } else { Vec::with_capacity(CHUNK) });
+            self.chunks.push((self.length / 64 / CHUNK, if self.chunks.is_empty() { Vec::new() } else { Vec::with_capacity(CHUNK) }));
         }
-        if let Some(words) = self.chunks.last_mut() {
+        if let Some((_, words)) = self.chunks.last_mut() {
             if self.length.is_multiple_of(64) {
                 words.push(0);
             }
@@ -31,10 +32,11 @@ impl Bits {
     pub(super) fn set(&mut self, number: u64) {
         let Ok(at) = usize::try_from(number) else { return };
         let (chunk, word) = (at / 64 / CHUNK, at / 64 % CHUNK);
-        if self.chunks.len() <= chunk {
-            self.chunks.resize_with(chunk + 1, Vec::new);
-        }
-        if let Some(words) = self.chunks.get_mut(chunk) {
+        let place = self.place(chunk).unwrap_or_else(|place| {
+            self.chunks.insert(place, (chunk, Vec::new()));
+            place
+        });
+        if let Some((_, words)) = self.chunks.get_mut(place) {
             if words.len() <= word {
                 words.resize(word + 1, 0);
             }
@@ -45,11 +47,19 @@ impl Bits {
         self.length = self.length.max(at.saturating_add(1));
     }
 
+    fn place(&self, chunk: usize) -> Result<usize, usize> {
+        // Nearly always the last, or in order from the first.
+        match self.chunks.get(chunk) {
+            Some((there, _)) if *there == chunk => Ok(chunk),
+            _ => self.chunks.binary_search_by_key(&chunk, |(chunk, _)| *chunk),
+        }
+    }
+
     /// The first bit that is set here and not there.
     pub(super) fn first_beside(&self, there: &Self) -> Option<u64> {
         let part = (CHUNK * 64) as u64;
-        let filled = (0..).zip(&self.chunks).filter(|(_, words)| !words.is_empty());
-        filled.flat_map(|(chunk, _)| chunk * part..(chunk + 1) * part).find(|number| self.has(*number) && !there.has(*number))
+        let numbers = self.chunks.iter().flat_map(|(chunk, _)| *chunk as u64 * part..(*chunk as u64 + 1).saturating_mul(part));
+        numbers.into_iter().find(|number| self.has(*number) && !there.has(*number))
     }
 
     pub(super) fn len(&self) -> u64 {
@@ -63,8 +73,8 @@ impl Bits {
 
     /// The bit at this place; not set behind the last.
     pub(super) fn get(&self, at: usize) -> bool {
-        let word = self.chunks.get(at / 64 / CHUNK).and_then(|words| words.get(at / 64 % CHUNK));
-        word.is_some_and(|word| word >> (at % 64) & 1 == 1)
+        let chunk = self.place(at / 64 / CHUNK).ok().and_then(|place| self.chunks.get(place));
+        chunk.and_then(|(_, words)| words.get(at / 64 % CHUNK)).is_some_and(|word| word >> (at % 64) & 1 == 1)
     }
 }
 
@@ -95,14 +105,19 @@ mod tests {
         assert_eq!((bits.first_beside(&others), others.first_beside(&bits)), (Some(69_999), None));
     }
 
-    /// The last block of a sparse file of a petabyte.
+    /// The last block of the largest file that a map can say.
     #[test]
     fn a_bit_far_away_takes_little_memory() {
-        let mut bits = Bits::default();
-        bits.set(1 << 36);
-        let words: usize = bits.chunks.iter().map(Vec::capacity).sum();
-        assert!(words <= CHUNK && bits.chunks.len() * size_of::<Vec<u64>>() < 32 << 20);
-        assert_eq!((bits.has(1 << 36), bits.has((1 << 36) - 1), bits.first_beside(&Bits::default())), (true, false, Some(1 << 36)));
+        let (mut bits, far) = (Bits::default(), 1 << 50);
+        for number in [far, 5, far - 70_000] {
+            bits.set(number);
+        }
+        let words: usize = bits.chunks.iter().map(|(_, words)| words.capacity()).sum();
+        assert!(words <= 3 * CHUNK && bits.chunks.len() == 3);
+        assert_eq!((bits.has(far), bits.has(far - 1), bits.has(far - 70_000), bits.has(5)), (true, false, true, true));
+        let mut others = Bits::default();
+        others.set(5);
+        assert_eq!((bits.first_beside(&others), others.first_beside(&bits)), (Some(far - 70_000), None));
     }
 
     /// 16 million in 2 MiB and one part more.
@@ -110,7 +125,7 @@ mod tests {
     fn they_take_a_bit_each() {
         let mut bits = Bits::default();
         (0..1 << 24).for_each(|at| bits.push(at % 2 == 0));
-        let bytes: usize = bits.chunks.iter().map(|words| words.capacity() * 8).sum();
+        let bytes: usize = bits.chunks.iter().map(|(_, words)| words.capacity() * 8).sum();
         assert!(bytes <= (2 << 20) + CHUNK * 8, "{bytes}");
     }
 }

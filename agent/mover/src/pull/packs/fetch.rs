@@ -11,6 +11,7 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::patch::to_write;
 use super::rows::FileRows;
 use super::target::Target;
 use super::waiting;
@@ -166,8 +167,11 @@ impl<R: ReadAt> Fetching<'_, R> {
             ranges.dedup();
             let fetch = merge_gaps::fetch(size.saturating_sub(TRAILER as u64), ranges, gap);
             match fetch.ok_or_else(|| damaged("the map", &format!("blocks of pack {id} share their places, or lie behind its end")))? {
-                Fetch::Ranges(ranges) if self.ranges((id, needs), &ranges, placing, transferred)? => {}
-                _ => whole.push((id, size, needs)),
+                Fetch::Ranges(ranges) => match needs.get(self.ranges((id, needs), &ranges, placing, transferred)?..) {
+                    None | Some([]) => {}
+                    Some(left) => whole.push((id, size, left)),
+                },
+                Fetch::Whole => whole.push((id, size, needs)),
             }
             if whole.len() == MOST || whole.iter().map(|(_, size, _)| size).sum::<u64>() > WHOLE - LARGEST_PACK_OBJECT {
                 self.whole(&whole, placing, transferred)?;
@@ -177,24 +181,27 @@ impl<R: ReadAt> Fetching<'_, R> {
         self.whole(&whole, placing, transferred)
     }
 
-    /// Fetches these ranges of a pack. Whether they came: where they do not, that proves nothing.
-    fn ranges(&self, (id, needs): (ObjectId, &[Need]), ranges: &[Range], placing: &mut Placing, transferred: &mut u64) -> Result<bool> {
+    /// Fetches these ranges of a pack, and returns how many blocks came with them. A range that does not come proves nothing, and none is asked for
+    /// after it.
+    fn ranges(&self, (id, needs): (ObjectId, &[Need]), ranges: &[Range], placing: &mut Placing, transferred: &mut u64) -> Result<usize> {
+        let mut came = 0;
         for range in ranges {
             self.remote.context.stop.check()?;
             let Ok(bytes) = self.remote.read_range(&id.pack(), range.offset..range.end()) else {
                 tracing::info!(pack = %id, "no part of this pack can be read, so all of it is");
-                return Ok(false);
+                break;
             };
             *transferred += bytes.len() as u64;
             let within = |need: &&Need| range.offset <= need.range().offset && need.range().end() <= range.end();
-            for need in needs.iter().filter(within) {
+            for need in needs.iter().skip(came).take_while(within) {
                 self.remote.context.stop.check()?;
                 let stored =
                     usize::try_from(need.range().offset - range.offset).ok().and_then(|from| bytes.get(from..)?.get(..need.length()));
                 placing.place(need, stored.unwrap_or_default()).map_err(|failure| self.explain(failure))?;
+                came += 1;
             }
         }
-        Ok(true)
+        Ok(came)
     }
 
     /// Fetches these packs whole, as many at a time as there is room for beside all that is still to come.
@@ -329,15 +336,12 @@ impl Open {
     fn of(target: &Target, staging: &Staging) -> Result<Self> {
         let (folder, name) = (staging.verified(), Self::name(target));
         let failed = |e: io::Error| Failure::volume("write to", &folder.shown(&name), &e);
-        let open = || folder.file_to_write(&name).and_then(|file| file.ok_or_else(|| io::ErrorKind::NotFound.into()));
+        let file = to_write(folder, &name).map_err(failed)?;
         if !target.in_place {
-            return open().map(Self::Whole).map_err(failed);
+            return Ok(Self::Whole(file));
         }
-        let file = match open() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => staging.make_shard(&name).and_then(|()| folder.at(&name)?.make_file()),
-            file => file,
-        };
-        file.and_then(|file| file.metadata().map(|meta| Self::Waiting(file, meta.len()))).map_err(failed)
+        let end = file.metadata().map_err(failed)?.len();
+        Ok(Self::Waiting(file, end))
     }
 
     fn name(target: &Target) -> RelPath {

@@ -15,11 +15,10 @@ use rustix::io::Errno;
 
 use super::bits::Bits;
 use super::changes::ChangesWriter;
-use super::patch::clear;
+use super::patch::{clear, to_write};
 use super::place;
 use super::rows::FileRows;
 use super::target::{Noted, Target};
-use super::tree::parts;
 use super::waiting;
 use crate::error::{Failure, Result};
 use crate::packs::damaged;
@@ -29,13 +28,17 @@ use crate::packs::reference::Hashed;
 use crate::packs::run::{Hashes, ReadAt};
 use crate::packs::salt::{ContentHash, Hash, Salt};
 use crate::packs::size::BlockSize;
-use crate::pull::space;
+use crate::pull::identity::parts;
+use crate::pull::space::{self, Room};
 use crate::pull::staging::Staging;
 use crate::stop::Stop;
 use crate::volume::beneath::Root;
 use crate::volume::entry::{Entry, FileEntry};
 use crate::volume::hash::Hasher;
 use crate::volume::path::RelPath;
+
+/// What shows whether blocks can be shared.
+const SHARED: &str = "shared";
 
 /// What files are compared by.
 pub(super) struct Comparing<'a, R> {
@@ -106,6 +109,28 @@ impl<R: ReadAt> Comparing<'_, R> {
         Ok(right)
     }
 
+    /// Checks the room of all that is made whole in the staging folder before anything is: a file for each target but those that are `kept`, and what is
+    /// copied of files that are there, where the file system does not share blocks. Found to be too little half way, it would be filled by then.
+    pub(super) fn room(&self, targets: &[Target], kept: u64, staging: &Staging) -> Result<()> {
+        let whole = targets.iter().filter(|target| target.size > 0 && !target.in_place);
+        let mut room = Room { bytes: 0, inodes: (whole.clone().count() as u64).saturating_sub(kept) };
+        let mut shares = None;
+        for target in whole.filter(|target| !target.path.is_root()) {
+            self.stop.check()?;
+            let Some(base) = self.root.file(&target.path)? else { continue };
+            if *shares.get_or_insert_with(|| shares_blocks(&base, staging)) {
+                break;
+            }
+            let failed = |e: &io::Error| Failure::volume("compare", &self.root.shown(&target.path), e);
+            let size = base.metadata().map_err(|e| failed(&e))?.len().min(target.size);
+            let copy = place::of_copy(&base, size, self.block()?, self.stop)?.map_err(|e| failed(&e))?;
+            // What an earlier pull has copied is there.
+            let staged = staging.verified().find(&Staging::content(&target.digest))?.is_some();
+            room.bytes = room.bytes.saturating_add(if staged { 0 } else { copy.bytes });
+        }
+        space::check(self.root, room)
+    }
+
     /// Finds out by reading which blocks are there.
     pub(super) fn local(
         &self,
@@ -132,7 +157,7 @@ impl<R: ReadAt> Comparing<'_, R> {
         rows.of(target.id(), |number, Hashed { hash, .. }| {
             self.stop.check()?;
             let gap = walk.next(number, &hash)?;
-            self.gap((at, target), changes, gap, (base.as_mut(), staged.as_ref()))?.map_err(|e| failed(&e))?;
+            self.gap((at, target), changes, gap, (base.as_mut(), staged.as_mut()))?.map_err(|e| failed(&e))?;
             let in_base = |base: &mut Option<Contents>| base.as_mut().map_or(Ok(false), |base| base.has(size, number, &hash));
             let length = block.length(size, number);
             let Some((staged, fresh)) = &mut staged else {
@@ -155,7 +180,7 @@ impl<R: ReadAt> Comparing<'_, R> {
         })?;
         target.noted(noted);
         let gap = walk.end(&parts(&target.digest).0)?;
-        self.gap((at, target), changes, gap, (base.as_mut(), staged.as_ref()))?.map_err(|e| failed(&e))?;
+        self.gap((at, target), changes, gap, (base.as_mut(), staged.as_mut()))?.map_err(|e| failed(&e))?;
         self.hasher.note(base.map_or(0, |base| base.read));
         Ok(())
     }
@@ -166,10 +191,10 @@ impl<R: ReadAt> Comparing<'_, R> {
         (at, target): (usize, &Target),
         changes: &mut ChangesWriter,
         gap: (u64, u64),
-        (base, staged): (Option<&mut Contents>, Option<&(Contents, bool)>),
+        (base, staged): (Option<&mut Contents>, Option<&mut (Contents, bool)>),
     ) -> Result<io::Result<()>> {
         if let Some((staged, fresh)) = staged {
-            return if *fresh { Ok(Ok(())) } else { clear(&staged.file, gap, (staged.block, target.size), self.stop) };
+            return if *fresh { Ok(Ok(())) } else { self.clear(staged, gap, target.size) };
         }
         let Some(base) = base else { return Ok(Ok(())) };
         let mut noted = Ok(());
@@ -181,16 +206,32 @@ impl<R: ReadAt> Comparing<'_, R> {
         Ok(read.map(drop))
     }
 
-    /// Which new blocks of a file that is changed in place an earlier pull has left.
+    /// Makes a gap of a staged file zero where it is not: a hole stays one, also where the file system cannot make any.
+    fn clear(&self, staged: &mut Contents, gap: (u64, u64), size: u64) -> Result<io::Result<()>> {
+        let (block, mut cleared) = (staged.block, Ok(Ok(())));
+        let file = match staged.file.try_clone() {
+            Ok(file) => file,
+            Err(error) => return Ok(Err(error)),
+        };
+        let read = staged.not_zero(gap, self.stop, |number| {
+            cleared = clear(&file, (number, number + 1), (block, size), self.stop);
+            !matches!(cleared, Ok(Ok(())))
+        })?;
+        Ok(read.and(cleared?))
+    }
+
+    /// Which new blocks of a file that is changed in place an earlier pull has left. Those that cannot be read are fetched again.
     pub(super) fn waiting(&self, target: &Target, staging: &Staging) -> Result<Bits> {
         let (folder, name) = (staging.verified(), Staging::blocks(&target.digest));
         let of = waiting::Of { size: target.size, block: self.block()?, salt: self.document.salt };
-        let failed = |e: io::Error| Failure::volume("read", &folder.shown(&name), &e);
-        match folder.file_to_write(&name) {
-            Ok(Some(file)) => waiting::left(&file, of, self.stop)?.map_err(failed),
-            Ok(None) => Ok(Bits::default()),
+        let unreadable = |error: io::Error| {
+            tracing::warn!(path = %folder.shown(&name).display(), %error, "what an interrupted pull has fetched cannot be read");
+            staging.drop_blocks(&target.digest).map(|()| Bits::default())
+        };
+        match to_write(folder, &name) {
+            Ok(file) => waiting::left(&file, of, self.stop)?.or_else(unreadable),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Bits::default()),
-            Err(error) => Err(failed(error)),
+            Err(error) => unreadable(error),
         }
     }
 
@@ -198,8 +239,9 @@ impl<R: ReadAt> Comparing<'_, R> {
     fn staged(&self, target: &Target, base: Option<&Contents>, name: &RelPath, staging: &Staging) -> Result<(File, bool)> {
         let folder = staging.verified();
         let failed = |e: io::Error| Failure::volume("make", &folder.shown(name), &e);
-        let left = match folder.file_to_write(name) {
-            Ok(left) => left,
+        // What was made ready has its mode.
+        let left = match to_write(folder, name) {
+            Ok(left) => Some(left),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(failed(error)),
         };
@@ -213,7 +255,7 @@ impl<R: ReadAt> Comparing<'_, R> {
         let make = || {
             staging.make_shard(name)?;
             folder.at(name)?.make_file()?;
-            folder.file_to_write(name)?.ok_or_else(|| io::ErrorKind::NotFound.into())
+            to_write(folder, name)
         };
         let file: File = make().map_err(failed)?;
         let mut fresh = true;
@@ -221,12 +263,22 @@ impl<R: ReadAt> Comparing<'_, R> {
             // Where the file system shares blocks, that costs next to nothing.
             fresh = ioctl_ficlone(&file, &base.file).is_err();
             if fresh {
+                // Some share part by part, and leave what they have shared when the next part fails.
+                file.set_len(0).map_err(failed)?;
                 let room = place::of_copy(&base.file, target.size.min(base.size), base.block, self.stop)?;
                 space::check(self.root, room.map_err(failed)?)?;
             }
         }
         Ok((of_size(file).map_err(failed)?, fresh))
     }
+}
+
+/// Whether the staging folder can share blocks of this file.
+fn shares_blocks(base: &File, staging: &Staging) -> bool {
+    let name = RelPath::own(SHARED);
+    let made = staging.temporary().at(&name).and_then(|place| place.make_file());
+    let shares = made.is_ok_and(|file| ioctl_ficlone(&file, base).is_ok());
+    staging.remove_temporary(SHARED).is_ok() && shares
 }
 
 /// A file that is compared block by block.

@@ -21,6 +21,7 @@ mod target;
 mod targets;
 mod tree;
 mod waiting;
+mod writable;
 
 use std::fs::File;
 use std::path::Path;
@@ -136,6 +137,7 @@ fn replace(
     let (targets, changes) = targets::of(&comparing, plan.steps(entries.read()?), held, (staging, &remote.context.scratch))?;
     let has_content = |there: (File, &Path), wanted: &FileEntry, stop: &Stop| comparing.has_content(there, wanted, stop);
     let block = comparing.block()?;
+    writable::check(root, &targets, staging, stop)?;
     let placed = place::in_place(root, &targets, &changes, block, stop)?;
     fetch::Fetching { remote, root, map, document, staging }.all(&targets, placed, transferred)?;
     remote.context.progress.phase("applying", 0);
@@ -153,6 +155,7 @@ fn replace(
         work.put(prepared, plan, entries, merged.is_some())?;
         return work.finish(entries);
     }
+    writable::check(root, &targets, staging, stop)?;
     let (revision, salt, merges) = (&document.revision, document.salt, merged.is_some());
     let writing = Writing { root, staging, plan, entries, targets: &targets, changes: &changes, revision, block, salt, merges, stop };
     journal::write(&writing, prepared, &work.into_applied()).map_err(explain)?;

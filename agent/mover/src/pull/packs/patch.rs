@@ -54,8 +54,8 @@ impl Patched {
     }
 }
 
-/// The file, if need be after letting ourselves in: it gets its mode afterwards.
-fn to_write(root: &Root, path: &RelPath) -> io::Result<File> {
+/// The file, if need be after letting ourselves in: it gets its mode afterwards. There is one, or that is the error.
+pub(super) fn to_write(root: &Root, path: &RelPath) -> io::Result<File> {
     let open = || root.file_to_write(path).and_then(|file| file.ok_or_else(|| io::ErrorKind::NotFound.into()));
     match open() {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {

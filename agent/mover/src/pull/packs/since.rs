@@ -8,9 +8,10 @@ use super::changes::ChangesWriter;
 use super::local::{Comparing, Walk};
 use super::rows::FileRows;
 use super::target::{Noted, Target};
-use super::tree::{Held, parts};
+use super::tree::Held;
 use crate::error::{Failure, Result};
 use crate::packs::run::{Hashes, ReadAt, References};
+use crate::pull::identity::parts;
 
 /// See the module.
 pub(super) struct Since<'a, R> {

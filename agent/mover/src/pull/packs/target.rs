@@ -1,8 +1,8 @@
 //! A file that is going to have other content, and what is known of where its blocks are. There may be a million of them, in memory.
 
 use super::bits::Bits;
-use super::tree::parts;
 use crate::digest::Digest;
+use crate::pull::identity::parts;
 use crate::volume::path::RelPath;
 
 /// See the module.

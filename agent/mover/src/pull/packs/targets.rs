@@ -4,10 +4,11 @@ use super::changes::{Changes, ChangesWriter};
 use super::local::{Blocks, Comparing};
 use super::since::Since;
 use super::target::Target;
-use super::tree::{Held, parts};
+use super::tree::Held;
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::packs::run::ReadAt;
+use crate::pull::identity::parts;
 use crate::pull::plan::{Action, Step};
 use crate::pull::staging::Staging;
 use crate::scratch::Scratch;
@@ -35,7 +36,8 @@ pub(super) fn of<R: ReadAt>(
     }
     // Empty ones have no id, and come last.
     targets.sort_by_key(|target| (target.size == 0, target.id()));
-    staging.keep_unverified(|digest| is_one(&targets, digest), comparing.stop)?;
+    let kept = staging.keep_unverified(|digest, in_place| kept_as(&targets, digest, in_place), comparing.stop)?;
+    comparing.room(&targets, kept, staging)?;
     let mut rows = Blocks::new(comparing.map);
     let mut since = Since::new(comparing, held);
     let mut changes = ChangesWriter::new(scratch)?;
@@ -49,6 +51,8 @@ pub(super) fn of<R: ReadAt>(
         }
         if !target.in_place {
             target.path = RelPath::root();
+        } else if target.misses() {
+            staging.make_blocks(&target.digest)?;
         }
     }
     since.clear(&targets, &mut changes)?;
@@ -60,10 +64,13 @@ fn may_be_there(root: &Root, path: &RelPath) -> bool {
     !root.hold(path).is_err_and(|error| is_gone(&error))
 }
 
-/// Whether one of these targets, which are in order, has this content.
-fn is_one(targets: &[Target], digest: &Digest) -> bool {
+/// As what these targets, which are in order, need a content that was left: what is changed in place, its own new blocks alone; what is made whole,
+/// any of this file, because all of its blocks are compared.
+fn kept_as(targets: &[Target], digest: &Digest, in_place: bool) -> Option<Digest> {
     let (filled, _) = targets.split_at(targets.partition_point(|target| target.size > 0));
     let id = parts(digest).1;
     let first = filled.partition_point(|target| target.id() < id);
-    filled.iter().skip(first).take_while(|target| target.id() == id).any(|target| target.digest == *digest)
+    let of_it = filled.iter().skip(first).take_while(|target| target.id() == id);
+    let mut fitting = of_it.filter(|target| target.in_place == in_place);
+    if in_place { fitting.find(|target| target.digest == *digest) } else { fitting.next() }.map(|target| target.digest)
 }

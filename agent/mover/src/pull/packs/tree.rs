@@ -14,7 +14,7 @@ use crate::packs::manifest::Document;
 use crate::packs::map::Map;
 use crate::packs::node::{FileNode, Kind as NodeKind, Node};
 use crate::packs::run::{Entries as Rows, ReadAt};
-use crate::packs::salt::Hash;
+use crate::pull::identity;
 use crate::pull::only::Only;
 use crate::store::Context;
 use crate::volume::entry::{Entry, FileEntry, Kind, Location, Time};
@@ -65,7 +65,7 @@ impl Held {
 
     /// Notes a file whose content is another one since, if its name was that of the same file then.
     fn note(&mut self, path: &RelPath, file: &FileNode, before: Option<&Node>) {
-        let same = |before: &&FileNode| before.id == file.id;
+        let same = |before: &&FileNode| before.id == file.id && (before.size, before.content) != (file.size, file.content);
         if let Some((before, meta)) = before.and_then(|node| Some((node.file().filter(same)?, &node.meta))) {
             self.files.insert(path.clone(), (before.size, meta.mtime));
         }
@@ -152,23 +152,5 @@ fn of_several_names<R: ReadAt>(map: &Map<R>, only: Option<&Only>, context: &Cont
 
 /// What names a content in the tree.
 fn digest(file: &FileNode) -> Digest {
-    if file.size == 0 {
-        return empty();
-    }
-    let mut bytes = [0; 32];
-    let (content, rest) = bytes.split_at_mut(16);
-    content.copy_from_slice(&file.content.0);
-    if let Some(id) = rest.first_chunk_mut::<8>() {
-        *id = file.id.to_be_bytes();
-    }
-    Digest(bytes)
-}
-
-/// Identity and file id of a content that is not empty, by what names it.
-pub(super) fn parts(digest: &Digest) -> (Hash, u64) {
-    let (mut content, mut id) = ([0; 16], [0; 8]);
-    let (first, rest) = digest.0.split_at(16);
-    content.copy_from_slice(first);
-    id.copy_from_slice(rest.split_at(8).0);
-    (Hash(content), u64::from_be_bytes(id))
+    if file.size == 0 { empty() } else { identity::of(&file.content, file.id) }
 }

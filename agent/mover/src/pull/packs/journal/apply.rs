@@ -2,16 +2,12 @@
 
 #![allow(clippy::redundant_closure_for_method_calls, reason = "a method of `Place` by its path is one of a single lifetime")]
 
-use super::super::bits::Bits;
 use super::super::patch::Patched;
-use super::super::waiting::{self, Of};
+use super::copied::Copied;
 use super::read::{Found, Journal, damaged};
 use super::row::{Comes, Head, Name, Row};
-use crate::digest::Digest;
 use crate::error::{Failure, Result};
 use crate::format::manifest::decode;
-use crate::packs::salt::Salt;
-use crate::packs::size::BlockSize;
 use crate::pull::apply::{Applied, finish, put, remove};
 use crate::pull::durable;
 use crate::pull::prepare::release;
@@ -39,8 +35,7 @@ pub(super) fn all(root: &Root, staging: &Staging, journal: &Journal, stop: &Stop
     standing::forget(staging.folder())?;
     release(staging)?;
     let Head { changed, skipped, .. } = journal.head.clone();
-    let (block, salt) = (journal.block, journal.head.salt);
-    let mut applying = Applying { root, staging, block, salt, stop, open: None, applied: Applied { changed, skipped } };
+    let mut applying = Applying { root, staging, journal, stop, open: None, applied: Applied { changed, skipped } };
     for row in journal.rows()? {
         stop.check()?;
         applying.row(row?)?;
@@ -66,20 +61,11 @@ fn complete(staging: &Staging, head: &Head, applied: &Applied) -> Result<()> {
 struct Applying<'a> {
     root: &'a Root,
     staging: &'a Staging,
-    block: BlockSize,
-    salt: Salt,
+    journal: &'a Journal,
     stop: &'a Stop,
-    /// The file that is being changed.
-    open: Option<Open>,
+    /// The file that is being changed, and which of its blocks come from those that wait.
+    open: Option<(Patched, Copied)>,
     applied: Applied,
-}
-
-struct Open {
-    patched: Patched,
-    size: u64,
-    digest: Digest,
-    /// Which of its blocks come from those that wait.
-    copied: Bits,
 }
 
 impl Applying<'_> {
@@ -91,20 +77,20 @@ impl Applying<'_> {
             Row::Head(_) => Err(damaged("it has two heads")),
             Row::Clear(Name(path), is_folder) => self.clear(&path, is_folder),
             Row::File(Name(path), size, digest) => {
-                check_size(size)?;
-                let patched = Patched::open(self.root, &path, size, self.block)?;
-                self.open = Some(Open { patched, size, digest, copied: Bits::default() });
+                let copied = Copied::new(self.journal, size, digest)?;
+                self.open = Some((Patched::open(self.root, &path, size, self.journal.block)?, copied));
                 Ok(())
             }
             Row::Zero(from, to) => {
                 let stop = self.stop;
-                self.open((from, to))?.patched.zero((from, to), stop)
+                let (patched, copied) = self.open()?;
+                copied.has((from, to))?;
+                patched.zero((from, to), stop)
             }
-            Row::Resize => self.open((0, 0))?.patched.resize(),
+            Row::Resize => self.open()?.0.resize(),
             Row::Copy(from, to) => {
-                let copied = &mut self.open((from, to))?.copied;
-                (from..to).for_each(|number| copied.set(number));
-                Ok(())
+                let staging = self.staging;
+                self.open()?.1.add((from, to), staging)
             }
             Row::Put(Name(path), lies, comes) => {
                 let ready = lies.within(self.staging);
@@ -125,55 +111,13 @@ impl Applying<'_> {
         }
     }
 
-    /// The file that is being changed, of which these are blocks.
-    fn open(&mut self, (from, to): (u64, u64)) -> Result<&mut Open> {
-        match &mut self.open {
-            Some(open) if from <= to && to <= self.block.count(open.size) => Ok(open),
-            Some(_) => Err(damaged(&format!("blocks {from} to {to} are none of their file"))),
-            None => Err(damaged("it has blocks of no file")),
-        }
+    fn open(&mut self) -> Result<&mut (Patched, Copied)> {
+        self.open.as_mut().ok_or_else(|| damaged("it has blocks of no file"))
     }
 
     /// Writes the blocks of the open file that its rows have named.
     fn copy(&mut self) -> Result<()> {
-        let Some(Open { patched, size, digest, copied }) = &mut self.open else { return Ok(()) };
-        let wanted = std::mem::take(copied);
-        if wanted.len() == 0 {
-            return Ok(());
-        }
-        let of = Of { size: *size, block: self.block, salt: self.salt };
-        new_blocks(self.staging, digest, of, &wanted, self.stop, |number, plain| patched.write(number, plain))
+        let Some((patched, copied)) = &mut self.open else { return Ok(()) };
+        copied.blocks(self.staging, self.stop, |number, plain| patched.write(number, plain))
     }
-}
-
-/// Shows those of the `wanted` blocks of this content, all of which have to wait in the staging folder.
-pub(super) fn new_blocks(
-    staging: &Staging,
-    digest: &Digest,
-    of: Of,
-    wanted: &Bits,
-    stop: &Stop,
-    mut each: impl FnMut(u64, &[u8]) -> Result<()>,
-) -> Result<()> {
-    let (folder, name) = (staging.verified(), Staging::blocks(digest));
-    let file = folder.file(&name)?.ok_or_else(|| damaged(&format!("new blocks of {digest:?} are not there")))?;
-    let mut seen = Bits::default();
-    let read = waiting::read(&file, of, stop, |number, plain| {
-        // What an earlier pull has left may be more.
-        if !wanted.has(number) {
-            return Ok(());
-        }
-        seen.set(number);
-        each(number, plain)
-    })?;
-    read.map_err(|e| Failure::volume("read", &folder.shown(&name), &e))?;
-    match wanted.first_beside(&seen) {
-        Some(number) => Err(damaged(&format!("new block {number} of {digest:?} is not there"))),
-        None => Ok(()),
-    }
-}
-
-/// That a file can have this many bytes.
-pub(super) fn check_size(size: u64) -> Result<()> {
-    if i64::try_from(size).is_ok() { Ok(()) } else { Err(damaged(&format!("a file of {size} bytes"))) }
 }

@@ -5,6 +5,7 @@
 //! content lies verified in the staging folder by then. Each step done again ends the same, so nothing keeps count of them.
 
 mod apply;
+mod copied;
 mod read;
 mod resume;
 mod row;

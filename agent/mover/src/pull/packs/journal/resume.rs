@@ -4,12 +4,10 @@ use std::io;
 
 use rustix::fs::FileType;
 
-use super::super::bits::Bits;
-use super::super::waiting::Of;
-use super::apply::{all, check_size, new_blocks};
+use super::apply::all;
+use super::copied::Copied;
 use super::read::{Found, Journal, damaged};
 use super::row::{Comes, Name, Row};
-use crate::digest::Digest;
 use crate::error::{Failure, Result};
 use crate::format::manifest::decode;
 use crate::pull::durable;
@@ -70,13 +68,13 @@ struct Fitting<'a> {
     staging: &'a Staging,
     journal: &'a Journal,
     stop: &'a Stop,
-    /// The file that is changed: its size, its content, and the blocks that are written.
-    open: Option<(u64, Digest, Bits)>,
+    /// The file that is changed.
+    open: Option<Copied>,
 }
 
 impl Fitting<'_> {
     fn row(&mut self, row: Row) -> Result<()> {
-        let (root, block) = (self.root, self.journal.block);
+        let root = self.root;
         if !matches!(row, Row::Copy(..)) {
             self.blocks()?;
         }
@@ -85,22 +83,18 @@ impl Fitting<'_> {
             Row::Clear(..) | Row::Remove(_) => {}
             Row::Meta(line) => drop(decode(*line).map_err(|what| damaged(&what))?),
             Row::File(Name(path), size, digest) => {
-                check_size(size)?;
+                let copied = Copied::new(self.journal, size, digest)?;
                 if !seen(root, &path)?.is_some_and(|seen| seen.kind == FileType::RegularFile) {
                     return Err(damaged(&format!("{path} is no file")));
                 }
-                self.open = Some((size, digest, Bits::default()));
+                self.open = Some(copied);
             }
-            Row::Resize if self.open.is_some() => {}
-            Row::Resize => return Err(damaged("it has blocks of no file")),
-            Row::Zero(from, to) | Row::Copy(from, to) => match &mut self.open {
-                Some((size, _, copied)) if from < to && to <= block.count(*size) => {
-                    if matches!(row, Row::Copy(..)) {
-                        (from..to).for_each(|number| copied.set(number));
-                    }
-                }
-                _ => return Err(damaged("it has blocks of no file")),
-            },
+            Row::Resize => drop(self.open()?),
+            Row::Zero(from, to) => self.open()?.has((from, to))?,
+            Row::Copy(from, to) => {
+                let staging = self.staging;
+                self.open()?.add((from, to), staging)?;
+            }
             Row::Put(Name(path), lies, comes) => {
                 let ready = lies.within(self.staging);
                 let there = match seen(ready.root, &ready.path)? {
@@ -115,11 +109,14 @@ impl Fitting<'_> {
         Ok(())
     }
 
+    fn open(&mut self) -> Result<&mut Copied> {
+        self.open.as_mut().ok_or_else(|| damaged("it has blocks of no file"))
+    }
+
     /// That the blocks which are written to the open file wait.
     fn blocks(&mut self) -> Result<()> {
-        let Some((size, digest, copied)) = &mut self.open else { return Ok(()) };
-        let (wanted, of) = (std::mem::take(copied), Of { size: *size, block: self.journal.block, salt: self.journal.head.salt });
-        if wanted.len() == 0 { Ok(()) } else { new_blocks(self.staging, digest, of, &wanted, self.stop, |_, _| Ok(())) }
+        let Some(copied) = &mut self.open else { return Ok(()) };
+        copied.blocks(self.staging, self.stop, |_, _| Ok(()))
     }
 }
 

@@ -218,6 +218,13 @@ fn a_journal_that_is_not_all_there_or_does_not_fit_changes_nothing() {
         ("blocks that its size does not have", with(&|rows| rows[2] = Row::File(name("db"), BLOCK as u64 + 5, CONTENT))),
         ("an absurd size", with(&|rows| rows[2] = Row::File(name("db"), u64::MAX, CONTENT))),
         ("an absurd block", with(&|rows| rows[3] = Row::Zero(0, u64::MAX))),
+        (
+            "more blocks than can wait",
+            with(&|rows| {
+                rows[2] = Row::File(name("db"), 1 << 62, CONTENT);
+                rows[5] = Row::Copy(0, 1 << 47);
+            }),
+        ),
         ("a block that does not wait", with(&|rows| rows[5] = Row::Copy(0, 2))),
         ("a block under another salt", with_head(&|head| head.salt = Salt([8; 16]))),
         ("a block behind the end", with(&|rows| rows[5] = Row::Copy(1, 4))),
