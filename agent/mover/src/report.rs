@@ -147,6 +147,8 @@ pub struct Synced {
     pub hashed: u64,
     pub deleted: u64,
     pub skipped: BTreeMap<String, u64>,
+    /// Retained revisions, of layout Packs, that a verification has found to need what is lost. No field of [`Report`]: its message names them.
+    pub broken: Vec<String>,
 }
 
 impl Report {

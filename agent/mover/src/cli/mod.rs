@@ -67,9 +67,12 @@ fn run_sync(args: &Sync) -> ExitCode {
     (report.adopted_state, report.made_bucket) = (adopted_state.into_inner(), made_bucket);
     let elapsed = started.elapsed();
     report.duration_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+    let warning = std::mem::take(&mut report.logs);
     report.logs = report_file::summary(&moved(&stats, &report), report.deleted, elapsed);
     if report.result == Outcome::Failed {
         report.logs = format!("{}\n{}", report.message, report.logs);
+    } else if !warning.is_empty() {
+        report.logs = format!("{warning}\n{}", report.logs);
     }
     tracing::info!(result = ?report.result, reason = report.reason.map(tracing::field::debug), report.message, "done");
     let failed = report.result == Outcome::Failed;
@@ -241,7 +244,21 @@ fn run_push(remote: &Remote, args: &PushArgs, adopted_state: &OnceLock<String>) 
         (true, false) => format!("Synced {} files to {}.", pushed.files, remote.name()),
         (false, false) => "Nothing has changed since the last push.".to_owned(),
     };
-    Ok(Report::successful(message, pushed))
+    let Some(warning) = broken(&pushed.broken) else { return Ok(Report::successful(message, pushed)) };
+    // The agent shows the logs of a sync that succeeded, and not its message.
+    Ok(Report { logs: warning.clone(), ..Report::successful(format!("{message} {warning}"), pushed) })
+}
+
+/// Names the retained revisions that cannot be pulled any more, the first few.
+fn broken(revisions: &[String]) -> Option<String> {
+    const NAMED: usize = 3;
+    let named = revisions.get(..NAMED).unwrap_or(revisions).join(", ");
+    let more = match revisions.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let what = "what they need is lost or damaged at the path, and no push can send it again; mover check names it";
+    (!revisions.is_empty()).then(|| format!("Retained revisions that cannot be pulled: {named}{more}; {what}."))
 }
 
 fn run_pull(remote: &Remote, args: &PullArgs) -> Result<Report> {

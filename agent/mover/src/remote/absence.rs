@@ -30,6 +30,17 @@ pub fn contradiction(remote: &Remote, name: &str) -> Failure {
     )
 }
 
+/// A read gives what listings of the same run do not show as it was written.
+pub fn unlisted(remote: &Remote, name: &str) -> Failure {
+    Failure::new(
+        Reason::RemoteInconsistent,
+        format!(
+            "{} does not list {CONTROL_DIR}/{name} as it was written, but gives it when it is read; nothing was changed, and the next attempt checks again",
+            remote.name()
+        ),
+    )
+}
+
 /// Backends that speak HTTP to a server of the user's choice, and whose listing of a folder that does not exist is a failure.
 const OF_HTTP: [&str; 2] = ["s3", "webdav"];
 

@@ -18,7 +18,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::OnceLock;
 
-pub use absence::{contradiction, shows};
+pub use absence::{contradiction, shows, unlisted};
 pub use index::{Index, ListedObject, Object};
 pub use listing::{ControlSums, Detail, Listing, Sums};
 pub use once::SentOnce;

@@ -5,6 +5,7 @@
 
 mod behind;
 mod block_size;
+mod broken;
 mod changing;
 mod checking;
 mod crashes;

@@ -3,13 +3,14 @@
 //!
 //! `begin` claims the path, `round` looks at the volume, `content` reads a file, `packing` fills packs, `ledger` knows what is needed of each,
 //! `changes` collects the rows of the map, `looks` ends when the volume is still, `moving` rewrites packs, and `write` commits, by `conditional`. `base` is the
-//! revision before, `verify` finds what of it is lost, `ages` what of it dies, `retained` which older ones stay. `checkpoint` notes what a first
+//! revision before, `verify` finds what of it is lost, `broken` which older ones need that, `ages` what of it dies, `retained` which older ones stay. `checkpoint` notes what a first
 //! push has sent, and `resume` goes on with that; `left` takes back what one that fails has sent, and `strange` finds what others have left. `switched` takes
 //! the place of a revision of layout Files, and `untidied` finishes one of that layout that was killed.
 
 mod ages;
 mod base;
 mod begin;
+mod broken;
 mod changes;
 mod checkpoint;
 mod conditional;
@@ -65,6 +66,7 @@ use crate::volume::hash::Hasher;
 use crate::volume::path::RelPath;
 use base::{Base, Lineage};
 use begin::Session;
+use broken::told;
 use changes::Changes;
 use checkpoint::Keeping;
 use content::Reader;
@@ -73,8 +75,8 @@ use looks::Looks;
 use packing::Packing;
 use resume::{Resumed, can_resume, resumed};
 use round::{Look, Trust, look};
-use verify::{is_verification, lost};
-use write::{Revised, write};
+use verify::{Found, is_verification, verify};
+use write::{Revised, Written, write};
 
 /// Pushes the volume in layout Packs.
 pub fn push_packs(remote: &Remote, options: &PushOptions) -> Result<Synced> {
@@ -137,12 +139,13 @@ fn push_of<'a>(session: &Session<'a>, root: &Root, map: Map<Source<'a>>) -> Resu
     }
     let reader = Reader { block: lineage.block, salt: lineage.salt, hasher: &hasher, stop };
     let looks = Look { root, exclude: &options.exclude, reader };
-    let lost = match base.filter(|base| is_verification(options, base)) {
-        Some(base) => Some(lost(remote, base, options)?),
+    let found = match base.filter(|base| is_verification(options, base)) {
+        Some(base) => Some(verify(remote, base, &before, options)?),
         None => None,
     };
-    let verified = lost.is_some();
-    let lost = lost.or_else(|| resumed.as_ref().map(|resumed| resumed.lost.clone())).unwrap_or_default();
+    let verified = found.is_some();
+    let found = found.or_else(|| resumed.as_ref().map(|resumed| Found { lost: resumed.lost.clone(), ..Found::default() }));
+    let Found { lost, broken } = found.unwrap_or_default();
     let committed = base.map_or(0, |base| base.document.runs.len());
     let mut volume = Looks { how: looks, live: options.is_live(), map, committed, next_file };
     if let Some(files) = files {
@@ -157,7 +160,8 @@ fn push_of<'a>(session: &Session<'a>, root: &Root, map: Map<Source<'a>>) -> Resu
         && lost.is_empty()
         && !at.mended
     {
-        return renew::unchanged(session, base, first, (&rehash, verified), &hasher);
+        let synced = renew::unchanged(session, base, first, (&rehash, verified), &hasher)?;
+        return Ok(Synced { broken: told(broken, &base.document.retained), ..synced });
     }
     if base.is_some() {
         guard(session, Losses { gone: first.gone, names: first.gone_names, after: first.count })?;
@@ -177,8 +181,8 @@ fn push_of<'a>(session: &Session<'a>, root: &Root, map: Map<Source<'a>>) -> Resu
     let Looks { map, committed, next_file, .. } = volume;
     let (count, bytes, rehashed) = (seen.count, seen.bytes, rehash.done());
     let before = base.map(|base| &base.packs).or(resumed.as_ref().map(|resumed| &resumed.packs));
-    let revised = Revised { lineage, map, committed, packs: before, next_file, count, bytes, rehashed, verified };
-    let (commit, packs) = write(session, revised, &mut ledger)?;
+    let revised = Revised { lineage, map, committed, packs: before, next_file, count, bytes, rehashed, verified, broken };
+    let Written { commit, packs, broken } = write(session, revised, &mut ledger)?;
     let took_over = session.begin()?.terms == Terms::Takeover;
     Ok(Synced {
         changed: true,
@@ -188,6 +192,7 @@ fn push_of<'a>(session: &Session<'a>, root: &Root, map: Map<Source<'a>>) -> Resu
         hashed: hasher.bytes_read(),
         deleted,
         skipped,
+        broken,
         ..Synced::from(&commit)
     })
 }

@@ -4,15 +4,26 @@
 use std::collections::BTreeSet;
 
 use super::base::Base;
+use super::broken::broken;
 use crate::clock::is_due;
 use crate::error::Result;
 use crate::packs::id::ObjectId;
+use crate::packs::map::Map;
 use crate::push::PushOptions;
 use crate::push::from_packs::RESTORE;
 use crate::push::lost::Lost;
-use crate::remote::Remote;
 use crate::remote::committed::inconsistent;
-use crate::remote::packed::{State, read_packs, state_of};
+use crate::remote::packed::{Source, State, read_packs, state_of};
+use crate::remote::{Remote, unlisted};
+
+/// What a verification has found.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// The packs that are not there, or are others than the map says.
+    pub(super) lost: BTreeSet<ObjectId>,
+    /// See [`broken`].
+    pub(super) broken: Vec<String>,
+}
 
 /// Whether a push looks for what is lost.
 pub(super) fn is_verification(options: &PushOptions, base: &Base) -> bool {
@@ -21,12 +32,15 @@ pub(super) fn is_verification(options: &PushOptions, base: &Base) -> bool {
     options.verify_now || unreported || is_due(says.verified_time, options.verify_interval, options.started)
 }
 
-/// The packs that are not there, or are others than the map says.
-pub(super) fn lost(remote: &Remote, base: &Base, options: &PushOptions) -> Result<BTreeSet<ObjectId>> {
+/// Looks for what is lost of the committed revision, whose map this is.
+pub(super) fn verify(remote: &Remote, base: &Base, _: &Map<Source>, options: &PushOptions) -> Result<Found> {
     let mut lost = Lost::look(remote, &base.document, &base.packs)?;
     if let Some(run) = lost.run {
-        let what = "is not listed as it was written, and what it says is nowhere else";
+        let what = "is not listed as it was written, cannot be read either, and what it says is nowhere else";
         return Err(inconsistent(remote, &format!("runs/{run} {what}. {RESTORE}")));
+    }
+    if let Some(run) = lost.unlisted {
+        return Err(unlisted(remote, &run.run()));
     }
     if options.verify_now {
         lost.packs.extend(altered(remote, base, &lost)?);
@@ -34,7 +48,7 @@ pub(super) fn lost(remote: &Remote, base: &Base, options: &PushOptions) -> Resul
     if !lost.packs.is_empty() {
         tracing::warn!(packs = lost.packs.len(), "packs of the committed revision are lost or damaged; their blocks are sent again");
     }
-    Ok(lost.packs)
+    Ok(Found { broken: broken(base, &lost), lost: lost.packs })
 }
 
 /// Of the packs whose content no listing shows: those that hold something else than the map says.

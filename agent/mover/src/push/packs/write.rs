@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 use super::ages::{deaths, pushed};
 use super::base::{Base, Lineage};
 use super::begin::Session;
+use super::broken::told;
 use super::changes::{unbuffered, writer};
 use super::conditional::write_commit;
 use super::ledger::Ledger;
@@ -66,6 +67,16 @@ pub(super) struct Revised<'a> {
     pub(super) rehashed: Timestamp,
     /// Every pack was seen to be in place, or is replaced.
     pub(super) verified: bool,
+    /// Revisions that are broken, if they are retained.
+    pub(super) broken: Vec<String>,
+}
+
+/// What a push has committed.
+pub(super) struct Written {
+    pub(super) commit: Commit,
+    pub(super) packs: PacksReport,
+    /// Retained revisions that are broken.
+    pub(super) broken: Vec<String>,
 }
 
 /// A run that is written, and the ones that it takes the place of.
@@ -84,8 +95,8 @@ struct Sent {
     md5: Option<String>,
 }
 
-/// Commits, and gives what was committed, and what it takes.
-pub(super) fn write<'a>(session: &Session, mut revised: Revised<'a>, ledger: &mut Ledger<'a>) -> Result<(Commit, PacksReport)> {
+/// Commits.
+pub(super) fn write<'a>(session: &Session, mut revised: Revised<'a>, ledger: &mut Ledger<'a>) -> Result<Written> {
     let Session { remote, base, revision, .. } = session;
     let begun = session.begin()?;
     let graces = Graces::default();
@@ -120,6 +131,8 @@ pub(super) fn write<'a>(session: &Session, mut revised: Revised<'a>, ledger: &mu
     }
     let older = Older::of(*base, (generation, statement.data_time), &session.options.retention, &clock);
     let deaths = deaths(before, (dead_packs, dead_runs), older, generation, &clock, live, &graces);
+
+    let broken = told(std::mem::take(&mut revised.broken), &deaths.retained);
 
     // Deletions of the push before that may not have happened, because it was killed.
     let left = base.filter(|_| begun.interrupted).into_iter().flat_map(Base::due);
@@ -188,7 +201,7 @@ pub(super) fn write<'a>(session: &Session, mut revised: Revised<'a>, ledger: &mu
         names.extend(strangers.strange(&known));
     }
     tidy(&hold, &commit, &names, is_told)?;
-    Ok((commit, packs))
+    Ok(Written { commit, packs, broken })
 }
 
 /// The blocks of a path stay as large as they were when it got its first content, however much the volume comes to hold.
