@@ -10,7 +10,9 @@ use rstest::rstest;
 use scribe_mover::error::Result;
 use scribe_mover::format::revision::Revision;
 use scribe_mover::guard::Guard;
-use scribe_mover::packs::run::RunRef;
+use scribe_mover::packs::limits::LAST;
+use scribe_mover::packs::reference::RefKey;
+use scribe_mover::packs::run::{References, Run, RunRef};
 use scribe_mover::pull::{PullOptions, Wanted, pull_wanted};
 use scribe_mover::push::{PushOptions, Synced, push_packs};
 use scribe_mover::report::Reason;
@@ -133,6 +135,29 @@ fn one_run() -> (Shared, TempDir, RunRef) {
 
 fn verify(objects: &Shared, volume: &TempDir, later: i64) -> Result<Synced> {
     push_packs(&remote(objects), &PushOptions { verify_now: true, ..options(volume.path(), later) })
+}
+
+/// A push that only looks at hashes does not see it, and every fresh pull fails.
+#[test]
+fn a_requested_verification_reads_the_places_of_blocks() {
+    let (objects, dir, of) = one_run();
+    let name = format!(".scribe/{}", of.id.run());
+    let whole = objects.lock().unwrap().all[&name].clone();
+    let block = committed(&objects).unwrap().unwrap().document.block().unwrap();
+    let run = Run::open(whole.to_vec(), &of, block).unwrap();
+    let places = run.ranges::<References>(&RefKey { file: 0, block: 0 }, &RefKey { file: LAST, block: LAST }).pop().unwrap();
+    let mut bytes = whole.to_vec();
+    bytes[usize::try_from(places.start).unwrap()] ^= 1;
+    objects.lock().unwrap().all.insert(name.clone(), bytes.into());
+    assert!(!push(&objects, dir.path(), 10).unwrap().changed);
+    let before = objects.lock().unwrap().all.clone();
+    let failure = verify(&objects, &dir, 20).unwrap_err();
+    assert_eq!(failure.reason, Reason::RemoteInconsistent);
+    assert!(failure.message.contains(&of.id.to_string()) && failure.message.contains("Restore that object"), "{failure}");
+    assert_eq!(objects.lock().unwrap().all, before);
+    // What the advice says can be done.
+    objects.lock().unwrap().all.insert(name.clone(), whole.clone());
+    assert!(!verify(&objects, &dir, 30).unwrap().changed);
 }
 
 /// This push has just read it: nobody is told to delete the path.

@@ -47,6 +47,12 @@ impl Base {
         Ok(Self { commit, revision, document: manifest.document, inline, packs })
     }
 
+    /// Its manifest.
+    pub(super) fn manifest(&self) -> Manifest {
+        let inline = self.document.inline().filter_map(|run| self.inline.get(&run.id)).cloned().collect();
+        Manifest { document: self.document.clone(), inline }
+    }
+
     /// What the push that committed this deletes afterwards, by the names in our own folder.
     pub(super) fn due(&self) -> impl Iterator<Item = String> {
         let is_needed = |name: &String| matches!(Object::parse(name), Some(Object::Pack(id)) if self.packs.contains_key(&id));
