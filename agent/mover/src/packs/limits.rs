@@ -15,6 +15,8 @@ pub const FRAME: u32 = 128 << 10;
 
 /// Bytes that a push lets a pack grow to, the trailer not counted.
 pub const LARGEST_PACK: u64 = 64 << 20;
+/// Blocks that a push puts into a pack, at most: who moves them has all blocks of a pack in memory. A frame has no more, of a byte each.
+pub const BLOCKS_OF_A_PACK: u64 = 1 << 17;
 /// Bytes of the trailer of a pack.
 pub const TRAILER: usize = 52;
 /// Bytes of a pack with its trailer, at most.

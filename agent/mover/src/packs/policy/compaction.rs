@@ -34,6 +34,18 @@ impl Compaction {
     /// The packs whose live blocks are moved to new ones by the push of `generation`, which has `data` bytes of its own. `packs` are all
     /// that the revision refers to, after what the push has replaced was released. None of them was written by the push itself.
     pub fn choose<Id: Copy + Ord>(&self, packs: &[Pack<Id>], generation: u64, data: u64) -> Vec<Id> {
+        self.choose_but(packs, generation, data, |_| false)
+    }
+
+    /// The same, but none for being small of which `is_full` says that it has about as many blocks as a pack may have: rewritten, it would be as
+    /// small as before, again and again.
+    pub fn choose_but<Id: Copy + Ord>(
+        &self,
+        packs: &[Pack<Id>],
+        generation: u64,
+        data: u64,
+        is_full: impl Fn(&Pack<Id>) -> bool,
+    ) -> Vec<Id> {
         let mut budget = self.budget.max(data);
         let mut chosen = Vec::new();
         let mut all = Bytes::of(packs);
@@ -50,7 +62,7 @@ impl Compaction {
             all.size -= pack.size - pack.live;
             chosen.push(pack.id);
         }
-        let mut small: Vec<&Pack<Id>> = left.into_iter().filter(|pack| pack.live < size / 2).collect();
+        let mut small: Vec<&Pack<Id>> = left.into_iter().filter(|pack| pack.live < size / 2 && !is_full(pack)).collect();
         if small.len() > self.small_packs {
             small.sort_by_key(|pack| (pack.live, pack.id));
             for pack in small.into_iter().take(self.merged) {

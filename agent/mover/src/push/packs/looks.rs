@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashSet};
 use jiff::Timestamp;
 
 use super::ledger::Ledger;
-use super::moving::{chosen, moved};
+use super::moving::{again, chosen, moved};
 use super::round::{Look, Seen, Trust, look};
 use crate::error::Result;
 use crate::guard::{Count, NamesSum};
@@ -83,7 +83,7 @@ impl<'a> Looks<'a> {
             if left.is_empty() {
                 return Ok(seen);
             }
-            parts = left.into_iter().map(|id| BTreeSet::from([id])).collect();
+            parts = again(ledger, &left);
         }
         Err(changing(lost.len() as u64, &["blocks of lost packs".to_owned()]))
     }

@@ -8,7 +8,7 @@ use crate::error::{Failure, Result};
 use crate::packs::block::Packer;
 use crate::packs::frame::Frame;
 use crate::packs::id::ObjectId;
-use crate::packs::limits::FRAME;
+use crate::packs::limits::{BLOCKS_OF_A_PACK, FRAME};
 use crate::packs::pack::PackWriter;
 use crate::packs::reference::{BlockRef, PackRow, Place, RefKey};
 use crate::packs::salt::Hash;
@@ -146,7 +146,8 @@ impl<'a> Packing<'a> {
 impl Filling<'_> {
     /// Puts stored bytes, of so many blocks, into a pack.
     fn add(&mut self, stored: &[u8], blocks: u64) -> Result<(ObjectId, u32)> {
-        if self.open.as_ref().is_some_and(|open| !open.writer.fits(stored.len())) {
+        let is_full = |open: &Open| !open.writer.fits(stored.len()) || open.blocks.saturating_add(blocks) > BLOCKS_OF_A_PACK;
+        if self.open.as_ref().is_some_and(is_full) {
             self.end()?;
         }
         let open = match &mut self.open {
@@ -179,4 +180,28 @@ fn name(next: &mut ObjectId) -> Result<ObjectId> {
 
 fn length(bytes: &[u8]) -> Result<u32> {
     u32::try_from(bytes.len()).map_err(|_| Failure::new(Reason::MoverFailed, "a fault of the mover: a block of impossible length"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packs::size::BlockSize;
+
+    /// By their bytes, all of them would fit into one.
+    #[test]
+    fn a_pack_of_tiny_contents_has_no_more_blocks_than_memory_is_for() {
+        const ALL: u64 = 500_000;
+        let scratch = Scratch::new().unwrap();
+        let mut changes = Changes::new(&scratch, BlockSize::new(16 << 10).unwrap());
+        let mut packing = Packing::new(&scratch, 1, 64 << 20).unwrap();
+        for file in 0..ALL {
+            let plain = file.to_le_bytes();
+            // Frames of a byte each have the most.
+            let plain = if file < ALL / 2 { &plain[..1] } else { &plain[..5] };
+            packing.small(Block { key: RefKey { file, block: 0 }, hash: Hash::default(), plain, born: 1 }, &mut changes).unwrap();
+        }
+        packing.flush(&mut changes).unwrap();
+        let blocks: Vec<u64> = packing.take().iter().map(|full| full.row.blocks).collect();
+        assert!(blocks.iter().all(|blocks| *blocks <= BLOCKS_OF_A_PACK) && blocks.iter().sum::<u64>() == ALL, "{blocks:?}");
+    }
 }
