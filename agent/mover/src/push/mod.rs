@@ -45,7 +45,7 @@ use crate::format::documents::{Claim, Commit, Owner, seal};
 use crate::format::names::COMMIT;
 use crate::format::revision::Revision;
 use crate::guard::{Deletions, Guard};
-use crate::packs::limits::BLOCKS_OF_A_MAP;
+use crate::packs::limits::{BLOCKS_OF_A_MAP, WINDOWS};
 use crate::remote::Remote;
 use crate::remote::committed::Committed;
 use crate::retention::Retention;
@@ -103,11 +103,13 @@ pub struct Sizes {
     pub checkpoint: u64,
     /// Blocks of a volume, at most.
     pub blocks: u64,
+    /// Windows of all runs of its map, at most.
+    pub windows: usize,
 }
 
 impl Default for Sizes {
     fn default() -> Self {
-        Self { pack: None, checkpoint: 1 << 30, blocks: BLOCKS_OF_A_MAP }
+        Self { pack: None, checkpoint: 1 << 30, blocks: BLOCKS_OF_A_MAP, windows: WINDOWS }
     }
 }
 

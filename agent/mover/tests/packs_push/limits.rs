@@ -70,3 +70,28 @@ fn a_file_of_more_blocks_than_have_numbers_is_named(#[values(false, true)] data:
     let left_out = push_packs(&remote(&objects), &PushOptions { exclude, ..options(dir.path(), 400) }).unwrap();
     assert_eq!((left_out.changed, left_out.files), (false, 1));
 }
+
+/// A reader opens all runs together, and no push leaves more windows than it takes. Of so many that no test has as many, fewer are the most here:
+/// each of these runs has four.
+#[test]
+fn runs_of_more_windows_than_a_reader_takes_become_one() {
+    let (objects, dir) = fresh();
+    let push = |seconds, windows| {
+        let sizes = Sizes { windows, ..Sizes::default() };
+        push_packs(&remote(&objects), &PushOptions { sizes, ..options(dir.path(), seconds) })
+    };
+    let mut runs = Vec::new();
+    for number in 0..5_u8 {
+        fs::write(dir.path().join("db"), noise(number.into(), 16384)).unwrap();
+        push(100 * i64::from(number), 8).unwrap();
+        let read = committed(&objects).unwrap().unwrap();
+        assert_eq!(read.tree, volume(dir.path(), &Exclude::default()));
+        runs.push(read.document.runs.len());
+    }
+    assert_eq!(runs, [1, 2, 1, 2, 1]);
+    let before = but_claim(&objects);
+    fs::write(dir.path().join("db"), noise(9, 16384)).unwrap();
+    let Failure { reason, message, .. } = push(900, 3).unwrap_err();
+    assert_eq!((reason, but_claim(&objects)), (Reason::MoverFailed, before), "{message}");
+    assert!(message.contains("4 windows, and a path takes 3: exclude"), "{message}");
+}

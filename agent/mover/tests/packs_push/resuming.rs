@@ -16,7 +16,7 @@ use crate::read::volume;
 use crate::support::{committed, fresh, options, remote};
 
 const KIB: u64 = 1 << 10;
-const SIZES: Sizes = Sizes { pack: Some(256 * KIB), checkpoint: 1, blocks: u64::MAX };
+const SIZES: Sizes = Sizes { pack: Some(256 * KIB), checkpoint: 1, blocks: u64::MAX, windows: 1 << 18 };
 /// Packs go four at a time.
 const SENT: u64 = 1 << 20;
 const LARGE: u64 = 2400 * KIB;

@@ -57,7 +57,7 @@ pub fn push(objects: &Arc<Mutex<Objects>>, volume: &Path, seconds: i64) -> Resul
 
 /// The same, in many packs, and a first push writes a checkpoint after each time that it sends some.
 pub fn push_small(objects: &Arc<Mutex<Objects>>, volume: &Path, seconds: i64) -> Result<Synced> {
-    let sizes = Sizes { pack: Some(64 << 10), checkpoint: 1, blocks: u64::MAX };
+    let sizes = Sizes { pack: Some(64 << 10), checkpoint: 1, blocks: u64::MAX, windows: 1 << 18 };
     push_packs(&remote(objects), &PushOptions { sizes, ..options(volume, seconds) })
 }
 

@@ -251,7 +251,7 @@ impl Play<'_> {
                     guard,
                     retention: scribe_mover::retention::Retention::last(1),
                     // Many packs, and a checkpoint after each send of a first push.
-                    sizes: scribe_mover::push::Sizes { pack: Some(64 << 10), checkpoint: 1, blocks: u64::MAX },
+                    sizes: scribe_mover::push::Sizes { pack: Some(64 << 10), checkpoint: 1, blocks: u64::MAX, windows: 1 << 18 },
                 };
                 let push = if layout == Layout::Files { push } else { push_packs };
                 Box::new(move || push(&remote, &options).map(Some).map_err(|failure| (failure.reason, failure.message)))

@@ -87,7 +87,7 @@ impl Index {
         let sha256 = Digest(Sha256::digest(&tail).into());
         tail.extend_from_slice(&sha256.0);
         let length = tail.len() as u64;
-        Ok((tail, Written { size: before + length, tail: length, sha256, counts: self.counts() }))
+        Ok((tail, Written { size: before + length, tail: length, sha256, counts: self.counts(), windows: self.windows() }))
     }
 
     /// Reads the tail of the run that a manifest names.

@@ -73,12 +73,14 @@ pub struct Written {
     pub sha256: Digest,
     /// See [`RunRef::counts`].
     pub counts: Counts,
+    /// How many windows it has.
+    pub windows: usize,
 }
 
 impl Written {
     /// As a manifest names it, an object of its own.
     pub fn named(self, id: ObjectId, first: u64, last: u64) -> RunRef {
-        let Self { size, tail, sha256, counts } = self;
+        let Self { size, tail, sha256, counts, .. } = self;
         RunRef { id, size, tail, sha256, first, last, counts, inline: false }
     }
 }

@@ -58,6 +58,11 @@ impl<R: ReadAt> Run<R> {
         Ok(Self { source, id: of.id, index })
     }
 
+    /// How many windows it has.
+    pub fn windows(&self) -> usize {
+        self.index.windows()
+    }
+
     /// All rows of a section.
     pub fn rows<S: Section>(&self) -> Rows<'_, R, S> {
         Rows { run: self, next: 0, window: None, last: None, from: None, ended: false }

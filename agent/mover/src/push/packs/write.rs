@@ -36,7 +36,7 @@ use crate::packs::policy::clock::Graces;
 use crate::packs::policy::dead::Dead;
 use crate::packs::policy::garbage::may_commit;
 use crate::packs::reference::PackRow;
-use crate::packs::run::RunRef;
+use crate::packs::run::{Run, RunRef};
 use crate::packs::size::BlockSize;
 use crate::push::hold::{Hold, claim_name};
 use crate::push::object_names::{Name, of_ours};
@@ -241,6 +241,16 @@ fn run(session: &Session, revised: &Revised, ledger: &mut Ledger) -> Result<NewR
     let is_other = session.base.is_some_and(|base| base.document.block_size != lineage.block.bytes());
     if let Some(from) = if is_other { Some(0) } else { merge_from(&sizes) }.filter(|from| *from < stay) {
         (stay, (file, written)) = (from, merged(from)?);
+    }
+    // A reader opens all runs together. Where they have more windows than it takes, they become one, whose windows are full.
+    let most = session.options.sizes.windows;
+    let windows = |stay: usize, new: usize| map.runs().iter().take(stay).map(Run::windows).fold(new, usize::saturating_add);
+    if stay > 0 && windows(stay, written.windows) > most {
+        (stay, (file, written)) = (0, merged(0)?);
+    }
+    if written.windows > most {
+        let (all, what) = (written.windows, "exclude some of it (spec.rclone.exclude), or push parts of it to paths of their own");
+        return Err(Failure::new(Reason::MoverFailed, format!("the map of the volume has {all} windows, and a path takes {most}: {what}")));
     }
     let first = old.get(stay).map_or(ledger.generation, |of| of.first);
     let mut of = written.named(ledger.packing.name()?, first, ledger.generation);
