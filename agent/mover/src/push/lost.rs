@@ -86,6 +86,9 @@ impl<'d> Missing<'d> {
     }
 }
 
+/// Dead objects of a kind: their folder, and how they are named.
+type Kind<'d> = (Folder<'d>, &'d Vec<DeadObject>, fn(ObjectId) -> String);
+
 /// What retained revisions need, and the revision itself does not.
 fn older(document: &Document, shown: &Shown) -> BTreeMap<String, Range<u64>> {
     let mut older = BTreeMap::new();
@@ -103,8 +106,7 @@ fn older(document: &Document, shown: &Shown) -> BTreeMap<String, Range<u64>> {
         let next = generations.partition_point(|generation| *generation < dead.born);
         generations.get(next).is_some_and(|generation| dead.is_needed_by(*generation))
     };
-    let kinds: [(_, _, fn(ObjectId) -> String); 2] =
-        [(Folder::Packs, &document.dead_packs, ObjectId::pack), (Folder::Runs, &document.dead_runs, ObjectId::run)];
+    let kinds: [Kind; 2] = [(Folder::Packs, &document.dead_packs, ObjectId::pack), (Folder::Runs, &document.dead_runs, ObjectId::run)];
     for (folder, dead, name) in kinds {
         let missing = dead.iter().filter(is_needed).filter(|dead| !shown.has(folder, dead.id, dead.size));
         older.extend(missing.map(|dead| (name(dead.id), dead.born..dead.died)));
