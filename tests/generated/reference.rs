@@ -190,18 +190,19 @@ fn rules(schema: &Value) -> impl Iterator<Item = &str> {
     schema["x-kubernetes-validations"].as_array().into_iter().flatten().map(|rule| text(rule, "message"))
 }
 
-/// The description in two: what stands beside the sentence `Default: …`, and that sentence's end.
-fn described(schema: &Value) -> (String, Option<&str>) {
-    let description = text(schema, "description");
-    let Some((before, default)) = description.split_once("Default: ") else { return (description.to_owned(), None) };
+/// The description in two, its lines joined, because a comment may wrap anywhere: what stands beside the sentence `Default: …`, and that
+/// sentence's end.
+fn described(schema: &Value) -> (String, Option<String>) {
+    let description = text(schema, "description").split_whitespace().collect::<Vec<_>>().join(" ");
+    let Some((before, default)) = description.split_once("Default: ") else { return (description, None) };
     let (default, after) = default.split_once(". ").unwrap_or((default, ""));
-    (format!("{before}{after}"), Some(default.trim_end_matches('.')))
+    (format!("{before}{after}"), Some(default.trim_end_matches('.').to_owned()))
 }
 
 fn known_default(path: &str, schema: &Value) -> Option<String> {
     if let (_, Some(default)) = described(schema) {
         let one_word = !default.contains(' ') && !default.contains('`');
-        return Some(if one_word { format!("`{default}`") } else { default.to_owned() });
+        return Some(if one_word { format!("`{default}`") } else { default });
     }
     DEFAULTS.iter().find(|(known, _)| *known == path).map(|(_, default)| default.unwrap_or_default().to_owned())
 }
@@ -249,7 +250,8 @@ fn kind(crd: &Value, page: &mut String) -> std::fmt::Result {
     let short = names["shortNames"][0].as_str().unwrap_or_default();
     writeln!(page, "Its short name is `{short}`. `kubectl get {short}` shows:\n\n| column | where it comes from |\n|---|---|")?;
     for column in version["additionalPrinterColumns"].as_array().into_iter().flatten() {
-        writeln!(page, "| {} | `{}` |", text(column, "name"), text(column, "jsonPath"))?;
+        let shown = if column["priority"].as_i64() > Some(0) { " (with `-o wide`)" } else { "" };
+        writeln!(page, "| {}{shown} | `{}` |", text(column, "name"), text(column, "jsonPath"))?;
     }
 
     let written = fields_of(crd, "spec");
@@ -261,6 +263,9 @@ fn kind(crd: &Value, page: &mut String) -> std::fmt::Result {
         writeln!(page, "| `{path}` | {} | {word} | {default} | {allowed} | {meaning} |", type_of(schema))?;
     }
     writeln!(page, "\nWhat the API server refuses, and says about it:\n")?;
+    for rule in rules(&schema["properties"]["spec"]) {
+        writeln!(page, "- `spec`: {}", cell(rule))?;
+    }
     for Field { path, schema, .. } in written.iter().filter(|field| text(field.schema, "type") == "object") {
         for rule in rules(schema) {
             writeln!(page, "- `{path}`: {}", cell(rule))?;
