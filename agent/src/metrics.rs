@@ -131,7 +131,9 @@ impl Metrics {
         }
         registry.register("scribe_sync", "Attempts to sync, by how they ended", syncs);
         registry.register("scribe_sync_failures", "Attempts that failed, whatever the reason", failures);
-        registry.register("scribe_bytes_transferred", "File content that successful syncs have sent or fetched", bytes);
+        let help =
+            "File content that successful syncs have sent or fetched; of layout Packs, pushes count it before compression, pulls after";
+        registry.register("scribe_bytes_transferred", help, bytes);
     }
 }
 

@@ -21,6 +21,19 @@ failure of that reason. Counters begin again at 0 when the agent is restarted.
 ";
 
 const ALERTS: &str = "
+With the Prometheus operator, one object for each namespace with an agent; it sets the label `service` of the first alert below to the name of the Service:
+
+```yaml
+apiVersion: monitoring.coreos.com/v1
+kind: ServiceMonitor
+metadata: {name: scribe-agent, namespace: source}
+spec:
+  selector: {matchLabels: {app.kubernetes.io/name: scribe-agent}}
+  endpoints: [{port: http}]
+```
+
+Without it, scrape port 8080 of the pods with the label `app.kubernetes.io/component=agent`, and adapt that alert to the labels of your job.
+
 Useful alerts, for sites that sync at least once an hour:
 
 | what | expression |

@@ -170,7 +170,8 @@ pub struct Status {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<i64>,
 
-    /// File content that the last successful sync sent or fetched, in bytes.
+    /// File content that the last successful sync sent or fetched, in bytes. With layout Packs, a push counts its blocks before compression
+    /// (`sent` has what was sent), and a pull what it fetched of the packs, compressed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transferred: Option<i64>,
 
