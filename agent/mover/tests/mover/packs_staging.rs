@@ -1,10 +1,10 @@
 //! What a pull of layout Packs has fetched waits in folders of the staging folder that hold files which lie together in the tree: a folder with a
 //! million names would be read again and again. The next pull finds it there, and nothing else that lies beside it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -125,22 +125,34 @@ fn two_files_of_one_content_change_in_place() {
     }
 }
 
+/// Pushes a file of so many blocks, and then small ones, until the pack of such a one comes after that of the large one, as packs are fetched. Returns
+/// the name of that file and where its pack is.
+fn large_and_small(site: &Site, blocks: usize) -> (String, PathBuf) {
+    let last = || fs::read_dir(site.object(".scribe/packs")).unwrap().map(|pack| pack.unwrap().path()).max().unwrap();
+    fs::write(site.source.path().join("large"), noise(1, blocks * BLOCK)).unwrap();
+    push_packs(&site.remote(), &site.push_options()).unwrap();
+    let first = last();
+    for number in 2.. {
+        let name = format!("small {number}");
+        fs::write(site.source.path().join(&name), noise(number, BLOCK)).unwrap();
+        push_packs(&site.remote(), &site.push_options()).unwrap();
+        if last() != first {
+            return (name, last());
+        }
+    }
+    unreachable!()
+}
+
 /// Blocks of a pack that came before one of its ranges was lost are not put in place once more when all of it comes.
 #[test]
 fn what_came_before_a_range_is_lost_is_kept_once() {
     let site = Site::with_bucket();
-    let (source, dest, objects) = (site.source.path(), site.dest.path(), site.object(".scribe/packs"));
-    let packs = || fs::read_dir(&objects).unwrap().map(|pack| pack.unwrap().path()).collect::<BTreeSet<_>>();
-    fs::write(source.join("large"), noise(1, 256 * BLOCK)).unwrap();
-    push_packs(&site.remote(), &site.push_options()).unwrap();
-    let first = packs();
-    fs::write(source.join("small"), noise(2, BLOCK)).unwrap();
-    push_packs(&site.remote(), &site.push_options()).unwrap();
-    let second = packs().difference(&first).next().unwrap().clone();
+    let dest = site.dest.path();
+    let (small, second) = large_and_small(&site, 256);
     done(pull(&site.remote(), &site.pull_options()));
     // Two blocks of the first pack are needed then, far from each other, and all of the second one.
     let spoil = || {
-        for (name, at) in [("large", 0), ("large", 128 * BLOCK), ("small", 0)] {
+        for (name, at) in [("large", 0), ("large", 128 * BLOCK), (&*small, 0)] {
             overwrite(&dest.join(name), at, b"spoiled");
         }
     };
@@ -173,14 +185,8 @@ fn what_came_before_a_range_is_lost_is_kept_once() {
 #[test]
 fn what_was_fetched_of_an_older_content_counts_for_the_newer() {
     let site = Site::with_bucket();
-    let (source, dest, objects) = (site.source.path(), site.dest.path(), site.object(".scribe/packs"));
-    let packs = || fs::read_dir(&objects).unwrap().map(|pack| pack.unwrap().path()).collect::<BTreeSet<_>>();
-    fs::write(source.join("large"), noise(1, 100 * BLOCK)).unwrap();
-    push_packs(&site.remote(), &site.push_options()).unwrap();
-    let first = packs();
-    fs::write(source.join("small"), noise(2, BLOCK)).unwrap();
-    push_packs(&site.remote(), &site.push_options()).unwrap();
-    let second = packs().difference(&first).next().unwrap().clone();
+    let (source, dest) = (site.source.path(), site.dest.path());
+    let (_, second) = large_and_small(&site, 100);
     let away = site.secret.path().join("away");
     fs::rename(&second, &away).unwrap();
     pull(&site.remote(), &site.pull_options()).unwrap_err();
