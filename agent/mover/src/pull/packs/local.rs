@@ -114,7 +114,7 @@ impl<R: ReadAt> Comparing<'_, R> {
     pub(super) fn room(&self, targets: &[Target], kept: u64, staging: &Staging) -> Result<()> {
         let whole = targets.iter().filter(|target| target.size > 0 && !target.in_place);
         let mut room = Room { bytes: 0, inodes: (whole.clone().count() as u64).saturating_sub(kept) };
-        let mut shares = None;
+        let (block, mut shares, mut rows) = (self.block()?, None, Blocks::new(self.map));
         for target in whole.filter(|target| !target.path.is_root()) {
             self.stop.check()?;
             let Some(base) = self.root.file(&target.path)? else { continue };
@@ -123,10 +123,18 @@ impl<R: ReadAt> Comparing<'_, R> {
             }
             let failed = |e: &io::Error| Failure::volume("compare", &self.root.shown(&target.path), e);
             let size = base.metadata().map_err(|e| failed(&e))?.len().min(target.size);
-            let copy = place::of_copy(&base, size, self.block()?, self.stop)?.map_err(|e| failed(&e))?;
             // What an earlier pull has copied is there.
-            let staged = staging.verified().find(&Staging::content(&target.digest))?.is_some();
-            room.bytes = room.bytes.saturating_add(if staged { 0 } else { copy.bytes });
+            if staging.verified().find(&Staging::content(&target.digest))?.is_some() {
+                continue;
+            }
+            let copy = place::of_copy(&base, size, block, self.stop)?.map_err(|e| failed(&e))?;
+            // No more than the file is going to have, holes left out: all else is known not to be copied.
+            let mut bytes = 0_u64;
+            rows.of(target.id(), |number, _| {
+                bytes = bytes.saturating_add(block.length(target.size, number).into());
+                self.stop.check()
+            })?;
+            room.bytes = room.bytes.saturating_add(copy.bytes.min(Room::of_content(bytes).bytes));
         }
         space::check(self.root, room)
     }
