@@ -1,6 +1,7 @@
 //! Plays what a cluster does with the agent's children: snapshots get ready, claims are bound, movers run and report. It talks to the API
 //! server without the proxy, and writes down what must never happen.
 
+use super::until::within;
 use futures::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use kube::api::{DynamicObject, ListParams, Patch, PatchParams, PostParams};
@@ -12,6 +13,9 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use tokio::task::JoinSet;
+
+/// Seconds for which a request of the played cluster is made again.
+const PATIENCE: u64 = 120;
 
 /// What was seen of the movers.
 #[derive(Debug, Default)]
@@ -96,11 +100,30 @@ impl Player {
 
     /// One that is gone meanwhile needs no status.
     async fn status(&self, api: &Api<DynamicObject>, object: &DynamicObject, status: Value) {
-        let patch = json!({ "metadata": { "uid": object.uid() }, "status": status });
-        match api.patch_status(&object.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await {
-            Err(kube::Error::Api(refused)) if refused.code == 404 || refused.code == 409 => {}
-            other => drop(other.unwrap_or_else(|e| panic!("{} {}: {e}", object.name_any(), object.data))),
-        }
+        let patch = Patch::Merge(json!({ "metadata": { "uid": object.uid() }, "status": status }));
+        self.insist(async || match api.patch_status(&object.name_any(), &PatchParams::default(), &patch).await {
+            // Another object of this name, or an edit at the same time.
+            Err(kube::Error::Api(refused)) if refused.code == 409 => match api.get_opt(&object.name_any()).await? {
+                Some(now) if now.uid() == object.uid() => Err(kube::Error::Api(refused)),
+                _ => Ok(()),
+            },
+            Err(kube::Error::Api(refused)) if refused.code == 404 => Ok(()),
+            other => other.map(drop),
+        })
+        .await;
+    }
+
+    /// Asks the API server until it answers: on a machine whose processors have much to do, requests time out. What it refuses for good is a
+    /// violation, so that a test does not wait for a world that has stopped.
+    async fn insist<T>(&self, ask: impl AsyncFnMut() -> kube::Result<T>) -> Option<T> {
+        let error = match within(PATIENCE, ask).await {
+            Ok(answer) => return Some(answer),
+            Err(error) => error,
+        };
+        let violation = format!("the played cluster cannot go on: {error}");
+        eprintln!("{violation}");
+        self.record.lock().unwrap().violations.push(violation);
+        None
     }
 
     async fn run_mover(&self, job: DynamicObject) {
@@ -115,7 +138,12 @@ impl Player {
         let pod: DynamicObject =
             serde_json::from_value(json!({ "apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": template["spec"] })).unwrap();
         self.no_other_moves(&pods, &owner, &job).await;
-        let pod = pods.create(&PostParams::default(), &pod).await.unwrap();
+        let created = self.insist(async || match pods.create(&PostParams::default(), &pod).await {
+            // The answer to the create was lost.
+            Err(kube::Error::Api(refused)) if refused.code == 409 => pods.get(&pod.name_any()).await,
+            other => other,
+        });
+        let Some(pod) = created.await else { return };
         {
             let mut record = self.record.lock().unwrap();
             *record.movers.entry(run.clone()).or_default() += 1;
@@ -148,7 +176,7 @@ impl Player {
     /// Neither of the same object, nor, where a destination's starts, of another destination that writes to the same PVC.
     async fn no_other_moves(&self, pods: &Api<DynamicObject>, owner: &str, job: &DynamicObject) {
         let movers = ListParams::default().labels("app.kubernetes.io/component=mover");
-        let others = pods.list(&movers).await.unwrap();
+        let Some(others) = self.insist(async || pods.list(&movers).await).await else { return };
         let claims = |spec: &Value| -> BTreeSet<String> {
             let volumes = spec["volumes"].as_array().into_iter().flatten();
             volumes.filter_map(|volume| volume["persistentVolumeClaim"]["claimName"].as_str()).map(str::to_owned).collect()

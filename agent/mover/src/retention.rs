@@ -24,6 +24,9 @@ pub struct Retention {
     pub zone: TimeZone,
 }
 
+/// Clocks of two machines may differ by so much.
+const SKEW: SignedDuration = SignedDuration::from_mins(10);
+
 /// What tells two periods of one kind apart, in the order of time.
 type Period = (i16, i16, i64);
 /// Of how many periods the newest copy is kept, and of which kind they are.
@@ -35,14 +38,17 @@ impl Retention {
         Retention { last, hourly: 0, daily: 0, weekly: 0, monthly: 0, max_age: None, zone: TimeZone::UTC }
     }
 
-    /// The most that may be kept.
+    /// The most that are kept while no clock is ahead.
     pub fn most(&self) -> usize {
         self.last.max(1) + self.hourly + self.daily + self.weekly + self.monthly
     }
 
     /// Which of the copies are kept. They are given by the times of their data, the one that was made last first: that order, not the clock,
-    /// says which is newer. A copy must have the same time at each look, or one period after another would lose what it had: nothing but
-    /// its age depends on `now`. Only `last` keeps one whose time is not known, whatever its age.
+    /// says which is newer. A copy must have the same time at each look, or one period after another would lose what it had. Only `last` keeps
+    /// one whose time is not known, whatever its age.
+    ///
+    /// Times after `now` may be of a clock that was ahead, or `now` is of one that was set back. Such copies are kept as all others are, and
+    /// take no period from those that are not ahead: of each rule, there may be twice as many.
     pub fn kept(&self, times: &[Option<Timestamp>], now: Timestamp) -> Vec<bool> {
         let young = |time: Timestamp| self.max_age.is_none_or(|age| now.duration_since(time) < age);
         // Age comes first: one that is too old anyway takes no younger one's place.
@@ -51,16 +57,25 @@ impl Retention {
         for at in left.iter().take(self.last.max(1)) {
             kept[*at] = true;
         }
-        let local: Vec<(usize, Zoned)> = left.iter().filter_map(|at| Some((*at, times[*at]?.to_zoned(self.zone.clone())))).collect();
+        let mut local: Vec<(usize, Zoned)> = left.iter().filter_map(|at| Some((*at, times[*at]?.to_zoned(self.zone.clone())))).collect();
+        self.newest_of_each_period(&local, &mut kept);
+        let known = local.len();
+        local.retain(|(_, time)| time.timestamp().duration_since(now) <= SKEW);
+        if local.len() < known {
+            self.newest_of_each_period(&local, &mut kept);
+        }
+        kept
+    }
+
+    fn newest_of_each_period(&self, local: &[(usize, Zoned)], kept: &mut [bool]) {
         let rules: [Rule; 4] = [(self.hourly, hour), (self.daily, day), (self.weekly, week), (self.monthly, month)];
         for (count, period) in rules {
             let latest: BTreeSet<Period> = local.iter().map(|(_, time)| period(time)).collect();
             let mut open: BTreeSet<Period> = latest.into_iter().rev().take(count).collect();
-            for (at, time) in &local {
+            for (at, time) in local {
                 kept[*at] |= open.remove(&period(time));
             }
         }
-        kept
     }
 }
 

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::base::Base;
 use crate::format::revision::Revision;
+use crate::packs::limits::RETAINED;
 use crate::packs::manifest::{PushClock, Reading, Retained};
 use crate::packs::policy::clock;
 use crate::packs::policy::dead::Dead;
@@ -45,7 +46,9 @@ impl Older {
         let all: Vec<retained::Retained> = [new].into_iter().chain(older.iter().map(revision)).collect();
         let stay = kept(&all, rules, clock.at, now).into_iter().skip(1);
         let (kept, dropped): (Vec<_>, Vec<_>) = older.into_iter().zip(stay).partition(|(_, stays)| *stays);
-        let [kept, dropped] = [kept, dropped].map(|of| of.into_iter().map(|(of, _)| of).collect());
+        let [mut kept, mut dropped]: [Vec<_>; 2] = [kept, dropped].map(|of| of.into_iter().map(|(of, _)| of).collect());
+        // The rules allow no more, but for those of a clock that was ahead.
+        dropped.extend(kept.drain(kept.len().min(RETAINED - 1)..));
         Self { kept, dropped }
     }
 
