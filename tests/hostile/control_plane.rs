@@ -10,6 +10,14 @@ use serde_json::json;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Weak};
+use tokio::sync::Mutex;
+
+/// What a cluster has that the agent works in.
+pub const CRDS: [&str; 2] =
+    ["kustomize/crds/scribe.backube_replicationsources.yaml", "kustomize/crds/scribe.backube_replicationdestinations.yaml"];
+/// What it has if it has snapshots.
+pub const SNAPSHOT_CRD: &str = "tests/cluster/node/crds/snapshot.storage.k8s.io_volumesnapshots.yaml";
 
 /// A control plane without controllers: nobody but the test answers to what the agent writes.
 pub struct ControlPlane {
@@ -19,8 +27,33 @@ pub struct ControlPlane {
 }
 
 impl ControlPlane {
+    /// The one, with all CRDs, of all tests that change nothing but their own namespace. It ends with the last of them.
+    pub async fn shared() -> Arc<ControlPlane> {
+        static SHARED: Mutex<(Weak<ControlPlane>, usize)> = Mutex::const_new((Weak::new(), 0));
+        let mut shared = SHARED.lock().await;
+        if let Some(plane) = shared.0.upgrade() {
+            return plane;
+        }
+        // The one before may not be quite gone.
+        shared.1 += 1;
+        let mut plane = ControlPlane::serving(&format!("shared-by-all-{}", shared.1)).await;
+        for file in CRDS.into_iter().chain([SNAPSHOT_CRD]) {
+            plane.install_crd(file).await;
+        }
+        plane.collect_garbage();
+        let plane = Arc::new(plane);
+        shared.0 = Arc::downgrade(&plane);
+        plane
+    }
+
     /// Starts it and waits until it serves.
     pub async fn start(name: &str) -> ControlPlane {
+        let mut plane = ControlPlane::serving(name).await;
+        plane.collect_garbage();
+        plane
+    }
+
+    async fn serving(name: &str) -> ControlPlane {
         let dir = std::env::temp_dir().join(format!("scribe-hostile-{name}-{}", std::process::id()));
         fs::create_dir(&dir).unwrap_or_else(|error| panic!("{}: {error}; each site needs a name of its own", dir.display()));
         let [client, peer, port] = free_ports();
@@ -78,19 +111,22 @@ impl ControlPlane {
             ],
         );
         plane.serves().await;
-        let kubeconfig = plane.path("kubeconfig");
-        plane.spawn(
-            "kube-controller-manager",
-            &["--kubeconfig", &kubeconfig, "--leader-elect=false", "--controllers", "garbage-collector-controller", "--secure-port", "0"],
-        );
         plane
+    }
+
+    /// One that knows the kinds from its start does not stop to learn of them. It has to keep up with the syncs of many tests.
+    fn collect_garbage(&mut self) {
+        let kubeconfig = self.path("kubeconfig");
+        let only = ["--leader-elect=false", "--controllers", "garbage-collector-controller", "--secure-port", "0"];
+        let quick = ["--kube-api-qps", "500", "--kube-api-burst", "500"];
+        self.spawn("kube-controller-manager", &[&["--kubeconfig", &kubeconfig], &only[..], &quick[..]].concat());
     }
 
     fn path(&self, name: &str) -> String {
         self.dir.join(name).to_str().unwrap().to_owned()
     }
 
-    /// Where this control plane's files are; gone with it.
+    /// Where this control plane's files are, and those of its sites; gone with it.
     pub fn dir(&self) -> &Path {
         &self.dir
     }

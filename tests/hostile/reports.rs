@@ -119,7 +119,7 @@ async fn a_removal_that_is_forbidden() {
 /// The CRDs are older than the agent: what could not be recorded is not done, least of all again and again.
 #[tokio::test]
 async fn a_crd_that_is_older_than_the_agent() {
-    let site = Site::start("older-crd").await;
+    let site = Site::alone("older-crd").await;
     let crds = Api::<CustomResourceDefinition>::all(site.client.clone());
     let status = "/spec/versions/0/schema/openAPIV3Schema/properties/status/properties";
     let fields =
@@ -150,7 +150,7 @@ async fn a_crd_that_is_older_than_the_agent() {
 /// Not even once: the next agent would not know that it was done, and end the sync again.
 #[tokio::test]
 async fn an_abort_that_cannot_be_recorded() {
-    let site = Site::start("older-abort").await;
+    let site = Site::alone("older-abort").await;
     let crds = Api::<CustomResourceDefinition>::all(site.client.clone());
     let status = "/spec/versions/0/schema/openAPIV3Schema/properties/status/properties";
     let removed = json!([{ "op": "remove", "path": format!("{status}/aborted") }]);
@@ -175,7 +175,7 @@ async fn an_abort_that_cannot_be_recorded() {
 /// The annotation waits for the CRD, and is handled soon after that was brought up to date; nothing else makes the agent write the field.
 #[tokio::test]
 async fn a_crd_that_is_brought_up_to_date() {
-    let site = Site::start("updated-crd").await;
+    let site = Site::alone("updated-crd").await;
     let crds = Api::<CustomResourceDefinition>::all(site.client.clone());
     let path = "/spec/versions/0/schema/openAPIV3Schema/properties/status/properties/lastHandledVerifyNow";
     let name = "replicationsources.scribe.backube";

@@ -114,7 +114,7 @@ async fn lists_of_a_server_that_is_away() {
 /// An object that this version of the agent cannot read does not keep it from the others.
 #[tokio::test]
 async fn an_object_that_cannot_be_read() {
-    let site = Site::start("unreadable").await;
+    let site = Site::alone("unreadable").await;
     site.source("good", manual("first")).await.sync("first", 60).await;
     // As if it had been written by a newer version, whose CRD is in the cluster.
     let crds =
@@ -180,7 +180,7 @@ async fn a_new_token() {
     let site = Site::start("token").await;
     let source = site.source("it", manual("first")).await;
     source.until("the first sync", 60, |s| s.last_manual_sync.is_some()).await;
-    std::fs::write(Agent::token_file(site.plane.dir()), "second-token").unwrap();
+    std::fs::write(Agent::token_file(&site.dir), "second-token").unwrap();
     site.proxy.rule(|call| if call.authorization == "Bearer second-token" { Fault::None } else { Fault::Unauthorized });
     source.sync("second", 180).await;
 }

@@ -1,29 +1,26 @@
 //! Everything together: a control plane, a proxy before it, a played cluster behind it, and an agent.
 
 use super::agent::{Agent, Launch};
-use super::control_plane::ControlPlane;
+use super::control_plane::{CRDS, ControlPlane, SNAPSHOT_CRD};
 use super::proxy::{Fault, Proxy, Rule};
+use super::until::pause;
 use super::world::World;
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::api::{DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::runtime::wait::await_condition;
 use kube::{Api, Client, ResourceExt};
 use scribe_agent::api::Status;
 use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-/// The namespace.
-pub const NAMESPACE: &str = "played";
 /// The agent's own pod.
 pub const POD: &str = "agent-0";
 /// The agent's settings: it tries again soon, and is not held up by its own budget.
 pub const SETTINGS: &str =
     "{continuousInterval: 1h, maxConcurrentSyncs: 20, kubeAPIQPS: 500, kubeAPIBurst: 500, retry: {initial: 1s, max: 4s}}";
-
-const CRDS: [&str; 2] =
-    ["kustomize/crds/scribe.backube_replicationsources.yaml", "kustomize/crds/scribe.backube_replicationdestinations.yaml"];
-const SNAPSHOT_CRD: &str = "tests/cluster/node/crds/snapshot.storage.k8s.io_volumesnapshots.yaml";
 
 /// A site. Everything ends when it is dropped, the agent first.
 pub struct Site {
@@ -35,8 +32,12 @@ pub struct Site {
     pub proxy: Proxy,
     /// Without the proxy.
     pub client: Client,
+    /// The namespace, of this site alone.
+    pub namespace: String,
+    /// Where the agent's files are.
+    pub dir: PathBuf,
     /// What the agent talks to in the end.
-    pub plane: ControlPlane,
+    plane: Arc<ControlPlane>,
 }
 
 impl Site {
@@ -47,14 +48,17 @@ impl Site {
 
     /// The same with other settings.
     pub async fn start_with(name: &str, settings: &str) -> Site {
-        let site = Site::bare(name, settings, Box::new(|_| Fault::None)).await;
-        site.install_crds().await;
-        site
+        Site::on(ControlPlane::shared().await, name, settings, Box::new(|_| Fault::None)).await
     }
 
     /// The same with a proxy that misbehaves from the beginning.
     pub async fn behind(name: &str, rule: Rule) -> Site {
-        let site = Site::bare(name, SETTINGS, rule).await;
+        Site::on(ControlPlane::shared().await, name, SETTINGS, rule).await
+    }
+
+    /// A site whose cluster is of no other test, which may change its CRDs.
+    pub async fn alone(name: &str) -> Site {
+        let site = Site::without_crds(name).await;
         site.install_crds().await;
         site
     }
@@ -70,21 +74,23 @@ impl Site {
 
     /// A site in whose cluster nobody has installed the CRDs.
     pub async fn without_crds(name: &str) -> Site {
-        Site::bare(name, SETTINGS, Box::new(|_| Fault::None)).await
+        Site::on(Arc::new(ControlPlane::start(name).await), name, SETTINGS, Box::new(|_| Fault::None)).await
     }
 
-    async fn bare(name: &str, settings: &str, rule: Rule) -> Site {
-        let plane = ControlPlane::start(name).await;
+    async fn on(plane: Arc<ControlPlane>, name: &str, settings: &str, rule: Rule) -> Site {
         let client = plane.client().await;
-        let namespace: Namespace = serde_json::from_value(json!({ "metadata": { "name": NAMESPACE } })).unwrap();
-        Api::<Namespace>::all(client.clone()).create(&PostParams::default(), &namespace).await.unwrap();
+        let (namespace, dir) = (format!("played-{name}"), plane.dir().join(format!("site-{name}")));
+        std::fs::create_dir(&dir).unwrap_or_else(|error| panic!("{}: {error}; each site needs a name of its own", dir.display()));
+        let object: Namespace = serde_json::from_value(json!({ "metadata": { "name": namespace } })).unwrap();
+        Api::<Namespace>::all(client.clone()).create(&PostParams::default(), &object).await.unwrap();
         let proxy = Proxy::start(client.clone(), rule).await;
-        let world = World::start(&client, NAMESPACE);
+        let world = World::start(&client, &namespace);
         let pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": POD },
             "spec": { "containers": [{ "name": "agent", "image": "played" }] } });
-        create(&client, "", "v1", "Pod", pod).await;
-        let agent = Agent::start(&Launch { dir: plane.dir(), server: &proxy.url, namespace: NAMESPACE, settings });
-        Site { agent, world, proxy, client, plane }
+        let pods = Api::<Pod>::namespaced(client.clone(), &namespace);
+        pods.create(&PostParams::default(), &serde_json::from_value(pod).unwrap()).await.unwrap();
+        let agent = Agent::start(&Launch { dir: &dir, server: &proxy.url, namespace: &namespace, settings });
+        Site { agent, world, proxy, client, namespace, dir, plane }
     }
 
     /// Installs all of them.
@@ -104,7 +110,7 @@ impl Site {
     pub async fn source(&self, name: &str, spec: Value) -> Replication<'_> {
         let claim = json!({ "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": { "name": format!("data-{name}") },
             "spec": { "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "1Gi" } } } });
-        create(&self.client, "", "v1", "PersistentVolumeClaim", claim).await;
+        self.create("", "v1", "PersistentVolumeClaim", claim).await;
         let mut whole = json!({ "sourcePVC": format!("data-{name}"), "rclone": rclone(name) });
         merge(&mut whole, spec);
         self.replication("ReplicationSource", name, whole).await
@@ -121,13 +127,19 @@ impl Site {
 
     async fn replication(&self, kind: &'static str, name: &str, spec: Value) -> Replication<'_> {
         let object = json!({ "apiVersion": "scribe.backube/v1alpha1", "kind": kind, "metadata": { "name": name }, "spec": spec });
-        create(&self.client, "scribe.backube", "v1alpha1", kind, object).await;
+        self.create("scribe.backube", "v1alpha1", kind, object).await;
         Replication { site: self, kind, name: name.to_owned() }
+    }
+
+    async fn create(&self, group: &str, version: &str, kind: &str, object: Value) {
+        let object: DynamicObject = serde_json::from_value(object).unwrap();
+        self.api(group, version, kind).create(&PostParams::default(), &object).await.unwrap();
     }
 
     /// Any kind of object of the namespace, without the proxy.
     pub fn api(&self, group: &str, version: &str, kind: &str) -> Api<DynamicObject> {
-        namespaced(&self.client, group, version, kind)
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
+        Api::namespaced_with(self.client.clone(), &self.namespace, &resource)
     }
 
     /// Every object's status.
@@ -174,9 +186,17 @@ impl Replication<'_> {
     /// Waits until its status is as wanted.
     pub async fn until(&self, what: &str, seconds: u64, wanted: impl Fn(&Status) -> bool) -> Status {
         let holds = |object: Option<&DynamicObject>| object.is_some_and(|object| wanted(&status_of(object)));
-        let found = tokio::time::timeout(Duration::from_secs(seconds), await_condition(self.api(), &self.name, holds)).await;
-        if let Ok(object) = found {
-            return status_of(&object.unwrap().unwrap());
+        let found = async {
+            loop {
+                // A watch ends when its kind changes, for one.
+                match await_condition(self.api(), &self.name, holds).await {
+                    Ok(Some(object)) => return object,
+                    _ => pause().await,
+                }
+            }
+        };
+        if let Ok(object) = tokio::time::timeout(Duration::from_secs(seconds), found).await {
+            return status_of(&object);
         }
         panic!("{} {}: waited {seconds} s in vain for: {what}; last seen: {:#?}", self.kind, self.name, self.status().await)
     }
@@ -208,14 +228,4 @@ fn merge(into: &mut Value, from: Value) {
 
 fn rclone(path: &str) -> Value {
     json!({ "rcloneConfig": "secret", "rcloneConfigSection": "s3", "rcloneDestPath": format!("bucket/{path}") })
-}
-
-fn namespaced(client: &Client, group: &str, version: &str, kind: &str) -> Api<DynamicObject> {
-    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
-    Api::namespaced_with(client.clone(), NAMESPACE, &resource)
-}
-
-async fn create(client: &Client, group: &str, version: &str, kind: &str, object: Value) {
-    let object: DynamicObject = serde_json::from_value(object).unwrap();
-    namespaced(client, group, version, kind).create(&PostParams::default(), &object).await.unwrap();
 }

@@ -3,7 +3,7 @@
 
 use super::agent::{Agent, Launch};
 use super::proxy::Fault;
-use super::site::{NAMESPACE, POD, SETTINGS, Site};
+use super::site::{POD, SETTINGS, Site};
 use super::until::until;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
+/// Of agents that find no API server.
+const NAMESPACE: &str = "played";
 /// It has to end within this time of being asked to.
 const PROMPT: Duration = Duration::from_secs(2);
 
@@ -24,7 +26,11 @@ struct Process {
 
 impl Process {
     fn start(dir: &Path, server: &str) -> Process {
-        let (mut command, log) = Agent::command(&Launch { dir, server, namespace: NAMESPACE, settings: SETTINGS });
+        Process::of(NAMESPACE, dir, server)
+    }
+
+    fn of(namespace: &str, dir: &Path, server: &str) -> Process {
+        let (mut command, log) = Agent::command(&Launch { dir, server, namespace, settings: SETTINGS });
         Process { child: command.spawn().unwrap(), log }
     }
 
@@ -126,14 +132,14 @@ async fn it_lives_while_the_api_server_does_not_answer() {
 async fn it_ends_in_every_phase() {
     let site = Site::behind("phases", Box::new(|call| if call.lists() { Fault::CutBefore } else { Fault::None })).await;
     let dir = folder("phases-agent");
-    let listing = Process::start(&dir, &site.proxy.url);
+    let listing = Process::of(&site.namespace, &dir, &site.proxy.url);
     let address = listing.address().await;
     until("its lists fail", 30, async || if listing.log().contains("a watch failed") { Ok(()) } else { Err(listing.log()) }).await;
     assert_eq!((get(address, "/livez").unwrap(), get(address, "/readyz").unwrap()), (200, 503));
     listing.terminate().await;
 
     site.proxy.rule(|_| Fault::None);
-    let working = Process::start(&dir, &site.proxy.url);
+    let working = Process::of(&site.namespace, &dir, &site.proxy.url);
     let address = working.address().await;
     until("it is ready", 60, async || match get(address, "/readyz") {
         Ok(200) => Ok(()),

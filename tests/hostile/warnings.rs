@@ -15,16 +15,16 @@ const OBJECTS: usize = 40;
 /// In KiB.
 const LIMIT: u64 = 64 * 1024;
 
-fn warning(name: &str, kind: &str, uid: &str, message: &str) -> Value {
+fn warning(namespace: &str, name: &str, (kind, uid): (&str, &str), message: &str) -> Value {
     json!({ "apiVersion": "v1", "kind": "Event", "metadata": { "name": name }, "type": "Warning", "reason": "BackOff",
-        "message": message, "involvedObject": { "kind": kind, "namespace": "played", "name": name, "uid": uid },
+        "message": message, "involvedObject": { "kind": kind, "namespace": namespace, "name": name, "uid": uid },
         "source": { "component": "kubelet", "host": "node-1" }, "firstTimestamp": "2026-11-27T07:00:00Z",
         "lastTimestamp": "2026-11-27T07:00:00Z", "reportingComponent": "kubelet", "reportingInstance": "node-1" })
 }
 
 /// Peak resident memory of the agent, in KiB.
 pub fn peak(site: &Site) -> u64 {
-    let dir = site.plane.dir().to_str().unwrap().to_owned();
+    let dir = format!("{}/", site.dir.display());
     for entry in std::fs::read_dir("/proc").unwrap().flatten() {
         let Ok(command) = std::fs::read_to_string(entry.path().join("cmdline")) else { continue };
         if command.contains("scribe-agent") && command.contains(&dir) && command.contains("--listen") {
@@ -43,11 +43,11 @@ fn waits_for(status: &Status, what: &str) -> bool {
 #[tokio::test]
 async fn objects_that_wait_share_one_list_of_warnings() {
     let site = Site::start_with("warnings", "{continuousInterval: 1h, maxConcurrentSyncs: 64, retry: {initial: 1s, max: 4s}}").await;
-    let events = &site.api("", "v1", "Event");
+    let (events, namespace) = (&site.api("", "v1", "Event"), site.namespace.as_str());
     for chunk in (0..WARNINGS).collect::<Vec<_>>().chunks(50) {
         join_all(chunk.iter().map(|n| async move {
             let text = format!("Back-off restarting failed container web in pod web-{n}: {}", "w".repeat(500));
-            let event = warning(&format!("e{n}"), "Pod", &format!("uid-{n}"), &text);
+            let event = warning(namespace, &format!("e{n}"), ("Pod", &format!("uid-{n}")), &text);
             events.create(&PostParams::default(), &serde_json::from_value(event).unwrap()).await.unwrap();
         }))
         .await;
@@ -71,7 +71,7 @@ async fn objects_that_wait_share_one_list_of_warnings() {
         object.until("it says what it waits for", 120, |s| waits_for(s, "Waiting for VolumeSnapshot")).await;
     }
     let snapshot = site.api("snapshot.storage.k8s.io", "v1", "VolumeSnapshot").get("scribe-src-o7").await.unwrap();
-    let event = warning("reason", "VolumeSnapshot", &snapshot.uid().unwrap(), "the driver is on fire");
+    let event = warning(&site.namespace, "reason", ("VolumeSnapshot", &snapshot.uid().unwrap()), "the driver is on fire");
     events.create(&PostParams::default(), &serde_json::from_value(event).unwrap()).await.unwrap();
     objects[7].until("it says why", 150, |s| waits_for(s, "BackOff: the driver is on fire")).await;
     assert!(!objects[8].status().await.conditions.iter().any(|c| c.message.contains("on fire")), "another object's reason");

@@ -1,7 +1,7 @@
 //! Plays what a cluster does with the agent's children: snapshots get ready, claims are bound, movers run and report. It talks to the API
 //! server without the proxy, and writes down what must never happen.
 
-use super::until::within;
+use super::until::pause;
 use futures::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use kube::api::{DynamicObject, ListParams, Patch, PatchParams, PostParams};
@@ -12,10 +12,11 @@ use scribe_mover::report::{Outcome, Report};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
-/// Seconds for which a request of the played cluster is made again.
-const PATIENCE: u64 = 120;
+/// So long a request of the played cluster is made again.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What was seen of the movers.
 #[derive(Debug, Default)]
@@ -100,30 +101,37 @@ impl Player {
 
     /// One that is gone meanwhile needs no status.
     async fn status(&self, api: &Api<DynamicObject>, object: &DynamicObject, status: Value) {
-        let patch = Patch::Merge(json!({ "metadata": { "uid": object.uid() }, "status": status }));
-        self.insist(async || match api.patch_status(&object.name_any(), &PatchParams::default(), &patch).await {
-            // Another object of this name, or an edit at the same time.
-            Err(kube::Error::Api(refused)) if refused.code == 409 => match api.get_opt(&object.name_any()).await? {
-                Some(now) if now.uid() == object.uid() => Err(kube::Error::Api(refused)),
-                _ => Ok(()),
-            },
-            Err(kube::Error::Api(refused)) if refused.code == 404 => Ok(()),
-            other => other.map(drop),
-        })
-        .await;
+        let (name, patch) = (object.name_any(), Patch::Merge(json!({ "metadata": { "uid": object.uid() }, "status": status })));
+        let ask = || async {
+            match api.patch_status(&name, &PatchParams::default(), &patch).await {
+                // Another object of this name, or an edit at the same time.
+                Err(kube::Error::Api(refused)) if refused.code == 409 => match api.get_opt(&name).await? {
+                    Some(now) if now.uid() == object.uid() => Err(kube::Error::Api(refused)),
+                    _ => Ok(()),
+                },
+                Err(kube::Error::Api(refused)) if refused.code == 404 => Ok(()),
+                other => other.map(drop),
+            }
+        };
+        self.insist(ask).await;
     }
 
-    /// Asks the API server until it answers: on a machine whose processors have much to do, requests time out. What it refuses for good is a
-    /// violation, so that a test does not wait for a world that has stopped.
-    async fn insist<T>(&self, ask: impl AsyncFnMut() -> kube::Result<T>) -> Option<T> {
-        let error = match within(PATIENCE, ask).await {
-            Ok(answer) => return Some(answer),
-            Err(error) => error,
-        };
-        let violation = format!("the played cluster cannot go on: {error}");
-        eprintln!("{violation}");
-        self.record.lock().unwrap().violations.push(violation);
-        None
+    /// Asks the API server until it answers: on a machine whose processors have much to do, requests time out. What it refuses for so long is a
+    /// violation, so that no test waits for a world that has stopped without a word.
+    async fn insist<T, F: Future<Output = kube::Result<T>>>(&self, mut ask: impl FnMut() -> F) -> Option<T> {
+        let began = Instant::now();
+        loop {
+            match ask().await {
+                Ok(answer) => return Some(answer),
+                Err(_) if began.elapsed() < PATIENCE => pause().await,
+                Err(error) => {
+                    let violation = format!("the played cluster cannot go on: {error}");
+                    eprintln!("{violation}");
+                    self.record.lock().unwrap().violations.push(violation);
+                    return None;
+                }
+            }
+        }
     }
 
     async fn run_mover(&self, job: DynamicObject) {
@@ -138,12 +146,14 @@ impl Player {
         let pod: DynamicObject =
             serde_json::from_value(json!({ "apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": template["spec"] })).unwrap();
         self.no_other_moves(&pods, &owner, &job).await;
-        let created = self.insist(async || match pods.create(&PostParams::default(), &pod).await {
-            // The answer to the create was lost.
-            Err(kube::Error::Api(refused)) if refused.code == 409 => pods.get(&pod.name_any()).await,
-            other => other,
-        });
-        let Some(pod) = created.await else { return };
+        let create = || async {
+            match pods.create(&PostParams::default(), &pod).await {
+                // The answer to the create was lost.
+                Err(kube::Error::Api(refused)) if refused.code == 409 => pods.get(&pod.name_any()).await,
+                other => other,
+            }
+        };
+        let Some(pod) = self.insist(create).await else { return };
         {
             let mut record = self.record.lock().unwrap();
             *record.movers.entry(run.clone()).or_default() += 1;
@@ -176,7 +186,7 @@ impl Player {
     /// Neither of the same object, nor, where a destination's starts, of another destination that writes to the same PVC.
     async fn no_other_moves(&self, pods: &Api<DynamicObject>, owner: &str, job: &DynamicObject) {
         let movers = ListParams::default().labels("app.kubernetes.io/component=mover");
-        let Some(others) = self.insist(async || pods.list(&movers).await).await else { return };
+        let Some(others) = self.insist(|| pods.list(&movers)).await else { return };
         let claims = |spec: &Value| -> BTreeSet<String> {
             let volumes = spec["volumes"].as_array().into_iter().flatten();
             volumes.filter_map(|volume| volume["persistentVolumeClaim"]["claimName"].as_str()).map(str::to_owned).collect()

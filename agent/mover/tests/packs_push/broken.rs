@@ -81,7 +81,8 @@ fn revisions_are_named_that_alone_need_what_is_lost(
     #[values(false, true)] no_sums: bool,
 ) {
     let (objects, dir) = fresh();
-    let names: Vec<String> = (0..1_200_usize).map(|number| format!("{number:0>240}")).collect();
+    // So many that runs are objects.
+    let names: Vec<String> = (0..if kind == "runs" { 1_200_usize } else { 0 }).map(|number| format!("{number:0>240}")).collect();
     let mut revisions = Vec::new();
     for number in 0..9_u64 {
         fs::write(dir.path().join("large"), noise(number, 9 * BLOCK)).unwrap();
