@@ -196,18 +196,7 @@ impl Look<'_> {
             };
             self.states.insert(id, kind);
             stop.check()
-        })?;
-        // What did not come may come with a second request.
-        let again: Vec<(&ObjectId, &PackRow)> =
-            part.iter().filter(|(id, _)| self.states.get(id) == Some(&Some(Kind::Unreadable))).collect();
-        let mut came = None;
-        read_packs(self.remote, again, |id, row, read| {
-            if state_of(id, row, read)? == State::Whole {
-                came = Some(id);
-            }
-            Ok(())
-        })?;
-        came.map_or(Ok(()), |id| Err(contradiction(self.remote, &id.pack())))
+        })
     }
 
     /// What is retained is whole if its manifest, its runs and its packs are.

@@ -12,6 +12,9 @@ use crate::packs::run::RunRef;
 use crate::packs::salt::Salt;
 use crate::packs::size::BlockSize;
 
+/// Packs that a push names as unused, at most: what it writes is to be no larger than a document may be. Others are strangers.
+pub const UNUSED: usize = 1 << 10;
+
 /// The state of a push.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -33,7 +36,7 @@ pub struct Checkpoint {
     /// Entries, blocks and packs as far as they have been sent. An entry of which blocks are missing, or whose identity is no content's, was
     /// being read.
     pub run: RunRef,
-    /// Packs that were sent, and of which it says nothing.
+    /// Packs that were sent, and of which it says nothing: [`UNUSED`] at most.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unused: Vec<ObjectId>,
 }

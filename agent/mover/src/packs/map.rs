@@ -46,6 +46,15 @@ impl<R: ReadAt> Map<R> {
         self.runs.push(run);
     }
 
+    /// Puts these in place of all but the oldest `runs`: those of a push under way, as they are by now.
+    pub fn follow(&mut self, runs: usize, newer: &[Run<R>])
+    where
+        R: Clone,
+    {
+        self.runs.truncate(runs);
+        self.runs.extend_from_slice(newer);
+    }
+
     /// The rows of a section that are not gone, as the oldest `runs` have them.
     pub fn rows_of_oldest<S: Section>(&self, runs: usize) -> impl Iterator<Item = Result<(S::Key, S::Value)>> {
         there(merged::<S, R>(self.runs.get(..runs).unwrap_or(&self.runs), Run::rows))

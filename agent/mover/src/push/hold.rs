@@ -107,7 +107,12 @@ impl<'a> Hold<'a> {
 
     /// As [`Self::check_committed`], if the last check was long ago.
     pub(super) fn check_if_held_up(&self, commit: &impl Committing) -> Result<()> {
-        if is_long_ago(self.looked.get(), since_boot()) { self.check_committed(commit) } else { Ok(()) }
+        if self.is_held_up() { self.check_committed(commit) } else { Ok(()) }
+    }
+
+    /// The last check was long ago, or took long.
+    pub(super) fn is_held_up(&self) -> bool {
+        is_long_ago(self.looked.get(), since_boot())
     }
 
     /// As [`Self::check_committed`], by what was seen of claim and commit just now, if anything was.
@@ -127,7 +132,7 @@ impl<'a> Hold<'a> {
     fn shows_waiting(&self, commit: Option<&impl Committing>, waits: usize) -> Result<(bool, Option<Waiting>)> {
         // Not after it: its answer may be held up, too.
         let looked = since_boot();
-        let all = if (1..=MOST_WAITING).contains(&waits) { self.remote.waiting()? } else { None };
+        let all = if (1..=MOST_WAITING).contains(&waits) { self.remote.waiting(false)? } else { None };
         let (sums, waiting) = match all {
             Some((sums, waiting)) => (sums, Some(waiting)),
             None => (self.remote.control_sums()?, None),

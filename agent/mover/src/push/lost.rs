@@ -1,5 +1,5 @@
 //! What of a revision of layout Packs is not there as it was written: by a listing, which has to show it twice before anything counts as lost. A run
-//! has to be one that no read gives, either: what it says is nowhere else.
+//! has to be one that no read gives, either: what it says is nowhere else. Where the backend tells sums, both looks are by them, or fail.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -124,7 +124,7 @@ enum Shown {
 
 impl Shown {
     fn take(remote: &Remote, document: &Document) -> Result<Self> {
-        if let Some((_, listed)) = remote.waiting()? {
+        if let Some((_, listed)) = remote.waiting(true)? {
             return Ok(Self::Sums(listed, remote.features()?.noted_sums));
         }
         let [packs, runs] = [remote.list(&Folder::Packs.below())?, remote.list(&Folder::Runs.below())?];

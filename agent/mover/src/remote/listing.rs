@@ -91,16 +91,16 @@ impl Remote {
     /// them. Nothing is concluded from what this does not show: a caller that misses anything reads it.
     pub fn control_sums(&self) -> Result<ControlSums> {
         let mut sums = ControlSums::new();
-        let listed = self.each_of_ours(false, &mut |listed| {
+        let listed = self.each_of_ours(false, false, &mut |listed| {
             sums.insert(listed.name, listed.md5.unwrap_or_default());
         })?;
         Ok(if listed { sums } else { ControlSums::new() })
     }
 
-    /// Shows what lies in our own folder, with MD5 sums; false where it could not be listed.
-    pub(super) fn each_of_ours(&self, recursive: bool, each: &mut dyn FnMut(Listed)) -> Result<bool> {
+    /// Shows what lies in our own folder, with MD5 sums; false where it could not be listed and is not `needed`.
+    pub(super) fn each_of_ours(&self, recursive: bool, needed: bool, each: &mut dyn FnMut(Listed)) -> Result<bool> {
         match self.store.list(Place::Path(&format!("{CONTROL_DIR}/")), List { recursive, sums: true, ..List::default() }, each) {
-            Err(error) if error.class == Class::Mover => Err(error.into()),
+            Err(error) if needed || error.class == Class::Mover => Err(self.explain(error)),
             listed => Ok(listed.is_ok()),
         }
     }

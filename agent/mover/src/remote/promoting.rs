@@ -61,13 +61,15 @@ impl Waiting {
 
 impl Remote {
     /// As [`Self::control_sums`], with the content that waits there to be put in place: with one request, on S3, as long as there is little
-    /// of it. `None` where the backend reads content for its sums, or the listing failed.
-    pub fn waiting(&self) -> Result<Option<(ControlSums, Waiting)>> {
-        if self.features()?.slow_sums {
+    /// of it. `None` where the backend reads content for its sums, or the listing failed: where it tells sums and these are `needed`, that is
+    /// a failure, and not a reason to go by less.
+    pub fn waiting(&self, needed: bool) -> Result<Option<(ControlSums, Waiting)>> {
+        let Features { tells_sums, slow_sums, .. } = self.features()?;
+        if slow_sums {
             return Ok(None);
         }
         let (mut sums, mut waiting) = (ControlSums::new(), Waiting::default());
-        let listed = self.each_of_ours(true, &mut |listed| {
+        let listed = self.each_of_ours(true, needed && tells_sums, &mut |listed| {
             if listed.name.contains('/') {
                 let (name, seen) = seen(listed);
                 waiting.0.insert([CONTROL_DIR.as_bytes(), b"/", &name].concat(), seen);

@@ -53,18 +53,27 @@ fn by_model(rules: &Retention, times: &[Option<Timestamp>], now: Timestamp) -> V
     let young = |at: &usize| *at == 0 || clock(*at).zip(rules.max_age).is_none_or(|(time, age)| time + age > now);
     let left: Vec<usize> = (0..times.len()).filter(young).collect();
     let mut kept: BTreeSet<usize> = left.iter().copied().take(rules.last).chain([0]).collect();
+    // Those made before are those that come after it.
+    let before = |at: usize| left.iter().copied().filter(move |other| *other > at && clock(*other).is_some());
+    let latest = |at: usize| before(at).max_by_key(|other| (clock(*other), std::cmp::Reverse(*other)));
+    let skew = SignedDuration::from_mins(10);
+    let is_behind = |at: usize| latest(at).is_some_and(|latest| clock(latest) > clock(at).map(|time| time + skew));
     let formats = [("%Y-%m-%d %H %:z", rules.hourly), ("%Y-%m-%d", rules.daily), ("%G week %V", rules.weekly), ("%Y-%m", rules.monthly)];
-    let until = [Timestamp::MAX, now + SignedDuration::from_mins(10)];
-    for ((format, count), until) in formats.into_iter().flat_map(|of| until.map(|until| (of, until))) {
+    let counts: [&dyn Fn(usize) -> bool; 3] = [&|_| true, &|at| clock(at) <= Some(now + skew), &|at| !is_behind(at)];
+    for ((format, count), counts) in formats.into_iter().flat_map(|of| counts.map(|counts| (of, counts))) {
         let mut members: BTreeMap<String, Vec<(Timestamp, usize)>> = BTreeMap::new();
         for at in &left {
-            if let Some(time) = clock(*at).filter(|time| *time <= until) {
+            if let Some(time) = clock(*at).filter(|_| counts(*at)) {
                 members.entry(time.to_zoned(rules.zone.clone()).strftime(format).to_string()).or_default().push((time, *at));
             }
         }
         let mut periods: Vec<_> = members.into_values().collect();
         periods.sort_by_key(|members| std::cmp::Reverse(members.iter().map(|(time, _)| *time).max()));
         kept.extend(periods.iter().take(count).map(|members| members[0].1));
+    }
+    let known: Vec<usize> = kept.iter().filter(|at| clock(**at).is_some() && is_behind(**at)).filter_map(|at| latest(*at)).collect();
+    if rules.hourly + rules.daily + rules.weekly + rules.monthly > 0 {
+        kept.extend(known);
     }
     (0..times.len()).map(|at| kept.contains(&at)).collect()
 }
@@ -80,7 +89,7 @@ proptest! {
     fn what_is_kept_is_what_the_rules_say(rules in rules(), (times, now) in times(true)) {
         let kept = rules.kept(&times, now);
         prop_assert_eq!(&kept, &by_model(&rules, &times, now));
-        prop_assert!(kept[0] && kept.iter().filter(|kept| **kept).count() <= 2 * rules.most());
+        prop_assert!(kept[0] && kept.iter().filter(|kept| **kept).count() <= 5 * rules.most());
         // Looked at again, nothing more goes.
         prop_assert!(rules.kept(&only(&times, &kept), now).into_iter().all(|kept| kept));
     }
@@ -97,6 +106,29 @@ proptest! {
             ..rules.clone()
         };
         prop_assert!(rules.kept(&times, now).iter().zip(larger.kept(&times, now)).all(|(kept, still)| !kept || still));
+    }
+
+    /// Copies of clocks that are behind come in between, and nothing goes that would be there without them.
+    #[test]
+    fn who_is_behind_lets_nothing_go(
+        rules in rules(), (times, _) in times(false), behind in prop::collection::vec(prop::option::of(601..4_000_000_i64), 40),
+    ) {
+        let rules = Retention { last: 1, hourly: rules.hourly.max(1), max_age: None, ..rules };
+        let (mut left, mut without) = (Vec::new(), Vec::new());
+        let look = |left: &mut Vec<(Timestamp, bool)>, now, is_behind| {
+            left.insert(0, (now, is_behind));
+            let times: Vec<_> = left.iter().map(|(time, _)| Some(*time)).collect();
+            *left = only(left, &rules.kept(&times, now));
+        };
+        for (time, behind) in times.iter().rev().zip(behind) {
+            let now = time.unwrap();
+            look(&mut left, now, false);
+            look(&mut without, now, false);
+            if let Some(seconds) = behind {
+                look(&mut left, now - SignedDuration::from_secs(seconds), true);
+            }
+            prop_assert!(without.iter().all(|copy| left.contains(copy)), "{left:?} {without:?}");
+        }
     }
 
     /// Whether what goes is looked for after each copy or once in the end: the same is left.
@@ -163,6 +195,28 @@ fn copies_of_a_clock_that_was_ahead_take_nobodys_place() {
     assert_eq!(rules.kept(&times, at("2025-01-10T12:00:01Z")), [true, true, true, true, true, true, false]);
     // Once the time has come, they are older than most.
     assert_eq!(rules.kept(&times, at("2026-01-08T12:00:00Z")), [true, false, false, true, true, true, false]);
+}
+
+/// A node whose clock is two days behind pushes between others, and then again on a day when the copy by which that shows has a successor.
+#[test]
+fn a_copy_of_a_clock_that_was_behind_takes_nobodys_place() {
+    let days = ["01-08T13:00", "01-10T12:00", "01-09T12:00", "01-08T12:00"].map(|day| Some(at(&format!("2025-{day}:00Z"))));
+    for (daily, monthly) in [(3, 0), (3, 1)] {
+        let rules = Retention { daily, monthly, ..Retention::last(1) };
+        assert_eq!(rules.kept(&days, at("2025-01-08T13:00:01Z")), [true; 4]);
+    }
+    // One that is newest all the same is the only one of such rules.
+    assert_eq!(Retention::last(1).kept(&days, at("2025-01-08T13:00:01Z")), [true, false, false, false]);
+    let rules = Retention { monthly: 2, ..Retention::last(1) };
+    let mut left = Vec::new();
+    for day in ["01-30T12:00", "02-03T09:00", "01-31T12:00", "02-03T13:00", "02-03T14:00", "02-04T14:00"] {
+        let now = at(&format!("2025-{day}:00Z"));
+        left.insert(0, Some(now));
+        left = only(&left, &rules.kept(&left, now));
+    }
+    // February, and January of both clocks with what shows which one was behind.
+    let days: Vec<_> = left.iter().map(|time| time.unwrap().strftime("%m-%d %H").to_string()).collect();
+    assert_eq!(days, ["02-04 14", "01-31 12", "02-03 09", "01-30 12"]);
 }
 
 /// The newest is the one that was made last, whatever the clocks say, and however old it is.

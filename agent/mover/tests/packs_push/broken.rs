@@ -26,7 +26,7 @@ const BLOCK: usize = 16384;
 
 type Shared = Arc<Mutex<Objects>>;
 
-fn retaining(objects: &Shared, volume: &TempDir, later: i64, verify_now: bool) -> Result<Synced> {
+pub fn retaining(objects: &Shared, volume: &TempDir, later: i64, verify_now: bool) -> Result<Synced> {
     push_packs(&remote(objects), &PushOptions { retention: Retention::last(12), verify_now, ..options(volume.path(), later) })
 }
 
@@ -37,12 +37,12 @@ fn pulls(objects: &Shared, revision: &str) -> bool {
     pull_wanted(&remote(objects), &options, None, &Wanted::Revision(Revision::parse(revision).unwrap())).is_ok()
 }
 
-fn in_folder(objects: &Shared, folder: &str) -> BTreeSet<String> {
+pub fn in_folder(objects: &Shared, folder: &str) -> BTreeSet<String> {
     objects.lock().unwrap().all.keys().filter(|name| name.starts_with(folder)).cloned().collect()
 }
 
 /// A file of which one block of nine is another one in the second revision.
-fn two_revisions() -> (Shared, TempDir, [String; 2]) {
+pub fn two_revisions() -> (Shared, TempDir, [String; 2]) {
     let (objects, dir) = fresh();
     let path = dir.path().join("large");
     fs::write(&path, noise(1, 9 * BLOCK)).unwrap();

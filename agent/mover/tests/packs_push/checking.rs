@@ -14,7 +14,7 @@ use crate::support::{committed, fresh, options, push, remote};
 const BLOCK: usize = 16384;
 
 /// A path with two packs: of the second push, one file of three.
-fn two_packs() -> (Arc<Mutex<Objects>>, TempDir, [String; 2]) {
+pub fn two_packs() -> (Arc<Mutex<Objects>>, TempDir, [String; 2]) {
     let (objects, dir) = fresh();
     let noise = |seed: u64| -> Vec<u8> {
         let mut rng = fastrand::Rng::with_seed(seed);
@@ -31,21 +31,21 @@ fn two_packs() -> (Arc<Mutex<Objects>>, TempDir, [String; 2]) {
     (objects, dir, [first, second])
 }
 
-fn looked(objects: &Arc<Mutex<Objects>>, read: bool) -> Looked {
+pub fn looked(objects: &Arc<Mutex<Objects>>, read: bool) -> Looked {
     match check(&remote(objects), read).unwrap() {
         Checked::Looked(looked) => *looked,
         other => panic!("{other:?}"),
     }
 }
 
-fn alter(objects: &Arc<Mutex<Objects>>, name: &str) {
+pub fn alter(objects: &Arc<Mutex<Objects>>, name: &str) {
     let mut objects = objects.lock().unwrap();
     let mut bytes = objects.all[name].to_vec();
     bytes[7] ^= 1;
     objects.all.insert(name.to_owned(), bytes.into());
 }
 
-fn faults(looked: &Looked) -> Vec<(String, Kind)> {
+pub fn faults(looked: &Looked) -> Vec<(String, Kind)> {
     looked.faults.iter().map(|fault| (String::from_utf8_lossy(&fault.name).into_owned(), fault.kind)).collect()
 }
 

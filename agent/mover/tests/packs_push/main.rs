@@ -10,6 +10,7 @@ mod changing;
 mod checking;
 mod crashes;
 mod damaged;
+mod doubts;
 mod edits;
 mod keeping;
 mod leftovers;

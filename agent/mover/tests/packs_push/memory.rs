@@ -41,6 +41,8 @@ pub struct Objects {
     pub sumless: Option<String>,
     /// What so many listings do not show although it is there.
     pub unlisted: Option<(String, usize)>,
+    /// Listings of all of our own folder that come through before one fails, alone.
+    pub unlistable: Option<usize>,
     /// What happens right before an object of this name is written.
     pub before: Option<Before>,
     /// How it heeds the condition of a write; not at all if there is nothing.
@@ -233,6 +235,13 @@ impl Store for Memory {
         objects.requests += 1;
         if let Some(before) = objects.before_list.take() {
             before(below, &mut objects);
+        }
+        if below == ".scribe/" && what.recursive {
+            let left = objects.unlistable;
+            objects.unlistable = left.and_then(|left| left.checked_sub(1));
+            if left == Some(0) {
+                return Err(StoreError::new(Class::Other, "this listing fails"));
+            }
         }
         let hidden = objects.unlisted.take();
         objects.unlisted = hidden.clone().and_then(|(name, left)| Some((name, left.checked_sub(1).filter(|left| *left > 0)?)));

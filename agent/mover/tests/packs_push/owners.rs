@@ -12,7 +12,7 @@ use scribe_mover::remote::Remote;
 use scribe_mover::report::Reason;
 use scribe_mover::volume::exclude::Exclude;
 
-use crate::memory::{Heeds, Objects};
+use crate::memory::{Before, Heeds, Objects};
 use crate::read::volume;
 use crate::support::{committed, fresh, options, push, remote};
 
@@ -148,6 +148,42 @@ fn of_two_commits_at_one_moment_one_wins_where_conditions_are_heeded() {
         assert!(failure.reason == Reason::PathNotOurs && failure.message.contains("nothing was committed"), "{failure}");
         let read = committed(&objects).unwrap().unwrap();
         assert_eq!(read.tree, volume(rival_dir.path(), &Exclude::default()), "the rival's revision stays");
+    }
+}
+
+/// Before the listing of this number, counted from 1, another push of this object begins and ends: what is there then.
+fn before_listing(number: usize, after: All) -> Before {
+    Arc::new(move |_, objects| {
+        if number > 1 {
+            objects.before_list = Some(before_listing(number - 1, after.clone()));
+        } else {
+            objects.all.clone_from(&after);
+        }
+    })
+}
+
+/// A verification that finds nothing new lists all that is there before it writes the commit again.
+#[test]
+fn a_commit_that_is_renewed_does_not_take_the_place_of_a_newer_one() {
+    let (objects, dir) = fresh();
+    objects.lock().unwrap().now = Some(jiff::Timestamp::now());
+    push(&objects, dir.path(), 0).unwrap();
+    let rival = TempDir::new_in("/dev/shm").unwrap();
+    fs::write(rival.path().join("stays"), "always").unwrap();
+    fs::write(rival.path().join("rival"), "rival").unwrap();
+    let apart = Arc::new(Mutex::new(objects.lock().unwrap().clone()));
+    let newer = push(&apart, rival.path(), 10).unwrap().revision;
+    let after = apart.lock().unwrap().all.clone();
+    for number in 1.. {
+        let objects = Arc::new(Mutex::new(objects.lock().unwrap().clone()));
+        objects.lock().unwrap().before_list = Some(before_listing(number, after.clone()));
+        let pushed = push_packs(&remote(&objects), &PushOptions { verify_now: true, ..options(dir.path(), 20) });
+        if objects.lock().unwrap().before_list.is_some() {
+            assert!(!pushed.unwrap().changed && number > 4, "{number}");
+            break;
+        }
+        let says = committed(&objects).unwrap().unwrap().commit.statement;
+        assert!(says.revision == newer || says.parent.as_ref() == Some(&newer), "{number}: {says:?}");
     }
 }
 

@@ -5,14 +5,14 @@ use sha2::{Digest as _, Sha256};
 use super::window::{Window, pack, unpack};
 use super::{Counts, RunRef, Written};
 use crate::digest::Digest;
-use crate::error::Result;
+use crate::error::{Failure, Result};
 use crate::format::names::recorded;
 use crate::packs::coding::{Decoded, Part, put, put_bytes};
 use crate::packs::id::ObjectId;
 use crate::packs::limits::{FORMAT, INDEX, LAST, WINDOWS};
-use crate::packs::misused;
 use crate::packs::reference::RefKey;
 use crate::packs::size::BlockSize;
+use crate::report::Reason;
 use crate::volume::LONGEST_PATH;
 use crate::volume::path::RelPath;
 
@@ -74,8 +74,11 @@ impl Index {
             out.extend_from_slice(&id.push.to_be_bytes());
             out.extend_from_slice(&id.number.to_be_bytes());
         });
-        if plain.len() as u64 > INDEX || self.windows() > WINDOWS {
-            return Err(misused("a run of more windows than a reader takes"));
+        if self.windows() > WINDOWS {
+            return Err(too_large("windows", self.windows() as u64, WINDOWS as u64));
+        }
+        if plain.len() as u64 > INDEX {
+            return Err(too_large("bytes of index", plain.len() as u64, INDEX));
         }
         let packed = pack(&plain)?;
         let mut tail = packed.unwrap_or_else(|| plain.clone());
@@ -143,6 +146,12 @@ impl Index {
         part.end()?;
         Ok(index)
     }
+}
+
+/// The failure of a push whose map no reader would take.
+pub fn too_large(what: &str, has: u64, takes: u64) -> Failure {
+    let advice = "exclude some of it (spec.rclone.exclude), or push parts of it to paths of their own";
+    Failure::new(Reason::MoverFailed, format!("the map of the volume has {has} {what}, and a path takes {takes}: {advice}"))
 }
 
 /// Appends what a section has: how many windows, and each with rows and first key.

@@ -20,6 +20,7 @@ pub(in crate::packs) mod tests;
 use serde::{Deserialize, Serialize};
 
 pub use entries::Entries;
+pub use index::too_large;
 pub use packs::Packs;
 pub use read::{ReadAt, Row, Rows, Run, Section};
 pub use references::{Hashes, References};

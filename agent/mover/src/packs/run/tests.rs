@@ -9,9 +9,11 @@ use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use proptest::sample::select;
 
+use super::index::{Index, Of};
+use super::window::Window;
 use super::*;
 use crate::error::Result;
-use crate::packs::limits::{ATTRIBUTES, LARGEST_PACK_OBJECT, WINDOW};
+use crate::packs::limits::{ATTRIBUTES, INDEX, LARGEST_PACK_OBJECT, WINDOW, WINDOWS};
 use crate::packs::node::{FileNode, Kind, Node};
 use crate::packs::reference::{BlockRef, Form, Hashed, PackRow, Part, Place, RefKey};
 use crate::packs::salt::Hash;
@@ -313,4 +315,19 @@ fn an_entry_may_have_a_megabyte_of_attributes_and_no_more() {
     let failure = writer().entry(&path(b"a"), Some(&with(ATTRIBUTES - 16 * 13))).unwrap_err();
     assert_eq!(failure.reason, Reason::VolumeUnreadable);
     assert!(failure.message.contains("a has more extended attributes than can be replicated"), "{failure}");
+}
+
+/// Of windows, and of bytes of the index, where the names in it are long.
+#[test]
+fn a_map_that_no_reader_takes_is_refused_with_what_to_do() {
+    let window = Window { offset: 0, stored: 1, plain: 1, zstd: false, hash: Hash::default() };
+    for (windows, name, what) in [(WINDOWS + 1, 1, "windows"), (usize::try_from(INDEX).unwrap() / 4_000, 4_000, "bytes of index")] {
+        let of = Of { window, rows: 1, first: path(&vec![b'x'; name]) };
+        let failure = Index { entries: vec![of; windows], ..Index::new(block()) }.tail(0).unwrap_err();
+        assert_eq!(failure.reason, Reason::MoverFailed);
+        assert!(
+            failure.message.contains(&format!("{what}, and a path takes ")) && failure.message.contains("exclude some of it"),
+            "{failure}"
+        );
+    }
 }

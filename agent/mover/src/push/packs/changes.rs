@@ -1,5 +1,6 @@
 //! What a push changes of the map, row by row and in any order: kept in memory up to a bound, then written as a run of the push's own, sorted,
-//! to the temporary directory. Such runs become one in the end; until then they are the newest runs of the map that the push works with.
+//! to the temporary directory. Such runs become one in the end; until then they are the newest runs of the map that the push works with, and as
+//! few as those of a map: each is an open file, and an index and a window in memory.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -7,12 +8,15 @@ use std::io::{self, BufWriter};
 
 use crate::error::{Failure, Result};
 use crate::packs::id::ObjectId;
+use crate::packs::levels::merge_from;
+use crate::packs::map::merge;
 use crate::packs::node::Node;
 use crate::packs::reference::{BlockRef, PackRow, RefKey};
 use crate::packs::run::{Run, RunWriter, Written};
 use crate::packs::size::BlockSize;
 use crate::remote::packed::Source;
 use crate::scratch::Scratch;
+use crate::stop::Stop;
 use crate::volume::path::RelPath;
 
 /// Memory for entries, in bytes, more or less.
@@ -25,26 +29,30 @@ const ENTRY: usize = 256;
 /// Rows that are not in a run yet, and runs that no map has yet.
 pub(super) struct Changes<'a> {
     scratch: &'a Scratch,
+    stop: &'a Stop,
     block: BlockSize,
     entries: BTreeMap<RelPath, Option<Node>>,
     bytes: usize,
+    /// See [`ENTRIES`].
+    most: usize,
     blocks: BTreeMap<RefKey, Option<BlockRef>>,
+    /// The oldest first, with their sizes.
     runs: Vec<Run<Source<'a>>>,
-    /// All that there were, where checkpoints are written.
-    all: Option<Vec<Run<Source<'a>>>>,
+    sizes: Vec<u64>,
 }
 
 impl<'a> Changes<'a> {
     /// None so far.
-    pub(super) fn new(scratch: &'a Scratch, block: BlockSize) -> Self {
-        Self { scratch, block, entries: BTreeMap::new(), bytes: 0, blocks: BTreeMap::new(), runs: Vec::new(), all: None }
+    pub(super) fn new(scratch: &'a Scratch, stop: &'a Stop, block: BlockSize) -> Self {
+        let (entries, blocks) = (BTreeMap::new(), BTreeMap::new());
+        Self { scratch, stop, block, entries, bytes: 0, most: ENTRIES, blocks, runs: Vec::new(), sizes: Vec::new() }
     }
 
     /// An entry is this now, or gone. What is said later counts.
     pub(super) fn entry(&mut self, path: &RelPath, node: Option<Node>) -> Result<()> {
         self.bytes += ENTRY + path.as_bytes().len() + node.as_ref().map_or(0, |node| node.meta.attributes.bytes());
         self.entries.insert(path.clone(), node);
-        if self.bytes > ENTRIES { self.spill() } else { Ok(()) }
+        if self.bytes > self.most { self.spill() } else { Ok(()) }
     }
 
     /// A block is this now, or none any more.
@@ -53,21 +61,10 @@ impl<'a> Changes<'a> {
         if self.blocks.len() > BLOCKS { self.spill() } else { Ok(()) }
     }
 
-    /// Keeps all runs, which follow these, for [`Self::all`].
-    pub(super) fn keep(&mut self, before: &[Run<Source<'a>>]) {
-        self.all = Some(before.to_vec());
-    }
-
-    /// All runs that were kept, with what was said up to now.
-    pub(super) fn all(&mut self) -> Result<&[Run<Source<'a>>]> {
+    /// All that was said up to now as runs, the oldest first. They take the place of those that were given before.
+    pub(super) fn runs(&mut self) -> Result<&[Run<Source<'a>>]> {
         self.spill()?;
-        Ok(self.all.as_deref().unwrap_or_default())
-    }
-
-    /// The runs that have come since this was asked last, the oldest first.
-    pub(super) fn take(&mut self) -> Result<Vec<Run<Source<'a>>>> {
-        self.spill()?;
-        Ok(std::mem::take(&mut self.runs))
+        Ok(&self.runs)
     }
 
     /// A run of rows of packs, which come last and all at once.
@@ -92,12 +89,19 @@ impl<'a> Changes<'a> {
             writer.block(key, of.as_ref())?;
         }
         self.bytes = 0;
-        let (file, written) = finished(writer)?;
-        let run = opened(file, written, self.block)?;
-        if let Some(all) = &mut self.all {
-            all.push(run.clone());
+        self.add(finished(writer)?)?;
+        if let Some(from) = merge_from(&self.sizes) {
+            let merged = merge(self.runs.get(from..).unwrap_or_default(), false, self::writer(self.scratch, self.block)?, self.stop)?;
+            self.runs.truncate(from);
+            self.sizes.truncate(from);
+            self.add((unbuffered(merged.0)?, merged.1))?;
         }
-        self.runs.push(run);
+        Ok(())
+    }
+
+    fn add(&mut self, (file, written): (File, Written)) -> Result<()> {
+        self.sizes.push(written.size);
+        self.runs.push(opened(file, written, self.block)?);
         Ok(())
     }
 }
@@ -122,4 +126,35 @@ pub(super) fn unbuffered(out: BufWriter<File>) -> Result<File> {
 fn opened<'a>(file: File, written: Written, block: BlockSize) -> Result<Run<Source<'a>>> {
     let of = written.named(ObjectId { push: 0, number: 0 }, 1, 1);
     Run::open(Source::of(file), &of, block)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packs::limits::RUNS;
+    use crate::packs::map::Map;
+    use crate::packs::node::Kind;
+    use crate::packs::run::Entries;
+    use crate::volume::entry::Meta;
+
+    /// As many runs as those of a map of any size would be a file and a window each. What is said later counts, also that something is gone.
+    #[test]
+    fn a_push_of_many_entries_has_few_runs_of_its_own() {
+        let (scratch, stop) = (Scratch::new().unwrap(), Stop::default());
+        let mut changes = Changes::new(&scratch, &stop, BlockSize::new(16 << 10).unwrap());
+        changes.most = 16 * ENTRY;
+        let mut expected = BTreeMap::new();
+        for number in 0..20_000_u32 {
+            // Each name three times, far apart.
+            let path = RelPath::root().child(format!("{:05}", number * 7 % 6_661));
+            let meta = Meta { mode: number & 0o777, ..Meta::default() };
+            let node = (number % 5 > 0).then_some(Node { meta, kind: Kind::Dir });
+            changes.entry(&path, node.clone()).unwrap();
+            expected.insert(path, node);
+            assert!(changes.runs.len() <= RUNS - 8, "{}", changes.runs.len());
+        }
+        let map = Map::open(changes.runs().unwrap().iter().cloned().map(Ok)).unwrap();
+        let rows: BTreeMap<_, _> = map.changes::<Entries>(0).map(Result::unwrap).collect();
+        assert!(rows == expected);
+    }
 }

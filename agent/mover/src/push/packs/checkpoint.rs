@@ -11,9 +11,9 @@ use super::left::delete;
 use crate::error::Result;
 use crate::format::documents::seal;
 use crate::format::names::Folder;
-use crate::packs::checkpoint::Checkpoint;
+use crate::packs::checkpoint::{Checkpoint, UNUSED};
 use crate::packs::id::ObjectId;
-use crate::packs::limits::{DUE, FORMAT};
+use crate::packs::limits::FORMAT;
 use crate::packs::map::Map;
 use crate::packs::reference::PackRow;
 use crate::packs::run::{Entries, References, Run};
@@ -32,15 +32,17 @@ const ROWS_AT_A_TIME: usize = 1024;
 pub(super) struct Keeping<'s, 'a> {
     session: &'s Session<'a>,
     lineage: Lineage,
+    /// Those that an earlier push has sent.
+    before: Vec<Run<Source<'a>>>,
     /// Bytes that were sent, and those at the latest checkpoint.
     sent: u64,
     noted: u64,
 }
 
 impl<'s, 'a> Keeping<'s, 'a> {
-    /// That of a push which has begun with packs of so many bytes, sent by an earlier one.
-    pub(super) fn new(session: &'s Session<'a>, lineage: Lineage, sent: u64) -> Self {
-        Self { session, lineage, sent, noted: sent }
+    /// That of a push which has begun with these runs and packs of so many bytes, sent by an earlier one.
+    pub(super) fn new(session: &'s Session<'a>, lineage: Lineage, before: Vec<Run<Source<'a>>>, sent: u64) -> Self {
+        Self { session, lineage, before, sent, noted: sent }
     }
 
     /// Notes that packs of so many bytes were sent; whether a checkpoint is due.
@@ -49,7 +51,7 @@ impl<'s, 'a> Keeping<'s, 'a> {
         self.sent - self.noted >= self.session.options.sizes.checkpoint.max(self.noted / PARTS)
     }
 
-    /// Writes one, named `document` and `of`, of all these runs, the oldest first, and of these packs, which have been sent. Blocks that lie in others
+    /// Writes one, named `document` and `of`, of all these runs of the push, the oldest first, and of these packs, which have been sent. Blocks that lie in others
     /// are not in it, nor those of files that have no entry at the moment: it is to add up by itself, wherever the look is that it comes from.
     pub(super) fn write(
         &mut self,
@@ -62,9 +64,8 @@ impl<'s, 'a> Keeping<'s, 'a> {
         // Whoever was suspended here, and has been followed by another, sends no more.
         Hold::new(remote, options, &self.session.begin()?.claim).check_before(self.session.at.commit.as_ref(), None, 0)?;
         let mut map = Map::open([])?;
-        for run in runs {
-            map.add(run.clone());
-        }
+        map.follow(0, &self.before);
+        map.follow(self.before.len(), runs);
         let mut writer = writer(&remote.context.scratch, self.lineage.block)?;
         let (mut next_file, mut files, mut live) = (0, Ids::default(), BTreeMap::<ObjectId, u64>::new());
         for (number, row) in map.rows::<Entries>().enumerate() {
@@ -93,7 +94,7 @@ impl<'s, 'a> Keeping<'s, 'a> {
                 writer.pack(*id, Some(&PackRow { live: *live, ..*row }))?;
             }
         }
-        let unused: Vec<ObjectId> = packs.keys().filter(|id| !live.contains_key(id)).take(DUE).copied().collect();
+        let unused: Vec<ObjectId> = packs.keys().filter(|id| !live.contains_key(id)).take(UNUSED).copied().collect();
         let (file, written) = finished(writer)?;
         let run = written.named(of, revision.generation(), revision.generation());
         let checkpoint = Checkpoint {

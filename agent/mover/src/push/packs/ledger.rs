@@ -11,9 +11,7 @@ use crate::packs::id::ObjectId;
 use crate::packs::node::Node;
 use crate::packs::policy::table::{Miscount, Pack, Table};
 use crate::packs::reference::{Hashed, PackRow, RefKey};
-use crate::packs::run::Run;
 use crate::packs::salt::Hash;
-use crate::remote::packed::Source;
 use crate::report::Reason;
 use crate::volume::path::RelPath;
 
@@ -74,9 +72,8 @@ impl<'a> Ledger<'a> {
         Ok(Self { changes, packing, table, packs, blocks, generation, send, held: Some(Vec::new()), keeping: None })
     }
 
-    /// Writes checkpoints, too, of all that follows these runs.
-    pub(super) fn keep(&mut self, before: &[Run<Source<'a>>], keeping: Keeping<'a, 'a>) {
-        self.changes.keep(before);
+    /// Writes checkpoints, too.
+    pub(super) fn keep(&mut self, keeping: Keeping<'a, 'a>) {
         self.keeping = Some(keeping);
     }
 
@@ -147,7 +144,7 @@ impl<'a> Ledger<'a> {
         }
         let packs = self.packs.iter().filter(|(_, row)| row.born == self.generation).map(|(id, row)| (*id, *row)).collect();
         let names = (self.packing.name()?, self.packing.name()?);
-        let runs = self.changes.all()?;
+        let runs = self.changes.runs()?;
         self.keeping.as_mut().map_or(Ok(()), |keeping| keeping.write(runs, &packs, names))
     }
 

@@ -29,6 +29,8 @@ pub(super) struct Looks<'a> {
     pub(super) map: Map<Source<'a>>,
     /// Runs of it that are committed.
     pub(super) committed: usize,
+    /// Runs of it that this push has begun with.
+    pub(super) base: usize,
     /// The id of the next new file.
     pub(super) next_file: u64,
 }
@@ -89,9 +91,7 @@ impl<'a> Looks<'a> {
     }
 
     fn take(&mut self, ledger: &mut Ledger<'a>) -> Result<()> {
-        for run in ledger.changes.take()? {
-            self.map.add(run);
-        }
+        self.map.follow(self.base, ledger.changes.runs()?);
         Ok(())
     }
 }

@@ -127,7 +127,7 @@ fn push_of<'a>(session: &Session<'a>, root: &Root, map: Map<Source<'a>>) -> Resu
         session.send(full)
     };
     let mut ledger = Ledger::new(
-        Changes::new(scratch, lineage.block),
+        Changes::new(scratch, stop, lineage.block),
         Packing::new(scratch, revision.generation(), options.sizes.pack.unwrap_or_else(|| pack_size(live)))?,
         packs,
         blocks,
@@ -135,7 +135,7 @@ fn push_of<'a>(session: &Session<'a>, root: &Root, map: Map<Source<'a>>) -> Resu
         Box::new(send),
     )?;
     if base.is_none() && can_resume(remote)? {
-        ledger.keep(map.runs(), Keeping::new(session, lineage, sent));
+        ledger.keep(Keeping::new(session, lineage, map.runs().to_vec(), sent));
     }
     let reader = Reader { block: lineage.block, salt: lineage.salt, hasher: &hasher, stop };
     let looks = Look { root, exclude: &options.exclude, reader };
@@ -147,7 +147,8 @@ fn push_of<'a>(session: &Session<'a>, root: &Root, map: Map<Source<'a>>) -> Resu
     let found = found.or_else(|| resumed.as_ref().map(|resumed| Found { lost: resumed.lost.clone(), ..Found::default() }));
     let Found { lost, broken } = found.unwrap_or_default();
     let committed = base.map_or(0, |base| base.document.runs.len());
-    let mut volume = Looks { how: looks, live: options.is_live(), map, committed, next_file };
+    let runs = map.runs().len();
+    let mut volume = Looks { how: looks, live: options.is_live(), map, committed, base: runs, next_file };
     if let Some(files) = files {
         guard(session, gone_of_volume(files.entries.read()?, (root, &options.exclude, stop))?)?;
         allowed.set(true);

@@ -186,13 +186,15 @@ fn length(bytes: &[u8]) -> Result<u32> {
 mod tests {
     use super::*;
     use crate::packs::size::BlockSize;
+    use crate::stop::Stop;
 
     /// By their bytes, all of them would fit into one.
     #[test]
     fn a_pack_of_tiny_contents_has_no_more_blocks_than_memory_is_for() {
         const ALL: u64 = 500_000;
         let scratch = Scratch::new().unwrap();
-        let mut changes = Changes::new(&scratch, BlockSize::new(16 << 10).unwrap());
+        let stop = Stop::default();
+        let mut changes = Changes::new(&scratch, &stop, BlockSize::new(16 << 10).unwrap());
         let mut packing = Packing::new(&scratch, 1, 64 << 20).unwrap();
         for file in 0..ALL {
             let plain = file.to_le_bytes();

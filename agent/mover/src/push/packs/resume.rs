@@ -102,7 +102,7 @@ fn opened<'a>(remote: &'a Remote, of: &Checkpoint) -> Result<Option<Resumed<'a>>
     if !can_resume(remote)? {
         return Ok(None);
     }
-    let Some((_, listed)) = remote.waiting()? else { return Ok(None) };
+    let Some((_, listed)) = remote.waiting(true)? else { return Ok(None) };
     let damaged = |what: String| Failure::new(Reason::RemoteInconsistent, format!("{}: {what}", of.run.id.run()));
     let block = of.block().map_err(damaged)?;
     let run = Run::open(Source::open(remote, &of.run, Extent::All)?, &of.run, block)?;

@@ -47,7 +47,7 @@ impl Older {
         let stay = kept(&all, rules, clock.at, now).into_iter().skip(1);
         let (kept, dropped): (Vec<_>, Vec<_>) = older.into_iter().zip(stay).partition(|(_, stays)| *stays);
         let [mut kept, mut dropped]: [Vec<_>; 2] = [kept, dropped].map(|of| of.into_iter().map(|(of, _)| of).collect());
-        // The rules allow no more, but for those of a clock that was ahead.
+        // The rules allow no more, but for those of clocks that were wrong.
         dropped.extend(kept.drain(kept.len().min(RETAINED - 1)..));
         Self { kept, dropped }
     }
@@ -59,7 +59,8 @@ impl Older {
         let mut counts = vec![0; dead.len()];
         let (mut kept, mut dropped) = (Vec::new(), 0);
         for of in self.kept.drain(..) {
-            let needs = |object: &Dead<Id>| generation_of(&of).is_some_and(|generation| object.is_of(generation));
+            let generation = generation_of(&of);
+            let needs = |object: &Dead<Id>| generation.is_some_and(|generation| object.is_of(generation));
             let more = |(dead, listed): (&&Vec<Dead<Id>>, &Vec<bool>)| -> Vec<usize> {
                 dead.iter().zip(listed).enumerate().filter(|(_, (object, listed))| !**listed && needs(object)).map(|(at, _)| at).collect()
             };

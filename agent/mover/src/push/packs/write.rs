@@ -36,7 +36,7 @@ use crate::packs::policy::clock::Graces;
 use crate::packs::policy::dead::Dead;
 use crate::packs::policy::garbage::may_commit;
 use crate::packs::reference::PackRow;
-use crate::packs::run::{Run, RunRef};
+use crate::packs::run::{Run, RunRef, too_large};
 use crate::packs::size::BlockSize;
 use crate::push::hold::{Hold, claim_name};
 use crate::push::object_names::{Name, of_ours};
@@ -249,8 +249,7 @@ fn run(session: &Session, revised: &Revised, ledger: &mut Ledger) -> Result<NewR
         (stay, (file, written)) = (0, merged(0)?);
     }
     if written.windows > most {
-        let (all, what) = (written.windows, "exclude some of it (spec.rclone.exclude), or push parts of it to paths of their own");
-        return Err(Failure::new(Reason::MoverFailed, format!("the map of the volume has {all} windows, and a path takes {most}: {what}")));
+        return Err(too_large("windows", written.windows as u64, most as u64));
     }
     let first = old.get(stay).map_or(ledger.generation, |of| of.first);
     let mut of = written.named(ledger.packing.name()?, first, ledger.generation);
@@ -290,11 +289,12 @@ fn commit_checked(session: &Session, hold: &Hold, commit: &Commit, sent: &[Sent]
     let Session { remote, at, .. } = session;
     for _ in 0..CHECKS {
         let seen = since_boot();
-        let waiting = hold.check_before(at.commit.as_ref(), None, sent.len())?;
+        // One listing, however many were sent: their sums are in memory, too.
+        let waiting = hold.check_before(at.commit.as_ref(), None, 1)?;
         let one_look = waiting.is_some();
         check_sent(session, sent, waiting)?;
-        if !one_look {
-            // Listings of their own have come in between.
+        if !one_look || hold.is_held_up() {
+            // Listings of their own have come in between, or that one was long.
             hold.check_before(at.commit.as_ref(), None, 0)?;
         }
         if may_commit(seen, since_boot(), graces) {
@@ -314,7 +314,11 @@ fn check_sent(session: &Session, sent: &[Sent], waiting: Option<Waiting>) -> Res
         let what = "was sent, and is not listed as it was sent; nothing was committed, and the next attempt sends it again";
         Failure::new(Reason::RemoteInconsistent, format!("{}: {}{} {what}", remote.name(), sent.folder.below(), sent.name))
     };
-    if let Some(waiting) = waiting {
+    let shown = match waiting {
+        None => remote.waiting(true)?.map(|(_, waiting)| waiting),
+        shown => shown,
+    };
+    if let Some(waiting) = shown {
         let is_there = |sent: &&Sent| match &sent.md5 {
             Some(md5) => waiting.has_sum(sent.folder, sent.name.as_bytes(), sent.size, md5),
             None => waiting.has(sent.folder, sent.name.as_bytes(), sent.size),

@@ -1,7 +1,7 @@
 //! Packs that are read back whole, to be held against what the map says of them.
 
-use std::fs::{self};
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use crate::error::{Failure, Result};
 use crate::packs::id::ObjectId;
@@ -21,12 +21,12 @@ pub enum State {
     Whole,
     /// Something else.
     Altered,
-    /// It is not there, or cannot be read.
+    /// It is not there, or cannot be read: two requests have not given it.
     Unreadable,
 }
 
 /// Reads these packs a few at a time, and shows each: its local file, of which nobody knows yet whether it is what the map says, or nothing if it
-/// did not come.
+/// did not come, twice.
 pub fn read_packs<'p>(
     remote: &Remote,
     packs: impl IntoIterator<Item = (&'p ObjectId, &'p PackRow)>,
@@ -36,12 +36,16 @@ pub fn read_packs<'p>(
     let mut read = |batch: &mut Vec<(ObjectId, &PackRow)>| -> Result<()> {
         remote.context.stop.check()?;
         let names: Vec<String> = batch.iter().map(|(id, _)| id.pack()).collect();
-        let dir = remote.read_objects(&names)?;
-        for ((id, row), name) in batch.drain(..).zip(names) {
-            let path = dir.join(name);
-            each(id, row, path.is_file().then_some(&path))?;
+        let mut dirs = vec![remote.read_objects(&names)?];
+        let came = |dirs: &[PathBuf], name: &String| dirs.iter().map(|dir| dir.join(name)).find(|path| path.is_file());
+        let missing: Vec<String> = names.iter().filter(|name| came(&dirs, name).is_none()).cloned().collect();
+        if !missing.is_empty() {
+            dirs.push(remote.read_objects(&missing)?);
         }
-        fs::remove_dir_all(dir).map_err(|e| Failure::scratch(&e))
+        for ((id, row), name) in batch.drain(..).zip(names) {
+            each(id, row, came(&dirs, &name).as_deref())?;
+        }
+        dirs.iter().try_for_each(|dir| fs::remove_dir_all(dir).map_err(|e| Failure::scratch(&e)))
     };
     for (id, row) in packs {
         if !batch.is_empty() && bytes.saturating_add(row.size) > AT_A_TIME {
