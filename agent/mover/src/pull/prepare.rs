@@ -204,7 +204,11 @@ impl<'a> Preparer<'a> {
             let Some(mut content) = verified.root.file(&verified.path)? else {
                 return Err(Failure::volume("read", &verified.shown(), &io::ErrorKind::NotFound.into()));
             };
-            let copy = ready.with(|place| io::copy(&mut content, &mut place.make_file()?));
+            let copy = ready.with(|place| {
+                let mut file = place.make_file()?;
+                io::copy(&mut content, &mut file)?;
+                ready.root.flush(&file)
+            });
             copy.map_err(|e| Failure::volume("copy", &verified.shown(), &e))?;
             (ready, Made::Numbered)
         };

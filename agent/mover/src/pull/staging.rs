@@ -262,7 +262,7 @@ impl Staging {
                     written = out.write_all(part);
                 }
             })?;
-            written.map_err(failed)?;
+            written.and_then(|()| self.incoming.flush(&out)).map_err(failed)?;
             if whole && self.verify(&[(*digest, to.clone())], &Hasher::default(), stop)?.is_empty() {
                 copied.insert(*digest);
             } else {

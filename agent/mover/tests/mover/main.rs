@@ -67,6 +67,7 @@ mod packs_retained;
 mod packs_room;
 mod packs_staging;
 mod packs_switch;
+mod packs_user_space;
 mod plain;
 mod predecessors;
 mod process;

@@ -178,13 +178,17 @@ fn a_mover_without_privileges_replaces_what_is_anothers() {
     let (mut packs, source, dest, programs) = (Packs::new(), site.source.path(), site.dest.path(), Programs::new());
     own(source);
     own(dest);
-    for (name, seed) in [("anothers", 1), ("own", 2)] {
+    for (name, seed) in [("anothers", 1), ("own", 2), ("closed", 3)] {
         write(source, name, noise(seed, 9));
         own(&source.join(name));
     }
     send(&site.remote(), &packs.push(source));
     assert_eq!(programs.pull_privately(&site, dest).result, Outcome::Successful);
     std::os::unix::fs::chown(dest.join("anothers"), Some(7), Some(7)).unwrap();
+    // Nor may it read this one, which has another length.
+    std::os::unix::fs::chown(dest.join("closed"), Some(7), Some(7)).unwrap();
+    fs::set_permissions(dest.join("closed"), Permissions::from_mode(0o600)).unwrap();
+    overwrite(&source.join("closed"), 9, b"longer");
     for name in ["anothers", "own"] {
         overwrite(&source.join(name), 3, b"changed");
     }

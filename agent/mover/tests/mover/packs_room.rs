@@ -167,3 +167,76 @@ fn a_copy_of_a_sparse_file_needs_the_room_of_its_blocks() {
     done(pull(&site.remote(), &options));
     assert_same_but_for_room(source, volume);
 }
+
+/// A user's volume in memory with files of so many blocks, each of which has another first block by now.
+fn files_change(files: usize, blocks: usize, small: Small) -> (Site, Small, Packs, PullOptions) {
+    let (site, mut packs) = (Site::with_bucket(), Packs::new());
+    let file = |number: usize| site.source.path().join(format!("f{number}"));
+    for number in 0..files {
+        fs::write(file(number), noise(number as u64, blocks * BLOCK)).unwrap();
+    }
+    send(&site.remote(), &packs.push(site.source.path()));
+    let options = PullOptions { volume: small.path().into(), private: false, ..site.pull_options() };
+    done(pull(&site.remote(), &options));
+    for number in 0..files {
+        overwrite(&file(number), 0, b"changed");
+    }
+    (site, small, packs, options)
+}
+
+/// A pull that has no room takes next to none.
+fn takes_nothing(site: &Site, options: &PullOptions) {
+    let free = || rustix::fs::statvfs(&options.volume).unwrap().f_bfree * 4096;
+    let before = free();
+    let failure = pull(&site.remote(), options).unwrap_err();
+    assert_eq!(failure.reason, Reason::NoSpace, "{failure}");
+    assert!(free() + (64 << 10) >= before, "{} of {before} are left", free());
+}
+
+/// Copies of a user's files are of no use without what is fetched after them.
+#[test]
+fn copies_and_what_is_fetched_need_their_room_together() {
+    let (site, small, mut packs, options) = files_change(10, 20, Small::new(8));
+    fs::write(site.source.path().join("new"), noise(99, 256 * BLOCK)).unwrap();
+    send(&site.remote(), &packs.push(site.source.path()));
+    takes_nothing(&site, &options);
+    small.grow(16);
+    done(pull(&site.remote(), &options));
+    assert_same_but_for_room(site.source.path(), small.path());
+}
+
+/// What was begun to be copied, when a pull was killed, has yet to take its room.
+#[test]
+fn copies_that_were_only_begun_need_their_room() {
+    let (site, small, mut packs, options) = files_change(10, 38, Small::new(16));
+    send(&site.remote(), &packs.push(site.source.path()));
+    let pack = fs::read_dir(site.object(".scribe/packs")).unwrap().map(|pack| pack.unwrap().path()).max().unwrap();
+    let away = site.secret.path().join("away");
+    fs::rename(&pack, &away).unwrap();
+    pull(&site.remote(), &options).unwrap_err();
+    let mut begun = 0;
+    for file in walkdir::WalkDir::new(small.path().join(".scribe-staging/ok")).into_iter().map(Result::unwrap) {
+        if file.file_type().is_file() {
+            File::create(file.path()).unwrap();
+            begun += 1;
+        }
+    }
+    assert_eq!(begun, 10);
+    fs::rename(&away, &pack).unwrap();
+    small.grow(8);
+    takes_nothing(&site, &options);
+    small.grow(16);
+    done(pull(&site.remote(), &options));
+    assert_same_but_for_room(site.source.path(), small.path());
+}
+
+/// Nothing is copied of what becomes zero.
+#[test]
+fn a_copy_needs_no_room_for_what_becomes_zero() {
+    let (site, small, mut packs, options) = files_change(1, 384, Small::new(16));
+    small.grow(8);
+    overwrite(&site.source.path().join("f0"), 32 * BLOCK, &vec![0; 352 * BLOCK]);
+    send(&site.remote(), &packs.push(site.source.path()));
+    done(pull(&site.remote(), &options));
+    assert_same_but_for_room(site.source.path(), small.path());
+}

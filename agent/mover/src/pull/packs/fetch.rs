@@ -105,17 +105,20 @@ impl<R: ReadAt> Fetching<'_, R> {
         space::check(self.root, needed)?;
         self.remote.context.progress.phase("fetching", targets.iter().map(|target| target.bytes).sum());
         let (salt, staging) = (self.document.salt, self.staging);
-        let mut placing = Placing { targets, block, staging, salt, needed, open: HashMap::new(), unpacker: Unpacker::new()? };
+        let (root, open) = (self.root, HashMap::new());
+        let mut placing = Placing { root, targets, block, staging, salt, needed, open, unpacker: Unpacker::new()? };
+        let explain = |failure| space::explain(failure, root, needed);
         let mut after = None;
         loop {
             let (batch, more) = self.next(targets, after)?;
-            let Some(last) = batch.last() else { return Ok(()) };
+            let Some(last) = batch.last() else { break };
             after = Some(*last);
-            self.batch(&batch, &mut placing, transferred).map_err(|failure| space::explain(failure, self.root, needed))?;
+            self.batch(&batch, &mut placing, transferred).map_err(explain)?;
             if !more {
-                return Ok(());
+                break;
             }
         }
+        placing.close().map_err(explain)
     }
 
     /// What all of it takes in the staging folder.
@@ -277,6 +280,7 @@ impl Need {
 
 /// Puts blocks into the files that they are for.
 struct Placing<'a> {
+    root: &'a Root,
     targets: &'a [Target],
     block: BlockSize,
     staging: &'a Staging,
@@ -297,6 +301,16 @@ enum Open {
 }
 
 impl Placing<'_> {
+    /// Closes all files.
+    fn close(&mut self) -> Result<()> {
+        for ((digest, in_place), open) in self.open.drain() {
+            let (Open::Whole(file) | Open::Waiting(file, _)) = open;
+            let failed = |e| Failure::volume("write out", &self.staging.verified().shown(&Open::name(&digest, in_place)), &e);
+            self.root.flush(&file).map_err(failed)?;
+        }
+        Ok(())
+    }
+
     fn place(&mut self, need: &Need, stored: &[u8]) -> Result<()> {
         let Some(target) = self.targets.get(need.target) else { return Ok(()) };
         if need.plain != self.block.length(target.size, need.number) {
@@ -305,14 +319,14 @@ impl Placing<'_> {
                 &format!("block {} of file {} has another length than its file gives it", need.number, target.id()),
             ));
         }
-        let plain = self.unpacker.unpack(stored, &need.block(), &self.salt)?;
         let key = (target.digest, target.in_place);
         if !self.open.contains_key(&key) {
             if self.open.len() == OPEN {
-                self.open.clear();
+                self.close()?;
             }
             self.open.insert(key, Open::of(target, self.staging)?);
         }
+        let plain = self.unpacker.unpack(stored, &need.block(), &self.salt)?;
         let failed = |e: &io::Error| Failure::volume("write to", &Open::shown(target, self.staging), e);
         let header = match self.open.get_mut(&key) {
             Some(Open::Whole(file)) => {
@@ -334,7 +348,7 @@ impl Placing<'_> {
 
 impl Open {
     fn of(target: &Target, staging: &Staging) -> Result<Self> {
-        let (folder, name) = (staging.verified(), Self::name(target));
+        let (folder, name) = (staging.verified(), Self::name(&target.digest, target.in_place));
         let failed = |e: io::Error| Failure::volume("write to", &folder.shown(&name), &e);
         let file = to_write(folder, &name).map_err(failed)?;
         if !target.in_place {
@@ -344,12 +358,12 @@ impl Open {
         Ok(Self::Waiting(file, end))
     }
 
-    fn name(target: &Target) -> RelPath {
-        if target.in_place { Staging::blocks(&target.digest) } else { Staging::content(&target.digest) }
+    fn name(digest: &Digest, in_place: bool) -> RelPath {
+        if in_place { Staging::blocks(digest) } else { Staging::content(digest) }
     }
 
     fn shown(target: &Target, staging: &Staging) -> PathBuf {
-        staging.verified().shown(&Self::name(target))
+        staging.verified().shown(&Self::name(&target.digest, target.in_place))
     }
 }
 

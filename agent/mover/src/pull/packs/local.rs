@@ -10,13 +10,12 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use rustix::fs::{SeekFrom, ioctl_ficlone, seek};
-use rustix::io::Errno;
+use rustix::fs::ioctl_ficlone;
 
 use super::bits::Bits;
 use super::changes::ChangesWriter;
+use super::contents::Contents;
 use super::patch::{clear, to_write};
-use super::place;
 use super::rows::FileRows;
 use super::target::{Noted, Target};
 use super::waiting;
@@ -26,7 +25,7 @@ use crate::packs::manifest::Document;
 use crate::packs::map::Map;
 use crate::packs::reference::Hashed;
 use crate::packs::run::{Hashes, ReadAt};
-use crate::packs::salt::{ContentHash, Hash, Salt};
+use crate::packs::salt::{ContentHash, Hash};
 use crate::packs::size::BlockSize;
 use crate::pull::identity::parts;
 use crate::pull::space::{self, Room};
@@ -109,34 +108,43 @@ impl<R: ReadAt> Comparing<'_, R> {
         Ok(right)
     }
 
-    /// Checks the room of all that is made whole in the staging folder before anything is: a file for each target but those that are `kept`, and what is
-    /// copied of files that are there, where the file system does not share blocks. Found to be too little half way, it would be filled by then.
+    /// Checks the room of all that is made whole in the staging folder before anything is: a file for each target but those that are `kept`, and where
+    /// the file system does not share blocks with files that are there, all blocks, whether they are copied or fetched. Found to be too little half
+    /// way, it would be filled by then.
     pub(super) fn room(&self, targets: &[Target], kept: u64, staging: &Staging) -> Result<()> {
-        let whole = targets.iter().filter(|target| target.size > 0 && !target.in_place);
-        let mut room = Room { bytes: 0, inodes: (whole.clone().count() as u64).saturating_sub(kept) };
-        let (block, mut shares, mut rows) = (self.block()?, None, Blocks::new(self.map));
-        for target in whole.filter(|target| !target.path.is_root()) {
-            self.stop.check()?;
-            let Some(base) = self.root.file(&target.path)? else { continue };
-            if *shares.get_or_insert_with(|| shares_blocks(&base, staging)) {
-                break;
+        let whole = || targets.iter().filter(|target| target.size > 0 && !target.in_place);
+        let mut room = Room { bytes: 0, inodes: (whole().count() as u64).saturating_sub(kept) };
+        if self.copies(whole(), staging)? {
+            let mut rows = Blocks::new(self.map);
+            for target in whole() {
+                room = room.plus(self.room_of(target, &mut rows, staging)?);
             }
-            let failed = |e: &io::Error| Failure::volume("compare", &self.root.shown(&target.path), e);
-            let size = base.metadata().map_err(|e| failed(&e))?.len().min(target.size);
-            // What an earlier pull has copied is there.
-            if staging.verified().find(&Staging::content(&target.digest))?.is_some() {
-                continue;
-            }
-            let copy = place::of_copy(&base, size, block, self.stop)?.map_err(|e| failed(&e))?;
-            // No more than the file is going to have, holes left out: all else is known not to be copied.
-            let mut bytes = 0_u64;
-            rows.of(target.id(), |number, _| {
-                bytes = bytes.saturating_add(block.length(target.size, number).into());
-                self.stop.check()
-            })?;
-            room.bytes = room.bytes.saturating_add(copy.bytes.min(Room::of_content(bytes).bytes));
         }
         space::check(self.root, room)
+    }
+
+    /// Whether blocks of files that are there are going to be copied, by the first of these.
+    fn copies<'t>(&self, targets: impl Iterator<Item = &'t Target>, staging: &Staging) -> Result<bool> {
+        for target in targets.filter(|target| !target.path.is_root()) {
+            self.stop.check()?;
+            if let Some(base) = self.root.file_if_allowed(&target.path)? {
+                return Ok(!shares_blocks(&base, staging));
+            }
+        }
+        Ok(false)
+    }
+
+    /// What this file takes as a whole: its blocks, without the room that it has already. That it is there tells nothing: it may be empty yet.
+    fn room_of(&self, target: &Target, rows: &mut Blocks<R>, staging: &Staging) -> Result<Room> {
+        let (block, mut bytes) = (self.block()?, 0_u64);
+        rows.of(target.id(), |number, _| {
+            bytes = bytes.saturating_add(block.length(target.size, number).into());
+            self.stop.check()
+        })?;
+        let (folder, name) = (staging.verified(), Staging::content(&target.digest));
+        let seen = folder.find(&name)?.map(|held| held.look()).transpose();
+        let there = seen.map_err(|e| Failure::volume("read", &folder.shown(&name), &e))?.map_or(0, |seen| seen.blocks.saturating_mul(512));
+        Ok(Room { inodes: 0, ..Room::of_content(bytes) }.minus(Room { bytes: there, inodes: 0 }))
     }
 
     /// Finds out by reading which blocks are there.
@@ -152,13 +160,18 @@ impl<R: ReadAt> Comparing<'_, R> {
         let shown = if target.path.is_root() { staging.verified().shown(&name) } else { self.root.shown(&target.path) };
         let failed = |e: &io::Error| Failure::volume("compare", &shown, e);
         let contents = |file: File| Contents::of(file, block, salt).map_err(|e| failed(&e));
-        let there = if target.path.is_root() { None } else { self.root.file(&target.path)? };
+        let there = match &target.path {
+            path if path.is_root() => None,
+            path if target.in_place => self.root.file(path)?,
+            // Another's that is replaced has to be no more than that.
+            path => self.root.file_if_allowed(path)?,
+        };
         let mut base = there.map(contents).transpose()?;
         let waiting = if target.in_place { self.waiting(target, staging)? } else { Bits::default() };
         let mut staged = if target.in_place {
             None
         } else {
-            Some(self.staged(target, base.as_ref(), &name, staging).and_then(|(file, fresh)| Ok((contents(file)?, fresh)))?)
+            Some(self.staged(target, base.as_ref(), rows, staging).and_then(|(file, fresh)| Ok((contents(file)?, fresh)))?)
         };
         let (size, mut noted) = (target.size, Noted::default());
         let mut walk = Walk::new(target.id(), size, block);
@@ -189,6 +202,11 @@ impl<R: ReadAt> Comparing<'_, R> {
         target.noted(noted);
         let gap = walk.end(&parts(&target.digest).0)?;
         self.gap((at, target), changes, gap, (base.as_mut(), staged.as_mut()))?.map_err(|e| failed(&e))?;
+        if let Some((staged, fresh)) = &staged
+            && (base.is_some() || !fresh)
+        {
+            self.root.flush(&staged.file).map_err(|e| failed(&e))?;
+        }
         self.hasher.note(base.map_or(0, |base| base.read));
         Ok(())
     }
@@ -228,6 +246,19 @@ impl<R: ReadAt> Comparing<'_, R> {
         Ok(read.and(cleared?))
     }
 
+    /// Whether a block of the file of this target is known to be zero. The file stays `open` for the next one.
+    pub(super) fn is_zero(&self, (at, path): (usize, &RelPath), number: u64, open: &mut Option<(usize, Contents)>) -> Result<bool> {
+        let failed = |e: io::Error| Failure::volume("read", &self.root.shown(path), &e);
+        if open.as_ref().is_none_or(|(of, _)| *of != at) {
+            let Some(file) = self.root.file_if_allowed(path)? else { return Ok(false) };
+            *open = Some((at, Contents::of(file, self.block()?, self.document.salt).map_err(failed)?));
+        }
+        let Some((_, there)) = open else { return Ok(false) };
+        let is_zero = there.not_zero((number, number + 1), self.stop, |_| true)?.map_err(failed);
+        self.hasher.note(std::mem::take(&mut there.read));
+        is_zero
+    }
+
     /// Which new blocks of a file that is changed in place an earlier pull has left. Those that cannot be read are fetched again.
     pub(super) fn waiting(&self, target: &Target, staging: &Staging) -> Result<Bits> {
         let (folder, name) = (staging.verified(), Staging::blocks(&target.digest));
@@ -237,15 +268,15 @@ impl<R: ReadAt> Comparing<'_, R> {
             staging.drop_blocks(&target.digest).map(|()| Bits::default())
         };
         match to_write(folder, &name) {
-            Ok(file) => waiting::left(&file, of, self.stop)?.or_else(unreadable),
+            Ok(file) => waiting::left(&file, of, self.stop)?.and_then(|left| self.root.flush(&file).map(|()| left)).or_else(unreadable),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Bits::default()),
             Err(error) => unreadable(error),
         }
     }
 
     /// The file in the staging folder, and whether it is known to hold nothing. Room for what is copied there is checked before.
-    fn staged(&self, target: &Target, base: Option<&Contents>, name: &RelPath, staging: &Staging) -> Result<(File, bool)> {
-        let folder = staging.verified();
+    fn staged(&self, target: &Target, base: Option<&Contents>, rows: &mut Blocks<R>, staging: &Staging) -> Result<(File, bool)> {
+        let (folder, name) = (staging.verified(), &Staging::content(&target.digest));
         let failed = |e: io::Error| Failure::volume("make", &folder.shown(name), &e);
         // What was made ready has its mode.
         let left = match to_write(folder, name) {
@@ -273,8 +304,11 @@ impl<R: ReadAt> Comparing<'_, R> {
             if fresh {
                 // Some share part by part, and leave what they have shared when the next part fails.
                 file.set_len(0).map_err(failed)?;
-                let room = place::of_copy(&base.file, target.size.min(base.size), base.block, self.stop)?;
-                space::check(self.root, room.map_err(failed)?)?;
+                if let Err(failure) = space::check(self.root, self.room_of(target, rows, staging)?) {
+                    // Once it is there, the next pull asks no more.
+                    staging.drop_content(&target.digest)?;
+                    return Err(failure);
+                }
             }
         }
         Ok((of_size(file).map_err(failed)?, fresh))
@@ -287,77 +321,6 @@ fn shares_blocks(base: &File, staging: &Staging) -> bool {
     let made = staging.temporary().at(&name).and_then(|place| place.make_file());
     let shares = made.is_ok_and(|file| ioctl_ficlone(&file, base).is_ok());
     staging.remove_temporary(SHARED).is_ok() && shares
-}
-
-/// A file that is compared block by block.
-pub(super) struct Contents {
-    file: File,
-    size: u64,
-    block: BlockSize,
-    salt: Salt,
-    /// The last block that was found to be right.
-    buffer: Vec<u8>,
-    read: u64,
-}
-
-impl Contents {
-    fn of(file: File, block: BlockSize, salt: Salt) -> io::Result<Self> {
-        let size = file.metadata()?.len();
-        Ok(Self { file, size, block, salt, buffer: Vec::new(), read: 0 })
-    }
-
-    /// Whether it has the block of this number of a file of `size` bytes.
-    fn has(&mut self, size: u64, number: u64, hash: &Hash) -> io::Result<bool> {
-        let length = self.block.length(size, number);
-        Ok(self.read_block(number, length)? && self.salt.hash(&self.buffer) == *hash)
-    }
-
-    /// Reads so many bytes of a block; whether there are that many.
-    fn read_block(&mut self, number: u64, length: u32) -> io::Result<bool> {
-        let at = number.saturating_mul(self.block.bytes().into());
-        if at.saturating_add(length.into()) > self.size {
-            return Ok(false);
-        }
-        self.buffer.resize(usize::try_from(length).unwrap_or(0), 0);
-        match self.file.read_exact_at(&mut self.buffer, at) {
-            Ok(()) => {}
-            // It became shorter.
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
-            Err(error) => return Err(error),
-        }
-        self.read += u64::from(length);
-        Ok(true)
-    }
-
-    /// Shows the blocks of a range that are not zero, as far as the file goes, until told to stop; whether there were none. Holes are not read.
-    fn not_zero(&mut self, (from, to): (u64, u64), stop: &Stop, mut each: impl FnMut(u64) -> bool) -> Result<io::Result<bool>> {
-        let (block, mut number, mut none) = (u64::from(self.block.bytes()), from, true);
-        let end = to.saturating_mul(block).min(self.size);
-        while number.saturating_mul(block) < end {
-            stop.check()?;
-            match seek(&self.file, SeekFrom::Data(number * block)) {
-                Ok(data) if data >= end => break,
-                Ok(data) => number = number.max(data / block),
-                Err(Errno::NXIO) => break,
-                // Not known here.
-                Err(Errno::INVAL | Errno::NOTSUP) => {}
-                Err(errno) => return Ok(Err(errno.into())),
-            }
-            let length = self.block.length(self.size, number);
-            match self.read_block(number, length) {
-                Ok(true) if self.buffer.iter().all(|byte| *byte == 0) => {}
-                Ok(_) => {
-                    none = false;
-                    if each(number) {
-                        break;
-                    }
-                }
-                Err(error) => return Ok(Err(error)),
-            }
-            number += 1;
-        }
-        Ok(Ok(none))
-    }
 }
 
 /// The blocks of a file as the map has them, held against its size and its identity: none is missing, and none is too much.

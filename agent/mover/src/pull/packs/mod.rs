@@ -9,6 +9,7 @@
 
 mod bits;
 mod changes;
+mod contents;
 mod fetch;
 pub(super) mod journal;
 mod local;

@@ -17,7 +17,8 @@ use crate::volume::path::RelPath;
 const PART: u64 = 1 << 20;
 
 /// A file that is being changed.
-pub(super) struct Patched {
+pub(super) struct Patched<'a> {
+    root: &'a Root,
     file: File,
     shown: PathBuf,
     /// What it is going to have.
@@ -25,12 +26,12 @@ pub(super) struct Patched {
     block: BlockSize,
 }
 
-impl Patched {
+impl<'a> Patched<'a> {
     /// That of this path, which is going to have `size` bytes.
-    pub(super) fn open(root: &Root, path: &RelPath, size: u64, block: BlockSize) -> Result<Self> {
+    pub(super) fn open(root: &'a Root, path: &RelPath, size: u64, block: BlockSize) -> Result<Self> {
         let shown = root.shown(path);
         let file = to_write(root, path).map_err(|e| Failure::volume("write to", &shown, &e))?;
-        Ok(Self { file, shown, size, block })
+        Ok(Self { root, file, shown, size, block })
     }
 
     /// Makes these blocks zero.
@@ -47,6 +48,11 @@ impl Patched {
     pub(super) fn write(&self, number: u64, plain: &[u8]) -> Result<()> {
         let at = number.saturating_mul(self.block.bytes().into());
         self.file.write_all_at(plain, at).map_err(|e| self.failed(&e))
+    }
+
+    /// Nothing more is changed.
+    pub(super) fn close(self) -> Result<()> {
+        self.root.flush(&self.file).map_err(|e| self.failed(&e))
     }
 
     fn failed(&self, error: &io::Error) -> Failure {

@@ -1,5 +1,5 @@
 //! Finds out by generations which blocks a file in place lacks: on a volume that is known to hold a revision, those born since, without reading
-//! any. Size and time of the file have to be those of that revision.
+//! any but those that became zero. Size and time of the file have to be those of that revision.
 
 use std::collections::HashMap;
 
@@ -56,13 +56,15 @@ impl<'a, R: ReadAt> Since<'a, R> {
         Ok(())
     }
 
-    /// Notes the blocks that became zero, of all files that were looked at. The targets are in the order of their ids, empty ones after them; names of
-    /// one file are several.
+    /// Notes the blocks that became zero, of all files that were looked at, and are not: one that the source had only meanwhile is a hole here, to which
+    /// a file system that makes no holes would give room. The targets are in the order of their ids, empty ones after them; names of one file are
+    /// several.
     pub(super) fn clear(self, targets: &[Target], changes: &mut ChangesWriter) -> Result<()> {
         if self.looked.is_empty() {
             return Ok(());
         }
         let (filled, _) = targets.split_at(targets.partition_point(|target| target.size > 0));
+        let mut open = None;
         for row in self.comparing.map.changes::<Hashes>(self.held.runs()) {
             self.comparing.stop.check()?;
             let (key, there) = row?;
@@ -72,8 +74,10 @@ impl<'a, R: ReadAt> Since<'a, R> {
             }
             let first = filled.partition_point(|target| target.id() < key.file);
             let of_it = filled.iter().enumerate().skip(first).take_while(|(_, target)| target.id() == key.file);
-            for (at, _) in of_it.filter(|(_, target)| target.in_place) {
-                changes.zero(at, key.block)?;
+            for (at, target) in of_it.filter(|(_, target)| target.in_place) {
+                if !self.comparing.is_zero((at, &target.path), key.block, &mut open)? {
+                    changes.zero(at, key.block)?;
+                }
             }
         }
         Ok(())

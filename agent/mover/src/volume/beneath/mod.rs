@@ -14,6 +14,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use rustix::fs::{CWD, Dir, FlockOperation, Mode, OFlags, ResolveFlags, StatVfs, flock, fstatfs, fstatvfs, fsync, openat, openat2, syncfs};
@@ -34,9 +35,10 @@ const ATTEMPTS: usize = 100;
 const AT_ONCE: usize = 20;
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// `TMPFS_MAGIC` and `EXT4_SUPER_MAGIC` of `linux/magic.h`.
+/// `TMPFS_MAGIC`, `EXT4_SUPER_MAGIC` and `FUSE_SUPER_MAGIC` of `linux/magic.h`.
 pub const TMPFS: u64 = 0x0102_1994;
 const EXT: u64 = 0xef53;
+const FUSE: u64 = 0x6573_5546;
 /// See [`Root::overwrites`].
 const OVERWRITING: [u64; 2] = [TMPFS, EXT];
 
@@ -48,6 +50,8 @@ const BENEATH: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLI
 pub struct Root {
     dir: OwnedFd,
     path: PathBuf,
+    /// Once that was asked.
+    is_fuse: OnceLock<bool>,
 }
 
 impl Root {
@@ -55,7 +59,7 @@ impl Root {
     pub fn open(path: &Path) -> Result<Self> {
         let failed = |errno: Errno| Failure::volume("open", path, &errno.into());
         let dir = openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).map_err(failed)?;
-        let root = Self { dir, path: path.to_owned() };
+        let root = Self { dir, path: path.to_owned(), is_fuse: OnceLock::new() };
         match root.follow(&RelPath::root(), OFlags::PATH) {
             Ok(_) => Ok(root),
             // A seccomp profile that does not know a system call refuses it with the one or the other.
@@ -67,7 +71,7 @@ impl Root {
     /// A folder of it, whose names are followed beneath that: it stays this folder if it is moved.
     pub fn below(&self, path: &RelPath) -> io::Result<Self> {
         let dir = self.follow(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW)?;
-        Ok(Self { dir, path: self.shown(path) })
+        Ok(Self { dir, path: self.shown(path), is_fuse: OnceLock::new() })
     }
 
     /// What an entry is called in a message.
@@ -82,14 +86,23 @@ impl Root {
 
     /// A regular file, to be read; `None` where there is none of that name, or it is reached through a link or a mount only.
     pub fn file(&self, path: &RelPath) -> Result<Option<File>> {
+        self.file_unless(path, |_| false)
+    }
+
+    /// The same; `None` also where we may not read it.
+    pub fn file_if_allowed(&self, path: &RelPath) -> Result<Option<File>> {
+        self.file_unless(path, |error| error.kind() == io::ErrorKind::PermissionDenied)
+    }
+
+    fn file_unless(&self, path: &RelPath, is_none: fn(&io::Error) -> bool) -> Result<Option<File>> {
         match self.open_to_read(path) {
             Ok(file) => Ok(file),
-            Err(error) if is_no_file_now(&error) || is_elsewhere(&error) => Ok(None),
+            Err(error) if is_no_file_now(&error) || is_elsewhere(&error) || is_none(&error) => Ok(None),
             Err(error) => Err(Failure::volume("read", &self.shown(path), &error)),
         }
     }
 
-    /// The same, with the error that keeps it from being read.
+    /// As [`Self::file`], with the error that keeps it from being read.
     pub fn open_to_read(&self, path: &RelPath) -> io::Result<Option<File>> {
         self.open_file(path, OFlags::RDONLY)
     }
@@ -171,6 +184,20 @@ impl Root {
     pub fn sync(&self) -> Result<()> {
         let write = || syncfs(self.folder(&RelPath::root())?.0).map_err(io::Error::from);
         write().map_err(|e| Failure::volume("write out", &self.path, &e))
+    }
+
+    /// Writes a file of it to the disk that [`Self::sync`] does not write there: in user space (FUSE), that passes nothing on, and what a server says
+    /// when a file is closed is lost.
+    pub fn flush(&self, file: &File) -> io::Result<()> {
+        let syncs = match self.is_fuse.get() {
+            Some(is_fuse) => *is_fuse,
+            // Of such a file system, that is a request to its server.
+            None => {
+                let is_fuse = u64::try_from(fstatfs(&self.dir)?.f_type) == Ok(FUSE);
+                *self.is_fuse.get_or_init(|| is_fuse)
+            }
+        };
+        if syncs { file.sync_data() } else { Ok(()) }
     }
 
     /// Writes the names in the folder itself to the disk.

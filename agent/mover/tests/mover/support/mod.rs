@@ -15,6 +15,7 @@ pub(crate) mod server;
 pub(crate) mod silent;
 pub(crate) mod token_service;
 pub(crate) mod tree;
+pub(crate) mod user_space;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -40,7 +40,7 @@ pub(super) fn all(root: &Root, staging: &Staging, journal: &Journal, stop: &Stop
         stop.check()?;
         applying.row(row?)?;
     }
-    applying.copy()?;
+    applying.close()?;
     let applied = applying.applied;
     root.sync()?;
     complete(staging, &journal.head, &applied)?;
@@ -64,11 +64,11 @@ struct Applying<'a> {
     journal: &'a Journal,
     stop: &'a Stop,
     /// The file that is being changed, and which of its blocks come from those that wait.
-    open: Option<(Patched, Copied)>,
+    open: Option<(Patched<'a>, Copied)>,
     applied: Applied,
 }
 
-impl Applying<'_> {
+impl<'a> Applying<'a> {
     fn row(&mut self, row: Row) -> Result<()> {
         if !matches!(row, Row::Copy(..)) {
             self.copy()?;
@@ -77,6 +77,7 @@ impl Applying<'_> {
             Row::Head(_) => Err(damaged("it has two heads")),
             Row::Clear(Name(path), is_folder) => self.clear(&path, is_folder),
             Row::File(Name(path), size, digest) => {
+                self.close()?;
                 let copied = Copied::new(self.journal, size, digest)?;
                 self.open = Some((Patched::open(self.root, &path, size, self.journal.block)?, copied));
                 Ok(())
@@ -111,8 +112,14 @@ impl Applying<'_> {
         }
     }
 
-    fn open(&mut self) -> Result<&mut (Patched, Copied)> {
+    fn open(&mut self) -> Result<&mut (Patched<'a>, Copied)> {
         self.open.as_mut().ok_or_else(|| damaged("it has blocks of no file"))
+    }
+
+    /// No more rows are about the open file.
+    fn close(&mut self) -> Result<()> {
+        self.copy()?;
+        self.open.take().map_or(Ok(()), |(patched, _)| patched.close())
     }
 
     /// Writes the blocks of the open file that its rows have named.

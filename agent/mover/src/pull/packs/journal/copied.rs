@@ -70,8 +70,7 @@ impl Copied {
             seen.set(number);
             each(number, plain)
         })?;
-        // Fetched again, they can be.
-        read.map_err(|e| damaged(&format!("new blocks at {} cannot be read: {e}", folder.shown(&name).display())))?;
+        read.map_err(|e| Failure::volume("read", &folder.shown(&name), &e))?;
         match wanted.first_beside(&seen) {
             Some(number) => Err(damaged(&format!("new block {number} of {digest:?} is not there"))),
             None => Ok(()),
