@@ -213,7 +213,8 @@ async fn an_api_server_that_was_away_leaves_no_report() {
     let long = std::time::Duration::from_secs(150);
     until("two and a half minutes have passed", 180, async || if began.elapsed() >= long { Ok(()) } else { Err(()) }).await;
     site.proxy.rule(|_| Fault::None);
-    let status = source.sync("2", 120).await;
+    // Each of the watches it waits for is tried again within a minute.
+    let status = source.sync("2", 300).await;
     let since = |status: &Status| status.conditions.iter().find(|c| c.type_ == "Reconciled").unwrap().last_transition_time.clone();
     assert_eq!(since(&status), since(&before), "{status:#?}");
 }

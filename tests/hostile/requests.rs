@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 /// Syncs of an object, at most.
-const TRIES: usize = 6;
+const TRIES: usize = 20;
 
 type Counted = Arc<Mutex<BTreeMap<String, usize>>>;
 
