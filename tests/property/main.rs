@@ -52,7 +52,7 @@ use world::{Flavour, World};
 
 /// Scripts in `make test`; `make soak` sets PROPTEST_CASES.
 pub fn config() -> Config {
-    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(300);
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(150);
     Config { cases, max_shrink_iters: 20_000, failure_persistence: None, ..Config::default() }
 }
 
