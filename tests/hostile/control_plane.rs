@@ -13,11 +13,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Weak};
 use tokio::sync::Mutex;
 
-/// What a cluster has that the agent works in.
-pub const CRDS: [&str; 2] =
+const CRDS: [&str; 2] =
     ["kustomize/crds/scribe.backube_replicationsources.yaml", "kustomize/crds/scribe.backube_replicationdestinations.yaml"];
-/// What it has if it has snapshots.
-pub const SNAPSHOT_CRD: &str = "tests/cluster/node/crds/snapshot.storage.k8s.io_volumesnapshots.yaml";
+const SNAPSHOT_CRD: &str = "tests/cluster/node/crds/snapshot.storage.k8s.io_volumesnapshots.yaml";
 
 /// A control plane without controllers: nobody but the test answers to what the agent writes.
 pub struct ControlPlane {
@@ -37,9 +35,8 @@ impl ControlPlane {
         // The one before may not be quite gone.
         shared.1 += 1;
         let mut plane = ControlPlane::serving(&format!("shared-by-all-{}", shared.1)).await;
-        for file in CRDS.into_iter().chain([SNAPSHOT_CRD]) {
-            plane.install_crd(file).await;
-        }
+        plane.install_crds().await;
+        plane.install_snapshots().await;
         plane.collect_garbage();
         let plane = Arc::new(plane);
         shared.0 = Arc::downgrade(&plane);
@@ -177,8 +174,20 @@ impl ControlPlane {
         Client::try_from(Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap()).unwrap()
     }
 
+    /// Installs the agent's own CRDs.
+    pub async fn install_crds(&self) {
+        for file in CRDS {
+            self.install_crd(file).await;
+        }
+    }
+
+    /// Installs the CRD of snapshots.
+    pub async fn install_snapshots(&self) {
+        self.install_crd(SNAPSHOT_CRD).await;
+    }
+
     /// Applies a file with one CRD, and waits until it is served.
-    pub async fn install_crd(&self, file: &str) {
+    async fn install_crd(&self, file: &str) {
         let client = self.client().await;
         let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap();
         let crd: CustomResourceDefinition = serde_saphyr::from_str(&text).unwrap();

@@ -1,13 +1,12 @@
 //! Everything together: a control plane, a proxy before it, a played cluster behind it, and an agent.
 
 use super::agent::{Agent, Launch};
-use super::control_plane::{CRDS, ControlPlane, SNAPSHOT_CRD};
+use super::control_plane::ControlPlane;
 use super::proxy::{Fault, Proxy, Rule};
 use super::until::pause;
-use super::world::World;
+use super::world::{World, namespaced};
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::api::{DynamicObject, ListParams, Patch, PatchParams, PostParams};
-use kube::core::{ApiResource, GroupVersionKind};
 use kube::runtime::wait::await_condition;
 use kube::{Api, Client, ResourceExt};
 use scribe_agent::api::Status;
@@ -66,9 +65,7 @@ impl Site {
     /// A site in a cluster without snapshots.
     pub async fn without_snapshots(name: &str) -> Site {
         let site = Site::without_crds(name).await;
-        for file in CRDS {
-            site.plane.install_crd(file).await;
-        }
+        site.plane.install_crds().await;
         site
     }
 
@@ -95,15 +92,13 @@ impl Site {
 
     /// Installs all of them.
     pub async fn install_crds(&self) {
-        for file in CRDS {
-            self.plane.install_crd(file).await;
-        }
-        self.install_snapshots().await;
+        self.plane.install_crds().await;
+        self.plane.install_snapshots().await;
     }
 
     /// Installs the one of snapshots.
     pub async fn install_snapshots(&self) {
-        self.plane.install_crd(SNAPSHOT_CRD).await;
+        self.plane.install_snapshots().await;
     }
 
     /// Makes a source and the volume that it replicates.
@@ -138,8 +133,7 @@ impl Site {
 
     /// Any kind of object of the namespace, without the proxy.
     pub fn api(&self, group: &str, version: &str, kind: &str) -> Api<DynamicObject> {
-        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
-        Api::namespaced_with(self.client.clone(), &self.namespace, &resource)
+        namespaced(&self.client, &self.namespace, (group, version, kind))
     }
 
     /// Every object's status.

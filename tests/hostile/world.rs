@@ -74,8 +74,7 @@ impl World {
 
 impl Player {
     fn api(&self, group: &str, version: &str, kind: &str) -> Api<DynamicObject> {
-        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
-        Api::namespaced_with(self.client.clone(), &self.namespace, &resource)
+        namespaced(&self.client, &self.namespace, (group, version, kind))
     }
 
     async fn answer(&self, kind: &str, object: DynamicObject) {
@@ -204,6 +203,12 @@ impl Player {
             self.record.lock().unwrap().violations.push(format!("a mover starts beside {alive:?}"));
         }
     }
+}
+
+/// Objects of any kind in a namespace.
+pub fn namespaced(client: &Client, namespace: &str, (group, version, kind): (&str, &str, &str)) -> Api<DynamicObject> {
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
+    Api::namespaced_with(client.clone(), namespace, &resource)
 }
 
 /// Every run has new data.

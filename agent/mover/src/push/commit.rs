@@ -26,6 +26,9 @@ use crate::volume::entry::{Entry, Location};
 use crate::volume::hash::of_scratch;
 use crate::volume::merge_join::join;
 
+/// Objects that are listed with claim and commit, and kept in memory. All of `objects/` is listed with them.
+const MOST_WAITING: usize = 10_000;
+
 /// Pushes a new revision.
 pub(super) fn write(work: &PushContext, tree: Tree, plan: PushPlan, mut uploaded: Uploaded) -> Result<Synced> {
     let PushContext { remote, options, revision, hold, .. } = work;
@@ -63,8 +66,8 @@ pub(super) fn write(work: &PushContext, tree: Tree, plan: PushPlan, mut uploaded
     let unreadable = work.unreadable.map(|commit| commit.revision.as_str());
     let committed = work.committed.map(|committed| &committed.commit);
     let checked = match work.from_packs {
-        Some(from) => hold.check_before(Some(&from.commit), None, waits(&plan)),
-        None => hold.check_before(committed, unreadable, waits(&plan)),
+        Some(from) => hold.check_before(Some(&from.commit), None, lists_waiting(&plan)),
+        None => hold.check_before(committed, unreadable, lists_waiting(&plan)),
     };
     let waiting = match checked {
         Err(failure) if failure.reason == Reason::PathNotOurs && !uploaded.confirmed => {
@@ -103,10 +106,10 @@ pub(super) fn write(work: &PushContext, tree: Tree, plan: PushPlan, mut uploaded
     Ok(Synced { changed: true, transferred: plan.bytes_to_send, deleted: plan.deleted, skipped: tree.skipped, ..Synced::from(&commit) })
 }
 
-/// How many objects wait to be put in place after the commit, with those that are listed with them.
-fn waits(plan: &PushPlan) -> usize {
+/// Whether objects wait to be put in place after the commit, and not too many for one listing, with those that are listed with them.
+fn lists_waiting(plan: &PushPlan) -> bool {
     let staged = plan.staged.len() + plan.lost_objects.len();
-    if staged == 0 { 0 } else { staged + plan.entries.totals().objects.len() }
+    staged > 0 && staged + plan.entries.totals().objects.len() <= MOST_WAITING
 }
 
 /// That all that waits to be put in place is there: rclone's report that it was sent is one witness, the listing another one.
@@ -217,7 +220,7 @@ pub(super) fn repair(work: &PushContext, tree: Tree, plan: PushPlan, mut uploade
     let mut commit = committed.commit.clone();
     let mut waiting = Waiting::default();
     if changes {
-        let seen = hold.check_before(Some(&commit), None, waits(&plan))?;
+        let seen = hold.check_before(Some(&commit), None, lists_waiting(&plan))?;
         waiting = check_sent(remote, &plan, &staged, seen)?;
     } else {
         check_unclaimed(remote, options, &commit)?;

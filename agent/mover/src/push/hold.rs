@@ -21,9 +21,6 @@ use crate::volume::hash::md5_hex;
 
 /// A step that took longer than this may have been held up, and others may have come by meanwhile.
 const LONG: Duration = Duration::from_secs(10);
-/// Objects that are listed with claim and commit, and kept in memory. All of `objects/` is listed with them.
-const MOST_WAITING: usize = 10_000;
-
 /// The path, as far as it is held by this push's claim.
 pub(super) struct Hold<'a> {
     pub(super) remote: &'a Remote,
@@ -40,16 +37,16 @@ impl<'a> Hold<'a> {
     }
 
     /// The last check before a commit: no other push may have claimed or committed since this one began with `committed`, or with a
-    /// commit of the revision `unreadable` that cannot be restored. Of `waits` objects that wait to be put in place, it returns what the same
-    /// listing showed, if that is to be believed.
+    /// commit of the revision `unreadable` that cannot be restored. Of the objects that wait to be put in place, if it is to list them, it returns
+    /// what the same listing showed, if that is to be believed.
     pub(super) fn check_before(
         &self,
         committed: Option<&impl Committing>,
         unreadable: Option<&str>,
-        waits: usize,
+        lists_waiting: bool,
     ) -> Result<Option<Waiting>> {
         let Self { remote, options, claim, .. } = self;
-        let (shown, waiting) = self.shows_waiting(committed, waits)?;
+        let (shown, waiting) = self.shows_waiting(committed, lists_waiting)?;
         if shown {
             return Ok(waiting);
         }
@@ -125,14 +122,14 @@ impl<'a> Hold<'a> {
 
     /// Whether a listing shows our claim and this commit, or that there is none. `false` may be due to the backend.
     fn shows(&self, commit: Option<&impl Committing>) -> Result<bool> {
-        Ok(self.shows_waiting(commit, 0)?.0)
+        Ok(self.shows_waiting(commit, false)?.0)
     }
 
-    /// The same, with what waits to be put in place, unless that is nothing, or too much for one listing.
-    fn shows_waiting(&self, commit: Option<&impl Committing>, waits: usize) -> Result<(bool, Option<Waiting>)> {
+    /// The same, with what waits to be put in place, if it is to be listed.
+    fn shows_waiting(&self, commit: Option<&impl Committing>, lists_waiting: bool) -> Result<(bool, Option<Waiting>)> {
         // Not after it: its answer may be held up, too.
         let looked = since_boot();
-        let all = if (1..=MOST_WAITING).contains(&waits) { self.remote.waiting(false)? } else { None };
+        let all = if lists_waiting { self.remote.waiting(false)? } else { None };
         let (sums, waiting) = match all {
             Some((sums, waiting)) => (sums, Some(waiting)),
             None => (self.remote.control_sums()?, None),

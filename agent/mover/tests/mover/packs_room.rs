@@ -184,6 +184,11 @@ fn files_change(files: usize, blocks: usize, small: Small) -> (Site, Small, Pack
     (site, small, packs, options)
 }
 
+fn succeeds(site: &Site, options: &PullOptions) {
+    done(pull(&site.remote(), options));
+    assert_same_but_for_room(site.source.path(), &options.volume);
+}
+
 /// A pull that has no room takes next to none.
 fn takes_nothing(site: &Site, options: &PullOptions) {
     let free = || rustix::fs::statvfs(&options.volume).unwrap().f_bfree * 4096;
@@ -201,8 +206,7 @@ fn copies_and_what_is_fetched_need_their_room_together() {
     send(&site.remote(), &packs.push(site.source.path()));
     takes_nothing(&site, &options);
     small.grow(16);
-    done(pull(&site.remote(), &options));
-    assert_same_but_for_room(site.source.path(), small.path());
+    succeeds(&site, &options);
 }
 
 /// What was begun to be copied, when a pull was killed, has yet to take its room.
@@ -226,8 +230,7 @@ fn copies_that_were_only_begun_need_their_room() {
     small.grow(8);
     takes_nothing(&site, &options);
     small.grow(16);
-    done(pull(&site.remote(), &options));
-    assert_same_but_for_room(site.source.path(), small.path());
+    succeeds(&site, &options);
 }
 
 /// Nothing is copied of what becomes zero.
@@ -237,6 +240,5 @@ fn a_copy_needs_no_room_for_what_becomes_zero() {
     small.grow(8);
     overwrite(&site.source.path().join("f0"), 32 * BLOCK, &vec![0; 352 * BLOCK]);
     send(&site.remote(), &packs.push(site.source.path()));
-    done(pull(&site.remote(), &options));
-    assert_same_but_for_room(site.source.path(), small.path());
+    succeeds(&site, &options);
 }

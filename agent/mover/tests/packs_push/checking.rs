@@ -39,7 +39,11 @@ pub fn looked(objects: &Arc<Mutex<Objects>>, read: bool) -> Looked {
 }
 
 pub fn alter(objects: &Arc<Mutex<Objects>>, name: &str) {
-    let mut objects = objects.lock().unwrap();
+    alter_in(&mut objects.lock().unwrap(), name);
+}
+
+/// Makes one byte of an object another one.
+pub fn alter_in(objects: &mut Objects, name: &str) {
     let mut bytes = objects.all[name].to_vec();
     bytes[7] ^= 1;
     objects.all.insert(name.to_owned(), bytes.into());

@@ -17,7 +17,7 @@ use scribe_mover::push::{PushOptions, Sizes, push_packs};
 use scribe_mover::report::Reason;
 
 use crate::broken::{in_folder, retaining, two_revisions};
-use crate::checking::{alter, faults, looked, two_packs};
+use crate::checking::{alter, alter_in, faults, looked, two_packs};
 use crate::keeping::noise;
 use crate::memory::{Before, Objects};
 use crate::support::{committed, fresh, options, push, remote};
@@ -86,10 +86,8 @@ fn an_altered_pack_is_not_acquitted_by_a_listing_that_fails(#[values(0, 1)] list
 fn alter_before_manifest(then: fn(&mut Objects)) -> Before {
     Arc::new(move |name, objects| {
         if name.starts_with(".scribe/manifests/") {
-            let (pack, bytes) = objects.all.iter().find(|(name, _)| name.starts_with(".scribe/packs/")).unwrap();
-            let (pack, mut bytes) = (pack.clone(), bytes.to_vec());
-            bytes[7] ^= 1;
-            objects.all.insert(pack, bytes.into());
+            let pack = objects.all.keys().find(|name| name.starts_with(".scribe/packs/")).unwrap().clone();
+            alter_in(objects, &pack);
             then(objects);
         }
     })

@@ -108,17 +108,34 @@ impl<R: ReadAt> Comparing<'_, R> {
         Ok(right)
     }
 
-    /// Checks the room of all that is made whole in the staging folder before anything is: a file for each target but those that are `kept`, and where
-    /// the file system does not share blocks with files that are there, all blocks, whether they are copied or fetched. Found to be too little half
-    /// way, it would be filled by then.
+    /// Checks the room of all that is made whole in the staging folder before anything is: a file for each target but those that are `kept`, and
+    /// where the file system does not share blocks with files that are there, all blocks, whether they are copied or fetched. Found to be too
+    /// little half way, it would be filled by then.
     pub(super) fn room(&self, targets: &[Target], kept: u64, staging: &Staging) -> Result<()> {
         let whole = || targets.iter().filter(|target| target.size > 0 && !target.in_place);
-        let mut room = Room { bytes: 0, inodes: (whole().count() as u64).saturating_sub(kept) };
+        let files = Room { bytes: 0, inodes: (whole().count() as u64).saturating_sub(kept) };
         if self.copies(whole(), staging)? {
-            let mut rows = Blocks::new(self.map);
-            for target in whole() {
-                room = room.plus(self.room_of(target, &mut rows, staging)?);
-            }
+            return self.room_beside(files, whole, &mut Blocks::new(self.map), staging);
+        }
+        space::check(self.root, files)
+    }
+
+    /// Checks the room of the content of these, and of what is given.
+    fn room_beside<'t, T: Iterator<Item = &'t Target>>(
+        &self,
+        other: Room,
+        targets: impl Fn() -> T,
+        rows: &mut Blocks<R>,
+        staging: &Staging,
+    ) -> Result<()> {
+        // No file has more blocks than its size: the map is read where that would be too much.
+        let most = targets().map(|target| Room { inodes: 0, ..Room::of_content(target.size) }).fold(other, Room::plus);
+        if space::fits(self.root, most)? {
+            return Ok(());
+        }
+        let mut room = other;
+        for target in targets() {
+            room = room.plus(self.room_of(target, rows, staging)?);
         }
         space::check(self.root, room)
     }
@@ -304,7 +321,7 @@ impl<R: ReadAt> Comparing<'_, R> {
             if fresh {
                 // Some share part by part, and leave what they have shared when the next part fails.
                 file.set_len(0).map_err(failed)?;
-                if let Err(failure) = space::check(self.root, self.room_of(target, rows, staging)?) {
+                if let Err(failure) = self.room_beside(Room::default(), || std::iter::once(target), rows, staging) {
                     // Once it is there, the next pull asks no more.
                     staging.drop_content(&target.digest)?;
                     return Err(failure);

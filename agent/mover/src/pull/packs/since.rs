@@ -56,9 +56,9 @@ impl<'a, R: ReadAt> Since<'a, R> {
         Ok(())
     }
 
-    /// Notes the blocks that became zero, of all files that were looked at, and are not: one that the source had only meanwhile is a hole here, to which
-    /// a file system that makes no holes would give room. The targets are in the order of their ids, empty ones after them; names of one file are
-    /// several.
+    /// Notes the blocks that became zero, of all files that were looked at, and are not: one that the source had only meanwhile is a hole here, to
+    /// which a file system that makes no holes would give room. The targets are in the order of their ids, empty ones after them; names of one
+    /// file are several.
     pub(super) fn clear(self, targets: &[Target], changes: &mut ChangesWriter) -> Result<()> {
         if self.looked.is_empty() {
             return Ok(());

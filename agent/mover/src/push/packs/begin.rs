@@ -111,7 +111,7 @@ impl<'a> Session<'a> {
         }
         let taken_back = || -> Result<()> {
             let claim = &self.begin()?.claim;
-            Hold::new(self.remote, self.options, claim).check_before(self.at.commit.as_ref(), None, 0)?;
+            Hold::new(self.remote, self.options, claim).check_before(self.at.commit.as_ref(), None, false)?;
             delete(self.remote, &names)
         };
         if let Err(error) = taken_back() {

@@ -51,8 +51,8 @@ impl<'s, 'a> Keeping<'s, 'a> {
         self.sent - self.noted >= self.session.options.sizes.checkpoint.max(self.noted / PARTS)
     }
 
-    /// Writes one, named `document` and `of`, of all these runs of the push, the oldest first, and of these packs, which have been sent. Blocks that lie in others
-    /// are not in it, nor those of files that have no entry at the moment: it is to add up by itself, wherever the look is that it comes from.
+    /// Writes one, named `document` and `of`, of all these runs of the push, the oldest first, and of these packs, which have been sent. Blocks
+    /// that lie in others are not in it, nor those of files that have no entry at the moment: it is to add up by itself, wherever the look is that it comes from.
     pub(super) fn write(
         &mut self,
         runs: &[Run<Source<'_>>],
@@ -62,7 +62,7 @@ impl<'s, 'a> Keeping<'s, 'a> {
         let Session { remote, options, revision, checkpoints, .. } = self.session;
         let stop = &remote.context.stop;
         // Whoever was suspended here, and has been followed by another, sends no more.
-        Hold::new(remote, options, &self.session.begin()?.claim).check_before(self.session.at.commit.as_ref(), None, 0)?;
+        Hold::new(remote, options, &self.session.begin()?.claim).check_before(self.session.at.commit.as_ref(), None, false)?;
         let mut map = Map::open([])?;
         map.follow(0, &self.before);
         map.follow(self.before.len(), runs);

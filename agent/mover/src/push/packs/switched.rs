@@ -49,7 +49,7 @@ pub(super) fn finish(session: &Session, base: &Base) -> Result<Dropped> {
     let Session { remote, options, .. } = session;
     let begun = session.begin()?;
     let hold = Hold::new(remote, options, &begun.claim);
-    hold.check_before(Some(&base.commit), None, 0)?;
+    hold.check_before(Some(&base.commit), None, false)?;
     let due: Vec<Name> = base.due().map(|name| of_ours(&name)).collect();
     delete(remote, if begun.interrupted { &due } else { &[] })?;
     let dropped = dropped(&hold, base.commit.clone(), &known(&base.document, base.packs.keys()))?;

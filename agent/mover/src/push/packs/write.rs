@@ -290,16 +290,16 @@ fn commit_checked(session: &Session, hold: &Hold, commit: &Commit, sent: &[Sent]
     for _ in 0..CHECKS {
         let seen = since_boot();
         // One listing, however many were sent: their sums are in memory, too.
-        let waiting = hold.check_before(at.commit.as_ref(), None, 1)?;
+        let waiting = hold.check_before(at.commit.as_ref(), None, true)?;
         let one_look = waiting.is_some();
         check_sent(session, sent, waiting)?;
         if !one_look || hold.is_held_up() {
             // Listings of their own have come in between, or that one was long.
-            hold.check_before(at.commit.as_ref(), None, 0)?;
+            hold.check_before(at.commit.as_ref(), None, false)?;
         }
         if may_commit(seen, since_boot(), graces) {
             session.written.committing();
-            write_commit(session, commit, at.commit.as_ref(), || hold.check_before(at.commit.as_ref(), None, 0).map(drop))?;
+            write_commit(session, commit, at.commit.as_ref(), || hold.check_before(at.commit.as_ref(), None, false).map(drop))?;
             // The write was acknowledged; whether pulls find this commit shows only when it is read.
             return hold.check_committed(commit);
         }

@@ -21,11 +21,11 @@ use crate::volume::path::RelPath;
 /// Finishes what the journal on this volume says, if there is one. The volume has to be private: on others, users may have changed since what it
 /// is about, or written it.
 ///
-/// One that is damaged, or does not fit what is there, is removed: the pull compares all of the volume then. One that cannot be read, or whose content
-/// cannot, is read once more, because that may be a server's fault of the moment; it is left where it is, and the pull goes on to the remote, without
-/// which nothing takes its place. Where the operating system refuses something while it is carried out (a full disk), it stays for the next pull,
-/// unless that is for what is there: a folder that has to go and holds somebody's file. So it does after a request to stop, which leaves the volume no
-/// worse than it was found: as a mix of two revisions.
+/// One that is damaged, or does not fit what is there, is removed: the pull compares all of the volume then. One that cannot be read, or whose
+/// content cannot, is read once more, because that may be a server's fault of the moment; it is left where it is, and the pull goes on to the
+/// remote, without which nothing takes its place. Where the operating system refuses something while it is carried out (a full disk), it stays
+/// for the next pull, unless that is for what is there: a folder that has to go and holds somebody's file. So it does after a request to stop,
+/// which leaves the volume no worse than it was found: as a mix of two revisions.
 pub(in crate::pull) fn resume(root: &Root, progress: &Progress, stop: &Stop) -> Result<()> {
     let Some(staging) = Staging::left(root)? else { return Ok(()) };
     let read = || match Journal::find(staging.folder(), stop)? {
@@ -39,11 +39,11 @@ pub(in crate::pull) fn resume(root: &Root, progress: &Progress, stop: &Stop) -> 
         }
     };
     let is_of_volume = |failure: &Failure| failure.reason == Reason::VolumeUnreadable;
-    let is_unread = |failure: &Failure| is_of_volume(failure) && failure.is_of_the_system() && !failure.is_of_what_is_there();
-    let finished = match read().or_else(|failure| if is_unread(&failure) { read() } else { Err(failure) }) {
+    let is_of_the_moment = |failure: &Failure| is_of_volume(failure) && failure.is_of_the_system() && !failure.is_of_what_is_there();
+    let finished = match read().or_else(|failure| if is_of_the_moment(&failure) { read() } else { Err(failure) }) {
         Ok(None) => return Ok(()),
         Ok(Some(journal)) => all(root, &staging, &journal, stop).map(|_| journal),
-        Err(failure) if is_unread(&failure) => {
+        Err(failure) if is_of_the_moment(&failure) => {
             tracing::warn!(
                 what = failure.message,
                 "what an interrupted pull has left cannot be read now; it is kept until the remote answers"
@@ -57,9 +57,7 @@ pub(in crate::pull) fn resume(root: &Root, progress: &Progress, stop: &Stop) -> 
             tracing::info!(revision = journal.head.revision, "finished what an interrupted pull had begun");
             staging.clear(stop)
         }
-        Err(failure) if is_of_volume(&failure) && (!failure.is_of_the_system() || failure.is_of_what_is_there()) => {
-            drop_it(&staging, &failure.message)
-        }
+        Err(failure) if is_of_volume(&failure) && !is_of_the_moment(&failure) => drop_it(&staging, &failure.message),
         Err(failure) => Err(failure),
     }
 }
